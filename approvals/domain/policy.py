@@ -1,0 +1,108 @@
+"""Which people an action needs, and why: rules over facts, without a database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from approvals.domain import seats
+from approvals.domain.seats import Requirement
+
+RISKS = ("low", "medium", "high", "critical")
+EFFECT_CLASSES = ("pure", "idempotent", "probeable", "non_idempotent")
+DEFAULT_GROUP = "operator"
+DEFAULT_RULE = "default@1"
+"""The rule that holds where no policy asks anybody: high risk needs one operator."""
+
+
+@dataclass(frozen=True)
+class ActionFacts:
+    """What rules may look at."""
+
+    skill: str
+    action: str
+    risk: str
+    effect_class: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One published policy; a blank field matches anything."""
+
+    name: str
+    version: int
+    order: int
+    requirements: tuple[Requirement, ...]
+    reason: str
+    skill: str = ""
+    action: str = ""
+    risk_at_least: str = ""
+    effect_class: str = ""
+    expires_after_s: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name under which the record cites it."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What all matching rules ask together; empty where no gate is needed."""
+
+    requirements: tuple[Requirement, ...] = ()
+    reasons: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    expires_after_s: int | None = None
+
+    @property
+    def needed(self) -> bool:
+        """Whether a gate must open."""
+        return bool(self.requirements)
+
+    def also(self, requirements: Iterable[Requirement], *, reason: str) -> "Demand":
+        """This demand together with one from elsewhere (a plan's own `approval`)."""
+        merged = seats.merge(self.requirements, requirements)
+        return replace(self, requirements=merged, reasons=(*self.reasons, reason))
+
+
+def matches(rule: Rule, facts: ActionFacts) -> bool:
+    """Whether a rule applies to an action."""
+    return (
+        rule.skill in {"", facts.skill}
+        and rule.action in {"", facts.action}
+        and rule.effect_class in {"", facts.effect_class}
+        and (not rule.risk_at_least or _rank(facts.risk) >= _rank(rule.risk_at_least))
+    )
+
+
+def demands(facts: ActionFacts, policies: Sequence[Rule]) -> Demand:
+    """What the policies ask for an action: all matching rules together.
+
+    High and critical risk never go without a gate. A policy that matches says who is
+    asked; where none does, one operator is.
+    """
+    matching = sorted(
+        (rule for rule in policies if matches(rule, facts)),
+        key=lambda rule: (rule.order, rule.name),
+    )
+    risky = _rank(facts.risk) >= _rank("high")
+    reasons = [rule.reason for rule in matching]
+    if risky:
+        reasons.insert(0, f"The risk of {facts.skill} {facts.action} is {_risk(facts.risk)}.")
+    if not matching and risky:
+        return Demand((Requirement(DEFAULT_GROUP),), tuple(reasons), (DEFAULT_RULE,))
+    limits = [rule.expires_after_s for rule in matching if rule.expires_after_s]
+    return Demand(
+        requirements=seats.merge(*(rule.requirements for rule in matching)),
+        reasons=tuple(dict.fromkeys(reasons)),
+        versions=tuple(rule.key for rule in matching),
+        expires_after_s=min(limits, default=None),
+    )
+
+
+def _risk(name: str) -> str:
+    """An undeclared or unknown risk is the highest."""
+    return name if name in RISKS else RISKS[-1]
+
+
+def _rank(name: str) -> int:
+    return RISKS.index(_risk(name))

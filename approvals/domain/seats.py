@@ -1,0 +1,83 @@
+"""Seats of a gate and who can fill them: a person fills at most one."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from approvals.errors import RequirementInvalid
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """So many different people of one group."""
+
+    group: str
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.group.strip() or self.count < 1:
+            raise RequirementInvalid(group=self.group, count=self.count)
+
+    def as_fact(self) -> dict[str, object]:
+        """The form that is stored and recorded."""
+        return {"group": self.group, "count": self.count}
+
+
+def merge(*demanded: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    """What satisfies each of the given lists: per group the greatest count."""
+    counts: dict[str, int] = {}
+    for requirement in (one for many in demanded for one in many):
+        known = counts.get(requirement.group, 0)
+        counts[requirement.group] = max(known, requirement.count)
+    return tuple(Requirement(group, count) for group, count in counts.items())
+
+
+def seat(
+    requirements: Sequence[Requirement], people: Mapping[str, Collection[str]]
+) -> dict[str, frozenset[str]]:
+    """Seat as many people as possible; return who sits for which group.
+
+    `people` maps a person to their groups. Whoever is in two groups fills one seat,
+    and moves over when that makes room for somebody else (augmenting paths, so the
+    result is a maximum whatever the order).
+    """
+    capacity = Counter[str]()
+    for requirement in requirements:
+        capacity[requirement.group] += requirement.count
+    seated: dict[str, set[str]] = {group: set() for group in capacity}
+    for person in sorted(people):
+        _place(person, people, capacity, seated, tried=set())
+    return {group: frozenset(names) for group, names in seated.items()}
+
+
+def filled(
+    requirements: Sequence[Requirement], people: Mapping[str, Collection[str]]
+) -> int:
+    """How many seats these people can fill together."""
+    return sum(len(names) for names in seat(requirements, people).values())
+
+
+def wanted(requirements: Sequence[Requirement]) -> int:
+    """How many seats there are."""
+    return sum(requirement.count for requirement in requirements)
+
+
+def _place(
+    person: str,
+    people: Mapping[str, Collection[str]],
+    capacity: Mapping[str, int],
+    seated: dict[str, set[str]],
+    tried: set[str],
+) -> bool:
+    """Seat one person, moving others if need be; the depth is the number of groups."""
+    for group in sorted(set(people[person]) & capacity.keys() - tried):
+        tried.add(group)
+        if len(seated[group]) < capacity[group]:
+            seated[group].add(person)
+            return True
+        for other in sorted(seated[group]):
+            if _place(other, people, capacity, seated, tried):
+                seated[group].remove(other)
+                seated[group].add(person)
+                return True
+    return False

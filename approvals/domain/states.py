@@ -1,0 +1,80 @@
+"""The states of a gate: this table is the specification."""
+
+from enum import StrEnum
+
+from execfabric.lib.machine import Machine
+
+
+class GateStatus(StrEnum):
+    """What a gate's decisions add up to so far.
+
+    Four of the ten approval statuses have no way in yet and are therefore left
+    out: `unknown` and `draft` (a gate is asked in the moment it exists),
+    `conditional` and `blocked` (they come with limits and blockers).
+    """
+
+    # Opened by the engine. Left by the first approval, a rejection, the keeper once
+    # the time is over, or when its subject changes. A crash leaves it waiting: an
+    # open gate is a row and holds no process.
+    REQUESTED = "requested"
+    # Some of the people it asks have approved. It permits nothing yet.
+    PARTIAL = "partial"
+    # Every seat is filled. It permits exactly its subject's bytes, until its expiry,
+    # and is checked again at dispatch. It can still be superseded.
+    APPROVED = "approved"
+    # One person said no. Final.
+    REJECTED = "rejected"
+    # Nobody settled it in time. Final.
+    EXPIRED = "expired"
+    # Its subject changed, or is no longer wanted. Final; a new gate may follow.
+    SUPERSEDED = "superseded"
+
+
+class GateEvent(StrEnum):
+    """What can happen to a gate."""
+
+    COUNTED = "counted"  # an approval filled a seat, others are still open
+    APPROVED = "approved"  # an approval filled the last seat
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+S, E = GateStatus, GateEvent
+
+OPEN = frozenset({S.REQUESTED, S.PARTIAL})
+"""People may still decide."""
+SETTLED = frozenset(S) - OPEN
+"""`settled_at` is set. An approved gate is settled, but not final."""
+
+# fmt: off
+GATE = Machine(
+    name="gate",
+    initial=S.REQUESTED,
+    rows=(
+        # from        on             to
+        (S.REQUESTED, E.COUNTED,     S.PARTIAL),
+        (S.REQUESTED, E.APPROVED,    S.APPROVED),
+        (S.REQUESTED, E.REJECTED,    S.REJECTED),
+        (S.REQUESTED, E.EXPIRED,     S.EXPIRED),
+        (S.REQUESTED, E.SUPERSEDED,  S.SUPERSEDED),
+        (S.PARTIAL,   E.COUNTED,     S.PARTIAL),
+        (S.PARTIAL,   E.APPROVED,    S.APPROVED),
+        (S.PARTIAL,   E.REJECTED,    S.REJECTED),
+        (S.PARTIAL,   E.EXPIRED,     S.EXPIRED),
+        (S.PARTIAL,   E.SUPERSEDED,  S.SUPERSEDED),
+        (S.APPROVED,  E.SUPERSEDED,  S.SUPERSEDED),
+    ),
+    final=frozenset({S.REJECTED, S.EXPIRED, S.SUPERSEDED}),
+)
+# fmt: on
+
+MEANING: dict[GateStatus, str] = {
+    S.REQUESTED: "Waiting for the first decision.",
+    S.PARTIAL: "Some approvals are in, others are missing; nothing may run yet.",
+    S.APPROVED: "Everyone who was asked has approved exactly this content.",
+    S.REJECTED: "Somebody said no, and the comment says why.",
+    S.EXPIRED: "Nobody settled it in time.",
+    S.SUPERSEDED: "The content changed or is no longer wanted; this gate permits nothing.",
+}
+"""The sentence that stands beside each status on screen."""

@@ -1,0 +1,61 @@
+"""What the decisions on a gate add up to."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from approvals.domain import seats
+from approvals.domain.seats import Requirement
+
+
+class Verdict(StrEnum):
+    """The sum of all ballots."""
+
+    UNDECIDED = "undecided"  # no seat is filled
+    PARTIAL = "partial"  # some seats are filled
+    APPROVED = "approved"  # all seats are filled, each by a different person
+    REJECTED = "rejected"  # somebody said no
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """One person's answer, and the groups that it counts for."""
+
+    voter: str
+    approve: bool
+    groups: frozenset[str]
+
+
+def of(
+    ballots: Sequence[Ballot],
+    *,
+    requirements: Sequence[Requirement],
+    excluded: Collection[str],
+) -> Verdict:
+    """One rejection settles it; each group needs its count of different people.
+
+    Whoever is excluded never counts, for yes or for no. Without requirements
+    nothing is ever approved.
+    """
+    counted = [ballot for ballot in ballots if ballot.voter not in excluded]
+    if any(not ballot.approve for ballot in counted):
+        return Verdict.REJECTED
+    approvers = {ballot.voter: ballot.groups for ballot in counted}
+    filled = seats.filled(requirements, approvers)
+    if not filled:
+        return Verdict.UNDECIDED
+    complete = filled == seats.wanted(requirements)
+    return Verdict.APPROVED if complete else Verdict.PARTIAL
+
+
+def would_count(
+    groups: frozenset[str],
+    ballots: Sequence[Ballot],
+    *,
+    requirements: Sequence[Requirement],
+    excluded: Collection[str],
+) -> bool:
+    """Whether one more approval, by somebody of these groups, would fill a seat."""
+    approvers = {b.voter: b.groups for b in ballots if b.voter not in excluded}
+    before = seats.filled(requirements, approvers)
+    return seats.filled(requirements, {**approvers, "": groups}) > before

@@ -1,0 +1,160 @@
+"""How events are chained and how a chain is checked: pure, needs no database.
+
+An event's body is RFC 8785 bytes that name its stream, its place and the hash of
+its predecessor. Its hash is the RFC 6962 leaf hash of the body.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from execfabric.lib import canonical
+from execfabric.lib.actor import Actor
+from execfabric.lib.clock import stamp
+from execfabric.lib.refusal import Invalid
+
+GENESIS = b"\0" * 32
+"""The predecessor's hash that the first event of a stream names."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that happened, before it has its place in a stream."""
+
+    kind: str
+    payload: dict[str, Any]
+    step: str = ""
+    session: str = ""
+    component: str = ""
+    """`{type}:{task}`: the part that the fact is about."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One stored event as the verifier reads it."""
+
+    stream: str
+    seq: int
+    kind: str
+    at: datetime
+    actor: str
+    trace_id: str
+    step: str
+    body: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True)
+class Break:
+    """The first event at which a stream is not what was written."""
+
+    stream: str
+    seq: int
+    reason: str
+    expected: str = ""
+    found: str = ""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The result of checking one stream."""
+
+    stream: str
+    events: int
+    head: str
+    broken: Break | None = None
+
+
+def leaf(body: bytes) -> bytes:
+    """RFC 6962, 2.1: SHA-256 over 0x00 and the entry."""
+    return hashlib.sha256(b"\0" + body).digest()
+
+
+def write(
+    *,
+    stream: str,
+    seq: int,
+    prev: bytes,
+    fact: Fact,
+    by: Actor,
+    at: datetime,
+    trace_id: str,
+) -> bytes:
+    """The body bytes of an event in its place: the one envelope of the record."""
+    return canonical.dumps(
+        {
+            "v": 1,
+            "stream": stream,
+            "seq": seq,
+            "prev": prev.hex(),
+            "kind": fact.kind,
+            "at": stamp(at),
+            "actor": by.as_fact(),
+            "traceId": trace_id,
+            "sessionId": fact.session,
+            "componentTag": fact.component,
+            "step": fact.step,
+            "payload": fact.payload,
+        }
+    )
+
+
+def verify(
+    stream: str, links: Iterable[Link], *, last_seq: int, head: bytes
+) -> Verified:
+    """Check a stream from its first event; `links` are in order of `seq`.
+
+    `last_seq` and `head` are what the stream's own row says of its end, so that a
+    removed tail is found too.
+    """
+    prev, count = GENESIS, 0
+    for link in links:
+        found = _check(link, seq=count + 1, prev=prev, stream=stream)
+        if found is not None:
+            return Verified(stream, count, prev.hex(), found)
+        prev, count = link.hash, count + 1
+    if count != last_seq:
+        reason = "events are missing at the end of the stream"
+        gap = Break(stream, count + 1, reason, str(last_seq), str(count))
+        return Verified(stream, count, prev.hex(), gap)
+    if prev != head:
+        reason = "the stream's head names another last event"
+        gap = Break(stream, count, reason, head.hex(), prev.hex())
+        return Verified(stream, count, prev.hex(), gap)
+    return Verified(stream, count, prev.hex())
+
+
+def _check(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | None:
+    if link.seq != seq:
+        return Break(stream, seq, "an event is missing", str(seq), str(link.seq))
+    computed = leaf(link.body)
+    if computed != link.hash:
+        reason = "the body does not have the recorded hash"
+        return Break(stream, seq, reason, link.hash.hex(), computed.hex())
+    try:
+        body = canonical.loads(link.body)
+    except Invalid as error:
+        return Break(stream, seq, f"the body cannot be read: {error}")
+    if body.get("prev") != prev.hex():
+        reason = "the event does not name its predecessor"
+        return Break(stream, seq, reason, prev.hex(), str(body.get("prev")))
+    for name, stated, recorded in _columns(link, body):
+        if stated != recorded:
+            reason = f"the column {name} differs from the body"
+            return Break(stream, seq, reason, str(recorded), str(stated))
+    return None
+
+
+def _columns(link: Link, body: dict[str, Any]) -> Sequence[tuple[str, Any, Any]]:
+    actor = body.get("actor", {})
+    return (
+        ("stream", link.stream, body.get("stream")),
+        ("seq", link.seq, body.get("seq")),
+        ("kind", link.kind, body.get("kind")),
+        ("at", stamp(link.at), body.get("at")),
+        ("actor", link.actor, f"{actor.get('kind')}:{actor.get('id')}"),
+        ("trace_id", link.trace_id, body.get("traceId")),
+        ("step", link.step, body.get("step")),
+    )

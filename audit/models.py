@@ -1,0 +1,55 @@
+"""The record: streams and their events."""
+
+from django.db import models
+
+
+class Stream(models.Model):
+    """The head of one chain of events: a run's, the registry's, the policies', sign-in's."""
+
+    key = models.CharField(max_length=80, primary_key=True)
+    last_seq = models.BigIntegerField(default=0)
+    head = models.BinaryField(max_length=32)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Event(models.Model):
+    """One thing that happened, in its place, with the bytes that are hashed.
+
+    The columns beside `body` repeat parts of it so that they can be searched; the
+    verifier compares them.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    stream = models.ForeignKey(
+        Stream, on_delete=models.PROTECT, db_column="stream", related_name="events"
+    )
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=60)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=60)
+    actor_name = models.CharField(max_length=150)
+    trace_id = models.CharField(max_length=32, blank=True)
+    step = models.CharField(max_length=100, blank=True)
+    body = models.BinaryField()
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["stream", "seq"], name="event_has_one_place"
+            ),
+            models.CheckConstraint(
+                name="event_seq_starts_at_one", condition=models.Q(seq__gte=1)
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-at", "-id"], name="event_newest_first"),
+            models.Index(fields=["actor", "-id"], name="event_by_actor"),
+            models.Index(fields=["kind", "-id"], name="event_by_kind"),
+            models.Index(fields=["trace_id", "id"], name="event_by_trace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream_id}#{self.seq} {self.kind}"

@@ -1,0 +1,71 @@
+"""Writing the record. Reading and verifying it is in `selectors`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import connection
+
+from audit.domain import chain
+from audit.domain.chain import Fact
+from audit.errors import NotInTransaction
+from execfabric.lib.actor import Actor
+
+__all__ = ["Fact", "append"]
+
+_HEAD = "SELECT last_seq, head FROM audit_stream WHERE key = %s FOR UPDATE"
+_OPEN = (
+    "INSERT INTO audit_stream (key, last_seq, head) VALUES (%s, 0, %s)"
+    " ON CONFLICT (key) DO NOTHING"
+)
+_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_EVENTS = (
+    "INSERT INTO audit_event"
+    " (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash) VALUES "
+)
+_MOVE = "UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s"
+
+
+def append(
+    stream: str,
+    facts: Sequence[Fact],
+    *,
+    by: Actor,
+    at: datetime,
+    trace_id: str = "",
+) -> int:
+    """Append facts to a stream in the caller's transaction; return the last `seq`.
+
+    The stream's head row is locked until the transaction ends, so `seq` has no
+    gaps and a reader that follows it misses nothing.
+
+    :raises NotInTransaction: outside a transaction
+    """
+    if not connection.in_atomic_block:
+        raise NotInTransaction
+    with connection.cursor() as cursor:
+        cursor.execute(_HEAD, [stream])
+        found = cursor.fetchone()
+        if found is None:
+            cursor.execute(_OPEN, [stream, chain.GENESIS])
+            cursor.execute(_HEAD, [stream])
+            found = cursor.fetchone()
+        seq, prev = found[0], bytes(found[1])
+        values: list[object] = []
+        for fact in facts:
+            seq += 1
+            body = chain.write(
+                stream=stream,
+                seq=seq,
+                prev=prev,
+                fact=fact,
+                by=by,
+                at=at,
+                trace_id=trace_id,
+            )
+            prev = chain.leaf(body)
+            values += [stream, seq, fact.kind, at, by.key, by.name, trace_id]
+            values += [fact.step, body, prev]
+        if facts:
+            cursor.execute(_EVENTS + ", ".join([_ROW] * len(facts)), values)
+            cursor.execute(_MOVE, [seq, prev, stream])
+    return int(seq)

@@ -1,0 +1,105 @@
+"""What each role may do, and the one function that asks.
+
+Roles are Django groups. Rights are read from the database at each question, so a
+change applies at once. Whoever is not known has no rights.
+"""
+
+from enum import StrEnum
+
+from execfabric.accounts.errors import AgentsCannotDecide, RightMissing
+from execfabric.accounts.models import Agent, User
+from execfabric.lib.actor import Actor, ActorKind
+
+
+class Role(StrEnum):
+    """The four groups that the product knows."""
+
+    PROPOSER = "proposer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+class Right(StrEnum):
+    """What a service may require."""
+
+    PROPOSE = "propose"  # validate, dry-run and propose plans
+    DECIDE = "decide"  # answer gates, where the gate's groups say so too
+    CONTROL = "control"  # pause, resume and cancel any run
+    SEE_ALL = "see_all"  # read every run, gate and plan
+    REGISTRY = "registry"  # edit and publish skill versions
+    POLICY = "policy"  # edit approval policies
+    TRACE = "trace"  # browse and verify the whole record
+    INDETERMINATE = "indeterminate"  # say what happened where nobody could know
+
+
+RIGHTS: dict[Role, frozenset[Right]] = {
+    Role.PROPOSER: frozenset({Right.PROPOSE}),
+    Role.OPERATOR: frozenset(
+        {Right.PROPOSE, Right.DECIDE, Right.CONTROL, Right.SEE_ALL, Right.TRACE}
+    ),
+    Role.ADMIN: frozenset(
+        {
+            Right.PROPOSE,
+            Right.DECIDE,
+            Right.CONTROL,
+            Right.SEE_ALL,
+            Right.TRACE,
+            Right.REGISTRY,
+            Right.POLICY,
+        }
+    ),
+    Role.AUDITOR: frozenset({Right.SEE_ALL, Right.TRACE}),
+}
+
+OF_AGENTS = frozenset({Right.PROPOSE})
+"""The most that an agent can have, whoever owns it."""
+
+
+def person_of(by: Actor) -> User | None:
+    """The active person whose rights bound `by`: themselves, or the agent's owner."""
+    if by.kind is ActorKind.SYSTEM:
+        return None
+    if by.kind is ActorKind.AGENT:
+        agent = Agent.objects.filter(pk=by.id, is_active=True).select_related("owner")
+        found = agent.first()
+        return found.owner if found and found.owner.is_active else None
+    return User.objects.filter(pk=by.id, is_active=True).first()
+
+
+def groups_of(by: Actor) -> frozenset[str]:
+    """The groups that `by` speaks for now; none for the system and for agents."""
+    if by.kind is not ActorKind.USER:
+        return frozenset()
+    person = person_of(by)
+    return frozenset(person.groups.values_list("name", flat=True)) if person else frozenset()
+
+
+def rights_of(by: Actor) -> frozenset[Right]:
+    """What `by` may do now."""
+    person = person_of(by)
+    if person is None:
+        return frozenset()
+    names = set(person.groups.values_list("name", flat=True)) & set(Role)
+    rights = frozenset().union(*(RIGHTS[Role(name)] for name in names))
+    return rights & OF_AGENTS if by.kind is ActorKind.AGENT else rights
+
+
+def require(by: Actor, right: Right) -> None:
+    """Refuse unless `by` has the right now.
+
+    :raises AgentsCannotDecide: for an agent and any right that no agent can have
+    :raises RightMissing: for everybody else who does not have it
+    """
+    if by.kind is ActorKind.AGENT and right not in OF_AGENTS:
+        raise AgentsCannotDecide(right=str(right))
+    if right not in rights_of(by):
+        raise RightMissing(right=str(right), actor=by.key)
+
+
+def members(group: str) -> frozenset[str]:
+    """The keys (`user:7`) of the active people in a group."""
+    ids = User.objects.filter(is_active=True, groups__name=group).values_list(
+        "pk", flat=True
+    )
+    return frozenset(f"user:{pk}" for pk in ids)

@@ -1,0 +1,67 @@
+"""Who there is: people, agents, and the tokens they come with."""
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+
+from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.ids import uuid7
+
+
+class User(AbstractUser):
+    """A person with an account."""
+
+    def actor(self) -> Actor:
+        """This person as `by` in a service call."""
+        return Actor(kind=ActorKind.USER, id=str(self.pk), name=self.get_username())
+
+
+class Agent(models.Model):
+    """A named non-human identity. It proposes and reads; it never decides."""
+
+    name = models.CharField(max_length=100, unique=True)
+    owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="agents")
+    """The person who answers for it; its rights never exceed theirs."""
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def actor(self) -> Actor:
+        """This agent as `by` in a service call."""
+        return Actor(
+            kind=ActorKind.AGENT,
+            id=str(self.pk),
+            name=self.name,
+            owner_id=str(self.owner_id),
+        )
+
+
+class Token(models.Model):
+    """A bearer token of one person or one agent, kept as a hash only."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    sha256 = models.BinaryField(max_length=32, unique=True)
+    label = models.CharField(max_length=100, blank=True)
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, related_name="tokens"
+    )
+    agent = models.ForeignKey(
+        Agent, on_delete=models.CASCADE, null=True, related_name="tokens"
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="token_has_one_holder",
+                condition=Q(user__isnull=False, agent__isnull=True)
+                | Q(user__isnull=True, agent__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label or 'token'} of {self.user or self.agent}"

@@ -1,0 +1,47 @@
+"""The Celery app. A message is a hint: it carries one id and decides nothing."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "execfabric.settings")
+
+QUEUE = "execfabric"
+
+app = Celery("execfabric")
+app.config_from_object(
+    {
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        # Early acknowledgement: redelivery is the sweep's business, which asks
+        # Postgres; the broker's own redelivery knows only time.
+        "task_acks_late": False,
+        "worker_prefetch_multiplier": 1,
+        "task_default_queue": QUEUE,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {"socket_keepalive": True},
+        "worker_send_task_events": False,
+        "task_send_sent_event": False,
+        "worker_enable_remote_control": True,
+        "worker_hijack_root_logger": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "task_publish_retry_policy": {
+            "max_retries": 1,
+            "interval_start": 0.05,
+            "interval_step": 0.1,
+            "interval_max": 0.2,
+        },
+    }
+)
+
+
+@app.on_configure.connect  # type: ignore[untyped-decorator]
+def _broker(sender: Celery, **_: object) -> None:
+    from django.conf import settings  # noqa: PLC0415  Django is not set up at import
+
+    sender.conf.broker_url = settings.REDIS_URL
+
+
+app.autodiscover_tasks(["orchestration.runs"])

@@ -1,0 +1,94 @@
+"""One value, one byte string, one digest: RFC 8785 and SHA-256.
+
+What is shown, what is hashed and what is executed are the same bytes, so every
+digest in the product comes from here.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import rfc8785
+
+from execfabric.lib.refusal import Invalid
+
+Json = dict[str, Any] | list[Any] | str | int | float | bool | None
+
+LARGEST_SAFE_INTEGER = 2**53 - 1
+MAX_DEPTH = 100
+
+
+class NotCanonical(Invalid):
+    """The value has no canonical form (RFC 8785)."""
+
+    code = "canonical.no_form"
+
+
+def dumps(value: Json) -> bytes:
+    """The RFC 8785 bytes of `value`.
+
+    :raises NotCanonical: for NaN, infinities, integers outside +-(2**53 - 1),
+        keys that are not text, lone surrogates, or nesting deeper than MAX_DEPTH
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise NotCanonical(f"{NotCanonical.__doc__} {error}") from error
+
+
+def loads(body: bytes) -> Any:
+    """Parse JSON strictly: duplicate keys, NaN and infinities are refused.
+
+    :raises NotCanonical: when the bytes are not strict JSON
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise NotCanonical(f"The text is not strict JSON: {error}") from error
+
+
+def digest(domain: str, body: bytes) -> bytes:
+    """SHA-256 over a domain line and the body, so that no digest serves two purposes.
+
+    `domain` is for example `execfabric/action/v1`; 32 bytes are returned.
+    """
+    return hashlib.sha256(domain.encode() + b"\n" + body).digest()
+
+
+def digest_of(domain: str, value: Json) -> str:
+    """The digest of the canonical form of `value`, as 64 hex digits."""
+    return digest(domain, dumps(value)).hex()
+
+
+def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
+    """Refuse values nested deeper than `limit`, without recursion.
+
+    :raises NotCanonical: when it is deeper
+    """
+    layer = [value]
+    for _ in range(limit + 1):
+        deeper: list[Any] = []
+        for item in layer:
+            if isinstance(item, dict):
+                deeper.extend(item.values())
+            elif isinstance(item, list):
+                deeper.extend(item)
+        if not deeper:
+            return
+        layer = deeper
+    raise NotCanonical(f"The value is nested deeper than {limit} levels.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            message = f"duplicate key {key!r}"
+            raise ValueError(message)
+        found[key] = value
+    return found
+
+
+def _refuse(constant: str) -> None:
+    message = f"{constant} is not JSON"
+    raise ValueError(message)

@@ -1,0 +1,19 @@
+"""The only place that reads the wall clock; everything else takes `at`."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def stamp(at: datetime) -> str:
+    """RFC 3339 in UTC with microseconds and `Z`: the form in every recorded byte.
+
+    :raises ValueError: for a naive datetime
+    """
+    if at.tzinfo is None:
+        message = "a recorded time must know its zone"
+        raise ValueError(message)
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

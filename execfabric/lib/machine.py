@@ -1,0 +1,77 @@
+"""A state machine as data: one table that everything else obeys."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from execfabric.lib.refusal import Conflict
+
+S = TypeVar("S", bound=StrEnum)
+E = TypeVar("E", bound=StrEnum)
+
+
+class IllegalTransition(Conflict):
+    """This is not possible in the present state."""
+
+    code = "state.illegal_transition"
+
+
+class StaleTransition(Conflict):
+    """Somebody else was faster: the state changed meanwhile."""
+
+    code = "state.stale_transition"
+
+
+@dataclass(frozen=True)
+class Machine(Generic[S, E]):
+    """The legal moves of one machine: rows of (from, on, to)."""
+
+    name: str
+    initial: S
+    rows: tuple[tuple[S, E, S], ...]
+    final: frozenset[S]
+    _moves: dict[tuple[S, E], S] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        moves: dict[tuple[S, E], S] = {}
+        for source, event, target in self.rows:
+            if (source, event) in moves:
+                message = f"{self.name}: two rows for {source} on {event}"
+                raise ValueError(message)
+            moves[source, event] = target
+        object.__setattr__(self, "_moves", moves)
+
+    def next(self, state: S, event: E) -> S:
+        """The state that follows.
+
+        :raises IllegalTransition: when the table has no such row
+        """
+        try:
+            return self._moves[state, event]
+        except KeyError:
+            raise IllegalTransition(
+                f"A {self.name} that is {state} cannot be {event}.",
+                machine=self.name,
+                state=str(state),
+                event=str(event),
+            ) from None
+
+    def allows(self, state: S, event: E) -> bool:
+        """Whether the table has a row for this."""
+        return (state, event) in self._moves
+
+    def states(self) -> frozenset[S]:
+        """Every state that some row or the start names."""
+        return frozenset(
+            {self.initial, *(r[0] for r in self.rows), *(r[2] for r in self.rows)}
+        )
+
+    def reachable(self) -> frozenset[S]:
+        """Every state that some sequence of events leads to."""
+        seen: set[S] = set()
+        open_: Iterable[S] = [self.initial]
+        while fresh := set(open_) - seen:
+            seen |= fresh
+            open_ = [target for source, _, target in self.rows if source in fresh]
+        return frozenset(seen)

@@ -1,0 +1,260 @@
+"""All settings, read from the environment; a wrong value stops the start."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from execfabric.local import endpoints
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env_text(name: str, default: str = "") -> str:
+    """A text value; `NAME_FILE` names a file to read it from instead."""
+    if path := os.environ.get(f"{name}_FILE"):
+        return Path(path).read_text(encoding="utf-8").strip()
+    return os.environ.get(name, default)
+
+
+def env_bool(name: str, *, default: bool) -> bool:
+    """Exactly `true` or `false`: "yes" or "1" would leave doubt."""
+    value = os.environ.get(name, "true" if default else "false")
+    if value not in {"true", "false"}:
+        raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+    return value == "true"
+
+
+def env_int(name: str, default: int) -> int:
+    """A whole number."""
+    value = os.environ.get(name, str(default))
+    if not value.isdigit():
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
+    return int(value)
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    """Comma-separated values."""
+    return [item.strip() for item in env_text(name, default).split(",") if item.strip()]
+
+
+def database(url: str) -> dict[str, Any]:
+    """A `postgresql://user:password@host:port/name` address as Django wants it."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must start with postgresql://.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"application_name": "execfabric"},
+    }
+
+
+PRODUCTION = env_text("EXECFABRIC_ENV", "development") == "production"
+DEMO_MODE = env_bool("EXECFABRIC_DEMO", default=False)
+DATA_DIR = Path(env_text("EXECFABRIC_DATA_DIR", str(BASE_DIR / ".data")))
+EMBEDDED = endpoints.load(DATA_DIR)
+DATABASE_URL = env_text("DATABASE_URL", EMBEDDED.database_url if EMBEDDED else "")
+REDIS_URL = env_text("REDIS_URL", EMBEDDED.redis_url if EMBEDDED else "")
+COMMANDS_WITHOUT_SERVERS = {"makemigrations", "collectstatic", "help", "openapi"}
+if not DATABASE_URL and not COMMANDS_WITHOUT_SERVERS & set(sys.argv[1:2]):
+    DATABASE_URL = "postgresql://not-configured@127.0.0.1:1/not-configured"
+if PRODUCTION and DEMO_MODE:
+    raise ImproperlyConfigured("EXECFABRIC_DEMO=true is refused in production.")
+
+
+def secret_key() -> str:
+    """`SECRET_KEY`, else the key that the local start wrote into the data folder."""
+    key_file = DATA_DIR / "secret-key"
+    if key := env_text("SECRET_KEY"):
+        return key
+    if not PRODUCTION and key_file.exists():
+        return key_file.read_text(encoding="utf-8").strip()
+    if PRODUCTION:
+        raise ImproperlyConfigured("SECRET_KEY is required in production.")
+    return "development-only-key-before-the-data-folder-exists"
+
+
+SECRET_KEY = secret_key()
+SECRET_KEY_FALLBACKS = env_list("EXECFABRIC_SECRET_KEY_FALLBACKS")
+DEBUG = False
+ALLOWED_HOSTS = env_list("EXECFABRIC_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+BASE_URL = env_text("EXECFABRIC_BASE_URL", "")
+CSRF_TRUSTED_ORIGINS = env_list("EXECFABRIC_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_htmx",
+    "guardian",
+    "ninja",
+    "csp",
+    "allauth",
+    "allauth.account",
+    "execfabric.accounts",
+    "audit",
+    "approvals",
+    "orchestration.skills",
+    "orchestration.plans",
+    "orchestration.runs",
+    "execfabric.console",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "execfabric.urls"
+ASGI_APPLICATION = "execfabric.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "execfabric.console.context.shell",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": database(DATABASE_URL)} if DATABASE_URL else {}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APP_DATABASE_ROLE = env_text("EXECFABRIC_APP_ROLE", "execfabric_app")
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "guardian.backends.ObjectPermissionBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+ANONYMOUS_USER_NAME = None
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "execfabric.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_LOGOUT_ON_GET = False
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = PRODUCTION
+CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_SSL_REDIRECT = env_bool("EXECFABRIC_SSL_REDIRECT", default=PRODUCTION)
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+if PRODUCTION and env_bool("EXECFABRIC_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+SERVESTATIC_USE_FINDERS = True
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": env_text("EXECFABRIC_ARTIFACT_DIR", str(DATA_DIR / "artifacts"))
+        },
+    },
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL or "redis://127.0.0.1:1/0",
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL or "redis://127.0.0.1:1/0"], "capacity": 100},
+    }
+}
+
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+LOG_LEVEL = env_text("EXECFABRIC_LOG_LEVEL", "INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+}
+
+LEASE_SECONDS = env_int("EXECFABRIC_LEASE_SECONDS", 10)
+HEARTBEAT_SECONDS = max(1, LEASE_SECONDS // 3)
+HINT_AGAIN_SECONDS = env_int("EXECFABRIC_HINT_AGAIN_SECONDS", 5)
+GATE_TTL_SECONDS = env_int("EXECFABRIC_GATE_DEFAULT_TTL", 7 * 24 * 3600)
+MAX_ARTIFACT_BYTES = env_int("EXECFABRIC_MAX_ARTIFACT_BYTES", 256 * 1024 * 1024)
+SECRETS_DIR = Path(env_text("EXECFABRIC_SECRETS_DIR", str(DATA_DIR / "secrets")))

@@ -1,0 +1,47 @@
+"""Plans and their immutable revisions."""
+
+from django.db import models
+
+from execfabric.lib.ids import uuid7
+
+
+class Plan(models.Model):
+    """A named procedure; what it says stands in its revisions."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.CharField(max_length=100, unique=True)
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class PlanRevision(models.Model):
+    """The content of a plan at one time: immutable, known by its digest."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="revisions")
+    number = models.PositiveIntegerField()
+    body = models.BinaryField()
+    """RFC 8785 bytes of the plan's normal form."""
+    digest = models.CharField(max_length=64)
+    source = models.TextField()
+    """The text as its author wrote it."""
+    author = models.CharField(max_length=60)
+    author_name = models.CharField(max_length=150)
+    author_owner = models.CharField(max_length=60, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["plan", "number"], name="plan_revision_number_is_unique"
+            ),
+            models.UniqueConstraint(
+                fields=["plan", "digest"], name="plan_revision_content_is_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan.slug} r{self.number}"

@@ -1,0 +1,163 @@
+"""Every state of a run, a step run and an attempt, and every legal move.
+
+This page is the specification. The README shows the same tables and a test
+compares them; the database refuses a state that is not in them.
+"""
+
+from enum import StrEnum
+
+from execfabric.lib.machine import Machine
+
+
+class RunState(StrEnum):
+    """Where one execution of a plan revision stands."""
+
+    AWAITING_APPROVAL = "awaiting_approval"  # its plan gate is open; nothing has run
+    RUNNING = "running"  # steps are released as their turn comes
+    PAUSING = "pausing"  # a pause was asked for; a worker is still in a step
+    PAUSED = "paused"  # nothing of it is running; it goes on when resumed
+    CANCELLING = "cancelling"  # a cancel was asked for; a worker is still in a step
+    SUCCEEDED = "succeeded"  # every step that was to run succeeded
+    PARTIALLY_SUCCEEDED = "partially_succeeded"  # some steps succeeded, some did not
+    FAILED = "failed"  # it ended on a failure, as its plan says
+    CANCELLED = "cancelled"  # a person ended it
+    REJECTED = "rejected"  # people said no, to the plan or to a step
+    EXPIRED = "expired"  # nobody answered a gate in time
+
+
+class RunEvent(StrEnum):
+    APPROVED = "approved"
+    APPROVAL_VOIDED = "approval_voided"
+    PAUSE_REQUESTED = "pause_requested"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CANCEL_REQUESTED = "cancel_requested"
+    CANCELLED = "cancelled"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+class StepState(StrEnum):
+    """Where one step of one run stands."""
+
+    PENDING = "pending"  # its turn has not come; nothing is resolved yet
+    GATED = "gated"  # its inputs are resolved; it waits for people
+    READY = "ready"  # it may be claimed by any worker
+    RUNNING = "running"  # one worker holds its lease
+    BACKOFF = "backoff"  # its last attempt failed; it is tried again later
+    INDETERMINATE = "indeterminate"  # its worker died after intent; nobody knows
+    SUCCEEDED = "succeeded"  # it is done and its output is kept
+    FAILED = "failed"  # it did not work and is not tried again by itself
+    SKIPPED = "skipped"  # the plan's course left it out
+    REJECTED = "rejected"  # people said no, or nobody answered in time
+    CANCELLED = "cancelled"  # the run was cancelled before it was done
+
+
+class StepEvent(StrEnum):
+    GATE_OPENED = "gate_opened"
+    GATE_APPROVED = "gate_approved"
+    GATE_REJECTED = "gate_rejected"
+    GATE_VOIDED = "gate_voided"
+    RELEASED = "released"
+    CLAIMED = "claimed"
+    SUCCEEDED = "succeeded"
+    RETRY_LATER = "retry_later"
+    FAILED = "failed"
+    LEASE_LOST = "lease_lost"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    RESOLVED = "resolved"
+    RETRIED = "retried"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class Phase(StrEnum):
+    """How far one attempt has come; what a crash means depends on it."""
+
+    CLAIMED = "claimed"  # the worker has it; no effect can have happened
+    INTENT = "intent"  # the effect may happen from now on
+    DONE = "done"  # it ended with success, and the result is recorded
+    FAILED = "failed"  # it ended without success, and that is recorded
+    FENCED = "fenced"  # it was refused at intent, or its late result was not taken
+    LOST = "lost"  # its lease lapsed; whether it did anything depends on the phase
+
+
+R, E, S, T = RunState, RunEvent, StepState, StepEvent
+
+# fmt: off
+RUN: Machine[RunState, RunEvent] = Machine(
+    name="run",
+    initial=R.AWAITING_APPROVAL,
+    rows=(
+        # from                on                     to
+        (R.AWAITING_APPROVAL, E.APPROVED,            R.RUNNING),
+        (R.AWAITING_APPROVAL, E.REJECTED,            R.REJECTED),
+        (R.AWAITING_APPROVAL, E.EXPIRED,             R.EXPIRED),
+        (R.AWAITING_APPROVAL, E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.RUNNING,           E.APPROVAL_VOIDED,     R.AWAITING_APPROVAL),
+        (R.RUNNING,           E.PAUSE_REQUESTED,     R.PAUSING),
+        (R.RUNNING,           E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.RUNNING,           E.SUCCEEDED,           R.SUCCEEDED),
+        (R.RUNNING,           E.PARTIALLY_SUCCEEDED, R.PARTIALLY_SUCCEEDED),
+        (R.RUNNING,           E.FAILED,              R.FAILED),
+        (R.RUNNING,           E.REJECTED,            R.REJECTED),
+        (R.RUNNING,           E.EXPIRED,             R.EXPIRED),
+        (R.PAUSING,           E.PAUSED,              R.PAUSED),
+        (R.PAUSING,           E.RESUMED,             R.RUNNING),
+        (R.PAUSING,           E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.PAUSED,            E.RESUMED,             R.RUNNING),
+        (R.PAUSED,            E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.PAUSED,            E.REJECTED,            R.REJECTED),
+        (R.PAUSED,            E.EXPIRED,             R.EXPIRED),
+        (R.CANCELLING,        E.CANCELLED,           R.CANCELLED),
+    ),
+    final=frozenset({
+        R.SUCCEEDED, R.PARTIALLY_SUCCEEDED, R.FAILED, R.CANCELLED, R.REJECTED, R.EXPIRED,
+    }),
+)
+
+STEP_RUN: Machine[StepState, StepEvent] = Machine(
+    name="step run",
+    initial=S.PENDING,
+    rows=(
+        # from             on                 to
+        (S.PENDING,       T.GATE_OPENED,     S.GATED),
+        (S.PENDING,       T.RELEASED,        S.READY),
+        (S.PENDING,       T.FAILED,          S.FAILED),
+        (S.PENDING,       T.SKIPPED,         S.SKIPPED),
+        (S.PENDING,       T.CANCELLED,       S.CANCELLED),
+        (S.GATED,         T.GATE_APPROVED,   S.READY),
+        (S.GATED,         T.SUCCEEDED,       S.SUCCEEDED),
+        (S.GATED,         T.GATE_REJECTED,   S.REJECTED),
+        (S.GATED,         T.GATE_VOIDED,     S.PENDING),
+        (S.GATED,         T.CANCELLED,       S.CANCELLED),
+        (S.READY,         T.CLAIMED,         S.RUNNING),
+        (S.READY,         T.GATE_VOIDED,     S.PENDING),
+        (S.READY,         T.FAILED,          S.FAILED),
+        (S.READY,         T.CANCELLED,       S.CANCELLED),
+        (S.RUNNING,       T.SUCCEEDED,       S.SUCCEEDED),
+        (S.RUNNING,       T.RETRY_LATER,     S.BACKOFF),
+        (S.RUNNING,       T.FAILED,          S.FAILED),
+        (S.RUNNING,       T.GATE_VOIDED,     S.PENDING),
+        (S.RUNNING,       T.LEASE_LOST,      S.READY),
+        (S.RUNNING,       T.OUTCOME_UNKNOWN, S.INDETERMINATE),
+        (S.RUNNING,       T.CANCELLED,       S.CANCELLED),
+        (S.BACKOFF,       T.RELEASED,        S.READY),
+        (S.BACKOFF,       T.CANCELLED,       S.CANCELLED),
+        (S.INDETERMINATE, T.RESOLVED,        S.SUCCEEDED),
+        (S.INDETERMINATE, T.FAILED,          S.FAILED),
+        (S.FAILED,        T.RETRIED,         S.PENDING),
+    ),
+    final=frozenset({S.SUCCEEDED, S.FAILED, S.SKIPPED, S.REJECTED, S.CANCELLED}),
+)
+# fmt: on
+
+FINAL_RUN = RUN.final
+FINAL_STEP = STEP_RUN.final
+AT_WORK = frozenset({S.READY, S.RUNNING, S.BACKOFF})
+"""A step that a worker has, or will have without anybody's word."""
+HELD = frozenset({S.GATED, S.INDETERMINATE})
+"""A step that waits for people."""

@@ -1,0 +1,69 @@
+"""Refusals about runs, steps and attempts."""
+
+from execfabric.lib.refusal import Conflict, Denied, Invalid, Missing
+
+
+class RunUnknown(Missing):
+    """There is no such run, or it is not visible to you."""
+
+    code = "run.unknown"
+
+
+class StepUnknown(Missing):
+    """The run has no such step."""
+
+    code = "step.unknown"
+
+
+class ArtifactUnknown(Missing):
+    """There is no such file, or it is not visible to you."""
+
+    code = "artifact.unknown"
+
+
+class ArtifactTooLarge(Invalid):
+    """The file is larger than a file between steps may be."""
+
+    code = "artifact.too_large"
+
+
+class ArtifactCorrupt(Conflict):
+    """The stored bytes of a file are not the ones that were recorded."""
+
+    code = "artifact.corrupt"
+
+
+class NotControllable(Denied):
+    """Only operators, admins and the run's proposer may pause, resume or cancel it."""
+
+    code = "run.not_controllable"
+
+
+class NotIndeterminate(Conflict):
+    """Only a step whose outcome is unknown can be resolved."""
+
+    code = "step.not_indeterminate"
+
+
+class EvidenceRequired(Invalid):
+    """Say how you know what happened."""
+
+    code = "step.evidence_required"
+
+
+class OldAttemptMayLive(Conflict):
+    """The worker that held this step may still be alive; wait until its deadline has passed."""
+
+    code = "step.old_attempt_may_live"
+
+
+class ContentChanged(Conflict):
+    """What would run is not what was approved."""
+
+    code = "step.content_changed"
+
+
+class SkillWithdrawn(Conflict):
+    """The skill was quarantined or its version withdrawn after the approval."""
+
+    code = "step.skill_withdrawn"

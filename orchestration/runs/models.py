@@ -1,0 +1,276 @@
+"""What is running: runs, step runs, attempts, the bytes they execute, what they yield."""
+
+from django.db import models
+from django.db.models import Q
+
+from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.ids import uuid7
+from orchestration.plans.models import PlanRevision
+from orchestration.runs.domain.states import (
+    FINAL_RUN,
+    FINAL_STEP,
+    Phase,
+    RunState,
+    StepState,
+)
+
+SPEC_DOMAIN = "execfabric/action/v1"
+
+
+def _values(states: object) -> list[str]:
+    return sorted(str(state) for state in states)  # type: ignore[attr-defined]
+
+
+class Run(models.Model):
+    """One execution of a plan revision."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    revision = models.ForeignKey(
+        PlanRevision, on_delete=models.PROTECT, related_name="runs"
+    )
+    state = models.CharField(max_length=24, default=RunState.AWAITING_APPROVAL)
+    reason = models.TextField(blank=True)
+    """Why it is paused, failed or ended, as a sentence."""
+    inputs = models.JSONField()
+    pins = models.JSONField()
+    """Per step the skill version it was approved with: id, skill, version, digest."""
+    parallel_max = models.PositiveIntegerField(default=1)
+    """How many steps may be at work at once: 1 is one after the other, 0 no bound."""
+    gate_id = models.UUIDField(null=True)
+    """The plan gate in force."""
+    trace_id = models.CharField(max_length=32)
+    proposer = models.CharField(max_length=60)
+    proposer_name = models.CharField(max_length=150)
+    proposer_owner = models.CharField(max_length=60, blank=True)
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="run_state_is_known", condition=Q(state__in=_values(RunState))
+            ),
+            models.CheckConstraint(
+                name="run_finished_at_iff_final",
+                condition=Q(state__in=_values(FINAL_RUN), finished_at__isnull=False)
+                | (~Q(state__in=_values(FINAL_RUN)) & Q(finished_at__isnull=True)),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at"], name="run_newest_first"),
+            models.Index(fields=["proposer", "-created_at"], name="run_by_proposer"),
+            models.Index(
+                fields=["id"],
+                name="run_waiting_to_stop",
+                condition=Q(state__in=[RunState.PAUSING, RunState.CANCELLING]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.id}"
+
+    @property
+    def stream(self) -> str:
+        """The key of its stream in the record."""
+        return f"run:{self.id}"
+
+    def proposed_by(self) -> Actor:
+        """The proposer as they were when they proposed."""
+        kind, _, pk = self.proposer.partition(":")
+        owner = self.proposer_owner.removeprefix("user:")
+        return Actor(ActorKind(kind), pk, self.proposer_name, owner_id=owner)
+
+
+class ExecSpec(models.Model):
+    """The canonical bytes of one action, known by their digest; insert-only."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    body = models.BinaryField()
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class StepRun(models.Model):
+    """One step of one run: its state, its lease, what it will execute and yielded."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="steps")
+    key = models.CharField(max_length=100)
+    position = models.PositiveIntegerField()
+    kind = models.CharField(max_length=20, default="skill")
+    state = models.CharField(max_length=20, default=StepState.PENDING)
+    effect_class = models.CharField(max_length=20)
+    generation = models.PositiveIntegerField(default=1)
+    """Rises when a person has it tried again; attempts of one generation share a key."""
+    fence = models.BigIntegerField(default=0)
+    """Rises with each claim; only the holder of the last one may write a result."""
+    worker = models.CharField(max_length=120, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    tries = models.PositiveIntegerField(default=0)
+    max_attempts = models.PositiveIntegerField(default=1)
+    not_before = models.DateTimeField(null=True)
+    hinted_at = models.DateTimeField(null=True)
+    spec = models.ForeignKey(ExecSpec, on_delete=models.PROTECT, null=True)
+    gate_id = models.UUIDField(null=True)
+    output = models.JSONField(null=True)
+    output_digest = models.CharField(max_length=64, blank=True)
+    files = models.JSONField(default=dict)
+    error = models.JSONField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "key"], name="step_run_key_in_run"),
+            models.CheckConstraint(
+                name="step_run_state_is_known",
+                condition=Q(state__in=_values(StepState)),
+            ),
+            models.CheckConstraint(
+                name="step_run_finished_at_iff_final",
+                condition=Q(state__in=_values(FINAL_STEP), finished_at__isnull=False)
+                | (~Q(state__in=_values(FINAL_STEP)) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="step_run_lease_iff_running",
+                condition=Q(state=StepState.RUNNING, lease_until__isnull=False)
+                | (~Q(state=StepState.RUNNING) & Q(lease_until__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="step_run_tries_are_bounded",
+                condition=Q(tries__lte=models.F("max_attempts")),
+            ),
+            models.CheckConstraint(
+                name="step_run_at_work_has_spec",
+                condition=~Q(state__in=_values({StepState.READY, StepState.RUNNING}))
+                | Q(spec__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["not_before", "id"],
+                name="step_run_waiting_for_worker",
+                condition=Q(state__in=[StepState.READY, StepState.BACKOFF]),
+            ),
+            models.Index(
+                fields=["lease_until"],
+                name="step_run_leases",
+                condition=Q(state=StepState.RUNNING),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.run_id}"
+
+
+class Attempt(models.Model):
+    """One try of a step run by one worker."""
+
+    id = models.BigAutoField(primary_key=True)
+    step_run = models.ForeignKey(
+        StepRun, on_delete=models.PROTECT, related_name="attempts"
+    )
+    fence = models.BigIntegerField()
+    generation = models.PositiveIntegerField()
+    worker = models.CharField(max_length=120)
+    phase = models.CharField(max_length=10)
+    spec = models.ForeignKey(ExecSpec, on_delete=models.PROTECT)
+    session_id = models.CharField(max_length=16)
+    """The scope of this attempt within the trace."""
+    started_at = models.DateTimeField()
+    intent_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    result = models.JSONField(null=True)
+    """Error of a failed attempt, or the late result of one that was fenced."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["step_run", "fence"], name="attempt_has_one_fence"
+            ),
+            models.UniqueConstraint(
+                fields=["step_run"],
+                name="attempt_one_live_per_step_run",
+                condition=Q(phase__in=[Phase.CLAIMED, Phase.INTENT]),
+            ),
+            models.CheckConstraint(
+                name="attempt_phase_is_known", condition=Q(phase__in=_values(Phase))
+            ),
+            models.CheckConstraint(
+                name="attempt_ended_at_iff_over",
+                condition=Q(
+                    phase__in=[Phase.CLAIMED, Phase.INTENT], ended_at__isnull=True
+                )
+                | (
+                    ~Q(phase__in=[Phase.CLAIMED, Phase.INTENT])
+                    & Q(ended_at__isnull=False)
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.fence} of {self.step_run_id}"
+
+
+class LogChunk(models.Model):
+    """A piece of what a step run wrote while it worked, masked."""
+
+    id = models.BigAutoField(primary_key=True)
+    step_run = models.ForeignKey(StepRun, on_delete=models.PROTECT, related_name="log")
+    fence = models.BigIntegerField()
+    offset = models.BigIntegerField()
+    """Where the text starts, in characters from the start of the step run's log."""
+    text = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["step_run", "offset"], name="log_chunk_has_one_place"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"log of {self.step_run_id} at {self.offset}"
+
+
+class Artifact(models.Model):
+    """A file by content: immutable bytes in the store, and where they came from first."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    name = models.CharField(max_length=255)
+    media_type = models.CharField(max_length=100)
+    size = models.BigIntegerField()
+    producer = models.ForeignKey(
+        StepRun, on_delete=models.PROTECT, null=True, related_name="artifacts"
+    )
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.sha256[:12]}"
+
+
+class ArtifactUse(models.Model):
+    """Which step run yielded or was given which file: the basis of who may read it."""
+
+    id = models.BigAutoField(primary_key=True)
+    artifact = models.ForeignKey(
+        Artifact, on_delete=models.PROTECT, related_name="uses"
+    )
+    step_run = models.ForeignKey(
+        StepRun, on_delete=models.PROTECT, related_name="artifact_uses"
+    )
+    name = models.CharField(max_length=255)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["artifact", "step_run", "name"], name="artifact_use_is_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.step_run_id}"

@@ -1,0 +1,95 @@
+"""Finding and ending the processes a call has left behind, those that hide included.
+
+A process that calls `setsid` leaves its group, and one whose parent ends is given
+to the nearest subreaper. So the tree below a subreaper is complete, where a
+process group is not.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+ROUNDS = 100
+
+
+def adopt_orphans() -> None:
+    """Make this process the one that orphaned descendants are given to."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread that started this process ends."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def of(pid: int) -> list[int]:
+    """Every living process below `pid`."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found.extend(below)
+        queue.extend(below)
+    return found
+
+
+def end(pid: int) -> int:
+    """Kill everything below `pid`, which must be this process or a stopped one.
+
+    A process may be born while the list is read, so it goes on until the list is
+    empty. Returns how many were killed.
+    """
+    killed: set[int] = set()
+    for _ in range(ROUNDS):
+        living = of(pid)
+        if not living:
+            break
+        for child in living:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        killed.update(living)
+        _reap(living)
+        time.sleep(0.001)
+    return len(killed)
+
+
+def any_child() -> bool:
+    """Whether this process has a child, waited for or not. Costs one system call."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _reap(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _parents() -> list[tuple[int, int]]:
+    found = []
+    for entry in Path("/proc").iterdir() if sys.platform == "linux" else ():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            # The name in parentheses may contain anything, parentheses included.
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if fields[0] not in {"Z", "X"}:
+                found.append((int(entry.name), int(fields[1])))
+    return found
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

@@ -1,0 +1,171 @@
+"""What a skill promises: its actions, their schemas, effects, risks and limits.
+
+A contract is plain data. Its canonical bytes and the digest of the code behind it
+make the digest of a SkillVersion; nothing about an action that matters to an
+approver is kept anywhere else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class EffectClass(StrEnum):
+    """What running an action twice would do."""
+
+    PURE = "pure"  # touches nothing outside its own output; may run any number of times
+    IDEMPOTENT = "idempotent"  # a second run with the same key changes nothing more
+    PROBEABLE = "probeable"  # the target can be asked whether it happened
+    NON_IDEMPOTENT = "non_idempotent"  # a second run is a second effect
+
+
+class Risk(StrEnum):
+    """How much harm a wrong run of an action does."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for low to 3 for critical."""
+        return list(Risk).index(self)
+
+
+class DryRunKind(StrEnum):
+    """How an action can say beforehand what it would do."""
+
+    NATIVE = "native"  # the target system's own preview, which changes nothing
+    SIMULATED = "simulated"  # computed by the skill, inert
+    NONE = "none"  # it cannot be known beforehand
+
+
+FILE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "title": "file",
+    "required": ["$file"],
+    "additionalProperties": False,
+    "properties": {
+        "$file": {
+            "type": "object",
+            "required": ["sha256", "name", "size"],
+            "properties": {
+                "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                "name": {"type": "string"},
+                "size": {"type": "integer", "minimum": 0},
+                "media_type": {"type": "string"},
+            },
+        }
+    },
+}
+"""JSON Schema of a file passed between steps: a reference by content."""
+
+FILES_SCHEMA: Mapping[str, Any] = {
+    "title": "files",
+    "anyOf": [FILE_SCHEMA, {"type": "array", "items": FILE_SCHEMA}],
+}
+"""One file or a list of files."""
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """How often and how far apart an action is tried again. Times in seconds."""
+
+    attempts: int = 1
+    backoff: str = "exponential"  # or "constant"
+    initial_s: float = 2.0
+    max_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class ActionContract:
+    """One operation of a skill.
+
+    Undeclared effect class and risk are the worst: whoever says nothing is
+    treated as most dangerous.
+    """
+
+    name: str
+    summary: str
+    """What it does, for the approver, in one plain sentence; `{param}` is filled in."""
+    handler: str
+    """`skill.action@N`: which registered code runs, and in which version of it."""
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any]
+    effect_class: EffectClass = EffectClass.NON_IDEMPOTENT
+    risk: Risk = Risk.CRITICAL
+    timeout_s: float = 60.0
+    retry: RetryRule = field(default_factory=RetryRule)
+    undo: str = ""
+    """The action of the same skill that undoes this one; empty where none exists."""
+    undo_params: Mapping[str, Any] = field(default_factory=dict)
+    """The undo's params, in references to this step: `$self.output.x`,
+    `$self.params.x`; used where the plan's `rollback` gives none."""
+    fallback: str = ""
+    dry_run: DryRunKind = DryRunKind.NONE
+    checks_target: bool = False
+    """Whether the handler can say beforehand that its target exists."""
+    sandboxed: bool = False
+    """Whether it may only run inside the command sandbox."""
+    files: tuple[str, ...] = ()
+    """Names of the files it yields, each referred to as `$step.files.<name>`."""
+
+
+@dataclass(frozen=True)
+class SkillContract:
+    """A skill as it is published: the actions of one version."""
+
+    slug: str
+    version: str
+    name: str
+    description: str
+    actions: tuple[ActionContract, ...]
+    domain: str = "general"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Deployment values its handlers need (roots, repository, base URL). Secrets
+    stand in it by reference only: `{"$secret": "name"}`."""
+    config_schema: Mapping[str, Any] = field(default_factory=dict)
+    allowed: tuple[str, ...] = ()
+    """Operations the skill may do, for people to read (S1.40)."""
+    forbidden: tuple[str, ...] = ()
+
+    def action(self, name: str) -> ActionContract | None:
+        """The action of that name, if the skill has one."""
+        return next((item for item in self.actions if item.name == name), None)
+
+
+def as_json(contract: SkillContract) -> dict[str, Any]:
+    """The contract as a JSON value: what is digested, stored and shown."""
+    value: dict[str, Any] = asdict(contract)
+    return _plain(value)  # type: ignore[no-any-return]
+
+
+def from_json(value: Mapping[str, Any]) -> SkillContract:
+    """The contract that `as_json` wrote."""
+    fields = dict(value)
+    fields["actions"] = tuple(_action(item) for item in value["actions"])
+    for name in ("allowed", "forbidden"):
+        fields[name] = tuple(value.get(name, ()))
+    return SkillContract(**fields)
+
+
+def _action(value: Mapping[str, Any]) -> ActionContract:
+    fields = dict(value)
+    fields["effect_class"] = EffectClass(value["effect_class"])
+    fields["risk"] = Risk(value["risk"])
+    fields["dry_run"] = DryRunKind(value["dry_run"])
+    fields["retry"] = RetryRule(**value["retry"])
+    fields["files"] = tuple(value.get("files", ()))
+    return ActionContract(**fields)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,65 @@
+"""The states of a skill and of a skill version: the tables that everything obeys."""
+
+from enum import StrEnum
+
+from execfabric.lib.machine import Machine
+
+
+class SkillState(StrEnum):
+    """Whether new plans may use a skill."""
+
+    DRAFT = "draft"  # no version published yet; only its editors see it
+    ACTIVE = "active"  # plans may use it
+    DEPRECATED = "deprecated"  # plans may still use it, with a warning
+    QUARANTINED = "quarantined"  # nothing of it starts, approved or not
+
+
+class SkillEvent(StrEnum):
+    PUBLISHED = "published"
+    DEPRECATED = "deprecated"
+    QUARANTINED = "quarantined"
+    RESTORED = "restored"
+
+
+class VersionState(StrEnum):
+    """Whether a version may be edited or used."""
+
+    DRAFT = "draft"  # may be edited; cannot run
+    PUBLISHED = "published"  # immutable; can run
+    WITHDRAWN = "withdrawn"  # immutable; new plans cannot pin it
+
+
+class VersionEvent(StrEnum):
+    PUBLISHED = "published"
+    WITHDRAWN = "withdrawn"
+
+
+# fmt: off
+SKILL: Machine[SkillState, SkillEvent] = Machine(
+    name="skill",
+    initial=SkillState.DRAFT,
+    rows=(
+        # from                    on                       to
+        (SkillState.DRAFT,       SkillEvent.PUBLISHED,   SkillState.ACTIVE),
+        (SkillState.ACTIVE,      SkillEvent.PUBLISHED,   SkillState.ACTIVE),
+        (SkillState.DEPRECATED,  SkillEvent.PUBLISHED,   SkillState.ACTIVE),
+        (SkillState.ACTIVE,      SkillEvent.DEPRECATED,  SkillState.DEPRECATED),
+        (SkillState.ACTIVE,      SkillEvent.QUARANTINED, SkillState.QUARANTINED),
+        (SkillState.DEPRECATED,  SkillEvent.QUARANTINED, SkillState.QUARANTINED),
+        (SkillState.DEPRECATED,  SkillEvent.RESTORED,    SkillState.ACTIVE),
+        (SkillState.QUARANTINED, SkillEvent.RESTORED,    SkillState.ACTIVE),
+    ),
+    final=frozenset(),
+)
+
+VERSION: Machine[VersionState, VersionEvent] = Machine(
+    name="skill version",
+    initial=VersionState.DRAFT,
+    rows=(
+        # from                    on                       to
+        (VersionState.DRAFT,     VersionEvent.PUBLISHED, VersionState.PUBLISHED),
+        (VersionState.PUBLISHED, VersionEvent.WITHDRAWN, VersionState.WITHDRAWN),
+    ),
+    final=frozenset({VersionState.WITHDRAWN}),
+)
+# fmt: on
