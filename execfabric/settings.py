@@ -222,9 +222,7 @@ STORAGES = {
             "location": env_text("EXECFABRIC_ARTIFACT_DIR", str(DATA_DIR / "artifacts"))
         },
     },
-    "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
 CACHES = {

@@ -87,7 +87,9 @@ def demands(facts: ActionFacts, policies: Sequence[Rule]) -> Demand:
     risky = _rank(facts.risk) >= _rank("high")
     reasons = [rule.reason for rule in matching]
     if risky:
-        reasons.insert(0, f"The risk of {facts.skill} {facts.action} is {_risk(facts.risk)}.")
+        reasons.insert(
+            0, f"The risk of {facts.skill} {facts.action} is {_risk(facts.risk)}."
+        )
     if not matching and risky:
         return Demand((Requirement(DEFAULT_GROUP),), tuple(reasons), (DEFAULT_RULE,))
     limits = [rule.expires_after_s for rule in matching if rule.expires_after_s]

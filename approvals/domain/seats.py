@@ -70,7 +70,9 @@ def _place(
     tried: set[str],
 ) -> bool:
     """Seat one person, moving others if need be; the depth is the number of groups."""
-    for group in sorted(set(people[person]) & capacity.keys() - tried):
+    for group in sorted(capacity.keys() & set(people[person])):
+        if group in tried:
+            continue
         tried.add(group)
         if len(seated[group]) < capacity[group]:
             seated[group].add(person)

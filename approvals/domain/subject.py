@@ -67,7 +67,9 @@ class Subject:
         return canonical.digest(self.digest_domain, self.body)
 
 
-def exclusions(*, proposer: Actor, editors: Iterable[Actor] = ()) -> tuple[Exclusion, ...]:
+def exclusions(
+    *, proposer: Actor, editors: Iterable[Actor] = ()
+) -> tuple[Exclusion, ...]:
     """Everybody whom separation of duties keeps from deciding, owners of agents too."""
     found = [Exclusion(proposer.key, Why.PROPOSER)]
     editors = list(editors)

@@ -72,7 +72,11 @@ def groups_of(by: Actor) -> frozenset[str]:
     if by.kind is not ActorKind.USER:
         return frozenset()
     person = person_of(by)
-    return frozenset(person.groups.values_list("name", flat=True)) if person else frozenset()
+    return (
+        frozenset(person.groups.values_list("name", flat=True))
+        if person
+        else frozenset()
+    )
 
 
 def rights_of(by: Actor) -> frozenset[Right]:

@@ -38,7 +38,9 @@ def create_token(
 
 
 @transaction.atomic
-def create_agent(*, name: str, owner: str, by: Actor, at: datetime) -> tuple[Agent, str]:
+def create_agent(
+    *, name: str, owner: str, by: Actor, at: datetime
+) -> tuple[Agent, str]:
     """Make an agent that answers to `owner`, and its first token.
 
     :raises AccountUnknown: when nobody has the owner's name

@@ -1,0 +1,212 @@
+"""Who may say yes (policies), and what they said (gates and decisions)."""
+
+from collections.abc import Iterable
+
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Q
+
+from approvals.domain.policy import Rule
+from approvals.domain.seats import Requirement
+from approvals.domain.states import GATE, OPEN, SETTLED, GateStatus
+from approvals.domain.subject import Exclusion
+from execfabric.lib.ids import uuid7
+
+
+def _words(states: Iterable[GateStatus]) -> list[str]:
+    """Plain text, so that migrations do not import the enum."""
+    return sorted(str(state) for state in states)
+
+
+class Gate(models.Model):
+    """A question to people about exact bytes, and how it stands.
+
+    Only the status and what belongs to it ever change; a trigger holds that, and the
+    legal moves too. `digest` = SHA-256 of domain, newline and subject is a constraint.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    subject_kind = models.CharField(max_length=20)
+    subject_id = models.UUIDField()
+    context_id = models.UUIDField()
+    stream = models.CharField(max_length=80)
+    trace_id = models.CharField(max_length=32, blank=True)
+    step = models.CharField(max_length=100, blank=True)
+    label = models.TextField(blank=True)
+    subject = models.BinaryField()
+    digest_domain = models.CharField(max_length=60)
+    digest = models.BinaryField(max_length=32)
+    status = models.CharField(max_length=20, default=str(GATE.initial))
+    requirements = models.JSONField()
+    excluded = models.JSONField()
+    reasons = models.JSONField()
+    policy_versions = models.JSONField()
+    risk = models.CharField(max_length=20, blank=True)
+    rev = models.PositiveIntegerField()
+    """Counts the gates of one subject: the first, the one after a change, and so on."""
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True)
+    settled_reason = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="gate_status_is_known", condition=Q(status__in=_words(GateStatus))
+            ),
+            models.CheckConstraint(
+                name="gate_settled_at_iff_settled",
+                condition=Q(status__in=_words(SETTLED), settled_at__isnull=False)
+                | Q(status__in=_words(OPEN), settled_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="gate_settled_reason_iff_settled",
+                condition=(Q(status__in=_words(SETTLED)) & ~Q(settled_reason=""))
+                | Q(status__in=_words(OPEN), settled_reason=""),
+            ),
+            models.CheckConstraint(
+                name="gate_expires_after_it_was_requested",
+                condition=Q(expires_at__gt=models.F("requested_at")),
+            ),
+            models.UniqueConstraint(
+                name="one_open_gate_per_subject",
+                fields=["subject_kind", "subject_id"],
+                condition=Q(status__in=_words(OPEN)),
+            ),
+            models.UniqueConstraint(
+                name="gate_rev_counts_per_subject",
+                fields=["subject_kind", "subject_id", "rev"],
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["context_id", "id"], name="gate_by_context"),
+            models.Index(
+                fields=["expires_at"],
+                name="gate_open_by_expiry",
+                condition=Q(status__in=_words(OPEN)),
+            ),
+            GinIndex(fields=["excluded"], name="gate_by_excluded"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label or self.subject_kind} ({self.status})"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether people may still decide, as far as the status says."""
+        return self.status in OPEN
+
+    @property
+    def digest_hex(self) -> str:
+        """The digest as it is shown and sent."""
+        return bytes(self.digest).hex()
+
+    def required(self) -> tuple[Requirement, ...]:
+        """What the gate asks, as the domain knows it."""
+        return tuple(Requirement(r["group"], r["count"]) for r in self.requirements)
+
+    def exclusions(self) -> tuple[Exclusion, ...]:
+        """Who may not decide, as the domain knows it."""
+        return tuple(Exclusion(e["key"], e["why"]) for e in self.excluded)
+
+    def excluded_keys(self) -> frozenset[str]:
+        """The keys of everybody who may not decide."""
+        return frozenset(e["key"] for e in self.excluded)
+
+
+class Decision(models.Model):
+    """One person's answer to one gate; it outlives their account and never changes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="decisions")
+    approve = models.BooleanField()
+    voter_key = models.CharField(max_length=60)
+    voter_name = models.CharField(max_length=150)
+    groups = models.JSONField()
+    """The voter's groups at that moment."""
+    digest = models.BinaryField(max_length=32)
+    comment = models.TextField(blank=True)
+    channel = models.CharField(max_length=20)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_decision_per_voter", fields=["gate", "voter_key"]
+            ),
+            models.CheckConstraint(
+                name="rejection_has_a_comment",
+                condition=Q(approve=True) | ~Q(comment=""),
+            ),
+            models.CheckConstraint(
+                name="only_people_decide", condition=Q(voter_key__startswith="user:")
+            ),
+        ]
+        indexes = [models.Index(fields=["voter_key", "-at"], name="decision_by_voter")]
+
+    def __str__(self) -> str:
+        return f"{self.voter_name}: {'approved' if self.approve else 'rejected'}"
+
+
+class Policy(models.Model):
+    """One immutable version of a rule that says when people are asked, and whom."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=60)
+    version = models.PositiveIntegerField()
+    order = models.IntegerField()
+    skill = models.CharField(max_length=100, blank=True)
+    action = models.CharField(max_length=100, blank=True)
+    risk_at_least = models.CharField(max_length=20, blank=True)
+    effect_class = models.CharField(max_length=20, blank=True)
+    requirements = models.JSONField()
+    expires_after_s = models.PositiveIntegerField(null=True)
+    reason = models.TextField()
+    """The sentence that people read where the rule asks them."""
+    published_at = models.DateTimeField()
+    published_by_key = models.CharField(max_length=60)
+    published_by_name = models.CharField(max_length=150)
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "policies"
+        constraints = [
+            models.UniqueConstraint(
+                name="policy_version_is_unique", fields=["name", "version"]
+            ),
+            models.UniqueConstraint(
+                name="one_policy_version_in_force",
+                fields=["name"],
+                condition=Q(retired_at__isnull=True),
+            ),
+            models.CheckConstraint(name="policy_has_a_reason", condition=~Q(reason="")),
+            models.CheckConstraint(
+                name="policy_expiry_is_not_zero",
+                condition=Q(expires_after_s__isnull=True) | Q(expires_after_s__gte=1),
+            ),
+            models.CheckConstraint(
+                name="policy_retires_after_it_was_published",
+                condition=Q(retired_at__isnull=True)
+                | Q(retired_at__gte=models.F("published_at")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    def rule(self) -> Rule:
+        """This version as the domain knows it."""
+        return Rule(
+            name=self.name,
+            version=self.version,
+            order=self.order,
+            skill=self.skill,
+            action=self.action,
+            risk_at_least=self.risk_at_least,
+            effect_class=self.effect_class,
+            requirements=tuple(
+                Requirement(r["group"], r["count"]) for r in self.requirements
+            ),
+            expires_after_s=self.expires_after_s,
+            reason=self.reason,
+        )

@@ -1,0 +1,221 @@
+"""Reading gates, decisions and policies, and who could decide."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from approvals.domain import eligibility, seats, verdict
+from approvals.domain.eligibility import Unmet, Voter
+from approvals.domain.policy import Rule
+from approvals.domain.seats import Requirement
+from approvals.domain.states import OPEN
+from approvals.domain.subject import Why
+from approvals.domain.verdict import Ballot
+from approvals.errors import GateUnknown
+from approvals.models import Decision, Gate, Policy
+from execfabric.accounts.authority import RIGHTS, Right, Role, person_of, rights_of
+from execfabric.accounts.models import User
+from execfabric.lib.actor import Actor, ActorKind
+
+DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role])
+MAY_SEE = (Why.PROPOSER, Why.EDITOR, Why.AGENT_OWNER)
+INBOX_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An active person's name and all their groups, as they are now."""
+
+    name: str
+    groups: frozenset[str]
+
+    @property
+    def has_right(self) -> bool:
+        """Whether one of their roles may decide at all."""
+        return not self.groups.isdisjoint(DECIDING_ROLES)
+
+    @property
+    def speaks_for(self) -> frozenset[str]:
+        """The groups that their decision counts for."""
+        return self.groups if self.has_right else frozenset()
+
+
+@dataclass(frozen=True)
+class StillEligible:
+    """One group of a gate: how many it needs and has, and who may still decide."""
+
+    group: str
+    count: int
+    have: int
+    people: tuple[str, ...]
+
+
+def visible_to(by: Actor) -> QuerySet[Gate]:
+    """The gates that an actor may see: all, or those of their own proposals."""
+    if Right.SEE_ALL in rights_of(by):
+        return Gate.objects.all()
+    if person_of(by) is None:
+        return Gate.objects.none()
+    own = (Q(excluded__contains=[{"key": by.key, "why": str(why)}]) for why in MAY_SEE)
+    return Gate.objects.filter(reduce(or_, own))
+
+
+def get(*, by: Actor, gate_id: UUID) -> Gate:
+    """One gate.
+
+    :raises GateUnknown: when there is none, or `by` may not see it
+    """
+    found = visible_to(by).filter(pk=gate_id).first()
+    if found is None:
+        raise GateUnknown(gate=str(gate_id))
+    return found
+
+
+def inbox(*, by: Actor, at: datetime) -> list[Gate]:
+    """The gates where an approval by this person would fill a seat, oldest first."""
+    mine = voter(by)
+    if not mine.active or not mine.has_right:
+        return []
+    asked = (Q(requirements__contains=[{"group": group}]) for group in mine.groups)
+    found = (
+        Gate.objects.filter(reduce(or_, asked), status__in=OPEN, expires_at__gt=at)
+        .exclude(excluded__contains=[{"key": by.key}])
+        .exclude(decisions__voter_key=by.key)
+        .defer("subject")
+        .prefetch_related("decisions")
+        .order_by("requested_at", "id")[:INBOX_LIMIT]
+    )
+    gates = list(found)
+    given = {d.voter_key for gate in gates for d in gate.decisions.all()}
+    people = standing_of(given)
+    return [
+        gate
+        for gate in gates
+        if verdict.would_count(
+            mine.groups,
+            [ballot(decision, people) for decision in gate.decisions.all()],
+            requirements=gate.required(),
+            excluded=gate.excluded_keys(),
+        )
+    ]
+
+
+def still_eligible(gate: Gate) -> list[StillEligible]:
+    """Per group: how many seats are filled, and the names of those who may decide."""
+    requirements = seats.merge(gate.required())
+    given = decisions(gate)
+    people = standing_of({decision.voter_key for decision in given})
+    approvers = {
+        d.voter_key: ballot(d, people).groups
+        for d in given
+        if d.approve and d.voter_key not in gate.excluded_keys()
+    }
+    seated = seats.seat(requirements, approvers)
+    done = gate.excluded_keys() | {decision.voter_key for decision in given}
+    candidates = _members({requirement.group for requirement in requirements})
+    return [
+        StillEligible(
+            group=requirement.group,
+            count=requirement.count,
+            have=len(seated[requirement.group]),
+            people=tuple(
+                sorted(
+                    person.name
+                    for key, person in candidates.items()
+                    if key not in done and requirement.group in person.speaks_for
+                )
+            ),
+        )
+        for requirement in requirements
+    ]
+
+
+def decisions(gate: Gate) -> list[Decision]:
+    """What people answered, in order."""
+    return list(gate.decisions.order_by("at", "id"))
+
+
+def of_context(context_id: UUID) -> QuerySet[Gate]:
+    """All gates of one context (a run), oldest first."""
+    return Gate.objects.filter(context_id=context_id).order_by("id")
+
+
+def expired_gates(*, at: datetime, limit: int) -> list[UUID]:
+    """The open gates whose time is over, for the keeper."""
+    found = Gate.objects.filter(status__in=OPEN, expires_at__lte=at)
+    return list(found.order_by("expires_at").values_list("pk", flat=True)[:limit])
+
+
+def policies_in_force() -> list[Rule]:
+    """The rules that hold now, in the order in which they are applied."""
+    found = Policy.objects.filter(retired_at__isnull=True).order_by("order", "name")
+    return [policy.rule() for policy in found]
+
+
+def unmet(
+    requirements: Sequence[Requirement], excluded: Collection[str]
+) -> list[Unmet]:
+    """The groups whose seats could not be filled by the people there are now."""
+    people = _members({requirement.group for requirement in requirements})
+    members: dict[str, set[str]] = {}
+    for key, person in people.items():
+        for group in person.speaks_for:
+            members.setdefault(group, set()).add(key)
+    return eligibility.unmet(requirements, members, excluded)
+
+
+def standing_of(keys: Iterable[str]) -> dict[str, Standing]:
+    """Who of these (`user:7`) is active, and their groups; others are left out."""
+    ids = [key.removeprefix("user:") for key in keys if key.startswith("user:")]
+    return _standing(Q(pk__in=ids)) if ids else {}
+
+
+def voter(by: Actor) -> Voter:
+    """An actor as somebody who wants to decide; only people have a standing."""
+    person = standing_of([by.key]).get(by.key) if by.kind is ActorKind.USER else None
+    return Voter(
+        key=by.key,
+        kind=by.kind,
+        active=person is not None,
+        groups=person.groups if person else frozenset(),
+        has_right=person.has_right if person else False,
+    )
+
+
+def ballot(decision: Decision, people: dict[str, Standing]) -> Ballot:
+    """A decision as it counts now: for groups its voter was in then and still is.
+
+    Whoever left a group, lost the right or was deactivated no longer fills a seat;
+    whoever joined a group later did not decide for it.
+    """
+    person = people.get(decision.voter_key)
+    now = person.speaks_for if person else frozenset()
+    return Ballot(
+        voter=decision.voter_key,
+        approve=decision.approve,
+        groups=now.intersection(decision.groups),
+    )
+
+
+def _members(groups: Collection[str]) -> dict[str, Standing]:
+    in_groups = User.objects.filter(groups__name__in=groups).values("pk")
+    return _standing(Q(pk__in=in_groups))
+
+
+def _standing(who: Q) -> dict[str, Standing]:
+    """One query: a row per person and group, so that roles can be told as well."""
+    rows = User.objects.filter(who, is_active=True).values_list(
+        "pk", "username", "groups__name"
+    )
+    names: dict[str, str] = {}
+    groups: dict[str, set[str]] = {}
+    for pk, name, group in rows:
+        key = f"user:{pk}"
+        names[key] = name
+        groups.setdefault(key, set()).update([group] if group else [])
+    return {key: Standing(names[key], frozenset(groups[key])) for key in names}

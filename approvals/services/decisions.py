@@ -1,0 +1,186 @@
+"""The one decision service: every page, route, command and link ends here."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from string import hexdigits
+from uuid import UUID
+
+from django.db import transaction
+
+from approvals import selectors
+from approvals.domain import eligibility, verdict
+from approvals.domain.states import GateEvent, GateStatus
+from approvals.domain.verdict import Verdict
+from approvals.errors import (
+    AlreadyDecided,
+    CommentRequired,
+    CommentUnreadable,
+    GateAlreadySettled,
+    GateExpired,
+    GateSuperseded,
+    StaleDigest,
+)
+from approvals.models import Decision, Gate
+from approvals.services.transitions import locked, move, record
+from audit import services as audit
+from audit.services import Fact
+from execfabric.accounts.errors import AgentsCannotDecide
+from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.refusal import Refusal
+
+MAX_COMMENT = 10_000
+HEX_DIGITS = 64
+STRAY = "approvals"
+"""The stream for refusals about gates that do not exist."""
+
+EVENTS = {
+    Verdict.PARTIAL: GateEvent.COUNTED,
+    Verdict.APPROVED: GateEvent.APPROVED,
+    Verdict.REJECTED: GateEvent.REJECTED,
+}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a decision."""
+
+    gate: Gate
+    decision: Decision
+    settled: bool
+    """Whether this decision settled the gate: the caller then moves what waited.
+    False for the repeat of a decision that was recorded before."""
+
+
+def record_decision(  # noqa: PLR0913  one named value per thing that a form sends
+    *,
+    gate_id: UUID,
+    by: Actor,
+    approve: bool,
+    digest: str,
+    comment: str,
+    channel: str,
+    at: datetime,
+) -> Recorded:
+    """Record one person's answer, in the caller's transaction.
+
+    `digest` (64 hex digits) is that of what the person saw. The same answer again,
+    as by a double click, returns the recorded one and changes nothing. The caller
+    that rolls back on a refusal then calls `record_refusal`.
+
+    :raises Denied: for who they are: agents, inactive accounts, proposers, editors,
+        owners of agents, people outside the groups (in this order)
+    :raises AlreadyDecided: when they answered otherwise before
+    :raises Conflict: when the gate is superseded, expired or settled, or the digest
+        is not the gate's
+    :raises Invalid: for a rejection without a comment
+    """
+    if by.kind is not ActorKind.USER:
+        raise AgentsCannotDecide(actor=by.key)
+    gate = locked(gate_id)
+    voter = selectors.voter(by)
+    refusal = eligibility.may_decide(
+        voter, requirements=gate.required(), excluded=gate.exclusions()
+    )
+    if refusal:
+        raise refusal
+    seen = _digest(digest)
+    before = gate.decisions.filter(voter_key=by.key).first()
+    if before:
+        if before.approve is approve and bytes(before.digest).hex() == seen:
+            return Recorded(gate, before, settled=False)
+        raise AlreadyDecided(gate=str(gate.pk), approved=before.approve)
+    _require_open(gate, at)
+    if seen != gate.digest_hex:
+        raise StaleDigest(gate=str(gate.pk), digest=gate.digest_hex, seen=seen)
+    decision = Decision.objects.create(
+        gate=gate,
+        approve=approve,
+        voter_key=by.key,
+        voter_name=by.name,
+        groups=sorted(voter.groups),
+        digest=gate.digest,
+        comment=_readable(comment, required=not approve),
+        channel=channel,
+        at=at,
+    )
+    return Recorded(gate, decision, settled=_count(gate, decision, by=by, at=at))
+
+
+def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) -> None:
+    """Put a refused decision into the record, in a transaction of its own.
+
+    Called after the refused transaction has rolled back: the attempt is a fact even
+    though the decision is none.
+    """
+    payload = {
+        "gate": str(gate_id),
+        "code": error.code,
+        "message": error.message,
+        "details": error.details,
+    }
+    with transaction.atomic(durable=True):
+        gate = Gate.objects.filter(pk=gate_id).defer("subject").first()
+        if gate is not None:
+            record(gate, ("gate.decision_refused", payload), by=by, at=at)
+        else:
+            audit.append(STRAY, [Fact("gate.decision_refused", payload)], by=by, at=at)
+
+
+def _require_open(gate: Gate, at: datetime) -> None:
+    facts = {"gate": str(gate.pk), "status": str(gate.status)}
+    if gate.status == GateStatus.SUPERSEDED:
+        raise GateSuperseded(**facts)
+    if gate.status == GateStatus.EXPIRED or (gate.is_open and at >= gate.expires_at):
+        raise GateExpired(**facts)
+    if not gate.is_open:
+        raise GateAlreadySettled(f"This gate is already {gate.status}.", **facts)
+
+
+def _digest(text: str) -> str:
+    """What the voter saw; anything that is no digest equals none and is not recorded."""
+    seen = text.strip().lower()
+    return seen if len(seen) == HEX_DIGITS and set(seen) <= set(hexdigits) else ""
+
+
+def _readable(comment: str, *, required: bool) -> str:
+    """The comment as it is stored; NUL and lone surrogates have no place in UTF-8 text."""
+    text = comment.strip()
+    if required and not text:
+        raise CommentRequired
+    broken = any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
+    if broken or len(text) > MAX_COMMENT:
+        raise CommentUnreadable(longest=MAX_COMMENT)
+    return text
+
+
+def _count(gate: Gate, decision: Decision, *, by: Actor, at: datetime) -> bool:
+    """Move the gate by what all decisions add up to now; whether it is settled."""
+    given = selectors.decisions(gate)
+    people = selectors.standing_of({one.voter_key for one in given})
+    result = verdict.of(
+        [selectors.ballot(one, people) for one in given],
+        requirements=gate.required(),
+        excluded=gate.excluded_keys(),
+    )
+    answer: dict[str, object] = {
+        "voter": {"id": by.key, "name": by.name},
+        "verdict": "approved" if decision.approve else "rejected",
+        "digest": gate.digest_hex,
+        "groups": decision.groups,
+        "comment": decision.comment,
+        "channel": decision.channel,
+    }
+    facts: list[tuple[str, dict[str, object]]] = [("gate.decided", answer)]
+    settled = result in {Verdict.APPROVED, Verdict.REJECTED}
+    if settled:
+        deciders = [{"id": d.voter_key, "name": d.voter_name} for d in given]
+        sums: dict[str, object] = {"digest": gate.digest_hex, "deciders": deciders}
+        facts.append((f"gate.{result}", sums))
+    if event := EVENTS.get(result):
+        names = ", ".join(one.voter_name for one in given)
+        reason = (
+            decision.comment if result is Verdict.REJECTED else f"Approved by {names}."
+        )
+        move(gate, event, at=at, reason=reason)
+    record(gate, *facts, by=by, at=at)
+    return settled

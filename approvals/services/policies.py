@@ -1,0 +1,101 @@
+"""Publishing and retiring policies: versions that never change."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import Max
+
+from approvals.domain.policy import EFFECT_CLASSES, RISKS
+from approvals.domain.seats import Requirement, merge
+from approvals.errors import PolicyInvalid, PolicyUnknown
+from approvals.models import Policy
+from approvals.services.gates import require_satisfiable
+from audit import services as audit
+from audit.services import Fact
+from execfabric.accounts.authority import Right, require
+from execfabric.lib.actor import Actor
+
+STREAM = "policy"
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('approvals.policy'))"
+
+
+@dataclass(frozen=True)
+class PolicyDraft:
+    """A policy before it is published; a blank field matches anything."""
+
+    name: str
+    reason: str
+    requirements: tuple[Requirement, ...]
+    order: int = 100
+    skill: str = ""
+    action: str = ""
+    risk_at_least: str = ""
+    effect_class: str = ""
+    expires_after_s: int | None = None
+
+
+@transaction.atomic
+def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
+    """Put a new version of a policy into force; the one before it is retired.
+
+    :raises PolicyInvalid: when a field is missing or not a known word
+    :raises Unsatisfiable: when nobody could give what it asks
+    """
+    require(by, Right.POLICY)
+    _check(draft)
+    requirements = merge(draft.requirements)
+    require_satisfiable(requirements=requirements, excluded=())
+    with connection.cursor() as cursor:
+        cursor.execute(_ONE_AT_A_TIME)
+    same = Policy.objects.filter(name=draft.name)
+    version = (same.aggregate(last=Max("version"))["last"] or 0) + 1
+    same.filter(retired_at__isnull=True).update(retired_at=at)
+    stated = asdict(draft) | {"requirements": [r.as_fact() for r in requirements]}
+    policy = Policy.objects.create(
+        **stated,
+        version=version,
+        published_at=at,
+        published_by_key=by.key,
+        published_by_name=by.name,
+    )
+    fact = Fact("policy.published", {"version": version, **stated})
+    audit.append(STREAM, [fact], by=by, at=at)
+    return policy
+
+
+@transaction.atomic
+def retire_policy(*, name: str, reason: str, by: Actor, at: datetime) -> Policy:
+    """Take a policy out of force; gates that it opened stay as they are.
+
+    :raises PolicyUnknown: when no version of that name is in force
+    """
+    require(by, Right.POLICY)
+    found = Policy.objects.select_for_update().filter(
+        name=name, retired_at__isnull=True
+    )
+    policy = found.first()
+    if policy is None:
+        raise PolicyUnknown(name=name)
+    policy.retired_at = at
+    policy.save(update_fields=["retired_at"])
+    payload = {"name": name, "version": policy.version, "reason": reason}
+    audit.append(STREAM, [Fact("policy.retired", payload)], by=by, at=at)
+    return policy
+
+
+def _check(draft: PolicyDraft) -> None:
+    if not draft.name.strip():
+        raise PolicyInvalid("A policy needs a name.")
+    if not draft.reason.strip():
+        raise PolicyInvalid("A policy needs the sentence that people will read.")
+    if not draft.requirements:
+        raise PolicyInvalid("A policy must ask at least one group.")
+    if draft.risk_at_least not in {"", *RISKS}:
+        raise PolicyInvalid(f"{draft.risk_at_least} is not a risk: {', '.join(RISKS)}.")
+    if draft.effect_class not in {"", *EFFECT_CLASSES}:
+        raise PolicyInvalid(
+            f"{draft.effect_class} is not an effect class: {', '.join(EFFECT_CLASSES)}."
+        )
+    if draft.expires_after_s is not None and draft.expires_after_s < 1:
+        raise PolicyInvalid("A policy's expiry must be at least one second.")

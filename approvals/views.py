@@ -1,0 +1,104 @@
+"""The inbox: what waits for a person's decision, and what they decided."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from approvals import selectors
+from approvals.domain import seats
+from approvals.domain.subject import Why
+from approvals.models import Decision, Gate
+from execfabric.accounts.authority import Right, rights_of
+from execfabric.accounts.models import Agent, User
+from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
+from execfabric.lib import clock
+from execfabric.lib.actor import Actor
+
+PAGE = 50
+SOON = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One gate as a line of the inbox."""
+
+    gate: Gate
+    proposer: str
+    by_agent: bool
+    on_behalf_of: str
+    """For an agent: the name of the person who answers for it."""
+    have: int
+    need: int
+    ends_soon: bool
+
+
+@require_safe
+@refusals_answered
+def inbox(request: HttpRequest) -> HttpResponse:
+    """The gates that a person can move on; with `?tab=decided` their own answers."""
+    by, at = request.user.actor(), clock.now()
+    if request.GET.get("tab") == "decided":
+        return page(request, "approvals/decided.html", _decided(request, by))
+    context = {
+        "lines": _lines(selectors.inbox(by=by, at=at), at=at),
+        "may_decide": Right.DECIDE in rights_of(by),
+        "now": at,
+    }
+    template = "_inbox_list.html" if wants_fragment(request) else "inbox.html"
+    return page(request, f"approvals/{template}", context)
+
+
+def _decided(request: HttpRequest, by: Actor) -> dict[str, object]:
+    found = Decision.objects.filter(voter_key=by.key).select_related("gate")
+    found = found.defer("gate__subject").order_by("-id")
+    if before := _uuid(request.GET.get("before", "")):
+        found = found.filter(id__lt=before)
+    decisions = list(found[: PAGE + 1])
+    more = decisions[PAGE - 1].pk if len(decisions) > PAGE else None
+    return {"decisions": decisions[:PAGE], "before": more, "paged": before is not None}
+
+
+def _lines(gates: list[Gate], *, at: datetime) -> list[Waiting]:
+    names = _names(key for gate in gates for key in gate.excluded_keys())
+    return [_line(gate, names, at=at) for gate in gates]
+
+
+def _line(gate: Gate, names: dict[str, str], *, at: datetime) -> Waiting:
+    of = {exclusion.why: exclusion.key for exclusion in gate.exclusions()}
+    proposer = of.get(Why.PROPOSER, "")
+    owner = of.get(Why.AGENT_OWNER, "")
+    given = {d.voter_key: d.groups for d in gate.decisions.all() if d.approve}
+    return Waiting(
+        gate=gate,
+        proposer=names.get(proposer, proposer),
+        by_agent=proposer.startswith("agent:"),
+        on_behalf_of=names.get(owner, owner),
+        have=seats.filled(gate.required(), given),
+        need=seats.wanted(gate.required()),
+        ends_soon=gate.expires_at - at < SOON,
+    )
+
+
+def _names(keys: Iterable[str]) -> dict[str, str]:
+    """What the people and agents behind these keys are called now."""
+    ids: dict[str, set[str]] = {"user": set(), "agent": set()}
+    for key in keys:
+        kind, _, pk = key.partition(":")
+        ids.setdefault(kind, set()).add(pk)
+    people = User.objects.filter(pk__in=ids["user"]).values_list("pk", "username")
+    agents = Agent.objects.filter(pk__in=ids["agent"]).values_list("pk", "name")
+    return {
+        **{f"user:{pk}": name for pk, name in people},
+        **{f"agent:{pk}": name for pk, name in agents},
+    }
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,121 @@
+"""The record for clients: search and verification.
+
+Whoever mounts the router asks for the right to read the whole record. A single run's
+events and their verification are with the run, for whoever may see it.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja import Field, Query, Router, Schema
+
+from audit import selectors
+from audit.domain.chain import Verified
+from audit.models import Event
+
+router = Router(tags=["trace"])
+
+MAX_PAGE = 1000
+Cursor = Annotated[int, Field(ge=0, le=2**53 - 1)]
+PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+
+
+class TraceQuery(Schema):
+    """What to look for; what is left out does not restrict."""
+
+    stream: str = ""
+    kind: str = ""
+    actor: str = ""
+    step: str = ""
+    trace_id: str = ""
+    text: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before: Cursor | None = None
+    limit: PageSize = 100
+
+
+class EventList(Schema):
+    """Events as they stand in the record, and the cursor to go on from."""
+
+    items: list[dict[str, Any]]
+    next: int | None
+
+
+class BreakOut(Schema):
+    """The first event at which a stream is not what was written."""
+
+    stream: str
+    seq: int
+    reason: str
+    expected: str
+    found: str
+
+
+class VerifiedOut(Schema):
+    """The result of checking a stream from its first event to its head."""
+
+    stream: str
+    verified: bool
+    events: int
+    head: str
+    broken: BreakOut | None
+
+
+class VerifiedList(Schema):
+    """The result of checking several streams."""
+
+    verified: bool
+    items: list[VerifiedOut]
+
+
+@router.get("/trace", response=EventList)
+def search(request: HttpRequest, query: Query[TraceQuery]) -> EventList:  # noqa: ARG001
+    """Events of all streams, newest first."""
+    wanted = query.model_dump(exclude={"before", "limit"})
+    found = selectors.search(selectors.Filter(**wanted), before=query.before)
+    rows = list(found[: query.limit])
+    full = len(rows) == query.limit
+    return EventList(
+        items=[entry(row) for row in rows], next=rows[-1].pk if full else None
+    )
+
+
+@router.get("/trace/verify", response=VerifiedList)
+def verify(request: HttpRequest, stream: str = "") -> VerifiedList:  # noqa: ARG001
+    """Check one stream, or all of them."""
+    results = [selectors.verify_stream(stream)] if stream else selectors.verify_all()
+    items = [verified(result) for result in results]
+    return VerifiedList(verified=all(item.verified for item in items), items=items)
+
+
+def entry(event: Event) -> dict[str, Any]:
+    """An event's envelope, with its id and hash."""
+    return {
+        **selectors.envelope(event),
+        "id": event.pk,
+        "hash": bytes(event.hash).hex(),
+    }
+
+
+def page_of(stream: str, *, after: int, limit: int) -> EventList:
+    """The events of one stream behind a cursor, in order."""
+    rows = selectors.events_after(stream, after, limit=limit)
+    return EventList(
+        items=[entry(row) for row in rows], next=rows[-1].seq if rows else after
+    )
+
+
+def verified(result: Verified) -> VerifiedOut:
+    """The result of a check for a client."""
+    broken = result.broken
+    return VerifiedOut(
+        stream=result.stream,
+        verified=broken is None,
+        events=result.events,
+        head=result.head,
+        broken=BreakOut.model_validate(broken, from_attributes=True)
+        if broken
+        else None,
+    )

@@ -1,0 +1,47 @@
+"""Give the application's database role its rights; insert-only tables stay insert-only."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connection
+from psycopg import sql
+
+INSERT_ONLY = """
+SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE t.tgname = 'insert_only' AND NOT t.tgisinternal ORDER BY 1
+"""
+
+
+class Command(BaseCommand):
+    help = "Grant the application's role what it needs, and on the record no more."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        role = sql.Identifier(settings.APP_DATABASE_ROLE)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT 1 FROM pg_roles WHERE rolname = %s",
+                [settings.APP_DATABASE_ROLE],
+            )
+            if cursor.fetchone() is None:
+                self.stderr.write(
+                    f"There is no role {settings.APP_DATABASE_ROLE}: the application"
+                    " runs as the tables' owner and only the triggers guard the record."
+                )
+                return
+            for statement in (
+                "GRANT USAGE ON SCHEMA public TO {}",
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}",
+                "REVOKE TRUNCATE ON ALL TABLES IN SCHEMA public FROM {}",
+                "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
+            ):
+                cursor.execute(sql.SQL(statement).format(role))
+            cursor.execute(INSERT_ONLY)
+            tables = [row[0] for row in cursor.fetchall()]
+            for table in tables:
+                revoke = sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}")
+                cursor.execute(revoke.format(sql.Identifier(table), role))
+            cursor.execute(
+                sql.SQL("REVOKE DELETE ON audit_stream FROM {}").format(role)
+            )
+        self.stdout.write(f"granted; insert-only: {', '.join(tables)}")

@@ -1,0 +1,141 @@
+"""The trace: browse the record, and have it checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpResponse, QueryDict
+from django.views.decorators.http import require_safe
+
+from audit import selectors
+from audit.domain.chain import Verified
+from audit.errors import StreamUnknown
+from audit.forms import TraceForm
+from audit.models import Event
+from execfabric.accounts.authority import Right, rights_of
+from execfabric.accounts.errors import RightMissing
+from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
+from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Invalid
+
+PAGE = 50
+LARGEST = 2**63
+VERIFIED_AT_ONCE = 5000
+"""A stream of at most so many events is checked whenever its page is shown."""
+
+Reads = Callable[[Actor, str], bool]
+"""Whether somebody may read a stream although they may not browse the record."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event with the envelope that its row unfolds."""
+
+    event: Event
+    envelope: Any
+    hash: str
+
+
+def nobody(by: Actor, stream: str) -> bool:
+    """The answer where the project names nobody who may."""
+    del by, stream
+    return False
+
+
+@require_safe
+@refusals_answered
+def trace(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
+    """Events newest first, filtered by the address."""
+    form = TraceForm(request.GET)
+    form.is_valid()
+    query = form.query()
+    _require_reader(request.user.actor(), query.stream, reads)
+    found = selectors.search(query, before=_number(request.GET.get("before", "")))
+    events = list(found[: PAGE + 1])
+    context = {
+        "form": form,
+        "query": query,
+        "lines": [_line(event) for event in events[:PAGE]],
+        "older": _older(request.GET, events),
+        "paged": "before" in request.GET,
+        "verified": _verified_at_once(query.stream),
+    }
+    return page(request, "audit/trace.html", context)
+
+
+@require_safe
+@refusals_answered
+def trace_event(
+    request: HttpRequest, stream: str, seq: int, reads: Reads = nobody
+) -> HttpResponse:
+    """One event in its place; the address never changes."""
+    _require_reader(request.user.actor(), stream, reads)
+    found = selectors.events_after(stream, seq - 1, limit=2) if seq < LARGEST else []
+    if not found or found[0].seq != seq:
+        raise StreamUnknown(f"The stream {stream} has no event {seq}.", stream=stream)
+    context = {
+        "line": _line(found[0]),
+        "has_next": len(found) > 1,
+        "verified": _verified_at_once(stream),
+    }
+    return page(request, "audit/event.html", context)
+
+
+@require_safe
+@refusals_answered
+def trace_verify(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
+    """Check one stream now, or all of them."""
+    stream = request.GET.get("stream", "")
+    _require_reader(request.user.actor(), stream, reads)
+    if stream:
+        results = [selectors.verify_stream(stream)]
+    else:
+        results = list(selectors.verify_all())
+    context = {
+        "stream": stream,
+        "results": results,
+        "broken": [result for result in results if result.broken],
+        "events": sum(result.events for result in results),
+    }
+    template = "_verification.html" if wants_fragment(request) else "verify.html"
+    return page(request, f"audit/{template}", context)
+
+
+def _require_reader(by: Actor, stream: str, reads: Reads) -> None:
+    if "\0" in stream:
+        raise Invalid("A stream's name has no such characters.")
+    if Right.TRACE in rights_of(by) or (stream and reads(by, stream)):
+        return
+    raise RightMissing(
+        "Your role does not browse the whole record. The record of a run that you may"
+        " see is linked from its page.",
+        right=str(Right.TRACE),
+    )
+
+
+def _verified_at_once(stream: str) -> Verified | None:
+    if not 0 < selectors.head(stream) <= VERIFIED_AT_ONCE:
+        return None
+    return selectors.verify_stream(stream)
+
+
+def _line(event: Event) -> Line:
+    try:
+        envelope = selectors.envelope(event)
+    except Invalid:
+        # A tampered body is what the auditor came to see.
+        envelope = bytes(event.body).decode("utf-8", "backslashreplace")
+    return Line(event, envelope, bytes(event.hash).hex())
+
+
+def _older(address: QueryDict, events: list[Event]) -> str:
+    """The address of the next page, with the filters kept."""
+    if len(events) <= PAGE:
+        return ""
+    following = address.copy()
+    following["before"] = str(events[PAGE - 1].pk)
+    return following.urlencode()
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

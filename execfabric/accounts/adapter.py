@@ -1,0 +1,60 @@
+"""How allauth serves us: nobody signs up by themselves, and each sign-in is recorded."""
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest, HttpResponse
+
+from execfabric.accounts import services
+from execfabric.accounts.models import User
+from execfabric.lib import actor, clock
+
+NOBODY = actor.system("sign-in")
+LONGEST_NAME = 150
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """Overrides what happens around signing in and out."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Never: accounts are made by an administrator."""
+        return False
+
+    def add_message(self, *args: Any, **kwargs: Any) -> None:
+        """Say nothing: the page that follows shows who is signed in."""
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Open the session and record it."""
+        super().login(request, user)
+        record("sign_in.succeeded", user)
+
+    def logout(self, request: HttpRequest) -> None:
+        """Record it and end the session."""
+        if isinstance(request.user, User):
+            record("sign_in.ended", request.user)
+        super().logout(request)
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Record a failed try under the name that was given."""
+        super().authentication_failed(request, **credentials)
+        name = str(credentials.get("username", ""))[:LONGEST_NAME]
+        services.record_sign_in(
+            kind="sign_in.failed", username=name, by=NOBODY, at=clock.now()
+        )
+
+    def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
+        """Turn away an account that was switched off, and record the try."""
+        services.record_sign_in(
+            kind="sign_in.failed",
+            username=user.get_username(),
+            by=NOBODY,
+            at=clock.now(),
+        )
+        return super().respond_user_inactive(request, user)
+
+
+def record(kind: str, user: User) -> None:
+    """Put something a person did with their session into the record."""
+    services.record_sign_in(
+        kind=kind, username=user.get_username(), by=user.actor(), at=clock.now()
+    )

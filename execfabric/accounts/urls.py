@@ -1,0 +1,12 @@
+from allauth.account import views as allauth
+from django.urls import path
+
+from execfabric.accounts import views
+
+urlpatterns = [
+    # /accounts/
+    path("login/", views.sign_in, name="account_login"),
+    path("demo/", views.demo_sign_in, name="account_demo"),
+    path("logout/", allauth.logout, name="account_logout"),
+    path("inactive/", allauth.account_inactive, name="account_inactive"),
+]

@@ -1,0 +1,98 @@
+"""How answers and refusals look on a terminal, and as JSON."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+TONES = {
+    "succeeded": "green",
+    "approved": "green",
+    "running": "cyan",
+    "ready": "cyan",
+    "awaiting_approval": "yellow",
+    "gated": "yellow",
+    "requested": "yellow",
+    "partial": "yellow",
+    "paused": "yellow",
+    "indeterminate": "magenta",
+    "failed": "red",
+    "rejected": "red",
+    "expired": "red",
+}
+
+
+class Output:
+    """Tables and sentences for people, or exactly one JSON document."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = Console(highlight=False, markup=False, soft_wrap=False)
+        self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    def document(self, value: Any) -> None:
+        """The answer as JSON on standard output."""
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Rows under their headings; nothing is cut off."""
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(cell(value) for value in row))
+        self._out.print(table)
+
+    def fields(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        """One fact a line; what is empty is left out."""
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in pairs:
+            if value not in (None, "", [], {}):
+                grid.add_row(name, cell(value))
+        self._out.print(grid)
+
+    def line(self, *parts: Any) -> None:
+        """One line of text."""
+        self._out.print(Text(" ").join(cell(part) for part in parts), soft_wrap=True)
+
+    def block(self, value: Any) -> None:
+        """A JSON value for people."""
+        self._out.print(cell(json.dumps(value, indent=2, ensure_ascii=False)))
+
+    def problem(self, problem: dict[str, Any]) -> None:
+        """A refusal on standard error: code and sentence."""
+        if self.as_json:
+            print(json.dumps(problem, indent=2, ensure_ascii=False), file=sys.stderr)
+            return
+        self._err.print(cell(f"{problem['code']}: {problem['detail']}"))
+        for found in problem.get("problems") or []:
+            self._err.print(cell(f"  {at_place(found)}"))
+
+
+def cell(value: Any) -> Text:
+    """A value as text that cannot steer the terminal, in the tone of its state."""
+    if value is None:
+        return Text("-", style="dim")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Text(_harmless(text), style=TONES.get(text, ""))
+
+
+def at_place(problem: dict[str, Any]) -> str:
+    """A problem of a plan as one line: where, which, what to do."""
+    line, column = problem.get("line"), problem.get("column")
+    where = f"{line}:{column}" if line else "-"
+    step = f" [{problem['step']}]" if problem.get("step") else ""
+    return f"{where} {problem['code']}{step} {problem['message']}"
+
+
+def _harmless(text: str) -> str:
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "\ufffd"
+        for character in text
+    )

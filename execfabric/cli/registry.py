@@ -1,0 +1,44 @@
+"""`execfabric skill`: what can be asked for."""
+
+from typing import Annotated, Any
+
+import typer
+
+from execfabric.cli.output import Output
+from execfabric.cli.session import segment, session
+
+app = typer.Typer(no_args_is_help=True, help="Read the registry.")
+
+
+@app.command("list")
+def list_skills(ctx: typer.Context) -> None:
+    """List the skills that you may see."""
+    now = session(ctx)
+    found = now.client.get("skills")["items"]
+    if now.output.as_json:
+        now.output.document(found)
+        return
+    names = ("slug", "version", "state", "domain", "name")
+    now.output.table(names, ([skill[name] for name in names] for skill in found))
+
+
+@app.command()
+def show(
+    ctx: typer.Context, slug: Annotated[str, typer.Argument(metavar="SLUG")]
+) -> None:
+    """Show a skill and its actions."""
+    now = session(ctx)
+    skill = now.client.get(f"skills/{segment(slug)}")
+    if now.output.as_json:
+        now.output.document(skill)
+        return
+    _show(now.output, skill)
+
+
+def _show(output: Output, skill: dict[str, Any]) -> None:
+    names = ("slug", "name", "description", "state", "version", "digest")
+    output.fields((name, skill[name]) for name in names)
+    actions = (skill["contract"] or {}).get("actions", [])
+    columns = ("action", "risk", "effect_class", "undo", "dry_run", "summary")
+    keys = ("name", *columns[1:])
+    output.table(columns, ([action[key] or None for key in keys] for action in actions))

@@ -1,0 +1,91 @@
+"""What every page shares: the typed request, how to render, how to say no."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, Concatenate, ParamSpec
+
+from django.http import HttpRequest as BaseRequest
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django_htmx.http import reswap, retarget
+from django_htmx.middleware import HtmxDetails
+
+from execfabric.accounts.models import User
+from execfabric.lib.refusal import Refusal, RefusalKind
+
+P = ParamSpec("P")
+
+STATUS = {
+    RefusalKind.DENIED: HTTPStatus.FORBIDDEN,
+    RefusalKind.MISSING: HTTPStatus.NOT_FOUND,
+    RefusalKind.CONFLICT: HTTPStatus.CONFLICT,
+    RefusalKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+class HttpRequest(BaseRequest):
+    """A request of somebody who is signed in, as the middleware leaves it."""
+
+    user: User  # type: ignore[assignment]
+    htmx: HtmxDetails
+
+
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def wants_fragment(request: HttpRequest) -> bool:
+    """Whether htmx asks for a part of the page."""
+    return bool(request.htmx) and not request.htmx.boosted
+
+
+def page(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any] | None = None,
+    *,
+    status: int = HTTPStatus.OK,
+) -> HttpResponse:
+    """Render a page or a fragment that no cache keeps."""
+    response = render(request, template, dict(context or {}), status=status)
+    response["Cache-Control"] = "no-store"
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def refusal_response(
+    request: HttpRequest,
+    refusal: Refusal,
+    *,
+    template: str = "",
+    context: Mapping[str, Any] | None = None,
+) -> HttpResponse:
+    """Answer a refusal: as `template` with `refusal` in it, or in the page's alert.
+
+    A fragment without a template of its own goes into the alert at the head of the
+    page; what the reader has typed stays where it is.
+    """
+    status = STATUS[refusal.kind]
+    values = {**(context or {}), "refusal": refusal}
+    if template:
+        return page(request, template, values, status=status)
+    if wants_fragment(request):
+        alert = page(request, "console/_refusal.html", values, status=status)
+        return reswap(retarget(alert, "#refusal"), "outerHTML")
+    return page(request, "console/refusal.html", values, status=status)
+
+
+def refusals_answered(view: View[P]) -> Callable[P, HttpResponse]:
+    """Let a view call services and leave every refusal to `refusal_response`."""
+
+    @wraps(view)
+    def answered(
+        request: HttpRequest, *args: P.args, **kwargs: P.kwargs
+    ) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except Refusal as refusal:
+            return refusal_response(request, refusal)
+
+    return answered  # type: ignore[return-value]

@@ -1,0 +1,97 @@
+"""One look per state: icon, word and tone. Every badge on every page comes from here."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Tone(StrEnum):
+    """What a colour means; the stylesheet has one class for each."""
+
+    QUIET = "quiet"  # nothing happens, nothing is needed
+    BUSY = "busy"  # something is at work
+    WAIT = "wait"  # somebody or some time is waited for
+    GOOD = "good"  # it went as it should
+    BAD = "bad"  # it did not
+    ODD = "odd"  # nobody knows; a person has to find out
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one state appears."""
+
+    icon: str
+    word: str
+    tone: Tone
+
+
+Q, B, W, G, X, O = Tone  # noqa: E741
+
+# fmt: off
+STATES: dict[str, Look] = {
+    # runs and steps
+    "awaiting_approval":   Look("hand",       "Awaiting approval",    W),
+    "pending":             Look("dots",       "Pending",              Q),
+    "gated":               Look("hand",       "Waiting for approval", W),
+    "ready":               Look("ready",      "Ready",                B),
+    "running":             Look("running",    "Running",              B),
+    "backoff":             Look("retry",      "Retrying later",       W),
+    "indeterminate":       Look("unknown",    "Outcome unknown",      O),
+    "pausing":             Look("pause",      "Pausing",              W),
+    "paused":              Look("pause",      "Paused",               W),
+    "cancelling":          Look("stop",       "Cancelling",           W),
+    "succeeded":           Look("check",      "Succeeded",            G),
+    "partially_succeeded": Look("half",       "Partly succeeded",     W),
+    "failed":              Look("cross",      "Failed",               X),
+    "skipped":             Look("skip",       "Skipped",              Q),
+    "cancelled":           Look("stop",       "Cancelled",            Q),
+    "rejected":            Look("no",         "Rejected",             X),
+    "expired":             Look("clock",      "Expired",              Q),
+    # gates
+    "requested":           Look("hand",       "Waiting for approval", W),
+    "partial":             Look("half",       "Partly approved",      W),
+    "approved":            Look("check",      "Approved",             G),
+    "superseded":          Look("superseded", "Superseded",           Q),
+    # skills and their versions
+    "draft":               Look("pencil",     "Draft",                Q),
+    "active":              Look("check",      "Active",               G),
+    "deprecated":          Look("clock",      "Deprecated",           W),
+    "quarantined":         Look("no",         "Quarantined",          X),
+    "published":           Look("check",      "Published",            G),
+    "withdrawn":           Look("stop",       "Withdrawn",            Q),
+    # attempts
+    "claimed":             Look("ready",      "Claimed",              B),
+    "intent":              Look("running",    "At work",              B),
+    "done":                Look("check",      "Done",                 G),
+    "fenced":              Look("no",         "Refused",              Q),
+    "lost":                Look("unknown",    "Worker lost",          O),
+    # the record
+    "verified":            Look("shield",     "Verified",             G),
+    "broken":              Look("broken",     "Broken",               X),
+}
+
+RISKS: dict[str, Look] = {
+    "low":      Look("risk-low",      "Low risk",      Q),
+    "medium":   Look("risk-medium",   "Medium risk",   W),
+    "high":     Look("risk-high",     "High risk",     X),
+    "critical": Look("risk-critical", "Critical risk", X),
+}
+
+EFFECTS: dict[str, str] = {
+    "pure":           "Reads only: may run any number of times",
+    "idempotent":     "Repeating it changes nothing more",
+    "probeable":      "The target can be asked whether it happened",
+    "non_idempotent": "Runs once: repeating it would do it again",
+}
+# fmt: on
+
+UNKNOWN = Look("unknown", "Unknown", O)
+
+
+def of_state(state: str) -> Look:
+    """The look of a state; one that is missing in the table is shown as unknown."""
+    return STATES.get(state, UNKNOWN)
+
+
+def of_risk(risk: str) -> Look:
+    """The look of a risk."""
+    return RISKS.get(risk, UNKNOWN)

@@ -1,0 +1,93 @@
+"""Plans for clients: what is wrong with one, and what it would do."""
+
+from dataclasses import asdict
+from typing import Any
+
+from ninja import Router, Schema
+from pydantic import ConfigDict
+
+from execfabric.accounts.http import ApiRequest
+from execfabric.lib import canonical, clock
+from orchestration.plans.services import check as plans
+from orchestration.plans.services.check import Checked
+
+router = Router(tags=["plans"])
+
+
+class PlanIn(Schema):
+    """A plan as YAML or JSON text, or as a JSON object, and the inputs of a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    plan: str | dict[str, Any]
+    inputs: dict[str, Any] | None = None
+
+    def text(self) -> str:
+        """The plan as text: an object becomes its canonical JSON."""
+        if isinstance(self.plan, str):
+            return self.plan
+        return canonical.dumps(self.plan).decode()
+
+
+class GatePlanned(Schema):
+    """A gate that a run of the plan would have; without a step, it is the plan's own."""
+
+    step: str | None
+    reason: str
+
+
+class ProblemOut(Schema):
+    """Something wrong with a plan, where it stands, and what to do."""
+
+    code: str
+    message: str
+    step: str | None
+    line: int | None
+    column: int | None
+    severity: str
+
+
+class CheckedOut(Schema):
+    """What the validation found."""
+
+    valid: bool
+    digest: str | None
+    order: list[str]
+    gates: list[GatePlanned]
+    problems: list[ProblemOut]
+
+
+@router.post("/plans:validate", response=CheckedOut)
+def validate(request: ApiRequest, body: PlanIn) -> CheckedOut:
+    """Say everything that is wrong with a plan; nothing is stored."""
+    found = plans.check(
+        text=body.text(), inputs=body.inputs, by=request.auth, at=clock.now()
+    )
+    return CheckedOut(**_checked(found))
+
+
+@router.post("/plans:dry-run", response=dict[str, Any])
+def dry_run(request: ApiRequest, body: PlanIn) -> dict[str, Any]:
+    """Say what each step of a plan would do; nothing is touched."""
+    found, report = plans.dry_run(
+        text=body.text(), inputs=body.inputs, by=request.auth, at=clock.now()
+    )
+    told = report.as_json() if report else {"steps": [], "coverage": 0}
+    return {**_checked(found), **told}
+
+
+def _checked(found: Checked) -> dict[str, Any]:
+    return {
+        "valid": found.valid,
+        "digest": found.digest or None,
+        "order": list(found.order),
+        "gates": [
+            {"step": gate.step or None, "reason": gate.reason} for gate in found.gates
+        ],
+        "problems": [problem_as_json(asdict(problem)) for problem in found.problems],
+    }
+
+
+def problem_as_json(problem: dict[str, Any]) -> dict[str, Any]:
+    """A problem with nothing in place of what it does not know."""
+    return {name: value if value != "" else None for name, value in problem.items()}

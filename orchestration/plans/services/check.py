@@ -1,0 +1,176 @@
+"""Checking a plan before anybody is asked: every problem at once, and a dry run."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.db.models import F
+
+from approvals import selectors as approvals
+from approvals.domain.policy import ActionFacts, demands
+from execfabric.accounts import authority
+from execfabric.accounts.authority import Right, Role, require
+from execfabric.lib.actor import Actor
+from orchestration.plans.domain import document as documents
+from orchestration.plans.domain import gates, source, validation
+from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.dryrun import Report
+from orchestration.plans.domain.gates import PlannedGate
+from orchestration.plans.domain.problem import Problem
+from orchestration.plans.domain.validation import CatalogEntry
+from orchestration.plans.services.preview import Previewer
+from orchestration.skills import selectors as skills
+from orchestration.skills.domain.contract import ActionContract
+from orchestration.skills.domain.states import VersionState
+from orchestration.skills.models import SkillVersion
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is known of a plan before it is proposed."""
+
+    document: PlanDocument | None
+    digest: str = ""
+    order: Sequence[str] = ()
+    gates: Sequence[PlannedGate] = ()
+    problems: Sequence[Problem] = ()
+    pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the plan may be proposed: warnings do not stand in the way."""
+        return self.document is not None and not any(
+            problem.severity == "error" for problem in self.problems
+        )
+
+
+def check(
+    *, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor, at: datetime
+) -> Checked:
+    """Parse and validate a plan for this proposer. Nothing is stored or touched.
+
+    :raises RightMissing: when `by` may not propose
+    """
+    del at
+    require(by, Right.PROPOSE)
+    parsed = source.parse(text)
+    document, problems = documents.read(parsed)
+    if document is None:
+        return Checked(None, problems=problems)
+    catalog = Catalog(by)
+    found = validation.validate(
+        document,
+        parsed.positions,
+        catalog=catalog,
+        inputs=inputs,
+        groups=_group_sizes(by),
+    )
+    entries = catalog.entries_of(document)
+    return Checked(
+        document=document,
+        digest=documents.digest(document),
+        order=found.order,
+        gates=gates.planned_gates(document, entries, _policy_says()),
+        problems=[*problems, *found.problems],
+        pins=found.pins,
+        entries=entries,
+    )
+
+
+def dry_run(
+    *, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor, at: datetime
+) -> tuple[Checked, Report | None]:
+    """Check a plan and say per step what it would do; None for an invalid plan."""
+    checked = check(text=text, inputs=inputs or {}, by=by, at=at)
+    if not checked.valid or checked.document is None:
+        return checked, None
+    with tempfile.TemporaryDirectory(prefix="execfabric-dry-") as folder:
+        previewer = Previewer(Path(folder), checked, inputs or {})
+        try:
+            return checked, previewer.report()
+        finally:
+            previewer.close()
+
+
+class Catalog:
+    """The registry as the validator reads it, for one proposer."""
+
+    def __init__(self, by: Actor) -> None:
+        self._may_see = skills.permitted_slugs(by, "view_skill")
+        self._may_propose = skills.permitted_slugs(by, "propose_skill")
+        self._found: dict[tuple[str, str | None], CatalogEntry | None] = {}
+
+    def find(self, slug: str, version: str | None) -> CatalogEntry | None:
+        """The version asked for, else the current one; None when there is none."""
+        key = (slug, version)
+        if key not in self._found:
+            self._found[key] = self._look_up(slug, version)
+        return self._found[key]
+
+    def known_versions(self, slug: str) -> Sequence[str]:
+        """The published versions of a visible skill."""
+        if slug not in self._may_see:
+            return ()
+        rows = SkillVersion.objects.filter(skill__slug=slug, state="published")
+        return list(rows.order_by("published_at").values_list("version", flat=True))
+
+    def slugs(self) -> Sequence[str]:
+        """The skills that the proposer may see."""
+        return sorted(self._may_see)
+
+    def entries_of(self, document: PlanDocument) -> dict[str, CatalogEntry]:
+        """Per skill step the entry it will be pinned to, where one exists."""
+        found = {
+            step.id: self.find(step.skill, step.version)
+            for step in document.steps
+            if step.kind == "skill"
+        }
+        return {key: entry for key, entry in found.items() if entry is not None}
+
+    def _look_up(self, slug: str, version: str | None) -> CatalogEntry | None:
+        if slug not in self._may_see:
+            return None
+        rows = SkillVersion.objects.filter(skill__slug=slug)
+        if version is None:
+            rows = rows.filter(pk=F("skill__current_id"))
+        else:
+            rows = rows.filter(version=version, state=VersionState.PUBLISHED)
+        found = rows.values_list("id", flat=True).first()
+        if found is None:
+            return None
+        pin = skills.pinned([str(found)])[str(found)]
+        return CatalogEntry(
+            contract=pin.contract,
+            state=pin.skill_state,
+            digest=pin.digest,
+            may_propose=slug in self._may_propose,
+            available=all(skills.handler_fits(pin, key) for key in pin.code),
+            version_id=pin.version_id,
+        )
+
+
+def _group_sizes(by: Actor) -> dict[str, int]:
+    """Per role how many people other than the proposer could decide."""
+    return {
+        str(role): len(authority.members(role) - {by.key, by.on_behalf_of})
+        for role in Role
+    }
+
+
+def _policy_says() -> Any:
+    rules = approvals.policies_in_force()
+
+    def reasons(step: StepDocument, action: ActionContract) -> list[str]:
+        facts = ActionFacts(
+            skill=step.skill or "",
+            action=action.name,
+            risk=str(action.risk),
+            effect_class=str(action.effect_class),
+        )
+        return list(demands(facts, rules).reasons)
+
+    return reasons

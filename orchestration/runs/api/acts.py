@@ -1,0 +1,109 @@
+"""What only people do: steer a run, answer a gate, say what happened."""
+
+from typing import Annotated
+from uuid import UUID
+
+from ninja import Field, Router, Schema
+from pydantic import ConfigDict, StrictBool
+
+from approvals.api import GateOut, shown
+from execfabric.accounts.http import ApiRequest, PeopleOnly, channel
+from execfabric.lib import clock
+from orchestration.runs import selectors
+from orchestration.runs.api.shapes import RunOut, run_out
+from orchestration.runs.services import control, gates, recovery
+
+router = Router(auth=PeopleOnly(), tags=["decisions"])
+
+LONGEST_TEXT = 10_000
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+
+
+class ReasonIn(Schema):
+    """Why a run is paused or cancelled."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Text = ""
+
+
+class DecisionIn(Schema):
+    """An answer to a gate; the digest says to which content."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    approve: StrictBool
+    digest: Annotated[str, Field(max_length=64)]
+    comment: Text = ""
+
+
+class ResolutionIn(Schema):
+    """What happened where nobody could know, and how it is known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    happened: StrictBool
+    evidence: Text
+
+
+@router.post("/runs/{uuid:run_id}:pause", response=RunOut)
+def pause(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> RunOut:
+    """Ask for a pause: what is running is finished, nothing new starts."""
+    control.pause(
+        run_id=run_id,
+        by=request.auth,
+        at=clock.now(),
+        reason=body.reason if body else "",
+    )
+    return _run(request, run_id)
+
+
+@router.post("/runs/{uuid:run_id}:resume", response=RunOut)
+def resume(request: ApiRequest, run_id: UUID) -> RunOut:
+    """Let a paused run go on with what is not done."""
+    control.resume(run_id=run_id, by=request.auth, at=clock.now())
+    return _run(request, run_id)
+
+
+@router.post("/runs/{uuid:run_id}:cancel", response=RunOut)
+def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> RunOut:
+    """Ask for the end of a run: what is running is finished, the rest never starts."""
+    control.cancel(
+        run_id=run_id,
+        by=request.auth,
+        at=clock.now(),
+        reason=body.reason if body else "",
+    )
+    return _run(request, run_id)
+
+
+@router.post("/gates/{uuid:gate_id}/decisions", response={201: GateOut})
+def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> GateOut:
+    """Answer a gate; an approval covers exactly the content of the digest."""
+    gate = gates.decide(
+        gate_id=gate_id,
+        by=request.auth,
+        approve=body.approve,
+        digest=body.digest,
+        comment=body.comment,
+        channel=channel(request),
+        at=clock.now(),
+    )
+    return shown(request, gate)
+
+
+@router.post("/steps/{uuid:step_run_id}:resolve", response=RunOut)
+def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> RunOut:
+    """Say what happened in a step whose outcome is unknown."""
+    step_run = recovery.resolve(
+        step_run_id=step_run_id,
+        happened=body.happened,
+        evidence=body.evidence,
+        by=request.auth,
+        at=clock.now(),
+    )
+    return _run(request, step_run.run_id)
+
+
+def _run(request: ApiRequest, run_id: UUID) -> RunOut:
+    return run_out(request, selectors.detail(request.auth, run_id))

@@ -1,0 +1,121 @@
+"""What a run and its steps look like to a client."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Schema
+
+from approvals.api import GateRow
+from approvals.api import row_of as gate_row
+from execfabric.accounts.http import page
+from orchestration.runs.models import Run
+from orchestration.runs.selectors import RunDetail, StepDetail
+
+
+class StepOut(Schema):
+    """One step of a run."""
+
+    id: str
+    """The step's id in the plan."""
+    step_run_id: UUID
+    kind: str
+    state: str
+    attempts: int
+    output: Any
+    files: dict[str, Any]
+    error: Any
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunRow(Schema):
+    """A run as it stands in a list."""
+
+    id: UUID
+    state: str
+    reason: str
+    plan: str
+    revision: int
+    digest: str
+    proposer: str
+    proposer_name: str
+    trace_id: str
+    url: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunOut(RunRow):
+    """A run with its steps and the gates that are open."""
+
+    inputs: dict[str, Any]
+    gates: list[GateRow]
+    steps: list[StepOut]
+
+
+class RunList(Schema):
+    """Runs, newest first, and the id to go on behind."""
+
+    items: list[RunRow]
+    next: UUID | None
+
+
+class Proposed(Schema):
+    """The run that a proposal made."""
+
+    run_id: UUID
+    state: str
+    url: str
+
+
+def row_of(request: HttpRequest, run: Run) -> dict[str, Any]:
+    """What every view of a run states."""
+    return {
+        "id": run.pk,
+        "state": run.state,
+        "reason": run.reason,
+        "plan": run.revision.plan.slug,
+        "revision": run.revision.number,
+        "digest": run.revision.digest,
+        "proposer": run.proposer,
+        "proposer_name": run.proposer_name,
+        "trace_id": run.trace_id,
+        "url": page(request, "run", run.pk),
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+    }
+
+
+def run_out(request: HttpRequest, found: RunDetail) -> RunOut:
+    """A run in full."""
+    gates = [found.gate, *(step.gate for step in found.steps)]
+    return RunOut(
+        **row_of(request, found.run),
+        inputs=found.run.inputs,
+        gates=[
+            GateRow(**gate_row(request, gate))
+            for gate in gates
+            if gate and gate.is_open
+        ],
+        steps=[_step(step) for step in found.steps],
+    )
+
+
+def _step(found: StepDetail) -> StepOut:
+    row = found.step_run
+    return StepOut(
+        id=row.key,
+        step_run_id=row.pk,
+        kind=row.kind,
+        state=row.state,
+        attempts=len(found.attempts),
+        output=row.output,
+        files=row.files,
+        error=row.error,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,52 @@
+"""The keeper: one loop that does what no message reports. Safe to run several."""
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import InterfaceError, OperationalError, connection
+
+from execfabric.lib import clock
+from execfabric.lib.refusal import Conflict
+from orchestration.runs.services import sweep
+
+log = logging.getLogger("keeper")
+
+
+class Command(BaseCommand):
+    help = "Sweep once a second until told to stop."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--every", type=float, default=1.0, help="seconds")
+        parser.add_argument("--once", action="store_true")
+        parser.add_argument("--ready-file", default="", help="touched at each sweep")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        self.stdout.write("keeper ready")
+        self.stdout.flush()
+        while not stop.is_set():
+            self._sweep()
+            if options["ready_file"]:
+                Path(options["ready_file"]).touch()
+            if options["once"]:
+                return
+            stop.wait(options["every"])
+
+    def _sweep(self) -> None:
+        """One round; what fails in one is tried again in the next."""
+        try:
+            done = sweep.sweep(at=clock.now())
+        except (OperationalError, InterfaceError) as error:
+            log.warning("The database did not answer: %s", error)
+            connection.close()
+        except Conflict as error:
+            log.info("A sweep lost a race: %s", error.code)
+        else:
+            if any((done.leases, done.released, done.expired)):
+                log.info("%s", done)

@@ -1,0 +1,342 @@
+"""Claim, intent, complete: the three transactions of an attempt.
+
+A worker that completes a step claims the next ready one of the same run in the same
+transaction, so a chain needs no message between its steps.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from approvals import selectors as gates
+from approvals import services as approvals
+from approvals.errors import GateDoesNotHold
+from execfabric.lib.actor import Actor
+from execfabric.lib.ids import span_id
+from execfabric.lib.refusal import Refusal
+from orchestration.runs.domain import retry
+from orchestration.runs.domain.states import (
+    Phase,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
+from orchestration.runs.models import Attempt, StepRun
+from orchestration.runs.services import specs, subjects
+from orchestration.runs.services.advance import advance, fail, open_plan_gate
+from orchestration.runs.services.results import Finished, Lost, Result
+from orchestration.runs.services.specs import Spec
+from orchestration.runs.services.transitions import LEASE, Change, change
+from orchestration.skills.domain.contract import EffectClass, RetryRule
+
+
+@dataclass(frozen=True)
+class Grip:
+    """A worker's hold on one attempt: valid as long as the fence is."""
+
+    run_id: UUID
+    step_run_id: UUID
+    key: str
+    fence: int
+    spec: dict[str, Any]
+    idempotency_key: str
+    intent: bool
+    """Whether the intent is committed: the effect may follow."""
+
+
+def claim(*, step_run_id: UUID, worker: str, by: Actor, at: datetime) -> Grip | None:
+    """Take a ready step run; None when the hint was stale, doubled or forged."""
+    run_id = (
+        StepRun.objects.filter(pk=step_run_id, state=StepState.READY)
+        .values_list("run_id", flat=True)
+        .first()
+    )
+    if run_id is None:
+        return None
+    with change(run_id, by=by, at=at) as opened:
+        step = opened.step_by_id(step_run_id)
+        if step.state != StepState.READY or opened.run.state != RunState.RUNNING:
+            return None
+        grip = _take(opened, step, worker=worker)
+        advance(opened)
+        return grip
+
+
+def intend(grip: Grip, *, by: Actor, at: datetime) -> bool:
+    """Commit the intent of a prepared attempt; False when it must not run."""
+    with change(grip.run_id, by=by, at=at) as opened:
+        step = opened.step_by_id(grip.step_run_id)
+        if not _holds(step, grip):
+            return False
+        if opened.run.state != RunState.RUNNING:
+            _give_back(opened, step)
+            advance(opened)
+            return False
+        allowed = _intend(opened, step)
+        if not allowed:
+            advance(opened)
+        return allowed
+
+
+def complete(
+    grip: Grip, result: Result, *, worker: str, by: Actor, at: datetime
+) -> Grip | None:
+    """Record how an attempt ended, let the run go on, and take its next step if any.
+
+    A result whose fence has passed is kept as evidence and changes nothing.
+    """
+    with change(grip.run_id, by=by, at=at) as opened:
+        step = opened.step_by_id(grip.step_run_id)
+        if not _holds(step, grip):
+            _late(opened, step, grip, result)
+            return None
+        _finish(opened, step, result)
+        advance(opened)
+        return _take_next(opened, worker=worker)
+
+
+def _holds(step: StepRun, grip: Grip) -> bool:
+    return step.state == StepState.RUNNING and step.fence == grip.fence
+
+
+def _take_next(opened: Change, *, worker: str) -> Grip | None:
+    if opened.run.state != RunState.RUNNING:
+        return None
+    for step in list(opened.ready.values()):
+        grip = _take(opened, step, worker=worker)
+        if grip is not None:
+            return grip
+        advance(opened)
+    return None
+
+
+def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
+    """Claim, and where nothing needs to be fetched first, intend at once."""
+    fence = step.fence + 1
+    opened.move_step(
+        step,
+        StepEvent.CLAIMED,
+        {"fence": fence, "worker": worker},
+        fence=fence,
+        tries=step.tries + 1,
+        worker=worker,
+        lease_until=LEASE,
+        started_at=step.started_at or opened.at,
+        not_before=None,
+    )
+    attempt = Attempt(
+        step_run=step,
+        fence=fence,
+        generation=step.generation,
+        worker=worker,
+        phase=Phase.CLAIMED,
+        spec_id=step.spec_id,
+        session_id=span_id(),
+        started_at=opened.at,
+    )
+    opened.add_attempt(attempt)
+    spec = _checked(opened, step, attempt)
+    if spec is None:
+        return None
+    needs_fetching = bool(spec.value["files"])
+    if not needs_fetching:
+        _commit_intent(opened, step, spec, attempt)
+    return Grip(
+        run_id=opened.run.id,
+        step_run_id=step.id,
+        key=step.key,
+        fence=fence,
+        spec=spec.value,
+        idempotency_key=_idempotency_key(opened, step),
+        intent=not needs_fetching,
+    )
+
+
+def _idempotency_key(opened: Change, step: StepRun) -> str:
+    return specs.canonical.digest_of(
+        "execfabric/idempotency/v1",
+        {"run": str(opened.run.id), "step": step.key, "generation": step.generation},
+    )
+
+
+def _intend(opened: Change, step: StepRun) -> bool:
+    attempt = Attempt.objects.get(step_run=step, fence=step.fence)
+    spec = _checked(opened, step, attempt)
+    if spec is not None:
+        _commit_intent(opened, step, spec, attempt)
+    attempt.save()
+    return spec is not None
+
+
+def _commit_intent(opened: Change, step: StepRun, spec: Spec, attempt: Attempt) -> None:
+    attempt.phase, attempt.intent_at = Phase.INTENT, opened.at
+    fact = {
+        "fence": attempt.fence,
+        "digest": spec.digest,
+        "session": attempt.session_id,
+    }
+    opened.record("attempt.intent", fact, step=step.key)
+
+
+def _checked(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
+    """The spec if what would run is what was approved; else the attempt is fenced."""
+    plan_gate = gates.of_context(opened.run.id).filter(pk=opened.run.gate_id).first()
+    if (
+        plan_gate is None
+        or plan_gate.status != "approved"
+        or not subjects.covers(bytes(plan_gate.subject), opened)
+    ):
+        _void_plan(opened, step, attempt)
+        return None
+    try:
+        spec = opened.built.get(step.key) or specs.build(opened, step)
+    except Refusal as error:
+        _fence(opened, step, attempt, {"code": error.code, **error.details})
+        _supersede(
+            opened, step, str(error.details.get("found", error.code)), error.message
+        )
+        fail(opened, step, error)
+        return None
+    reason = _difference(opened, step, spec)
+    if not reason:
+        return spec
+    facts = {"expected": str(step.spec_id), "found": spec.digest, "reason": reason}
+    _fence(opened, step, attempt, facts)
+    _supersede(opened, step, spec.digest, reason)
+    opened.move_step(step, StepEvent.GATE_VOIDED, facts, tries=0, gate_id=None)
+    return None
+
+
+def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
+    """Why an attempt may not start; empty when it may."""
+    stored = step.spec
+    if stored is not None and step.key not in opened.built:
+        if specs.digest_of(bytes(stored.body)) != step.spec_id:
+            return "The stored bytes of the action are not the ones that were resolved."
+    if spec.digest != step.spec_id:
+        return "What would run now is not what was resolved and shown."
+    if not spec.demand.needed:
+        return ""
+    if step.gate_id is None:
+        return "A gate is needed now that was not needed before."
+    try:
+        approvals.holds(
+            gate_id=step.gate_id, digest=bytes.fromhex(spec.digest), at=opened.at
+        )
+    except GateDoesNotHold as error:
+        return error.message
+    return ""
+
+
+def _supersede(opened: Change, step: StepRun, found: str, reason: str) -> None:
+    if step.gate_id is not None:
+        approvals.supersede(
+            gate_id=step.gate_id,
+            found_digest=found,
+            reason=reason,
+            by=opened.by,
+            at=opened.at,
+        )
+
+
+def _void_plan(opened: Change, step: StepRun, attempt: Attempt) -> None:
+    """The plan, its inputs or its pins are not what was approved: ask again."""
+    reason = "The plan, its inputs or its skill versions are not what was approved."
+    found = subjects.of_run(opened).digest.hex()
+    _fence(opened, step, attempt, {"found": found, "reason": reason})
+    if opened.run.gate_id is not None:
+        approvals.supersede(
+            gate_id=opened.run.gate_id,
+            found_digest=found,
+            reason=reason,
+            by=opened.by,
+            at=opened.at,
+        )
+    _supersede(opened, step, found, reason)
+    opened.move_step(
+        step, StepEvent.GATE_VOIDED, {"reason": reason}, tries=0, gate_id=None
+    )
+    opened.move_run(RunEvent.APPROVAL_VOIDED, reason)
+    open_plan_gate(opened)
+
+
+def _fence(
+    opened: Change, step: StepRun, attempt: Attempt, payload: dict[str, Any]
+) -> None:
+    attempt.phase, attempt.ended_at = Phase.FENCED, opened.at
+    attempt.result = payload
+    opened.record("attempt.fenced", {"fence": step.fence, **payload}, step=step.key)
+
+
+def _give_back(opened: Change, step: StepRun) -> None:
+    """A claimed step whose run stopped meanwhile: no effect has happened."""
+    _end_attempt(opened, step, Phase.FENCED, {"reason": "The run is not running."})
+    opened.move_step(step, StepEvent.LEASE_LOST, tries=step.tries - 1)
+
+
+def _end_attempt(
+    opened: Change, step: StepRun, phase: Phase, result: Any = None
+) -> None:
+    Attempt.objects.filter(step_run_id=step.id, fence=step.fence).update(
+        phase=phase, ended_at=opened.at, result=result
+    )
+
+
+def _finish(opened: Change, step: StepRun, result: Result) -> None:
+    if isinstance(result, Finished):
+        digest = specs.result_digest(result.output, result.files)
+        _end_attempt(opened, step, Phase.DONE)
+        opened.move_step(
+            step,
+            StepEvent.SUCCEEDED,
+            {"fence": step.fence, "result": digest, "files": _names(result.files)},
+            output=result.output,
+            files=result.files,
+            output_digest=digest,
+            error=None,
+        )
+        return
+    fact = result.as_fact()
+    if isinstance(result, Lost):
+        _end_attempt(opened, step, Phase.LOST, fact)
+        opened.move_step(step, StepEvent.OUTCOME_UNKNOWN, {"error": fact}, error=fact)
+        return
+    _end_attempt(opened, step, Phase.FAILED, fact)
+    if opened.run.state == RunState.CANCELLING and result.killed:
+        opened.move_step(step, StepEvent.CANCELLED, {"error": fact}, error=fact)
+    elif result.again and step.tries < step.max_attempts:
+        wait = retry.delay(rule_of(opened, step), tries=step.tries)
+        later = opened.at + wait
+        fact_later = {"error": fact, "wait_s": wait.total_seconds()}
+        opened.move_step(
+            step, StepEvent.RETRY_LATER, fact_later, error=fact, not_before=later
+        )
+    else:
+        opened.move_step(step, StepEvent.FAILED, {"error": fact}, error=fact)
+
+
+def rule_of(opened: Change, step: StepRun) -> RetryRule:
+    """The retry rule in force: the plan's, else the action's."""
+    planned = opened.plan_step(step.key)
+    if planned.retry is not None:
+        return planned.retry
+    action = specs.action_of(opened, step.key)
+    return action.retry if action else RetryRule()
+
+
+def may_rerun(effect_class: str) -> bool:
+    """Whether a step whose worker died after intent may simply run again."""
+    return effect_class in {EffectClass.PURE, EffectClass.IDEMPOTENT}
+
+
+def _names(files: dict[str, Any]) -> list[str]:
+    return sorted(files)
+
+
+def _late(opened: Change, step: StepRun, grip: Grip, result: Result) -> None:
+    fact = result.as_fact()
+    Attempt.objects.filter(step_run_id=step.id, fence=grip.fence).update(result=fact)
+    payload = {"fence": grip.fence, "result": fact}
+    opened.record("attempt.late_result", payload, step=step.key)

@@ -1,0 +1,99 @@
+"""Pause, resume and cancel: requests that the workers confirm."""
+
+from datetime import datetime
+from uuid import UUID
+
+from approvals import services as approvals
+from execfabric.accounts.authority import Right, require, rights_of
+from execfabric.lib.actor import Actor, ActorKind
+from orchestration.runs import selectors
+from orchestration.runs.domain.states import RunEvent, RunState, StepEvent, StepState
+from orchestration.runs.errors import NotControllable
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.services.advance import advance
+from orchestration.runs.services.transitions import Change, change
+
+
+def pause(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
+    """Ask that nothing new starts; paused once no worker is in a step any more.
+
+    :raises NotControllable: when this run is not `by`'s to control
+    :raises IllegalTransition: when it is not running
+    """
+    _require_control(run_id, by)
+    with change(run_id, by=by, at=at) as opened:
+        opened.move_run(RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
+        advance(opened)
+        return opened.run
+
+
+def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
+    """Go on where the run stopped: what is done stays done, what failed is tried again.
+
+    :raises NotControllable: when this run is not `by`'s to control
+    :raises IllegalTransition: when it is not pausing or paused
+    """
+    _require_control(run_id, by)
+    with change(run_id, by=by, at=at) as opened:
+        opened.move_run(RunEvent.RESUMED)
+        for step in opened.steps.values():
+            if step.state == StepState.FAILED:
+                _again(opened, step)
+            elif step.state == StepState.READY:
+                opened.ready[step.key] = step
+        advance(opened)
+        return opened.run
+
+
+def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
+    """End a run for good; cancelled once no worker is in a step any more.
+
+    A step that may not be cut off safely is let finish first.
+
+    :raises NotControllable: when this run is not `by`'s to control
+    :raises IllegalTransition: when it has ended
+    """
+    _require_control(run_id, by)
+    with change(run_id, by=by, at=at) as opened:
+        waited = opened.run.state == RunState.AWAITING_APPROVAL
+        opened.move_run(RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
+        if waited and opened.run.gate_id is not None:
+            approvals.withdraw(
+                gate_id=opened.run.gate_id,
+                reason="The run was cancelled.",
+                by=by,
+                at=at,
+            )
+        advance(opened)
+        return opened.run
+
+
+def may_control(run: Run, by: Actor) -> bool:
+    """Operators and admins control every run, people also what they proposed."""
+    if by.kind is not ActorKind.USER:
+        return False
+    rights = rights_of(by)
+    own = run.proposer == by.key or run.proposer_owner == by.key
+    return Right.CONTROL in rights or (own and Right.PROPOSE in rights)
+
+
+def _require_control(run_id: UUID, by: Actor) -> None:
+    if by.kind is not ActorKind.USER:
+        require(by, Right.CONTROL)
+    if not may_control(selectors.get(by, run_id), by):
+        raise NotControllable(run=str(run_id))
+
+
+def _again(opened: Change, step: StepRun) -> None:
+    """A failed step as a new generation: resolved anew, and gated anew where it was."""
+    opened.move_step(
+        step,
+        StepEvent.RETRIED,
+        {"generation": step.generation + 1},
+        generation=step.generation + 1,
+        tries=0,
+        spec_id=None,
+        gate_id=None,
+        error=None,
+        not_before=None,
+    )

@@ -1,0 +1,124 @@
+"""Proposing a run: validated, dry-run, bound to skill versions, then put to people."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from execfabric.lib import canonical
+from execfabric.lib.actor import Actor
+from execfabric.lib.ids import trace_id
+from orchestration.plans.domain.document import normal_form
+from orchestration.plans.errors import PlanInvalid
+from orchestration.plans.models import Plan, PlanRevision
+from orchestration.plans.services import check
+from orchestration.plans.services.check import Checked
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.services.advance import open_plan_gate
+from orchestration.runs.services.transitions import open_change
+
+MOST_DRY_RUN_STEPS = 200
+"""A longer plan is not dry-run at once when it is proposed; its report says so."""
+
+
+def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) -> Run:
+    """Put a plan to people. Nothing runs before its gate is approved.
+
+    :raises RightMissing: when `by` may not propose
+    :raises PlanInvalid: with every problem in `details["problems"]`
+    """
+    checked, report = check.dry_run(text=text, inputs=inputs, by=by, at=at)
+    if not checked.valid or checked.document is None:
+        found = [problem.as_json() for problem in checked.problems]
+        raise PlanInvalid(problems=found)
+    with transaction.atomic(durable=True):
+        revision = _revision(checked, text, by=by, at=at)
+        run = _run(checked, revision, dict(inputs), by=by, at=at)
+        run.dry_run = report.as_json() if report else None
+        run.save()
+        StepRun.objects.bulk_create(_steps(checked, run))
+        opened = open_change(run.id, by=by, at=at)
+        opened.record(
+            "run.proposed",
+            {
+                "plan": checked.document.id,
+                "revision": revision.number,
+                "digest": revision.digest,
+                "inputs": canonical.digest_of("execfabric/inputs/v1", dict(inputs)),
+                "steps": list(checked.order),
+            },
+        )
+        open_plan_gate(opened)
+        opened.close()
+        return opened.run
+
+
+def _revision(checked: Checked, text: str, *, by: Actor, at: datetime) -> PlanRevision:
+    """The stored revision with this content; its first author stays its author."""
+    document = checked.document
+    if document is None:
+        raise PlanInvalid
+    plan, _ = Plan.objects.get_or_create(
+        slug=document.id, defaults={"name": document.name, "created_at": at}
+    )
+    plan = Plan.objects.select_for_update().get(pk=plan.pk)
+    known = plan.revisions.filter(digest=checked.digest).first()
+    if known is not None:
+        return known
+    newest = plan.revisions.aggregate(newest=Max("number"))["newest"] or 0
+    return PlanRevision.objects.create(
+        plan=plan,
+        number=newest + 1,
+        body=canonical.dumps(normal_form(document)),
+        digest=checked.digest,
+        source=text,
+        author=by.key,
+        author_name=by.name,
+        author_owner=f"user:{by.owner_id}" if by.owner_id else "",
+        created_at=at,
+    )
+
+
+def _run(
+    checked: Checked,
+    revision: PlanRevision,
+    inputs: dict[str, Any],
+    *,
+    by: Actor,
+    at: datetime,
+) -> Run:
+    parallel = checked.document.parallel if checked.document else None
+    return Run(
+        revision=revision,
+        inputs=inputs,
+        pins={key: dict(pin) for key, pin in checked.pins.items()},
+        parallel_max=1 if parallel is None else parallel.max or 0,
+        trace_id=trace_id(),
+        proposer=by.key,
+        proposer_name=by.name,
+        proposer_owner=f"user:{by.owner_id}" if by.owner_id else "",
+        created_at=at,
+    )
+
+
+def _steps(checked: Checked, run: Run) -> list[StepRun]:
+    document = checked.document
+    planned = {step.id: step for step in document.steps} if document else {}
+    made = []
+    for position, key in enumerate(checked.order):
+        step, entry = planned[key], checked.entries.get(key)
+        action = entry.contract.action(step.action) if entry and step.action else None
+        rule = step.retry or (action.retry if action else None)
+        made.append(
+            StepRun(
+                run=run,
+                key=key,
+                position=position,
+                kind=step.kind,
+                effect_class=str(action.effect_class) if action else "pure",
+                max_attempts=rule.attempts if rule else 1,
+            )
+        )
+    return made

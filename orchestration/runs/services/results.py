@@ -1,0 +1,50 @@
+"""How an attempt ended, as plain values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration.runs.services import specs
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The effect happened; output and files are what the next steps get."""
+
+    output: dict[str, Any]
+    files: dict[str, Any]
+
+    def as_fact(self) -> dict[str, Any]:
+        """For the record: that it finished, and with what."""
+        return {"finished": specs.result_digest(self.output, self.files)}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """It did not work, and that is known."""
+
+    code: str
+    message: str
+    again: bool = False
+    """Whether another attempt is allowed and may help."""
+    killed: bool = False
+    """Whether it was stopped because its run is being cancelled."""
+    ran: bool = True
+
+    def as_fact(self) -> dict[str, Any]:
+        """For the record and the run page."""
+        return {"code": self.code, "message": self.message, "ran": self.ran}
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Nobody can know whether the effect happened."""
+
+    code: str
+    message: str
+
+    def as_fact(self) -> dict[str, Any]:
+        """For the record and the run page."""
+        return {"code": self.code, "message": self.message, "ran": None}
+
+
+Result = Finished | Failure | Lost

@@ -1,0 +1,239 @@
+"""Building the bytes of an action: resolved, canonical, ready to be approved and run.
+
+The same function builds them when a step is released and again when its worker is
+about to start, from what the database says at that moment. If the two differ,
+nothing runs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from approvals import selectors as approvals
+from approvals.domain.policy import ActionFacts, Demand, demands
+from approvals.domain.seats import Requirement
+from execfabric.lib import canonical
+from orchestration.plans import selectors as plans
+from orchestration.plans.domain import references
+from orchestration.plans.domain.document import StepDocument
+from orchestration.runs.errors import ContentChanged, SkillWithdrawn
+from orchestration.runs.models import SPEC_DOMAIN, StepRun
+from orchestration.runs.services.transitions import Change
+from orchestration.skills import selectors as skills
+from orchestration.skills.domain.contract import ActionContract
+from orchestration.skills.errors import HandlerMissing
+
+QUESTION_DOMAIN = "execfabric/question/v1"
+DEFAULT_APPROVERS = (Requirement("operator", 1),)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An action as it will run."""
+
+    body: bytes
+    digest: str
+    value: dict[str, Any]
+    action: ActionContract | None
+    """None for an approval step, which runs nothing."""
+    demand: Demand
+
+
+def build(change: Change, step: StepRun) -> Spec:
+    """Resolve a step from what is stored now.
+
+    :raises ContentChanged: when the output of an upstream step is not what its
+        worker recorded
+    :raises SkillWithdrawn: when the skill or its version may not run any more
+    :raises HandlerMissing: when this installation lacks the published code
+    :raises ReferenceUnresolved: when a reference leads nowhere
+    """
+    planned = change.plan_step(step.key)
+    scope = _scope(change, planned)
+    value = _common(change, step)
+    if planned.kind == "approval":
+        return _question(planned, value, scope)
+    pin = change.run.pins[step.key]
+    pinned = skills.pinned([pin["version_id"]])[pin["version_id"]]
+    if not skills.usable(pinned.skill_state, pinned.version_state):
+        raise SkillWithdrawn(skill=pinned.slug, state=pinned.skill_state)
+    action = pinned.contract.action(planned.action)
+    if action is None or not skills.handler_fits(pinned, action.handler):
+        raise HandlerMissing(skill=pinned.slug, action=planned.action)
+    demand = demand_of(planned, action, skill=pinned.slug)
+    params = references.resolve(planned.params, scope)
+    value |= {
+        "skill": {
+            "slug": pinned.slug,
+            "version": pinned.version,
+            "digest": pinned.digest,
+        },
+        "action": action.name,
+        "handler": action.handler,
+        "summary": action.summary,
+        "params": params,
+        "config": pinned.contract.config,
+        "files": sorted(files_in(params), key=lambda file: str(file["sha256"])),
+        "secrets": sorted({*secrets_in(params), *secrets_in(pinned.contract.config)}),
+        "effect_class": str(action.effect_class),
+        "risk": str(action.risk),
+        "timeout_s": planned.timeout_s or action.timeout_s,
+        "max_attempts": step.max_attempts,
+        "sandboxed": action.sandboxed,
+        "undo": undo_of(planned, action),
+        "policies": list(demand.versions),
+    }
+    return _finished(value, action, demand)
+
+
+def demand_of(
+    planned: StepDocument, action: ActionContract | None, *, skill: str = ""
+) -> Demand:
+    """Whom policies and the plan want asked before a step runs."""
+    demand = Demand()
+    if action is not None:
+        facts = ActionFacts(
+            skill=skill,
+            action=action.name,
+            risk=str(action.risk),
+            effect_class=str(action.effect_class),
+        )
+        demand = demands(facts, approvals.policies_in_force())
+    asked = planned.approval
+    if asked is not None or planned.kind == "approval":
+        groups = (
+            tuple(Requirement(g.group, g.count) for g in asked.groups) if asked else ()
+        )
+        reason = (asked.reason if asked else "") or "The plan asks for it."
+        demand = demand.also(groups or DEFAULT_APPROVERS, reason=reason)
+    return demand
+
+
+def undo_of(planned: StepDocument, action: ActionContract) -> dict[str, Any] | None:
+    """The declared undo of a step, its params still in references to itself."""
+    name = planned.rollback.action if planned.rollback else ""
+    name = name or action.undo
+    if not name:
+        return None
+    given = planned.rollback.params if planned.rollback else None
+    if given is not None:
+        return {"action": name, "params": given}
+    params = dict(planned.params)
+    if name == action.undo:
+        params = {**dict(action.undo_params)} or params
+    return {"action": name, "params": params}
+
+
+def digest_of(body: bytes) -> str:
+    """The digest of spec bytes, as 64 hex digits."""
+    return canonical.digest(SPEC_DOMAIN, body).hex()
+
+
+def files_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Every file reference in a JSON value."""
+    for item in _objects(value):
+        if set(item) == {"$file"}:
+            yield item["$file"]
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """The name of every secret that a JSON value refers to."""
+    for item in _objects(value):
+        if set(item) == {"$secret"}:
+            yield item["$secret"]
+
+
+def _objects(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from _objects(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _objects(item)
+
+
+def _common(change: Change, step: StepRun) -> dict[str, Any]:
+    run = change.run
+    proposer = run.proposed_by()
+    return {
+        "v": 1,
+        "run": str(run.id),
+        "step": step.key,
+        "generation": step.generation,
+        "plan": {
+            "id": change.document.id,
+            "name": change.document.name,
+            "digest": plans.content_digest(run.revision),
+        },
+        "on_behalf_of": proposer.on_behalf_of,
+        "proposer": proposer.as_fact(),
+    }
+
+
+def _question(
+    planned: StepDocument, value: dict[str, Any], scope: references.Scope
+) -> Spec:
+    asked = planned.approval
+    value |= {
+        "kind": "approval",
+        "name": planned.name,
+        "message": references.resolve((asked.reason if asked else "") or "", scope),
+        "context": references.resolve(planned.params, scope),
+    }
+    return _finished(value, None, demand_of(planned, None))
+
+
+def _finished(
+    value: dict[str, Any], action: ActionContract | None, demand: Demand
+) -> Spec:
+    body = canonical.dumps(value)
+    return Spec(body, digest_of(body), value, action, demand)
+
+
+def _scope(change: Change, planned: StepDocument) -> references.Scope:
+    """What references can see: inputs, the run, and the outputs of other steps."""
+    outputs: dict[str, Any] = {}
+    files: dict[str, dict[str, Any]] = {}
+    named = [*references.find(planned.params)]
+    if planned.approval is not None:
+        named += references.find(planned.approval.reason)
+    for reference in named:
+        if reference.step is None or reference.step not in change.steps:
+            continue
+        source = change.steps[reference.step]
+        if reference.step not in outputs:
+            _require_untouched(source)
+        outputs[source.key] = source.output
+        files[source.key] = source.files
+    run = {"id": str(change.run.id)}
+    return references.Scope(change.run.inputs, run, outputs, files)
+
+
+def result_digest(output: Any, files: Any) -> str:
+    """The digest of what a step yielded; kept beside it and in its event."""
+    return canonical.digest_of(
+        "execfabric/result/v1", {"output": output, "files": files}
+    )
+
+
+def _require_untouched(source: StepRun) -> None:
+    if not source.output_digest:
+        return
+    found = result_digest(source.output, source.files)
+    if found != source.output_digest:
+        raise ContentChanged(
+            f"The output of step {source.key} is not what its worker recorded.",
+            step=source.key,
+            expected=source.output_digest,
+            found=found,
+        )
+
+
+def action_of(change: Change, key: str) -> ActionContract | None:
+    """The action that a step is pinned to, as the registry has it now."""
+    pin = change.run.pins.get(key)
+    if pin is None:
+        return None
+    pinned = skills.pinned([pin["version_id"]]).get(pin["version_id"])
+    return pinned.contract.action(pin["action"]) if pinned else None

@@ -1,0 +1,155 @@
+"""What people are asked: the subject of a plan gate and of a step gate."""
+
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+
+from approvals.domain.seats import Requirement
+from approvals.domain.subject import Exclusion, Subject, exclusions
+from execfabric.lib import canonical
+from execfabric.lib.actor import Actor, ActorKind
+from orchestration.plans import selectors as plans
+from orchestration.plans.models import PlanRevision
+from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
+from orchestration.runs.services import specs
+from orchestration.runs.services.specs import Spec
+from orchestration.runs.services.transitions import Change
+from orchestration.skills import selectors as skills
+
+PLAN_DOMAIN = "execfabric/run/v1"
+RUN, STEP = "run", "step"
+
+
+def of_run(change: Change) -> Subject:
+    """The plan gate of a run: what the plan says and what it was bound to."""
+    run = change.run
+    risks = [step["risk"] for step in _preview(change) if step.get("risk")]
+    ranks = ["low", "medium", "high", "critical"]
+    return Subject(
+        kind=RUN,
+        id=run.id,
+        context_id=run.id,
+        stream=run.stream,
+        trace_id=run.trace_id,
+        label=change.document.name,
+        body=run_body(change),
+        digest_domain=PLAN_DOMAIN,
+        requirements=(Requirement("operator", 1),),
+        excluded=_excluded(run),
+        reasons=("Nothing runs before its plan is approved.",),
+        expires_at=change.at + timedelta(seconds=settings.GATE_TTL_SECONDS),
+        risk=max(risks, key=ranks.index, default="low"),
+    )
+
+
+def of_step(change: Change, step: StepRun, spec: Spec) -> Subject:
+    """The gate of a step: the very bytes that will run."""
+    run, planned = change.run, change.plan_step(step.key)
+    asked = planned.approval.expires_in if planned.approval else None
+    seconds = asked or spec.demand.expires_after_s or settings.GATE_TTL_SECONDS
+    label = planned.name or step.key
+    return Subject(
+        kind=STEP,
+        id=step.id,
+        context_id=run.id,
+        stream=run.stream,
+        trace_id=run.trace_id,
+        label=label,
+        step=step.key,
+        body=spec.body,
+        digest_domain=SPEC_DOMAIN,
+        requirements=spec.demand.requirements,
+        excluded=_excluded(run),
+        reasons=spec.demand.reasons,
+        policy_versions=spec.demand.versions,
+        expires_at=change.at + timedelta(seconds=seconds),
+        risk=str(spec.action.risk) if spec.action else "low",
+    )
+
+
+def covers(subject: bytes, change: Change) -> bool:
+    """Whether an approved plan gate's subject is what the run stands for now."""
+    approved = _read(subject)
+    return bool(
+        approved["plan"]["digest"] == plans.content_digest(change.run.revision)
+        and approved["inputs"] == change.run.inputs
+        and approved["pins"] == change.run.pins
+        and approved["parallel"] == change.run.parallel_max
+    )
+
+
+def run_body(change: Change) -> bytes:
+    """The canonical bytes of the plan gate's subject."""
+    run = change.run
+    proposer = run.proposed_by()
+    return canonical.dumps(
+        {
+            "v": 1,
+            "run": str(run.id),
+            "plan": {
+                "id": change.document.id,
+                "name": change.document.name,
+                "description": change.document.description,
+                "digest": plans.content_digest(run.revision),
+                "document": canonical.loads(bytes(run.revision.body)),
+            },
+            "inputs": run.inputs,
+            "pins": run.pins,
+            "steps": _preview(change),
+            "parallel": run.parallel_max,
+            "on_failure": change.document.on_failure,
+            "dry_run": run.dry_run,
+            "proposer": proposer.as_fact(),
+            "on_behalf_of": proposer.on_behalf_of,
+        }
+    )
+
+
+def _preview(change: Change) -> list[dict[str, Any]]:
+    """Each step as the plan has it, with the facts of the version it is pinned to."""
+    pins = change.run.pins
+    found = skills.pinned(pin["version_id"] for pin in pins.values())
+    shown = []
+    for key in change.steps:
+        planned = change.plan_step(key)
+        entry: dict[str, Any] = {
+            "id": key,
+            "name": planned.name,
+            "kind": planned.kind,
+            "depends_on": list(planned.depends_on),
+            "trigger_rule": planned.trigger_rule,
+            "params": planned.params,
+        }
+        if key in pins:
+            action = found[pins[key]["version_id"]].contract.action(planned.action)
+            if action is not None:
+                entry |= {
+                    "skill": planned.skill,
+                    "version": pins[key]["version"],
+                    "action": planned.action,
+                    "summary": action.summary,
+                    "risk": str(action.risk),
+                    "effect_class": str(action.effect_class),
+                    "dry_run": str(action.dry_run),
+                    "undo": specs.undo_of(planned, action),
+                }
+        shown.append(entry)
+    return shown
+
+
+def _excluded(run: Run) -> tuple[Exclusion, ...]:
+    return exclusions(proposer=run.proposed_by(), editors=[author_of(run.revision)])
+
+
+def author_of(revision: PlanRevision) -> Actor:
+    """Who wrote a revision, as they were then."""
+    kind, _, pk = revision.author.partition(":")
+    owner = revision.author_owner.removeprefix("user:")
+    return Actor(ActorKind(kind), pk, revision.author_name, owner_id=owner)
+
+
+@lru_cache(maxsize=256)
+def _read(subject: bytes) -> Any:
+    return canonical.loads(subject)

@@ -1,0 +1,171 @@
+"""What no message reports: lapsed leases, lost hints, waits that are over, expiry.
+
+Every function finds candidates first and looks again under the run's lock, so any
+number of keepers may sweep at once.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import F
+
+from approvals import selectors as approvals
+from approvals.models import Gate
+from execfabric.lib.actor import Actor, system
+from orchestration.runs import dispatch
+from orchestration.runs.domain.states import (
+    Phase,
+    RunState,
+    StepEvent,
+    StepState,
+)
+from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.services import gates
+from orchestration.runs.services.advance import advance
+from orchestration.runs.services.attempts import may_rerun
+from orchestration.runs.services.transitions import Change, change
+
+BY: Actor = system("keeper")
+BATCH = 200
+MOST_LOSSES = 5
+"""A step whose workers die more often than this is taken for the cause."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How much one sweep did."""
+
+    leases: int
+    released: int
+    hinted: int
+    expired: int
+    confirmed: int
+
+
+def sweep(*, at: datetime) -> Swept:
+    """Do everything that is due once."""
+    return Swept(
+        leases=_lapsed_leases(at),
+        released=_waits_over(at),
+        hinted=_lost_hints(at),
+        expired=_expired_gates(at),
+        confirmed=_unconfirmed(at),
+    )
+
+
+_LAPSED = """
+SELECT id, run_id FROM runs_steprun
+WHERE state = 'running' AND lease_until < clock_timestamp()
+ORDER BY lease_until LIMIT %s
+"""
+
+_STILL_LAPSED = """
+SELECT 1 FROM runs_steprun
+WHERE id = %s AND state = 'running' AND lease_until < clock_timestamp()
+"""
+
+
+def _lapsed_leases(at: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(_LAPSED, [BATCH])
+        found = cursor.fetchall()
+    done = 0
+    for step_run_id, run_id in found:
+        with change(run_id, by=BY, at=at) as opened:
+            step = opened.step_by_id(step_run_id)
+            if _lapsed(step_run_id):
+                _rescue(opened, step)
+                advance(opened)
+                done += 1
+    return done
+
+
+def _lapsed(step_run_id: UUID) -> bool:
+    """Looked at again under the lock: a heartbeat may have come in between."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STILL_LAPSED, [step_run_id])
+        return cursor.fetchone() is not None
+
+
+def _rescue(opened: Change, step: StepRun) -> None:
+    """Give a lost attempt's step back, or say that nobody knows."""
+    attempt = Attempt.objects.get(step_run=step, fence=step.fence)
+    before_intent = attempt.phase == Phase.CLAIMED
+    attempt.phase, attempt.ended_at = Phase.LOST, opened.at
+    attempt.save()
+    fact = {"fence": step.fence, "worker": step.worker, "intent": not before_intent}
+    if not before_intent and not may_rerun(step.effect_class):
+        message = "Its worker was lost after it may have begun."
+        error = {"code": "step.worker_lost", "message": message, "ran": None}
+        opened.move_step(step, StepEvent.OUTCOME_UNKNOWN, fact, error=error)
+    elif opened.run.state == RunState.CANCELLING:
+        opened.move_step(step, StepEvent.CANCELLED, fact)
+    elif _losses(step) >= MOST_LOSSES:
+        message = f"Its worker was lost {MOST_LOSSES} times: it may be what kills them."
+        error = {"code": "step.attempts_exhausted", "message": message, "ran": None}
+        opened.move_step(step, StepEvent.FAILED, fact, error=error)
+    else:
+        # A lost worker is not the step's failure, so it costs none of its attempts.
+        opened.move_step(step, StepEvent.LEASE_LOST, fact, tries=step.tries - 1)
+
+
+def _losses(step: StepRun) -> int:
+    return Attempt.objects.filter(
+        step_run=step, generation=step.generation, phase=Phase.LOST
+    ).count()
+
+
+def _waits_over(at: datetime) -> int:
+    found = StepRun.objects.filter(
+        state=StepState.BACKOFF, not_before__lte=at, run__state=RunState.RUNNING
+    )
+    done = 0
+    for step_run_id, run_id in found.values_list("id", "run_id")[:BATCH]:
+        with change(run_id, by=BY, at=at) as opened:
+            step = opened.step_by_id(step_run_id)
+            due = step.not_before is not None and step.not_before <= at
+            if step.state == StepState.BACKOFF and due:
+                opened.move_step(step, StepEvent.RELEASED)
+                done += 1
+    return done
+
+
+def _lost_hints(at: datetime) -> int:
+    """Ready steps that nobody took since the last hint: the broker may have lost it."""
+    again = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
+    found = StepRun.objects.filter(
+        state=StepState.READY, run__state=RunState.RUNNING
+    ).exclude(hinted_at__gt=again)
+    ids = list(
+        found.order_by(F("hinted_at").asc(nulls_first=True)).values_list(
+            "id", flat=True
+        )[:BATCH]
+    )
+    StepRun.objects.filter(pk__in=ids, state=StepState.READY).update(hinted_at=at)
+    dispatch.send(ids)
+    return len(ids)
+
+
+def _expired_gates(at: datetime) -> int:
+    ids = approvals.expired_gates(at=at, limit=BATCH)
+    contexts = Gate.objects.filter(pk__in=ids).values_list("id", "context_id")
+    return sum(
+        gates.expire(gate_id=gate_id, context_id=context_id, by=BY, at=at)
+        for gate_id, context_id in contexts
+    )
+
+
+def _unconfirmed(at: datetime) -> int:
+    """Runs that wait to stop although nothing of them is running any more."""
+    found = Run.objects.filter(
+        state__in=[RunState.PAUSING, RunState.CANCELLING]
+    ).exclude(steps__state=StepState.RUNNING)
+    done = 0
+    for run_id in found.values_list("id", flat=True)[:BATCH]:
+        with change(run_id, by=BY, at=at) as opened:
+            advance(opened)
+            done += 1
+    return done

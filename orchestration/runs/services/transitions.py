@@ -1,0 +1,231 @@
+"""The only code that writes a run's or a step run's state.
+
+A change is one transaction under the run's row lock. Moves are looked up in the
+table when they are made and written by compare-and-swap when the change closes,
+together with their events.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.expressions import RawSQL
+
+from audit import services as audit
+from audit.services import Fact
+from execfabric.lib.actor import Actor
+from execfabric.lib.machine import StaleTransition
+from orchestration.plans import selectors as plans
+from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.runs import dispatch, live
+from orchestration.runs.domain.states import (
+    FINAL_RUN,
+    FINAL_STEP,
+    RUN,
+    STEP_RUN,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
+from orchestration.runs.errors import RunUnknown, StepUnknown
+from orchestration.runs.models import Attempt, Run, StepRun
+
+LEASE = "lease"
+"""A value of `lease_until` that stands for the database's clock plus the lease."""
+
+
+@dataclass
+class _Pending:
+    state: str
+    fence: int
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Change:
+    """One transaction on one run: its rows as they will be, and what happened."""
+
+    run: Run
+    document: PlanDocument
+    by: Actor
+    at: datetime
+    steps: dict[str, StepRun]
+    facts: list[Fact] = field(default_factory=list)
+    ready: dict[str, StepRun] = field(default_factory=dict)
+    """Steps that this change made ready and that nobody has claimed yet."""
+    built: dict[str, Any] = field(default_factory=dict)
+    """Specs built in this change, so that they need not be built twice."""
+    _steps: dict[str, _Pending] = field(default_factory=dict)
+    _run: dict[str, Any] = field(default_factory=dict)
+    _run_state: str = ""
+    _attempts: list[Attempt] = field(default_factory=list)
+
+    def step(self, key: str) -> StepRun:
+        """The step run of that key.
+
+        :raises StepUnknown: when the run has none
+        """
+        try:
+            return self.steps[key]
+        except KeyError:
+            raise StepUnknown(step=key) from None
+
+    def step_by_id(self, step_run_id: UUID) -> StepRun:
+        """The step run of that id.
+
+        :raises StepUnknown: when the run has none
+        """
+        for step in self.steps.values():
+            if step.id == step_run_id:
+                return step
+        raise StepUnknown(step_run=str(step_run_id))
+
+    def plan_step(self, key: str) -> StepDocument:
+        """What the plan says of a step."""
+        return self.document.step(key)
+
+    def record(self, kind: str, payload: dict[str, Any], *, step: str = "") -> None:
+        """Add a fact to this change's events."""
+        self.facts.append(
+            Fact(kind, payload, step=step, component=f"step:{step}" if step else "run")
+        )
+
+    def move_step(
+        self,
+        step: StepRun,
+        event: StepEvent,
+        payload: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Move a step run by the table; `fields` change with it.
+
+        :raises IllegalTransition: when the table has no such row
+        """
+        source = StepState(step.state)
+        target = STEP_RUN.next(source, event)
+        pending = self._steps.setdefault(step.key, _Pending(step.state, step.fence))
+        fields["state"] = str(target)
+        fields["finished_at"] = self.at if target in FINAL_STEP else None
+        if target is not StepState.RUNNING:
+            fields["lease_until"] = None
+        pending.fields |= fields
+        for name, value in fields.items():
+            setattr(step, name, value)
+        if target is StepState.READY:
+            self.ready[step.key] = step
+        else:
+            self.ready.pop(step.key, None)
+        fact = {"from": str(source), "to": str(target), **(payload or {})}
+        self.record(f"step.{event}", fact, step=step.key)
+
+    def move_run(self, event: RunEvent, reason: str = "", **fields: Any) -> None:
+        """Move the run by the table.
+
+        :raises IllegalTransition: when the table has no such row
+        """
+        source = RunState(self.run.state)
+        target = RUN.next(source, event)
+        self._run_state = self._run_state or self.run.state
+        fields["state"] = str(target)
+        fields["reason"] = reason
+        fields["finished_at"] = self.at if target in FINAL_RUN else None
+        self._run |= fields
+        for name, value in fields.items():
+            setattr(self.run, name, value)
+        fact = {"from": str(source), "to": str(target)}
+        if reason:
+            fact["reason"] = reason
+        self.record(f"run.{event}", fact)
+
+    def bind_gate(self, gate_id: UUID) -> None:
+        """Make a gate the run's plan gate in force."""
+        self._run["gate_id"] = self.run.gate_id = gate_id
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Have a new attempt written with this change."""
+        self._attempts.append(attempt)
+
+    def close(self) -> None:
+        """Write everything: rows by compare-and-swap, attempts, events, hints."""
+        self._write_steps()
+        self._write_run()
+        if self._attempts:
+            Attempt.objects.bulk_create(self._attempts)
+        if self.facts:
+            seq = audit.append(
+                self.run.stream,
+                self.facts,
+                by=self.by,
+                at=self.at,
+                trace_id=self.run.trace_id,
+            )
+            live.run_changed(self.run.id, seq)
+        if self.run.state == RunState.RUNNING:
+            dispatch.hint([step.id for step in self.ready.values()])
+
+    def _write_steps(self) -> None:
+        for key, pending in self._steps.items():
+            fields = dict(pending.fields)
+            if fields.get("lease_until") == LEASE:
+                fields["lease_until"] = lease()
+            if key in self.ready:
+                fields["hinted_at"] = self.at
+            moved = StepRun.objects.filter(
+                pk=self.steps[key].pk, state=pending.state, fence=pending.fence
+            ).update(**fields)
+            if not moved:
+                raise StaleTransition(step=key, expected=pending.state)
+
+    def _write_run(self) -> None:
+        if not self._run:
+            return
+        expected = self._run_state or self.run.state
+        moved = Run.objects.filter(pk=self.run.pk, state=expected).update(**self._run)
+        if not moved:
+            raise StaleTransition(run=str(self.run.pk), expected=expected)
+
+
+@contextmanager
+def change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[Change]:
+    """Open one transaction on a run, its row locked; write all of it at the end.
+
+    Durable, because an effect must never follow an intent that may still be
+    rolled back. Lock order everywhere: run, gate, stream.
+
+    :raises RunUnknown: when there is no such run
+    """
+    with transaction.atomic(durable=True):
+        opened = open_change(run_id, by=by, at=at)
+        yield opened
+        opened.close()
+
+
+def open_change(run_id: UUID, *, by: Actor, at: datetime) -> Change:
+    """Lock and load a run for a change that the caller closes in its transaction."""
+    run = (
+        Run.objects.select_for_update(of=("self",))
+        .select_related("revision")
+        .filter(pk=run_id)
+        .first()
+    )
+    if run is None:
+        raise RunUnknown(run=str(run_id))
+    rows = StepRun.objects.filter(run_id=run_id).order_by("position")
+    return Change(
+        run=run,
+        document=plans.document(run.revision),
+        by=by,
+        at=at,
+        steps={row.key: row for row in rows},
+    )
+
+
+def lease() -> RawSQL:
+    """The end of a lease that starts now, by the database's clock."""
+    return RawSQL("clock_timestamp() + %s", [timedelta(seconds=settings.LEASE_SECONDS)])

@@ -1,0 +1,35 @@
+"""Celery's way in: a hint names a step run, and one service call does the rest."""
+
+import os
+import socket
+from uuid import UUID
+
+from celery import shared_task
+from celery.signals import worker_process_shutdown
+
+from orchestration.runs import dispatch
+from orchestration.runs.services import work
+from orchestration.runs.services.work import Bench
+
+_benches: dict[int, Bench] = {}
+
+
+@shared_task(name=dispatch.WORK, ignore_result=True)  # type: ignore[untyped-decorator]
+def work_on(*, step_run_id: str) -> None:
+    """Work on a run from this step on; a stale, doubled or forged id does nothing."""
+    work.work(step_run_id=UUID(step_run_id), bench=bench())
+
+
+def bench() -> Bench:
+    """This process's bench, made when first needed: never shared over a fork."""
+    pid = os.getpid()
+    if pid not in _benches:
+        _benches.clear()
+        _benches[pid] = Bench(name=f"{socket.gethostname()}:{pid}")
+    return _benches[pid]
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_: object) -> None:
+    for kept in _benches.values():
+        kept.close()

@@ -1,0 +1,10 @@
+from django.urls import path
+
+from orchestration.runs.views import gates
+
+urlpatterns = [
+    # /gates/<uuid>
+    path("gates/<uuid:pk>", gates.gate, name="gate"),
+    path("gates/<uuid:pk>/decide", gates.gate_decide, name="gate_decide"),
+    path("gates/<uuid:pk>/subject.json", gates.gate_subject, name="gate_subject"),
+]

@@ -1,0 +1,176 @@
+"""The stored bytes of a gate's subject, put into the order in which people read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from approvals.models import Gate
+from execfabric.lib import canonical
+
+LONGEST_IN_SENTENCE = 120
+"""A longer value is named in the sentence, with its size, and stands in full below."""
+
+_BLANK = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a sentence: the skill's own words, or a value put into them."""
+
+    text: str
+    is_value: bool = False
+    elsewhere: bool = False
+    """The value is too long for a sentence; `text` says what and how large it is."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action as an approver reads it, of a step gate or of a step in a plan."""
+
+    key: str
+    name: str
+    kind: str
+    skill: str
+    version: str
+    digest: str
+    action: str
+    sentence: tuple[Part, ...]
+    params: Mapping[str, Any]
+    risk: str
+    effect_class: str
+    undo: Mapping[str, Any] | None
+    dry_run: str = ""
+    gates: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    """Everything else that the bytes say about it."""
+
+    @property
+    def is_skill(self) -> bool:
+        """Whether it runs something; an approval step only asks."""
+        return bool(self.action)
+
+
+def read(gate: Gate) -> dict[str, Any]:
+    """What the gate's bytes say; nothing on its page comes from anywhere else.
+
+    Bytes that are not a JSON object are shown as they are.
+    """
+    try:
+        value = canonical.loads(bytes(gate.subject))
+    except canonical.NotCanonical:
+        value = None
+    if isinstance(value, dict):
+        return value
+    return {"unreadable": bytes(gate.subject).decode("utf-8", "backslashreplace")}
+
+
+def action_of(subject: Mapping[str, Any]) -> Action:
+    """The action of a step gate."""
+    skill = _mapping(subject.get("skill"))
+    return Action(
+        key=_text(subject.get("step")),
+        name=_text(subject.get("name")),
+        kind=_text(subject.get("kind")) or "skill",
+        skill=_text(skill.get("slug")),
+        version=_text(skill.get("version")),
+        digest=_text(skill.get("digest")),
+        action=_text(subject.get("action")),
+        sentence=sentence(_text(subject.get("summary")), _mapping(subject.get("params"))),
+        params=_mapping(subject.get("params")),
+        risk=_text(subject.get("risk")),
+        effect_class=_text(subject.get("effect_class")),
+        undo=_undo(subject.get("undo")),
+        raw=subject,
+    )
+
+
+def planned(subject: Mapping[str, Any]) -> list[Action]:
+    """The steps of a plan gate, in the order in which they take their turn."""
+    pins = _mapping(subject.get("pins"))
+    touched = _touched(_mapping(subject.get("dry_run")))
+    found = []
+    for step in _list(subject.get("steps")):
+        key = _text(step.get("id"))
+        pin = _mapping(pins.get(key))
+        params = _mapping(step.get("params"))
+        found.append(
+            Action(
+                key=key,
+                name=_text(step.get("name")),
+                kind=_text(step.get("kind")) or "skill",
+                skill=_text(step.get("skill") or pin.get("skill")),
+                version=_text(step.get("version") or pin.get("version")),
+                digest=_text(pin.get("digest")),
+                action=_text(step.get("action") or pin.get("action")),
+                sentence=sentence(_text(step.get("summary")), params),
+                params=params,
+                risk=_text(step.get("risk")),
+                effect_class=_text(step.get("effect_class")),
+                undo=_undo(step.get("undo")),
+                dry_run=_text(step.get("dry_run")),
+                gates=tuple(_text(reason) for reason in _texts(step.get("gates"))),
+                depends_on=tuple(_text(one) for one in _texts(step.get("depends_on"))),
+                raw={**step, "report": touched.get(key)},
+            )
+        )
+    return found
+
+
+def sentence(summary: str, params: Mapping[str, Any]) -> tuple[Part, ...]:
+    """A summary with the values of its `{param}` put in, each value told apart."""
+    parts: list[Part] = []
+    end = 0
+    for blank in _BLANK.finditer(summary):
+        found = _lookup(params, blank.group(1))
+        if found is None:
+            continue
+        parts.append(Part(summary[end : blank.start()]))
+        parts.append(_filled(blank.group(1), found))
+        end = blank.end()
+    parts.append(Part(summary[end:]))
+    return tuple(part for part in parts if part.text or part.is_value)
+
+
+def _filled(name: str, value: Any) -> Part:
+    text = value if isinstance(value, str) else canonical.dumps(value).decode()
+    if len(text) <= LONGEST_IN_SENTENCE:
+        return Part(text, is_value=True)
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return Part(f"{name} ({size} bytes, below)", is_value=True, elsewhere=True)
+
+
+def _lookup(params: Mapping[str, Any], path: str) -> Any:
+    value: Any = params
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
+def _touched(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    steps = _list(report.get("steps"))
+    return {_text(step.get("step") or step.get("id")): step for step in steps}
+
+
+def _undo(value: Any) -> Mapping[str, Any] | None:
+    return value if isinstance(value, Mapping) and value.get("action") else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Mapping[str, Any]]:
+    found = value if isinstance(value, list) else []
+    return [item for item in found if isinstance(item, Mapping)]
+
+
+def _texts(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,131 @@
+"""Command: a program in a sandbox that reaches neither network nor other files."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from orchestration.skills import sandbox
+from orchestration.skills.builtin.command_contract import RUN, SKILL
+from orchestration.skills.builtin.shapes import file_list
+from orchestration.skills.domain.handlers import dry_run_of, handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    DryRun,
+    Failed,
+    Outcome,
+    Succeeded,
+)
+from orchestration.skills.sandbox import Ended, Limits, Program, Stream
+
+__all__ = ["SKILL"]
+
+MARGIN_S = 2.0
+MEGABYTE = 1024 * 1024
+MOST_FILES = 1000
+
+
+@handler(RUN)
+def run(call: Call) -> Outcome:
+    """Run the program; what it leaves in `out/` are its files."""
+    refusal = _refusal(call.config, call.params["argv"][0])
+    if refusal is not None:
+        return refusal
+    workdir = _prepared(call)
+    program = Program(
+        argv=call.params["argv"],
+        workdir=workdir,
+        environment=call.params.get("environment", {}),
+        stdin=call.params.get("stdin", "").encode(),
+        limits=_limits(call.config),
+        sandboxed=sandbox.self_test().works,
+    )
+    try:
+        ended = sandbox.run(
+            program,
+            deadline_s=max(1.0, call.deadline_s - MARGIN_S),
+            on_text=lambda text: print(
+                text.decode(errors="replace"), end="", flush=True
+            ),
+        )
+    except OSError as error:
+        return Failed("command.cannot_start", f"{program.argv[0]}: {error}")
+    return _outcome(call, ended, workdir)
+
+
+@dry_run_of(RUN)
+def preview(call: Call) -> DryRun:
+    """Show the command; what it would do cannot be known."""
+    words = " ".join(map(str, call.params["argv"]))
+    where = (
+        "outside any sandbox"
+        if call.config.get("allow_unsandboxed")
+        else "in the sandbox"
+    )
+    return DryRun(
+        summary=f"Runs {words} {where}, or not at all.", changes=(f"runs {words}",)
+    )
+
+
+def _refusal(config: Mapping[str, Any], name: str) -> Failed | None:
+    programs = config.get("programs")
+    if programs and name not in programs:
+        return Failed("command.not_listed", f"{name} is not an allowed program.")
+    test = sandbox.self_test()
+    if test.works or config.get("allow_unsandboxed", False):
+        return None
+    reasons = "; ".join(test.failures)
+    message = f"No sandbox works on this worker: {reasons}. An administrator can allow to go on without one."
+    return Failed("sandbox.unavailable", message)
+
+
+def _prepared(call: Call) -> Path:
+    workdir = call.workdir / "work"
+    for name in ("in", "out"):
+        (workdir / name).mkdir(parents=True)
+    for file in file_list(call.params.get("files", [])):
+        target = workdir / "in" / PurePosixPath(file.name).name
+        shutil.copyfile(file.path, target)
+    return workdir
+
+
+def _limits(config: Mapping[str, Any]) -> Limits:
+    return Limits(
+        memory=config.get("memory_mb", 1024) * MEGABYTE,
+        cpu_s=config.get("cpu_s", 60),
+        file_size=config.get("file_mb", 256) * MEGABYTE,
+        programs=config.get("programs_at_once", 256),
+    )
+
+
+def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
+    stderr = _text(ended.stderr)
+    if ended.exit_code is None:
+        return Failed(
+            "command.timed_out",
+            f"It did not end in time and was killed. {stderr[-500:]}",
+        )
+    if ended.exit_code not in call.params.get("expect", [0]):
+        return Failed("command.exit", f"Exit code {ended.exit_code}. {stderr[-1000:]}")
+    made = sorted(path for path in (workdir / "out").rglob("*") if _plain(path))
+    if len(made) > MOST_FILES:
+        return Failed("command.too_many_files", f"It left {len(made)} files in out/.")
+    output = {
+        "exit_code": ended.exit_code,
+        "stdout": _text(ended.stdout),
+        "stderr": stderr,
+        "stdout_bytes": ended.stdout.total,
+        "stderr_bytes": ended.stderr.total,
+        "sandboxed": sandbox.self_test().works,
+        "names": [path.relative_to(workdir / "out").as_posix() for path in made],
+    }
+    return Succeeded(output=output, files={"out": made})
+
+
+def _plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _text(stream: Stream) -> str:
+    text = stream.tail.decode(errors="replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

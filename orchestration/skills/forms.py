@@ -1,0 +1,152 @@
+"""What people send about skills."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from django import forms
+
+from execfabric.lib import canonical
+from execfabric.lib.refusal import Invalid
+from orchestration.skills.domain.contract import ActionContract, Risk, SkillContract
+from orchestration.skills.domain.states import SkillEvent, SkillState
+
+RISKS = [(str(risk), str(risk)) for risk in Risk]
+LONGEST_CONFIG = 100_000
+
+
+class FacetForm(forms.Form):
+    """The filters of the skill list, as they stand in its address."""
+
+    q = forms.CharField(required=False, max_length=100)
+    domain = forms.CharField(required=False, max_length=60)
+    source = forms.CharField(required=False, max_length=20)
+    state = forms.ChoiceField(
+        required=False, choices=[("", "Any"), *((str(s), str(s)) for s in SkillState)]
+    )
+
+    def chosen(self) -> dict[str, str]:
+        """The filters that are set and valid."""
+        given: dict[str, str] = getattr(self, "cleaned_data", {})
+        return {name: value for name, value in given.items() if value}
+
+
+class StateForm(forms.Form):
+    """A change of a skill's state, and why."""
+
+    event = forms.ChoiceField(
+        choices=[
+            (str(event), str(event))
+            for event in (
+                SkillEvent.DEPRECATED,
+                SkillEvent.QUARANTINED,
+                SkillEvent.RESTORED,
+            )
+        ]
+    )
+    reason = forms.CharField(required=False, max_length=2000)
+
+
+class PublishForm(forms.Form):
+    """The digest of the draft that its publisher saw."""
+
+    digest = forms.RegexField(
+        regex=r"\A[0-9a-f]{64}\Z",
+        error_messages={
+            "required": "The digest of what you saw is missing; open the draft again.",
+            "invalid": "The digest of what you saw is not one; open the draft again.",
+        },
+    )
+
+
+class VersionForm(forms.Form):
+    """A new version made from another: its number, and what an admin may change."""
+
+    version = forms.CharField(max_length=40)
+    description = forms.CharField(
+        required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 3})
+    )
+    allowed = forms.CharField(
+        required=False,
+        max_length=5000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        label="Allowed operations",
+        help_text="One a line.",
+    )
+    forbidden = forms.CharField(
+        required=False,
+        max_length=5000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        label="Forbidden operations",
+        help_text="One a line.",
+    )
+    config = forms.CharField(
+        required=False,
+        max_length=LONGEST_CONFIG,
+        widget=forms.Textarea(
+            attrs={"rows": 8, "class": "mono", "spellcheck": "false"}
+        ),
+        label="Configuration (JSON)",
+        help_text='Secrets stand here by reference only: {"$secret": "name"}.',
+    )
+
+    def __init__(self, contract: SkillContract, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.contract = contract
+        for action in contract.actions:
+            self.fields[f"risk__{action.name}"] = forms.ChoiceField(
+                choices=RISKS, initial=str(action.risk), label="Risk"
+            )
+            self.fields[f"timeout__{action.name}"] = forms.FloatField(
+                min_value=0.1,
+                max_value=86_400,
+                initial=action.timeout_s,
+                label="Time limit (s)",
+            )
+            self.fields[f"attempts__{action.name}"] = forms.IntegerField(
+                min_value=1,
+                max_value=100,
+                initial=action.retry.attempts,
+                label="Attempts",
+            )
+
+    def clean_config(self) -> dict[str, Any]:
+        """Strict JSON with an object at its root."""
+        text = self.cleaned_data["config"].strip() or "{}"
+        try:
+            value = canonical.loads(text.encode())
+            canonical.check_depth(value)
+        except Invalid as refusal:
+            raise forms.ValidationError(refusal.message, code=refusal.code) from refusal
+        if not isinstance(value, dict):
+            raise forms.ValidationError("The configuration is a JSON object.")
+        return value
+
+    def by_action(self) -> Iterator[tuple[ActionContract, list[forms.BoundField]]]:
+        """The fields of each action, for a table."""
+        for action in self.contract.actions:
+            names = ("risk", "timeout", "attempts")
+            yield action, [self[f"{name}__{action.name}"] for name in names]
+
+    def changes(self) -> dict[str, Any]:
+        """The argument of the drafting service."""
+        given = self.cleaned_data
+        return {
+            "description": given["description"],
+            "config": given["config"],
+            "allowed": _lines(given["allowed"]),
+            "forbidden": _lines(given["forbidden"]),
+            "actions": {
+                action.name: {
+                    "risk": given[f"risk__{action.name}"],
+                    "timeout_s": given[f"timeout__{action.name}"],
+                    "retry": asdict(action.retry)
+                    | {"attempts": given[f"attempts__{action.name}"]},
+                }
+                for action in self.contract.actions
+            },
+        }
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,0 +1,93 @@
+"""Whether an outcome is what its action promised: schema, files, and storable text."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.protocols import Validator
+
+from orchestration.skills.domain.contract import ActionContract
+from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
+
+RESERVED = frozenset({"$file", "$secret"})
+MOST_PROBLEMS = 5
+
+
+def validate_output(
+    action: ActionContract, outcome: Outcome, workdir: Path | None = None
+) -> Outcome:
+    """The outcome itself, or a failure that names where it breaks its promise.
+
+    With `workdir`, the files of the outcome must lie in it.
+    """
+    if not isinstance(outcome, Succeeded):
+        return outcome
+    found = [*problems(action.output_schema, outcome.output)]
+    found += [*_unstorable(outcome.output, "output")]
+    found += [*_file_problems(action, outcome, workdir)]
+    if not found:
+        return outcome
+    shown = "; ".join(found[:MOST_PROBLEMS])
+    return Failed("skill.output_invalid", f"The output breaks its schema: {shown}")
+
+
+def problems(schema: Mapping[str, Any], value: Any) -> list[str]:
+    """Where `value` breaks the JSON Schema, one sentence each."""
+    validator = _validator(json.dumps(schema, sort_keys=True))
+    return [
+        f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)
+    ]
+
+
+def storable(value: Any) -> bool:
+    """Whether a JSON value may be an output: no reserved keys, no NUL characters."""
+    return next(_unstorable(value, "value"), None) is None
+
+
+@lru_cache(maxsize=512)
+def _validator(schema: str) -> Validator:
+    loaded = json.loads(schema)
+    return Draft202012Validator(
+        loaded, format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
+
+
+def _unstorable(value: Any, where: str) -> Iterator[str]:
+    """What cannot be kept, or could be taken for a reference later on.
+
+    An output may repeat what an outsider wrote. A `$secret` or `$file` in it
+    would be resolved in the next step as if the plan's author had written it.
+    """
+    if isinstance(value, str):
+        if "\0" in value or (not value.isascii() and _surrogates(value)):
+            yield f"{where} holds characters that cannot be stored"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable(item, f"{where}[{index}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in RESERVED:
+                yield f"{where} holds the reserved key {key}"
+            yield from _unstorable(key, f"a key of {where}")
+            yield from _unstorable(item, f"{where}.{key}")
+
+
+def _surrogates(value: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _file_problems(
+    action: ActionContract, outcome: Succeeded, workdir: Path | None
+) -> Iterator[str]:
+    inside = workdir.resolve() if workdir else None
+    for name, given in outcome.files.items():
+        if name not in action.files:
+            yield f"the file {name} is not declared"
+        for path in [given] if isinstance(given, Path) else given:
+            if path.is_symlink() or not path.is_file():
+                yield f"{name}: {path.name} is not a plain file"
+            elif inside and not path.resolve().is_relative_to(inside):
+                yield f"{name}: {path.name} lies outside the folder of the call"

@@ -1,0 +1,247 @@
+"""The program that runs handlers: a child of a worker, with nothing of its secrets.
+
+It reads calls from its standard input and answers on what was its standard
+output. Descriptors 1 and 2 of the handlers are the log. A small guardian stands
+between it and the worker, so that nothing is left when either of them dies.
+"""
+
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from orchestration.skills import builtin, descendants, wire
+from orchestration.skills.domain.guard import Allow, touched
+from orchestration.skills.domain.handlers import Registered
+from orchestration.skills.domain.outcome import (
+    Call,
+    Failed,
+    File,
+    Outcome,
+    Retry,
+    Succeeded,
+)
+
+PARENT_CHECK_MS = 2000
+DIED_BY_SIGNAL = 128
+
+
+class Touched(BaseException):
+    """A dry run tried to touch something.
+
+    Not an `Exception`: a handler's own `except Exception` must not hide it.
+    """
+
+
+class FileMissing(Exception):
+    """A file named in the params was not handed over with the call."""
+
+
+class LazyCall(Call):
+    """A call whose folder is made when it is first asked for: most need none."""
+
+    def __init__(self, *, folder: Path, fields: Mapping[str, Any]) -> None:
+        self.__dict__.update(fields, folder=folder)
+
+    @cached_property
+    def workdir(self) -> Path:  # type: ignore[override]
+        """The folder, made on first use."""
+        folder: Path = self.__dict__["folder"]
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+
+class Watch:
+    """The audit hook: silent unless armed, and it cannot be removed."""
+
+    def __init__(self) -> None:
+        self.what = ""
+        self._armed: tuple[str, Allow] | None = None
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if self._armed is None:
+            return
+        workdir, allow = self._armed
+        what = touched(event, args, workdir=workdir, allow=allow)
+        if what:
+            self.what = self.what or what
+            raise Touched(what)
+
+    @contextmanager
+    def armed(self, workdir: Path, allow: Allow) -> Iterator[None]:
+        """Stop what touches anything while the body runs."""
+        self.what = ""
+        wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        self._armed = (os.path.realpath(workdir), allow)
+        try:
+            yield
+        finally:
+            self._armed = None
+            sys.dont_write_bytecode = wrote_bytecode
+
+
+def main(lifeline: int) -> NoReturn:
+    """Fork the guardian away, then serve calls until the worker closes the pipe."""
+    frames_in, frames_out = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    descendants.adopt_orphans()
+    worker = os.getppid()
+    child = os.fork()
+    if child:
+        for fd in (frames_in, frames_out):
+            os.close(fd)
+        for fd in (1, 2):
+            os.dup2(null, fd)
+        _guard(child, lifeline=lifeline, worker=worker)
+    os.close(lifeline)
+    descendants.die_with_parent()
+    descendants.adopt_orphans()
+    _serve(frames_in, frames_out)
+
+
+def _guard(child: int, *, lifeline: int, worker: int) -> NoReturn:
+    """Wait until the runner or the worker ends; then leave nothing behind."""
+    watched = select.poll()
+    watched.register(lifeline, select.POLLHUP)
+    pidfd = os.pidfd_open(child)
+    watched.register(pidfd, select.POLLIN)
+    # A process forked from the worker may hold the other end of the lifeline, so
+    # the worker's own life is looked at as well.
+    while not watched.poll(PARENT_CHECK_MS) and os.getppid() == worker:
+        pass
+    exited, status = os.waitpid(child, os.WNOHANG)
+    descendants.end(os.getpid())
+    code = os.waitstatus_to_exitcode(status) if exited else 0
+    os._exit(DIED_BY_SIGNAL - code if code < 0 else code)
+
+
+def _serve(frames_in: int, frames_out: int) -> NoReturn:
+    watch = Watch()
+    frames = wire.Frames()
+    while chunk := os.read(frames_in, wire.CHUNK):
+        frame = frames.feed(chunk)
+        if frame is None:
+            continue
+        if "warm" in frame:
+            for prefix in frame["warm"]:
+                builtin.load(prefix)
+            answer = wire.encode({"warm": True})
+        else:
+            answer = _bounded(_answer(frame["call"], watch))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if descendants.any_child():
+            descendants.end(os.getpid())
+        wire.send(frames_out, answer)
+    descendants.end(os.getpid())
+    os._exit(0)
+
+
+def _bounded(answer: dict[str, Any]) -> bytes:
+    """The answer as a frame; one that is too large or not JSON says so instead."""
+    try:
+        frame = wire.encode(answer)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"The skill returned what cannot be written as JSON: {error}"
+        return wire.encode(_failed("skill.output_invalid", message))
+    if len(frame) <= wire.LARGEST_OUTCOME:
+        return frame
+    message = f"The skill's output has {len(frame)} bytes; {wire.LARGEST_OUTCOME} are allowed. Return large data as a file."
+    return wire.encode(_failed("skill.output_too_large", message))
+
+
+def _answer(call: dict[str, Any], watch: Watch) -> dict[str, Any]:
+    try:
+        found = builtin.find(call["handler"])
+        if found is None:
+            message = f"This worker has no handler {call['handler']}."
+            return _failed("skill.no_handler", message)
+        ready = _call(call)
+        if call["kind"] == "run":
+            return {"outcome": wire.outcome_to_wire(_outcome(found.run(ready)))}
+        return _look(call, found, ready, watch)
+    except FileMissing as error:
+        return _failed("skill.file_missing", str(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the worker's edge
+        traceback.print_exc()
+        return _failed("skill.raised", f"{type(error).__name__}: {error}")
+
+
+def _look(
+    call: dict[str, Any], found: Registered, ready: Call, watch: Watch
+) -> dict[str, Any]:
+    """A dry run or a target check, under the guard."""
+    allow = Allow(
+        network=call["allow"]["network"], programs=tuple(call["allow"]["programs"])
+    )
+    looks: Callable[[], dict[str, Any]]
+    if call["kind"] == "dry_run" and found.dry_run is not None:
+        dry_run = found.dry_run
+        looks = lambda: {"dry_run": wire.dry_run_to_wire(dry_run(ready))}  # noqa: E731
+    elif call["kind"] == "check" and found.check is not None:
+        check = found.check
+        looks = lambda: {"check": wire.problems_to_wire(check(ready))}  # noqa: E731
+    else:
+        return _failed("skill.cannot_look", f"{found.key} has no {call['kind']}.")
+    answer: dict[str, Any] = {}
+    try:
+        with watch.armed(Path(call["workdir"]), allow):
+            answer = looks()
+    except Touched:
+        pass
+    except Exception:
+        if not watch.what:
+            raise
+    return {"touched": watch.what} if watch.what else answer
+
+
+def _outcome(value: object) -> Outcome:
+    if isinstance(value, Succeeded | Failed | Retry):
+        return value
+    message = f"The skill returned {type(value).__name__}, which is no outcome."
+    return Failed("skill.output_invalid", message)
+
+
+def _failed(code: str, message: str) -> dict[str, Any]:
+    return {"outcome": wire.outcome_to_wire(Failed(code, message))}
+
+
+def _call(call: dict[str, Any]) -> Call:
+    paths: dict[str, str] = call["paths"]
+    return LazyCall(
+        folder=Path(call["workdir"]),
+        fields={
+            "params": _with_files(call["params"], paths),
+            "config": call["config"],
+            "idempotency_key": call["idempotency_key"],
+            "deadline_s": call["deadline_s"],
+            "log": _log,
+        },
+    )
+
+
+def _with_files(value: Any, paths: dict[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_with_files(item, paths) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {"$file"}:
+        return {key: _with_files(item, paths) for key, item in value.items()}
+    known = value["$file"]
+    path = paths.get(known["sha256"])
+    if path is None:
+        message = f"The file {known['name']} was not handed to the runner."
+        raise FileMissing(message)
+    return File(path=Path(path), **known)
+
+
+def _log(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - standard output is the log

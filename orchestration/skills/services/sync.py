@@ -1,0 +1,73 @@
+"""Start-up: the installed skills are registered, and code is compared with the registry."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.auth.models import Group
+from guardian.shortcuts import assign_perm
+
+from execfabric.accounts.authority import Role
+from execfabric.accounts.services import ensure_roles
+from execfabric.lib.actor import system
+from orchestration.skills import builtin, selectors
+from orchestration.skills.domain.states import SkillState
+from orchestration.skills.models import Skill
+from orchestration.skills.services import registry
+
+GRANTS = {
+    "view_skill": (Role.PROPOSER, Role.OPERATOR, Role.ADMIN, Role.AUDITOR),
+    "propose_skill": (Role.PROPOSER, Role.OPERATOR, Role.ADMIN),
+    "publish_skill": (Role.ADMIN,),
+}
+"""Who may do what with a newly registered skill, until an admin changes it."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A published handler whose code is not the code installed here."""
+
+    skill: str
+    version: str
+    handler: str
+
+
+def sync(*, at: datetime) -> list[str]:
+    """Register every installed skill; return the slugs, sorted."""
+    ensure_roles()
+    slugs = []
+    for contract in builtin.contracts():
+        known = Skill.objects.filter(slug=contract.slug).exists()
+        registry.register(contract, source="built-in", by=system("setup"), at=at)
+        if not known:
+            grant_defaults(Skill.objects.get(slug=contract.slug))
+        slugs.append(contract.slug)
+    for found in mismatches():
+        if builtin.find(found.handler) is not None:
+            registry.rebind(slug=found.skill, by=system("setup"), at=at)
+    return slugs
+
+
+def grant_defaults(skill: Skill) -> None:
+    """Give the role groups their usual rights on a skill."""
+    for permission, roles in GRANTS.items():
+        for role in roles:
+            assign_perm(permission, Group.objects.get(name=str(role)), skill)
+
+
+def mismatches() -> list[Mismatch]:
+    """Every handler of a current version that is missing or differs here.
+
+    Such a step is refused when it is about to start; this says so beforehand.
+    """
+    ids = [
+        str(pk)
+        for pk in Skill.objects.exclude(state=SkillState.DRAFT).values_list(
+            "current_id", flat=True
+        )
+    ]
+    return [
+        Mismatch(pin.slug, pin.version, key)
+        for pin in selectors.pinned(ids).values()
+        for key in pin.code
+        if not selectors.handler_fits(pin, key)
+    ]

@@ -1,0 +1,339 @@
+"""The registry's pages: find a skill, read what it promises, edit and publish it."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+
+from execfabric.console.http import STATUS, HttpRequest, page, refusals_answered
+from execfabric.lib import clock
+from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Invalid, Missing, Refusal
+from orchestration.skills import selectors
+from orchestration.skills.domain import differences
+from orchestration.skills.domain.contract import Risk, SkillContract
+from orchestration.skills.domain.states import (
+    SKILL,
+    SkillEvent,
+    SkillState,
+    VersionState,
+)
+from orchestration.skills.errors import SkillNotPermitted
+from orchestration.skills.forms import FacetForm, PublishForm, StateForm, VersionForm
+from orchestration.skills.models import Skill, SkillVersion
+from orchestration.skills.services import registry
+
+PAGE = 50
+FACETS = ("domain", "state", "source")
+
+
+@require_safe
+@refusals_answered
+def skills(request: HttpRequest) -> HttpResponse:
+    """The skills that a person may see; what is hidden is not counted either."""
+    form = FacetForm(request.GET)
+    form.is_valid()
+    chosen = form.chosen()
+    visible = selectors.visible_to(request.user.actor())
+    found = _filtered(visible, chosen).select_related("current").order_by("slug")
+    if after := request.GET.get("after", "").replace("\0", ""):
+        found = found.filter(slug__gt=after)
+    listed = list(found[: PAGE + 1])
+    context = {
+        "form": form,
+        "chosen": chosen,
+        "facets": _facets(visible, request.GET),
+        "lines": [(skill, _at_a_glance(skill)) for skill in listed[:PAGE]],
+        "following": _address(request.GET, after=listed[PAGE - 1].slug)
+        if len(listed) > PAGE
+        else "",
+        "paged": bool(after),
+    }
+    return page(request, "skills/skills.html", context)
+
+
+@require_safe
+@refusals_answered
+def skill(request: HttpRequest, slug: str) -> HttpResponse:
+    """One skill: what it may do, its actions, its versions."""
+    return _skill_page(request, slug)
+
+
+@require_POST
+@refusals_answered
+def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
+    """Deprecate, quarantine or restore a skill."""
+    form = StateForm(request.POST)
+    if not form.is_valid():
+        return _skill_page(request, slug, state_form=form, status=422)
+    event = SkillEvent(form.cleaned_data["event"])
+    try:
+        registry.set_state(
+            slug=slug,
+            event=event,
+            reason=form.cleaned_data["reason"],
+            by=request.user.actor(),
+            at=clock.now(),
+        )
+    except Missing:
+        raise
+    except Refusal as refusal:
+        return _skill_page(
+            request, slug, state_form=form, refusal=refusal, status=STATUS[refusal.kind]
+        )
+    messages.success(request, f"{slug} was {event}.")
+    return redirect("skill", slug=slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@refusals_answered
+def skill_edit(request: HttpRequest, slug: str) -> HttpResponse:
+    """Make a draft of the next version, or go on with one (`?draft=`)."""
+    by = request.user.actor()
+    found = selectors.get(by, slug)
+    if not selectors.may(by, "publish_skill", found):
+        raise SkillNotPermitted
+    draft = _draft(by, found, request.GET.get("draft", ""))
+    contract = _base(found, draft)
+    if request.method != "POST":
+        form = VersionForm(contract, initial=_initial(contract, draft))
+        return page(request, "skills/edit.html", _editing(found, draft, form))
+    form = VersionForm(contract, request.POST)
+    context = _editing(found, draft, form)
+    if not form.is_valid():
+        return page(request, "skills/edit.html", context, status=422)
+    try:
+        saved = _save(found, draft, form, by=by)
+    except Refusal as refusal:
+        context["refusal"] = refusal
+        return page(request, "skills/edit.html", context, status=STATUS[refusal.kind])
+    return redirect("skill_version", slug=slug, pk=saved.pk)
+
+
+@require_safe
+@refusals_answered
+def skill_version(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
+    """A version; a draft with its differences and the button that publishes it."""
+    return _version_page(request, slug, pk)
+
+
+@require_POST
+@refusals_answered
+def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
+    """Publish the draft that the admin saw."""
+    form = PublishForm(request.POST)
+    if not form.is_valid():
+        told = Invalid(" ".join(form.errors["digest"]))
+        return _version_page(request, slug, pk, refusal=told, status=422)
+    try:
+        version = registry.publish(
+            version_id=pk,
+            digest=form.cleaned_data["digest"],
+            by=request.user.actor(),
+            at=clock.now(),
+        )
+    except Missing:
+        raise
+    except Refusal as refusal:
+        return _version_page(
+            request, slug, pk, refusal=refusal, status=STATUS[refusal.kind]
+        )
+    messages.success(request, f"{slug} {version.version} is published.")
+    return redirect("skill", slug=slug)
+
+
+def _skill_page(
+    request: HttpRequest,
+    slug: str,
+    *,
+    state_form: StateForm | None = None,
+    refusal: Refusal | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    by = request.user.actor()
+    found = selectors.get(by, slug)
+    may_publish = selectors.may(by, "publish_skill", found)
+    versions = found.versions.order_by("-created_at", "-id")
+    if not may_publish:
+        versions = versions.exclude(state=VersionState.DRAFT)
+    state = SkillState(found.state)
+    context = {
+        "skill": found,
+        "contract": found.current.contract() if found.current else None,
+        "versions": list(versions),
+        "may_publish": may_publish,
+        "may_propose": selectors.may(by, "propose_skill", found),
+        "events": [
+            event
+            for event in _state_events()
+            if may_publish and SKILL.allows(state, event)
+        ],
+        "state_form": state_form or StateForm(),
+        "refusal": refusal,
+    }
+    return page(request, "skills/skill.html", context, status=status)
+
+
+def _version_page(
+    request: HttpRequest,
+    slug: str,
+    pk: UUID,
+    *,
+    refusal: Refusal | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    by = request.user.actor()
+    found = selectors.get(by, slug)
+    version = selectors.version(by, pk)
+    if version.skill_id != found.pk:
+        raise Missing
+    is_draft = version.state == VersionState.DRAFT
+    current = found.current
+    before = current.contract() if current and current.pk != version.pk else None
+    contract = version.contract()
+    changes = differences.between(before, contract) if is_draft or before else []
+    context = {
+        "skill": found,
+        "version": version,
+        "contract": contract,
+        "current": current,
+        "is_draft": is_draft,
+        "changes": changes,
+        "looser": sum(1 for one in changes if one.weight is differences.Weight.LOOSER),
+        "code": version.content().get("code", {}),
+        "may_publish": is_draft,  # a draft is only visible to those who may
+        "refusal": refusal,
+    }
+    return page(request, "skills/version.html", context, status=status)
+
+
+def _filtered(visible: QuerySet[Skill], chosen: Mapping[str, str]) -> QuerySet[Skill]:
+    equal = {name: chosen[name] for name in FACETS if name in chosen}
+    found = visible.filter(**equal)
+    if text := chosen.get("q"):
+        found = found.filter(
+            Q(slug__icontains=text)
+            | Q(name__icontains=text)
+            | Q(description__icontains=text)
+        )
+    return found
+
+
+def _facets(
+    visible: QuerySet[Skill], address: QueryDict
+) -> list[tuple[str, list[tuple[str, int, str, bool]]]]:
+    """Per facet its values, how many skills have each, and the address that chooses it."""
+    rows = list(visible.values_list(*FACETS))
+    facets = []
+    for place, facet in enumerate(FACETS):
+        counts = Counter(row[place] for row in rows)
+        chosen = address.get(facet, "")
+        facets.append(
+            (
+                facet,
+                [
+                    (
+                        value,
+                        count,
+                        _address(address, **{facet: "" if value == chosen else value}),
+                        value == chosen,
+                    )
+                    for value, count in sorted(counts.items())
+                ],
+            )
+        )
+    return facets
+
+
+def _address(address: QueryDict, **changes: str) -> str:
+    changed = address.copy()
+    changed.pop("after", None)
+    for name, value in changes.items():
+        changed[name] = value
+        if not value:
+            del changed[name]
+    return changed.urlencode()
+
+
+def _at_a_glance(skill: Skill) -> dict[str, Any]:
+    """What a line of the list says of the current version."""
+    if skill.current is None:
+        return {"actions": [], "risk": ""}
+    actions = skill.current.contract().actions
+    risk = max(
+        (Risk(action.risk) for action in actions), key=lambda r: r.rank, default=""
+    )
+    return {"actions": [action.name for action in actions], "risk": str(risk)}
+
+
+def _draft(by: Actor, skill: Skill, text: str) -> SkillVersion | None:
+    if not text:
+        return None
+    try:
+        draft = selectors.version(by, UUID(text))
+    except ValueError:
+        raise Missing from None
+    if draft.skill_id != skill.pk or draft.state != VersionState.DRAFT:
+        raise Missing
+    return draft
+
+
+def _base(skill: Skill, draft: SkillVersion | None) -> SkillContract:
+    source = draft or skill.current
+    if source is None:
+        raise Missing("This skill has no version to start from.")
+    return source.contract()
+
+
+def _initial(contract: SkillContract, draft: SkillVersion | None) -> dict[str, Any]:
+    return {
+        "version": draft.version if draft else _next(contract.version),
+        "description": contract.description,
+        "allowed": "\n".join(contract.allowed),
+        "forbidden": "\n".join(contract.forbidden),
+        "config": json.dumps(contract.config, indent=2, ensure_ascii=False),
+    }
+
+
+def _next(version: str) -> str:
+    """The following minor version, as a suggestion."""
+    parts = version.split(".")
+    if len(parts) == 3 and all(part.isdigit() for part in parts):  # noqa: PLR2004  x.y.z
+        return f"{parts[0]}.{int(parts[1]) + 1}.0"
+    return ""
+
+
+def _editing(
+    skill: Skill, draft: SkillVersion | None, form: VersionForm
+) -> dict[str, Any]:
+    if draft is not None:
+        form.fields["version"].disabled = True
+        form.fields["version"].initial = draft.version
+    return {"skill": skill, "draft": draft, "form": form, "refusal": None}
+
+
+def _save(
+    skill: Skill, draft: SkillVersion | None, form: VersionForm, *, by: Actor
+) -> SkillVersion:
+    changes, at = form.changes(), clock.now()
+    if draft is not None:
+        return registry.update_draft(version_id=draft.pk, changes=changes, by=by, at=at)
+    number = form.cleaned_data["version"]
+    return registry.draft_from(
+        slug=skill.slug, changes=changes, version=number, by=by, at=at
+    )
+
+
+def _state_events() -> tuple[SkillEvent, ...]:
+    return (SkillEvent.DEPRECATED, SkillEvent.QUARANTINED, SkillEvent.RESTORED)

@@ -1,0 +1,125 @@
+"""Frames between a worker and its runner: four bytes of length, then JSON."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestration.skills.domain.outcome import (
+    DryRun,
+    Failed,
+    Outcome,
+    Retry,
+    Succeeded,
+    TargetProblem,
+)
+
+LENGTH = 4
+LARGEST_OUTCOME = 4 * 1024 * 1024
+LARGEST_FRAME = 256 * 1024 * 1024
+CHUNK = 65536
+
+
+class FrameTooLarge(Exception):
+    """A frame is longer than any that is ever sent: the two sides are out of step."""
+
+
+def encode(value: Any) -> bytes:
+    """One frame.
+
+    :raises ValueError: for NaN and infinities
+    :raises TypeError: for what is not JSON
+    """
+    body = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    return len(body).to_bytes(LENGTH) + body
+
+
+def send(fd: int, frame: bytes) -> None:
+    """Write the whole frame, however little each write takes."""
+    view = memoryview(frame)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class Frames:
+    """Collects bytes as they come and gives back whole frames."""
+
+    def __init__(self, largest: int = LARGEST_FRAME) -> None:
+        self._buffer = bytearray()
+        self._largest = largest
+
+    def feed(self, chunk: bytes) -> Any | None:
+        """Add bytes; the next whole frame, or None.
+
+        One frame is under way at a time, because each call waits for its answer.
+
+        :raises FrameTooLarge: when the announced length is out of all bounds
+        """
+        self._buffer += chunk
+        if len(self._buffer) < LENGTH:
+            return None
+        size = int.from_bytes(self._buffer[:LENGTH])
+        if size > self._largest:
+            raise FrameTooLarge
+        if len(self._buffer) < LENGTH + size:
+            return None
+        body = bytes(self._buffer[LENGTH : LENGTH + size])
+        del self._buffer[: LENGTH + size]
+        return json.loads(body)
+
+
+def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
+    """The JSON form of an outcome."""
+    if isinstance(outcome, Succeeded):
+        files = {
+            name: str(path)
+            if isinstance(path, str | Path)
+            else [str(item) for item in path]
+            for name, path in outcome.files.items()
+        }
+        return {"kind": "succeeded", "output": outcome.output, "files": files}
+    kind = "failed" if isinstance(outcome, Failed) else "retry"
+    return {"kind": kind, "code": outcome.code, "message": outcome.message}
+
+
+def outcome_from_wire(value: dict[str, Any]) -> Outcome:
+    """The outcome that `outcome_to_wire` wrote."""
+    if value["kind"] == "succeeded":
+        files: dict[str, Path | Sequence[Path]] = {
+            name: Path(path)
+            if isinstance(path, str)
+            else tuple(Path(item) for item in path)
+            for name, path in value["files"].items()
+        }
+        return Succeeded(output=value["output"], files=files)
+    cause = Failed if value["kind"] == "failed" else Retry
+    return cause(code=value["code"], message=value["message"])
+
+
+def dry_run_to_wire(dry_run: DryRun) -> dict[str, Any]:
+    """The JSON form of a dry run's answer."""
+    return {
+        "summary": dry_run.summary,
+        "changes": list(dry_run.changes),
+        "output": dry_run.output,
+    }
+
+
+def dry_run_from_wire(value: dict[str, Any]) -> DryRun:
+    """The dry run that `dry_run_to_wire` wrote."""
+    return DryRun(
+        summary=value["summary"],
+        changes=tuple(value["changes"]),
+        output=value["output"],
+    )
+
+
+def problems_to_wire(problems: Sequence[TargetProblem]) -> list[dict[str, str]]:
+    """The JSON form of what a target check found."""
+    return [{"code": item.code, "message": item.message} for item in problems]
+
+
+def problems_from_wire(value: list[dict[str, str]]) -> tuple[TargetProblem, ...]:
+    """The problems that `problems_to_wire` wrote."""
+    return tuple(TargetProblem(**item) for item in value)

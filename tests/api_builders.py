@@ -1,0 +1,113 @@
+"""People, tokens and plans for tests that come in by the API or the command."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from execfabric.accounts import services as accounts
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from execfabric.lib import clock
+from execfabric.lib.actor import system
+from orchestration.skills.services.sync import sync
+
+PLAN = """\
+plan:
+  id: hand-on
+  name: Hand a value on
+  inputs: {type: object, properties: {word: {type: string}}, required: [word]}
+  steps:
+    - {id: first, skill: noop, action: pass, params: {value: $inputs.word}}
+    - id: second
+      skill: noop
+      action: pass
+      dependsOn: [first]
+      params: {value: $first.output.value}
+      approval: {reason: Somebody should look at it}
+"""
+"""Two steps that do nothing; the second has a gate of its own."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client of the API with one token."""
+
+    token: str
+    channel: str = ""
+
+    def get(self, path: str, **params: Any) -> Any:
+        return Client().get(f"/api/v1/{path}", params, headers=self.headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        data = body if isinstance(body, str | bytes) else json.dumps(body)
+        return Client().post(
+            f"/api/v1/{path}",
+            b"" if body is None else data,
+            content_type="application/json",
+            headers=self.headers | headers,
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        found = {"Authorization": f"Bearer {self.token}"}
+        return found | ({"X-ExecFabric-Channel": self.channel} if self.channel else {})
+
+
+def registry() -> None:
+    """The built-in skills with their usual rights."""
+    sync(at=clock.now())
+
+
+def person(name: str, *roles: Role) -> User:
+    """An active person in these roles."""
+    accounts.ensure_roles()
+    user = User.objects.create_user(name)
+    user.groups.set(Group.objects.filter(name__in=[str(role) for role in roles]))
+    return user
+
+
+def token_of(user: User, **options: Any) -> str:
+    """A new token of a person."""
+    return accounts.create_token(
+        username=user.get_username(),
+        label="test",
+        by=system("test"),
+        at=clock.now(),
+        **options,
+    )
+
+
+def caller(name: str, *roles: Role, channel: str = "") -> Caller:
+    """A new person who calls the API."""
+    return Caller(token_of(person(name, *roles)), channel)
+
+
+def agent(name: str, owner: User) -> Caller:
+    """A new agent of a person, calling the API."""
+    _, token = accounts.create_agent(
+        name=name, owner=owner.get_username(), by=system("test"), at=clock.now()
+    )
+    return Caller(token)
+
+
+def a_run(by: Caller, plan: str = PLAN, word: str = "hello") -> str:
+    """A proposed run; its id."""
+    made = by.post("runs", {"plan": plan, "inputs": {"word": word}})
+    assert made.status_code == 201, made.content
+    return str(made.json()["run_id"])
+
+
+def open_gate(by: Caller, run: str) -> dict[str, Any]:
+    """The open gate of a run, in full."""
+    [row] = by.get("gates", run=run, status="open").json()["items"]
+    found: dict[str, Any] = by.get(f"gates/{row['id']}").json()
+    return found
+
+
+def approve(by: Caller, gate: dict[str, Any], **changes: Any) -> Any:
+    """An approval of what the gate shows."""
+    body = {"approve": True, "digest": gate["digest"], "comment": ""} | changes
+    return by.post(f"gates/{gate['id']}/decisions", body)

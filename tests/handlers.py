@@ -1,0 +1,187 @@
+"""Handlers that only tests have: honest about what they do to the outside world.
+
+Loaded through the plugin seam `EXECFABRIC_EXTRA_HANDLERS=tests.handlers`.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from orchestration.skills.domain.contract import (
+    FILE_SCHEMA,
+    ActionContract,
+    DryRunKind,
+    EffectClass,
+    RetryRule,
+    Risk,
+    SkillContract,
+)
+from orchestration.skills.domain.handlers import dry_run_of, handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    DryRun,
+    Failed,
+    Outcome,
+    Retry,
+    Succeeded,
+)
+
+ANY: dict[str, Any] = {"type": "object"}
+
+
+@handler("lab.echo@1")
+def echo(call: Call) -> Outcome:
+    """Give back what came in."""
+    return Succeeded(output=dict(call.params))
+
+
+@dry_run_of("lab.echo@1")
+def echo_dry_run(call: Call) -> DryRun:
+    """Say what would come back."""
+    return DryRun("Echo the params.", output=dict(call.params))
+
+
+@handler("lab.witness@1")
+def witness(call: Call) -> Outcome:
+    """Append one line to a file outside the system: the effect that tests count."""
+    line = f"{call.params['mark']} {call.idempotency_key}\n".encode()
+    time.sleep(float(call.params.get("before", 0)))
+    fd = os.open(call.config["witness"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(fd, line)
+    os.close(fd)
+    time.sleep(float(call.params.get("after", 0)))
+    return Succeeded(output={"mark": call.params["mark"]})
+
+
+@handler("lab.misbehave@1")
+def misbehave(call: Call) -> Outcome:
+    """Do one of the things that a bad skill does."""
+    how = call.params["how"]
+    if how == "raise":
+        hidden = "a local value"
+        raise RuntimeError("it broke" + hidden[:0])
+    if how == "hang":
+        time.sleep(3600)
+    if how == "flood":
+        for _ in range(4000):
+            sys.stdout.write("flood " * 200 + "\n")
+        return Succeeded(output={"ok": True})
+    if how == "huge":
+        return Succeeded(output={"text": "x" * (8 << 20)})
+    if how == "schema":
+        return Succeeded(output={"ok": "not a boolean"})
+    if how == "die":
+        os._exit(3)
+    if how == "fail":
+        return Failed("lab.refused", "The target said no.")
+    return Succeeded(output={"ok": True})
+
+
+@handler("lab.flaky@1")
+def flaky(call: Call) -> Outcome:
+    """Ask for another try until the file has as many lines as asked for."""
+    path = Path(call.config["witness"])
+    with path.open("a") as out:
+        out.write(f"try {call.idempotency_key}\n")
+    tries = path.read_text().count(call.idempotency_key)
+    if tries < int(call.params["until"]):
+        return Retry("lab.busy", f"Try {tries} was too early.")
+    return Succeeded(output={"tries": tries})
+
+
+@handler("lab.write@1")
+def write(call: Call) -> Outcome:
+    """Yield a file."""
+    path = call.workdir / call.params.get("name", "note.txt")
+    path.write_text(call.params["text"])
+    return Succeeded(output={"bytes": path.stat().st_size}, files={"note": path})
+
+
+@handler("lab.read@1")
+def read(call: Call) -> Outcome:
+    """Read a file that an earlier step yielded."""
+    given = call.params["file"]
+    return Succeeded(output={"text": given.path.read_text(), "sha256": given.sha256})
+
+
+@handler("lab.secret@1")
+def secret(call: Call) -> Outcome:
+    """Print and return a secret, as a careless skill would."""
+    sys.stdout.write(f"the token is {call.config['token']}\n")
+    return Succeeded(output={"token": call.config["token"]})
+
+
+@handler("lab.touch@1")
+def touch(call: Call) -> Outcome:
+    """Succeed; its dry run is the bad part."""
+    return Succeeded(output={"ok": True})
+
+
+@dry_run_of("lab.touch@1")
+def touch_dry_run(call: Call) -> DryRun:
+    """Write a file although a dry run may not."""
+    Path(call.params["path"]).write_text("touched")
+    return DryRun("wrote it")
+
+
+def _action(name: str, **fields: Any) -> ActionContract:
+    given = {
+        "summary": f"Laboratory action {name}.",
+        "handler": f"lab.{name}@1",
+        "input_schema": ANY,
+        "output_schema": ANY,
+        "effect_class": EffectClass.PURE,
+        "risk": Risk.LOW,
+        "timeout_s": 30.0,
+    } | fields
+    return ActionContract(name=name, **given)
+
+
+SKILL = SkillContract(
+    slug="lab",
+    version="1.0.0",
+    name="Laboratory",
+    description="Actions that only tests use.",
+    domain="test",
+    config={
+        "witness": os.environ.get("EXECFABRIC_TEST_WITNESS", "/nonexistent/witness"),
+        "token": {"$secret": "lab-token"},
+    },
+    actions=(
+        _action("echo", dry_run=DryRunKind.SIMULATED, undo="echo"),
+        _action("risky", handler="lab.echo@1", risk=Risk.HIGH, undo="echo"),
+        _action("witness", effect_class=EffectClass.NON_IDEMPOTENT),
+        _action(
+            "witness-again",
+            handler="lab.witness@1",
+            effect_class=EffectClass.IDEMPOTENT,
+        ),
+        _action(
+            "witness-gated",
+            handler="lab.witness@1",
+            effect_class=EffectClass.NON_IDEMPOTENT,
+            risk=Risk.CRITICAL,
+        ),
+        _action("misbehave", timeout_s=2.0, output_schema={
+            "type": "object",
+            "properties": {"ok": {"type": "boolean"}},
+        }),
+        _action("once", handler="lab.misbehave@1", timeout_s=2.0,
+                effect_class=EffectClass.NON_IDEMPOTENT),
+        _action("flaky", retry=RetryRule(attempts=4, initial_s=0.01, max_s=0.02)),
+        _action("write", files=("note",)),
+        _action(
+            "read",
+            input_schema={
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": FILE_SCHEMA},
+            },
+        ),
+        _action("secret"),
+        _action("touch", dry_run=DryRunKind.SIMULATED),
+    ),
+    config_schema={"type": "object"},
+)

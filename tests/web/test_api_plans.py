@@ -1,0 +1,103 @@
+"""Validation and dry run by API."""
+
+import json
+
+import pytest
+
+from audit.models import Event
+from execfabric.accounts.authority import Role
+from orchestration.plans.models import Plan
+from orchestration.runs.models import Run
+from tests.api_builders import PLAN, caller, registry
+
+pytestmark = pytest.mark.django_db
+
+BROKEN = """\
+plan:
+  id: broken
+  name: Broken in several places
+  steps:
+    - {id: first, skill: nowhere, action: pass}
+    - id: second
+      skill: noop
+      action: pass
+      dependsOn: [first]
+      params: {value: $third.output}
+      colour: red
+"""
+
+
+@pytest.fixture
+def proposer():
+    registry()
+    return caller("proposer", Role.PROPOSER)
+
+
+@pytest.mark.promise("S1.15", "S1.18")
+def test_validation_states_order_digest_and_gates_and_stores_nothing(proposer) -> None:
+    events = Event.objects.count()
+
+    found = proposer.post("plans:validate", {"plan": PLAN}).json()
+
+    assert set(found) == {"valid", "digest", "order", "gates", "problems"}
+    assert (found["valid"], found["order"]) == (True, ["first", "second"])
+    assert len(found["digest"]) == 64
+    assert {"step": "second", "reason": "Somebody should look at it"} in found["gates"]
+    assert not Plan.objects.exists()
+    assert not Run.objects.exists()
+    assert Event.objects.count() == events
+
+
+def test_validation_reports_every_problem_with_its_place(proposer) -> None:
+    answer = proposer.post("plans:validate", {"plan": BROKEN})
+
+    found = answer.json()
+    assert (answer.status_code, found["valid"]) == (200, False)
+    places = {(p["step"], p["line"]) for p in found["problems"]}
+    assert {line for _, line in places} >= {5, 10, 11}
+    for problem in found["problems"]:
+        assert problem["code"].count(".") == 1
+        assert problem["message"]
+
+
+def test_a_plan_as_an_object_is_the_same_plan_as_its_text(proposer) -> None:
+    as_object = {
+        "plan": {
+            "id": "one",
+            "name": "One",
+            "steps": [{"id": "only", "skill": "noop", "action": "pass"}],
+        }
+    }
+
+    by_object = proposer.post("plans:validate", {"plan": as_object}).json()
+    by_text = proposer.post("plans:validate", {"plan": json.dumps(as_object)}).json()
+
+    assert by_object == by_text
+    assert by_object["valid"] is True
+
+
+@pytest.mark.promise("S1.23")
+def test_a_dry_run_tells_of_each_step_and_states_its_coverage(proposer) -> None:
+    body = {"plan": PLAN, "inputs": {"word": "hello"}}
+
+    told = proposer.post("plans:dry-run", body).json()
+
+    assert told["valid"] is True
+    assert len(told["steps"]) == 2
+    assert told["coverage"] == 100
+    assert not Run.objects.exists()
+
+
+def test_a_dry_run_of_a_broken_plan_tells_its_problems(proposer) -> None:
+    told = proposer.post("plans:dry-run", {"plan": BROKEN, "inputs": {}}).json()
+
+    assert told["valid"] is False
+    assert told["problems"]
+    assert (told["steps"], told["coverage"]) == ([], 0)
+
+
+def test_an_auditor_may_not_check_plans() -> None:
+    answer = caller("auditor", Role.AUDITOR).post("plans:validate", {"plan": PLAN})
+
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "auth.right_missing"

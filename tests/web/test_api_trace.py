@@ -1,0 +1,76 @@
+"""The record by API: search, and finding one changed byte."""
+
+import pytest
+from django.db import connection
+
+from execfabric.accounts.authority import Role
+from tests.api_builders import a_run, caller, registry
+
+pytestmark = pytest.mark.django_db
+
+
+def tamper(run: str, seq: int) -> None:
+    """Change one byte of an event, as only somebody with the database could."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE audit_event SET body = set_byte(body, 20, get_byte(body, 20) # 1)"
+            " WHERE stream = %s AND seq = %s",
+            [f"run:{run}", seq],
+        )
+        assert cursor.rowcount == 1
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def test_an_untouched_record_verifies_for_its_proposer() -> None:
+    registry()
+    proposer = caller("proposer", Role.PROPOSER)
+    run = a_run(proposer)
+
+    found = proposer.get(f"runs/{run}/trace:verify").json()
+
+    events = proposer.get(f"runs/{run}/events").json()["items"]
+    assert found["stream"] == f"run:{run}"
+    assert (found["verified"], found["broken"]) == (True, None)
+    assert found["events"] == len(events)
+    assert found["head"] == events[-1]["hash"]
+
+
+@pytest.mark.promise("S3.85")
+def test_one_changed_byte_is_found_and_named() -> None:
+    registry()
+    run = a_run(caller("proposer", Role.PROPOSER))
+    auditor = caller("auditor", Role.AUDITOR)
+    tamper(run, 2)
+
+    of_run = auditor.get(f"runs/{run}/trace:verify").json()
+    of_all = auditor.get("trace/verify").json()
+
+    assert of_run["verified"] is False
+    assert of_run["broken"]["seq"] == 2
+    assert of_run["broken"]["expected"] != of_run["broken"]["found"]
+    assert of_all["verified"] is False
+    broken = [item["stream"] for item in of_all["items"] if not item["verified"]]
+    assert broken == [f"run:{run}"]
+
+
+def test_the_record_is_searched_newest_first_by_cursor() -> None:
+    registry()
+    run = a_run(caller("proposer", Role.PROPOSER))
+    auditor = caller("auditor", Role.AUDITOR)
+
+    every = auditor.get("trace", stream=f"run:{run}").json()["items"]
+    page = auditor.get("trace", stream=f"run:{run}", limit=1).json()
+    rest = auditor.get("trace", stream=f"run:{run}", before=page["next"]).json()
+    proposed = auditor.get("trace", kind="run.proposed", actor="propos").json()
+
+    assert [event["seq"] for event in every] == list(range(len(every), 0, -1))
+    assert page["items"] + rest["items"] == every
+    assert [event["stream"] for event in proposed["items"]] == [f"run:{run}"]
+
+
+@pytest.mark.parametrize("path", ["trace", "trace/verify", "trace?limit=0"])
+def test_the_whole_record_is_not_for_proposers(path) -> None:
+    answer = caller("proposer", Role.PROPOSER).get(path)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "auth.right_missing")
