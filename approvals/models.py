@@ -57,12 +57,12 @@ class Gate(models.Model):
             models.CheckConstraint(
                 name="gate_settled_at_iff_settled",
                 condition=Q(status__in=_words(SETTLED), settled_at__isnull=False)
-                | Q(status__in=_words(OPEN), settled_at__isnull=True),
+                | (~Q(status__in=_words(SETTLED)) & Q(settled_at__isnull=True)),
             ),
             models.CheckConstraint(
                 name="gate_settled_reason_iff_settled",
                 condition=(Q(status__in=_words(SETTLED)) & ~Q(settled_reason=""))
-                | Q(status__in=_words(OPEN), settled_reason=""),
+                | (~Q(status__in=_words(SETTLED)) & Q(settled_reason="")),
             ),
             models.CheckConstraint(
                 name="gate_expires_after_it_was_requested",

@@ -43,11 +43,9 @@ def inbox(request: HttpRequest) -> HttpResponse:
     by, at = request.user.actor(), clock.now()
     if request.GET.get("tab") == "decided":
         return page(request, "approvals/decided.html", _decided(request, by))
-    context = {
-        "lines": _lines(selectors.inbox(by=by, at=at), at=at),
-        "may_decide": Right.DECIDE in rights_of(by),
-        "now": at,
-    }
+    lines = _lines(selectors.inbox(by=by, at=at), at=at)
+    may_decide = bool(lines) or Right.DECIDE in rights_of(by)
+    context = {"lines": lines, "may_decide": may_decide}
     template = "_inbox_list.html" if wants_fragment(request) else "inbox.html"
     return page(request, f"approvals/{template}", context)
 
@@ -89,12 +87,14 @@ def _names(keys: Iterable[str]) -> dict[str, str]:
     for key in keys:
         kind, _, pk = key.partition(":")
         ids.setdefault(kind, set()).add(pk)
-    people = User.objects.filter(pk__in=ids["user"]).values_list("pk", "username")
-    agents = Agent.objects.filter(pk__in=ids["agent"]).values_list("pk", "name")
-    return {
-        **{f"user:{pk}": name for pk, name in people},
-        **{f"agent:{pk}": name for pk, name in agents},
-    }
+    found: dict[str, str] = {}
+    if ids["user"]:
+        people = User.objects.filter(pk__in=ids["user"])
+        found |= {f"user:{one.pk}": one.get_username() for one in people}
+    if ids["agent"]:
+        agents = Agent.objects.filter(pk__in=ids["agent"])
+        found |= {f"agent:{one.pk}": one.name for one in agents}
+    return found
 
 
 def _uuid(text: str) -> UUID | None:

@@ -58,7 +58,7 @@ def trace(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
         "lines": [_line(event) for event in events[:PAGE]],
         "older": _older(request.GET, events),
         "paged": "before" in request.GET,
-        "verified": _verified_at_once(query.stream),
+        "verified_results": _verified_at_once(query.stream),
     }
     return page(request, "audit/trace.html", context)
 
@@ -75,8 +75,10 @@ def trace_event(
         raise StreamUnknown(f"The stream {stream} has no event {seq}.", stream=stream)
     context = {
         "line": _line(found[0]),
+        "previous": seq - 1,
+        "following": seq + 1,
         "has_next": len(found) > 1,
-        "verified": _verified_at_once(stream),
+        "verified_results": _verified_at_once(stream),
     }
     return page(request, "audit/event.html", context)
 
@@ -113,10 +115,10 @@ def _require_reader(by: Actor, stream: str, reads: Reads) -> None:
     )
 
 
-def _verified_at_once(stream: str) -> Verified | None:
-    if not 0 < selectors.head(stream) <= VERIFIED_AT_ONCE:
-        return None
-    return selectors.verify_stream(stream)
+def _verified_at_once(stream: str) -> list[Verified]:
+    """The check of a short stream; a long one is checked when somebody asks."""
+    short = 0 < selectors.head(stream) <= VERIFIED_AT_ONCE
+    return [selectors.verify_stream(stream)] if short else []
 
 
 def _line(event: Event) -> Line:

@@ -12,7 +12,10 @@ from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.skills.services.sync import sync
+from orchestration.skills.builtin import noop
+from orchestration.skills.models import Skill
+from orchestration.skills.services import registry as services
+from orchestration.skills.services.sync import grant_defaults
 
 PLAN = """\
 plan:
@@ -57,8 +60,10 @@ class Caller:
 
 
 def registry() -> None:
-    """The built-in skills with their usual rights."""
-    sync(at=clock.now())
+    """The skill that the plan here uses, with its usual rights."""
+    accounts.ensure_roles()
+    services.register(noop.SKILL, source="built-in", by=system("test"), at=clock.now())
+    grant_defaults(Skill.objects.get(slug=noop.SKILL.slug))
 
 
 def person(name: str, *roles: Role) -> User:

@@ -51,7 +51,7 @@ class Recorded:
     False for the repeat of a decision that was recorded before."""
 
 
-def record_decision(  # noqa: PLR0913  one named value per thing that a form sends
+def record_decision(
     *,
     gate_id: UUID,
     by: Actor,

@@ -25,17 +25,21 @@ class DemoUserUnknown(Denied):
 class DemoUser:
     """One of the demo's people."""
 
-    username: str
     role: Role
     purpose: str
     """What one can do as this person, for whoever chooses."""
 
+    @property
+    def username(self) -> str:
+        """The account's name."""
+        return f"demo-{self.role}"
+
 
 USERS = (
-    DemoUser("operator", Role.OPERATOR, "Decides what waits at a gate"),
-    DemoUser("proposer", Role.PROPOSER, "Proposes plans, watches their runs"),
-    DemoUser("admin", Role.ADMIN, "Edits and publishes skills"),
-    DemoUser("auditor", Role.AUDITOR, "Reads and verifies the record"),
+    DemoUser(Role.OPERATOR, "Decides what waits at a gate"),
+    DemoUser(Role.PROPOSER, "Proposes plans, watches their runs"),
+    DemoUser(Role.ADMIN, "Edits and publishes skills"),
+    DemoUser(Role.AUDITOR, "Reads and verifies the record"),
 )
 
 

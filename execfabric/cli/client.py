@@ -102,7 +102,7 @@ def url_from_environment() -> str:
         return url
     home = Path(__file__).resolve().parents[2]
     found = endpoints.load(Path(os.environ.get("EXECFABRIC_DATA_DIR", home / ".data")))
-    return (found.web_url if found else "") or DEFAULT_URL
+    return (found.url if found else "") or DEFAULT_URL
 
 
 def _answer(response: httpx2.Response, url: str) -> Any:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from execfabric.cli import gates, plans, registry, runs, trace
-from execfabric.cli.client import Client, Failed, url_from_environment
+from execfabric.cli.client import Client, Exit, Failed, url_from_environment
 from execfabric.cli.output import Output
 from execfabric.cli.session import Session, session
 
@@ -65,9 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Accepted before and after the subcommand alike.
         given = [JSON_OPTION, *(part for part in given if part != JSON_OPTION)]
     try:
-        app(args=given, prog_name="execfabric")
+        # Alone, typer draws its errors for people and leaves by itself.
+        code = app(args=given, prog_name="execfabric", standalone_mode=not as_json)
     except Failed as failed:
         Output(as_json=as_json).problem(failed.problem)
-        sys.exit(failed.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code = failed.exit_code
+    except TyperException as wrong:
+        problem = {"code": "cli.usage", "detail": wrong.format_message()}
+        Output(as_json=as_json).problem(problem)
+        code = Exit.USAGE
+    sys.exit(code or Exit.OK)

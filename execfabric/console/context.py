@@ -8,8 +8,10 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from approvals import selectors as approvals
+from approvals.models import Gate
 from execfabric.accounts.authority import Right, Role, rights_of
 from execfabric.accounts.models import User
+from execfabric.console.stamps import stamp_of
 from execfabric.lib import clock
 
 THEMES = frozenset({"light", "dark"})
@@ -107,10 +109,19 @@ class Shell:
     @cached_property
     def inbox_count(self) -> int:
         """How many gates wait for whoever is signed in."""
+        return len(self._waiting)
+
+    @cached_property
+    def inbox_stamp(self) -> str:
+        """A sign for which gates these are."""
+        return stamp_of(gate.pk for gate in self._waiting)
+
+    @cached_property
+    def _waiting(self) -> list[Gate]:
         user = self._request.user
-        if not isinstance(user, User):
-            return 0
-        return len(approvals.inbox(by=user.actor(), at=clock.now()))
+        if not isinstance(user, User) or not self.watches_inbox:
+            return []
+        return approvals.inbox(by=user.actor(), at=clock.now())
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:

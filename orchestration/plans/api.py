@@ -1,6 +1,5 @@
 """Plans for clients: what is wrong with one, and what it would do."""
 
-from dataclasses import asdict
 from typing import Any
 
 from ninja import Router, Schema
@@ -33,6 +32,7 @@ class GatePlanned(Schema):
     """A gate that a run of the plan would have; without a step, it is the plan's own."""
 
     step: str | None
+    kind: str
     reason: str
 
 
@@ -81,13 +81,6 @@ def _checked(found: Checked) -> dict[str, Any]:
         "valid": found.valid,
         "digest": found.digest or None,
         "order": list(found.order),
-        "gates": [
-            {"step": gate.step or None, "reason": gate.reason} for gate in found.gates
-        ],
-        "problems": [problem_as_json(asdict(problem)) for problem in found.problems],
+        "gates": [gate.as_json() for gate in found.gates],
+        "problems": [problem.as_json() for problem in found.problems],
     }
-
-
-def problem_as_json(problem: dict[str, Any]) -> dict[str, Any]:
-    """A problem with nothing in place of what it does not know."""
-    return {name: value if value != "" else None for name, value in problem.items()}

@@ -8,12 +8,13 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from execfabric.lib import canonical
-from execfabric.lib.refusal import Invalid
 from orchestration.plans.domain import source
+from orchestration.plans.domain.problem import ERROR
 
 PREFIX = "input."
 SIMPLE = frozenset({"string", "integer", "number", "boolean"})
 LONGEST_INPUTS = 200_000
+LONGEST_NUMBER = len(f"-{canonical.LARGEST_SAFE_INTEGER}")
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,14 @@ class PlanForm(forms.Form):
         text = self.cleaned_data["inputs"].strip()
         if not text:
             return None
-        try:
-            value = source.value(text)
-            canonical.check_depth(value)
-        except Invalid as refusal:
-            raise forms.ValidationError(refusal.message, code=refusal.code) from refusal
+        parsed = source.parse(text)
+        wrong = [problem for problem in parsed.problems if problem.severity == ERROR]
+        if wrong:
+            raise forms.ValidationError(
+                [f"Line {one.line or 1}: {one.message}" for one in wrong],
+                code=wrong[0].code,
+            )
+        value = parsed.value
         if not isinstance(value, dict):
             raise forms.ValidationError(
                 "The inputs are an object: one `name: value` a line.",
@@ -86,7 +90,9 @@ class PlanForm(forms.Form):
     def plan_text(self) -> str:
         """The text to check: an uploaded file comes before what stands in the field."""
         given: Mapping[str, Any] = getattr(self, "cleaned_data", {})
-        return given.get("file") or given.get("text") or ""
+        text: str = given.get("file") or given.get("text") or ""
+        # Browsers send CRLF; the same plan must have the same text from a file.
+        return text.replace("\r\n", "\n")
 
     def given_inputs(self) -> dict[str, Any] | None:
         """The inputs, from the fields of their own where the page had them."""
@@ -96,8 +102,8 @@ class PlanForm(forms.Form):
             if key.startswith(PREFIX)
         }
         if not stated:
-            inputs: dict[str, Any] | None = self.cleaned_data.get("inputs")
-            return inputs
+            given: Mapping[str, Any] = getattr(self, "cleaned_data", {})
+            return given.get("inputs")
         kinds = {
             key.removeprefix("kind."): value
             for key, value in self.data.items()

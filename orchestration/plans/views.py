@@ -1,15 +1,19 @@
-"""The plan page: write a plan, see what is wrong with it and what it would do."""
+"""The plan page: write a plan, see what is wrong with it and what it would do.
 
+Proposing it is a view of runs; it draws the same page when the plan is refused.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from execfabric.accounts.authority import Right, require
-from execfabric.console.http import STATUS, HttpRequest, page, refusals_answered
+from execfabric.console.http import HttpRequest, page, refusals_answered
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans.domain.dryrun import Report
@@ -18,15 +22,19 @@ from orchestration.plans.services import check as plans
 from orchestration.plans.services.check import Checked
 
 EXAMPLES = Path(__file__).parent / "examples"
+AROUND = 1
+"""Lines shown before and after one with a problem."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the plan's text with what is wrong there."""
+    """A line of the plan's text near a problem."""
 
     number: int
     text: str
-    problems: int
+    is_wrong: bool
+    follows_gap: bool
 
 
 @require_safe
@@ -35,56 +43,106 @@ def plan_new(request: HttpRequest) -> HttpResponse:
     """An empty page, or one with an example plan (`?example=`)."""
     require(request.user.actor(), Right.PROPOSE)
     name = request.GET.get("example", "")
-    text = _example(name) if name else ""
-    return _plan_page(request, PlanForm(), text=text, example=name)
+    return plan_page(request, PlanForm(), text=_example(name) if name else "")
 
 
 @require_POST
 @refusals_answered
 def plan_check(request: HttpRequest) -> HttpResponse:
     """Say everything that is wrong with the plan; nothing is stored."""
-    require(request.user.actor(), Right.PROPOSE)
+    by = request.user.actor()
+    require(by, Right.PROPOSE)
     form = PlanForm(request.POST, request.FILES)
     if not form.is_valid():
-        return _plan_page(request, form, text=_typed(request), status=422)
-    checked = plans.check(
-        text=form.plan_text(),
-        inputs=form.given_inputs(),
-        by=request.user.actor(),
-        at=clock.now(),
-    )
-    return _plan_page(request, form, text=form.plan_text(), checked=checked)
+        return plan_page(request, form, text=form.plan_text(), status=422)
+    text, inputs = form.plan_text(), form.given_inputs()
+    checked = plans.check(text=text, inputs=inputs, by=by, at=clock.now())
+    return plan_page(request, form, text=text, checked=checked)
 
 
 @require_POST
 @refusals_answered
 def plan_dry_run(request: HttpRequest) -> HttpResponse:
     """Say what each step would do; nothing is touched."""
-    require(request.user.actor(), Right.PROPOSE)
+    by = request.user.actor()
+    require(by, Right.PROPOSE)
     form = PlanForm(request.POST, request.FILES)
     if not form.is_valid():
-        return _plan_page(request, form, text=_typed(request), status=422)
-    checked, report = plans.dry_run(
-        text=form.plan_text(),
-        inputs=form.given_inputs(),
-        by=request.user.actor(),
-        at=clock.now(),
-    )
-    return _plan_page(
-        request, form, text=form.plan_text(), checked=checked, report=report
-    )
+        return plan_page(request, form, text=form.plan_text(), status=422)
+    text, inputs = form.plan_text(), form.given_inputs()
+    checked, report = plans.dry_run(text=text, inputs=inputs, by=by, at=clock.now())
+    return plan_page(request, form, text=text, checked=checked, report=report)
 
 
-def _plan_page(
+def plan_page(
     request: HttpRequest,
     form: PlanForm,
     *,
     text: str,
     checked: Checked | None = None,
     report: Report | None = None,
-    example: str = "",
+    refusal: Refusal | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    context = page_context(form, text=text, checked=checked)
-    context |= {"report": report.as_json() if report else None, "example": example}
+    """The page with a text in it, and whatever is known about that text."""
+    problems = _problems(checked, refusal)
+    inputs = form.given_inputs() if form.is_bound else None
+    context = {
+        "form": form,
+        "text": text,
+        "checked": checked,
+        "report": report.as_json() if report else None,
+        "refusal": refusal,
+        "problems": problems,
+        "excerpt": excerpt(text, problems),
+        "fields": _fields(checked, inputs),
+        "examples": [file.stem for file in _examples()],
+    }
     return page(request, "plans/new.html", context, status=status)
+
+
+def excerpt(text: str, problems: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """The lines that problems point to, with their neighbours."""
+    lines = _LINE_END.split(text)
+    wrong = {int(p["line"]) for p in problems if p.get("line")}
+    near = {n + d for n in wrong for d in range(-AROUND, AROUND + 1)}
+    found: list[Line] = []
+    for number in sorted(near):
+        if 0 < number <= len(lines):
+            gap = bool(found) and number > found[-1].number + 1
+            found.append(Line(number, lines[number - 1], number in wrong, gap))
+    return found
+
+
+def _problems(checked: Checked | None, refusal: Refusal | None) -> list[dict[str, Any]]:
+    found = checked.problems if checked else ()
+    if refusal is not None:
+        found = refusal.details.get("problems", ())
+    return [_problem(problem) for problem in found]
+
+
+def _problem(problem: Any) -> dict[str, Any]:
+    names = ("code", "message", "step", "line", "column", "severity")
+    if isinstance(problem, Mapping):
+        return {name: problem.get(name) for name in names}
+    return {name: getattr(problem, name, None) for name in names}
+
+
+def _fields(
+    checked: Checked | None, inputs: Mapping[str, Any] | None
+) -> list[Any]:
+    if checked is None or checked.document is None:
+        return []
+    return list(input_fields(checked.document.inputs_schema, inputs))
+
+
+def _examples() -> list[Path]:
+    return sorted(EXAMPLES.glob("*.yaml"))
+
+
+def _example(name: str) -> str:
+    """An example's text; only what the folder lists can be named."""
+    for file in _examples():
+        if file.stem == name:
+            return file.read_text(encoding="utf-8")
+    raise Missing(f"There is no example plan {name}.")

@@ -1,12 +1,12 @@
 """Reading runs: each read starts from what the asker may see."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Sum, Window
 from django.db.models.functions import Length
 
 from approvals import selectors as approvals
@@ -32,7 +32,8 @@ from orchestration.skills.domain.contract import ActionContract
 
 LOG_PAGE = 64 * 1024
 """Characters of log that one read returns at most, and a little more."""
-TAIL_LINES = 500
+TAIL = 16 * 1024
+"""Characters of a log that a page shows; the rest is a link away."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ class LogTail:
     """The end of a step's log."""
 
     text: str
-    start: int
-    """Where the text begins; 0 is the beginning of the log."""
     end: int
+    """Where the log ends."""
+    skipped: int
+    """Characters before the text that are left out."""
 
 
 def visible_to(by: Actor) -> QuerySet[Run]:
@@ -146,43 +148,41 @@ def log_text(step_run: StepRun, after: int) -> tuple[str, int]:
     return "".join(parts), position
 
 
-def log_tail(step_run: StepRun, after: int = 0) -> LogTail:
-    """What the log says behind an offset, but no more than its last lines."""
-    parts: list[str] = []
-    taken, start, end = 0, 0, after
-    last = LogChunk.objects.filter(step_run=step_run).order_by("-offset")
-    for chunk in last.iterator(chunk_size=50):
-        end = max(end, chunk.offset + len(chunk.text))
-        if end <= after or chunk.offset + len(chunk.text) <= after:
-            break
-        parts.insert(0, chunk.text[max(0, after - chunk.offset) :])
-        taken += len(parts[0])
-        if taken >= LOG_PAGE:
-            break
-    text = "".join(parts)[-LOG_PAGE:]
-    lines = text.splitlines(keepends=True)
-    text = "".join(lines[-TAIL_LINES:])
-    start = end - len(text)
-    return LogTail(text, start, end)
+def log_pieces(step_run: StepRun) -> Iterator[str]:
+    """The whole log of a step, piece by piece."""
+    chunks = LogChunk.objects.filter(step_run=step_run).order_by("offset")
+    yield from chunks.values_list("text", flat=True).iterator(chunk_size=50)
 
 
-def log_ends(run: Run) -> dict[int, int]:
-    """Per position of a step that has written: where its log ends now."""
-    last = (
-        LogChunk.objects.filter(step_run__run=run)
-        .values("step_run__position")
-        .annotate(last=Max("offset"))
-        .values_list("step_run__position", "last")
+def log_tails(run: Run, after: Mapping[int, int]) -> dict[int, LogTail]:
+    """Per position what its step has written behind an offset, at most a tail of it.
+
+    Steps that have written nothing since are left out.
+    """
+    fresh = ~Q(step_run__position__in=after.keys())
+    for position, offset in after.items():
+        fresh |= Q(step_run__position=position, offset__gte=offset)
+    from_end = Window(
+        Sum(Length("text")),
+        partition_by=F("step_run_id"),
+        order_by=F("offset").desc(),
     )
-    wanted = Q(pk__in=[])
-    for position, offset in last:
-        wanted |= Q(step_run__position=position, offset=offset)
-    ends = (
-        LogChunk.objects.filter(wanted, step_run__run=run)
-        .annotate(size=Length("text"))
-        .values_list("step_run__position", "offset", "size")
+    chunks = (
+        LogChunk.objects.filter(fresh, step_run__run=run)
+        .annotate(from_end=from_end, size=Length("text"))
+        .filter(from_end__lt=TAIL + F("size"))
+        .order_by("step_run_id", "offset")
+        .values_list("step_run__position", "offset", "text")
     )
-    return {position: offset + size for position, offset, size in ends}
+    tails: dict[int, LogTail] = {}
+    for position, offset, text in chunks:
+        known = tails.get(position)
+        whole = (known.text if known else "") + text
+        end = offset + len(text)
+        whole = whole[-TAIL:]
+        skipped = end - len(whole) - after.get(position, 0)
+        tails[position] = LogTail(whole, end, max(0, skipped))
+    return tails
 
 
 def gates_of(run: Run) -> list[Gate]:

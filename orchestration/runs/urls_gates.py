@@ -1,10 +1,12 @@
 from django.urls import path
 
-from orchestration.runs.views import gates
+from orchestration.runs.views import gates, proposals
 
 urlpatterns = [
     # /gates/<uuid>
     path("gates/<uuid:pk>", gates.gate, name="gate"),
     path("gates/<uuid:pk>/decide", gates.gate_decide, name="gate_decide"),
     path("gates/<uuid:pk>/subject.json", gates.gate_subject, name="gate_subject"),
+    # /plans
+    path("plans/propose", proposals.plan_propose, name="plan_propose"),
 ]

@@ -59,7 +59,7 @@ def list_skills(request: ApiRequest) -> SkillList:
     )
 
 
-@router.get("/skills/{slug}", response=SkillOut)
+@router.get("/skills/{slug:slug}", response=SkillOut)
 def get_skill(request: ApiRequest, slug: str) -> SkillOut:
     """One skill: its current contract and its published releases."""
     skill = selectors.get(request.auth, slug)

@@ -72,6 +72,13 @@ def any_child() -> bool:
     return False
 
 
+def reap_all(seconds: float = 1.0) -> None:
+    """Wait for every child that has ended, so that no entry of it stays behind."""
+    until = time.monotonic() + seconds
+    while any_child() and time.monotonic() < until:
+        time.sleep(0.001)
+
+
 def _reap(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ChildProcessError):

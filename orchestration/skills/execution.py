@@ -251,13 +251,7 @@ class Runner:
         program, self._program = self._program, None
         if program is None:
             return
-        if program.poll() is None:
-            # Stopped, the guardian cannot end by itself, so its descendants stay
-            # below it until the last of them is found.
-            program.send_signal(signal.SIGSTOP)
-            descendants.end(program.pid)
-            program.kill()
-        program.wait()
+        _end(program)
         for pipe in (program.stdin, program.stdout, program.stderr):
             if pipe is not None:
                 pipe.close()
@@ -348,6 +342,21 @@ def discard(workdir: Path) -> None:
     """Remove a call's folder, if it was ever made."""
     if workdir.exists():
         shutil.rmtree(workdir)
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    """Have the guardian end everything; where it does not, do it from here."""
+    if program.poll() is None:
+        program.terminate()
+    try:
+        program.wait(END_S)
+    except subprocess.TimeoutExpired:
+        # Stopped, the guardian cannot end by itself, so its descendants stay
+        # below it until the last of them is found.
+        program.send_signal(signal.SIGSTOP)
+        descendants.end(program.pid)
+        program.kill()
+        program.wait()
 
 
 def _answer(frame: dict[str, Any]) -> Answer:

@@ -22,6 +22,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 MOST_REDIRECTS = 5
 LARGEST_BODY = 10 * 1024 * 1024
 PORTS = {"http": 80, "https": 443}
+LAST_PORT = 65535
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 KEEPS_METHOD = frozenset({307, 308})
 
@@ -46,6 +47,7 @@ DENIED = tuple(
         "224.0.0.0/4",
         "240.0.0.0/4",
         "::/96",
+        "::ffff:0:0:0/96",
         "64:ff9b:1::/48",
         "100::/64",
         "2001::/23",
@@ -274,6 +276,8 @@ def _parsed(url: str) -> httpx2.URL:
         raise OutboundRefused("outbound.scheme", "Only http and https are allowed.")
     if parsed.userinfo:
         raise OutboundRefused("outbound.url", "The URL holds a user name or password.")
+    if parsed.port is not None and not 0 < parsed.port <= LAST_PORT:
+        raise OutboundRefused("outbound.url", f"There is no port {parsed.port}.")
     if not parsed.host or "%" in parsed.host:
         raise OutboundRefused(
             "outbound.url", "The URL names no host, or a zone of one."

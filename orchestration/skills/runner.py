@@ -5,8 +5,10 @@ output. Descriptors 1 and 2 of the handlers are the log. A small guardian stands
 between it and the worker, so that nothing is left when either of them dies.
 """
 
+import contextlib
 import os
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +40,10 @@ class Touched(BaseException):
     """
 
 
+class StopAsked(Exception):
+    """The worker wants the runner to end, whatever it is doing."""
+
+
 class FileMissing(Exception):
     """A file named in the params was not handed over with the call."""
 
@@ -49,7 +55,7 @@ class LazyCall(Call):
         self.__dict__.update(fields, folder=folder)
 
     @cached_property
-    def workdir(self) -> Path:  # type: ignore[override]
+    def workdir(self) -> Path:
         """The folder, made on first use."""
         folder: Path = self.__dict__["folder"]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,12 +121,20 @@ def _guard(child: int, *, lifeline: int, worker: int) -> NoReturn:
     watched.register(pidfd, select.POLLIN)
     # A process forked from the worker may hold the other end of the lifeline, so
     # the worker's own life is looked at as well.
-    while not watched.poll(PARENT_CHECK_MS) and os.getppid() == worker:
-        pass
+    with contextlib.suppress(StopAsked):
+        signal.signal(signal.SIGTERM, _stop)
+        while not watched.poll(PARENT_CHECK_MS) and os.getppid() == worker:
+            pass
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     exited, status = os.waitpid(child, os.WNOHANG)
     descendants.end(os.getpid())
+    descendants.reap_all()
     code = os.waitstatus_to_exitcode(status) if exited else 0
     os._exit(DIED_BY_SIGNAL - code if code < 0 else code)
+
+
+def _stop(*_: object) -> NoReturn:
+    raise StopAsked
 
 
 def _serve(frames_in: int, frames_out: int) -> NoReturn:

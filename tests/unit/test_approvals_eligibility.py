@@ -1,5 +1,7 @@
 """Who may decide on a gate, and whether anybody could."""
 
+from typing import Any
+
 import pytest
 
 from approvals.domain import eligibility
@@ -15,7 +17,11 @@ ASKED = (Requirement("operator", 1),)
 
 
 def a_voter(key="user:9", kind=ActorKind.USER, **facts) -> Voter:
-    known = {"active": True, "groups": frozenset({"operator"}), "has_right": True}
+    known: dict[str, Any] = {
+        "active": True,
+        "groups": frozenset({"operator"}),
+        "has_right": True,
+    }
     return Voter(key=key, kind=kind, **(known | facts))
 
 
@@ -129,7 +135,7 @@ def test_the_product_as_proposer_excludes_only_itself() -> None:
             [Requirement("operator", 1), Requirement("legal", 1)],
             {"operator": {"ada"}, "legal": {"ada"}},
             set(),
-            [Unmet("legal", 1, 0)],
+            [Unmet("operator", 1, 0)],
             id="one person cannot fill both seats",
         ),
         pytest.param(

@@ -1,5 +1,7 @@
 """Which people an action needs, by rule."""
 
+from typing import Any
+
 import pytest
 
 from approvals.domain.policy import ActionFacts, Demand, Rule, demands
@@ -13,7 +15,7 @@ def an_action(risk="low", skill="files", action="publish", effect="non_idempoten
 
 
 def a_rule(name="rule", requirements=ONE_OPERATOR, **fields) -> Rule:
-    known = {"version": 1, "order": 100, "reason": f"{name} says so."}
+    known: dict[str, Any] = {"version": 1, "order": 100, "reason": f"{name} says so."}
     return Rule(name=name, requirements=requirements, **(known | fields))
 
 

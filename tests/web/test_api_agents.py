@@ -126,4 +126,3 @@ def test_an_agent_whose_owner_may_not_propose_cannot_either() -> None:
 
     assert answer.status_code == 403
     assert not Run.objects.exists()
-

@@ -124,9 +124,11 @@ def test_the_same_decision_twice_counts_once(proposer, operator) -> None:
     approve(operator, gate)
 
     again = approve(operator, gate)
+    other = approve(operator, gate, approve=False, comment="on second thoughts")
 
-    assert again.status_code == 409
-    assert again.json()["code"] in {
+    assert (again.status_code, again.json()["status"]) == (201, "approved")
+    assert other.status_code == 409
+    assert other.json()["code"] in {
         "approval.already_decided",
         "approval.already_settled",
     }

@@ -1,8 +1,8 @@
 """The registry by API: each sees what they may see."""
 
 import pytest
-from guardian.shortcuts import remove_perm
 from django.contrib.auth.models import Group
+from guardian.shortcuts import remove_perm
 
 from execfabric.accounts.authority import Role
 from orchestration.skills.models import Skill
@@ -23,17 +23,20 @@ def test_a_skill_shows_its_contract_and_releases() -> None:
     [action] = shown["contract"]["actions"]
     assert (action["name"], action["risk"]) == ("pass", "low")
     [release] = shown["versions"]
-    assert (release["version"], release["digest"]) == (shown["version"], shown["digest"])
+    assert (release["version"], release["digest"]) == (
+        shown["version"],
+        shown["digest"],
+    )
 
 
 def test_a_hidden_skill_is_neither_listed_nor_shown() -> None:
     registry()
     proposer = caller("proposer", Role.PROPOSER)
-    hidden = Skill.objects.get(slug="command")
+    hidden = Skill.objects.get(slug="noop")
     remove_perm("view_skill", Group.objects.get(name="proposer"), hidden)
 
     listed = proposer.get("skills").json()["items"]
-    shown = proposer.get("skills/command")
+    shown = proposer.get("skills/noop")
 
-    assert "command" not in {skill["slug"] for skill in listed}
+    assert "noop" not in {skill["slug"] for skill in listed}
     assert (shown.status_code, shown.json()["code"]) == (404, "skill.unknown")

@@ -1,5 +1,6 @@
 """The small parts that every page is made of: badges, times, digests, JSON."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,6 +44,12 @@ def state_badge(state: str) -> SafeString:
 
 
 @register.simple_tag
+def state_badge_as(state: str, words: str) -> SafeString:
+    """Other words in the look of a state, for events that lead to it."""
+    return _badge(replace(looks.of_state(str(state)), word=words), state=str(state))
+
+
+@register.simple_tag
 def risk_badge(risk: str) -> SafeString:
     """A risk as icon, word and colour."""
     return _badge(looks.of_risk(str(risk)), state=str(risk))
@@ -67,7 +74,7 @@ def state_tone(state: str) -> str:
 
 
 @register.simple_tag
-def time(at: datetime | None, missing: str = "–") -> SafeString | str:
+def time(at: datetime | None, missing: str = "—") -> SafeString | str:
     """A moment: how long ago or until then, the absolute UTC time on hover."""
     if at is None:
         return missing
@@ -94,7 +101,7 @@ def clock_time(at: datetime) -> SafeString:
 def duration(start: datetime | None, end: datetime | None = None) -> SafeString | str:
     """How long something took; while it has no end, the page counts on."""
     if start is None:
-        return "–"
+        return "—"
     if end is not None:
         return format_html(
             '<span class="num">{}</span>', span((end - start).total_seconds())
@@ -172,6 +179,12 @@ def file_size(count: int) -> str:
 def at_key(mapping: dict[str, Any], key: str) -> Any:
     """The value of a key; nothing where the key is missing."""
     return mapping.get(key)
+
+
+@register.filter
+def cut_words(text: str) -> list[str]:
+    """The words of a text, to loop over a few fixed names."""
+    return text.split()
 
 
 def relative(delta: timedelta) -> str:

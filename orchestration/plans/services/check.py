@@ -15,7 +15,7 @@ from execfabric.accounts import authority
 from execfabric.accounts.authority import Right, Role, require
 from execfabric.lib.actor import Actor
 from orchestration.plans.domain import document as documents
-from orchestration.plans.domain import gates, source, validation
+from orchestration.plans.domain import form, gates, source, validation
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.dryrun import Report
 from orchestration.plans.domain.gates import PlannedGate
@@ -58,7 +58,7 @@ def check(
     del at
     require(by, Right.PROPOSE)
     parsed = source.parse(text)
-    document, problems = documents.read(parsed)
+    document, problems = form.read(parsed)
     if document is None:
         return Checked(None, problems=problems)
     catalog = Catalog(by)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain import references
 from orchestration.plans.domain.document import StepDocument
-from orchestration.plans.domain.dryrun import Report, StepPreview
+from orchestration.plans.domain.dryrun import APPROVAL, Report, StepPreview
 from orchestration.skills import builtin
 from orchestration.skills.domain.contract import ActionContract, DryRunKind
 from orchestration.skills.domain.outcome import DryRun
@@ -62,7 +62,7 @@ class Previewer:
         action = entry.contract.action(step.action) if entry and step.action else None
         if entry is None or action is None:
             self._outputs[step.id] = {"approved": True}
-            return _said(step, "none", "People are asked.")
+            return _said(step, APPROVAL, "People are asked.")
         if action.dry_run is DryRunKind.NONE:
             return _said(step, "none", "It cannot be known beforehand.")
         try:
@@ -73,7 +73,7 @@ class Previewer:
             return _said(
                 step, "none", "It needs a file that an earlier step will yield."
             )
-        return self._ask(step, action, params, entry.contract.config)
+        return self._ask(step, action, params, action.given(entry.contract.config))
 
     def _ask(
         self, step: StepDocument, action: ActionContract, params: Any, config: Any

@@ -48,6 +48,7 @@ def snapshot(change: Change) -> Snapshot:
 
 def open_plan_gate(change: Change) -> None:
     """Ask people for the run as it stands; the gate becomes the one in force."""
+    change.settle()
     gate = approvals.open_gate(
         subject=subjects.of_run(change), by=change.by, at=change.at
     )
@@ -57,6 +58,7 @@ def open_plan_gate(change: Change) -> None:
 def withdraw_gate(change: Change, step: StepRun, reason: str) -> None:
     """Take back the open question of a step that will not run."""
     if step.gate_id is not None:
+        change.settle()
         approvals.withdraw(
             gate_id=step.gate_id, reason=reason, by=change.by, at=change.at
         )
@@ -101,6 +103,7 @@ def _release(action: decider.Release, change: Change) -> None:
         )
         return
     subject = subjects.of_step(change, step, spec)
+    change.settle()
     gate = approvals.open_gate(subject=subject, by=change.by, at=change.at)
     change.move_step(
         step,

@@ -232,6 +232,7 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
 
 def _supersede(opened: Change, step: StepRun, found: str, reason: str) -> None:
     if step.gate_id is not None:
+        opened.settle()
         approvals.supersede(
             gate_id=step.gate_id,
             found_digest=found,
@@ -246,6 +247,7 @@ def _void_plan(opened: Change, step: StepRun, attempt: Attempt) -> None:
     reason = "The plan, its inputs or its skill versions are not what was approved."
     found = subjects.of_run(opened).digest.hex()
     _fence(opened, step, attempt, {"found": found, "reason": reason})
+    opened.settle()
     if opened.run.gate_id is not None:
         approvals.supersede(
             gate_id=opened.run.gate_id,

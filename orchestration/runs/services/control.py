@@ -58,6 +58,7 @@ def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
         waited = opened.run.state == RunState.AWAITING_APPROVAL
         opened.move_run(RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
         if waited and opened.run.gate_id is not None:
+            opened.settle()
             approvals.withdraw(
                 gate_id=opened.run.gate_id,
                 reason="The run was cancelled.",

@@ -62,6 +62,7 @@ def build(change: Change, step: StepRun) -> Spec:
         raise HandlerMissing(skill=pinned.slug, action=planned.action)
     demand = demand_of(planned, action, skill=pinned.slug)
     params = references.resolve(planned.params, scope)
+    config = action.given(pinned.contract.config)
     value |= {
         "skill": {
             "slug": pinned.slug,
@@ -72,9 +73,9 @@ def build(change: Change, step: StepRun) -> Spec:
         "handler": action.handler,
         "summary": action.summary,
         "params": params,
-        "config": pinned.contract.config,
+        "config": config,
         "files": sorted(files_in(params), key=lambda file: str(file["sha256"])),
-        "secrets": sorted({*secrets_in(params), *secrets_in(pinned.contract.config)}),
+        "secrets": sorted({*secrets_in(params), *secrets_in(config)}),
         "effect_class": str(action.effect_class),
         "risk": str(action.risk),
         "timeout_s": planned.timeout_s or action.timeout_s,

@@ -157,6 +157,12 @@ class Change:
         self._write_run()
         if self._attempts:
             Attempt.objects.bulk_create(self._attempts)
+        self.settle()
+        if self.run.state == RunState.RUNNING:
+            dispatch.hint([step.id for step in self.ready.values()])
+
+    def settle(self) -> None:
+        """Append the facts so far, so that what others append now comes after them."""
         if self.facts:
             seq = audit.append(
                 self.run.stream,
@@ -165,9 +171,8 @@ class Change:
                 at=self.at,
                 trace_id=self.run.trace_id,
             )
+            self.facts.clear()
             live.run_changed(self.run.id, seq)
-        if self.run.state == RunState.RUNNING:
-            dispatch.hint([step.id for step in self.ready.values()])
 
     def _write_steps(self) -> None:
         for key, pending in self._steps.items():

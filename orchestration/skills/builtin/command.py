@@ -1,6 +1,7 @@
 """Command: a program in a sandbox that reaches neither network nor other files."""
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -44,9 +45,7 @@ def run(call: Call) -> Outcome:
         ended = sandbox.run(
             program,
             deadline_s=max(1.0, call.deadline_s - MARGIN_S),
-            on_text=lambda text: print(
-                text.decode(errors="replace"), end="", flush=True
-            ),
+            on_text=_log,
         )
     except OSError as error:
         return Failed("command.cannot_start", f"{program.argv[0]}: {error}")
@@ -120,6 +119,11 @@ def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
         "names": [path.relative_to(workdir / "out").as_posix() for path in made],
     }
     return Succeeded(output=output, files={"out": made})
+
+
+def _log(text: bytes) -> None:
+    sys.stdout.write(text.decode(errors="replace"))
+    sys.stdout.flush()
 
 
 def _plain(path: Path) -> bool:

@@ -142,7 +142,10 @@ def copy(source: BinaryIO, target: BinaryIO) -> str:
 
 def digest_of(file: BinaryIO) -> str:
     """The SHA-256 of what is left to read."""
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _matching(

@@ -67,7 +67,7 @@ def load(call: Call) -> Outcome:
     try:
         with duck.opened({"given": [file]}, call.workdir, _memory(call)) as connection:
             columns = duck.columns(connection, "SELECT * FROM given")
-            tagged = f"SELECT *, '{load_id}' AS {loading.LOAD_COLUMN} FROM given"
+            tagged = f"SELECT *, '{load_id}' AS {loading.LOAD_COLUMN} FROM given"  # noqa: S608 - hex digits
             count = duck.write(connection, tagged, rows, "csv")
         wanted = Load(load_id, _table(call), file.sha256, count)
         create = call.params.get("create", True)

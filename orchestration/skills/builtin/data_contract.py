@@ -67,6 +67,7 @@ _QUERY = ActionContract(
     timeout_s=300,
     dry_run=DryRunKind.SIMULATED,
     files=("result",),
+    needs=("memory",),
 )
 
 _LOAD = ActionContract(

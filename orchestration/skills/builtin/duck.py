@@ -125,7 +125,7 @@ def _view(
         options += ", compression = 'gzip'"
     paths = _list([str(file.path) for file in given])
     connection.execute(
-        f"CREATE VIEW {quoted(name)} AS SELECT * FROM {reader}({paths}{options})"
+        f"CREATE VIEW {quoted(name)} AS SELECT * FROM {reader}({paths}{options})"  # noqa: S608 - quoted above
     )
 
 

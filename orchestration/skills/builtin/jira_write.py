@@ -122,10 +122,11 @@ def _chosen(
 ) -> Mapping[str, Any]:
     """The transition that leads to the wanted status, or bears its name."""
     offered = _ask(config, "GET", f"{issue}/transitions")["transitions"]
-    for name in (lambda item: item["to"]["name"], lambda item: item["name"]):
-        for item in offered:
-            if name(item).lower() == wanted.lower():
-                return item  # type: ignore[no-any-return]
+    by_name = {item["name"].lower(): item for item in offered}
+    by_target = {item["to"]["name"].lower(): item for item in offered}
+    chosen: Mapping[str, Any] | None = {**by_name, **by_target}.get(wanted.lower())
+    if chosen is not None:
+        return chosen
     targets = ", ".join(sorted(item["to"]["name"] for item in offered)) or "nowhere"
     message = f"{issue} cannot go from {current} to {wanted}, only to: {targets}."
     raise JiraRefused("jira.no_transition", message)

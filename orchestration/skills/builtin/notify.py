@@ -1,6 +1,7 @@
 """Notify: an e-mail over SMTP, or a signed webhook."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -208,6 +209,8 @@ def _delivered(connect: Callable[[], smtplib.SMTP], message: EmailMessage) -> Ou
     except (OSError, smtplib.SMTPException) as error:
         return Failed("notify.outcome_unknown", f"The connection broke: {error}")
     finally:
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            server.quit()
         server.close()
     to = [item.strip() for item in message["To"].split(",")]
     return Succeeded(

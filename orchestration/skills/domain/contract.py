@@ -111,6 +111,15 @@ class ActionContract:
     """Whether it may only run inside the command sandbox."""
     files: tuple[str, ...] = ()
     """Names of the files it yields, each referred to as `$step.files.<name>`."""
+    needs: tuple[str, ...] | None = None
+    """The keys of the skill's config that it is given, with the secrets behind them;
+    None for all."""
+
+    def given(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of the skill's config that a call of this action gets."""
+        if self.needs is None:
+            return dict(config)
+        return {key: value for key, value in config.items() if key in self.needs}
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,8 @@ def _action(value: Mapping[str, Any]) -> ActionContract:
     fields["dry_run"] = DryRunKind(value["dry_run"])
     fields["retry"] = RetryRule(**value["retry"])
     fields["files"] = tuple(value.get("files", ()))
+    needs = value.get("needs")
+    fields["needs"] = None if needs is None else tuple(needs)
     return ActionContract(**fields)
 
 

@@ -1,0 +1,41 @@
+"""What the start page shows: what waits for a person, what is under way, what ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from approvals import selectors as approvals
+from approvals.models import Gate
+from execfabric.accounts.authority import Right, rights_of
+from execfabric.lib.actor import Actor
+from orchestration.runs import selectors as runs
+from orchestration.runs.domain.states import FINAL_RUN
+from orchestration.runs.models import Run
+
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Home:
+    """The start page for one person."""
+
+    waiting: list[Gate]
+    active: list[Run]
+    ended: list[Run]
+    decides: bool
+    proposes: bool
+    traces: bool
+
+
+def of(by: Actor, *, at: datetime) -> Home:
+    """What concerns a person, by their rights."""
+    rights = rights_of(by)
+    decides = Right.DECIDE in rights
+    ended = runs.visible_to(by).filter(state__in=FINAL_RUN).order_by("-created_at")
+    return Home(
+        waiting=approvals.inbox(by=by, at=at) if decides else [],
+        active=list(runs.unfinished(by)[:SHOWN]),
+        ended=list(ended[:SHOWN]),
+        decides=decides,
+        proposes=Right.PROPOSE in rights,
+        traces=Right.TRACE in rights,
+    )

@@ -1,0 +1,1 @@
+"""The embedded default: real Postgres and Valkey, and the supervisor behind `up`."""

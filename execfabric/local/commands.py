@@ -1,0 +1,96 @@
+"""The exact command line of each of the project's own parts, said once."""
+
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from execfabric.local.layout import PROJECT
+from execfabric.local.part import Part, Running
+from execfabric.local.ports import HOST
+
+ANSWERS = 200
+LONGEST_STEP_AT_STOP = 20.0
+"""Seconds a worker may go on with its steps after it was told to stop."""
+
+
+def manage(*arguments: str) -> list[str]:
+    """A management command."""
+    return [sys.executable, str(PROJECT / "manage.py"), *arguments]
+
+
+def web_command(port: int) -> list[str]:
+    """The web server. No proxy is trusted here: nothing stands before it."""
+    command = [sys.executable, "-m", "uvicorn", "execfabric.asgi:application"]
+    command += ["--host", HOST, "--port", str(port), "--no-proxy-headers"]
+    # An open websocket would otherwise hold the stop for ever.
+    return [*command, "--timeout-graceful-shutdown", "5", "--no-server-header"]
+
+
+def worker_command(*, concurrency: int, name: str = "worker") -> list[str]:
+    """A worker. Gossip, mingle and heartbeat only make noise: Postgres decides."""
+    command = [sys.executable, "-m", "celery", "-A", "execfabric.celery", "worker"]
+    command += ["--pool", "prefork", "--concurrency", str(concurrency)]
+    command += ["-Q", "execfabric", "-n", f"{name}@%h", "--loglevel", "INFO"]
+    return [*command, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
+def keeper_command(ready_file: Path) -> list[str]:
+    """The keeper."""
+    return manage("keeper", "--ready-file", str(ready_file))
+
+
+def default_concurrency() -> int:
+    """How many steps one worker runs side by side, unless it is told."""
+    told = os.environ.get("EXECFABRIC_WORKER_CONCURRENCY", "")
+    return int(told) if told.isdigit() else max(2, min(4, os.cpu_count() or 2))
+
+
+def web(env: Mapping[str, str], *, port: int) -> Part:
+    """The web server as a part."""
+    address = f"http://{HOST}:{port}/readyz"
+    return Part(
+        name="web",
+        argv=web_command(port),
+        env=env,
+        ready=lambda _: answers(address),
+        grace=10,
+    )
+
+
+def worker(
+    env: Mapping[str, str], *, concurrency: int | None = None, name: str = "worker"
+) -> Part:
+    """A worker as a part."""
+    return Part(
+        name=name,
+        argv=worker_command(
+            concurrency=concurrency or default_concurrency(), name=name
+        ),
+        env=env,
+        ready=lambda running: running.said(" ready."),
+        grace=LONGEST_STEP_AT_STOP,
+        orphan_signal=signal.SIGQUIT,
+    )
+
+
+def keeper(env: Mapping[str, str], *, ready_file: Path) -> Part:
+    """The keeper as a part."""
+
+    def swept(running: Running) -> bool:
+        return ready_file.exists() and ready_file.stat().st_mtime >= running.started
+
+    return Part(name="keeper", argv=keeper_command(ready_file), env=env, ready=swept)
+
+
+def answers(address: str) -> bool:
+    """Whether a GET of our own loopback address gives 200."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=5) as response:
+            return bool(response.status == ANSWERS)
+    except (urllib.error.URLError, OSError):
+        return False

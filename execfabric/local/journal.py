@@ -1,0 +1,47 @@
+"""The one readable log: every line of every part, with its time and its part's name."""
+
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TextIO
+
+from execfabric.lib import clock
+
+LARGEST = 20 * 1024 * 1024
+"""Bytes above which the log is set aside at the next start."""
+
+
+class Journal:
+    """Takes lines from several threads; shows them too where somebody watches."""
+
+    def __init__(self, path: Path, *, shown: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LARGEST:
+            path.replace(path.with_suffix(".log.1"))
+        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        path.chmod(0o600)
+        self._lock = threading.Lock()
+        self._shown = shown
+
+    def line(self, part: str, text: str) -> None:
+        """Add one line."""
+        line = f"{clock.now():%Y-%m-%d %H:%M:%S} {part:<10} | {text}\n"
+        with self._lock:
+            self._file.write(line)
+            if self._shown:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+
+    def close(self) -> None:
+        """Close the file; lines that come later are an error."""
+        with self._lock:
+            self._file.close()
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The end of the log, for whoever must understand a failed start."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return [line.rstrip("\n") for line in deque(file, maxlen=count)]

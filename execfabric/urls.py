@@ -1,0 +1,18 @@
+"""Every address of the web server; websockets are in `orchestration.runs.routing`."""
+
+from django.urls import include, path
+
+from execfabric.api import api
+from orchestration.runs.views import streams
+
+urlpatterns = [
+    path("", include("execfabric.console.urls")),
+    path("accounts/", include("execfabric.accounts.urls")),
+    path("", include("approvals.urls")),
+    path("", include("orchestration.plans.urls")),
+    path("", include("orchestration.runs.urls")),
+    path("", include("orchestration.runs.urls_gates")),
+    path("", include("orchestration.skills.urls")),
+    path("", include("audit.urls"), {"reads": streams.may_read}),
+    path("api/v1/", api.urls),
+]

@@ -1,0 +1,10 @@
+from django.urls import path
+
+from orchestration.plans import views
+
+urlpatterns = [
+    # /plans; proposing is a view of runs
+    path("plans/new", views.plan_new, name="plan_new"),
+    path("plans/check", views.plan_check, name="plan_check"),
+    path("plans/dry-run", views.plan_dry_run, name="plan_dry_run"),
+]

@@ -1,0 +1,248 @@
+"""Sockets of people who watch: one that follows a run, one that follows the inbox.
+
+They hold no business. A hint, or the passing of time, makes them look at the record
+and send what changed behind the page's cursor, drawn by the page's own templates.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable
+from importlib import import_module
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.template.loader import render_to_string
+from django.utils.crypto import constant_time_compare
+
+from approvals import selectors as approvals
+from execfabric.accounts.authority import Right, rights_of
+from execfabric.accounts.models import User
+from execfabric.console.stamps import stamp_of
+from execfabric.lib import clock
+from execfabric.lib.actor import Actor
+from orchestration.runs import live, selectors
+from orchestration.runs.errors import RunUnknown
+from orchestration.runs.services import frames
+from orchestration.runs.services.frames import Cursor
+
+logger = logging.getLogger(__name__)
+
+SIGNED_OUT, REFUSED, TRY_AGAIN = 4401, 4403, 1013
+LOOK_EVERY = 5.0
+"""Seconds after which the record is read even without a hint."""
+SPACING = 0.15
+"""Seconds between two frames at least."""
+BUSY_SPACING = 1.0
+BUSY = 300
+"""Events in one frame from which on the spacing stretches."""
+HEARTBEAT = 20.0
+SEND_WITHIN = 10.0
+CHECK_EVERY = 4.0
+"""Seconds for which an answer about session and rights is believed."""
+
+
+class Ended(Exception):
+    """The socket must close with this code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class Watcher(AsyncWebsocketConsumer):
+    """Follows one group: waits for a hint or for time, looks, sends, never twice at once."""
+
+    spacing: ClassVar[float] = SPACING
+
+    async def connect(self) -> None:
+        """Accept even where it is refused: a close before that looks like a lost line."""
+        await self.accept()
+        self._hint = asyncio.Event()
+        self._checked_at = 0.0
+        self._sent_at = time.monotonic()
+        self._pause = self.spacing
+        self._task: asyncio.Task[None] | None = None
+        try:
+            await self._check()
+        except Ended as ended:
+            await self.close(ended.code)
+            return
+        await self.channel_layer.group_add(self.group(), self.channel_name)
+        self._task = asyncio.create_task(self._follow())
+
+    async def disconnect(self, code: int) -> None:
+        """Stop looking."""
+        task = getattr(self, "_task", None)
+        if task is None:
+            return
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await self.channel_layer.group_discard(self.group(), self.channel_name)
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        """Take nothing from the client: decisions go by POST."""
+
+    async def hint(self, message: dict[str, Any]) -> None:
+        """Something may have changed."""
+        self._hint.set()
+
+    def group(self) -> str:
+        """Whose hints to hear."""
+        raise NotImplementedError
+
+    def may_watch(self, by: Actor) -> bool:
+        """Whether somebody may watch this."""
+        raise NotImplementedError
+
+    def look(self) -> str:
+        """What to send; empty where nothing changed."""
+        raise NotImplementedError
+
+    def heartbeat(self) -> str:
+        """What to send when nothing has changed for long."""
+        raise NotImplementedError
+
+    async def _follow(self) -> None:
+        try:
+            while True:
+                await self._turn()
+        except Ended as ended:
+            await self.close(ended.code)
+        except Exception:
+            logger.exception("A live page was cut off.")
+            await self.close(TRY_AGAIN)
+
+    async def _turn(self) -> None:
+        if time.monotonic() - self._checked_at > CHECK_EVERY:
+            await self._check()
+        html = await database_sync_to_async(self.look)()
+        if not html and time.monotonic() - self._sent_at > HEARTBEAT:
+            html = self.heartbeat()
+        if html:
+            await self._deliver(self.send(text_data=html))
+            self._sent_at = time.monotonic()
+        await asyncio.sleep(self._pause)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hint.wait(), LOOK_EVERY)
+        self._hint.clear()
+
+    async def _deliver(self, sending: Awaitable[None]) -> None:
+        """Wait for a slow client, but not for ever."""
+        try:
+            await asyncio.wait_for(sending, SEND_WITHIN)
+        except TimeoutError:
+            raise Ended(TRY_AGAIN) from None
+
+    async def _check(self) -> None:
+        self.by = await database_sync_to_async(self._signed_in)()
+        if not await database_sync_to_async(self.may_watch)(self.by):
+            raise Ended(REFUSED)
+        self._checked_at = time.monotonic()
+
+    def _signed_in(self) -> Actor:
+        """Who holds the session now; it is read anew, for it may have ended."""
+        session = self.scope.get("session")
+        key = session.session_key if session is not None else None
+        if not key:
+            raise Ended(SIGNED_OUT)
+        found = import_module(settings.SESSION_ENGINE).SessionStore(key)
+        backend = found.get(BACKEND_SESSION_KEY)
+        user = User.objects.filter(pk=found.get(SESSION_KEY), is_active=True).first()
+        if user is None or backend not in settings.AUTHENTICATION_BACKENDS:
+            raise Ended(SIGNED_OUT)
+        stored = found.get(HASH_SESSION_KEY, "")
+        if not constant_time_compare(stored, user.get_session_auth_hash()):
+            raise Ended(SIGNED_OUT)
+        return user.actor()
+
+
+class RunConsumer(Watcher):
+    """Follows one run from a cursor."""
+
+    run_id: UUID
+    cursor: Cursor
+    view: str
+
+    async def connect(self) -> None:
+        """Read the address: which run, and what the page has seen."""
+        self.run_id = self.scope["url_route"]["kwargs"]["pk"]
+        query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
+        self.cursor = frames.parse(_first(query, "after"), _first(query, "log"))
+        wanted = _first(query, "view")
+        self.view = wanted if wanted in frames.VIEWS else frames.STEPS
+        await super().connect()
+
+    def group(self) -> str:
+        """The run's own group."""
+        return live.group(self.run_id)
+
+    def may_watch(self, by: Actor) -> bool:
+        """Whoever may see the run."""
+        return selectors.visible_to(by).filter(pk=self.run_id).exists()
+
+    def look(self) -> str:
+        """The frame behind the cursor."""
+        try:
+            frame = frames.since(
+                self.by, self.run_id, self.cursor, view=self.view, at=clock.now()
+            )
+        except RunUnknown:
+            raise Ended(REFUSED) from None
+        if frame is None:
+            return ""
+        self.cursor = frame.cursor
+        self._pause = BUSY_SPACING if frame.events > BUSY else SPACING
+        return frame.html
+
+    def heartbeat(self) -> str:
+        """The cursor alone."""
+        return frames.heartbeat(self.cursor)
+
+
+class InboxConsumer(Watcher):
+    """Follows how many gates wait for one person, and which."""
+
+    spacing = BUSY_SPACING
+    _last = ""
+
+    def group(self) -> str:
+        """The group of everybody who watches gates."""
+        return live.INBOX
+
+    def may_watch(self, by: Actor) -> bool:
+        """Whoever gates can wait for."""
+        return Right.DECIDE in rights_of(by)
+
+    def look(self) -> str:
+        """Count and stamp, where they are not what was sent last."""
+        html = self._drawn()
+        if html == self._last:
+            return ""
+        self._last = html
+        return html
+
+    def heartbeat(self) -> str:
+        """The same once more."""
+        return self._last
+
+    def _drawn(self) -> str:
+        waiting = approvals.inbox(by=self.by, at=clock.now())
+        context = {
+            "count": len(waiting),
+            "stamp": stamp_of(gate.pk for gate in waiting),
+        }
+        return render_to_string("console/_inbox_frame.html", context)
+
+
+def _first(query: dict[str, list[str]], name: str) -> str:
+    return query.get(name, [""])[0]

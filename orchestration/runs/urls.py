@@ -1,0 +1,24 @@
+from django.urls import path, re_path
+
+from orchestration.runs.views import runs
+
+urlpatterns = [
+    # /runs
+    path("runs", runs.runs, name="runs"),
+    # /runs/<uuid>
+    path("runs/<uuid:pk>", runs.run, name="run"),
+    path("runs/<uuid:pk>/live", runs.run_live, name="run_live"),
+    path("runs/<uuid:pk>/verified", runs.run_verified, name="run_verified"),
+    re_path(
+        r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<ask>pause|resume|cancel)$",
+        runs.run_control,
+        name="run_control",
+    ),
+    # /runs/<uuid>/steps/<key>
+    path(
+        "runs/<uuid:pk>/steps/<str:key>/resolve", runs.step_resolve, name="step_resolve"
+    ),
+    path("runs/<uuid:pk>/steps/<str:key>/log", runs.step_log, name="step_log"),
+    # /artifacts/<sha256>
+    re_path(r"^artifacts/(?P<sha256>[0-9a-f]{64})$", runs.artifact, name="artifact"),
+]

@@ -1,0 +1,238 @@
+/* Live pages: one socket, one cursor. The server's record is the truth; whatever was
+   missed is asked for again from the cursor that stands in the page. */
+(function () {
+  "use strict";
+  const POLL = 5000;
+  const SILENT = 45000;
+  const STALE = 25000;
+  const HIDDEN = 300000;
+  const FAILURES = 3;
+  const KEEP_ROWS = 500;
+  const KEEP_LINES = 500;
+  const ENDINGS = { 4401: "Signed out – sign in again", 4403: "No longer open to you" };
+
+  const run = { socket: null, wrapper: null, failures: 0, heard: 0, lost: 0, ended: "" };
+  let announced = 0;
+  let hiddenAt = 0;
+  let idle = 0;
+  let focused = "";
+  let following = [];
+
+  const byId = (id) => document.getElementById(id);
+  const isRun = (url) => url.includes("/ws/runs/");
+
+  /* Top level, not on DOMContentLoaded: the first socket would already be made. */
+  htmx.config.wsReconnectDelay = (tries) =>
+    Math.min(8000, 500 * 2 ** tries) * (0.5 + Math.random() / 2);
+  htmx.createWebSocket = (url) => {
+    if (!isRun(url)) return new WebSocket(url);
+    run.socket = new WebSocket(url + "?" + position());
+    return run.socket;
+  };
+
+  function position() {
+    const { seq, log } = byId("cursor").dataset;
+    return new URLSearchParams({ after: seq, log, view: byId("run-live").dataset.view });
+  }
+
+  function cursorOf(html) {
+    const start = html.lastIndexOf('<span id="cursor"');
+    if (start < 0) return null;
+    const holder = document.createElement("template");
+    holder.innerHTML = html.slice(start);
+    return holder.content.firstElementChild.dataset;
+  }
+
+  /* Only a frame that begins where the page stands may be drawn. */
+  function fits(html) {
+    const frame = cursorOf(html);
+    const here = byId("cursor").dataset;
+    if (!frame) return false;
+    if ("anew" in frame) return Number(frame.seq) >= Number(here.seq);
+    return frame.from === here.seq && frame.logFrom === here.log;
+  }
+
+  function beforeFrame() {
+    const active = document.activeElement;
+    focused = active && active.closest("#main") ? active.id : "";
+    following = [...document.querySelectorAll(".log")].filter(
+      (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 24,
+    );
+  }
+
+  function afterFrame(html) {
+    run.heard = Date.now();
+    if (focused && document.activeElement === document.body) {
+      byId(focused)?.focus({ preventScroll: true });
+    }
+    for (const [, id] of html.matchAll(/beforeend:#(log-\d+)/g)) trimLog(byId(id));
+    following.forEach((log) => (log.scrollTop = log.scrollHeight));
+    const rows = byId("events");
+    while (rows && rows.children.length > KEEP_ROWS) rows.firstElementChild.remove();
+    if (html.includes('id="run-numbers"')) {
+      clearTimeout(idle);
+      idle = setTimeout(() => htmx.trigger(document.body, "live-idle"), 1200);
+    }
+  }
+
+  function trimLog(log) {
+    if (!log) return;
+    const lines = (node) => node.textContent.split("\n").length - 1;
+    let count = lines(log);
+    while (count > KEEP_LINES && log.childNodes.length > 1) {
+      count -= lines(log.firstChild);
+      log.firstChild.remove();
+    }
+  }
+
+  const listen = (name, handler) => document.addEventListener(name, handler);
+  const ofRun = (event) => event.target.id === "run-live";
+
+  listen("htmx:wsOpen", (event) => {
+    if (!ofRun(event)) return;
+    run.wrapper = event.detail.socketWrapper;
+    run.heard = Date.now();
+    show();
+  });
+
+  listen("htmx:wsBeforeMessage", (event) => {
+    if (!ofRun(event)) {
+      run.stamp = byId("inbox-stamp")?.dataset.stamp;
+      return;
+    }
+    run.failures = 0;
+    run.lost = 0;
+    run.heard = Date.now();
+    if (fits(event.detail.message)) {
+      beforeFrame();
+    } else {
+      event.preventDefault();
+      run.socket.close(1000);
+      setTimeout(() => event.detail.socketWrapper.reconnect(), 200);
+    }
+    show();
+  });
+
+  listen("htmx:wsAfterMessage", (event) => {
+    if (ofRun(event)) afterFrame(event.detail.message);
+    else inboxSeen();
+  });
+
+  listen("htmx:wsClose", (event) => {
+    if (!ofRun(event) || event.detail.event.target !== run.socket) return;
+    const code = event.detail.event.code;
+    run.ended = ENDINGS[code] || "";
+    if (code !== 1000) {
+      run.failures += 1;
+      run.lost = run.lost || Date.now();
+    }
+    show();
+  });
+
+  /* Asking every few seconds, while no socket holds. Same frames, same cursor. */
+  function poll() {
+    const live = byId("run-live");
+    if (!live || run.ended || document.hidden || run.failures < FAILURES) return;
+    htmx.ajax("GET", live.dataset.poll + "?" + position(), { source: live, swap: "none" });
+  }
+
+  listen("htmx:beforeSwap", (event) => {
+    if (event.detail.requestConfig?.elt.id !== "run-live") return;
+    const html = event.detail.xhr.responseText;
+    const good = event.detail.xhr.status === 200 && fits(html);
+    event.detail.shouldSwap = good;
+    if (good) beforeFrame();
+  });
+
+  listen("htmx:afterRequest", (event) => {
+    if (event.detail.requestConfig?.elt.id !== "run-live") return;
+    const { status, responseText, responseURL } = event.detail.xhr;
+    if (status === 401 || responseURL.includes("/accounts/login")) run.ended = ENDINGS[4401];
+    if (status === 403 || status === 404) run.ended = ENDINGS[4403];
+    run.polled = status === 200 || status === 204;
+    if (run.polled) run.heard = Date.now();
+    if (status === 200) setTimeout(() => afterFrame(responseText), 0);
+    show();
+  });
+
+  function show() {
+    const pill = byId("live-pill");
+    if (!pill) return;
+    const open = run.socket?.readyState === WebSocket.OPEN && !run.lost;
+    let state = "connecting";
+    let text = "Connecting";
+    if (run.ended) {
+      state = "signed-out";
+      text = run.ended;
+    } else if (open) {
+      state = "live";
+      text = "Live";
+    } else if (run.failures >= FAILURES && run.polled) {
+      state = "live";
+      text = "Live, every 5 s";
+    } else if (run.failures >= FAILURES) {
+      state = "offline";
+      const since = new Date(run.heard || performance.timeOrigin);
+      text = "Offline – as of " + since.toLocaleTimeString();
+    } else if (run.lost) {
+      state = "reconnecting";
+      text = "Reconnecting (" + Math.round((Date.now() - run.lost) / 1000) + " s)";
+    }
+    if (pill.textContent !== text) pill.textContent = text;
+    pill.dataset.live = state;
+  }
+
+  function announce() {
+    const numbers = byId("run-numbers");
+    const region = byId("announce");
+    if (!numbers || !region || Date.now() - announced < 5000) return;
+    if (region.textContent === numbers.dataset.summary) return;
+    region.textContent = numbers.dataset.summary;
+    announced = Date.now();
+  }
+
+  function reconnect() {
+    if (run.ended || !run.wrapper) return;
+    run.heard = Date.now();
+    run.wrapper.reconnect();
+  }
+
+  function watch() {
+    const silent = Date.now() - run.heard;
+    const open = run.socket?.readyState === WebSocket.OPEN;
+    if (open && silent > SILENT) reconnect();
+    if (open && document.hidden && hiddenAt && Date.now() - hiddenAt > HIDDEN) {
+      run.socket.close(1000);
+    }
+    show();
+    announce();
+  }
+
+  function wake() {
+    hiddenAt = document.hidden ? Date.now() : 0;
+    if (document.hidden || !run.wrapper) return;
+    const closed = run.socket.readyState === WebSocket.CLOSED && !run.lost;
+    if (closed || Date.now() - run.heard > STALE) reconnect();
+  }
+
+  function inboxSeen() {
+    badge();
+    const now = byId("inbox-stamp")?.dataset.stamp;
+    if (run.stamp !== now) htmx.trigger(document.body, "inbox-changed");
+  }
+
+  function badge() {
+    const count = Number(byId("inbox-count")?.dataset.count || 0);
+    const plain = document.title.replace(/^\(\d+\) /, "");
+    document.title = count ? "(" + count + ") " + plain : plain;
+  }
+
+  listen("visibilitychange", wake);
+  addEventListener("online", wake);
+  listen("DOMContentLoaded", () => {
+    badge();
+    show();
+    setInterval(watch, 1000);
+    setInterval(poll, POLL);
+  });
+})();

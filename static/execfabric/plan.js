@@ -1,0 +1,62 @@
+/* Line numbers beside the plan, and jumping to the line of a problem. The page works
+   without it: the text field is the form's own, problems show their lines as text. */
+(function () {
+  "use strict";
+  const text = document.querySelector("[data-plan-text]");
+  const gutter = document.querySelector("[data-plan-gutter]");
+  const file = document.querySelector("[data-plan-file]");
+  const LARGEST = 2 * 1024 * 1024;
+  const links = () => [...document.querySelectorAll("#findings [data-line]")];
+  let drawn = 0;
+
+  function draw() {
+    const count = text.value.split("\n").length;
+    if (count !== drawn) {
+      const wrong = new Set(links().map((link) => Number(link.dataset.line)));
+      const numbers = document.createDocumentFragment();
+      for (let number = 1; number <= count; number += 1) {
+        const line = document.createElement("span");
+        line.textContent = number;
+        if (wrong.has(number)) line.className = "editor-wrong";
+        numbers.append(line);
+      }
+      gutter.replaceChildren(numbers);
+      drawn = count;
+    }
+    gutter.scrollTop = text.scrollTop;
+  }
+
+  function jump(line, column) {
+    const lines = text.value.split("\n");
+    const start = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
+    const end = start + (lines[line - 1] || "").length;
+    text.focus({ preventScroll: true });
+    text.setSelectionRange(Math.min(start + column - 1, end), end);
+    const height = parseFloat(getComputedStyle(text).lineHeight);
+    text.scrollTop = Math.max(0, (line - 4) * height);
+    text.scrollIntoView({ block: "nearest" });
+    draw();
+  }
+
+  gutter.hidden = false;
+  text.addEventListener("input", draw);
+  text.addEventListener("scroll", () => (gutter.scrollTop = text.scrollTop));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("#findings a[data-line]");
+    if (!link) return;
+    event.preventDefault();
+    jump(Number(link.dataset.line), Number(link.dataset.column) || 1);
+  });
+  /* What is checked is what stands in the field, so a chosen file goes there at once.
+     One that is too large stays a file: the server says so. */
+  file.addEventListener("change", async () => {
+    const chosen = file.files[0];
+    if (!chosen || chosen.size > LARGEST) return;
+    const content = await chosen.text();
+    if (content.includes("\0") || content.includes("\ufffd")) return;
+    text.value = content;
+    file.value = "";
+    draw();
+  });
+  draw();
+})();

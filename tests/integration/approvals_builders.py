@@ -1,0 +1,123 @@
+"""People and gates for the tests of `approvals`."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from approvals import services as approvals
+from approvals.domain.seats import Requirement
+from approvals.domain.subject import Subject, exclusions
+from approvals.errors import GateDoesNotHold
+from approvals.models import Gate
+from approvals.services import Recorded
+from audit import selectors as record
+from execfabric.accounts.models import Agent, User
+from execfabric.lib import canonical
+from execfabric.lib.actor import Actor, ActorKind, system
+from execfabric.lib.ids import trace_id, uuid7
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LATER = NOON + timedelta(minutes=5)
+OVER = NOON + timedelta(hours=1)
+DOMAIN = "execfabric/action/v1"
+ENGINE = system("engine")
+STRANGER = Actor(ActorKind.USER, "999999", "somebody-else")
+
+
+def a_person(name: str, *groups: str, active: bool = True) -> Actor:
+    """An account in these groups, as an actor."""
+    user = User.objects.create(username=name, is_active=active)
+    user.groups.set(Group.objects.get_or_create(name=group)[0] for group in groups)
+    return user.actor()
+
+
+def an_agent(name: str, owner: Actor) -> Actor:
+    """An agent that answers to `owner`, as an actor."""
+    agent = Agent.objects.create(name=name, owner_id=owner.id, created_at=NOON)
+    return agent.actor()
+
+
+def leaves(person: Actor, group: str) -> None:
+    """Take somebody out of a group."""
+    User.objects.get(pk=person.id).groups.remove(Group.objects.get(name=group))
+
+
+def deactivate(person: Actor) -> None:
+    """Close somebody's account without deleting it."""
+    User.objects.filter(pk=person.id).update(is_active=False)
+
+
+def a_subject(
+    *requirements: Requirement, by: Actor = STRANGER, **facts: Any
+) -> Subject:
+    """What a gate asks, proposed by `by`."""
+    run = uuid7()
+    value = {"run": str(run), "params": {"to": "published/", "rows": 3}}
+    known: dict[str, Any] = {
+        "kind": "step",
+        "id": uuid7(),
+        "context_id": run,
+        "stream": f"run/{run}",
+        "trace_id": trace_id(),
+        "step": "publish",
+        "label": "Publish the report",
+        "body": canonical.dumps(value),
+        "digest_domain": DOMAIN,
+        "requirements": requirements or (Requirement("operator", 1),),
+        "excluded": exclusions(proposer=by),
+        "reasons": ("Customers will see this.",),
+        "risk": "high",
+        "expires_at": OVER,
+    }
+    return Subject(**(known | facts))
+
+
+def a_gate(*requirements: Requirement, by: Actor = STRANGER, **facts: Any) -> Gate:
+    """An open gate."""
+    with transaction.atomic():
+        return approvals.open_gate(
+            subject=a_subject(*requirements, by=by, **facts), by=ENGINE, at=NOON
+        )
+
+
+def answer(gate: Gate, by: Actor, **said: Any) -> Recorded:
+    """One person's answer, as an interface sends it."""
+    known: dict[str, Any] = {
+        "approve": True,
+        "digest": gate.digest_hex,
+        "comment": "",
+        "channel": "page",
+        "at": LATER,
+    }
+    with transaction.atomic():
+        return approvals.record_decision(gate_id=gate.pk, by=by, **(known | said))
+
+
+def status(gate: Gate) -> str:
+    """What the gate's row says now."""
+    return Gate.objects.values_list("status", flat=True).get(pk=gate.pk)
+
+
+def told(gate: Gate) -> list[tuple[str, dict[str, Any]]]:
+    """The kinds and payloads of the gate's stream, in order."""
+    events = record.events_after(gate.stream, 0)
+    return [(event.kind, record.envelope(event)["payload"]) for event in events]
+
+
+def kinds(gate: Gate) -> list[str]:
+    """The kinds of the gate's stream, in order."""
+    return [kind for kind, _ in told(gate)]
+
+
+def holds_why(gate: Gate, digest: bytes | None = None, at: datetime = LATER) -> str:
+    """Why an approval does not hold now; empty when it does."""
+    found = bytes(gate.digest) if digest is None else digest
+    try:
+        with transaction.atomic():
+            approvals.holds(gate_id=UUID(str(gate.pk)), digest=found, at=at)
+    except GateDoesNotHold as error:
+        return str(error.details["why"])
+    return ""

@@ -1,0 +1,393 @@
+"""The `execfabric` command against a real server: answers, JSON and exit codes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from django.db import connection
+
+from execfabric.accounts.authority import Role
+from orchestration.runs.models import StepRun
+from orchestration.runs.services.work import Bench, work
+from tests.api_builders import PLAN, agent, person, registry, token_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Where the command is called, and as whom."""
+
+    url: str
+    folder: Path
+    tokens: dict[str, str]
+
+    def call(self, who: str, *arguments: str, stdin: str = "") -> Any:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "EXECFABRIC_URL": self.url,
+            "EXECFABRIC_TOKEN": self.tokens.get(who, who),
+            "COLUMNS": "200",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "execfabric.cli", *arguments],
+            cwd=ROOT,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, who: str, *arguments: str, code: int = 0) -> Any:
+        done = self.call(who, *arguments, "--json")
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def refused(self, who: str, *arguments: str, code: int) -> str:
+        done = self.call(who, "--json", *arguments)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        assert done.stdout == ""
+        return str(json.loads(done.stderr)["code"])
+
+    def write(self, name: str, text: str) -> str:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server over the test's own database."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (tmp_path / "server.log").open("wb")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "uvicorn", "execfabric.asgi:application"),
+            *("--host", "127.0.0.1", "--port", str(port), "--lifespan", "off"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": _database_url()},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield _answering(f"http://127.0.0.1:{port}", process)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        log.close()
+
+
+def _database_url() -> str:
+    at = connection.settings_dict
+    who = quote(at["USER"], safe="")
+    if at["PASSWORD"]:
+        who += ":" + quote(at["PASSWORD"], safe="")
+    return f"postgresql://{who}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
+
+
+def _answering(url: str, process: subprocess.Popen) -> str:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        assert process.poll() is None, "the server ended at once"
+        try:
+            httpx2.get(f"{url}/api/v1/openapi.json", trust_env=False)
+        except httpx2.HTTPError:
+            time.sleep(0.2)
+        else:
+            return url
+    pytest.fail("the server does not answer")
+
+
+@pytest.fixture
+def shell(server: str, tmp_path: Path) -> Shell:
+    registry()
+    owner = person("owner", Role.OPERATOR)
+    tokens = {
+        "proposer": token_of(person("proposer", Role.PROPOSER)),
+        "operator": token_of(person("operator", Role.OPERATOR)),
+        "stranger": token_of(person("stranger", Role.PROPOSER)),
+        "agent": agent("bot", owner).token,
+    }
+    return Shell(server, tmp_path, tokens)
+
+
+def work_off(run: str) -> None:
+    """What a worker does: take what is ready, until nothing is."""
+    bench = Bench(name="test")
+    ready = StepRun.objects.filter(run=run, state="ready").order_by("position")
+    try:
+        while found := ready.first():
+            work(step_run_id=found.pk, bench=bench)
+    finally:
+        bench.close()
+
+
+def propose(shell: Shell, who: str = "proposer") -> str:
+    """A run of the plan; its id."""
+    file = shell.write("plan.yaml", PLAN)
+    made = shell.json(who, "plan", "propose", file, "--input", "word=hello")
+    return str(made["run_id"])
+
+
+def gate_of(shell: Shell, run: str) -> dict[str, Any]:
+    """The open gate of a run, in full."""
+    listed = shell.json("operator", "gate", "list", "--run", run, "--status", "open")
+    assert len(listed) == 1
+    found: dict[str, Any] = shell.json("operator", "gate", "show", listed[0]["id"])
+    return found
+
+
+def approve(shell: Shell, gate: dict[str, Any]) -> dict[str, Any]:
+    """An approval of what the gate shows; the gate after it."""
+    found: dict[str, Any] = shell.json(
+        "operator", "gate", "approve", gate["id"], "--digest", gate["digest"]
+    )
+    return found
+
+
+def test_a_plan_is_checked_tried_and_proposed(shell: Shell) -> None:
+    file = shell.write("plan.yaml", PLAN)
+    given = ("--input", "word=hello")
+
+    checked = shell.json("proposer", "plan", "validate", file, *given)
+    told = shell.json("proposer", "plan", "dry-run", file, *given)
+    made = shell.json("proposer", "plan", "propose", file, *given)
+
+    assert set(checked) == {"valid", "digest", "order", "gates", "problems"}
+    assert (checked["valid"], checked["order"]) == (True, ["first", "second"])
+    assert (told["valid"], told["coverage"], len(told["steps"])) == (True, 100, 2)
+    assert set(made) == {"run_id", "state", "url"}
+    assert made["state"] == "awaiting_approval"
+
+
+def test_from_proposal_to_result(shell: Shell) -> None:
+    run = propose(shell)
+
+    waiting = shell.json("proposer", "run", "watch", run, code=3)
+    gate = gate_of(shell, run)
+    decided = approve(shell, gate)
+    work_off(run)
+    shell.json("proposer", "run", "watch", run, code=3)
+    step_gate = gate_of(shell, run)
+    approve(shell, step_gate)
+    work_off(run)
+    done = shell.json("proposer", "run", "watch", run)
+
+    assert waiting["state"] == "awaiting_approval"
+    assert (gate["run_id"], gate["step"], gate["status"]) == (run, None, "requested")
+    assert decided["status"] == "approved"
+    assert decided["decisions"][0]["channel"] == "cli"
+    assert (step_gate["step"], step_gate["kind"]) == ("second", "step")
+    assert done["state"] == "succeeded"
+    assert done == shell.json("proposer", "run", "get", run)
+    assert [step["id"] for step in done["steps"]] == ["first", "second"]
+    assert [step["output"] for step in done["steps"]] == [{"value": "hello"}] * 2
+
+
+def test_the_record_of_a_run_is_listed_and_verified(shell: Shell) -> None:
+    run = propose(shell)
+
+    events = shell.json("proposer", "run", "events", run)
+    behind = shell.json("proposer", "run", "events", run, "--after", "1")
+    proof = shell.json("proposer", "trace", "verify", run)
+
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert behind == events[1:]
+    assert (proof["verified"], proof["events"]) == (True, len(events))
+    assert [row["id"] for row in shell.json("proposer", "run", "list")] == [run]
+
+
+def test_refusals_have_their_exit_codes(shell: Shell) -> None:
+    run = propose(shell, "operator")
+    gate = gate_of(shell, run)
+    answer = ("gate", "approve", gate["id"], "--digest")
+    nil = "00000000-0000-7000-8000-000000000000"
+
+    refused = shell.refused
+    assert refused("operator", *answer, gate["digest"], code=4) == (
+        "approval.own_proposal"
+    )
+    assert refused("agent", *answer, gate["digest"], code=4) == (
+        "auth.agents_cannot_decide"
+    )
+    assert refused("agent", "run", "cancel", run, code=4) == "auth.agents_cannot_decide"
+    assert refused("ef_nobody", "run", "list", code=4) == "auth.not_signed_in"
+    assert refused("", "whoami", code=4) == "auth.not_signed_in"
+    assert refused("stranger", "run", "get", run, code=5) == "run.unknown"
+    assert refused("operator", "run", "get", nil, code=5) == "run.unknown"
+    assert refused("operator", "run", "get", "nonsense", code=5) == (
+        "request.route_unknown"
+    )
+    assert refused("operator", "skill", "show", "nowhere", code=5) == "skill.unknown"
+    assert refused("operator", "trace", "verify", nil, code=5) == "run.unknown"
+    assert refused("operator", "run", "resume", run, code=1)
+    assert refused("operator", "run", "list", "--state", "asleep", code=2) == (
+        "request.invalid"
+    )
+
+
+def test_wrong_use_has_exit_code_2(shell: Shell) -> None:
+    file = shell.write("plan.yaml", PLAN)
+    (shell.folder / "binary.yaml").write_bytes(b"\xff\xfe")
+    missing = str(shell.folder / "missing.yaml")
+    binary = str(shell.folder / "binary.yaml")
+    nil = "00000000-0000-7000-8000-000000000000"
+
+    assert shell.refused("proposer", "plan", "validate", missing, code=2) == (
+        "cli.file_unreadable"
+    )
+    assert shell.refused("proposer", "plan", "validate", binary, code=2) == (
+        "cli.file_unreadable"
+    )
+    for wrong in (
+        ("plan", "propose", file, "--input", "word"),
+        ("plan", "propose", file, "--input", "word=a", "--input", "word=b"),
+        ("plan", "validate"),
+        ("gate", "approve", nil),
+        ("gate", "reject", nil, "--digest", "0" * 64),
+        ("run", "get", "../me"),
+        ("run", "fly", nil),
+        ("run", "list", "--limit", "0"),
+    ):
+        assert shell.call("proposer", *wrong).returncode == 2, wrong
+        assert shell.refused("proposer", *wrong, code=2), wrong
+
+
+def test_an_invalid_plan_fails_validation_with_places(shell: Shell) -> None:
+    file = shell.write("plan.yaml", PLAN.replace("noop", "nowhere"))
+
+    found = shell.json("proposer", "plan", "validate", file, code=1)
+    for_people = shell.call("proposer", "plan", "validate", file)
+    proposed = shell.call("proposer", "plan", "propose", file, "--input", "word=a")
+
+    assert found["valid"] is False
+    problem = found["problems"][0]
+    assert {"code", "message", "step", "line", "column"} <= set(problem)
+    assert for_people.returncode == 1
+    assert f"{problem['line']}:{problem['column']} {problem['code']}" in (
+        for_people.stdout
+    )
+    assert proposed.returncode == 2
+    assert proposed.stderr.startswith("plan.invalid: ")
+    assert problem["code"] in proposed.stderr
+
+
+def test_a_rejected_run_fails_and_steering_is_shown(shell: Shell) -> None:
+    run = propose(shell)
+    gate = gate_of(shell, run)
+
+    rejected = shell.json(
+        *("operator", "gate", "reject", gate["id"]),
+        *("--digest", gate["digest"], "--comment", "wrong month"),
+    )
+    watched = shell.json("proposer", "run", "watch", run, code=1)
+
+    assert rejected["status"] == "rejected"
+    assert watched["state"] == "rejected"
+
+
+def test_a_run_is_paused_resumed_and_cancelled(shell: Shell) -> None:
+    run = propose(shell)
+    approve(shell, gate_of(shell, run))
+
+    paused = shell.json("operator", "run", "pause", run, "--reason", "stocktaking")
+    watched = shell.json("operator", "run", "watch", run, code=1)
+    resumed = shell.json("operator", "run", "resume", run)
+    cancelled = shell.json("operator", "run", "cancel", run, "--reason", "enough")
+
+    assert (paused["state"], paused["reason"]) == ("paused", "stocktaking")
+    assert watched["state"] == "paused"
+    assert resumed["state"] == "running"
+    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "enough")
+
+
+def test_one_changed_byte_is_named(shell: Shell) -> None:
+    run = propose(shell)
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "UPDATE audit_event SET body = set_byte(body, 9, get_byte(body, 9) # 1)"
+            " WHERE stream = %s AND seq = 1",
+            [f"run:{run}"],
+        )
+        cursor.execute("SET session_replication_role = origin")
+
+    found = shell.json("proposer", "trace", "verify", run, code=1)
+    for_people = shell.call("proposer", "trace", "verify", run)
+
+    assert (found["verified"], found["broken"]["seq"]) == (False, 1)
+    assert for_people.returncode == 1
+    assert f"BROKEN run:{run} at seq 1" in for_people.stdout
+
+
+def test_json_may_stand_before_or_behind_and_people_get_tables(shell: Shell) -> None:
+    before = shell.call("proposer", "--json", "skill", "list")
+    behind = shell.call("proposer", "skill", "list", "--json")
+    for_people = shell.call("proposer", "skill", "list")
+
+    assert json.loads(before.stdout) == json.loads(behind.stdout)
+    assert "noop" in {skill["slug"] for skill in json.loads(before.stdout)}
+    assert for_people.returncode == 0
+    assert "noop" in for_people.stdout
+    assert shell.json("proposer", "skill", "show", "noop")["slug"] == "noop"
+    assert shell.json("agent", "whoami")["kind"] == "agent"
+
+
+def test_a_plan_may_come_from_standard_input(shell: Shell) -> None:
+    done = shell.call("proposer", "plan", "validate", "-", "--json", stdin=PLAN)
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["order"] == ["first", "second"]
+
+
+def test_what_others_wrote_cannot_steer_the_terminal(shell: Shell) -> None:
+    run = propose(shell)
+    shell.json(
+        "proposer", "run", "cancel", run, "--reason", "\x1b[2Jgone [red]no[/red]"
+    )
+
+    shown = shell.call("operator", "run", "get", run).stdout
+
+    assert "\x1b" not in shown
+    assert "gone [red]no[/red]" in shown
+
+
+def test_a_server_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    nobody = Shell("http://127.0.0.1:9", tmp_path, {})
+
+    assert nobody.refused("ef_x", "run", "list", code=1) == "cli.no_connection"
+
+
+def test_the_command_needs_no_django() -> None:
+    script = (
+        "import sys, execfabric.cli.main;"
+        "print([m for m in ('django', 'celery', 'psycopg') if m in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,214 @@
+"""Programs in the sandbox, and what they cannot do there."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from orchestration.skills import descendants, sandbox
+from orchestration.skills.domain.outcome import Failed
+from orchestration.skills.sandbox import SelfTest
+from tests.skill_calls import Bench, as_file
+
+WORKS = sandbox.self_test().works
+needs_sandbox = pytest.mark.skipif(not WORKS, reason="asserted to be refused below")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "calls")
+
+
+def sh(bench: Bench, script: str, **params: object):
+    return bench.run("command.run", {"argv": ["/bin/sh", "-c", script], **params})
+
+
+def test_where_bubblewrap_works_the_self_test_says_so_and_else_commands_are_refused(bench):
+    test = sandbox.self_test()
+
+    if test.works:
+        assert shutil.which("bwrap")
+        assert test.failures == ()
+    else:
+        assert test.failures
+        outcome = sh(bench, "true")
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "sandbox.unavailable"
+
+
+def test_the_self_test_fails_where_the_sandbox_does_not_confine(monkeypatch):
+    monkeypatch.setattr(sandbox, "_wrapped", lambda program: [])
+    monkeypatch.setenv("PROBE_SECRET", "x")
+
+    test = sandbox.self_test.__wrapped__()
+
+    assert not test.works
+    assert "the file /etc/passwd is visible" in test.failures
+    assert "a file of the host is visible" in test.failures
+    assert "processes of the host are visible" in test.failures
+    if Path("/bin/bash").exists():
+        assert "a server of the host answers" in test.failures
+    Path("/usr/probe").unlink(missing_ok=True)
+    Path("/probe").unlink(missing_ok=True)
+    descendants.end(os.getpid())
+
+
+@pytest.mark.parametrize("how", ["not installed", "does not start"])
+def test_a_dead_sandbox_is_noticed(monkeypatch, tmp_path, how):
+    if how == "does not start":
+        fake = tmp_path / "bwrap"
+        fake.write_text("#!/bin/sh\necho 'No permissions to create a new namespace' >&2\nexit 1\n")
+        fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    test = sandbox.self_test.__wrapped__()
+
+    assert not test.works
+    assert test.failures
+
+
+def test_without_a_sandbox_a_command_is_refused_unless_an_administrator_allows_it(
+    bench, monkeypatch
+):
+    dead = SelfTest(works=False, failures=("no namespaces",))
+    monkeypatch.setattr(sandbox, "self_test", lambda: dead)
+
+    refused = sh(bench, "echo hello")
+    bench.config = {"allow_unsandboxed": True}
+    allowed = sh(bench, "echo hello; env > out/env")
+
+    assert isinstance(refused, Failed)
+    assert refused.code == "sandbox.unavailable"
+    assert allowed.output["stdout"] == "hello\n"
+    assert allowed.output["sandboxed"] is False
+    assert "DATABASE_URL" not in allowed.files["out"][0].read_text()
+
+
+@needs_sandbox
+def test_a_command_reads_its_files_and_leaves_its_own(bench, tmp_path):
+    given = as_file(tmp_path / "names.txt", "b\na\n")
+
+    outcome = sh(bench, "sort in/names.txt > out/sorted; mkdir out/d; cat > out/d/in; echo done",
+                 files=[given], stdin="typed")  # fmt: skip
+
+    assert outcome.output["names"] == ["d/in", "sorted"]
+    assert [path.read_text() for path in outcome.files["out"]] == ["typed", "a\nb\n"]
+    assert outcome.output["stdout"] == "done\n"
+
+
+ESCAPES = [
+    "cat /etc/passwd", "cat /etc/shadow", "cat /root/.bashrc", "ls /home", "ls /var",
+    "echo x > /usr/bin/x", "echo x > /bin/x", "echo x > /x", "mkdir /new",
+    "cat /proc/{pid}/environ", "ls -d /proc/{pid}", "kill -0 {pid}",
+    "echo x > /proc/sys/kernel/hostname", "echo 1 > /proc/sys/vm/drop_caches",
+    "cat {secret}", "echo x > {secret}", "ls {folder}", "cat ../../../../{secret}",
+    "ln -s {secret} way && cat way", "mount -t tmpfs none /mnt", "umount /usr",
+    "mount -o remount,rw /usr", "chroot / true", "unshare -Ur true", "unshare -m true",
+    "nsenter -t 1 -m true", "bash -c 'echo > /dev/tcp/127.0.0.1/{port}'",
+    "bash -c 'echo > /dev/udp/1.1.1.1/53'", "bash -c 'echo > /dev/tcp/1.1.1.1/53'",
+    "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr=>\"127.0.0.1:{port}\") or exit 1'",
+    "hostname changed", "mknod disk b 8 0", "cat /dev/sda", "cat /dev/mem", "cat /dev/vda",
+    "chown 1:1 /usr/bin/env", "test -n \"$DATABASE_URL\"", "test -n \"$SECRET_KEY\"",
+    "sysctl -w kernel.hostname=x", "dmesg -C", "date -s 2001-01-01", "swapoff -a", "reboot -f",
+    "ip link add x type dummy", "ip addr show | grep -v lo: | grep 'state UP'",
+    "test -S /run/docker.sock", "ls /run/systemd", "cat /sys/kernel/notes", "ls /sys/class",
+    "setpriv --bounding-set +all --inh-caps +all true", "renice -n -10 1",
+]  # fmt: skip
+
+
+@needs_sandbox
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_a_way_out_of_the_sandbox_is_closed(bench, tmp_path, monkeypatch, escape):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x")
+    monkeypatch.setenv("SECRET_KEY", "x")
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        script = escape.format(
+            pid=os.getpid(), secret=secret, folder=tmp_path, port=server.getsockname()[1]
+        )
+
+        outcome = sh(bench, f"({script}) >/dev/null 2>&1")
+
+    assert isinstance(outcome, Failed), script
+    assert outcome.code == "command.exit"
+    assert secret.read_text() == "secret"
+
+
+@needs_sandbox
+def test_what_a_command_starts_ends_with_it(bench):
+    before = set(descendants.of(os.getpid()))
+
+    outcome = sh(bench, "setsid sh -c 'sleep 300 & sleep 300' >/dev/null 2>&1 & echo started")
+
+    assert outcome.output["stdout"] == "started\n"
+    assert set(descendants.of(os.getpid())) <= before
+
+
+@needs_sandbox
+def test_a_command_past_its_deadline_is_killed(tmp_path):
+    program = sandbox.Program(argv=["sh", "-c", "echo on; sleep 300 & sleep 300"], workdir=tmp_path)
+    before = set(descendants.of(os.getpid()))
+
+    ended = sandbox.run(program, deadline_s=0.5)
+
+    assert ended.exit_code is None
+    assert ended.stdout.tail == b"on\n"
+    assert set(descendants.of(os.getpid())) <= before
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("config", "script"),
+    [
+        ({"file_mb": 1}, "head -c 2000000 /dev/zero > big"),
+        ({"memory_mb": 64}, "perl -e '$x = \"x\" x 200000000'"),
+        ({"cpu_s": 1}, "while :; do :; done"),
+    ],
+    ids=["file size", "memory", "processor time"],
+)
+def test_a_limit_holds(bench, config, script):
+    bench.config = config
+
+    assert isinstance(sh(bench, script), Failed)
+
+
+@needs_sandbox
+def test_the_end_of_a_long_output_is_kept_and_its_size_said(bench):
+    outcome = sh(bench, "yes line | head -c 1000000; echo; echo last")
+
+    assert outcome.output["stdout_bytes"] == 1_000_006
+    assert outcome.output["stdout"].endswith("\nlast\n")
+    assert len(outcome.output["stdout"]) == sandbox.TAIL
+
+
+@needs_sandbox
+def test_a_link_left_in_out_is_not_taken_for_a_file(bench, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+
+    outcome = sh(bench, f"ln -s {secret} out/way; echo x > out/own")
+
+    assert outcome.output["names"] == ["own"]
+
+
+@needs_sandbox
+def test_exit_codes_are_failures_unless_expected(bench):
+    failed = sh(bench, "echo why >&2; exit 3")
+
+    assert isinstance(failed, Failed)
+    assert failed.message == "Exit code 3. why\n"
+    assert sh(bench, "exit 3", expect=[0, 3]).output["exit_code"] == 3
+
+
+@needs_sandbox
+def test_a_program_that_is_missing_or_not_listed_is_refused(bench):
+    missing = bench.run("command.run", {"argv": ["no-such-program"]})
+    bench.config = {"programs": ["sort"]}
+    unlisted = bench.run("command.run", {"argv": ["/bin/sh", "-c", "true"]})
+
+    assert isinstance(missing, Failed)
+    assert isinstance(unlisted, Failed)
+    assert unlisted.code == "command.not_listed"

@@ -1,0 +1,144 @@
+"""Calling handlers as a runner would, but in the test's own process."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from orchestration.skills import builtin
+from orchestration.skills.domain.contract import ActionContract
+from orchestration.skills.domain.outcome import Call, File, Outcome, Succeeded
+from orchestration.skills.outputs import problems, validate_output
+
+
+def action(name: str) -> ActionContract:
+    """The contract of `skill.action`."""
+    slug, _, verb = name.partition(".")
+    skill = next(item for item in builtin.contracts() if item.slug == slug)
+    found = skill.action(verb)
+    assert found is not None
+    return found
+
+
+class Bench:
+    """Calls handlers, each time in a new folder, and checks both schemas."""
+
+    def __init__(self, folder: Path, config: dict[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.config = config or {}
+        self.said: list[str] = []
+        self._calls = 0
+
+    def call(self, params: dict[str, Any], *, key: str = "") -> Call:
+        self._calls += 1
+        workdir = self.folder / f"call-{self._calls}"
+        workdir.mkdir(parents=True)
+        return Call(
+            params=params,
+            config=self.config,
+            workdir=workdir,
+            idempotency_key=key or f"key-{self._calls}",
+            deadline_s=30,
+            log=self.said.append,
+        )
+
+    def run(self, name: str, params: dict[str, Any], *, key: str = "") -> Outcome:
+        contract = action(name)
+        assert problems(contract.input_schema, plain(params)) == []
+        registered = builtin.find(contract.handler)
+        assert registered is not None
+        call = self.call(params, key=key)
+        return validate_output(contract, registered.run(call), call.workdir)
+
+    def good(self, name: str, params: dict[str, Any], *, key: str = "") -> Succeeded:
+        outcome = self.run(name, params, key=key)
+        assert isinstance(outcome, Succeeded), outcome
+        return outcome
+
+    def code(self, name: str, params: dict[str, Any], *, key: str = "") -> str:
+        outcome = self.run(name, params, key=key)
+        assert not isinstance(outcome, Succeeded), outcome
+        return outcome.code
+
+    def dry_run(self, name: str, params: dict[str, Any]) -> Any:
+        registered = builtin.find(action(name).handler)
+        assert registered is not None
+        assert registered.dry_run is not None
+        return registered.dry_run(self.call(params))
+
+    def check(self, name: str, params: dict[str, Any]) -> list[str]:
+        registered = builtin.find(action(name).handler)
+        assert registered is not None
+        assert registered.check is not None
+        return [problem.code for problem in registered.check(self.call(params))]
+
+
+def as_file(path: Path, content: bytes | str | None = None, media: str = "") -> File:
+    """A file as an earlier step would have handed it over."""
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    body = path.read_bytes()
+    digest = hashlib.sha256(body).hexdigest()
+    return File(path, path.name, digest, len(body), media or "text/csv")
+
+
+def reference(file: File) -> dict[str, Any]:
+    """The reference that stands for a file in params."""
+    known = {"sha256": file.sha256, "name": file.name, "size": file.size}
+    return {"$file": {**known, "media_type": file.media_type}}
+
+
+def plain(value: Any) -> Any:
+    """Params with files put back to references, as schemas see them."""
+    if isinstance(value, File):
+        return reference(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+@contextmanager
+def http_server(
+    answer: Callable[[BaseHTTPRequestHandler, bytes], None],
+) -> Iterator[str]:
+    """A server of the outside world on loopback; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def serve(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            answer(self, self.rfile.read(size))
+
+        do_GET = do_POST = do_PUT = do_DELETE = serve
+
+        def log_message(self, *args: Any) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def reply(
+    request: BaseHTTPRequestHandler,
+    status: int,
+    body: bytes = b"",
+    **headers: str,
+) -> None:
+    """Answer a request of `http_server`."""
+    request.send_response(status)
+    for name, value in headers.items():
+        request.send_header(name.replace("_", "-"), value)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
