@@ -89,7 +89,8 @@ class ExecFabricAPI(NinjaAPI):
         patterns, app, namespace = super().urls
         patterns.append(path("<path:rest>", csrf_exempt(_route_unknown)))
         for pattern in patterns:
-            login_not_required(pattern.callback)
+            if pattern.callback is not None:
+                login_not_required(pattern.callback)
         return patterns, app, namespace
 
 

@@ -15,5 +15,9 @@ class FileDownload(FileResponse):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pieces = iter(self)
-        while piece := await sync_to_async(next)(pieces, b""):
+
+        def following() -> bytes:
+            return next(pieces, b"")
+
+        while piece := await sync_to_async(following)():
             yield piece

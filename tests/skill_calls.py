@@ -1,6 +1,8 @@
 """Calling handlers as a runner would, but in the test's own process."""
 
+import contextlib
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,6 +107,7 @@ def plain(value: Any) -> Any:
 @contextmanager
 def http_server(
     answer: Callable[[BaseHTTPRequestHandler, bytes], None],
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
     """A server of the outside world on loopback; its address."""
 
@@ -113,12 +116,18 @@ def http_server(
             size = int(self.headers.get("Content-Length") or 0)
             answer(self, self.rfile.read(size))
 
-        do_GET = do_POST = do_PUT = do_DELETE = serve
+        do_GET = do_POST = do_PUT = do_DELETE = serve  # noqa: N815 - fixed by the library
+
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                super().handle()
 
         def log_message(self, *args: Any) -> None:
             """Stay silent."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

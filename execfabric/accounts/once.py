@@ -38,10 +38,18 @@ class KeyTooLong(Invalid):
     code = "request.key_too_long"
 
 
-def once(*, by: Actor, key: str, asked: str, make: Callable[[], str]) -> str:
+def once(
+    *,
+    by: Actor,
+    key: str,
+    asked: str,
+    make: Callable[[], str],
+    stands: Callable[[str], bool],
+) -> str:
     """What `make` returns, or what it returned when this was asked under this key.
 
-    `asked` stands for the whole request. An empty key asks for nothing.
+    `asked` stands for the whole request. An empty key asks for nothing. `stands` asks
+    the database whether a remembered answer is true there: only that counts.
 
     :raises KeyReused: when the key came with another request before
     :raises KeyInUse: when the first request is not answered yet
@@ -52,8 +60,8 @@ def once(*, by: Actor, key: str, asked: str, make: Callable[[], str]) -> str:
         raise KeyTooLong
     slot = "once:" + hashlib.sha256(f"{by.key}\n{key}".encode()).hexdigest()
     known = _taken(slot, asked)
-    if known is not None:
-        return _answer(known, asked)
+    if known is not None and stands(answer := _answer(known, asked)):
+        return answer
     done = False
     try:
         answer = make()

@@ -67,7 +67,6 @@ class Client:
         self.url = url
         try:
             self._http = httpx2.Client(
-                base_url=f"{url.rstrip('/')}/api/v1/",
                 headers=headers,
                 timeout=TIMEOUT_SECONDS,
                 # A proxy of the environment cannot reach this machine's loopback.
@@ -87,8 +86,10 @@ class Client:
         return self._send("POST", path, json=body)
 
     def _send(self, method: str, path: str, **parts: Any) -> Any:
+        # Whole, not merged with a base: `plans:validate` alone looks like a scheme.
+        address = f"{self.url.rstrip('/')}/api/v1/{path}"
         try:
-            response = self._http.request(method, path, **parts)
+            response = self._http.request(method, address, **parts)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             detail = f"{self.url} does not answer: {error}"
             problem = {"code": "cli.no_connection", "detail": detail}

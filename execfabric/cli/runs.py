@@ -7,7 +7,7 @@ import typer
 
 from execfabric.cli.client import Client, Exit, Unreachable
 from execfabric.cli.output import Output
-from execfabric.cli.session import RunId, segment, session
+from execfabric.cli.session import RunId, Session, segment, session
 
 app = typer.Typer(no_args_is_help=True, help="Watch and steer runs.")
 
@@ -48,21 +48,7 @@ def get(ctx: typer.Context, run_id: RunId) -> None:
 def watch(ctx: typer.Context, run_id: RunId) -> None:
     """Follow a run to its end, to a gate (exit 3) or to a pause (exit 1)."""
     now = session(ctx)
-    path = f"runs/{segment(run_id)}"
-    cursor, quiet_since = 0, 0.0
-    while True:
-        try:
-            run = now.client.get(path)
-            cursor = _follow(now.client, now.output, path, cursor)
-        except Unreachable:
-            quiet_since = quiet_since or time.monotonic()
-            if not cursor or time.monotonic() - quiet_since > PATIENCE_SECONDS:
-                raise
-        else:
-            quiet_since = 0.0
-            if (code := _settled(run)) is not None:
-                break
-        time.sleep(POLL_SECONDS)
+    run, code = _until_settled(now, f"runs/{segment(run_id)}")
     _show(now.output, run)
     raise typer.Exit(code)
 
@@ -109,6 +95,21 @@ def _steer(
     _show(now.output, run)
 
 
+def _until_settled(now: Session, path: str) -> tuple[dict[str, Any], Exit]:
+    cursor, heard_at = 0, time.monotonic()
+    while True:
+        try:
+            run = now.client.get(path)
+            cursor = _follow(now, path, cursor)
+            heard_at = time.monotonic()
+            if (code := _settled(run)) is not None:
+                return run, code
+        except Unreachable:
+            if not cursor or time.monotonic() - heard_at > PATIENCE_SECONDS:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
 def _settled(run: dict[str, Any]) -> Exit | None:
     """The exit code, once nothing more happens without a person."""
     if run["finished_at"]:
@@ -118,10 +119,10 @@ def _settled(run: dict[str, Any]) -> Exit | None:
     return Exit.FAILED if run["state"] == "paused" else None
 
 
-def _follow(client: Client, output: Output, path: str, cursor: int) -> int:
-    for event in _behind(client, path, cursor):
-        if not output.as_json:
-            _tell(output, event)
+def _follow(now: Session, path: str, cursor: int) -> int:
+    for event in _behind(now.client, path, cursor):
+        if not now.output.as_json:
+            _tell(now.output, event)
         cursor = event["seq"]
     return cursor
 

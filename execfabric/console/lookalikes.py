@@ -21,8 +21,8 @@ SCRIPTS = frozenset(
 
 # Letters drawn like a Latin one in common typefaces. A word made of nothing else passes
 # for a Latin word although no two scripts meet in it.
-_CYRILLIC = "аеорсухіјѕһԁԛԝӏвкмнтгпАВЕКМНОРСТУХІЈЅҺԚԜӀҮүѵѴьЬ"
-_GREEK = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧονραιυκωγ"
+_CYRILLIC = "аеорсухіјѕһԁԛԝӏАВЕКМНОРСТУХІЈЅҺԚԜӀҮүѵѴЬ"
+_GREEK = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧονραιυγ"
 _ARMENIAN = "օոսհցզղքԼՕՍՈՏ"
 _CHEROKEE = "ᎠᎡᎢᎥᎩᎪᎫᎬᎳᎵᎷᎻᎽᏀᏂᏃᏎᏏᏒᏔᏙᏚᏞᏟᏢᏦᏧᏴᏳ"
 _LATIN_TWINS = "ıɑɡɩʟɪʀᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜱȷſƖǀǃ"

@@ -86,12 +86,13 @@ class Running:
             os.kill(self.child.pid, number)
 
     def _read(self, journal: Journal | None) -> None:
-        for line in self.child.stdout or ():
-            text = line.rstrip("\n")
-            if len(self._seen) < LINES_KEPT:
-                self._seen.append(text)
-            if journal:
-                journal.line(self.part.name, text)
+        with self.child.stdout or contextlib.nullcontext(()) as lines:
+            for line in lines:
+                text = line.rstrip("\n")
+                if len(self._seen) < LINES_KEPT:
+                    self._seen.append(text)
+                if journal:
+                    journal.line(self.part.name, text)
 
 
 def start(part: Part, journal: Journal | None) -> Running:

@@ -13,3 +13,9 @@ class ReferenceUnresolved(Invalid):
     """A reference leads nowhere."""
 
     code = "plan.reference_unresolved"
+
+
+class ReferenceTooLarge(Invalid):
+    """The references of a step bring in more than a step may take."""
+
+    code = "plan.reference_too_large"

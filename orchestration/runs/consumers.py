@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -59,6 +59,8 @@ class Ended(Exception):
 class Watcher(AsyncWebsocketConsumer):
     """Follows one group: waits for a hint or for time, looks, sends, never twice at once."""
 
+    channel_layer_alias = "none"
+    """Hints come by `live.listen`: Channels' own way ends the socket with the layer."""
     spacing: ClassVar[float] = SPACING
 
     async def connect(self) -> None:
@@ -66,35 +68,30 @@ class Watcher(AsyncWebsocketConsumer):
         await self.accept()
         self._hint = asyncio.Event()
         self._checked_at = 0.0
-        self._sent_at = time.monotonic()
+        self._sent_at = -HEARTBEAT
+        """The first look always sends something: the page then knows that it is live."""
         self._pause = self.spacing
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         try:
             await self._check()
         except Ended as ended:
             await self.close(ended.code)
             return
-        await self.channel_layer.group_add(self.group(), self.channel_name)
-        self._task = asyncio.create_task(self._follow())
+        self._tasks = [
+            asyncio.create_task(self._follow()),
+            asyncio.create_task(live.listen(self.group(), self._hint.set)),
+        ]
 
     async def disconnect(self, code: int) -> None:
         """Stop looking."""
-        task = getattr(self, "_task", None)
-        if task is None:
-            return
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await self.channel_layer.group_discard(self.group(), self.channel_name)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
         """Take nothing from the client: decisions go by POST."""
-
-    async def hint(self, message: dict[str, Any]) -> None:
-        """Something may have changed."""
-        self._hint.set()
 
     def group(self) -> str:
         """Whose hints to hear."""
@@ -118,6 +115,8 @@ class Watcher(AsyncWebsocketConsumer):
                 await self._turn()
         except Ended as ended:
             await self.close(ended.code)
+        except OSError:
+            return  # the client went away while a frame was on its way
         except Exception:
             logger.exception("A live page was cut off.")
             await self.close(TRY_AGAIN)

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
@@ -41,6 +42,40 @@ def run_changed(run_id: UUID, seq: int = 0) -> None:
 def flush(seconds: float = 1.0) -> None:
     """Wait until the hints given so far are sent; for processes about to end."""
     _sender.flush(seconds)
+
+
+async def listen(to: str, heard: Callable[[], None]) -> None:
+    """Call `heard` at each hint to a group, until cancelled.
+
+    Without a channel layer it goes on trying: whoever listens also looks by the
+    clock, so nothing is missed meanwhile.
+    """
+    warned = False
+    while True:
+        try:
+            await _listen(to, heard)
+        except Exception as error:  # noqa: BLE001  a hint is never worth a failure
+            if not warned:
+                logger.warning(
+                    "Live hints are not heard, pages look by the clock: %s", error
+                )
+            warned = True
+            await asyncio.sleep(1)
+
+
+async def _listen(to: str, heard: Callable[[], None]) -> None:
+    layer = get_channel_layer()
+    if layer is None:
+        message = "no channel layer is configured"
+        raise LookupError(message)
+    channel = await layer.new_channel()
+    await layer.group_add(to, channel)
+    try:
+        while True:
+            await layer.receive(channel)
+            heard()
+    finally:
+        await layer.group_discard(to, channel)
 
 
 class _Sender:

@@ -5,7 +5,7 @@ import socket
 from uuid import UUID
 
 from celery import shared_task
-from celery.signals import worker_process_shutdown
+from celery.signals import worker_process_init, worker_process_shutdown
 
 from orchestration.runs import dispatch
 from orchestration.runs.services import work
@@ -27,6 +27,12 @@ def bench() -> Bench:
         _benches.clear()
         _benches[pid] = Bench(name=f"{socket.gethostname()}:{pid}")
     return _benches[pid]
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _open(**_: object) -> None:
+    """Start the runner now rather than in somebody's first step."""
+    bench().runner.start()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

@@ -86,6 +86,8 @@ test -e /etc/passwd && echo "the file /etc/passwd is visible"
 test -e "$1" && echo "a file of the host is visible"
 (echo x > /usr/probe) 2>/dev/null && echo "system folders can be written to"
 (echo x > /probe) 2>/dev/null && echo "the root folder can be written to"
+test -w /proc/sys/kernel/hostname && echo "the kernel's settings can be written to"
+test -w /proc/sysrq-trigger && echo "the kernel can be triggered"
 test -n "$PROBE_SECRET" && echo "the environment is passed on"
 awk -F: 'NR > 2 && $1 !~ /^ *lo$/ { exit 1 }' /proc/net/dev || echo "the network is visible"
 test -x /bin/bash && /bin/bash -c 'echo > /dev/tcp/127.0.0.1/'"$2" 2>/dev/null && echo "a server of the host answers"
@@ -163,7 +165,12 @@ def _environment(program: Program) -> dict[str, str]:
 
 def _wrapped(program: Program) -> list[str]:
     """The bubblewrap command: everything new, the system read-only, one folder."""
-    argv = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session"]
+    argv = [
+        shutil.which("bwrap") or "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+    ]
     argv += _no_nesting()
     argv += ["--cap-drop", "ALL", "--hostname", "sandbox"]
     argv += ["--ro-bind", "/usr", "/usr"]
@@ -174,7 +181,10 @@ def _wrapped(program: Program) -> list[str]:
             argv += ["--ro-bind-try", path, path]
     for path in READABLE:
         argv += ["--ro-bind-try", path, path]
-    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
+    # Under root the kernel knows the program as root still: /proc/sysrq-trigger and
+    # /proc/sys would take what it writes, were they not read-only.
+    argv += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+    argv += ["--tmpfs", "/tmp"]  # noqa: S108 - its own, inside
     argv += ["--bind", str(program.workdir), INSIDE, "--chdir", INSIDE]
     argv += ["--remount-ro", "/", "--"]
     if shutil.which("prlimit"):

@@ -72,7 +72,7 @@ class Shell:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a web server over the test's own database."""
+    """The address of the real web server, over the test's own database."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -117,7 +117,13 @@ def _answering(url: str, process: subprocess.Popen) -> str:
 
 
 @pytest.fixture
-def shell(server: str, tmp_path: Path) -> Shell:
+def shell(live_server: Any, tmp_path: Path) -> Shell:
+    """The command against a server in this process, which starts at once."""
+    return shell_at(live_server.url, tmp_path)
+
+
+def shell_at(url: str, folder: Path) -> Shell:
+    """The command, with a token for each sort of caller."""
     registry()
     owner = person("owner", Role.OPERATOR)
     tokens = {
@@ -126,7 +132,7 @@ def shell(server: str, tmp_path: Path) -> Shell:
         "stranger": token_of(person("stranger", Role.PROPOSER)),
         "agent": agent("bot", owner).token,
     }
-    return Shell(server, tmp_path, tokens)
+    return Shell(url, folder, tokens)
 
 
 def work_off(run: str) -> None:
@@ -178,7 +184,8 @@ def test_a_plan_is_checked_tried_and_proposed(shell: Shell) -> None:
     assert made["state"] == "awaiting_approval"
 
 
-def test_from_proposal_to_result(shell: Shell) -> None:
+def test_from_proposal_to_result(server: str, tmp_path: Path) -> None:
+    shell = shell_at(server, tmp_path)
     run = propose(shell)
 
     waiting = shell.json("proposer", "run", "watch", run, code=3)

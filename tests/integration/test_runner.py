@@ -5,8 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
 
 
 def call_of(handler: str, tmp_path: Path, **fields: Any) -> WireCall:
-    given = {
+    given: dict[str, Any] = {
         "params": {},
         "workdir": tmp_path / "work",
         "idempotency_key": "key",
@@ -131,7 +133,9 @@ def test_a_handler_that_exits_fails_and_the_runner_lives_on(runner, tmp_path):
 def test_an_unknown_handler_is_named(runner, tmp_path):
     answer = runner.complete(call_of("nothing.here@9", tmp_path))
 
-    assert answer == Failed("skill.no_handler", "This worker has no handler nothing.here@9.")
+    assert answer == Failed(
+        "skill.no_handler", "This worker has no handler nothing.here@9."
+    )
 
 
 @pytest.mark.parametrize(
@@ -280,7 +284,11 @@ def test_secrets_come_by_reference_and_never_come_back(runner, tmp_path):
 
 def test_the_password_inside_an_address_is_masked_too(runner, tmp_path):
     dsn = "postgresql://loader:p%40ssword@db.example/warehouse"
-    params = {"how": "raise", "message": "password p@ssword is wrong", "dsn": {"$secret": "d"}}
+    params = {
+        "how": "raise",
+        "message": "password p@ssword is wrong",
+        "dsn": {"$secret": "d"},
+    }
     call = call_of("misfit.run@1", tmp_path, params=params)
 
     answer = runner.complete(call, secrets={"d": dsn}.__getitem__)
@@ -297,13 +305,18 @@ def test_a_secret_that_may_not_be_had_stops_the_call_before_it_starts(runner, tm
 
 def test_files_come_by_digest_and_go_out_as_paths(runner, tmp_path):
     source = as_file(tmp_path / "sales.csv", "a,b\n1,2\n")
-    params = {"sources": {"sales": reference(source)}, "sql": "SELECT a + b AS c FROM sales"}
+    params = {
+        "sources": {"sales": reference(source)},
+        "sql": "SELECT a + b AS c FROM sales",
+    }
     call = call_of("data.query@1", tmp_path, params=params)
 
     answer = runner.complete(call, paths={source.sha256: source.path})
 
     assert isinstance(answer, Succeeded)
-    assert Path(answer.files["result"]).read_text() == "c\n3\n"
+    result = answer.files["result"]
+    assert isinstance(result, Path)
+    assert result.read_text() == "c\n3\n"
     discard(call.workdir)
     assert not call.workdir.exists()
 
@@ -314,10 +327,14 @@ def test_a_file_that_was_not_handed_over_is_named(runner, tmp_path):
 
     answer = runner.complete(call)
 
-    assert answer == Failed("skill.file_missing", "The file sales.csv was not handed to the runner.")
+    assert answer == Failed(
+        "skill.file_missing", "The file sales.csv was not handed to the runner."
+    )
 
 
-def look(tmp_path: Path, how: str, allow: Allow | None = None, **params: Any) -> WireCall:
+def look(
+    tmp_path: Path, how: str, allow: Allow | None = None, **params: Any
+) -> WireCall:
     return call_of(
         "misfit.look@1",
         tmp_path,
@@ -354,14 +371,18 @@ def test_a_dry_run_reaches_the_network_only_where_that_is_allowed(runner, tmp_pa
         port = server.getsockname()[1]
 
         refused = runner.complete(look(tmp_path, "connect", port=port))
-        allowed = runner.complete(look(tmp_path, "connect", Allow(network=True), port=port))
+        allowed = runner.complete(
+            look(tmp_path, "connect", Allow(network=True), port=port)
+        )
 
     assert isinstance(refused, TouchedSomething)
     assert "network" in refused.what
     assert allowed == DryRun(summary="nothing to see")
 
 
-def test_a_dry_run_may_write_to_its_own_folder_and_run_what_only_reads(runner, tmp_path):
+def test_a_dry_run_may_write_to_its_own_folder_and_run_what_only_reads(
+    runner, tmp_path
+):
     own = runner.complete(look(tmp_path, "own folder"))
     git = runner.complete(look(tmp_path, "git", Allow(programs=("git rev-parse",))))
     other = runner.complete(look(tmp_path, "git", Allow(programs=("git log",))))
@@ -381,7 +402,7 @@ def test_the_guard_is_off_again_after_a_dry_run(runner, tmp_path):
 
 
 def test_killing_an_idle_runner_leaves_no_process_and_no_descriptor(runner, tmp_path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len([*Path("/proc/self/fd").iterdir()])
     runner.complete(call_of("noop.pass@1", tmp_path))
     pid = program_of(runner)
     below = living_below(pid)
@@ -389,7 +410,7 @@ def test_killing_an_idle_runner_leaves_no_process_and_no_descriptor(runner, tmp_
     runner.kill()
 
     assert not any(map(_alive, [pid, *below]))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 def test_a_guardian_that_does_not_answer_is_ended_all_the_same(
@@ -405,3 +426,29 @@ def test_a_guardian_that_does_not_answer_is_ended_all_the_same(
 
     assert below
     assert not any(map(_alive, [pid, *below]))
+
+
+def test_a_command_that_is_killed_with_its_runner_leaves_nothing(runner, tmp_path):
+    params = {"argv": ["sh", "-c", "echo up; setsid sleep 300 & sleep 300"]}
+    call = call_of("command.run@1", tmp_path, params=params)
+    call = replace(call, config={"allow_unsandboxed": True})
+    pid = program_of(runner)
+    runner.begin(call)
+    assert runner.poll(10) == Log("up\n")
+    below = living_below(pid)
+
+    runner.kill()
+
+    assert len(below) > 2
+    assert not any(map(_alive, [pid, *below]))
+
+
+def test_a_runner_outlives_the_thread_that_started_it(runner, tmp_path):
+    thread = threading.Thread(target=runner.start)
+    thread.start()
+    thread.join()
+    pid = program_of(runner)
+    time.sleep(0.2)
+
+    assert runner.complete(call_of("noop.pass@1", tmp_path)) == Succeeded()
+    assert program_of(runner) == pid

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.skills import builtin
 from orchestration.skills.domain.outcome import Failed, Succeeded
 from tests.skill_calls import Bench, as_file
 
@@ -44,7 +45,9 @@ def test_the_branch_of_the_example_is_made_and_its_undo_deletes_it(bench, reposi
 
     made = bench.good("git-operations.create-branch", params)
 
-    assert git(repository, "rev-parse", params["name"]) == git(repository, "rev-parse", "HEAD")
+    assert git(repository, "rev-parse", params["name"]) == git(
+        repository, "rev-parse", "HEAD"
+    )
     undo = {
         "name": made.output["branch"],
         "commit": made.output["commit"],
@@ -74,7 +77,9 @@ def test_a_name_that_git_would_misread_is_refused(bench, name):
     assert bench.code("git-operations.create-branch", {"name": name}) == "git.bad_name"
 
 
-@pytest.mark.parametrize("start", ["--all", "nothing", "-1", "HEAD~99", "main; rm -rf /"])
+@pytest.mark.parametrize(
+    "start", ["--all", "nothing", "-1", "HEAD~99", "main; rm -rf /"]
+)
 def test_a_start_that_names_no_commit_is_refused(bench, start):
     params = {"name": "work", "from": start}
 
@@ -84,7 +89,8 @@ def test_a_start_that_names_no_commit_is_refused(bench, start):
 def test_a_branch_that_has_moved_is_not_deleted(bench, repository):
     made = bench.good("git-operations.create-branch", {"name": "work"})
     bench.good(
-        "git-operations.commit-files", {"branch": "work", "message": "m", "files": {"a": "1"}}
+        "git-operations.commit-files",
+        {"branch": "work", "message": "m", "files": {"a": "1"}},
     )
 
     params = {"name": "work", "commit": made.output["commit"]}
@@ -94,7 +100,10 @@ def test_a_branch_that_has_moved_is_not_deleted(bench, repository):
 
 
 def test_the_branch_that_is_checked_out_stays(bench):
-    assert bench.code("git-operations.delete-branch", {"name": "main"}) == "git.checked_out"
+    assert (
+        bench.code("git-operations.delete-branch", {"name": "main"})
+        == "git.checked_out"
+    )
     params = {"branch": "main", "message": "m", "files": {"a": "1"}}
     assert bench.code("git-operations.commit-files", params) == "git.checked_out"
 
@@ -119,7 +128,9 @@ def test_a_commit_leaves_working_tree_and_index_alone_and_revert_takes_it_back(
     assert git(repository, "status", "--porcelain") == before
     undo = {key: made.output[key] for key in ("branch", "commit", "repository")}
     back = bench.good("git-operations.revert", undo)
-    assert git(repository, "rev-parse", "work^{tree}") == git(repository, "rev-parse", "main^{tree}")
+    assert git(repository, "rev-parse", "work^{tree}") == git(
+        repository, "rev-parse", "main^{tree}"
+    )
     assert sorted(back.output["paths"]) == sorted(made.output["paths"])
     assert git(repository, "rev-list", "--count", "work") == "3"
 
@@ -133,16 +144,22 @@ def test_committing_twice_for_one_step_run_is_committing_once(bench, repository)
 
     assert again == first
     assert git(repository, "rev-list", "--count", "work") == "2"
-    assert bench.code("git-operations.commit-files", params, key="b") == "git.nothing_to_commit"
+    assert (
+        bench.code("git-operations.commit-files", params, key="b")
+        == "git.nothing_to_commit"
+    )
 
 
-@pytest.mark.parametrize("path", ["../out", "/abs", ".git/config", "a/../../b", "a//b", "x/.GIT/y"])
+@pytest.mark.parametrize(
+    "path", ["../out", "/abs", ".git/config", "a/../../b", "a//b", "x/.GIT/y"]
+)
 def test_a_path_outside_the_tree_or_into_git_itself_is_refused(bench, repository, path):
     bench.good("git-operations.create-branch", {"name": "work"})
     call = bench.call({"branch": "work", "message": "m", "files": {path: "1"}})
-    from orchestration.skills.builtin import find  # noqa: PLC0415
+    registered = builtin.find("git-operations.commit-files@1")
+    assert registered is not None
 
-    outcome = find("git-operations.commit-files@1").run(call)
+    outcome = registered.run(call)
 
     assert isinstance(outcome, Failed)
     assert git(repository, "rev-parse", "work") == git(repository, "rev-parse", "main")
@@ -151,7 +168,8 @@ def test_a_path_outside_the_tree_or_into_git_itself_is_refused(bench, repository
 def test_what_was_changed_again_since_is_not_reverted(bench, repository):
     bench.good("git-operations.create-branch", {"name": "work"})
     first = bench.good(
-        "git-operations.commit-files", {"branch": "work", "message": "1", "files": {"a": "1", "b": "1"}}
+        "git-operations.commit-files",
+        {"branch": "work", "message": "1", "files": {"a": "1", "b": "1"}},
     )
     other = {"branch": "work", "message": "2", "files": {"c": "2"}}
     bench.good("git-operations.commit-files", other)
@@ -160,9 +178,13 @@ def test_what_was_changed_again_since_is_not_reverted(bench, repository):
     assert git(repository, "ls-tree", "--name-only", "work").split() == ["README", "c"]
 
     again = bench.good(
-        "git-operations.commit-files", {"branch": "work", "message": "3", "files": {"a": "3"}}
+        "git-operations.commit-files",
+        {"branch": "work", "message": "3", "files": {"a": "3"}},
     )
-    bench.good("git-operations.commit-files", {"branch": "work", "message": "4", "files": {"a": "4"}})
+    bench.good(
+        "git-operations.commit-files",
+        {"branch": "work", "message": "4", "files": {"a": "4"}},
+    )
 
     undo = {"branch": "work", "commit": again.output["commit"]}
     assert bench.code("git-operations.revert", undo) == "git.conflict"
@@ -191,13 +213,19 @@ def test_hooks_and_filters_of_the_repository_do_not_run(bench, repository, tmp_p
         hook = repository / ".git/hooks" / name
         hook.write_text(f"#!/bin/sh\necho {name} >> {witness}\n")
         hook.chmod(0o755)
-    git(repository, "config", "filter.evil.clean", f"sh -c 'echo filter >> {witness}; cat'")
+    git(
+        repository,
+        "config",
+        "filter.evil.clean",
+        f"sh -c 'echo filter >> {witness}; cat'",
+    )
     git(repository, "config", "core.fsmonitor", f"sh -c 'echo fsmonitor >> {witness}'")
     repository.joinpath(".git/info/attributes").write_text("* filter=evil\n")
 
     bench.good("git-operations.create-branch", {"name": "work"})
     bench.good(
-        "git-operations.commit-files", {"branch": "work", "message": "m", "files": {"a": "1"}}
+        "git-operations.commit-files",
+        {"branch": "work", "message": "m", "files": {"a": "1"}},
     )
     bench.good("git-operations.tag", {"name": "v1"})
 
@@ -209,24 +237,35 @@ def test_a_bare_repository_works_too_and_others_are_named(tmp_path, repository):
     git(repository, "clone", "-q", "--bare", str(repository), str(bare))
     bench = Bench(tmp_path / "calls", {"repositories": {"shared": str(bare)}})
 
-    made = bench.good("git-operations.create-branch", {"name": "work", "repository": "shared"})
+    made = bench.good(
+        "git-operations.create-branch", {"name": "work", "repository": "shared"}
+    )
     again = bench.run(
-        "git-operations.create-branch", {"name": "work", "repository": "shared"}, key="key-1"
+        "git-operations.create-branch",
+        {"name": "work", "repository": "shared"},
+        key="key-1",
     )
 
     assert git(bare, "rev-parse", "work") == made.output["commit"]
     assert isinstance(again, Succeeded)
-    assert bench.code("git-operations.create-branch", {"name": "x"}) == "git.no_repository"
+    assert (
+        bench.code("git-operations.create-branch", {"name": "x"}) == "git.no_repository"
+    )
     assert bench.check("git-operations.tag", {"name": "x"}) == ["git.no_repository"]
 
 
 def test_a_folder_that_is_no_repository_is_said(tmp_path):
     bench = Bench(tmp_path / "calls", {"repository": str(tmp_path)})
 
-    assert bench.code("git-operations.create-branch", {"name": "work"}) == "git.no_repository"
+    assert (
+        bench.code("git-operations.create-branch", {"name": "work"})
+        == "git.no_repository"
+    )
 
 
-def test_the_dry_run_says_where_the_branch_would_start_and_makes_none(bench, repository):
+def test_the_dry_run_says_where_the_branch_would_start_and_makes_none(
+    bench, repository
+):
     preview = bench.dry_run("git-operations.create-branch", {"name": "work"})
 
     assert preview.output["commit"] == git(repository, "rev-parse", "HEAD")

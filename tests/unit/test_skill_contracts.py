@@ -43,9 +43,9 @@ def test_an_action_has_its_code_its_schemas_and_words_for_people(skill, item):
     registered = builtin.find(item.handler)
 
     assert registered is not None
-    assert (registered.dry_run is not None) == (item.dry_run is not DryRunKind.NONE) or (
-        item.dry_run is DryRunKind.NONE
-    )
+    assert (registered.dry_run is not None) == (
+        item.dry_run is not DryRunKind.NONE
+    ) or (item.dry_run is DryRunKind.NONE)
     assert (registered.check is not None) == item.checks_target
     for schema in (item.input_schema, item.output_schema):
         Draft202012Validator.check_schema(schema)
@@ -151,7 +151,9 @@ def leaks(text: str) -> bool:
     return any(part in text for part in ('p"ss/w', "rd+1", "p%22ss", "rd%2B1"))
 
 
-@pytest.mark.parametrize("form", [SECRET, "p%22ss%2Fw%C3%B6rd%2B1", 'p\\"ss/w\\u00f6rd+1'])
+@pytest.mark.parametrize(
+    "form", [SECRET, "p%22ss%2Fw%C3%B6rd%2B1", 'p\\"ss/w\\u00f6rd+1']
+)
 def test_a_secret_is_masked_wherever_the_chunks_are_cut(form):
     said = f"the token is {form}, and {form} again".encode()
 
@@ -193,8 +195,12 @@ def test_text_that_cannot_be_stored_or_decoded_is_replaced():
         pytest.param({"other": 1}, "Additional properties", id="an unknown property"),
         pytest.param({"value": "a\0b"}, "cannot be stored", id="a NUL character"),
         pytest.param({"value": ["\ud800"]}, "cannot be stored", id="half a character"),
-        pytest.param({"value": {"$secret": "dsn"}}, "reserved key $secret", id="a forged secret"),
-        pytest.param({"value": [{"$file": {}}]}, "reserved key $file", id="a forged file"),
+        pytest.param(
+            {"value": {"$secret": "dsn"}}, "reserved key $secret", id="a forged secret"
+        ),
+        pytest.param(
+            {"value": [{"$file": {}}]}, "reserved key $file", id="a forged file"
+        ),
     ],
 )
 def test_an_output_is_what_its_action_promised(output, expected):
@@ -212,7 +218,9 @@ def test_an_output_is_what_its_action_promised(output, expected):
 
 
 @pytest.mark.parametrize("how", ["undeclared", "missing", "link", "outside"])
-def test_a_file_that_was_not_promised_or_is_no_plain_file_of_the_call_is_refused(tmp_path, how):
+def test_a_file_that_was_not_promised_or_is_no_plain_file_of_the_call_is_refused(
+    tmp_path, how
+):
     workdir, outside = tmp_path / "work", tmp_path / "outside"
     workdir.mkdir()
     outside.write_text("x")

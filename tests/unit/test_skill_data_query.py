@@ -27,20 +27,27 @@ def test_a_query_over_csv_gives_rows_columns_and_a_file(bench, sales):
     outcome = bench.good("data.query", {"sources": {"sales": sales}, "sql": sql})
 
     assert outcome.output["rows"] == 1
-    assert [column["name"] for column in outcome.output["columns"]] == ["region", "total"]
+    assert [column["name"] for column in outcome.output["columns"]] == [
+        "region",
+        "total",
+    ]
     assert outcome.files["result"].read_text() == "region,total\nnorth,15\n"
 
 
 def test_formats_are_read_and_written_and_joined(bench, sales, tmp_path):
-    names = as_file(tmp_path / "n.json", json.dumps([{"region": "north", "name": "Nord"}]))
+    names = as_file(
+        tmp_path / "n.json", json.dumps([{"region": "north", "name": "Nord"}])
+    )
     made = bench.good(
-        "data.query", {"sources": {"s": sales}, "sql": "SELECT * FROM s", "format": "parquet"}
+        "data.query",
+        {"sources": {"s": sales}, "sql": "SELECT * FROM s", "format": "parquet"},
     )
     parquet = as_file(made.files["result"])
     sql = "SELECT name, count(*) AS n FROM s JOIN names USING (region) GROUP BY name"
 
     outcome = bench.good(
-        "data.query", {"sources": {"s": parquet, "names": names}, "sql": sql, "format": "json"}
+        "data.query",
+        {"sources": {"s": parquet, "names": names}, "sql": sql, "format": "json"},
     )
 
     assert json.loads(outcome.files["result"].read_text()) == [{"name": "Nord", "n": 2}]
@@ -50,7 +57,8 @@ def test_several_files_are_one_source(bench, sales, tmp_path):
     more = as_file(tmp_path / "more.csv", "amount,region\n7,west\n")
 
     outcome = bench.good(
-        "data.query", {"sources": {"s": [sales, more]}, "sql": "SELECT sum(amount) AS n FROM s"}
+        "data.query",
+        {"sources": {"s": [sales, more]}, "sql": "SELECT sum(amount) AS n FROM s"},
     )
 
     assert outcome.files["result"].read_text() == "n\n19\n"
@@ -108,11 +116,15 @@ def test_a_file_of_another_kind_is_refused(bench, tmp_path):
 def test_the_dry_run_names_the_columns_and_reads_no_row(bench, sales):
     params = {"sources": {"s": sales}, "sql": "SELECT region, amount FROM s"}
 
-    assert "region VARCHAR, amount BIGINT" in bench.dry_run("data.query", params).summary
+    assert (
+        "region VARCHAR, amount BIGINT" in bench.dry_run("data.query", params).summary
+    )
 
 
 def test_a_report_shows_the_rows_and_escapes_them(bench, tmp_path):
-    rows = as_file(tmp_path / "rows.csv", 'name,n\n<script>alert(1)</script>,3\n"a, b",4\n')
+    rows = as_file(
+        tmp_path / "rows.csv", 'name,n\n<script>alert(1)</script>,3\n"a, b",4\n'
+    )
 
     outcome = bench.good("report.render", {"title": "T & <b>", "rows": rows})
 
@@ -125,7 +137,11 @@ def test_a_report_shows_the_rows_and_escapes_them(bench, tmp_path):
 
 
 def test_the_same_rows_give_the_same_page(bench):
-    params = {"title": "T", "rows": [{"a": 1, "b": None}, {"a": [2], "c": 3}], "values": {"k": 5}}
+    params = {
+        "title": "T",
+        "rows": [{"a": 1, "b": None}, {"a": [2], "c": 3}],
+        "values": {"k": 5},
+    }
 
     made = [bench.good("report.render", params) for _ in range(2)]
 
@@ -158,7 +174,9 @@ def test_a_template_reaches_nothing_but_its_values(bench, template):
 
 
 def test_an_own_template_is_used_and_escapes_too(bench, tmp_path):
-    template = as_file(tmp_path / "t.html", "{{ title }}: {% for r in rows %}{{ r.a }}{% endfor %}")
+    template = as_file(
+        tmp_path / "t.html", "{{ title }}: {% for r in rows %}{{ r.a }}{% endfor %}"
+    )
 
     outcome = bench.good(
         "report.render", {"title": "<T>", "rows": [{"a": "<1>"}], "template": template}

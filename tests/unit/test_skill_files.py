@@ -26,7 +26,13 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def root(bench: Bench) -> Path:
     path = Path(bench.config["roots"][0])
-    for name in ("sales-1.csv", "sales-2.csv", "notes.txt", "deep/er/sales-3.csv", ".hidden.csv"):
+    for name in (
+        "sales-1.csv",
+        "sales-2.csv",
+        "notes.txt",
+        "deep/er/sales-3.csv",
+        ".hidden.csv",
+    ):
         path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
         path.joinpath(name).write_text(name)
     return path
@@ -78,8 +84,13 @@ def test_a_link_in_the_root_is_neither_read_nor_followed(bench, root, tmp_path):
     root.joinpath("link.csv").symlink_to(outside / "secret.csv")
 
     assert bench.code("files.collect", {"pattern": "link.csv"}) == "files.not_plain"
-    assert bench.code("files.collect", {"pattern": "way/secret.csv"}) == "files.nothing_matches"
-    assert bench.good("files.collect", {"pattern": "deep/**/*.csv"}).output["count"] == 1
+    assert (
+        bench.code("files.collect", {"pattern": "way/secret.csv"})
+        == "files.nothing_matches"
+    )
+    assert (
+        bench.good("files.collect", {"pattern": "deep/**/*.csv"}).output["count"] == 1
+    )
 
 
 def test_a_file_with_a_second_name_is_refused(bench, root, tmp_path):
@@ -115,21 +126,32 @@ def test_files_of_one_name_from_two_folders_are_both_kept(bench, root):
 
     outcome = bench.good("files.collect", {"pattern": "**/sales-1.csv"})
 
-    assert [item["path"] for item in outcome.output["files"]] == ["sales-1.csv", "deep/sales-1.csv"]
-    assert [path.read_text() for path in outcome.files["collected"]] == ["sales-1.csv", "another"]
+    assert [item["path"] for item in outcome.output["files"]] == [
+        "sales-1.csv",
+        "deep/sales-1.csv",
+    ]
+    assert [path.read_text() for path in outcome.files["collected"]] == [
+        "sales-1.csv",
+        "another",
+    ]
 
 
 def test_nothing_found_is_a_failure_unless_the_plan_says_otherwise(bench, root):
     assert bench.code("files.collect", {"pattern": "*.pdf"}) == "files.nothing_matches"
-    assert bench.check("files.collect", {"pattern": "*.pdf"}) == ["files.nothing_matches"]
+    assert bench.check("files.collect", {"pattern": "*.pdf"}) == [
+        "files.nothing_matches"
+    ]
     empty = bench.good("files.collect", {"pattern": "*.pdf", "allow_empty": True})
     assert empty.output["count"] == 0
 
 
 @pytest.mark.parametrize(
-    ("limit", "code"), [({"max_files": 1}, "files.too_many"), ({"max_bytes": 9}, "files.too_large")]
+    ("limit", "code"),
+    [({"max_files": 1}, "files.too_many"), ({"max_bytes": 9}, "files.too_large")],
 )
-def test_more_than_the_limit_is_refused_before_a_byte_is_copied(bench, root, limit, code):
+def test_more_than_the_limit_is_refused_before_a_byte_is_copied(
+    bench, root, limit, code
+):
     bench.config |= limit
 
     outcome = bench.run("files.collect", {"pattern": "*.csv"})
@@ -138,7 +160,9 @@ def test_more_than_the_limit_is_refused_before_a_byte_is_copied(bench, root, lim
     assert outcome.code == code
 
 
-@pytest.mark.parametrize("config", [{}, {"roots": []}, {"roots": ["/nonexistent-folder"]}])
+@pytest.mark.parametrize(
+    "config", [{}, {"roots": []}, {"roots": ["/nonexistent-folder"]}]
+)
 def test_no_root_is_said(bench, config):
     bench.config = config
 
@@ -154,10 +178,14 @@ def test_the_dry_run_of_collect_lists_and_copies_nothing(bench, root):
 
 def publish(bench: Bench, tmp_path: Path, text: str, key: str, **params: object):
     file = as_file(tmp_path / "report.html", text)
-    return bench.run("files.publish", {"file": file, "to": "monthly/", **params}, key=key)
+    return bench.run(
+        "files.publish", {"file": file, "to": "monthly/", **params}, key=key
+    )
 
 
-def test_publish_puts_the_file_there_and_unpublish_takes_it_back(bench, published, tmp_path):
+def test_publish_puts_the_file_there_and_unpublish_takes_it_back(
+    bench, published, tmp_path
+):
     outcome = publish(bench, tmp_path, "one", "a")
 
     assert isinstance(outcome, Succeeded)
@@ -169,7 +197,9 @@ def test_publish_puts_the_file_there_and_unpublish_takes_it_back(bench, publishe
     assert [*published.joinpath(".execfabric").iterdir()] == []
 
 
-def test_publishing_twice_for_one_step_run_is_publishing_once(bench, published, tmp_path):
+def test_publishing_twice_for_one_step_run_is_publishing_once(
+    bench, published, tmp_path
+):
     first = publish(bench, tmp_path, "one", "a")
     before = published.joinpath("monthly/report.html").stat()
 
@@ -212,11 +242,16 @@ def test_unpublish_leaves_what_was_changed_since(bench, published, tmp_path):
     publish(bench, tmp_path, "one", "a")
     published.joinpath("monthly/report.html").write_text("edited by hand")
 
-    assert bench.code("files.unpublish", {"path": "monthly/report.html"}) == "files.changed"
+    assert (
+        bench.code("files.unpublish", {"path": "monthly/report.html"})
+        == "files.changed"
+    )
     assert published.joinpath("monthly/report.html").read_text() == "edited by hand"
 
 
-def test_unpublish_of_another_content_than_expected_is_refused(bench, published, tmp_path):
+def test_unpublish_of_another_content_than_expected_is_refused(
+    bench, published, tmp_path
+):
     publish(bench, tmp_path, "one", "a")
     params = {"path": "monthly/report.html", "sha256": "0" * 64}
 
@@ -229,8 +264,12 @@ def test_unpublish_of_what_is_gone_already_is_no_failure(bench, published):
     assert outcome.output["removed"] is False
 
 
-@pytest.mark.parametrize("to", ["../", "/etc/", "a/../../", "x\\y", ".execfabric/", "a\0/"])
-def test_nothing_is_published_outside_the_root_or_into_the_ledger(bench, published, tmp_path, to):
+@pytest.mark.parametrize(
+    "to", ["../", "/etc/", "a/../../", "x\\y", ".execfabric/", "a\0/"]
+)
+def test_nothing_is_published_outside_the_root_or_into_the_ledger(
+    bench, published, tmp_path, to
+):
     file = as_file(tmp_path / "report.html", "one")
 
     assert bench.code("files.publish", {"file": file, "to": to}) == "files.path"
@@ -247,7 +286,9 @@ def test_a_link_below_the_publish_root_is_not_followed(bench, published, tmp_pat
     assert [*outside.iterdir()] == []
 
 
-def test_of_two_publishing_at_once_one_wins_and_the_other_is_told(bench, published, tmp_path):
+def test_of_two_publishing_at_once_one_wins_and_the_other_is_told(
+    bench, published, tmp_path
+):
     outcomes = []
 
     def run(number: int) -> None:
@@ -287,7 +328,9 @@ def test_an_archive_of_the_same_files_has_the_same_bytes(bench, tmp_path, kind):
         path.parent.mkdir()
     files = [as_file(first, "one"), as_file(second, "two")]
 
-    made = [bench.good("files.archive", {"files": files, "format": kind}) for _ in range(2)]
+    made = [
+        bench.good("files.archive", {"files": files, "format": kind}) for _ in range(2)
+    ]
     os.utime(first, (1, 1))
     made.append(bench.good("files.archive", {"files": files, "format": kind}))
 

@@ -3,17 +3,23 @@
 import ipaddress
 import json
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from orchestration.skills import outbound
+from orchestration.skills.addresses import denied
 from orchestration.skills.outbound import (
     Message,
     OutboundRefused,
     Rules,
     Unreachable,
-    denied,
     resolve,
     send,
 )
@@ -84,13 +90,15 @@ def test_a_url_that_two_readers_could_read_differently_is_refused(url):
 
 def answering(*texts: str):
     def getaddrinfo(host: str, port: int, **_: object) -> list[tuple]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in texts]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in texts
+        ]
 
     return getaddrinfo
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
-    monkeypatch.setattr(outbound.socket, "getaddrinfo", answering("8.8.8.8", "10.0.0.1"))
+    monkeypatch.setattr(socket, "getaddrinfo", answering("8.8.8.8", "10.0.0.1"))
 
     with pytest.raises(OutboundRefused, match=r"10\.0\.0\.1"):
         resolve("http://mixed.example/", Rules())
@@ -126,7 +134,9 @@ def test_the_configuration_says_whom_else_a_skill_may_call(rules, url, code):
     assert caught.value.code == code
 
 
-def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(monkeypatch):
+def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(
+    monkeypatch,
+):
     asked = []
 
     def rebinding(host: str, port: int, **_: object) -> list[tuple]:
@@ -135,7 +145,10 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(mon
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port))]
 
     def answer(request, body) -> None:
-        seen = {"host": request.headers["Host"], "at": request.connection.getsockname()[0]}
+        seen = {
+            "host": request.headers["Host"],
+            "at": request.connection.getsockname()[0],
+        }
         reply(request, 200, json.dumps(seen).encode())
 
     with http_server(answer) as base:
@@ -143,17 +156,22 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(mon
         # Numbers are resolved again when a socket connects; only names are counted.
         real = socket.getaddrinfo
         monkeypatch.setattr(
-            outbound.socket,
+            socket,
             "getaddrinfo",
-            lambda host, *a, **k: rebinding(host, *a, **k)
-            if host == "rebind.example"
-            else real(host, *a, **k),
+            lambda host, *a, **k: (
+                rebinding(host, *a, **k)
+                if host == "rebind.example"
+                else real(host, *a, **k)
+            ),
         )
         rules = Rules(allow_hosts=frozenset({"rebind.example"}))
         got = send(Message("GET", f"http://rebind.example:{port}/"), rules)
 
     assert asked == ["rebind.example"]
-    assert json.loads(got.content) == {"host": f"rebind.example:{port}", "at": "127.0.0.1"}
+    assert json.loads(got.content) == {
+        "host": f"rebind.example:{port}",
+        "at": "127.0.0.1",
+    }
 
 
 def redirecting(to: str, status: int = 302):
@@ -172,9 +190,11 @@ def rules_for(base: str) -> Rules:
 
 
 def test_a_redirect_to_a_private_address_is_refused():
-    with http_server(redirecting("http://127.0.0.1:1/")) as base:
-        with pytest.raises(OutboundRefused) as caught:
-            send(Message("GET", f"{base}/start", redirects=3), rules_for(base))
+    with (
+        http_server(redirecting("http://127.0.0.1:1/")) as base,
+        pytest.raises(OutboundRefused) as caught,
+    ):
+        send(Message("GET", f"{base}/start", redirects=3), rules_for(base))
 
     assert caught.value.code == "outbound.denied"
 
@@ -247,7 +267,7 @@ def test_a_name_without_address_is_unreachable(monkeypatch):
     def nothing(*_: object, **__: object) -> list:
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(outbound.socket, "getaddrinfo", nothing)
+    monkeypatch.setattr(socket, "getaddrinfo", nothing)
 
     with pytest.raises(Unreachable, match=r"gone\.example"):
         resolve("http://gone.example/", Rules())
@@ -263,3 +283,53 @@ def test_no_module_of_the_skills_speaks_http_by_another_way():
     }
 
     assert speaking == {"outbound.py"}
+
+
+def self_signed(name: str) -> bytes:
+    """A key and a certificate for the name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(
+        pem, private, serialization.NoEncryption()
+    ) + made.public_bytes(pem)
+
+
+def test_over_tls_the_name_is_what_is_proven_although_an_address_is_called(
+    monkeypatch, tmp_path
+):
+    certificate = tmp_path / "pinned.pem"
+    certificate.write_bytes(self_signed("pinned.example"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    outbound._tls.cache_clear()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    rules = Rules(allow_hosts=frozenset({"pinned.example", "other.example"}))
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *a, **k: real(
+            "127.0.0.1" if "example" in str(host) else host, *a, **k
+        ),
+    )
+
+    with http_server(redirecting("/end"), context) as base:
+        port = base.rpartition(":")[2]
+        got = send(Message("GET", f"https://pinned.example:{port}/end"), rules)
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            send(Message("GET", f"https://other.example:{port}/end"), rules)
+
+    outbound._tls.cache_clear()
+    assert got.status == 200

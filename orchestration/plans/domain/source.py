@@ -1,32 +1,55 @@
-"""From text to a value with places: YAML 1.2 and JSON, strictly and within bounds."""
+"""From text to a value with places: YAML 1.2 and JSON, strictly and within bounds.
 
+Scalars follow the YAML 1.2 core schema: `NO`, `on` and dates are text, `012` is
+twelve. Whatever is wrong comes back as problems; nothing is raised.
+"""
+
+import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
-    DocumentStartEvent,
-    Event,
-    NodeEvent,
-)
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
-from orchestration.plans.domain.problem import WARNING, Path, Problem, Problems
+from orchestration.plans.domain.problem import (
+    WARNING,
+    Path,
+    Problem,
+    Problems,
+)
+from orchestration.plans.domain.tokens import (
+    NotJson,
+    Token,
+    Unreadable,
+    json_tokens,
+    yaml_tokens,
+)
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
+MAX_VALUES = 100_000
+
+_BOOL = {"true": True, "True": True, "TRUE": True}
+_BOOL |= {"false": False, "False": False, "FALSE": False}
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_INT = re.compile(r"[-+]?[0-9]+")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
+_LONGEST_NUMBER = 400
+_LONGEST_QUOTE = 40
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_HIDDEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A document's value, where each part of it stands, and what is wrong already."""
+    """A document's value, where each part of it stands, and what is wrong already.
+
+    The place of an entry of a mapping is that of its key.
+    """
 
     value: Any = None
     positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
@@ -35,153 +58,209 @@ class Parsed:
 
 def parse(text: str | bytes) -> Parsed:
     """Read a document; whatever is wrong with it comes back as problems."""
-    size = len(text)
-    if size > MAX_BYTES:
-        return _stopped(
-            "plan.too_large", f"The document has {size:,} bytes; at most 1 MiB."
-        )
+    try:
+        return _read(_decoded(text))
+    except Unreadable as error:
+        return Parsed(problems=(error.problem,))
+
+
+def _decoded(text: str | bytes) -> str:
+    if len(text) > MAX_BYTES:
+        raise _too_large(len(text))
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8")
         except UnicodeDecodeError as error:
-            return _stopped("plan.not_text", f"Byte {error.start} is not UTF-8.")
-    if "\0" in text:
-        return _stopped("plan.not_text", "The document holds a NUL character.")
-    try:
-        refused = _bounds(text)
-        if refused is not None:
-            return Parsed(problems=(refused,))
-        return _compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = f"{error.problem or error.context or 'It cannot be read'}."
-        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        return Parsed(problems=(Problem("plan.not_yaml", message, None, line, column),))
-    except (YAMLError, ValueError, RecursionError) as error:
-        return _stopped("plan.not_yaml", str(error).splitlines()[0])
-
-
-def _stopped(code: str, message: str) -> Parsed:
-    return Parsed(problems=(Problem(code, message),))
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)
-
-
-def _bounds(text: str) -> Problem | None:
-    """Walk the events, which nest nothing, before anything is built from them."""
-    depth = documents = 0
-    for event in _yaml().parse(text):
-        line, column = _mark(event)
-        if isinstance(event, DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                message = "There is more than one document."
-                return Problem("plan.not_yaml", message, None, line, column)
-        if isinstance(event, AliasEvent) or (
-            isinstance(event, NodeEvent) and getattr(event, "anchor", None)
-        ):
-            message = "Anchors and aliases are not part of the language."
-            return Problem("plan.alias", message, None, line, column)
-        if isinstance(event, CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                message = f"It is nested deeper than {MAX_DEPTH} levels."
-                return Problem("plan.too_deep", message, None, line, column)
-        elif isinstance(event, CollectionEndEvent):
-            depth -= 1
-    return None
-
-
-def _mark(event: Event) -> tuple[int, int]:
-    return event.start_mark.line + 1, event.start_mark.column + 1
-
-
-def _compose(text: str) -> Parsed:
-    node = _yaml().compose(text)
-    if node is None:
-        return _stopped("plan.not_yaml", "The document is empty.")
-    positions: dict[Path, tuple[int, int]] = {}
-    problems = Problems(positions)
-    value = _value(node, (), positions, problems)
-    return Parsed(value, positions, tuple(problems.found))
-
-
-def _value(
-    node: Node, path: Path, positions: dict[Path, tuple[int, int]], problems: Problems
-) -> Any:
-    positions.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if isinstance(node, MappingNode):
-        return dict(_pairs(node, path, positions, problems))
-    if isinstance(node, SequenceNode):
-        return [
-            _value(item, (*path, index), positions, problems)
-            for index, item in enumerate(node.value)
-        ]
-    return _scalar(node, path, problems)
-
-
-def _pairs(
-    node: MappingNode,
-    path: Path,
-    positions: dict[Path, tuple[int, int]],
-    problems: Problems,
-) -> Iterator[tuple[str, Any]]:
-    seen: set[str] = set()
-    for key_node, value_node in node.value:
-        key = str(key_node.value) if isinstance(key_node, ScalarNode) else "?"
-        below = (*path, key)
-        positions[below] = (
-            key_node.start_mark.line + 1,
-            key_node.start_mark.column + 1,
-        )
-        if not isinstance(key_node, ScalarNode):
-            problems.add("plan.not_yaml", "A key must be plain text.", below)
-        elif key in seen:
-            problems.add("plan.duplicate_key", f"The key {key!r} stands twice.", below)
-        seen.add(key)
-        yield key, _value(value_node, below, positions, problems)
-
-
-def _scalar(node: ScalarNode, path: Path, problems: Problems) -> Any:
-    """A scalar by the YAML 1.2 core schema: `NO`, `on` and dates stay text."""
-    tag = str(node.tag).rpartition(":")[2]
-    text = node.value
-    if tag == "null":
-        return None
-    if tag == "bool":
-        return text.lower() == "true"
-    if tag in {"int", "float"}:
-        return _number(text, tag, path, problems)
-    if tag not in {"str", "timestamp", "merge", "value"}:
-        problems.add("plan.not_yaml", f"The tag {node.tag} is not allowed.", path)
-    if not unicodedata.is_normalized("NFC", text):
-        problems.add(
-            "plan.not_normal_text",
-            "This text is not in Unicode normal form C; look-alikes may differ.",
-            path,
-            severity=WARNING,
-        )
+            before = text[: error.start]
+            line = before.count(b"\n") + 1
+            column = error.start - (before.rfind(b"\n") + 1) + 1
+            message = f"Byte {error.start} is not UTF-8."
+            raise Unreadable("plan.not_text", message, line, column) from error
+    elif (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
+        raise _too_large(size)
+    text = text.removeprefix("\ufeff")
+    wrong = _CONTROL.search(text) or _SURROGATE.search(text)
+    if wrong:
+        before_it = text[: wrong.start()]
+        place = before_it.count("\n") + 1, wrong.start() - before_it.rfind("\n")
+        message = f"The character U+{ord(wrong[0]):04X} may not stand in a plan."
+        raise Unreadable("plan.not_text", message, *place)
     return text
 
 
-def _number(text: str, tag: str, path: Path, problems: Problems) -> Any:
-    plain = text.replace("_", "") if tag == "int" else text
-    try:
-        number: int | float = (
-            int(plain, 0 if plain[:2].lower() in {"0x", "0o", "0b"} else 10)
-            if tag == "int"
-            else float(plain)
-        )
-    except ValueError:
+def _too_large(size: int) -> Unreadable:
+    message = f"The document has {size:,} bytes; at most {MAX_BYTES:,} are read."
+    return Unreadable("plan.too_large", message)
+
+
+def _read(text: str) -> Parsed:
+    if text.lstrip(" \t\r\n")[:1] in {"{", "["}:
+        try:
+            return _Builder().build(json_tokens(text))
+        except NotJson:
+            pass
+    return _Builder().build(yaml_tokens(text))
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection that is being filled."""
+
+    value: dict[str, Any] | list[Any]
+    path: Path
+    key: str | None = None
+    keep: bool = True
+    """Whether the value that follows is kept; a doubled key keeps its first."""
+
+
+class _Builder:
+    """Builds a value from tokens, without recursion."""
+
+    def __init__(self) -> None:
+        self._positions: dict[Path, tuple[int, int]] = {}
+        self._problems = Problems(self._positions)
+        self._open: list[_Open] = []
+        self._root: list[Any] = []
+        self._count = 0
+
+    def build(self, tokens: Iterable[Token]) -> Parsed:
+        for token in tokens:
+            self._take(token)
+        if not self._root:
+            raise Unreadable("plan.not_yaml", "The document is empty.")
+        return Parsed(self._root[0], self._positions, tuple(self._problems.found))
+
+    def _take(self, token: Token) -> None:
+        if token.kind in {"}", "]"}:
+            self._open.pop()
+            return
+        self._count += 1
+        if self._count > MAX_VALUES:
+            message = f"The document has more than {MAX_VALUES:,} values."
+            raise Unreadable("plan.too_large", message, token.line, token.column)
+        top = self._open[-1] if self._open else None
+        if top and isinstance(top.value, dict) and top.key is None:
+            self._take_key(token, top)
+            return
+        path = self._path(top)
+        self._positions.setdefault(path, (token.line, token.column))
+        if token.kind == "scalar":
+            self._put(top, self._scalar(token))
+            return
+        self._check_depth(token)
+        value: dict[str, Any] | list[Any] = {} if token.kind == "{" else []
+        self._put(top, value)
+        self._open.append(_Open(value, path))
+
+    def _check_depth(self, token: Token) -> None:
+        if len(self._open) >= MAX_DEPTH:
+            message = f"It is nested deeper than {MAX_DEPTH} levels."
+            raise Unreadable("plan.too_deep", message, token.line, token.column)
+
+    def _take_key(self, token: Token, top: _Open) -> None:
+        place = (token.line, token.column)
+        if token.kind != "scalar":
+            message = "A key must be text, not an object or a list."
+            raise Unreadable("plan.not_yaml", message, *place)
+        key = self._text(token.text, place)
+        path = (*top.path, key)
+        top.key, top.keep = key, key not in top.value
+        if not top.keep:
+            message = f"The key {_short(key)} stands twice here."
+            self._problems.note(Problem("plan.duplicate_key", message, None, *place))
+            return
+        self._positions[path] = place
+        if token.plain and not isinstance(_core(token.text), str):
+            message = f"The key {_short(key)} is not text; put it in quotes."
+            self._problems.note(Problem("plan.wrong_type", message, None, *place))
+
+    def _path(self, top: _Open | None) -> Path:
+        if top is None:
+            return ()
+        step = top.key if isinstance(top.value, dict) else len(top.value)
+        return (*top.path, step if step is not None else "")
+
+    def _put(self, top: _Open | None, value: Any) -> None:
+        if top is None:
+            self._root.append(value)
+        elif isinstance(top.value, list):
+            top.value.append(value)
+        else:
+            if top.keep:
+                top.value[top.key or ""] = value
+            top.key = None
+
+    def _scalar(self, token: Token) -> Any:
+        place = (token.line, token.column)
+        if not token.plain:
+            return self._text(token.text, place)
+        value = _core(token.text)
+        if isinstance(value, str):
+            return self._text(value, place)
+        if value is None or isinstance(value, bool):
+            return value
+        if not abs(value) <= LARGEST_SAFE_INTEGER:
+            message = (
+                f"{_short(token.text)} cannot be kept exactly; put it in quotes to"
+                f" keep it as text."
+            )
+            self._problems.note(
+                Problem("plan.number_out_of_range", message, None, *place)
+            )
+            return token.text
+        if _LEADING_ZERO.match(token.text):
+            message = (
+                f"{_short(token.text)} is read as the number {value}; put it in quotes"
+                f" to keep its zeros."
+            )
+            self._warn("plan.leading_zero", message, place)
+        return value
+
+    def _text(self, text: str, place: tuple[int, int]) -> str:
+        if _SURROGATE.search(text):
+            # JSON writes what lies beyond U+FFFF as two escapes; YAML reads each.
+            try:
+                text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError as error:
+                message = "The text holds half of a surrogate pair."
+                raise Unreadable("plan.not_text", message, *place) from error
+        if text.isascii():
+            return text
+        if not unicodedata.is_normalized("NFC", text):
+            message = "This text is not in Unicode normal form C; look-alikes differ."
+            self._warn("plan.not_normal_text", message, place)
+        if hidden := _HIDDEN.search(text):
+            message = (
+                f"This text holds the invisible character U+{ord(hidden[0]):04X}; it"
+                f" may read otherwise than it runs."
+            )
+            self._warn("plan.hidden_character", message, place)
         return text
-    bad = number != number or number in {float("inf"), float("-inf")}  # noqa: PLR0124
-    if bad or (isinstance(number, int) and abs(number) > LARGEST_SAFE_INTEGER):
-        problems.add(
-            "plan.number_out_of_range",
-            f"{text} has no exact JSON form; write it in quotes.",
-            path,
-        )
-        return text
-    return number
+
+    def _warn(self, code: str, message: str, place: tuple[int, int]) -> None:
+        self._problems.note(Problem(code, message, None, *place, severity=WARNING))
+
+
+def _core(text: str) -> str | int | float | bool | None:
+    """A plain scalar by the YAML 1.2 core schema."""
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if _NOT_FINITE.fullmatch(text):
+        return float("inf")
+    return _number(text)
+
+
+def _number(text: str) -> str | int | float:
+    if _FLOAT.fullmatch(text):
+        if len(text) > _LONGEST_NUMBER:
+            return float("inf")
+        return int(text) if _INT.fullmatch(text) else float(text)
+    if len(text) <= _LONGEST_NUMBER and _BASED.fullmatch(text):
+        return int(text, 0)
+    return text
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")

@@ -55,8 +55,13 @@ def propose(
         )
         return str(run.pk)
 
+    def stands(made: str) -> bool:
+        return selectors.visible_to(request.auth).filter(pk=made).exists()
+
     asked = hashlib.sha256(canonical.dumps(body.model_dump())).hexdigest()
-    made = once(by=request.auth, key=idempotency_key, asked=asked, make=make)
+    made = once(
+        by=request.auth, key=idempotency_key, asked=asked, make=make, stands=stands
+    )
     run = selectors.get(request.auth, UUID(made))
     url = page(request, "run", run.pk)
     return Status(201, Proposed(run_id=run.pk, state=run.state, url=url))

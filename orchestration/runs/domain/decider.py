@@ -118,7 +118,9 @@ def _refused(run: Snapshot) -> list[Action]:
         return actions or [Drain()]
     first = refused[0]
     if first.unanswered:
-        return [Move(RunEvent.EXPIRED, f"Nobody answered for step {first.key} in time.")]
+        return [
+            Move(RunEvent.EXPIRED, f"Nobody answered for step {first.key} in time.")
+        ]
     return [Move(RunEvent.REJECTED, f"Step {first.key} was not approved.")]
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from approvals import selectors as gates
 from approvals import services as approvals
+from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
@@ -23,6 +24,7 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
+from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.services import specs, subjects
 from orchestration.runs.services.advance import advance, fail, open_plan_gate
@@ -30,6 +32,8 @@ from orchestration.runs.services.results import Finished, Lost, Result
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import LEASE, Change, change
 from orchestration.skills.domain.contract import EffectClass, RetryRule
+
+LIVE = (GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED)
 
 
 @dataclass(frozen=True)
@@ -185,18 +189,17 @@ def _checked(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
     plan_gate = gates.of_context(opened.run.id).filter(pk=opened.run.gate_id).first()
     if (
         plan_gate is None
-        or plan_gate.status != "approved"
+        or plan_gate.status != GateStatus.APPROVED
         or not subjects.covers(bytes(plan_gate.subject), opened)
     ):
         _void_plan(opened, step, attempt)
         return None
     try:
-        spec = opened.built.get(step.key) or specs.build(opened, step)
+        spec = opened.built.get(step.key) or _rebuilt(opened, step)
     except Refusal as error:
         _fence(opened, step, attempt, {"code": error.code, **error.details})
-        _supersede(
-            opened, step, str(error.details.get("found", error.code)), error.message
-        )
+        found = str(error.details.get("found", error.code))
+        _supersede(opened, step.gate_id, found, error.message)
         fail(opened, step, error)
         return None
     reason = _difference(opened, step, spec)
@@ -204,17 +207,13 @@ def _checked(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
         return spec
     facts = {"expected": str(step.spec_id), "found": spec.digest, "reason": reason}
     _fence(opened, step, attempt, facts)
-    _supersede(opened, step, spec.digest, reason)
+    _supersede(opened, step.gate_id, spec.digest, reason)
     opened.move_step(step, StepEvent.GATE_VOIDED, facts, tries=0, gate_id=None)
     return None
 
 
 def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
     """Why an attempt may not start; empty when it may."""
-    stored = step.spec
-    if stored is not None and step.key not in opened.built:
-        if specs.digest_of(bytes(stored.body)) != step.spec_id:
-            return "The stored bytes of the action are not the ones that were resolved."
     if spec.digest != step.spec_id:
         return "What would run now is not what was resolved and shown."
     if not spec.demand.needed:
@@ -230,11 +229,28 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
     return ""
 
 
-def _supersede(opened: Change, step: StepRun, found: str, reason: str) -> None:
-    if step.gate_id is not None:
+def _rebuilt(opened: Change, step: StepRun) -> Spec:
+    """The spec as it comes out now, once the stored one is known to be whole.
+
+    :raises ContentChanged: when the stored bytes are not those of their digest
+    """
+    found = specs.digest_of(bytes(step.spec.body)) if step.spec else ""
+    if found != step.spec_id:
+        raise ContentChanged(
+            "The stored bytes of the action are not the ones that were resolved.",
+            expected=str(step.spec_id),
+            found=found,
+        )
+    return specs.build(opened, step)
+
+
+def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) -> None:
+    """Make an approval unusable; one that ended otherwise is left as it ended."""
+    live = gates.of_context(opened.run.id).filter(pk=gate_id, status__in=LIVE)
+    if live.exists() and gate_id is not None:
         opened.settle()
         approvals.supersede(
-            gate_id=step.gate_id,
+            gate_id=gate_id,
             found_digest=found,
             reason=reason,
             by=opened.by,
@@ -247,16 +263,8 @@ def _void_plan(opened: Change, step: StepRun, attempt: Attempt) -> None:
     reason = "The plan, its inputs or its skill versions are not what was approved."
     found = subjects.of_run(opened).digest.hex()
     _fence(opened, step, attempt, {"found": found, "reason": reason})
-    opened.settle()
-    if opened.run.gate_id is not None:
-        approvals.supersede(
-            gate_id=opened.run.gate_id,
-            found_digest=found,
-            reason=reason,
-            by=opened.by,
-            at=opened.at,
-        )
-    _supersede(opened, step, found, reason)
+    _supersede(opened, opened.run.gate_id, found, reason)
+    _supersede(opened, step.gate_id, found, reason)
     opened.move_step(
         step, StepEvent.GATE_VOIDED, {"reason": reason}, tries=0, gate_id=None
     )

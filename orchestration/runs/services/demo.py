@@ -72,7 +72,11 @@ def _users() -> dict[Role, User]:
         users[role] = user
     known.parent.mkdir(parents=True, exist_ok=True)
     shown = [
-        {"username": f"demo-{role}", "password": passwords[str(role)], "role": str(role)}
+        {
+            "username": f"demo-{role}",
+            "password": passwords[str(role)],
+            "role": str(role),
+        }
         for role in Role
     ]
     known.touch(mode=0o600)
@@ -149,7 +153,11 @@ def _configure(folder: Path, admin: User, *, at: datetime) -> None:
             continue
         number = _next(skill)
         draft = registry.draft_from(
-            slug=slug, changes={"config": values}, version=number, by=admin.actor(), at=at
+            slug=slug,
+            changes={"config": values},
+            version=number,
+            by=admin.actor(),
+            at=at,
         )
         registry.publish(
             version_id=draft.id, digest=draft.digest, by=admin.actor(), at=at

@@ -233,7 +233,7 @@ def _waits(run: Run, at: datetime) -> list[Wait]:
 
 def _wait_for_gate(gate: Gate) -> Wait:
     seats = approvals.still_eligible(gate)
-    who = "; ".join(
+    who = "Still needed: " + "; ".join(
         f"{group.group} {group.have} of {group.count}"
         + (f" ({', '.join(group.people)})" if group.people else " (nobody can)")
         for group in seats

@@ -57,6 +57,12 @@ def build(change: Change, step: StepRun) -> Spec:
     pinned = skills.pinned([pin["version_id"]])[pin["version_id"]]
     if not skills.usable(pinned.skill_state, pinned.version_state):
         raise SkillWithdrawn(skill=pinned.slug, state=pinned.skill_state)
+    if pinned.digest != pin["digest"]:
+        raise ContentChanged(
+            f"Version {pinned.version} of {pinned.slug} is not what was approved.",
+            expected=pin["digest"],
+            found=pinned.digest,
+        )
     action = pinned.contract.action(planned.action)
     if action is None or not skills.handler_fits(pinned, action.handler):
         raise HandlerMissing(skill=pinned.slug, action=planned.action)

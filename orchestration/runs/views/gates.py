@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import selectors as approvals
 from approvals.domain import eligibility, seats
 from approvals.domain.states import MEANING, GateStatus
-from approvals.errors import AlreadyDecided, GateExpired
+from approvals.errors import AlreadyDecided, GateAlreadySettled, GateExpired
 from approvals.models import Decision, Gate
 from execfabric.accounts.models import User
 from execfabric.console.http import STATUS, HttpRequest, page, refusals_answered
@@ -52,7 +52,9 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     except Missing:
         raise
     except Refusal as refusal:
-        return _gate_page(request, pk, form, refusal=refusal, status=STATUS[refusal.kind])
+        return _gate_page(
+            request, pk, form, refusal=refusal, status=STATUS[refusal.kind]
+        )
     verb = "approved" if answer["approve"] else "rejected"
     messages.success(request, f"You {verb} “{decided.label}”.")
     return redirect("run", pk=decided.context_id)
@@ -106,6 +108,8 @@ def _hindrance(
     gate: Gate, given: list[Decision], *, by: Actor, at: datetime
 ) -> Refusal | None:
     """Why this person cannot answer; the service decides again when they do."""
+    if not gate.is_open:
+        return GateAlreadySettled()
     if any(decision.voter_key == by.key for decision in given):
         return AlreadyDecided()
     if gate.expires_at <= at:
@@ -142,5 +146,3 @@ def _reasons(gate: Gate, run: Run) -> dict[str, Any]:
         "claimed_reason": claim,
         "claimed_description": document.description,
     }
-
-

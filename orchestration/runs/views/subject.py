@@ -8,6 +8,8 @@ from typing import Any
 from approvals.models import Gate
 from execfabric.lib import canonical
 
+ALWAYS_ASKED = frozenset({"high", "critical"})
+"""Risks that never go without a gate of their own."""
 LONGEST_IN_SENTENCE = 120
 """A longer value is named in the sentence, with its size, and stands in full below."""
 
@@ -43,8 +45,10 @@ class Action:
     dry_run: str = ""
     gates: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
-    raw: Mapping[str, Any] = field(default_factory=dict)
-    """Everything else that the bytes say about it."""
+    preview: Mapping[str, Any] = field(default_factory=dict)
+    """What its dry run said."""
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """The step as the plan has it."""
 
     @property
     def is_skill(self) -> bool:
@@ -77,19 +81,22 @@ def action_of(subject: Mapping[str, Any]) -> Action:
         version=_text(skill.get("version")),
         digest=_text(skill.get("digest")),
         action=_text(subject.get("action")),
-        sentence=sentence(_text(subject.get("summary")), _mapping(subject.get("params"))),
+        sentence=sentence(
+            _text(subject.get("summary")), _mapping(subject.get("params"))
+        ),
         params=_mapping(subject.get("params")),
         risk=_text(subject.get("risk")),
         effect_class=_text(subject.get("effect_class")),
         undo=_undo(subject.get("undo")),
-        raw=subject,
     )
 
 
 def planned(subject: Mapping[str, Any]) -> list[Action]:
     """The steps of a plan gate, in the order in which they take their turn."""
     pins = _mapping(subject.get("pins"))
-    touched = _touched(_mapping(subject.get("dry_run")))
+    previews = _by_id(_mapping(subject.get("dry_run")).get("steps"), "step")
+    document = _mapping(_mapping(subject.get("plan")).get("document"))
+    written = _by_id(document.get("steps"), "id")
     found = []
     for step in _list(subject.get("steps")):
         key = _text(step.get("id"))
@@ -110,9 +117,10 @@ def planned(subject: Mapping[str, Any]) -> list[Action]:
                 effect_class=_text(step.get("effect_class")),
                 undo=_undo(step.get("undo")),
                 dry_run=_text(step.get("dry_run")),
-                gates=tuple(_text(reason) for reason in _texts(step.get("gates"))),
+                gates=_gates(step, written.get(key, {})),
                 depends_on=tuple(_text(one) for one in _texts(step.get("depends_on"))),
-                raw={**step, "report": touched.get(key)},
+                preview=previews.get(key, {}),
+                written=written.get(key, {}),
             )
         )
     return found
@@ -150,9 +158,20 @@ def _lookup(params: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _touched(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    steps = _list(report.get("steps"))
-    return {_text(step.get("step") or step.get("id")): step for step in steps}
+def _gates(step: Mapping[str, Any], written: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why people will be asked again before this step, as far as the bytes say."""
+    if "gates" in step:
+        return tuple(_text(reason) for reason in _texts(step["gates"]))
+    found = []
+    if step.get("risk") in ALWAYS_ASKED:
+        found.append(f"its risk is {step['risk']}.")
+    if step.get("kind") == "approval" or written.get("approval"):
+        found.append("the plan asks for it.")
+    return tuple(found)
+
+
+def _by_id(steps: Any, key: str) -> dict[str, Mapping[str, Any]]:
+    return {_text(step.get(key)): step for step in _list(steps)}
 
 
 def _undo(value: Any) -> Mapping[str, Any] | None:

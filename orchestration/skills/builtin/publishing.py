@@ -5,10 +5,12 @@ there, by which step run, and what it replaced. It is written before the file is
 so a second try knows what the first one did.
 """
 
+import fcntl
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> 
     with (
         confined.opened_root(root) as top,
         confined.opened_folder(top, parts[:-1], make=True) as folder,
-        confined.opened_folder(top, (LEDGER,), make=True) as ledger,
+        _locked_ledger(top) as ledger,
     ):
         known = _read(ledger, path)
         standing = _standing(top, parts)
@@ -76,7 +78,7 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
     parts = _public(path)
     with (
         confined.opened_root(root) as top,
-        confined.opened_folder(top, (LEDGER,), make=True) as ledger,
+        _locked_ledger(top) as ledger,
     ):
         known = _read(ledger, path)
         try:
@@ -109,6 +111,14 @@ def standing(root: Path, path: str) -> str:
             return _standing(top, _public(path))
         except FileNotFoundError:
             return ""
+
+
+@contextmanager
+def _locked_ledger(top: int) -> Iterator[int]:
+    """The ledger's folder, for one at a time: an entry and its file belong together."""
+    with confined.opened_folder(top, (LEDGER,), make=True) as ledger:
+        fcntl.flock(ledger, fcntl.LOCK_EX)
+        yield ledger
 
 
 def _checked(path: str, known: Entry | None, standing: str, sha256: str) -> Entry:

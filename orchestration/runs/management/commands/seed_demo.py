@@ -13,4 +13,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         run = demo.seed(at=clock.now())
-        self.stdout.write(f"run {run.id} waits at its plan gate" if run else "demo is set up")
+        self.stdout.write(
+            f"run {run.id} waits at its plan gate" if run else "demo is set up"
+        )

@@ -1,0 +1,94 @@
+"""Which IP addresses are not for handlers to call, whatever they are wrapped in."""
+
+import ipaddress
+from collections.abc import Iterator
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+METADATA_SERVICE = "a metadata service"
+
+# `ipaddress.is_global` is not enough: it calls several forms global that carry a
+# loopback or private IPv4 address inside.
+DENIED = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/96",
+        "::ffff:0:0:0/96",
+        "64:ff9b:1::/48",
+        "100::/64",
+        "2001::/23",
+        "2001:db8::/32",
+        "3fff::/20",
+        "5f00::/16",
+        "fc00::/7",
+        "fe80::/10",
+        "fec0::/10",
+        "ff00::/8",
+    )
+)
+METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in (
+        "169.254.169.254",
+        "169.254.169.253",
+        "169.254.170.2",
+        "169.254.170.23",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+    )
+)
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def denied(address: IPAddress) -> str:
+    """Why this address may not be called, in a word or two; empty when it may."""
+    for inner in _unwrapped(address):
+        if inner in METADATA:
+            return METADATA_SERVICE
+        if any(
+            inner in network for network in DENIED if network.version == inner.version
+        ):
+            return "a private or reserved address"
+    return ""
+
+
+def _unwrapped(address: IPAddress) -> Iterator[IPAddress]:
+    """The address and every IPv4 address that it carries inside."""
+    if isinstance(address, ipaddress.IPv4Address):
+        yield address
+        return
+    mapped = address.ipv4_mapped
+    if mapped is not None:
+        yield mapped
+        return
+    carried: list[IPAddress] = []
+    if address in NAT64:
+        carried.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    if address.sixtofour is not None:
+        carried.append(address.sixtofour)
+    if address.teredo is not None:
+        carried.extend(address.teredo)
+    # ISATAP: the last 64 bits are [02]00:5efe and an IPv4 address.
+    if (int(address) >> 32) & 0xFDFFFFFF == 0x00005EFE:  # noqa: PLR2004
+        carried.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    yield address
+    yield from carried

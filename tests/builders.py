@@ -1,0 +1,98 @@
+"""Test data: plans as text, runs in a wanted state, and a worker that works inline."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from approvals.models import Gate
+from execfabric.accounts.models import User
+from execfabric.lib import clock
+from orchestration.runs.domain.states import StepState
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.services import gates, proposals, work
+from orchestration.runs.services.work import Bench
+
+NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+OPEN = ("requested", "partial")
+
+
+def step(key: str, action: str = "echo", **fields: Any) -> dict[str, Any]:
+    """A step of the laboratory skill; `after` is short for dependsOn."""
+    made: dict[str, Any] = {"id": key, "skill": "lab", "action": action}
+    if after := fields.pop("after", None):
+        made["dependsOn"] = after if isinstance(after, list) else [after]
+    return made | fields
+
+
+def plan(*steps: dict[str, Any], **fields: Any) -> str:
+    """The text of a plan with these steps."""
+    made = {"id": "lab-plan", "name": "Laboratory plan", **fields, "steps": list(steps)}
+    return json.dumps({"plan": made})
+
+
+def chain(length: int, action: str = "echo") -> str:
+    """A plan of so many steps, one after the other."""
+    keys = [f"s{number}" for number in range(length)]
+    return plan(
+        *(
+            step(key, action, after=keys[index - 1] if index else None)
+            for index, key in enumerate(keys)
+        )
+    )
+
+
+def proposed(text: str, by: User, inputs: Mapping[str, Any] | None = None) -> Run:
+    """A run whose plan gate is open."""
+    return proposals.propose(text=text, inputs=inputs or {}, by=by.actor(), at=clock.now())
+
+
+def open_gate(run: Run, step_key: str = "") -> Gate:
+    """The open gate of a run, or of one of its steps."""
+    return Gate.objects.get(context_id=run.id, step=step_key, status__in=OPEN)
+
+
+def decided(gate: Gate, by: User, *, approve: bool = True, comment: str = "") -> Gate:
+    """The gate after this person's answer to what it shows."""
+    return gates.decide(
+        gate_id=gate.id,
+        by=by.actor(),
+        approve=approve,
+        digest=bytes(gate.digest).hex(),
+        comment=comment or ("" if approve else "Not like this."),
+        channel="api",
+        at=clock.now(),
+    )
+
+
+def approved(text: str, by: User, operator: User, **inputs: Any) -> Run:
+    """A run whose plan is approved; its first step is ready."""
+    run = proposed(text, by, inputs)
+    decided(open_gate(run), operator)
+    run.refresh_from_db()
+    return run
+
+
+def a_bench(name: str = "test-worker") -> Bench:
+    """A worker's bench in a folder of its own."""
+    return Bench(name=name, home=Path(tempfile.mkdtemp(prefix="execfabric-test-")))
+
+
+def driven(run: Run, bench: Bench) -> Run:
+    """The run after a worker has done all that is ready."""
+    while ready := run.steps.filter(state=StepState.READY).first():
+        work.work(step_run_id=ready.id, bench=bench)
+    run.refresh_from_db()
+    return run
+
+
+def states(run: Run) -> dict[str, str]:
+    """Per step the state it is in now."""
+    return dict(StepRun.objects.filter(run=run).values_list("key", "state"))
+
+
+def outputs(run: Run) -> dict[str, Any]:
+    """Per step what it yielded."""
+    return dict(StepRun.objects.filter(run=run).values_list("key", "output"))

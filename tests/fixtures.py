@@ -1,0 +1,93 @@
+"""What many tests share: the registry, and one person per role."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Group
+
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from execfabric.accounts.services import ensure_roles
+from execfabric.lib import clock
+from orchestration.runs.services.work import Bench
+from orchestration.skills.services import sync
+from tests.builders import a_bench
+
+
+@pytest.fixture
+def registry(db: None) -> list[str]:
+    """Every installed skill, those of the laboratory too, in the test's database."""
+    return sync.sync(at=clock.now())
+
+
+@pytest.fixture
+def proposer(db: None) -> User:
+    """May propose and nothing else."""
+    return _person("proposer", Role.PROPOSER)
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    """May decide on what others proposed."""
+    return _person("operator", Role.OPERATOR)
+
+
+@pytest.fixture
+def second_operator(db: None) -> User:
+    """Another operator."""
+    return _person("second-operator", Role.OPERATOR)
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    """May edit the registry and the policies."""
+    return _person("admin", Role.ADMIN)
+
+
+@pytest.fixture
+def auditor(db: None) -> User:
+    """May read everything and change nothing."""
+    return _person("auditor", Role.AUDITOR)
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Has an account and no role."""
+    return _person("stranger")
+
+
+def _person(name: str, *roles: Role) -> User:
+    ensure_roles()
+    user = User.objects.create_user(name)
+    for role in roles:
+        user.groups.add(Group.objects.get(name=str(role)))
+    return user
+
+
+class Witness:
+    """A file outside the system: each effect of the laboratory adds one line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[str]:
+        """Every line so far."""
+        return self.path.read_text().splitlines() if self.path.exists() else []
+
+
+@pytest.fixture
+def witness() -> Witness:
+    """An empty witness file."""
+    path = Path(os.environ["EXECFABRIC_TEST_WITNESS"])
+    path.unlink(missing_ok=True)
+    return Witness(path)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """What a worker works with; its runner ends with the test."""
+    made = a_bench()
+    yield made
+    made.close()

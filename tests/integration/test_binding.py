@@ -1,0 +1,192 @@
+"""What was approved is what runs: anything changed in between, by whatever means."""
+
+import pytest
+from django.db import connection
+
+from approvals.models import Gate
+from audit import selectors as record
+from execfabric.lib import canonical, clock
+from orchestration.plans.domain.document import normal_form
+from orchestration.plans.models import PlanRevision
+from orchestration.plans.selectors import document
+from orchestration.runs.models import ExecSpec, StepRun
+from orchestration.skills.models import Skill, SkillVersion
+from orchestration.skills.services import registry as skills
+from tests.builders import (
+    approved,
+    decided,
+    driven,
+    open_gate,
+    plan,
+    states,
+    step,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+TEXT = plan(
+    step("source", params={"value": "agreed"}),
+    step("effect", "witness-gated", after="source", params={"mark": "$source.output.value"}),
+)
+
+
+@pytest.fixture
+def waiting(proposer, operator, bench, witness):
+    """A run whose risky step is approved and ready, but not yet claimed."""
+    run = driven(approved(TEXT, proposer, operator), bench)
+    decided(open_gate(run, "effect"), operator)
+    assert states(run)["effect"] == "ready"
+    return run
+
+
+def without_guards(*tables: str) -> None:
+    """Take down triggers and checks, as a database administrator could."""
+    with connection.cursor() as cursor:
+        # Deferred foreign keys would forbid altering a table in this transaction.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        for table, check in (
+            ("runs_execspec", "exec_spec_digest_is_of_body"),
+            ("plans_planrevision", "plan_revision_digest_is_of_body"),
+            ("skills_skillversion", "skill_version_digest_is_of_body"),
+        ):
+            if table in tables:
+                cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {check}")
+
+
+def change_parameter(run):
+    without_guards("runs_execspec")
+    spec = run.steps.get(key="effect").spec
+    body = bytes(spec.body).replace(b'"mark":"agreed"', b'"mark":"forged"')
+    ExecSpec.objects.filter(pk=spec.pk).update(body=body)
+
+
+def change_output(run):
+    StepRun.objects.filter(run=run, key="source").update(output={"value": "forged"})
+
+
+def change_output_and_its_digest(run):
+    digest = canonical.digest_of(
+        "execfabric/result/v1", {"output": {"value": "forged"}, "files": {}}
+    )
+    StepRun.objects.filter(run=run, key="source").update(
+        output={"value": "forged"}, output_digest=digest
+    )
+
+
+def change_skill_version(run):
+    without_guards("skills_skillversion")
+    version = SkillVersion.objects.get(pk=run.pins["effect"]["version_id"])
+    body = bytes(version.body).replace(b'"timeout_s":30', b'"timeout_s":31')
+    assert body != bytes(version.body)
+    SkillVersion.objects.filter(pk=version.pk).update(body=body)
+
+
+def change_plan(run):
+    without_guards("plans_planrevision")
+    value = normal_form(document(run.revision))
+    value["steps"][1]["params"] = {"mark": "forged"}
+    PlanRevision.objects.filter(pk=run.revision_id).update(body=canonical.dumps(value))
+
+
+def change_inputs(run):
+    type(run).objects.filter(pk=run.pk).update(inputs={"added": True})
+
+
+@pytest.mark.promise("S1.10", "S2.25", "S3.74", "S2.47")
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        change_parameter,
+        change_output,
+        change_output_and_its_digest,
+        change_skill_version,
+        change_plan,
+        change_inputs,
+    ],
+)
+def test_anything_changed_after_approval_stops_the_worker(tamper, waiting, bench, witness):
+    gate = Gate.objects.get(context_id=waiting.id, step="effect")
+    tamper(waiting)
+
+    driven(waiting, bench)
+
+    gate.refresh_from_db()
+    assert witness.read() == []
+    assert gate.status == "superseded"
+    told = [
+        record.envelope(event)["payload"]
+        for event in record.events_after(waiting.stream, 0)
+        if event.kind == "gate.superseded" and event.step == "effect"
+    ]
+    assert bytes(gate.digest).hex() in str(told)
+    assert any(digest_in(fact) != bytes(gate.digest).hex() for fact in told)
+    assert states(waiting)["effect"] != "succeeded"
+
+
+def digest_in(fact):
+    """The digest of what was found instead."""
+    return next(value for key, value in fact.items() if "found" in key)
+
+
+def test_unchanged_it_runs_exactly_once(waiting, bench, witness):
+    driven(waiting, bench)
+    driven(waiting, bench)
+
+    assert [line.split()[0] for line in witness.read()] == ["agreed"]
+
+
+@pytest.mark.promise("S2.37")
+def test_a_skill_quarantined_after_approval_does_not_start(waiting, bench, witness, admin):
+    skills.set_state(
+        slug="lab",
+        event="quarantined",
+        reason="It was found to be unsafe.",
+        by=admin.actor(),
+        at=clock.now(),
+    )
+
+    driven(waiting, bench)
+
+    failed = waiting.steps.get(key="effect")
+    assert witness.read() == []
+    assert (failed.state, failed.error["code"]) == ("failed", "step.skill_withdrawn")
+
+
+@pytest.mark.promise("S3.92")
+def test_a_new_version_does_not_touch_a_run_that_was_approved_with_the_old(
+    waiting, bench, witness, admin
+):
+    old = Skill.objects.get(slug="lab").current
+    draft = skills.draft_from(
+        slug="lab",
+        changes={"actions": {"witness-gated": {"timeout_s": 5.0}}},
+        version="2.0.0",
+        by=admin.actor(),
+        at=clock.now(),
+    )
+    skills.publish(
+        version_id=draft.id, digest=draft.digest, by=admin.actor(), at=clock.now()
+    )
+
+    run = driven(waiting, bench)
+
+    assert run.state == "succeeded"
+    assert run.pins["effect"]["digest"] == old.digest
+    assert len(witness.read()) == 1
+
+
+@pytest.mark.parametrize("how", ["left the group", "was deactivated"])
+def test_an_approver_who_lost_the_right_approved_nothing(
+    how, waiting, bench, witness, operator
+):
+    if how == "left the group":
+        operator.groups.clear()
+    else:
+        type(operator).objects.filter(pk=operator.pk).update(is_active=False)
+
+    driven(waiting, bench)
+
+    assert witness.read() == []
+    assert states(waiting)["effect"] == "gated"

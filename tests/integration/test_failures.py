@@ -1,0 +1,376 @@
+"""When a step does not work: nothing is ignored, nothing is lost, nothing doubled."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from execfabric.lib import clock
+from execfabric.lib.machine import IllegalTransition
+from orchestration.runs.errors import (
+    EvidenceRequired,
+    NotControllable,
+    OldAttemptMayLive,
+)
+from orchestration.runs.models import Attempt, LogChunk, StepRun
+from orchestration.runs.services import attempts, control, recovery, sweep
+from orchestration.runs.services.results import Finished
+from orchestration.runs.services.work import BY
+from tests.builders import (
+    approved,
+    chain,
+    decided,
+    driven,
+    open_gate,
+    outputs,
+    plan,
+    proposed,
+    states,
+    step,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+
+def bad(how: str, **fields):
+    return step("bad", "misbehave", params={"how": how}, **fields)
+
+
+@pytest.mark.promise("S0.13", "S1.8", "S1.33", "S3.52")
+def test_one_failure_pauses_the_run_and_says_where_and_why(proposer, operator, bench):
+    text = plan(step("first"), bad("fail", after="first"), step("last", after="bad"))
+    run = driven(approved(text, proposer, operator), bench)
+
+    failed = run.steps.get(key="bad")
+
+    assert run.state == "paused"
+    assert run.reason == "Step bad failed."
+    assert failed.error == {
+        "code": "lab.refused",
+        "message": "The target said no.",
+        "ran": True,
+    }
+    assert states(run)["last"] == "pending"
+
+
+@pytest.mark.promise("S0.17", "S1.30", "S1.31", "S3.51", "S3.72")
+def test_resume_goes_on_from_the_last_success(proposer, operator, bench, witness):
+    text = plan(
+        step("done", "witness", params={"mark": "once"}),
+        step("flaky", "misbehave", after="done", params={"how": "fail"}),
+    )
+    run = driven(approved(text, proposer, operator), bench)
+
+    control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
+    run = driven(run, bench)
+
+    again = run.steps.get(key="flaky")
+    assert len(witness.read()) == 1
+    assert again.generation == 2
+    assert again.attempts.count() == 2
+    assert run.state == "paused"
+
+
+@pytest.mark.promise("S1.24")
+def test_abort_ends_the_run_at_the_first_failure(proposer, operator, bench):
+    text = plan(bad("fail"), step("never", after="bad"), onFailure="abort")
+    run = driven(approved(text, proposer, operator), bench)
+
+    assert run.state == "failed"
+    assert states(run) == {"bad": "failed", "never": "skipped"}
+
+
+@pytest.mark.promise("S0.16")
+def test_partial_success_is_an_end_of_its_own(proposer, operator, bench):
+    text = plan(step("good"), bad("fail"), onFailure="continue")
+    run = driven(approved(text, proposer, operator), bench)
+
+    assert run.state == "partially_succeeded"
+    assert run.reason == "Failed: bad."
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        pytest.param("raise", "skill.raised", id="raises"),
+        pytest.param("hang", "step.timed_out", id="hangs"),
+        pytest.param("schema", "skill.output_invalid", id="breaks its schema"),
+        pytest.param("huge", "skill.output_too_large", id="floods its output"),
+        pytest.param("die", "step.runner_died", id="kills its program"),
+    ],
+)
+@pytest.mark.promise("S3.46")
+def test_a_skill_that_misbehaves_fails_by_name(how, code, proposer, operator, bench):
+    run = driven(approved(plan(bad(how)), proposer, operator), bench)
+
+    failed = run.steps.get()
+
+    assert (failed.state, failed.error["code"]) == ("failed", code)
+    assert "a local value" not in str(failed.error)
+    assert run.state == "paused"
+
+
+def test_a_flood_in_the_log_is_cut_and_the_cut_is_said(proposer, operator, bench):
+    run = driven(approved(plan(bad("flood")), proposer, operator), bench)
+
+    text = "".join(LogChunk.objects.order_by("offset").values_list("text", flat=True))
+
+    assert run.state == "succeeded"
+    assert len(text) < 1_200_000
+    assert "more bytes were written and not kept" in text
+
+
+@pytest.mark.parametrize("how", ["hang", "die"])
+@pytest.mark.promise("S3.47")
+def test_a_step_that_must_not_repeat_is_unknown_when_it_was_cut_off(
+    how, proposer, operator, bench
+):
+    text = plan(step("once", "once", params={"how": how}, retry={"attempts": 3}))
+    run = driven(approved(text, proposer, operator), bench)
+
+    assert states(run) == {"once": "indeterminate"}
+    assert run.state == "paused"
+    assert Attempt.objects.count() == 1
+
+
+@pytest.mark.promise("S3.42", "S3.48", "S3.53")
+def test_a_retry_waits_in_the_database_and_keeps_its_key(
+    proposer, operator, bench, witness
+):
+    text = plan(step("flaky", "flaky", params={"until": 3}))
+    run = driven(approved(text, proposer, operator), bench)
+    waiting = run.steps.get()
+    for _ in range(2):
+        sweep.sweep(at=clock.now() + timedelta(minutes=5))
+        run = driven(run, bench)
+
+    assert waiting.state == "backoff"
+    assert waiting.not_before is not None
+    assert run.state == "succeeded"
+    assert outputs(run)["flaky"] == {"tries": 3}
+    assert len(set(witness.read())) == 1
+
+
+def test_attempts_are_bounded(proposer, operator, bench, witness):
+    text = plan(
+        step("flaky", "flaky", params={"until": 99}, retry={"attempts": 2, "initial": "1s"})
+    )
+    run = driven(approved(text, proposer, operator), bench)
+    for _ in range(5):
+        sweep.sweep(at=clock.now() + timedelta(minutes=5))
+        run = driven(run, bench)
+
+    assert run.steps.get().state == "failed"
+    assert run.steps.get().attempts.count() == 2
+
+
+def lapse(step_run: StepRun) -> None:
+    """As if the worker had been killed and its lease had run out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE runs_steprun SET lease_until = clock_timestamp() - interval '1 s'"
+            " WHERE id = %s",
+            [step_run.id],
+        )
+
+
+def claimed(run, key, worker="doomed"):
+    step_run = run.steps.get(key=key)
+    return attempts.claim(step_run_id=step_run.id, worker=worker, by=BY, at=clock.now())
+
+
+@pytest.mark.promise("S3.17", "S4.12")
+def test_a_lost_worker_costs_a_repeatable_step_nothing(proposer, operator, bench, witness):
+    text = plan(step("again", "witness-again", params={"mark": "x"}))
+    run = approved(text, proposer, operator)
+    claimed(run, "again")
+    lapse(run.steps.get())
+
+    sweep.sweep(at=clock.now())
+    run = driven(run, bench)
+
+    assert run.state == "succeeded"
+    assert list(run.steps.get().attempts.values_list("phase", flat=True)) == [
+        "lost",
+        "done",
+    ]
+
+
+def test_a_worker_lost_after_intent_leaves_an_honest_unknown(proposer, operator, bench, witness):
+    text = plan(step("once", "witness", params={"mark": "x"}), step("next", after="once"))
+    run = approved(text, proposer, operator)
+    claimed(run, "once")
+    lapse(run.steps.get(key="once"))
+
+    sweep.sweep(at=clock.now())
+    run = driven(run, bench)
+
+    assert states(run) == {"once": "indeterminate", "next": "pending"}
+    assert run.state == "paused"
+    assert witness.read() == []
+
+
+@pytest.mark.promise("S3.28")
+def test_a_late_result_of_a_fenced_attempt_changes_nothing(proposer, operator, bench, witness):
+    text = plan(step("again", "witness-again", params={"mark": "x"}))
+    run = approved(text, proposer, operator)
+    zombie = claimed(run, "again")
+    lapse(run.steps.get())
+    sweep.sweep(at=clock.now())
+    run = driven(run, bench)
+
+    taken = attempts.complete(
+        zombie, Finished({"mark": "zombie"}, {}), worker="doomed", by=BY, at=clock.now()
+    )
+
+    assert taken is None
+    assert outputs(run) == {"again": {"mark": "x"}}
+
+
+def test_a_step_whose_workers_keep_dying_is_given_up(proposer, operator):
+    run = approved(plan(step("poison")), proposer, operator)
+    for _ in range(sweep.MOST_LOSSES):
+        claimed(run, "poison")
+        lapse(run.steps.get())
+        sweep.sweep(at=clock.now())
+
+    assert run.steps.get().error["code"] == "step.attempts_exhausted"
+
+
+@pytest.mark.promise("S3.56")
+def test_a_person_settles_an_unknown_outcome_with_evidence(proposer, operator, bench, witness):
+    text = plan(step("once", "witness", params={"mark": "x"}), step("next", after="once"))
+    run = approved(text, proposer, operator)
+    claimed(run, "once")
+    unknown = run.steps.get(key="once")
+    lapse(unknown)
+    sweep.sweep(at=clock.now())
+
+    with pytest.raises(EvidenceRequired):
+        recovery.resolve(
+            step_run_id=unknown.id,
+            happened=True,
+            evidence=" ",
+            by=operator.actor(),
+            at=clock.now(),
+        )
+    with pytest.raises(OldAttemptMayLive):
+        recovery.resolve(
+            step_run_id=unknown.id,
+            happened=False,
+            evidence="The target shows nothing.",
+            by=operator.actor(),
+            at=clock.now(),
+        )
+    recovery.resolve(
+        step_run_id=unknown.id,
+        happened=True,
+        evidence="The line is in the file.",
+        by=operator.actor(),
+        at=clock.now(),
+    )
+    control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
+    run = driven(run, bench)
+
+    assert run.state == "succeeded"
+
+
+@pytest.mark.promise("S3.65")
+def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, bench):
+    run = approved(chain(2), proposer, operator)
+    grip = claimed(run, "s0")
+
+    asked = control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
+    attempts.complete(grip, Finished({}, {}), worker="w", by=BY, at=clock.now())
+    run.refresh_from_db()
+
+    assert asked.state == "pausing"
+    assert run.state == "paused"
+    assert states(run) == {"s0": "succeeded", "s1": "pending"}
+
+
+@pytest.mark.promise("S3.65")
+def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
+    proposer, operator, bench, witness
+):
+    text = plan(step("once", "witness", params={"mark": "x"}), step("next", after="once"))
+    run = approved(text, proposer, operator)
+    grip = claimed(run, "once")
+
+    asked = control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
+    attempts.complete(grip, Finished({}, {}), worker="w", by=BY, at=clock.now())
+    run.refresh_from_db()
+
+    assert asked.state == "cancelling"
+    assert run.state == "cancelled"
+    assert states(run) == {"once": "succeeded", "next": "cancelled"}
+
+
+def test_a_step_that_is_ready_does_not_start_in_a_paused_run(proposer, operator, bench):
+    run = approved(chain(1), proposer, operator)
+    control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
+
+    assert claimed(run, "s0") is None
+    assert run.steps.get().state == "ready"
+
+
+def test_cancelling_a_waiting_run_takes_its_gates_out_of_every_inbox(proposer, operator):
+    run = proposed(chain(1), proposer)
+    gate = open_gate(run)
+
+    control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
+
+    gate.refresh_from_db()
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert gate.status == "superseded"
+
+
+def test_a_stranger_controls_nothing_and_an_ended_run_cannot_be_paused(
+    proposer, operator, auditor, bench
+):
+    run = driven(approved(chain(1), proposer, operator), bench)
+
+    with pytest.raises(NotControllable):
+        control.pause(run_id=run.id, by=auditor.actor(), at=clock.now())
+    with pytest.raises(IllegalTransition):
+        control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
+
+
+def test_an_unanswered_gate_expires_and_ends_the_run(proposer, operator, bench):
+    text = plan(
+        step("risky", "risky", approval={"reason": "Sure?", "expiresIn": "1h"}),
+    )
+    run = approved(text, proposer, operator)
+
+    swept = sweep.sweep(at=clock.now() + timedelta(hours=2))
+    run.refresh_from_db()
+
+    assert swept.expired == 1
+    assert run.state == "expired"
+    assert states(run) == {"risky": "rejected"}
+
+
+@pytest.mark.promise("S3.75", "S3.83")
+def test_a_secret_goes_by_name_and_is_masked_wherever_it_comes_out(proposer, operator, bench):
+    run = driven(approved(plan(step("careless", "secret")), proposer, operator), bench)
+
+    careless = run.steps.get()
+    log = "".join(LogChunk.objects.values_list("text", flat=True))
+    spec = bytes(careless.spec.body).decode()
+
+    assert careless.output == {"token": "[masked]"}
+    assert "laboratory-secret-token" not in log + spec
+    assert "[masked]" in log
+    assert '{"$secret":"lab-token"}' in spec
+
+
+def test_two_refusals_of_one_gate_are_told_apart(proposer, operator, second_operator, bench):
+    run = driven(approved(plan(step("risky", "risky")), proposer, operator), bench)
+    gate = open_gate(run, "risky")
+    decided(gate, operator, approve=False)
+
+    with pytest.raises(Exception) as refused:  # noqa: PT011 - the code is what counts
+        decided(gate, second_operator)
+
+    assert refused.value.code == "approval.already_settled"

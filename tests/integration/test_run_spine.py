@@ -1,0 +1,288 @@
+"""A plan from proposal to its end, through the real services, runner and record."""
+
+import pytest
+
+from approvals.models import Gate
+from audit import selectors as record
+from orchestration.plans.errors import PlanInvalid
+from orchestration.runs.models import Attempt, StepRun
+from orchestration.runs.services import work
+from tests.builders import (
+    approved,
+    chain,
+    decided,
+    driven,
+    open_gate,
+    outputs,
+    plan,
+    proposed,
+    states,
+    step,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+
+@pytest.mark.promise("S0.3", "S1.6", "S1.19", "S3.61")
+def test_nothing_runs_before_people_approved_the_plan(proposer, bench):
+    run = proposed(chain(2), proposer)
+    first = run.steps.get(key="s0")
+
+    done = work.work(step_run_id=first.id, bench=bench)
+
+    assert done == 0
+    assert states(run) == {"s0": "pending", "s1": "pending"}
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.promise("S0.4", "S0.5", "S1.2", "S1.29")
+def test_an_approved_step_runs_once_and_its_result_is_kept(proposer, operator, bench):
+    run = approved(plan(step("only", params={"a": 1})), proposer, operator)
+
+    run = driven(run, bench)
+
+    assert run.state == "succeeded"
+    assert outputs(run) == {"only": {"a": 1}}
+    assert run.steps.get().attempts.get().phase == "done"
+    assert record.verify_stream(run.stream).broken is None
+
+
+@pytest.mark.promise("S0.7", "S1.3", "S3.31", "S4.13")
+def test_a_chain_runs_in_the_order_of_its_dependencies(proposer, operator, bench):
+    text = plan(step("last", after="middle"), step("middle", after="first"), step("first"))
+    run = driven(approved(text, proposer, operator), bench)
+
+    ended = run.steps.order_by("finished_at", "position").values_list("key", flat=True)
+
+    assert run.state == "succeeded"
+    assert list(ended) == ["first", "middle", "last"]
+
+
+@pytest.mark.promise("S0.8", "S0.9", "S2.52", "S4.6", "S4.7", "S4.8")
+def test_values_pass_from_step_to_step_with_their_types(proposer, operator, bench):
+    text = plan(
+        step("one", params={"list": [1, {"deep": True}], "word": "x"}),
+        step(
+            "two",
+            after="one",
+            params={
+                "whole": "$one.output",
+                "deep": "$one.output.list.1.deep",
+                "text": "say $one.output.word for $inputs.month, $$5",
+            },
+        ),
+        inputs={"type": "object", "properties": {"month": {"type": "string"}}},
+    )
+    run = driven(approved(text, proposer, operator, month="2026-05"), bench)
+
+    assert outputs(run)["two"] == {
+        "whole": {"list": [1, {"deep": True}], "word": "x"},
+        "deep": True,
+        "text": "say x for 2026-05, $5",
+    }
+
+
+@pytest.mark.promise("S0.10", "S2.28")
+def test_files_pass_by_content_and_are_read_only_references(proposer, operator, bench):
+    text = plan(
+        step("make", "write", params={"text": "hello"}),
+        step("use", "read", after="make", params={"file": "$make.files.note"}),
+    )
+    run = driven(approved(text, proposer, operator), bench)
+
+    reference = run.steps.get(key="make").files["note"]["$file"]
+    read = outputs(run)["use"]
+
+    assert run.state == "succeeded"
+    assert read == {"text": "hello", "sha256": reference["sha256"]}
+
+
+@pytest.mark.promise("S0.11", "S0.12", "S1.17", "S3.57")
+def test_each_risky_step_stops_for_its_own_confirmation(proposer, operator, bench):
+    text = plan(
+        step("safe"),
+        step("first", "risky", after="safe", params={"got": "$safe.output"}),
+        step("second", "risky", after="first"),
+    )
+    run = driven(approved(text, proposer, operator), bench)
+    before = states(run)
+    decided(open_gate(run, "first"), operator)
+    between = states(driven(run, bench))
+    decided(open_gate(run, "second"), operator)
+    run = driven(run, bench)
+
+    assert before == {"safe": "succeeded", "first": "gated", "second": "pending"}
+    assert between["second"] == "gated"
+    assert run.state == "succeeded"
+    assert Gate.objects.filter(context_id=run.id, status="approved").count() == 3
+
+
+@pytest.mark.promise("S3.66")
+def test_a_step_gate_shows_the_very_bytes_that_will_run(proposer, operator, bench):
+    text = plan(
+        step("safe", params={"path": "/x"}),
+        step("risky", "risky", after="safe", params={"target": "$safe.output.path"}),
+    )
+    run = driven(approved(text, proposer, operator), bench)
+    gate = open_gate(run, "risky")
+    waiting = run.steps.get(key="risky")
+
+    decided(gate, operator)
+    driven(run, bench)
+
+    executed = run.steps.get(key="risky").attempts.get().spec
+    assert b'"params":{"target":"/x"}' in bytes(gate.subject)
+    assert bytes(gate.digest).hex() == waiting.spec_id == executed.digest
+    assert bytes(gate.subject) == bytes(executed.body)
+
+
+@pytest.mark.promise("S4.9", "S4.10")
+def test_an_approval_step_pauses_the_chain_until_people_answer(proposer, operator, bench):
+    text = plan(
+        step("before"),
+        {
+            "id": "ask",
+            "kind": "approval",
+            "depends_on": ["before"],
+            "approval": {"reason": "May it go on?"},
+        },
+        step("after", after="ask", params={"said": "$ask.output.approved"}),
+    )
+    run = driven(approved(text, proposer, operator), bench)
+    waiting = states(run)
+    decided(open_gate(run, "ask"), operator)
+    run = driven(run, bench)
+
+    assert waiting == {"before": "succeeded", "ask": "gated", "after": "pending"}
+    assert run.state == "succeeded"
+    assert outputs(run)["after"] == {"said": True}
+
+
+@pytest.mark.parametrize("which", ["plan", "step"])
+@pytest.mark.promise("S2.33", "S3.67")
+def test_a_no_ends_the_run_and_nothing_behind_it_runs(which, proposer, operator, bench):
+    run = proposed(plan(step("risky", "risky"), step("next", after="risky")), proposer)
+    if which == "step":
+        decided(open_gate(run), operator)
+        run.refresh_from_db()
+    gate = open_gate(run, "" if which == "plan" else "risky")
+
+    decided(gate, operator, approve=False, comment="Too dear.")
+    run = driven(run, bench)
+
+    assert run.state == "rejected"
+    assert set(states(run).values()) <= {"cancelled", "rejected"}
+    assert not Attempt.objects.exists()
+
+
+@pytest.mark.promise("S1.9", "S3.32")
+@pytest.mark.parametrize(
+    ("parallel", "ready"),
+    [
+        pytest.param(False, 1, id="one at a time without the flag"),
+        pytest.param(True, 4, id="all of them with it"),
+        pytest.param({"max": 2}, 2, id="as many as the plan allows"),
+    ],
+)
+def test_steps_run_side_by_side_only_where_the_plan_says_so(
+    parallel, ready, proposer, operator
+):
+    text = plan(*(step(f"s{n}") for n in range(4)), parallel=parallel)
+
+    run = approved(text, proposer, operator)
+
+    assert list(states(run).values()).count("ready") == ready
+
+
+@pytest.mark.promise("S4.4", "S3.36")
+def test_parallel_branches_join_when_all_are_done(proposer, operator, bench):
+    text = plan(
+        step("left"),
+        step("right"),
+        step("join", after=["left", "right"], params={"l": "$left.output"}),
+        parallel=True,
+    )
+    run = driven(approved(text, proposer, operator), bench)
+
+    assert run.state == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        pytest.param("all_success", "skipped", id="S4.1", marks=pytest.mark.promise("S4.1")),
+        pytest.param("one_success", "succeeded", id="S4.2", marks=pytest.mark.promise("S4.2")),
+        pytest.param("all_done", "succeeded", id="S4.3", marks=pytest.mark.promise("S4.3")),
+    ],
+)
+def test_a_trigger_rule_says_when_a_join_fires(rule, expected, proposer, operator, bench):
+    text = plan(
+        step("good"),
+        step("bad", "misbehave", params={"how": "fail"}),
+        step("join", after=["good", "bad"], trigger_rule=rule),
+        parallel=True,
+        onFailure="continue",
+    )
+    run = driven(approved(text, proposer, operator), bench)
+
+    assert states(run)["join"] == expected
+    assert run.state == "partially_succeeded"
+
+
+@pytest.mark.promise("S1.7", "S1.20", "S1.22")
+def test_a_plan_with_problems_is_refused_with_all_of_them(proposer):
+    text = plan(
+        step("a", after="b"),
+        step("b", after="a"),
+        step("c", "no-such-action"),
+        step("d", params={"x": "$a.output.y"}),
+    )
+
+    with pytest.raises(PlanInvalid) as refused:
+        proposed(text, proposer)
+
+    codes = {problem["code"] for problem in refused.value.details["problems"]}
+    assert {"plan.cycle", "plan.unknown_action", "plan.reference_not_ancestor"} <= codes
+    assert not StepRun.objects.exists()
+
+
+@pytest.mark.promise("S0.18", "S0.19", "S0.20", "S1.25", "S4.11", "S3.86")
+def test_the_record_tells_the_whole_chain_in_order(proposer, operator, bench):
+    run = driven(approved(chain(2), proposer, operator), bench)
+
+    events = record.events_after(run.stream, 0)
+    told = [(event.kind, event.step) for event in events]
+
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert told[0] == ("run.proposed", "")
+    assert told[-1] == ("run.succeeded", "")
+    for key in ("s0", "s1"):
+        kinds = [kind for kind, name in told if name == key]
+        assert kinds == [
+            "step.released",
+            "step.claimed",
+            "attempt.intent",
+            "step.succeeded",
+        ]
+    assert {event.trace_id for event in events} == {run.trace_id}
+
+
+@pytest.mark.promise("S3.18", "S3.19", "S3.21", "S2.40")
+def test_every_event_is_one_envelope_with_trace_session_and_component(
+    proposer, operator, bench
+):
+    run = driven(approved(chain(1), proposer, operator), bench)
+
+    for event in record.events_after(run.stream, 0):
+        body = record.envelope(event)
+        assert body["traceId"] == run.trace_id
+        assert body["at"].endswith("Z")
+        assert set(body["actor"]) >= {"kind", "id", "name"}
+        if event.step and event.kind.startswith(("step.", "attempt.")):
+            assert body["componentTag"] == "step:s0"
+    intents = [
+        record.envelope(event)["payload"]["session"]
+        for event in record.events_after(run.stream, 0)
+        if event.kind == "attempt.intent"
+    ]
+    assert intents == [run.steps.get().attempts.get().session_id]

@@ -1,0 +1,324 @@
+"""The gate page: what will run, shown whole; one form; refusals with their code."""
+
+import hashlib
+import re
+
+import pytest
+from django.test import Client
+
+from approvals.models import Decision, Gate
+from execfabric.accounts import services as accounts
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from execfabric.lib import clock
+from execfabric.lib.actor import system
+from orchestration.runs.models import Run
+from orchestration.runs.services import proposals
+from tests.api_builders import person, registry
+from tests.console_builders import (
+    PLAN,
+    a_run,
+    answer,
+    browser,
+    codes,
+    plan_gate,
+    rows,
+    signed_in,
+    step_gate,
+    words,
+)
+
+pytestmark = pytest.mark.django_db
+AIM = 12
+"""Queries that a page may make; what a page is over is written at its test."""
+
+
+@pytest.fixture
+def proposer() -> User:
+    registry()
+    return person("proposer", Role.PROPOSER)
+
+
+@pytest.fixture
+def operator(proposer) -> User:
+    return person("operator", Role.OPERATOR)
+
+
+@pytest.fixture
+def run(proposer) -> Run:
+    return a_run(proposer)
+
+
+def decide(client: Client, gate: Gate, **fields: str):
+    known = {"verdict": "approve", "digest": gate.digest_hex, "comment": ""}
+    return client.post(f"/gates/{gate.pk}/decide", known | fields)
+
+
+@pytest.mark.promise("S1.15", "S1.16", "S1.17", "S3.68")
+def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) -> None:
+    page = signed_in(operator).get(f"/gates/{plan_gate(run).pk}")
+
+    text = words(page)
+    assert page.status_code == 200
+    assert page["Cache-Control"] == "no-store"
+    assert "The steps run one after the other" in text
+    assert text.index("First hand") < text.index("second")
+    assert "noop@1.0.0 pass" in text
+    assert "Low risk" in text
+    assert "Reads only" in text
+    assert "changes nothing" in text
+    assert "Asks again before it runs" in text
+    assert "word hello 5 bytes" in text
+    assert plan_gate(run).digest_hex in text
+
+
+def test_a_plan_that_runs_side_by_side_says_so(proposer, operator) -> None:
+    text = PLAN.replace("  steps:", "  parallel: {max: 3}\n  steps:")
+
+    page = signed_in(operator).get(f"/gates/{plan_gate(a_run(proposer, plan=text)).pk}")
+
+    assert "Steps run side by side , at most 3 at once" in words(page)
+
+
+@pytest.mark.promise("S0.11")
+def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
+    run, operator
+) -> None:
+    gate = step_gate(run, operator)
+
+    text = words(signed_in(operator).get(f"/gates/{gate.pk}"))
+
+    assert "value hello 5 bytes" in text
+    assert "$inputs" not in text
+    assert "noop@1.0.0 pass" in text
+    assert "May still decide: operator" in text
+
+
+def test_the_authors_words_stand_apart_as_claims(run, operator) -> None:
+    gate = step_gate(run, operator)
+
+    page = signed_in(operator).get(f"/gates/{gate.pk}").content.decode()
+
+    why = page[page.index('data-testid="gate-reasons"') : page.index("Who asks")]
+    claims = page[page.index('data-testid="gate-claims"') :]
+    assert "The boss said so" not in why
+    assert "The boss said so" in claims
+    assert "It only hands on." in claims
+
+
+def test_the_page_is_drawn_from_the_stored_bytes_alone(run, operator) -> None:
+    gate = step_gate(run, operator)
+    Run.objects.filter(pk=run.pk).update(inputs={"word": "changed since"})
+
+    text = words(signed_in(operator).get(f"/gates/{gate.pk}"))
+
+    assert "value hello 5 bytes" in text
+    assert "changed since" not in text
+
+
+def test_the_digest_can_be_computed_from_what_the_page_gives(run, operator) -> None:
+    gate = plan_gate(run)
+
+    given = signed_in(operator).get(f"/gates/{gate.pk}/subject.json")
+
+    domain = gate.digest_domain.encode()
+    computed = hashlib.sha256(domain + b"\n" + given.content).hexdigest()
+    assert computed == gate.digest_hex
+    assert given["Content-Disposition"].startswith("attachment")
+
+
+HOSTILE = {
+    "right to left override": ("fdp\u202eexe", "⟦U+202E⟧"),
+    "zero width": ("ad\u200bmin", "⟦U+200B⟧"),
+    "tag character": ("ok\U000e0041", "⟦U+E0041⟧"),
+    "escape sequence": ("\x1b[2Jclean", "⟦U+001B⟧"),
+    "look-alike": ("p\u0430ypal.com", "а⟦U+0430⟧"),
+    "markup": ("<script>alert(1)</script>", "&lt;script&gt;"),
+    "htmx": ('<i hx-post="/x" hx-trigger="load">', "&lt;i hx-post=&quot;/x&quot;"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_values_are_marked_and_never_act(name, proposer, operator) -> None:
+    payload, mark = HOSTILE[name]
+    gate = step_gate(a_run(proposer, word=payload), operator)
+
+    page = signed_in(operator).get(f"/gates/{gate.pk}").content.decode()
+
+    assert re.sub(r"</?(mark|bdi)[^>]*>", "", page).count(mark)
+    assert payload not in page
+
+
+def test_a_large_value_is_shown_to_its_last_character(proposer, operator) -> None:
+    gate = step_gate(a_run(proposer, word="x" * 50_000 + "THE END"), operator)
+
+    page = signed_in(operator).get(f"/gates/{gate.pk}").content.decode()
+
+    assert "x" * 50_000 + "THE END" in page
+    assert "50007 bytes" in page
+
+
+@pytest.mark.promise("S0.3", "S3.61")
+def test_approving_leads_to_the_run_which_goes_on(run, operator) -> None:
+    answered = decide(signed_in(operator), plan_gate(run), comment="as agreed")
+
+    run.refresh_from_db()
+    assert (answered.status_code, answered["Location"]) == (302, f"/runs/{run.pk}")
+    assert run.state == "running"
+    [decision] = Decision.objects.all()
+    assert (decision.voter_name, decision.comment) == ("operator", "as agreed")
+    assert (decision.channel, decision.approve) == ("page", True)
+
+
+@pytest.mark.promise("S1.6")
+def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
+    gate = plan_gate(run)
+    client = signed_in(operator)
+
+    decide(client, gate, verdict="reject", comment="not today")
+
+    run.refresh_from_db()
+    assert run.state == "rejected"
+    text = words(client.get(f"/gates/{gate.pk}"))
+    assert "not today" in text
+    assert "there is nothing left to decide" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        pytest.param(
+            {"verdict": "reject"}, 422, "approval.comment_required", id="reject in silence"
+        ),
+        pytest.param(
+            {"digest": "0" * 64}, 409, "approval.stale_digest", id="another digest"
+        ),
+        pytest.param({"digest": ""}, 409, "approval.stale_digest", id="no digest"),
+        pytest.param(
+            {"comment": "x" * 10_001}, 422, "approval.comment_unreadable", id="too long"
+        ),
+    ],
+)
+def test_a_refused_answer_shows_the_gate_again_with_the_reason(
+    fields, status, code, run, operator
+) -> None:
+    answered = decide(signed_in(operator), plan_gate(run), **fields)
+
+    assert answered.status_code == status
+    assert code in codes(answered)
+    assert plan_gate(run).digest_hex in words(answered)
+    assert not Decision.objects.exists()
+
+
+@pytest.mark.parametrize("fields", [{"verdict": "perhaps"}, {"verdict": ""}])
+def test_an_answer_that_is_neither_yes_nor_no_is_not_one(fields, run, operator) -> None:
+    answered = decide(signed_in(operator), plan_gate(run), **fields)
+
+    assert answered.status_code == 422
+    assert not Decision.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("roles", "code"),
+    [
+        pytest.param([Role.AUDITOR], "approval.not_in_group", id="auditor"),
+        pytest.param([Role.ADMIN], "approval.not_in_group", id="admin outside the group"),
+    ],
+)
+def test_who_may_look_but_not_decide_is_told_why_and_refused(roles, code, run) -> None:
+    client = browser("onlooker", *roles)
+    gate = plan_gate(run)
+
+    page, answered = client.get(f"/gates/{gate.pk}"), decide(client, gate)
+
+    assert code in codes(page)
+    assert rows(page, "decision-form") == 0
+    assert answered.status_code == 403
+    assert code in codes(answered)
+    assert not Decision.objects.exists()
+
+
+def test_nobody_decides_on_their_own_proposal(operator) -> None:
+    client = signed_in(operator)
+    gate = plan_gate(a_run(operator))
+
+    page, answered = client.get(f"/gates/{gate.pk}"), decide(client, gate)
+
+    assert codes(page) == ["approval.own_proposal"]
+    assert answered.status_code == 403
+    assert "approval.own_proposal" in codes(answered)
+    assert not Decision.objects.exists()
+
+
+def test_the_owner_of_the_agent_that_proposed_sees_why_they_cannot_decide(
+    operator,
+) -> None:
+    agent, _ = accounts.create_agent(
+        name="planner", owner="operator", by=system("test"), at=clock.now()
+    )
+    run = proposals.propose(
+        text=PLAN, inputs={"word": "x"}, by=agent.actor(), at=clock.now()
+    )
+
+    page = signed_in(operator).get(f"/gates/{plan_gate(run).pk}")
+
+    assert codes(page) == ["approval.agent_owner"]
+    assert "An agent proposes; operator answers for it." in words(page)
+
+
+@pytest.mark.parametrize("method", ["get", "head", "options", "put", "delete"])
+def test_no_method_but_post_decides(method, run, operator) -> None:
+    client, gate = signed_in(operator), plan_gate(run)
+    address = f"/gates/{gate.pk}/decide?verdict=approve&digest={gate.digest_hex}"
+
+    refused = getattr(client, method)(address)
+    client.get(f"/gates/{gate.pk}?verdict=approve&digest={gate.digest_hex}")
+
+    assert refused.status_code == 405
+    assert not Decision.objects.exists()
+
+
+def test_a_post_from_another_site_is_refused(run, operator) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(operator, backend="django.contrib.auth.backends.ModelBackend")
+
+    assert decide(client, plan_gate(run)).status_code == 403
+    assert not Decision.objects.exists()
+
+
+def test_a_stranger_does_not_learn_that_a_gate_is_there(run) -> None:
+    client = browser("stranger", Role.PROPOSER)
+    gate = plan_gate(run)
+
+    assert client.get(f"/gates/{gate.pk}").status_code == 404
+    assert decide(client, gate).status_code == 404
+    assert client.get(f"/gates/{gate.pk}/subject.json").status_code == 404
+    assert Client().get(f"/gates/{gate.pk}").status_code == 302
+
+
+def test_the_second_tab_is_told_that_it_is_too_late(run, operator) -> None:
+    gate = plan_gate(run)
+    first, second = browser("first", Role.OPERATOR), signed_in(operator)
+    decide(first, gate)
+
+    answered = decide(second, gate)
+
+    assert answered.status_code == 409
+    assert "approval.already_settled" in codes(answered)
+    assert rows(answered, "decision-form") == 0
+
+
+def test_more_decisions_make_no_more_queries(
+    run, operator, django_assert_max_num_queries
+) -> None:
+    gate = plan_gate(run)
+    client = signed_in(operator)
+    client.get(f"/gates/{gate.pk}")
+
+    # Rights are read anew at each question, twice by the page and twice by its frame.
+    with django_assert_max_num_queries(AIM + 4):
+        client.get(f"/gates/{gate.pk}")
+
+    answer(gate, person("second", Role.OPERATOR))
+    with django_assert_max_num_queries(AIM + 4):
+        client.get(f"/gates/{gate.pk}")
