@@ -13,7 +13,7 @@ NOBODY = actor.system("sign-in")
 LONGEST_NAME = 150
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Overrides what happens around signing in and out."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
@@ -50,7 +50,8 @@ class AccountAdapter(DefaultAccountAdapter):
             by=NOBODY,
             at=clock.now(),
         )
-        return super().respond_user_inactive(request, user)
+        response: HttpResponse = super().respond_user_inactive(request, user)
+        return response
 
 
 def record(kind: str, user: User) -> None:

@@ -16,7 +16,7 @@ from execfabric.console.http import refusal_response
 from execfabric.lib.refusal import Refusal
 
 
-class SignIn(LoginView):
+class SignIn(LoginView):  # type: ignore[misc]
     """The sign-in page, with the demo's people where there is a demo."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.http import HttpRequest as BaseRequest
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django_htmx.http import reswap, retarget
@@ -28,20 +29,21 @@ STATUS = {
 class HttpRequest(BaseRequest):
     """A request of somebody who is signed in, as the middleware leaves it."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     htmx: HtmxDetails
 
 
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
-def wants_fragment(request: HttpRequest) -> bool:
+def wants_fragment(request: BaseRequest) -> bool:
     """Whether htmx asks for a part of the page."""
-    return bool(request.htmx) and not request.htmx.boosted
+    asked: HtmxDetails = request.htmx  # type: ignore[attr-defined]
+    return bool(asked) and not asked.boosted
 
 
 def page(
-    request: HttpRequest,
+    request: BaseRequest,
     template: str,
     context: Mapping[str, Any] | None = None,
     *,
@@ -55,7 +57,7 @@ def page(
 
 
 def refusal_response(
-    request: HttpRequest,
+    request: BaseRequest,
     refusal: Refusal,
     *,
     template: str = "",
@@ -76,13 +78,13 @@ def refusal_response(
     return page(request, "console/refusal.html", values, status=status)
 
 
-def refusals_answered(view: View[P]) -> Callable[P, HttpResponse]:
+def refusals_answered(view: View[P]) -> View[P]:
     """Let a view call services and leave every refusal to `refusal_response`."""
 
     @wraps(view)
     def answered(
         request: HttpRequest, *args: P.args, **kwargs: P.kwargs
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except Refusal as refusal:

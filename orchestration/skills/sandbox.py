@@ -21,7 +21,7 @@ from typing import IO
 
 TAIL = 64 * 1024
 CHUNK = 65536
-INSIDE = "/work"
+INSIDE = "/call"
 PROBE_S = 20.0
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 READABLE = ("/etc/alternatives", "/etc/ld.so.cache")
@@ -45,7 +45,7 @@ class Program:
 
     argv: Sequence[str]
     workdir: Path
-    """The one folder it may write to; inside the sandbox its name is `/work`."""
+    """The one folder it may write to; inside the sandbox its name is `/call`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     stdin: bytes = b""
     limits: Limits = field(default_factory=Limits)

@@ -15,7 +15,7 @@ from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 from orchestration.skills import builtin
 from orchestration.skills.domain import contract as contracts
-from orchestration.skills.domain.contract import ActionContract, SkillContract
+from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.states import SkillState, VersionState
 from orchestration.skills.errors import SkillUnknown, SkillVersionUnknown
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
@@ -89,22 +89,6 @@ def pinned(ids: Iterable[str]) -> dict[str, Pinned]:
     for pk, slug, number, skill_state, state, body in rows:
         parsed = _parsed(bytes(body))
         found[str(pk)] = Pinned(str(pk), slug, number, skill_state, state, *parsed)
-    return found
-
-
-def pinned_action(slug: str, number: str, action: str) -> ActionContract:
-    """The action of a published version, for checking what it yielded.
-
-    :raises SkillVersionUnknown: when there is no such version or action
-    """
-    body = (
-        SkillVersion.objects.filter(skill__slug=slug, version=number)
-        .values_list("body", flat=True)
-        .first()
-    )
-    found = _parsed(bytes(body))[1].action(action) if body is not None else None
-    if found is None:
-        raise SkillVersionUnknown(skill=slug, version=number, action=action)
     return found
 
 

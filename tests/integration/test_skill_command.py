@@ -1,5 +1,6 @@
 """Programs in the sandbox, and what they cannot do there."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.skills import descendants, sandbox
+from orchestration.skills import sandbox
 from orchestration.skills.domain.outcome import Failed
 from orchestration.skills.sandbox import SelfTest
 from tests.skill_calls import Bench, as_file
@@ -19,6 +20,19 @@ needs_sandbox = pytest.mark.skipif(not WORKS, reason="asserted to be refused bel
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "calls")
+
+
+def running(command: str) -> list[str]:
+    """Every process of the host that was started as this command."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if (
+                entry.read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+                == command.encode()
+            ):
+                found.append(entry.parent.name)
+    return found
 
 
 def sh(bench: Bench, script: str, **params: object):
@@ -42,6 +56,8 @@ def test_where_bubblewrap_works_the_self_test_says_so_and_else_commands_are_refu
 
 def test_the_self_test_fails_where_the_sandbox_does_not_confine(monkeypatch):
     monkeypatch.setattr(sandbox, "_wrapped", lambda program: [])
+    probe = sandbox.PROBE.replace("setsid sleep", "true")
+    monkeypatch.setattr(sandbox, "PROBE", probe)
     monkeypatch.setenv("PROBE_SECRET", "x")
 
     test = sandbox.self_test.__wrapped__()
@@ -54,7 +70,6 @@ def test_the_self_test_fails_where_the_sandbox_does_not_confine(monkeypatch):
         assert "a server of the host answers" in test.failures
     Path("/usr/probe").unlink(missing_ok=True)
     Path("/probe").unlink(missing_ok=True)
-    descendants.end(os.getpid())
 
 
 @pytest.mark.parametrize("how", ["not installed", "does not start"])
@@ -147,28 +162,23 @@ def test_a_way_out_of_the_sandbox_is_closed(bench, tmp_path, monkeypatch, escape
 
 @needs_sandbox
 def test_what_a_command_starts_ends_with_it(bench):
-    before = set(descendants.of(os.getpid()))
-
     outcome = sh(
-        bench, "setsid sh -c 'sleep 300 & sleep 300' >/dev/null 2>&1 & echo started"
+        bench, "setsid sh -c 'sleep 311 & sleep 311' >/dev/null 2>&1 & echo started"
     )
 
     assert outcome.output["stdout"] == "started\n"
-    assert set(descendants.of(os.getpid())) <= before
+    assert not running("sleep 311")
 
 
 @needs_sandbox
 def test_a_command_past_its_deadline_is_killed(tmp_path):
-    program = sandbox.Program(
-        argv=["sh", "-c", "echo on; sleep 300 & sleep 300"], workdir=tmp_path
-    )
-    before = set(descendants.of(os.getpid()))
+    argv = ["sh", "-c", "echo on; sleep 313 & sleep 313"]
 
-    ended = sandbox.run(program, deadline_s=0.5)
+    ended = sandbox.run(sandbox.Program(argv=argv, workdir=tmp_path), deadline_s=0.5)
 
     assert ended.exit_code is None
     assert ended.stdout.tail == b"on\n"
-    assert set(descendants.of(os.getpid())) <= before
+    assert not running("sleep 313")
 
 
 @needs_sandbox

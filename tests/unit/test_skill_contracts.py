@@ -97,7 +97,7 @@ def test_a_key_is_registered_once():
         handlers.handler("noop.pass@1")(lambda call: Succeeded())
 
 
-INSIDE, OUTSIDE = "/nowhere/work/x", "/nowhere/other"
+INSIDE, OUTSIDE = "/nowhere/own/x", "/nowhere/other"
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ INSIDE, OUTSIDE = "/nowhere/work/x", "/nowhere/other"
         ("open", (OUTSIDE, None, os.O_RDONLY | os.O_TRUNC), Allow(), True),
         ("open", (OUTSIDE.encode(), "a", os.O_APPEND), Allow(), True),
         ("open", (INSIDE, "w", os.O_WRONLY), Allow(), False),
-        ("open", ("/nowhere/work", "w", os.O_WRONLY), Allow(), False),
-        ("open", ("/nowhere/workshop", "w", os.O_WRONLY), Allow(), True),
-        ("open", ("/nowhere/work/../other", "w", os.O_WRONLY), Allow(), True),
+        ("open", ("/nowhere/own", "w", os.O_WRONLY), Allow(), False),
+        ("open", ("/nowhere/ownership", "w", os.O_WRONLY), Allow(), True),
+        ("open", ("/nowhere/own/../other", "w", os.O_WRONLY), Allow(), True),
         ("open", ("relative", "w", os.O_WRONLY), Allow(), True),
         ("open", (5, "w", os.O_WRONLY), Allow(), False),
         ("open", ("/dev/null", "w", os.O_WRONLY), Allow(), False),
@@ -139,7 +139,7 @@ INSIDE, OUTSIDE = "/nowhere/work/x", "/nowhere/other"
     ],
 )  # fmt: skip
 def test_the_guard_tells_looking_from_touching(event, args, allow, refused):
-    what = touched(event, args, workdir="/nowhere/work", allow=allow)
+    what = touched(event, args, workdir="/nowhere/own", allow=allow)
 
     assert bool(what) is refused, what
 

@@ -61,6 +61,8 @@ class StepDocument:
     approval: ApprovalDocument | None = None
     retry: RetryRule | None = None
     timeout_s: float | None = None
+    index: int = field(default=-1, compare=False, repr=False)
+    """Where it stands in the written list of steps; no part of the plan's content."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class PlanDocument:
         :raises KeyError: when the plan has none
         """
         return self._by_id()[key]
+
+    def has(self, key: str) -> bool:
+        """Whether the plan has a step of that id."""
+        return key in self._by_id()
 
     def _by_id(self) -> dict[str, StepDocument]:
         known: dict[str, StepDocument] | None = self.__dict__.get("_steps_by_id")
@@ -121,7 +127,7 @@ def from_normal_form(value: Mapping[str, Any]) -> PlanDocument:
         inputs_schema=value.get("inputs"),
         parallel=_parallel(parallel),
         on_failure=value.get("onFailure", "pause"),
-        steps=tuple(_step(item) for item in value["steps"]),
+        steps=tuple(_step(item, index) for index, item in enumerate(value["steps"])),
     )
 
 
@@ -188,7 +194,7 @@ def _parallel(value: Any) -> Parallel | None:
     return Parallel(value["max"]) if isinstance(value, Mapping) else Parallel()
 
 
-def _step(value: Mapping[str, Any]) -> StepDocument:
+def _step(value: Mapping[str, Any], index: int) -> StepDocument:
     rollback, approval, retry = (
         value.get(key) for key in ("rollback", "approval", "retry")
     )
@@ -215,6 +221,7 @@ def _step(value: Mapping[str, Any]) -> StepDocument:
             float(retry["max"]),
         ),
         timeout_s=value.get("timeout"),
+        index=index,
     )
 
 

@@ -59,47 +59,60 @@ class Ancestry:
 
 
 def circles(edges: Edges, left: Sequence[str]) -> list[list[str]]:
-    """The circles among the steps that cannot be ordered, members in document order.
+    """The circles among the steps that cannot be ordered, members in document order."""
+    rank = {key: number for number, key in enumerate(left)}
+    found = _Circles(edges, rank).found
+    for component in found:
+        component.sort(key=rank.__getitem__)
+    return sorted(found, key=lambda component: rank[component[0]])
 
-    Strongly connected components after Tarjan (1972), with its own stack: a circle of
-    10,000 steps must not exhaust Python's.
+
+class _Circles:
+    """Strongly connected components after Tarjan (1972), with a stack of its own: a
+    circle of 10,000 steps must not exhaust Python's.
     """
-    members = set(left)
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    trail: list[str] = []
-    on_trail: dict[str, int] = {}
-    found: list[list[str]] = []
 
-    def enter(key: str) -> tuple[str, Iterator[str]]:
-        index[key] = low[key] = len(index)
-        on_trail[key] = len(trail)
-        trail.append(key)
-        return key, iter([parent for parent in edges[key] if parent in members])
+    def __init__(self, edges: Edges, members: Mapping[str, int]) -> None:
+        self.found: list[list[str]] = []
+        self._edges = edges
+        self._members = members
+        self._index: dict[str, int] = {}
+        self._low: dict[str, int] = {}
+        self._trail: list[str] = []
+        self._on_trail: dict[str, int] = {}
+        for key in members:
+            if key not in self._index:
+                self._walk(key)
 
-    def leave(key: str) -> None:
-        if low[key] == index[key]:
-            component = trail[on_trail[key] :]
-            for member in component:
-                del on_trail[member], trail[-1]
-            if len(component) > 1 or key in edges[key]:
-                found.append(component)
-
-    for root in left:
-        work = [enter(root)] if root not in index else []
+    def _walk(self, root: str) -> None:
+        work = [self._enter(root)]
         while work:
             key, parents = work[-1]
             parent = next(parents, None)
             if parent is None:
                 work.pop()
-                leave(key)
+                self._leave(key)
                 if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[key])
-            elif parent not in index:
-                work.append(enter(parent))
-            elif parent in on_trail:
-                low[key] = min(low[key], index[parent])
-    rank = {key: number for number, key in enumerate(left)}
-    for component in found:
-        component.sort(key=rank.__getitem__)
-    return sorted(found, key=lambda component: rank[component[0]])
+                    self._lower(work[-1][0], self._low[key])
+            elif parent not in self._index:
+                work.append(self._enter(parent))
+            elif parent in self._on_trail:
+                self._lower(key, self._index[parent])
+
+    def _enter(self, key: str) -> tuple[str, Iterator[str]]:
+        self._index[key] = self._low[key] = len(self._index)
+        self._on_trail[key] = len(self._trail)
+        self._trail.append(key)
+        return key, iter([one for one in self._edges[key] if one in self._members])
+
+    def _lower(self, key: str, index: int) -> None:
+        self._low[key] = min(self._low[key], index)
+
+    def _leave(self, key: str) -> None:
+        if self._low[key] != self._index[key]:
+            return
+        component = self._trail[self._on_trail[key] :]
+        for member in component:
+            del self._on_trail[member], self._trail[-1]
+        if len(component) > 1 or key in self._edges[key]:
+            self.found.append(component)

@@ -1,20 +1,26 @@
-"""Params, references and undo of one step, held against schemas."""
+"""Params of one step, held against an action's input schema before they are known.
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+A reference stands for a value that only the run will know. What is certain whatever
+it turns out to be (a missing param, a wrong type) is said now; the rest is left to
+the run, which checks again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from orchestration.plans.domain import references
+from execfabric.lib.refusal import Refusal
+from orchestration.plans.domain import references, schemas
+from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.graph import Ancestry
+from orchestration.plans.domain.naming import near
 from orchestration.plans.domain.problem import Problems
-from orchestration.plans.domain.references import SELF, Reference
+from orchestration.plans.domain.references import SELF, Reference, Scope
 from orchestration.skills.domain.contract import ActionContract
-
-if TYPE_CHECKING:
-    from orchestration.plans.domain.validation import CatalogEntry
 
 Way = tuple[str | int, ...]
 APPROVAL_OUTPUT: Mapping[str, Any] = {
@@ -22,6 +28,15 @@ APPROVAL_OUTPUT: Mapping[str, Any] = {
     "additionalProperties": False,
     "properties": {"approved": {"type": "boolean"}},
 }
+FILES: Mapping[str, Any] = {"type": ["object", "array"]}
+_SURE = frozenset(
+    {
+        "required", "additionalProperties", "unevaluatedProperties", "propertyNames",
+        "dependentRequired", "minProperties", "maxProperties", "minItems", "maxItems",
+        "type",
+    }
+)  # fmt: skip
+"""Keywords about an object or list itself, whatever its unknown parts turn out to be."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +44,39 @@ class Around:
     """What a step's params can refer to."""
 
     document: PlanDocument
-    entries: Mapping[str, "CatalogEntry"]
-    ancestors: frozenset[str]
+    entries: Mapping[str, CatalogEntry]
+    ancestry: Ancestry
+    inputs: Mapping[str, Any] | None = None
+    """The inputs of the run, where they are known and sound."""
+    _validators: dict[int, Draft202012Validator] = field(default_factory=dict)
 
     def action(self, key: str) -> ActionContract | None:
         """The action of a step, where the registry knows it."""
         entry = self.entries.get(key)
         return entry.contract.action(self.document.step(key).action) if entry else None
+
+    def validator(self, action: ActionContract) -> Draft202012Validator:
+        """The validator of an action's params, made once."""
+        key = id(action.input_schema)
+        if key not in self._validators:
+            self._validators[key] = schemas.validator(action.input_schema)
+        return self._validators[key]
+
+    def schema_of(self, step: StepDocument, found: Reference) -> Mapping[str, Any]:
+        """What a sound reference yields, as far as anything says; {} for unknown."""
+        if found.head == "inputs":
+            declared = self.document.inputs_schema or {}
+            return schemas.within(declared, found.path) or {}
+        if found.head == "run":
+            return {"type": "string"}
+        name = step.id if found.head == SELF else found.head
+        action = self.action(name)
+        kind, path = found.path[0], found.path[1:]
+        if kind == "files":
+            return FILES if len(path) == 1 else {}
+        if kind == "params":
+            return schemas.within(action.input_schema, path) or {} if action else {}
+        return schemas.within(self.output_schema(name), path) or {}
 
     def output_schema(self, key: str) -> Mapping[str, Any]:
         """What a step's output looks like; empty where nothing is known."""
@@ -45,111 +86,7 @@ class Around:
         return action.output_schema if action else {}
 
 
-def check(step: StepDocument, around: Around, problems: Problems, at: Way) -> None:
-    """Note every problem of a step's params, its question and its undo."""
-    _references(step, step.params, around, problems, (*at, "params"))
-    if step.approval is not None:
-        way = (*at, "approval", "reason")
-        _references(step, step.approval.reason, around, problems, way)
-    action = around.action(step.id)
-    if action is not None:
-        _against(step, step.params, action, around, problems, (*at, "params"))
-    _undo(step, action, around, problems, (*at, "rollback"))
-
-
-def _references(
-    step: StepDocument,
-    value: Any,
-    around: Around,
-    problems: Problems,
-    at: Way,
-    *,
-    undo: bool = False,
-) -> None:
-    for found in references.find(value):
-        said = _wrong(step, found, around, undo=undo)
-        if said is not None:
-            code, message = said
-            problems.add(code, message, (*at, *found.where), step=step.id)
-
-
-def _wrong(
-    step: StepDocument, found: Reference, around: Around, *, undo: bool
-) -> tuple[str, str] | None:
-    """What is wrong with a reference: code and sentence; None for nothing."""
-    unknown = "plan.reference_unknown"
-    if found.head == "inputs":
-        return _wrong_input(found, around.document)
-    if found.head == "run":
-        if found.path == ("id",):
-            return None
-        return unknown, f"{found}: of the run only $run.id can be referred to."
-    if found.head == SELF and not undo:
-        return unknown, "$self is the step that is undone; it exists in rollback only."
-    name = step.id if found.head == SELF else found.head
-    if found.head == "item" or name not in {s.id for s in around.document.steps}:
-        message = (
-            f"{found}: there is no step {found.head!r}. For a dollar sign write $$."
-        )
-        return unknown, message
-    if name == step.id and not undo:
-        return "plan.self_reference", f"{found} refers to the step itself."
-    if name != step.id and name not in around.ancestors:
-        message = (
-            f"{found}: {name} need not be done before {step.id}; add it to dependsOn."
-        )
-        return "plan.reference_not_ancestor", message
-    if found.head == SELF and found.path[:1] == ("params",):
-        return None
-    return _wrong_way(name, found, around)
-
-
-def _wrong_input(found: Reference, document: PlanDocument) -> tuple[str, str] | None:
-    known = (document.inputs_schema or {}).get("properties", {})
-    if found.path and (found.path[0] in known):
-        return None
-    return "plan.reference_unknown", f"{found}: the plan has no such input."
-
-
-def _wrong_way(name: str, found: Reference, around: Around) -> tuple[str, str] | None:
-    kind = found.path[0] if found.path else ""
-    if kind == "files":
-        action = around.action(name)
-        if action is None or (len(found.path) > 1 and found.path[1] in action.files):
-            return None
-        names = ", ".join(action.files) or "none"
-        return "plan.reference_unknown", f"{found}: {name} yields these files: {names}."
-    if kind != "output":
-        message = f"{found}: write ${name}.output or ${name}.files."
-        return "plan.reference_unknown", message
-    if _schema_at(around.output_schema(name), found.path[1:]) is None:
-        message = f"{found}: the output of {name} has no such field."
-        return "plan.reference_unknown", message
-    return None
-
-
-def _schema_at(
-    schema: Mapping[str, Any], path: Sequence[str]
-) -> Mapping[str, Any] | None:
-    """The schema of a part: {} where nothing is said, None where it cannot be."""
-    for part in path:
-        properties = schema.get("properties")
-        if properties is not None and part in properties:
-            schema = properties[part]
-        elif part.isdigit() and isinstance(schema.get("items"), Mapping):
-            schema = schema["items"]
-        elif properties is not None and schema.get("additionalProperties") is False:
-            return None
-        else:
-            return {}
-    return schema
-
-
-class _Unknown:
-    """Stands for a value that only the run will know."""
-
-
-def _against(
+def check(
     step: StepDocument,
     params: Mapping[str, Any],
     action: ActionContract,
@@ -157,96 +94,133 @@ def _against(
     problems: Problems,
     at: Way,
 ) -> None:
-    """Params against the input schema; what is not known yet is not complained of."""
-    by_place = {f.where: f for f in references.find(params) if f.whole}
-    validator = Draft202012Validator(action.input_schema)
-    for error in validator.iter_errors(_plain(params)):
-        if not _concerns_unknown(error, params):
-            message = f"{_name(error)}{error.message}."
-            way = (*at, *error.absolute_path)
-            problems.add("plan.param_invalid", message, way, step=step.id)
-    for place, found in by_place.items():
-        mismatch = _mismatch(found, action.input_schema, around)
-        if mismatch:
-            problems.add("plan.type_mismatch", mismatch, (*at, *place), step=step.id)
+    """Note every problem that params certainly have with an action's input schema."""
+    value = _Unknowns(around.inputs).replaced(params)
+    found, unusable = schemas.errors(around.validator(action), value)
+    if unusable:
+        message = f"The input schema of {action.name} cannot be used: {unusable}."
+        problems.add("plan.param_invalid", message, at, step=step.id)
+    undecided = holds_unknown(value)
+    for error in found:
+        if not undecided or certain(error):
+            for message, way in _said(error, action):
+                place = (*at, *way)
+                problems.add("plan.param_invalid", message, place, step=step.id)
+    _check_types(step, params, action, around, problems, at)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _concerns_unknown(error: ValidationError, params: Mapping[str, Any]) -> bool:
-    """Whether an error is about a value with a reference in it."""
-    value: Any = params
-    for part in error.absolute_path:
-        value = value[part]
-    if error.validator in {"required", "additionalProperties", "propertyNames"}:
-        return False
-    return any(True for _ in references.find(value))
-
-
-def _name(error: ValidationError) -> str:
-    way = ".".join(str(part) for part in error.absolute_path)
-    return f"{way}: " if way else ""
-
-
-def _mismatch(found: Reference, schema: Mapping[str, Any], around: Around) -> str:
-    """Where producer and consumer both name types and have none in common."""
-    wanted = set(_types(_schema_at(schema, [str(part) for part in found.where]) or {}))
-    given = set(_types(_given(found, around)))
-    if "number" in wanted:
-        wanted.add("integer")
-    if not wanted or not given or wanted & given:
-        return ""
-    return f"{found} is {_or(given)}, and {_or(wanted)} is wanted here."
-
-
-def _given(found: Reference, around: Around) -> Mapping[str, Any]:
-    if found.head == "inputs":
-        return _schema_at(around.document.inputs_schema or {}, found.path) or {}
-    if found.path[:1] == ("files",):
-        return {}
-    known = found.step is not None and found.step in around.ancestors
-    if not known or found.step is None or found.path[:1] != ("output",):
-        return {}
-    return _schema_at(around.output_schema(found.step), found.path[1:]) or {}
-
-
-def _types(schema: Mapping[str, Any]) -> Iterator[str]:
-    kinds = schema.get("type", ())
-    yield from [kinds] if isinstance(kinds, str) else kinds
-
-
-def _or(kinds: set[str]) -> str:
-    return " or ".join(sorted(kinds))
-
-
-def _undo(
+def _check_types(
     step: StepDocument,
-    action: ActionContract | None,
+    params: Mapping[str, Any],
+    action: ActionContract,
     around: Around,
     problems: Problems,
     at: Way,
 ) -> None:
-    if step.rollback is None or action is None:
+    """Where producer and consumer both name types and have none in common."""
+    for found in references.find(params):
+        if found.broken or not found.path:
+            continue
+        place = (*at, *found.where)
+        if not found.whole:
+            if found.path[0] == "files" and found.head not in {"inputs", "run"}:
+                message = f"{found} is a file; it cannot stand inside a text."
+                problems.add("plan.type_mismatch", message, place, step=step.id)
+            continue
+        wanted = schemas.within(action.input_schema, found.where) or {}
+        why = schemas.mismatch(around.schema_of(step, found), wanted)
+        if why:
+            message = f"{found}: {why}."
+            problems.add("plan.type_mismatch", message, place, step=step.id)
+
+
+class Unknown:
+    """Stands for a value that only the run will know."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+class UnknownText(str):
+    """Stands for a text of which only the run will know the whole."""
+
+    __slots__ = ()
+
+
+class _Unknowns:
+    """Puts stand-ins where references are, and values where they are known."""
+
+    def __init__(self, inputs: Mapping[str, Any] | None) -> None:
+        self._known = {"inputs"} if inputs is not None else set()
+        self._scope = Scope(inputs or {}, {})
+
+    def replaced(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value) if "$" in value else value
+        if isinstance(value, Mapping):
+            if set(value) == {"$secret"}:
+                return Unknown()
+            return {key: self.replaced(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.replaced(item) for item in value]
+        return value
+
+    def _text(self, text: str) -> Any:
+        found = list(references.find(text))
+        if all(one.head in self._known for one in found):
+            try:
+                return references.resolve(text, self._scope)
+            except Refusal:
+                return Unknown()
+        return Unknown() if found[0].whole else UnknownText(text)
+
+
+def holds_unknown(value: Any) -> bool:
+    """Whether a stand-in is in a value."""
+    if isinstance(value, Mapping):
+        return any(holds_unknown(item) for item in value.values())
+    if isinstance(value, list):
+        return any(holds_unknown(item) for item in value)
+    return isinstance(value, Unknown | UnknownText)
+
+
+def certain(error: ValidationError) -> bool:
+    """Whether an error stays whatever the unknown values turn out to be."""
+    if isinstance(error.instance, Unknown):
+        return False
+    if {"then", "else"} & set(error.absolute_schema_path):
+        # Which branch applies may hang on a value that is not known.
+        return False
+    if not holds_unknown(error.instance) or error.validator in _SURE:
+        return True
+    return error.validator in {"anyOf", "oneOf"} and _no_branch(error)
+
+
+def _no_branch(error: ValidationError) -> bool:
+    """Whether every alternative fails for certain."""
+    branches: dict[Any, bool] = {}
+    for inner in error.context or ():
+        branch = inner.relative_schema_path[0]
+        branches[branch] = branches.get(branch, False) or certain(inner)
+    return bool(branches) and all(branches.values())
+
+
+def _said(error: ValidationError, action: ActionContract) -> Iterator[tuple[str, Way]]:
+    """Sentences about an error, each with its way into the params."""
+    way = tuple(error.absolute_path)
+    inside = ".".join(str(part) for part in way)
+    prefix = f"{inside}: " if inside else ""
+    schema: Any = error.schema
+    simple = error.validator == "additionalProperties" and not error.validator_value
+    if simple and "patternProperties" not in schema:
+        known = list(schema.get("properties", {}))
+        for name in [key for key in _keys(error.instance) if key not in known]:
+            hint = near(name, known)
+            yield f"{prefix}{action.name} takes no {name!r}.{hint}", (*way, name)
         return
-    contract = around.entries[step.id].contract
-    name = step.rollback.action or action.undo
-    undo = contract.action(name) if name else None
-    if undo is None:
-        message = (
-            f"{contract.slug} has no action {name!r} to undo with."
-            if name
-            else f"{action.name} has no undo; name an action."
-        )
-        problems.add("plan.undo_missing", message, (*at, "action"), step=step.id)
-        return
-    given = step.rollback.params
-    if given is not None:
-        way = (*at, "params")
-        _references(step, given, around, problems, way, undo=True)
-        _against(step, given, undo, around, problems, way)
+    message = schemas.message_of(error)
+    yield f"{prefix}{message.replace('is a required property', 'is missing')}.", way
+
+
+def _keys(value: Any) -> list[str]:
+    return list(value) if isinstance(value, Mapping) else []

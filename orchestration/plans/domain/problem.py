@@ -34,6 +34,7 @@ CODES: Mapping[str, str] = {
     "plan.too_many_steps": "The plan has more steps than the limit.",
     "plan.duplicate_step": "Two steps have the same id.",
     # the graph
+    "plan.reserved_id": "A step's id is a word of the language.",
     "plan.unknown_step": "A step depends on a step that does not exist.",
     "plan.self_reference": "A step depends on itself or refers to itself.",
     "plan.cycle": "Steps wait for one another in a circle.",
@@ -41,6 +42,7 @@ CODES: Mapping[str, str] = {
     "plan.unknown_skill": "There is no such skill for the proposer.",
     "plan.unknown_version": "The skill has no such version.",
     "plan.unknown_action": "The skill has no such action.",
+    "plan.skill_not_active": "The skill is a draft.",
     "plan.skill_quarantined": "The skill is quarantined; nothing of it starts.",
     "plan.skill_deprecated": "The skill is deprecated (warning).",
     "plan.skill_not_permitted": "The proposer may not propose this skill.",
@@ -48,6 +50,8 @@ CODES: Mapping[str, str] = {
     # params, references, inputs, gates
     "plan.reference_unknown": "A reference names something that does not exist.",
     "plan.reference_not_ancestor": "A reference names a step that may run later.",
+    "plan.reference_optional": "A reference names an input that may be absent (warning).",
+    "plan.reserved_key": "A value claims to be a stored file.",
     "plan.type_mismatch": "A reference yields a type that its place does not take.",
     "plan.param_invalid": "A param does not satisfy the action's input schema.",
     "plan.undo_missing": "A rollback names no undo that exists.",

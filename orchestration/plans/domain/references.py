@@ -175,9 +175,10 @@ def _of_step(reference: Reference, scope: Scope) -> Any:
     sources = {"output": scope.outputs, "files": scope.files}
     if kind not in sources:
         raise _unresolved(reference, "write .output or .files after the step")
-    if reference.head not in sources[kind]:
+    found = sources[kind].get(reference.head)
+    if found is None:
         raise _unresolved(reference, f"{reference.head} has no {kind}")
-    return sources[kind][reference.head]
+    return found
 
 
 def _into(value: Any, part: str, reference: Reference) -> Any:

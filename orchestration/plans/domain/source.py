@@ -68,14 +68,7 @@ def _decoded(text: str | bytes) -> str:
     if len(text) > MAX_BYTES:
         raise _too_large(len(text))
     if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            before = text[: error.start]
-            line = before.count(b"\n") + 1
-            column = error.start - (before.rfind(b"\n") + 1) + 1
-            message = f"Byte {error.start} is not UTF-8."
-            raise Unreadable("plan.not_text", message, line, column) from error
+        text = _utf8(text)
     elif (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
         raise _too_large(size)
     text = text.removeprefix("\ufeff")
@@ -86,6 +79,16 @@ def _decoded(text: str | bytes) -> str:
         message = f"The character U+{ord(wrong[0]):04X} may not stand in a plan."
         raise Unreadable("plan.not_text", message, *place)
     return text
+
+
+def _utf8(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = body[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        message = f"Byte {error.start} is not UTF-8."
+        raise Unreadable("plan.not_text", message, line, column) from error
 
 
 def _too_large(size: int) -> Unreadable:

@@ -1,51 +1,24 @@
 """Whether a plan of sound form can run: graph, registry, references, gates."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
-from orchestration.plans.domain import graph, params
+from orchestration.plans.domain import graph, params, schemas, scoping
+from orchestration.plans.domain.catalog import Catalog, CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.naming import near
+from orchestration.plans.domain.params import Around, Way
 from orchestration.plans.domain.problem import (
+    ERROR,
     WARNING,
     Positions,
     Problem,
     Problems,
+    in_order,
 )
-from orchestration.skills.domain.contract import SkillContract
 
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """A skill version as the validator sees it, for one proposer."""
-
-    contract: SkillContract
-    state: str
-    digest: str
-    may_propose: bool
-    available: bool
-    """Whether the published code is installed here."""
-    version_id: str
-
-
-class Catalog(Protocol):
-    """What the registry answers, for one proposer."""
-
-    def find(self, slug: str, version: str | None) -> CatalogEntry | None:
-        """The version asked for, or the current one."""
-        ...
-
-    def known_versions(self, slug: str) -> Sequence[str]:
-        """Its published versions."""
-        ...
-
-    def slugs(self) -> Sequence[str]:
-        """The skills the proposer may see."""
-        ...
+__all__ = ["Catalog", "CatalogEntry", "Undo", "Validation", "undo_of", "validate"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +29,37 @@ class Validation:
     order: Sequence[str] = ()
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Per skill step the version it will be bound to."""
+
+
+@dataclass(frozen=True)
+class Undo:
+    """The action that would undo a step, its params in references to that step."""
+
+    action: str
+    params: Mapping[str, Any]
+
+
+def undo_of(step: StepDocument, entry: CatalogEntry) -> Undo | None:
+    """What would undo a step; None where nothing can.
+
+    A rollback without params takes them from the action that it undoes: those params
+    that the undo takes too, and what the contract says of its own undo.
+    """
+    action = entry.contract.action(step.action)
+    name = step.rollback.action if step.rollback else ""
+    name = name or (action.undo if action else "")
+    undo = entry.contract.action(name) if name else None
+    if action is None or undo is None:
+        return None
+    if step.rollback is not None and step.rollback.params is not None:
+        return Undo(name, step.rollback.params)
+    shared = [
+        key for key in undo.input_schema.get("properties", {}) if key in step.params
+    ]
+    taken: dict[str, Any] = {key: f"${{self.params.{key}}}" for key in shared}
+    if name == action.undo:
+        taken |= action.undo_params
+    return Undo(name, taken)
 
 
 def validate(
@@ -72,16 +76,17 @@ def validate(
     group could decide, None leaves the gates unchecked.
     """
     plan = _Plan(document, positions, catalog, groups)
-    plan.check_inputs(inputs)
-    plan.check_graph()
+    sound = plan.check_inputs(inputs)
+    ancestry = plan.check_graph()
     entries = {
         step.id: entry
         for step in document.steps
         if step.kind == "skill" and (entry := plan.entry(step)) is not None
     }
+    around = Around(document, entries, ancestry, inputs if sound else None)
     for step in document.steps:
         plan.check_gate(step)
-        params.check(step, plan.scope(step, entries), plan.problems, plan.at(step))
+        plan.check_step(step, around)
     pins = {
         key: {
             "version_id": entry.version_id,
@@ -92,7 +97,7 @@ def validate(
         }
         for key, entry in entries.items()
     }
-    return Validation(plan.problems.found, plan.order, pins)
+    return Validation(in_order(plan.problems.found), plan.order, pins)
 
 
 class _Plan:
@@ -110,72 +115,57 @@ class _Plan:
         self.order: list[str] = []
         self._catalog = catalog
         self._groups = groups
-        self._root: tuple[str | int, ...] = ("plan",) if ("plan",) in positions else ()
-        self._index = {step.id: i for i, step in enumerate(document.steps)}
+        self._root: Way = ("plan",) if ("plan",) in positions else ()
         self._positions = positions
-        self._ancestors: Mapping[str, frozenset[str]] = {}
 
-    def at(self, step: StepDocument) -> tuple[str | int, ...]:
+    def at(self, step: StepDocument) -> Way:
         """The way to a step in the document."""
-        return (*self._root, "steps", self._index[step.id])
+        return (*self._root, "steps", step.index)
 
-    def key(self, step: StepDocument, *spellings: str) -> tuple[str | int, ...]:
+    def key(self, step: StepDocument, *spellings: str) -> Way:
         """The way to a key of a step, in whichever spelling it was written."""
         ways = [(*self.at(step), name) for name in spellings]
         return next((way for way in ways if way in self._positions), ways[0])
 
-    def scope(
-        self, step: StepDocument, entries: Mapping[str, CatalogEntry]
-    ) -> params.Around:
-        """What the params of a step can refer to."""
-        return params.Around(
-            document=self.document,
-            entries=entries,
-            ancestors=self._ancestors.get(step.id, frozenset()),
-        )
-
-    def check_inputs(self, inputs: Mapping[str, Any] | None) -> None:
+    def check_inputs(self, inputs: Mapping[str, Any] | None) -> bool:
+        """Note what is wrong with the inputs; whether they are known and sound."""
         schema = self.document.inputs_schema
         way = (*self._root, "inputs")
-        if schema is None:
-            for name in inputs or {}:
-                message = f"The plan asks for no input {name!r}."
-                self.problems.add("plan.input_invalid", message, way)
-            return
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            self.problems.add("plan.schema_invalid", f"{error.message}.", way)
-            return
-        if inputs is None:
-            return
-        for error in Draft202012Validator(schema).iter_errors(dict(inputs)):
-            message = f"{error.json_path}: {error.message}."
+        wrong = [*schemas.unusable(schema)] if schema is not None else []
+        for below, message in wrong:
+            self.problems.add("plan.schema_invalid", message, (*way, *below))
+        if inputs is None or wrong:
+            return False
+        found = [*_wrong_inputs(schema, inputs)]
+        for message in found:
             self.problems.add("plan.input_invalid", message, way)
+        return not found
 
-    def check_graph(self) -> None:
-        edges: dict[str, list[str]] = {}
-        for step in self.document.steps:
-            edges[step.id] = self._known_parents(step)
-        self.order, circle = graph.order(edges)
-        if circle:
-            names = " -> ".join([*circle, circle[0]])
+    def check_graph(self) -> graph.Ancestry:
+        """Note circles and unknown dependencies; find the order."""
+        edges = {step.id: self._known_parents(step) for step in self.document.steps}
+        self.order, circular = graph.order(edges)
+        for circle in graph.circles(edges, circular):
+            names = " -> ".join(
+                [*circle[:SHOWN], "…"] if len(circle) > SHOWN else circle
+            )
             for key in circle:
                 step = self.document.step(key)
-                message = f"It is part of a circle: {names}."
+                message = f"It is part of a circle of {len(circle)} steps: {names}."
                 way = self.key(step, "dependsOn", "depends_on")
                 self.problems.add("plan.cycle", message, way, step=key)
-        self._ancestors = graph.ancestors(edges, self.order)
+        return graph.Ancestry(edges, self.order)
 
     def _known_parents(self, step: StepDocument) -> list[str]:
         known = []
-        for parent in step.depends_on:
-            way = self.key(step, "dependsOn", "depends_on")
+        for index, parent in enumerate(step.depends_on):
+            way = (*self.key(step, "dependsOn", "depends_on"), index)
             if parent == step.id:
                 message = "A step cannot depend on itself."
                 self.problems.add("plan.self_reference", message, way, step=step.id)
-            elif parent not in self._index:
-                message = f"There is no step {parent!r}.{_near(parent, self._index)}"
+            elif not self.document.has(parent):
+                hint = near(parent, [one.id for one in self.document.steps])
+                message = f"There is no step {parent!r}.{hint}"
                 self.problems.add("plan.unknown_step", message, way, step=step.id)
             else:
                 known.append(parent)
@@ -194,8 +184,8 @@ class _Plan:
             self.problems.add(code, message, way, step=step.id, severity=severity)
         names = [action.name for action in found.contract.actions]
         if step.action and step.action not in names:
-            near = _near(step.action, names)
-            message = f"{step.skill} has no action {step.action!r}.{near}"
+            hint = near(step.action, names)
+            message = f"{step.skill} has no action {step.action!r}.{hint}"
             self.problems.add(
                 "plan.unknown_action", message, self.key(step, "action"), step=step.id
             )
@@ -206,23 +196,27 @@ class _Plan:
         versions = self._catalog.known_versions(step.skill)
         if versions:
             known = ", ".join(versions)
-            message = f"{step.skill} has no version {step.version!r}; it has {known}."
+            asked = (
+                f"no version {step.version!r}" if step.version else "no current version"
+            )
+            message = f"{step.skill} has {asked}; it has {known}."
             way = self.key(step, "version", "skill")
             self.problems.add("plan.unknown_version", message, way, step=step.id)
             return
-        near = _near(step.skill, self._catalog.slugs())
-        message = f"There is no skill {step.skill!r} for you.{near}"
+        hint = near(step.skill, self._catalog.slugs())
+        message = f"There is no skill {step.skill!r} for you.{hint}"
         way = self.key(step, "skill")
         self.problems.add("plan.unknown_skill", message, way, step=step.id)
 
     def check_gate(self, step: StepDocument) -> None:
+        """Note groups that do not exist or are too small."""
         if step.approval is None or self._groups is None:
             return
-        way = self.key(step, "approval")
-        for asked in step.approval.groups:
+        for index, asked in enumerate(step.approval.groups):
+            way = (*self.key(step, "approval"), "groups", index)
             if asked.group not in self._groups:
-                near = _near(asked.group, self._groups)
-                message = f"There is no group {asked.group!r}.{near}"
+                hint = near(asked.group, self._groups)
+                message = f"There is no group {asked.group!r}.{hint}"
                 self.problems.add("plan.unknown_group", message, way, step=step.id)
             elif self._groups[asked.group] < asked.count:
                 message = (
@@ -231,24 +225,87 @@ class _Plan:
                 )
                 self.problems.add("plan.gate_unsatisfiable", message, way, step=step.id)
 
+    def check_step(self, step: StepDocument, around: Around) -> None:
+        """Note every problem of a step's params, its question and its undo."""
+        way = (*self.at(step), "params")
+        scoping.check(step, step.params, around, self.problems, way)
+        if step.approval is not None:
+            asked = (*self.at(step), "approval", "reason")
+            scoping.check(step, step.approval.reason, around, self.problems, asked)
+        action = around.action(step.id)
+        if action is not None:
+            params.check(step, step.params, action, around, self.problems, way)
+        if step.rollback is not None and action is not None:
+            self._check_undo(step, around)
+
+    def _check_undo(self, step: StepDocument, around: Around) -> None:
+        entry, rollback = around.entries[step.id], step.rollback
+        undo = undo_of(step, entry)
+        way = (*self.at(step), "rollback")
+        if undo is None:
+            named = rollback.action if rollback else ""
+            names = [action.name for action in entry.contract.actions]
+            message = (
+                f"{step.skill} has no action {named!r} to undo with.{near(named, names)}"
+                if named
+                else f"{step.action} has no undo of its own; name an action."
+            )
+            self.problems.add(
+                "plan.undo_missing", message, (*way, "action"), step=step.id
+            )
+            return
+        way = (*way, "params")
+        scoping.check(step, undo.params, around, self.problems, way, undo=True)
+        action = entry.contract.action(undo.action)
+        if action is not None:
+            params.check(step, undo.params, action, around, self.problems, way)
+
+
+SHOWN = 10
+"""Members of a circle that a message names; each has a problem of its own."""
+
+
+def _wrong_inputs(
+    schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]
+) -> list[str]:
+    known = (schema or {}).get("properties") or {}
+    open_ended = {"additionalProperties", "patternProperties"} & set(schema or ())
+    found = [
+        f"The plan asks for no input {name!r}.{near(name, known)}"
+        for name in inputs
+        if name not in known and not open_ended
+    ]
+    found += [
+        "A file cannot be given as an input." for _ in scoping.forged_files(inputs)
+    ]
+    if schemas.too_long_to_match(schema or {}, inputs):
+        found.append(
+            f"A text is longer than the {schemas.LONGEST_MATCHED} characters that a"
+            f" pattern is tried on."
+        )
+    if found or schema is None:
+        return found
+    errors, unusable = schemas.errors(schemas.validator(schema), dict(inputs))
+    if unusable:
+        return [f"The inputs cannot be checked: {unusable}."]
+    return [f"{error.json_path}: {schemas.message_of(error)}." for error in errors]
+
 
 def _standing(step: StepDocument, entry: CatalogEntry) -> list[tuple[str, str, str]]:
     found = []
+    if entry.state == "draft":
+        message = f"{step.skill} is a draft; it has to be published first."
+        found.append(("plan.skill_not_active", message, ERROR))
     if entry.state == "quarantined":
         message = f"{step.skill} is quarantined; nothing of it starts."
-        found.append(("plan.skill_quarantined", message, "error"))
+        found.append(("plan.skill_quarantined", message, ERROR))
     if entry.state == "deprecated":
         message = f"{step.skill} is deprecated."
         found.append(("plan.skill_deprecated", message, WARNING))
     if not entry.may_propose:
         message = f"You may not propose plans with {step.skill}."
-        found.append(("plan.skill_not_permitted", message, "error"))
+        found.append(("plan.skill_not_permitted", message, ERROR))
     if not entry.available:
         message = f"The published code of {step.skill} is not installed here."
-        found.append(("plan.skill_unavailable", message, "error"))
+        found.append(("plan.skill_unavailable", message, ERROR))
     return found
-
-
-def _near(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""

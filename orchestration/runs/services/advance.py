@@ -14,8 +14,8 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
-from orchestration.runs.models import ExecSpec, StepRun
-from orchestration.runs.services import specs, subjects
+from orchestration.runs.models import StepRun
+from orchestration.runs.services import specs, store, subjects
 from orchestration.runs.services.transitions import Change
 
 UNANSWERED = "gate.expired"
@@ -95,7 +95,7 @@ def _release(action: decider.Release, change: Change) -> None:
     except Refusal as error:
         fail(change, step, error)
         return
-    _keep(spec)
+    change.add(store.keep_spec(spec.digest, spec.body))
     change.built[step.key] = spec
     if not spec.demand.needed:
         change.move_step(
@@ -143,9 +143,3 @@ def _kept_reason(action: decider.Move, change: Change) -> str:
     """A confirmed pause or cancel keeps the reason it was asked for with."""
     confirmed = action.event in {RunEvent.PAUSED, RunEvent.CANCELLED}
     return change.run.reason if confirmed else ""
-
-
-def _keep(spec: specs.Spec) -> None:
-    ExecSpec.objects.bulk_create(
-        [ExecSpec(digest=spec.digest, body=spec.body)], ignore_conflicts=True
-    )

@@ -13,6 +13,7 @@ from approvals import selectors as gates
 from approvals import services as approvals
 from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold
+from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
 from execfabric.lib.refusal import Refusal
@@ -26,12 +27,12 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import Attempt, StepRun
-from orchestration.runs.services import specs, subjects
+from orchestration.runs.services import specs, store, subjects
 from orchestration.runs.services.advance import advance, fail, open_plan_gate
 from orchestration.runs.services.results import Finished, Lost, Result
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import LEASE, Change, change
-from orchestration.skills.domain.contract import EffectClass, RetryRule
+from orchestration.skills.domain.contract import ActionContract, EffectClass, RetryRule
 
 LIVE = (GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED)
 
@@ -45,6 +46,7 @@ class Grip:
     key: str
     fence: int
     spec: dict[str, Any]
+    action: ActionContract
     idempotency_key: str
     intent: bool
     """Whether the intent is committed: the effect may follow."""
@@ -142,7 +144,7 @@ def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
     )
     opened.add_attempt(attempt)
     spec = _checked(opened, step, attempt)
-    if spec is None:
+    if spec is None or spec.action is None:
         return None
     needs_fetching = bool(spec.value["files"])
     if not needs_fetching:
@@ -153,13 +155,14 @@ def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
         key=step.key,
         fence=fence,
         spec=spec.value,
+        action=spec.action,
         idempotency_key=_idempotency_key(opened, step),
         intent=not needs_fetching,
     )
 
 
 def _idempotency_key(opened: Change, step: StepRun) -> str:
-    return specs.canonical.digest_of(
+    return canonical.digest_of(
         "execfabric/idempotency/v1",
         {"run": str(opened.run.id), "step": step.key, "generation": step.generation},
     )
@@ -289,8 +292,10 @@ def _give_back(opened: Change, step: StepRun) -> None:
 def _end_attempt(
     opened: Change, step: StepRun, phase: Phase, result: Any = None
 ) -> None:
-    Attempt.objects.filter(step_run_id=step.id, fence=step.fence).update(
-        phase=phase, ended_at=opened.at, result=result
+    opened.add(
+        store.end_attempt(
+            step.id, step.fence, phase=phase, ended_at=opened.at, result=result
+        )
     )
 
 

@@ -5,7 +5,7 @@ about to start, from what the database says at that moment. If the two differ,
 nothing runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,21 +200,26 @@ def _finished(
 
 def _scope(change: Change, planned: StepDocument) -> references.Scope:
     """What references can see: inputs, the run, and the outputs of other steps."""
-    outputs: dict[str, Any] = {}
-    files: dict[str, dict[str, Any]] = {}
     named = [*references.find(planned.params)]
     if planned.approval is not None:
         named += references.find(planned.approval.reason)
-    for reference in named:
-        if reference.step is None or reference.step not in change.steps:
-            continue
-        source = change.steps[reference.step]
-        if reference.step not in outputs:
-            _require_untouched(source)
-        outputs[source.key] = source.output
-        files[source.key] = source.files
+    keys = {found.step for found in named if found.step in change.steps}
+    sources = [change.steps[key] for key in sorted(keys)]  # type: ignore[type-var]
+    _load_results(sources)
+    for source in sources:
+        _require_untouched(source)
+    outputs = {source.key: source.output for source in sources}
+    files = {source.key: source.files for source in sources}
     run = {"id": str(change.run.id)}
     return references.Scope(change.run.inputs, run, outputs, files)
+
+
+def _load_results(sources: Sequence[StepRun]) -> None:
+    """Read what steps yielded, which a change leaves out until it is referred to."""
+    missing = {s.pk: s for s in sources if "output" in s.get_deferred_fields()}
+    rows = StepRun.objects.filter(pk__in=missing) if missing else ()
+    for row in rows:
+        missing[row.pk].output, missing[row.pk].files = row.output, row.files
 
 
 def result_digest(output: Any, files: Any) -> str:

@@ -8,18 +8,16 @@ together with their events.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models.expressions import RawSQL
 
 from audit import services as audit
 from audit.services import Fact
 from execfabric.lib.actor import Actor
-from execfabric.lib.machine import StaleTransition
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.runs import dispatch, live
@@ -35,6 +33,8 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.errors import RunUnknown, StepUnknown
 from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.services import store
+from orchestration.runs.services.store import Write
 
 LEASE = "lease"
 """A value of `lease_until` that stands for the database's clock plus the lease."""
@@ -65,6 +65,7 @@ class Change:
     _run: dict[str, Any] = field(default_factory=dict)
     _run_state: str = ""
     _attempts: list[Attempt] = field(default_factory=list)
+    _writes: list[Write] = field(default_factory=list)
 
     def step(self, key: str) -> StepRun:
         """The step run of that key.
@@ -151,12 +152,20 @@ class Change:
         """Have a new attempt written with this change."""
         self._attempts.append(attempt)
 
+    def add(self, write: Write) -> None:
+        """Have a statement sent with this change, before its states are written."""
+        self._writes.append(write)
+
     def close(self) -> None:
         """Write everything: rows by compare-and-swap, attempts, events, hints."""
-        self._write_steps()
-        self._write_run()
-        if self._attempts:
-            Attempt.objects.bulk_create(self._attempts)
+        store.write(
+            [
+                *self._writes,
+                *self._step_writes(),
+                *self._run_writes(),
+                *(store.add_attempt(attempt) for attempt in self._attempts),
+            ]
+        )
         self.settle()
         if self.run.state == RunState.RUNNING:
             dispatch.hint([step.id for step in self.ready.values()])
@@ -174,26 +183,25 @@ class Change:
             self.facts.clear()
             live.run_changed(self.run.id, seq)
 
-    def _write_steps(self) -> None:
+    def _step_writes(self) -> Iterator[Write]:
         for key, pending in self._steps.items():
             fields = dict(pending.fields)
-            if fields.get("lease_until") == LEASE:
-                fields["lease_until"] = lease()
             if key in self.ready:
                 fields["hinted_at"] = self.at
-            moved = StepRun.objects.filter(
-                pk=self.steps[key].pk, state=pending.state, fence=pending.fence
-            ).update(**fields)
-            if not moved:
-                raise StaleTransition(step=key, expected=pending.state)
+            leased = fields.get("lease_until") == LEASE
+            yield store.update(
+                "runs_steprun",
+                self.steps[key].pk,
+                fields,
+                state=pending.state,
+                fence=pending.fence,
+                lease_seconds=settings.LEASE_SECONDS if leased else 0,
+            )
 
-    def _write_run(self) -> None:
-        if not self._run:
-            return
-        expected = self._run_state or self.run.state
-        moved = Run.objects.filter(pk=self.run.pk, state=expected).update(**self._run)
-        if not moved:
-            raise StaleTransition(run=str(self.run.pk), expected=expected)
+    def _run_writes(self) -> Iterator[Write]:
+        if self._run:
+            state = self._run_state or self.run.state
+            yield store.update("runs_run", self.run.pk, self._run, state=state)
 
 
 @contextmanager
@@ -213,24 +221,14 @@ def change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[Change]:
 
 def open_change(run_id: UUID, *, by: Actor, at: datetime) -> Change:
     """Lock and load a run for a change that the caller closes in its transaction."""
-    run = (
-        Run.objects.select_for_update(of=("self",))
-        .select_related("revision")
-        .filter(pk=run_id)
-        .first()
-    )
-    if run is None:
+    loaded = store.load(run_id)
+    if loaded is None:
         raise RunUnknown(run=str(run_id))
-    rows = StepRun.objects.filter(run_id=run_id).order_by("position")
+    run, steps = loaded
     return Change(
         run=run,
         document=plans.document(run.revision),
         by=by,
         at=at,
-        steps={row.key: row for row in rows},
+        steps={step.key: step for step in steps},
     )
-
-
-def lease() -> RawSQL:
-    """The end of a lease that starts now, by the database's clock."""
-    return RawSQL("clock_timestamp() + %s", [timedelta(seconds=settings.LEASE_SECONDS)])

@@ -26,7 +26,6 @@ from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.skills import outputs
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
 from orchestration.skills.execution import Log, Runner, RunnerDied, WireCall, discard
-from orchestration.skills.selectors import pinned_action
 from orchestration.skills.services import secrets
 
 BY: Actor = system("worker")
@@ -159,7 +158,7 @@ def _result(grip: Grip, answer: Any, workdir: Path) -> Result:
         return _unknown(grip, "step.timed_out", f"It did not end within {limit:g} s.")
     if isinstance(answer, _Cancelled):
         return Failure("run.cancelled", "It was stopped with its run.", killed=True)
-    answer = outputs.validate_output(_action(grip), answer, workdir)
+    answer = outputs.validate_output(grip.action, answer, workdir)
     if isinstance(answer, Succeeded):
         files = artifacts.keep(
             answer.files, step_run_id=grip.step_run_id, at=clock.now()
@@ -168,10 +167,16 @@ def _result(grip: Grip, answer: Any, workdir: Path) -> Result:
     if isinstance(answer, Retry):
         return Failure(answer.code, answer.message, again=True)
     if isinstance(answer, Failed):
-        again = answer.code == "skill.raised" and _rerunnable(grip)
-        return Failure(answer.code, answer.message, again=again)
+        return _failed(grip, answer)
     message = f"a call cannot answer with {type(answer).__name__}"
     raise TypeError(message)
+
+
+def _failed(grip: Grip, answer: Failed) -> Result:
+    """A refusal is known; an exception, or silence of the target, may follow an effect."""
+    if answer.code == "skill.raised" or answer.code.endswith(".outcome_unknown"):
+        return _unknown(grip, answer.code, answer.message)
+    return Failure(answer.code, answer.message)
 
 
 def _unknown(grip: Grip, code: str, message: str) -> Result:
@@ -183,11 +188,6 @@ def _unknown(grip: Grip, code: str, message: str) -> Result:
 
 def _rerunnable(grip: Grip) -> bool:
     return attempts.may_rerun(grip.spec["effect_class"])
-
-
-def _action(grip: Grip) -> Any:
-    skill = grip.spec["skill"]
-    return pinned_action(skill["slug"], skill["version"], grip.spec["action"])
 
 
 class _DeadlinePassed(Exception):

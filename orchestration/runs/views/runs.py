@@ -218,7 +218,7 @@ def step_log(request: HttpRequest, pk: UUID, key: str) -> StreamingHttpResponse:
 
 @require_safe
 @refusals_answered
-def artifact(request: HttpRequest, sha256: str) -> HttpResponse:
+def artifact(request: HttpRequest, sha256: str) -> FileDownload:
     """A file that a visible run yielded or was given, always as a download."""
     found = selectors.artifact_visible_to(request.user.actor(), sha256)
     response = FileDownload(

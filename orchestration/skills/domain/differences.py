@@ -153,13 +153,19 @@ def _schemas(before: ActionContract, after: ActionContract) -> Iterator[Differen
         for name in sorted(had.keys() & has.keys()):
             if had[name] != has[name]:
                 what = f"{side} field {name}"
-                yield Difference(Weight.BREAKING, after.name, what, had[name], has[name])
+                yield Difference(
+                    Weight.BREAKING, after.name, what, had[name], has[name]
+                )
         for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
             weight = Weight.BREAKING if side == "input" else Weight.STRICTER
-            yield Difference(weight, after.name, f"{side} field {name} required", "no", "yes")
+            yield Difference(
+                weight, after.name, f"{side} field {name} required", "no", "yes"
+            )
         for name in sorted(set(old.get("required", ())) - set(new.get("required", ()))):
             weight = Weight.LOOSER if side == "input" else Weight.BREAKING
-            yield Difference(weight, after.name, f"{side} field {name} required", "yes", "no")
+            yield Difference(
+                weight, after.name, f"{side} field {name} required", "yes", "no"
+            )
 
 
 def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -173,4 +179,3 @@ def _lost(before: str, after: str) -> Weight:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-

@@ -1,23 +1,26 @@
 """The code behind actions: plain functions registered by name and version."""
 
-import hashlib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from orchestration.skills.domain import code
 from orchestration.skills.domain.outcome import CheckHandler, DryRunHandler, Handler
 
 
 @dataclass(frozen=True)
 class Registered:
-    """The functions of one handler and the digest of the module they stand in."""
+    """The functions of one handler and the module they stand in."""
 
     key: str
     run: Handler
-    code_sha256: str
+    module: str
     dry_run: DryRunHandler | None = None
     check: CheckHandler | None = None
+
+    @property
+    def code_sha256(self) -> str:
+        """The digest of the code behind it, see `code`."""
+        return code.digest_of(self.module)
 
 
 _HANDLERS: dict[str, Registered] = {}
@@ -33,10 +36,7 @@ def handler(key: str) -> Callable[[Handler], Handler]:
         if key in _HANDLERS:
             message = f"handler {key} is registered twice"
             raise ValueError(message)
-        source = Path(inspect.getfile(function)).read_bytes()
-        _HANDLERS[key] = Registered(
-            key=key, run=function, code_sha256=hashlib.sha256(source).hexdigest()
-        )
+        _HANDLERS[key] = Registered(key=key, run=function, module=function.__module__)
         return function
 
     return register

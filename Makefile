@@ -1,0 +1,100 @@
+# make up: everything, with a demo. make test: everything, on servers of its own.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header --quiet
+TYPED := execfabric orchestration approvals audit
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Packages are installed anew only when the list of them has changed.
+sum = $(firstword $(shell cksum < $(1)))
+RUNTIME := $(VENV)/.stamp-runtime-$(call sum,requirements.txt)
+DEVELOPMENT := $(VENV)/.stamp-development-$(call sum,requirements-dev.txt)
+
+.PHONY: help up down status test lint types imports migrations check fmt promises \
+  bench chaos lock clean environment development tools
+
+help: ## show this
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+up: environment ## start everything and print where it is (PORT=..., DEMO=false)
+	@$(BIN)/python -m execfabric.local up $(if $(filter false,$(DEMO)),--no-demo)
+
+down: ## stop everything
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m execfabric.local down; \
+	else echo "Nothing is running."; fi
+
+status: environment ## say what runs
+	@$(BIN)/python -m execfabric.local status
+
+test: development tools ## run all tests (PYTEST_ARGS=...)
+	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: development ## ruff and djlint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/djlint --lint templates
+
+types: development ## mypy, strict
+	$(BIN)/mypy $(TYPED)
+
+imports: development ## who may import whom
+	$(BIN)/lint-imports
+
+migrations: development ## no model without its migration
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+check: lint types imports migrations ## all of these
+
+fmt: development ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+promises: development ## which promises the last test run showed
+	@$(BIN)/python -m tests.promises
+
+bench: development ## the benchmark
+	@$(BIN)/python -m tests.bench
+
+chaos: development ## the long chaos test
+	@$(BIN)/python -m tests.chaos
+
+lock: ## compile the requirements with hashes (needs uv)
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+
+clean: down ## remove what was built; the data directory stays
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+environment: $(RUNTIME)
+
+development: $(DEVELOPMENT)
+
+tools: development
+	@.ci/tools chromium >/dev/null
+	@.ci/tools bubblewrap
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "Python is missing: install Python 3.11 or newer (PYTHON=... names it)."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$$($(PYTHON) -V) is too old: Python 3.11 or newer is needed (PYTHON=... names it)."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt-get install python3-venv)."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(RUNTIME): | $(BIN)/python
+	@$(MAKE) --no-print-directory -s install KIND=runtime FROM=requirements.txt STAMP=$@
+
+$(DEVELOPMENT): | $(BIN)/python
+	@$(MAKE) --no-print-directory -s install KIND=development FROM=requirements-dev.txt STAMP=$@
+	@rm -f $(VENV)/.stamp-runtime-* && touch $(RUNTIME)
+
+.PHONY: install
+install:
+	@echo "Installing $(FROM) ..."
+	@$(BIN)/pip install --quiet --require-hashes -r $(FROM)
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.stamp-$(KIND)-* && touch $(STAMP)

@@ -1,0 +1,383 @@
+"""The supervisor with real processes: dummy parts, real servers, and `up` as a command."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from execfabric.local import endpoints, leftovers, processes, servers
+from execfabric.local import part as parts
+from execfabric.local.errors import StartFailed, Stopped
+from execfabric.local.journal import Journal
+from execfabric.local.layout import PROJECT, DataDir
+from execfabric.local.part import Part
+from execfabric.local.supervisor import Supervisor
+from tests.servers import start_servers
+
+SLEEPER = "import time; print('ready', flush=True); time.sleep(600)"
+PARENT = (
+    "import subprocess, sys, time\n"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "print('ready', flush=True)\n"
+    "time.sleep(600)\n"
+)
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PARENT
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    made = DataDir(tmp_path / "data")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def supervisor(data: DataDir):
+    journal = Journal(data.log)
+    made = Supervisor(data, journal)
+    yield made
+    made.stop()
+    journal.close()
+
+
+def dummy(name: str, code: str = SLEEPER, **fields) -> Part:
+    given = {"ready": lambda running: running.said("ready"), "grace": 1.0} | fields
+    return Part(name=name, argv=[sys.executable, "-c", code], env=os.environ, **given)
+
+
+def eventually(true: Callable[[], bool], within: float = 15) -> bool:
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def watch_until(supervisor: Supervisor, true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 15
+    supervisor.watch(until=lambda: true() or time.monotonic() > until)
+    assert true()
+
+
+def log_of(data: DataDir) -> str:
+    return data.log.read_text(encoding="utf-8")
+
+
+def test_parts_stop_in_the_reverse_order_of_their_start(supervisor, data) -> None:
+    for name in ("first", "second", "third"):
+        supervisor.begin(dummy(name))
+
+    supervisor.stop()
+
+    stopped = [line for line in log_of(data).splitlines() if line.endswith(" stopped")]
+    assert [line.split()[-2] for line in stopped] == ["third", "second", "first"]
+
+
+@pytest.mark.parametrize(
+    "code", [pytest.param(PARENT, id="obeys"), pytest.param(STUBBORN, id="ignores")]
+)
+def test_a_stop_leaves_no_process_of_the_part(supervisor, code: str) -> None:
+    running = supervisor.begin(dummy("parent", code))
+    family = processes.family(running.identity)
+
+    supervisor.stop()
+
+    assert len(family) == 2
+    assert not any(member.is_running() for member in family)
+
+
+def test_a_part_that_crashes_is_started_again_with_growing_pauses(
+    supervisor, data: DataDir
+) -> None:
+    marks = data.root / "marks"
+    code = f"open({str(marks)!r}, 'a').write('x'); print('ready', flush=True); import time; time.sleep(.2)"
+    supervisor.begin(dummy("crasher", code))
+
+    watch_until(supervisor, lambda: marks.read_text() == "xxx")
+
+    text = log_of(data)
+    assert "crasher ended (exit 0); again in 0.5 s" in text
+    assert "crasher ended (exit 0); again in 1 s" in text
+    assert leftovers.read(data)["crasher"].restarts == 2
+
+
+def test_a_killed_part_comes_back_and_its_orphans_do_not_stay(
+    supervisor, data: DataDir
+) -> None:
+    running = supervisor.begin(dummy("parent", PARENT))
+    family = processes.family(running.identity)
+
+    os.kill(running.child.pid, signal.SIGKILL)
+    watch_until(
+        supervisor,
+        lambda: (
+            "parent" in leftovers.read(data)
+            and leftovers.read(data)["parent"].restarts == 1
+            and leftovers.read(data)["parent"].state == "ready"
+        ),
+    )
+
+    assert not any(member.is_running() for member in family)
+    assert leftovers.read(data)["parent"].pid != running.child.pid
+
+
+def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor) -> None:
+    with pytest.raises(StartFailed, match=r"broken ended while starting \(exit 3\)"):
+        supervisor.begin(dummy("broken", "import sys; sys.exit(3)"))
+
+
+def test_a_part_that_never_gets_ready_fails_the_start_and_is_gone(supervisor) -> None:
+    part = dummy("mute", "import time; time.sleep(600)", ready_within=0.3)
+    before = set(psutil.Process().children(recursive=True))
+
+    with pytest.raises(StartFailed, match="mute was not ready"):
+        supervisor.begin(part)
+
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_a_program_that_is_not_there_is_named(supervisor) -> None:
+    part = Part(
+        name="absent", argv=["/nonexistent/program"], env={}, ready=lambda _: True
+    )
+
+    with pytest.raises(StartFailed, match="absent"):
+        supervisor.begin(Part(**{**vars(part), "ready": lambda _: False}))
+
+
+def test_a_command_that_fails_is_named_with_its_exit(supervisor) -> None:
+    with pytest.raises(StartFailed, match=r"`migrate` failed \(exit 7\)"):
+        supervisor.complete("migrate", [sys.executable, "-c", "exit(7)"], {})
+
+
+def test_a_stop_that_comes_while_a_part_starts_ends_the_start(supervisor) -> None:
+    threading.Timer(0.3, supervisor.ask_to_stop).start()
+
+    with pytest.raises(Stopped):
+        supervisor.begin(dummy("mute", "import time; time.sleep(600)"))
+
+
+def test_what_a_killed_supervisor_left_is_ended_by_the_next(data: DataDir) -> None:
+    running = parts.start(dummy("parent", PARENT, tied=False), None)
+    parts.await_ready(running)
+    family = processes.family(running.identity)
+    recorded = leftovers.Recorded(
+        running.identity.pid, running.identity.started, "ready"
+    )
+    leftovers.write(data, {"parent": recorded})
+
+    reaper = threading.Thread(target=running.child.wait)
+    reaper.start()
+    ended = leftovers.end_all(data)
+    reaper.join()
+    running.kill()
+
+    assert ended == ["parent"]
+    assert not any(member.is_running() for member in family)
+    assert leftovers.read(data) == {}
+
+
+def test_a_stranger_with_a_recorded_pid_is_not_touched(data: DataDir) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SLEEPER], stdout=subprocess.DEVNULL
+    ) as it:
+        earlier = psutil.Process(it.pid).create_time() - 3600
+        leftovers.write(data, {"web": leftovers.Recorded(it.pid, earlier, "ready")})
+
+        assert leftovers.end_all(data) == []
+        assert it.poll() is None
+        it.kill()
+
+
+def test_two_data_directories_serve_side_by_side_on_long_paths(tmp_path: Path) -> None:
+    one = start_servers(tmp_path / ("long-" * 30) / "one")
+    other = start_servers(tmp_path / ("long path " * 15) / "other")
+    try:
+        for found in (one.endpoints, other.endpoints):
+            with psycopg.connect(found.database_url) as connection:
+                query = "SELECT current_user, current_setting('server_encoding')"
+                assert connection.execute(query).fetchone() == (
+                    "execfabric_app",
+                    "UTF8",
+                )
+            with redis.Redis.from_url(found.redis_url) as client:
+                assert client.ping()
+        assert one.endpoints.redis_url != other.endpoints.redis_url
+    finally:
+        one.stop()
+        other.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory):
+    started = start_servers(tmp_path_factory.mktemp("servers"))
+    yield started
+    started.stop()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("execfabric_app:", "execfabric_app:wrong", id="wrong password"),
+        pytest.param("/execfabric", "/warehouse", id="database of another role"),
+    ],
+)
+def test_postgres_refuses(pair, old: str, new: str) -> None:
+    url = new.join(pair.endpoints.database_url.rsplit(old, 1))
+
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+
+
+def test_valkey_refuses_who_has_no_password(pair) -> None:
+    port = pair.endpoints.redis_url.rsplit(":", 1)[1].removesuffix("/0")
+
+    with (
+        redis.Redis(port=int(port)) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        client.ping()
+
+
+def test_the_warehouse_takes_the_dsn_that_lies_among_the_secrets(pair) -> None:
+    secret = pair.data.secrets / "warehouse-dsn"
+
+    with psycopg.connect(secret.read_text()) as connection:
+        connection.execute("CREATE TABLE facts (id int)")
+        connection.rollback()
+    assert secret.stat().st_mode & 0o077 == 0
+
+
+def test_data_outlives_a_restart_of_the_servers(tmp_path: Path) -> None:
+    first = start_servers(tmp_path / "data")
+    with psycopg.connect(first.endpoints.owner_database_url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    first.stop()
+
+    second = start_servers(tmp_path / "data")
+    with psycopg.connect(second.endpoints.owner_database_url) as connection:
+        row = connection.execute("SELECT answer FROM kept").fetchone()
+    second.stop()
+
+    assert row == (42,)
+
+
+def test_a_cluster_of_another_version_is_refused_by_name(data: DataDir) -> None:
+    data.postgres.mkdir()
+    (data.postgres / "PG_VERSION").write_text("16\n")
+
+    with pytest.raises(StartFailed, match="is of Postgres 16, this is 18"):
+        servers.start_postgres(data, servers.begin_and_wait)
+
+
+class Installation:
+    """`python -m execfabric.local` on one data directory, as a person calls it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        outer = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORT")
+        kept = {name: text for name, text in os.environ.items() if name not in outer}
+        self.env = kept | {"EXECFABRIC_DATA_DIR": str(root)}
+
+    def call(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "execfabric.local", *arguments],
+            env=self.env | env,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+
+    def family(self) -> list[psutil.Process]:
+        return [
+            member
+            for part in leftovers.read(DataDir(self.root)).values()
+            for member in processes.family(part.identity)
+        ]
+
+
+@pytest.fixture
+def installation(tmp_path: Path):
+    made = Installation(tmp_path / "data")
+    yield made
+    made.call("down")
+
+
+def test_a_port_that_was_asked_for_and_is_taken_ends_the_start(
+    installation: Installation,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = installation.call("up", "--no-demo", PORT=str(port))
+
+    assert done.returncode == 1
+    assert f"Port {port} is taken" in done.stdout
+    assert endpoints.load(installation.root) is None
+
+
+def test_the_embedded_servers_are_refused_in_production(installation) -> None:
+    done = installation.call("up", "--no-demo", EXECFABRIC_ENV="production")
+
+    assert done.returncode == 1
+    assert "DATABASE_URL and REDIS_URL must be set" in done.stdout
+
+
+def test_down_and_status_where_nothing_runs_say_so(installation) -> None:
+    down, status = installation.call("down"), installation.call("status")
+
+    assert (down.returncode, down.stdout) == (0, "Nothing is running.\n")
+    assert status.returncode == 3
+
+
+def test_up_serves_says_so_the_second_time_and_down_leaves_nothing(
+    installation,
+) -> None:
+    first = installation.call("up", "--no-demo")
+    family = installation.family()
+    second = installation.call("up", "--no-demo")
+    status = installation.call("status")
+    down = installation.call("down")
+
+    assert first.returncode == 0, first.stdout
+    assert second.returncode == 0
+    assert "is already up" in second.stdout
+    for name in ("postgres", "valkey", "web", "worker", "keeper"):
+        assert f"  {name}" in status.stdout
+    assert (down.returncode, down.stdout) == (0, "Stopping ...\nStopped.\n")
+    assert len(family) > 6
+    assert not any(member.is_running() for member in family)
+    assert endpoints.load(installation.root) is None
+
+
+def test_a_killed_supervisor_takes_its_parts_along_or_the_next_up_does(
+    installation: Installation,
+) -> None:
+    installation.call("up", "--no-demo")
+    family = installation.family()
+    supervisor = leftovers.supervisor(DataDir(installation.root))
+    assert supervisor is not None
+
+    os.kill(supervisor.pid, signal.SIGKILL)
+    down = installation.call("down")
+
+    assert down.returncode == 0
+    assert eventually(lambda: not any(member.is_running() for member in family))
+    assert (
+        json.loads((installation.root / "run" / "parts.json").read_text() or "{}")
+        if (installation.root / "run" / "parts.json").exists()
+        else True
+    )

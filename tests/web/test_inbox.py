@@ -1,0 +1,159 @@
+"""The inbox: what a person can move on, and nothing else."""
+
+import pytest
+
+from approvals.models import Gate
+from execfabric.accounts import services as accounts
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from execfabric.lib import clock
+from execfabric.lib.actor import system
+from orchestration.runs.services import proposals
+from tests.api_builders import person, registry
+from tests.console_builders import (
+    PLAN,
+    a_run,
+    answer,
+    browser,
+    plan_gate,
+    rows,
+    signed_in,
+    step_gate,
+    words,
+)
+
+pytestmark = pytest.mark.django_db
+AIM = 12
+
+
+@pytest.fixture
+def proposer() -> User:
+    registry()
+    return person("proposer", Role.PROPOSER)
+
+
+@pytest.fixture
+def operator(proposer) -> User:
+    return person("operator", Role.OPERATOR)
+
+
+def test_a_waiting_gate_is_listed_with_who_asks_what_and_how_many(
+    proposer, operator
+) -> None:
+    a_run(proposer)
+
+    page = signed_in(operator).get("/inbox")
+
+    text = words(page)
+    assert rows(page, "inbox-row") == 1
+    assert "Start run: Hand a value on" in text
+    assert "Low risk" in text
+    assert "0 of 1" in text
+    assert " proposer " in text
+    assert "Nothing runs before its plan is approved." in text
+
+
+@pytest.mark.promise("S0.12")
+def test_after_the_plan_its_risky_step_waits_in_turn(proposer, operator) -> None:
+    step_gate(a_run(proposer), operator)
+
+    page = signed_in(operator).get("/inbox")
+
+    assert rows(page, "inbox-row") == 1
+    assert "Run step: First hand" in words(page)
+
+
+def test_an_agents_proposal_names_the_agent_and_whoever_answers_for_it(operator) -> None:
+    person("keeper-of-agents", Role.PROPOSER)
+    agent, _ = accounts.create_agent(
+        name="planner", owner="keeper-of-agents", by=system("test"), at=clock.now()
+    )
+    proposals.propose(text=PLAN, inputs={"word": "x"}, by=agent.actor(), at=clock.now())
+
+    text = words(signed_in(operator).get("/inbox"))
+
+    assert "planner agent for keeper-of-agents" in text
+
+
+def test_what_one_cannot_decide_is_not_in_ones_inbox(operator) -> None:
+    a_run(operator)
+
+    page = signed_in(operator).get("/inbox")
+
+    assert rows(page, "inbox-row") == 0
+    assert "Nothing waits for you." in words(page)
+
+
+def test_who_never_decides_is_told_so(proposer) -> None:
+    a_run(proposer)
+
+    text = words(signed_in(proposer).get("/inbox"))
+
+    assert "Your role does not decide." in text
+
+
+def test_a_decided_gate_leaves_the_inbox_and_stands_under_decided(
+    proposer, operator
+) -> None:
+    client = signed_in(operator)
+    answer(plan_gate(a_run(proposer)), operator, approve=False, comment="not today")
+
+    waiting, decided = client.get("/inbox"), client.get("/inbox?tab=decided")
+
+    assert rows(waiting, "inbox-row") == 0
+    assert rows(decided, "decided-row") == 1
+    assert "not today" in words(decided)
+    assert "Rejected" in words(decided)
+
+
+def test_only_ones_own_decisions_stand_under_decided(proposer, operator) -> None:
+    answer(plan_gate(a_run(proposer)), operator)
+
+    page = browser("another", Role.OPERATOR).get("/inbox?tab=decided")
+
+    assert rows(page, "decided-row") == 0
+
+
+def test_htmx_gets_the_list_alone(proposer, operator) -> None:
+    a_run(proposer)
+
+    part = signed_in(operator).get("/inbox", headers={"HX-Request": "true"})
+
+    assert "<html" not in part.content.decode()
+    assert rows(part, "inbox-row") == 1
+    assert "HX-Request" in part["Vary"]
+
+
+def test_hostile_labels_are_marked(proposer, operator) -> None:
+    a_run(proposer)
+    plan = PLAN.replace("name: Hand a value on", 'name: "Pay <b>now</b> \\u202Etfel"')
+    a_run(proposer, plan=plan.replace("hand-on", "hand-on-again"))
+
+    page = signed_in(operator).get("/inbox").content.decode()
+
+    assert "\u202e" not in page
+    assert "<b>now" not in page
+    assert "⟦U+202E⟧" in page
+
+
+@pytest.mark.parametrize("before", ["not-an-id", "0", "%00"])
+def test_a_wrong_page_is_the_first_page(before, operator) -> None:
+    page = signed_in(operator).get(f"/inbox?tab=decided&before={before}")
+
+    assert page.status_code == 200
+
+
+def test_more_gates_make_no_more_queries(
+    proposer, operator, django_assert_max_num_queries
+) -> None:
+    client = signed_in(operator)
+    for place in range(6):
+        text = PLAN.replace("hand-on", f"hand-on-{place}")
+        a_run(proposer, plan=text)
+
+    with django_assert_max_num_queries(AIM):
+        page = client.get("/inbox")
+
+    assert rows(page, "inbox-row") == Gate.objects.count() == 6
+    with django_assert_max_num_queries(AIM):
+        client.get("/inbox?tab=decided")

@@ -1,0 +1,246 @@
+"""The plan page: problems at their lines, a dry run, a proposal; bad input never harms."""
+
+import json
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from orchestration.runs.models import Run
+from tests.api_builders import person, registry
+from tests.console_builders import PLAN, browser, codes, rows, signed_in, words
+
+pytestmark = pytest.mark.django_db
+ROUTES = ["/plans/check", "/plans/dry-run", "/plans/propose"]
+DEEP = "[" * 1000 + "]" * 1000
+
+
+@pytest.fixture
+def proposer() -> User:
+    registry()
+    return person("proposer", Role.PROPOSER)
+
+
+@pytest.fixture
+def client(proposer) -> Client:
+    return signed_in(proposer)
+
+
+def a_file(content: bytes) -> SimpleUploadedFile:
+    return SimpleUploadedFile("plan.yaml", content, content_type="application/yaml")
+
+
+@pytest.mark.promise("S1.7", "S1.20")
+def test_every_problem_is_listed_with_its_code_and_line(client) -> None:
+    text = PLAN.replace("action: pass\n      params", "action: pas\n      colour: red\n      params")
+
+    page = client.post("/plans/check", {"text": text})
+
+    shown = page.content.decode()
+    assert {"plan.unknown_action", "plan.unknown_key"} <= set(codes(page))
+    assert 'href="#L10" data-line="10"' in shown
+    assert 'id="L10"' in shown
+    assert "People will be asked" not in words(page)
+
+
+def test_a_valid_plan_shows_its_order_digest_and_the_people_it_will_ask(client) -> None:
+    page = client.post("/plans/check", {"text": PLAN, "inputs": "word: hello"})
+
+    text = words(page)
+    assert rows(page, "plan-problem") == 0
+    assert "This plan can be proposed" in text
+    assert "2 steps, in this order: first second" in text
+    assert "before first : The boss said so" in text
+
+
+def test_after_a_check_the_inputs_have_fields_of_their_own(client) -> None:
+    page = client.post("/plans/check", {"text": PLAN})
+
+    shown = page.content.decode()
+    assert 'name="input.word"' in shown
+    assert "The word" in words(page)
+
+
+def test_what_was_typed_stays_on_the_page(client) -> None:
+    page = client.post(
+        "/plans/check", {"text": PLAN, "input.word": "<kept>", "kind.word": "string"}
+    )
+
+    shown = page.content.decode()
+    assert 'value="&lt;kept&gt;"' in shown
+    assert "name: Hand a value on" in shown
+
+
+@pytest.mark.promise("S1.18", "S1.23", "S3.73")
+def test_a_dry_run_says_what_each_step_would_do_and_how_much_is_known(client) -> None:
+    page = client.post("/plans/dry-run", {"text": PLAN, "inputs": "word: hello"})
+
+    assert rows(page, "dry-run-step") == 2
+    assert "% covered" in words(page)
+    assert not Run.objects.exists()
+
+
+@pytest.mark.promise("S1.1", "S1.19", "S3.1")
+def test_proposing_leads_to_a_run_that_waits_for_approval(client) -> None:
+    answered = client.post(
+        "/plans/propose", {"text": PLAN, "input.word": "hello", "kind.word": "string"}
+    )
+
+    run = Run.objects.get()
+    assert (answered.status_code, answered["Location"]) == (302, f"/runs/{run.pk}")
+    assert (run.state, run.inputs) == ("awaiting_approval", {"word": "hello"})
+
+
+def test_an_uploaded_file_comes_before_what_stands_in_the_field(client) -> None:
+    client.post(
+        "/plans/propose",
+        {"text": "nonsense", "file": a_file(PLAN.encode()), "inputs": '{"word": "x"}'},
+    )
+
+    assert Run.objects.get().revision.source == PLAN
+
+
+def test_line_ends_of_browsers_do_not_change_the_plan(client) -> None:
+    fields = {"text": PLAN.replace("\n", "\r\n"), "inputs": "word: x"}
+
+    client.post("/plans/propose", fields)
+
+    assert Run.objects.get().revision.source == PLAN
+
+
+def test_fields_keep_the_types_of_the_schema(client) -> None:
+    schema = (
+        "{type: object, properties: {word: {type: string}, n: {type: integer},"
+        " ok: {type: boolean}, left: {type: number}}}"
+    )
+    start = PLAN.index("inputs:")
+    text = PLAN[:start] + f"inputs: {schema}\n" + PLAN[PLAN.index("  steps:") :]
+    fields = {"word": "7", "n": "7", "ok": "true", "left": ""}
+    kinds = {"word": "string", "n": "integer", "ok": "boolean", "left": "number"}
+
+    client.post(
+        "/plans/propose",
+        {"text": text}
+        | {f"input.{key}": value for key, value in fields.items()}
+        | {f"kind.{key}": value for key, value in kinds.items()},
+    )
+
+    assert Run.objects.get().inputs == {"word": "7", "n": 7, "ok": True}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        pytest.param({"text": ""}, "plan.not_yaml", id="empty"),
+        pytest.param({"text": "plan: ["}, "plan.not_yaml", id="malformed"),
+        pytest.param({"text": "a: 1\na: 2"}, "plan.duplicate_key", id="duplicate key"),
+        pytest.param({"text": DEEP}, "plan.too_deep", id="a thousand levels"),
+        pytest.param({"text": "x" * 1_500_000}, "plan.too_large", id="1.5 MB of text"),
+        pytest.param({"text": "a: &x 1\nb: *x"}, "plan.alias", id="alias"),
+        pytest.param({"text": "- 1\n- 2"}, "plan.", id="a list"),
+        pytest.param({"text": "just words"}, "plan.", id="a sentence"),
+    ],
+)
+def test_a_bad_plan_gets_a_clear_code_and_no_run(route, fields, code, client) -> None:
+    page = client.post(route, fields)
+
+    assert page.status_code in {200, 422}
+    assert [found for found in codes(page) if found.startswith(code)], codes(page)
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(b"\xff\xfe\x00plan", "not UTF-8", id="binary"),
+        pytest.param(b"plan\x00: 1", "null characters", id="null bytes"),
+        pytest.param(b"x" * 10_000_000, "10000000 bytes", id="10 MB"),
+    ],
+)
+def test_a_bad_file_is_refused_with_a_reason(route, content, says, client) -> None:
+    page = client.post(route, {"file": a_file(content)})
+
+    assert page.status_code == 422
+    assert says in words(page)
+    assert not Run.objects.exists()
+
+
+def test_ten_megabytes_in_the_text_field_are_refused_and_not_read(client) -> None:
+    page = client.post("/plans/check", {"text": "x" * 10_000_000})
+
+    assert page.status_code in {400, 413}
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param("[1, 2]", id="a list"),
+        pytest.param("word: [", id="malformed"),
+        pytest.param('{"word": "a", "word": "b"}', id="duplicate key"),
+        pytest.param("word: " + "[" * 1000 + "]" * 1000, id="a thousand levels"),
+        pytest.param("just words", id="a sentence"),
+    ],
+)
+def test_bad_inputs_are_refused_with_a_reason(inputs, client) -> None:
+    page = client.post("/plans/propose", {"text": PLAN, "inputs": inputs})
+
+    assert page.status_code == 422
+    assert 'class="errorlist"' in page.content.decode()
+    assert not Run.objects.exists()
+
+
+def test_inputs_that_the_plan_does_not_take_are_problems(client) -> None:
+    fields = {"text": PLAN, "inputs": json.dumps({"word": 7})}
+
+    page = client.post("/plans/propose", fields)
+
+    assert page.status_code == 422
+    assert "plan.input_invalid" in codes(page)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_who_may_not_propose_is_told_so(route, proposer) -> None:
+    client = browser("auditor", Role.AUDITOR)
+
+    assert client.get("/plans/new").status_code == 403
+    refused = client.post(route, {"text": PLAN})
+
+    assert refused.status_code == 403
+    assert codes(refused) == ["auth.right_missing"]
+
+
+def test_examples_can_be_loaded_and_nothing_else(client) -> None:
+    listed = client.get("/plans/new").content.decode()
+
+    assert "?example=tag-release" in listed
+    assert "skill: git-operations" in client.get("/plans/new?example=tag-release").content.decode()
+    for name in ["../../settings", "/etc/passwd", "nothing"]:
+        assert client.get("/plans/new", {"example": name}).status_code == 404
+
+
+def test_markup_in_a_plan_stays_text(client) -> None:
+    text = PLAN.replace("Hand a value on", "</textarea><script>alert(1)</script>")
+
+    shown = client.post("/plans/check", {"text": text}).content.decode()
+
+    assert "<script>alert" not in shown
+
+
+def test_a_check_makes_no_more_queries_for_more_steps(
+    client, django_assert_max_num_queries
+) -> None:
+    more = "".join(
+        f"    - {{id: s{n}, skill: noop, action: pass, params: {{value: x}}}}\n"
+        for n in range(50)
+    )
+
+    with django_assert_max_num_queries(24):
+        client.post("/plans/check", {"text": PLAN, "inputs": "word: x"})
+    with django_assert_max_num_queries(24):
+        page = client.post("/plans/check", {"text": PLAN + more, "inputs": "word: x"})
+
+    assert "52 steps" in words(page)

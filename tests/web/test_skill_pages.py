@@ -1,0 +1,281 @@
+"""The registry's pages: rights hold in lists and counts; a version is reviewed, then published."""
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from guardian.shortcuts import remove_perm
+
+from audit import selectors as record
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from orchestration.skills.models import Skill, SkillVersion
+from tests.api_builders import person, registry
+from tests.console_builders import browser, codes, rows, signed_in, words
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def admin() -> User:
+    registry()
+    return person("admin", Role.ADMIN)
+
+
+@pytest.fixture
+def client(admin) -> Client:
+    return signed_in(admin)
+
+
+def hide(slug: str) -> None:
+    """Take the right to see a skill from every group."""
+    skill = Skill.objects.get(slug=slug)
+    for group in Group.objects.all():
+        remove_perm("skills.view_skill", group, skill)
+
+
+def an_edit(slug: str, version: str, **changes: str) -> dict[str, str]:
+    """The edit form of a skill as a browser sends it, with some fields changed."""
+    contract = Skill.objects.get(slug=slug).current.contract()
+    fields = {
+        "version": version,
+        "description": contract.description,
+        "allowed": "\n".join(contract.allowed),
+        "forbidden": "\n".join(contract.forbidden),
+        "config": "{}",
+    }
+    for action in contract.actions:
+        fields[f"risk__{action.name}"] = str(action.risk)
+        fields[f"timeout__{action.name}"] = str(action.timeout_s)
+        fields[f"attempts__{action.name}"] = str(action.retry.attempts)
+    return fields | changes
+
+
+def a_draft(client: Client, slug: str = "noop", **changes: str) -> SkillVersion:
+    """A draft made by the edit page."""
+    made = client.post(f"/skills/{slug}/edit", an_edit(slug, "9.0.0", **changes))
+    assert made.status_code == 302, words(made)
+    return SkillVersion.objects.get(skill__slug=slug, version="9.0.0")
+
+
+def test_the_list_shows_each_skill_with_its_version_risk_and_actions(client) -> None:
+    page = client.get("/skills")
+
+    text = words(page)
+    assert rows(page, "skill-row") == Skill.objects.count()
+    assert "git-operations@1.0.0" in text
+    assert "create-branch" in text
+    assert "Critical risk" in text
+
+
+def test_a_hidden_skill_is_neither_listed_counted_found_nor_opened(client) -> None:
+    hide("git-operations")
+
+    page = client.get("/skills")
+    searched = client.get("/skills?q=git-operations")
+
+    assert "git-operations" not in page.content.decode()
+    assert f"active {Skill.objects.count() - 1}" in words(page)
+    assert rows(searched, "skill-row") == 0
+    assert client.get("/skills/git-operations").status_code == 404
+    assert client.get("/skills/git-operations/edit").status_code == 404
+    version = SkillVersion.objects.get(skill__slug="git-operations")
+    address = f"/skills/git-operations/versions/{version.pk}"
+    assert client.get(address).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=branches", {"git-operations"}),
+        ("domain=test", {"noop"}),
+        ("state=quarantined", set()),
+        ("source=built-in&q=noop", {"noop"}),
+        ("q=%00", None),
+        ("state=nonsense", None),
+        ("after=http", {"jira-write", "noop", "notify", "report"}),
+    ],
+)
+def test_facets_narrow_the_list(query, found, client) -> None:
+    page = client.get(f"/skills?{query}")
+
+    assert page.status_code == 200
+    listed = {
+        slug
+        for slug in Skill.objects.values_list("slug", flat=True)
+        if f'data-skill="{slug}"' in page.content.decode()
+    }
+    assert found is None or listed == found
+
+
+@pytest.mark.promise("S1.40")
+def test_a_skill_shows_what_it_may_and_must_not_do_and_each_action(client) -> None:
+    page = client.get("/skills/files")
+
+    text = words(page)
+    assert "It may" in text
+    assert "It must not" in text
+    assert rows(page, "skill-action") == 4
+    assert "Repeating it changes nothing more" in text
+    assert "Publish {file} to {to}." in text
+    assert "pattern" in text
+
+
+@pytest.mark.promise("S3.87")
+def test_an_edit_makes_a_draft_that_is_reviewed_and_then_published(client) -> None:
+    draft = a_draft(client, risk__pass="high", description="Hands on, carefully.")
+    address = f"/skills/noop/versions/{draft.pk}"
+
+    review = client.get(address)
+    published = client.post(f"{address}/publish", {"digest": draft.digest})
+
+    shown = review.content.decode()
+    assert 'data-what="risk raised"' in shown
+    assert 'data-what="description"' in shown
+    assert shown.index("risk raised") < shown.index('data-what="description"')
+    assert draft.digest in shown
+    assert published.status_code == 302
+    skill = Skill.objects.get(slug="noop")
+    assert skill.current_id == draft.pk
+    assert skill.current.contract().action("pass").risk == "high"
+    kinds = [event.kind for event in record.events_after("registry", 0)]
+    assert kinds[-2:] == ["skill.drafted", "skill.published"]
+
+
+@pytest.mark.parametrize(
+    ("slug", "changes", "what"),
+    [
+        ("files", {"risk__publish": "low"}, "risk lowered"),
+        ("files", {"attempts__publish": "9"}, "attempts"),
+        ("files", {"forbidden": ""}, "forbidden operation removed"),
+        ("files", {"allowed": "Everything."}, "allowed operation added"),
+    ],
+)
+def test_what_makes_a_skill_looser_comes_first_and_is_called_so(
+    slug, changes, what, client
+) -> None:
+    page = client.get(
+        f"/skills/{slug}/versions/{a_draft(client, slug, **changes).pk}"
+    ).content.decode()
+
+    first = page[page.index('data-testid="skill-diff"') :]
+    assert first.index("difference-looser") == first.index("difference-")
+    assert f'data-what="{what}"' in page
+    assert "looser" in page
+
+
+def test_a_draft_that_changed_since_it_was_seen_is_not_published(client) -> None:
+    draft = a_draft(client)
+    again = an_edit("noop", "9.0.0", description="Something else.")
+    client.post(f"/skills/noop/edit?draft={draft.pk}", again)
+
+    refused = client.post(
+        f"/skills/noop/versions/{draft.pk}/publish", {"digest": draft.digest}
+    )
+
+    assert refused.status_code == 409
+    assert codes(refused) == ["skill.digest_stale"]
+    draft.refresh_from_db()
+    assert draft.state == "draft"
+
+
+@pytest.mark.parametrize("digest", ["", "short", "z" * 64])
+def test_publishing_without_the_seen_digest_is_refused(digest, client) -> None:
+    draft = a_draft(client)
+
+    refused = client.post(
+        f"/skills/noop/versions/{draft.pk}/publish", {"digest": digest}
+    )
+
+    assert refused.status_code == 422
+    draft.refresh_from_db()
+    assert draft.state == "draft"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        pytest.param({"version": "one"}, 422, id="no version number"),
+        pytest.param({"version": "1.0.0"}, 409, id="taken"),
+        pytest.param({"config": "{"}, 422, id="broken JSON"),
+        pytest.param({"config": '{"a": 1, "a": 2}'}, 422, id="duplicate key"),
+        pytest.param({"config": "[]"}, 422, id="a list"),
+        pytest.param({"config": '{"a": NaN}'}, 422, id="not a number"),
+        pytest.param({"config": "[" * 1000 + "]" * 1000}, 422, id="a thousand levels"),
+        pytest.param({"timeout__pass": "0"}, 422, id="no time"),
+        pytest.param({"attempts__pass": "-1"}, 422, id="negative attempts"),
+        pytest.param({"risk__pass": "none"}, 422, id="unknown risk"),
+    ],
+)
+def test_a_wrong_edit_is_refused_and_what_was_typed_stays(
+    changes, status, client
+) -> None:
+    fields = {"version": "9.0.0"} | changes
+
+    page = client.post(
+        "/skills/noop/edit", an_edit("noop", **fields, description="Kept text.")
+    )
+
+    assert page.status_code == status
+    assert "Kept text." in page.content.decode()
+    assert SkillVersion.objects.filter(skill__slug="noop").count() == 1
+
+
+def test_an_admin_changes_the_state_with_a_reason(client) -> None:
+    silent = client.post("/skills/noop/state", {"event": "quarantined", "reason": ""})
+    done = client.post(
+        "/skills/noop/state", {"event": "quarantined", "reason": "It misbehaved."}
+    )
+
+    assert silent.status_code == 422
+    assert codes(silent) == ["skill.reason_required"]
+    assert done.status_code == 302
+    assert Skill.objects.get(slug="noop").state == "quarantined"
+    assert "Nothing of this skill starts" in words(client.get("/skills/noop"))
+    last = record.events_after("registry", 0)[-1]
+    assert (last.kind, last.actor_name) == ("skill.quarantined", "admin")
+
+
+@pytest.mark.parametrize("role", [Role.PROPOSER, Role.OPERATOR, Role.AUDITOR])
+def test_only_who_may_publish_edits_publishes_or_changes_states(role, client) -> None:
+    draft = a_draft(client)
+    other = browser("other", role)
+    address = f"/skills/noop/versions/{draft.pk}"
+
+    answers = [
+        other.get("/skills/noop/edit"),
+        other.post("/skills/noop/edit", an_edit("noop", "9.1.0")),
+        other.post("/skills/noop/state", {"event": "deprecated", "reason": "x"}),
+        other.get(address),
+        other.post(f"{address}/publish", {"digest": draft.digest}),
+    ]
+
+    assert {answer.status_code for answer in answers} <= {403, 404}
+    page = other.get("/skills/noop")
+    assert "9.0.0" not in words(page)
+    assert rows(page, "skill-state-form") == 0
+    assert Skill.objects.get(slug="noop").state == "active"
+
+
+def test_a_draft_of_one_skill_is_not_found_under_another(client) -> None:
+    draft = a_draft(client)
+
+    assert client.get(f"/skills/files/versions/{draft.pk}").status_code == 404
+    assert client.get(f"/skills/files/edit?draft={draft.pk}").status_code == 404
+    assert client.get("/skills/files/edit?draft=nonsense").status_code == 404
+
+
+def test_more_skills_make_no_more_queries(
+    client, django_assert_max_num_queries
+) -> None:
+    client.get("/skills")
+    before = Skill.objects.get(slug="noop")
+    for place in range(30):
+        Skill.objects.create(
+            slug=f"extra-{place}", name="Extra", created_at=before.created_at
+        )
+
+    # The registry asks for rights anew in each selector; see its own note on that.
+    with django_assert_max_num_queries(14):
+        client.get("/skills")
+    with django_assert_max_num_queries(22):
+        client.get("/skills/noop")

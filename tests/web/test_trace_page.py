@@ -1,0 +1,241 @@
+"""The trace: every event can be found, and one that was tampered with is named."""
+
+import pytest
+from django.db import connection
+
+from audit import services as audit
+from audit.models import Event
+from audit.services import Fact
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from execfabric.lib import clock
+from tests.api_builders import person, registry
+from tests.console_builders import (
+    a_run,
+    answer,
+    browser,
+    codes,
+    plan_gate,
+    rows,
+    signed_in,
+    words,
+)
+
+pytestmark = pytest.mark.django_db
+AIM = 12
+
+
+@pytest.fixture
+def proposer() -> User:
+    registry()
+    return person("proposer", Role.PROPOSER)
+
+
+@pytest.fixture
+def auditor(proposer):
+    return browser("auditor", Role.AUDITOR)
+
+
+def tamper(stream: str, seq: int) -> None:
+    """Change one byte of one event, past the product, as its database's owner could."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE audit_event SET body = set_byte(body, length(body) - 3, 65)"
+            " WHERE stream = %s AND seq = %s",
+            [stream, seq],
+        )
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+@pytest.mark.promise("S0.18", "S3.23")
+def test_a_runs_events_are_listed_with_what_each_says(proposer, auditor) -> None:
+    run = a_run(proposer)
+    answer(plan_gate(run), person("operator", Role.OPERATOR), comment="as agreed")
+
+    page = auditor.get("/trace", {"stream": run.stream})
+
+    text = words(page)
+    for kind in ["run.proposed", "gate.requested", "gate.decided", "run.approved"]:
+        assert kind in text
+    assert "as agreed" in text
+    assert rows(page, "trace-row") == Event.objects.filter(stream_id=run.stream).count()
+
+
+@pytest.mark.parametrize(
+    ("query", "kinds"),
+    [
+        pytest.param({"kind": "run.proposed"}, {"run.proposed"}, id="kind"),
+        pytest.param({"actor": "propos"}, {"run.proposed"}, id="actor"),
+        pytest.param({"text": "hand-on"}, {"run.proposed", "gate.requested"}, id="text"),
+        pytest.param({"text": "100%_nothing"}, set(), id="text without wildcards"),
+        pytest.param({"until": "2001-01-01 00:00"}, set(), id="before everything"),
+        pytest.param({"stream": "nothing"}, set(), id="no such stream"),
+    ],
+)
+def test_filters_in_the_address_narrow_the_list(query, kinds, proposer, auditor) -> None:
+    a_run(proposer)
+
+    page = auditor.get("/trace", query)
+
+    found = page.content.decode()
+    listed = {
+        kind
+        for kind in Event.objects.values_list("kind", flat=True)
+        if f"<code><bdi class=\"shown\" dir=\"ltr\">{kind}</bdi></code>" in found
+    }
+    assert page.status_code == 200
+    assert kinds <= listed
+    assert bool(kinds) == bool(rows(page, "trace-row"))
+
+
+def test_a_trace_id_finds_everything_that_belongs_together(proposer, auditor) -> None:
+    run = a_run(proposer)
+
+    page = auditor.get("/trace", {"trace_id": run.trace_id})
+
+    assert rows(page, "trace-row") == Event.objects.filter(stream_id=run.stream).count()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "trace_id=nonsense",
+        "since=yesterday",
+        "since=2030-01-01&until=2020-01-01",
+        "before=-1",
+        "before=99999999999999999999999",
+        "before=x",
+        "text=%00",
+        "kind=" + "x" * 500,
+    ],
+)
+def test_a_wrong_filter_is_pointed_out_and_breaks_nothing(query, auditor) -> None:
+    assert auditor.get(f"/trace?{query}").status_code == 200
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(proposer, auditor) -> None:
+    for number in range(120):
+        audit.append(
+            "registry", [Fact("test.note", {"n": number})], by=proposer.actor(), at=clock.now()
+        )
+    seen: list[str] = []
+    address = "/trace?kind=test.note"
+
+    while address:
+        page = auditor.get(address).content.decode()
+        seen += [part.split('"')[0] for part in page.split('data-seq="')[1:]]
+        _, _, rest = page.partition('<a class="button" href="?')
+        address = "/trace?" + rest.split('"')[0].replace("&amp;", "&") if rest else ""
+
+    assert len(seen) == len(set(seen)) == 120
+    assert seen == sorted(seen, key=int, reverse=True)
+
+
+@pytest.mark.promise("S3.85")
+def test_an_untouched_stream_is_verified_and_a_changed_byte_is_named(
+    proposer, auditor
+) -> None:
+    run = a_run(proposer)
+    answer(plan_gate(run), person("operator", Role.OPERATOR))
+    count = Event.objects.filter(stream_id=run.stream).count()
+    whole = auditor.get("/trace", {"stream": run.stream})
+
+    tamper(run.stream, 2)
+    broken = auditor.get("/trace", {"stream": run.stream})
+
+    assert f"Verified {count} of {count}" in words(whole)
+    assert rows(whole, "verification-broken") == 0
+    assert 'data-testid="verification-broken" data-seq="2"' in broken.content.decode()
+    text = words(broken)
+    assert "Broken at event 2" in text
+    event = Event.objects.get(stream_id=run.stream, seq=2)
+    assert bytes(event.hash).hex() in text
+
+
+def test_a_removed_event_is_named(proposer, auditor) -> None:
+    run = a_run(proposer)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "DELETE FROM audit_event WHERE stream = %s AND seq = 1", [run.stream]
+        )
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+    page = auditor.get("/trace", {"stream": run.stream})
+
+    assert "Broken at event 1" in words(page)
+    assert "an event is missing" in words(page)
+
+
+def test_the_whole_record_is_verified_on_one_page(proposer, auditor) -> None:
+    run = a_run(proposer)
+
+    whole = auditor.get("/trace/verify")
+    tamper(run.stream, 1)
+    broken = auditor.get("/trace/verify")
+    part = auditor.get(
+        "/trace/verify", {"stream": run.stream}, headers={"HX-Request": "true"}
+    )
+
+    assert f"Verified {Event.objects.count()} of {Event.objects.count()}" in words(whole)
+    assert run.stream in words(broken)
+    assert "<html" not in part.content.decode()
+    assert "Broken at event 1" in words(part)
+    assert auditor.get("/trace/verify?stream=nothing").status_code == 404
+
+
+def test_an_event_has_an_address_of_its_own(proposer, auditor) -> None:
+    run = a_run(proposer)
+
+    page = auditor.get(f"/trace/{run.stream}/1")
+
+    assert page.status_code == 200
+    assert "run.proposed" in words(page)
+    for seq in ["0", "999", "9" * 30]:
+        assert auditor.get(f"/trace/{run.stream}/{seq}").status_code == 404
+
+
+def test_who_may_not_browse_the_record_still_reads_that_of_their_run(proposer) -> None:
+    run, client = a_run(proposer), signed_in(proposer)
+    other = a_run(person("operator", Role.OPERATOR))
+
+    refused = client.get("/trace")
+
+    assert refused.status_code == 403
+    assert codes(refused) == ["auth.right_missing"]
+    assert client.get("/trace", {"stream": run.stream}).status_code == 200
+    assert client.get(f"/trace/{run.stream}/1").status_code == 200
+    assert client.get("/trace/verify", {"stream": run.stream}).status_code == 200
+    for stream in [other.stream, "registry", "run:nonsense", "run:"]:
+        assert client.get("/trace", {"stream": stream}).status_code == 403
+    assert client.get(f"/trace/{other.stream}/1").status_code == 403
+    assert client.get("/trace/verify").status_code == 403
+
+
+def test_hostile_text_in_an_event_is_marked(proposer, auditor) -> None:
+    payload = {"note": "<script>alert(1)</script> \u202eevil"}
+    audit.append("registry", [Fact("test.note", payload)], by=proposer.actor(), at=clock.now())
+
+    page = auditor.get("/trace?kind=test.note").content.decode()
+
+    assert "<script>alert" not in page
+    assert "\u202e" not in page
+    assert "⟦U+202E⟧" in page
+
+
+def test_more_events_make_no_more_queries(
+    proposer, auditor, django_assert_max_num_queries
+) -> None:
+    run = a_run(proposer)
+    for number in range(60):
+        audit.append(
+            run.stream, [Fact("test.note", {"n": number})], by=proposer.actor(), at=clock.now()
+        )
+
+    with django_assert_max_num_queries(AIM):
+        auditor.get("/trace")
+    with django_assert_max_num_queries(AIM):
+        auditor.get("/trace", {"stream": run.stream})
+    with django_assert_max_num_queries(AIM):
+        auditor.get(f"/trace/{run.stream}/1")
