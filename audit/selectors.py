@@ -13,6 +13,17 @@ from audit.errors import StreamUnknown
 from audit.models import Event, Stream
 from execfabric.lib import canonical
 
+__all__ = [
+    "Event",
+    "Filter",
+    "envelope",
+    "events_after",
+    "head",
+    "search",
+    "verify_all",
+    "verify_stream",
+]
+
 
 @dataclass(frozen=True)
 class Filter:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -50,7 +51,7 @@ def append(
             cursor.execute(_HEAD, [stream])
             found = cursor.fetchone()
         seq, prev = found[0], bytes(found[1])
-        values: list[object] = []
+        values: list[Any] = []
         for fact in facts:
             seq += 1
             body = chain.write(

@@ -37,11 +37,11 @@ app.config_from_object(
 )
 
 
-@app.on_configure.connect  # type: ignore[untyped-decorator]
+@app.on_configure.connect
 def _broker(sender: Celery, **_: object) -> None:
     from django.conf import settings  # noqa: PLC0415  Django is not set up at import
 
-    sender.conf.broker_url = settings.REDIS_URL
+    sender.conf.update(broker_url=settings.REDIS_URL)
 
 
 app.autodiscover_tasks(["orchestration.runs"])

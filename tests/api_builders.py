@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
 
 from execfabric.accounts import services as accounts
@@ -116,3 +117,17 @@ def approve(by: Caller, gate: dict[str, Any], **changes: Any) -> Any:
     """An approval of what the gate shows."""
     body = {"approve": True, "digest": gate["digest"], "comment": ""} | changes
     return by.post(f"gates/{gate['id']}/decisions", body)
+
+
+def tamper(run: str, seq: int) -> None:
+    """Change one byte of an event, as only the owner of the database could."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
+        cursor.execute(
+            "UPDATE audit_event SET body = set_byte(body, 20, get_byte(body, 20) # 1)"
+            " WHERE stream = %s AND seq = %s",
+            [f"run:{run}", seq],
+        )
+        assert cursor.rowcount == 1
+        cursor.execute("ALTER TABLE audit_event ENABLE TRIGGER USER")

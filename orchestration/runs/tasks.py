@@ -14,7 +14,7 @@ from orchestration.runs.services.work import Bench
 _benches: dict[int, Bench] = {}
 
 
-@shared_task(name=dispatch.WORK, ignore_result=True)  # type: ignore[untyped-decorator]
+@shared_task(name=dispatch.WORK, ignore_result=True)
 def work_on(*, step_run_id: str) -> None:
     """Work on a run from this step on; a stale, doubled or forged id does nothing."""
     work.work(step_run_id=UUID(step_run_id), bench=bench())
@@ -29,13 +29,13 @@ def bench() -> Bench:
     return _benches[pid]
 
 
-@worker_process_init.connect  # type: ignore[untyped-decorator]
+@worker_process_init.connect
 def _open(**_: object) -> None:
     """Start the runner now rather than in somebody's first step."""
     bench().runner.start()
 
 
-@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+@worker_process_shutdown.connect
 def _close(**_: object) -> None:
     for kept in _benches.values():
         kept.close()

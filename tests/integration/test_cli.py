@@ -19,7 +19,7 @@ from django.db import connection
 from execfabric.accounts.authority import Role
 from orchestration.runs.models import StepRun
 from orchestration.runs.services.work import Bench, work
-from tests.api_builders import PLAN, agent, person, registry, token_of
+from tests.api_builders import PLAN, agent, person, registry, tamper, token_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -274,7 +274,6 @@ def test_wrong_use_has_exit_code_2(shell: Shell) -> None:
         ("run", "fly", nil),
         ("run", "list", "--limit", "0"),
     ):
-        assert shell.call("proposer", *wrong).returncode == 2, wrong
         assert shell.refused("proposer", *wrong, code=2), wrong
 
 
@@ -328,14 +327,7 @@ def test_a_run_is_paused_resumed_and_cancelled(shell: Shell) -> None:
 
 def test_one_changed_byte_is_named(shell: Shell) -> None:
     run = propose(shell)
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute(
-            "UPDATE audit_event SET body = set_byte(body, 9, get_byte(body, 9) # 1)"
-            " WHERE stream = %s AND seq = 1",
-            [f"run:{run}"],
-        )
-        cursor.execute("SET session_replication_role = origin")
+    tamper(run, 1)
 
     found = shell.json("proposer", "trace", "verify", run, code=1)
     for_people = shell.call("proposer", "trace", "verify", run)

@@ -1,25 +1,11 @@
 """The record by API: search, and finding one changed byte."""
 
 import pytest
-from django.db import connection
 
 from execfabric.accounts.authority import Role
-from tests.api_builders import a_run, caller, registry
+from tests.api_builders import a_run, caller, registry, tamper
 
 pytestmark = pytest.mark.django_db
-
-
-def tamper(run: str, seq: int) -> None:
-    """Change one byte of an event, as only somebody with the database could."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(
-            "UPDATE audit_event SET body = set_byte(body, 20, get_byte(body, 20) # 1)"
-            " WHERE stream = %s AND seq = %s",
-            [f"run:{run}", seq],
-        )
-        assert cursor.rowcount == 1
-        cursor.execute("SET LOCAL session_replication_role = origin")
 
 
 def test_an_untouched_record_verifies_for_its_proposer() -> None:

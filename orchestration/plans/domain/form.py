@@ -1,7 +1,6 @@
 """The form of a plan: which keys there are, what each may hold. All problems at once."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from orchestration.plans.domain.document import (
     ApprovalDocument,
@@ -45,7 +44,7 @@ def read(parsed: Parsed) -> tuple[PlanDocument | None, list[Problem]]:
     """
     problems = Problems(parsed.positions)
     problems.extend(parsed.problems)
-    if parsed.value is None:
+    if parsed.value is None and parsed.problems:
         return None, in_order(problems.found)
     value, path = parsed.value, ()
     root: Path = path
@@ -158,7 +157,7 @@ def _check_kind(reader: Reader, kind: str) -> None:
                 reader.say("plan.unknown_key", message, reader.written(key))
     elif reader.raw("kind") in {None, kind}:
         for key in ("skill", "action"):
-            if not reader.text(key) and not reader.has(key):
+            if reader.raw(key) is None or not str(reader.raw(key)).partition("@")[0]:
                 reader.say("plan.missing_key", f"A step needs {key!r}.")
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.plans.domain.validation import CatalogEntry
-from orchestration.skills.domain.contract import ActionContract
+from orchestration.plans.domain.catalog import CatalogEntry
+from orchestration.skills.domain.contract import ActionContract, Risk
 
 PolicySays = Callable[[StepDocument, ActionContract], list[str]]
 
@@ -54,6 +54,9 @@ def _reasons(
     action = entry.contract.action(step.action) if entry else None
     if action is not None:
         reasons += policy_says(step, action)
+        if not reasons and action.risk.rank >= Risk.HIGH.rank:
+            # High risk never goes without a gate, whatever the policies leave out.
+            reasons.append(f"The risk of {step.skill} {step.action} is {action.risk}.")
     if step.approval is not None or step.kind == "approval":
         asked = step.approval.reason if step.approval else ""
         reasons.append(asked or "The plan asks for it.")

@@ -1,13 +1,14 @@
 """What is wrong with a plan: one stable code, one sentence, one place in the text."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Path = tuple[str | int, ...]
 Positions = Mapping[Path, tuple[int, int]]
 
 LARGEST_REPORT = 200
+LONGEST_MESSAGE = 500
 
 ERROR = "error"
 WARNING = "warning"
@@ -125,6 +126,9 @@ class Problems:
         :raises KeyError: for a code that CODES does not explain
         """
         CODES[problem.code]
+        if len(problem.message) > LONGEST_MESSAGE:
+            shortened = f"{problem.message[:LONGEST_MESSAGE]}…"
+            problem = replace(problem, message=shortened)
         if problem in self._known:
             return
         first_error = self._sound and problem.severity == ERROR

@@ -6,10 +6,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from jsonschema_specifications import REGISTRY
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 Way = tuple[str | int, ...]
+NOTHING_ELSE: Registry[Any] = Registry()
+"""No schema but the one at hand: left to itself the library would fetch a `$ref`."""
 LONGEST_MESSAGE = 300
 LONGEST_PATTERN = 200
 LONGEST_MATCHED = 256
@@ -17,6 +19,7 @@ LONGEST_MATCHED = 256
 MOST_REPETITIONS = 3
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
 _OPEN_ENDED = re.compile(r"[*+]|\{\d*,\d*\}")
+_META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
 _NAMED = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
 """Keywords whose keys are names, not keywords."""
 _VALUES = frozenset({"const", "enum", "default", "examples"})
@@ -24,11 +27,8 @@ _REFERRING = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor"
 
 
 def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """A validator that resolves references inside the schema only.
-
-    Left to itself the library would fetch a `$ref` from the network.
-    """
-    return Draft202012Validator(schema, registry=REGISTRY)
+    """A validator that resolves references inside the schema only."""
+    return Draft202012Validator(schema, registry=NOTHING_ELSE)
 
 
 def errors(
@@ -45,9 +45,7 @@ def errors(
 def unusable(schema: Mapping[str, Any]) -> Iterator[tuple[Way, str]]:
     """Why a schema written by a proposer cannot be used: places and sentences."""
     found = False
-    for error in Draft202012Validator(
-        Draft202012Validator.META_SCHEMA, registry=REGISTRY
-    ).iter_errors(schema):
+    for error in _META.iter_errors(schema):
         found = True
         yield tuple(error.absolute_path), f"{message_of(error)}."
     if found:

@@ -17,8 +17,9 @@ from orchestration.plans.domain.problem import (
     Problems,
     in_order,
 )
+from orchestration.plans.domain.undo import undo_of
 
-__all__ = ["Catalog", "CatalogEntry", "Undo", "Validation", "undo_of", "validate"]
+__all__ = ["Catalog", "CatalogEntry", "Validation", "undo_of", "validate"]
 
 
 @dataclass(frozen=True)
@@ -29,37 +30,6 @@ class Validation:
     order: Sequence[str] = ()
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Per skill step the version it will be bound to."""
-
-
-@dataclass(frozen=True)
-class Undo:
-    """The action that would undo a step, its params in references to that step."""
-
-    action: str
-    params: Mapping[str, Any]
-
-
-def undo_of(step: StepDocument, entry: CatalogEntry) -> Undo | None:
-    """What would undo a step; None where nothing can.
-
-    A rollback without params takes them from the action that it undoes: those params
-    that the undo takes too, and what the contract says of its own undo.
-    """
-    action = entry.contract.action(step.action)
-    name = step.rollback.action if step.rollback else ""
-    name = name or (action.undo if action else "")
-    undo = entry.contract.action(name) if name else None
-    if action is None or undo is None:
-        return None
-    if step.rollback is not None and step.rollback.params is not None:
-        return Undo(name, step.rollback.params)
-    shared = [
-        key for key in undo.input_schema.get("properties", {}) if key in step.params
-    ]
-    taken: dict[str, Any] = {key: f"${{self.params.{key}}}" for key in shared}
-    if name == action.undo:
-        taken |= action.undo_params
-    return Undo(name, taken)
 
 
 def validate(
@@ -240,7 +210,7 @@ class _Plan:
 
     def _check_undo(self, step: StepDocument, around: Around) -> None:
         entry, rollback = around.entries[step.id], step.rollback
-        undo = undo_of(step, entry)
+        undo = undo_of(step, entry.contract)
         way = (*self.at(step), "rollback")
         if undo is None:
             named = rollback.action if rollback else ""

@@ -1,7 +1,7 @@
 """Checking a plan before anybody is asked: every problem at once, and a dry run."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.states import VersionState
 from orchestration.skills.models import SkillVersion
+from orchestration.skills.outputs import RESERVED
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def check(
         digest=documents.digest(document),
         order=found.order,
         gates=gates.planned_gates(document, entries, _policy_says()),
-        problems=[*problems, *found.problems],
+        problems=[*problems, *found.problems, *_forged(inputs or {})],
         pins=found.pins,
         entries=entries,
     )
@@ -151,6 +152,19 @@ class Catalog:
             available=all(skills.handler_fits(pin, key) for key in pin.code),
             version_id=pin.version_id,
         )
+
+
+def _forged(value: Any, where: str = "inputs") -> Iterator[Problem]:
+    """References to secrets and files are the plan's to make, not its inputs'."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in RESERVED:
+                message = f"{where} holds the reserved key {key}."
+                yield Problem("plan.input_invalid", message)
+            yield from _forged(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _forged(item, f"{where}[{index}]")
 
 
 def _group_sizes(by: Actor) -> dict[str, int]:

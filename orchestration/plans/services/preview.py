@@ -18,13 +18,15 @@ from orchestration.skills.domain.outcome import DryRun
 from orchestration.skills.errors import SecretMissing
 from orchestration.skills.execution import (
     CallKind,
-    Checked as TargetChecked,
     DeadlinePassed,
     Runner,
     RunnerDied,
     TouchedSomething,
     WireCall,
     local_files,
+)
+from orchestration.skills.execution import (
+    Checked as TargetChecked,
 )
 from orchestration.skills.services import secrets
 

@@ -83,7 +83,7 @@ def _view(change: Change, step: StepRun) -> StepView:
 
 @singledispatch
 def _carry_out(action: Any, change: Change) -> None:
-    message = f"the decider knows no {type(action).__name__}"
+    message = f"{change.run} cannot carry out {type(action).__name__}"
     raise TypeError(message)
 
 

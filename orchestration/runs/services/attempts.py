@@ -13,6 +13,7 @@ from approvals import selectors as gates
 from approvals import services as approvals
 from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold
+from approvals.models import Gate
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
@@ -138,7 +139,7 @@ def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
         generation=step.generation,
         worker=worker,
         phase=Phase.CLAIMED,
-        spec_id=step.spec_id,
+        spec_id=str(step.spec_id),
         session_id=span_id(),
         started_at=opened.at,
     )
@@ -189,7 +190,7 @@ def _commit_intent(opened: Change, step: StepRun, spec: Spec, attempt: Attempt) 
 
 def _checked(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
     """The spec if what would run is what was approved; else the attempt is fenced."""
-    plan_gate = gates.of_context(opened.run.id).filter(pk=opened.run.gate_id).first()
+    plan_gate = _plan_gate(opened)
     if (
         plan_gate is None
         or plan_gate.status != GateStatus.APPROVED
@@ -232,6 +233,12 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
     return ""
 
 
+def _plan_gate(opened: Change) -> Gate | None:
+    if opened.run.gate_id is None:
+        return None
+    return gates.of_context(opened.run.id).filter(pk=opened.run.gate_id).first()
+
+
 def _rebuilt(opened: Change, step: StepRun) -> Spec:
     """The spec as it comes out now, once the stored one is known to be whole.
 
@@ -249,8 +256,10 @@ def _rebuilt(opened: Change, step: StepRun) -> Spec:
 
 def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) -> None:
     """Make an approval unusable; one that ended otherwise is left as it ended."""
+    if gate_id is None:
+        return
     live = gates.of_context(opened.run.id).filter(pk=gate_id, status__in=LIVE)
-    if live.exists() and gate_id is not None:
+    if live.exists():
         opened.settle()
         approvals.supersede(
             gate_id=gate_id,

@@ -74,7 +74,7 @@ def may_control(run: Run, by: Actor) -> bool:
     if by.kind is not ActorKind.USER:
         return False
     rights = rights_of(by)
-    own = run.proposer == by.key or run.proposer_owner == by.key
+    own = by.key in {run.proposer, run.proposer_owner}
     return Right.CONTROL in rights or (own and Right.PROPOSE in rights)
 
 

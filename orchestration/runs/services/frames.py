@@ -12,7 +12,7 @@ from uuid import UUID
 from django.template.loader import render_to_string
 
 from audit import selectors as audit
-from audit.models import Event
+from audit.selectors import Event
 from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
 from orchestration.runs.models import Run

@@ -7,6 +7,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
+from approvals.domain.subject import exclusions
+from approvals.services import require_satisfiable
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import trace_id
@@ -16,6 +18,7 @@ from orchestration.plans.models import Plan, PlanRevision
 from orchestration.plans.services import check
 from orchestration.plans.services.check import Checked
 from orchestration.runs.models import Run, StepRun
+from orchestration.runs.services import subjects
 from orchestration.runs.services.advance import open_plan_gate
 from orchestration.runs.services.transitions import open_change
 
@@ -28,11 +31,15 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
 
     :raises RightMissing: when `by` may not propose
     :raises PlanInvalid: with every problem in `details["problems"]`
+    :raises Unsatisfiable: when nobody could approve what this proposer proposes
     """
     checked, report = check.dry_run(text=text, inputs=inputs, by=by, at=at)
     if not checked.valid or checked.document is None:
         found = [problem.as_json() for problem in checked.problems]
         raise PlanInvalid(problems=found)
+    require_satisfiable(
+        requirements=subjects.PLAN_REQUIREMENTS, excluded=exclusions(proposer=by)
+    )
     with transaction.atomic(durable=True):
         revision = _revision(checked, text, by=by, at=at)
         run = _run(checked, revision, dict(inputs), by=by, at=at)

@@ -12,7 +12,7 @@ from django.urls import reverse
 from approvals import selectors as approvals
 from approvals.models import Gate
 from audit import selectors as audit
-from audit.models import Event
+from audit.selectors import Event
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor

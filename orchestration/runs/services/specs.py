@@ -204,7 +204,7 @@ def _scope(change: Change, planned: StepDocument) -> references.Scope:
     if planned.approval is not None:
         named += references.find(planned.approval.reason)
     keys = {found.step for found in named if found.step in change.steps}
-    sources = [change.steps[key] for key in sorted(keys)]  # type: ignore[type-var]
+    sources = [change.steps[key] for key in sorted(keys)]
     _load_results(sources)
     for source in sources:
         _require_untouched(source)

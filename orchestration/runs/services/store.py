@@ -130,7 +130,7 @@ def update(
         values += [lease_seconds] if lease_seconds else []
     where = "id = %s AND state = %s" + ("" if fence is None else " AND fence = %s")
     values += [key, state] + ([] if fence is None else [fence])
-    statement = f"UPDATE {table} SET {', '.join(assigned)} WHERE {where}"  # noqa: S608
+    statement = f"UPDATE {table} SET {', '.join(assigned)} WHERE {where}"
     return Write(statement, values, expect=state)
 
 

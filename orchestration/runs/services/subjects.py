@@ -20,6 +20,7 @@ from orchestration.skills import selectors as skills
 
 PLAN_DOMAIN = "execfabric/run/v1"
 RUN, STEP = "run", "step"
+PLAN_REQUIREMENTS = (Requirement("operator", 1),)
 
 
 def of_run(change: Change) -> Subject:
@@ -36,7 +37,7 @@ def of_run(change: Change) -> Subject:
         label=change.document.name,
         body=run_body(change),
         digest_domain=PLAN_DOMAIN,
-        requirements=(Requirement("operator", 1),),
+        requirements=PLAN_REQUIREMENTS,
         excluded=_excluded(run),
         reasons=("Nothing runs before its plan is approved.",),
         expires_at=change.at + timedelta(seconds=settings.GATE_TTL_SECONDS),

@@ -130,11 +130,13 @@ def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
 
 
 def _await(runner: Runner, call: WireCall, watch: "_Watch") -> Any:
-    """Wait for the answer while keeping lease, deadline and log."""
+    """Wait for the answer while keeping lease, deadline and log.
+
+    :raises FenceLost: when the attempt is not this worker's any more
+    """
     until = time.monotonic() + call.deadline_s
     try:
-        while True:
-            now = time.monotonic()
+        while (now := time.monotonic()) < until:
             wait = min(until - now, watch.next_beat - now, LOG_EVERY_S)
             item = runner.poll(max(0.0, wait))
             if isinstance(item, Log):
@@ -142,14 +144,15 @@ def _await(runner: Runner, call: WireCall, watch: "_Watch") -> Any:
             elif item is not None:
                 watch.log.dropped = runner.log_dropped
                 return item
-            if time.monotonic() >= until:
-                raise _DeadlinePassed
             watch.beat()
-    except (FenceLost, _DeadlinePassed, _Cancelled) as error:
+    except _Cancelled as stopped:
         runner.kill()
-        if isinstance(error, FenceLost):
-            raise
-        return error
+        return stopped
+    except FenceLost:
+        runner.kill()
+        raise
+    runner.kill()
+    return _DeadlinePassed()
 
 
 def _result(grip: Grip, answer: Any, workdir: Path) -> Result:
