@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import connection
 
 from audit.domain import chain
 from audit.domain.chain import Fact
-from audit.errors import NotInTransaction
+from audit.errors import NotInTransaction, StreamUnknown
+from execfabric import database
 from execfabric.lib.actor import Actor
 
 __all__ = ["Fact", "append"]
@@ -16,12 +16,12 @@ __all__ = ["Fact", "append"]
 _HEAD = "SELECT last_seq, head FROM audit_stream WHERE key = %s FOR UPDATE"
 _OPEN = (
     "INSERT INTO audit_stream (key, last_seq, head) VALUES (%s, 0, %s)"
-    " ON CONFLICT (key) DO NOTHING"
+    " ON CONFLICT (key) DO NOTHING RETURNING key"
 )
-_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-_EVENTS = (
+_EVENT = (
     "INSERT INTO audit_event"
-    " (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash) VALUES "
+    " (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 _MOVE = "UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s"
 
@@ -43,30 +43,33 @@ def append(
     """
     if not connection.in_atomic_block:
         raise NotInTransaction
-    with connection.cursor() as cursor:
-        cursor.execute(_HEAD, [stream])
-        found = cursor.fetchone()
-        if found is None:
-            cursor.execute(_OPEN, [stream, chain.GENESIS])
-            cursor.execute(_HEAD, [stream])
-            found = cursor.fetchone()
-        seq, prev = found[0], bytes(found[1])
-        values: list[Any] = []
-        for fact in facts:
-            seq += 1
-            body = chain.write(
-                stream=stream,
-                seq=seq,
-                prev=prev,
-                fact=fact,
-                by=by,
-                at=at,
-                trace_id=trace_id,
-            )
-            prev = chain.leaf(body)
-            values += [stream, seq, fact.kind, at, by.key, by.name, trace_id]
-            values += [fact.step, body, prev]
-        if facts:
-            cursor.execute(_EVENTS + ", ".join([_ROW] * len(facts)), values)
-            cursor.execute(_MOVE, [seq, prev, stream])
-    return int(seq)
+    seq, prev = _head(stream)
+    writes: list[database.Statement] = []
+    for fact in facts:
+        seq += 1
+        body = chain.write(
+            stream=stream,
+            seq=seq,
+            prev=prev,
+            fact=fact,
+            by=by,
+            at=at,
+            trace_id=trace_id,
+        )
+        prev = chain.leaf(body)
+        place = [stream, seq, fact.kind, at, by.key, by.name, trace_id]
+        writes.append((_EVENT, [*place, fact.step, body, prev]))
+    if writes:
+        database.pipelined([*writes, (_MOVE, [seq, prev, stream])])
+    return seq
+
+
+def _head(stream: str) -> tuple[int, bytes]:
+    """Lock the end of a stream, which begins with its first event."""
+    found = database.row(_HEAD, [stream])
+    if found is None:
+        database.rows(_OPEN, [stream, chain.GENESIS])
+        found = database.row(_HEAD, [stream])
+    if found is None:
+        raise StreamUnknown(stream=stream)
+    return int(found[0]), bytes(found[1])

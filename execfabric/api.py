@@ -1,6 +1,7 @@
 """REST under `/api/v1`: who may call, how a refusal looks, and which routes there are."""
 
 import json
+import logging
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -25,6 +26,8 @@ from execfabric.lib.refusal import Invalid, Missing, Refusal, RefusalKind
 from orchestration.plans.api import router as plans_router
 from orchestration.runs.api import router as runs_router
 from orchestration.skills.api import router as skills_router
+
+log = logging.getLogger(__name__)
 
 STATUS = {
     RefusalKind.DENIED: 403,
@@ -56,6 +59,12 @@ class RequestTooLarge(Invalid):
     """The request is larger than a request may be."""
 
     code = "request.too_large"
+
+
+class Unexpected(Refusal):
+    """Something went wrong that nobody foresaw; it stands in the server's log."""
+
+    code = "server.unexpected"
 
 
 class StrictParser(Parser):
@@ -162,6 +171,11 @@ def _route_unknown(_request: HttpRequest, **_parts: str) -> HttpResponse:
     return problem(RouteUnknown())
 
 
+def _unexpected(request: HttpRequest, error: Any) -> HttpResponse:
+    log.error("%s %s", request.method, request.path, exc_info=error)
+    return problem(Unexpected(), status=500)
+
+
 def _not_found(_request: HttpRequest, _error: Any) -> HttpResponse:
     return problem(RouteUnknown())
 
@@ -175,6 +189,7 @@ api = ExecFabricAPI(
     parser=StrictParser(),
     urls_namespace="api",
 )
+api.add_exception_handler(Exception, _unexpected)
 api.add_exception_handler(Refusal, _refused)
 api.add_exception_handler(AuthenticationError, _without_token)
 api.add_exception_handler(HttpError, _unreadable)

@@ -61,8 +61,8 @@ class Caller:
 
 
 def registry() -> None:
-    """The skill that the plan here uses, with its usual rights."""
-    accounts.ensure_roles()
+    """The skill that the plan here uses, and somebody who could decide on a run of it."""
+    person("somebody", Role.OPERATOR)
     services.register(noop.SKILL, source="built-in", by=system("test"), at=clock.now())
     grant_defaults(Skill.objects.get(slug=noop.SKILL.slug))
 

@@ -3,18 +3,14 @@
 import html
 import re
 from typing import Any
-from uuid import UUID
 
 from django.http import HttpResponse
 from django.test import Client
 
 from approvals.models import Gate
-from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
-from execfabric.lib import clock
 from orchestration.runs.models import Run
-from orchestration.runs.services import gates, proposals
-from tests.api_builders import person
+from tests.builders import decided, open_gate, proposed
 
 PLAN = """\
 plan:
@@ -43,45 +39,22 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def browser(name: str, *roles: Role) -> Client:
-    """A new person in these roles, signed in."""
-    return signed_in(person(name, *roles))
-
-
-def a_run(by: User, *, word: Any = "hello", plan: str = PLAN) -> Run:
+def a_run(by: User, *, word: Any = "hello", text: str = PLAN) -> Run:
     """A proposed run; its plan gate is open."""
-    return proposals.propose(
-        text=plan, inputs={"word": word}, by=by.actor(), at=clock.now()
-    )
-
-
-def plan_gate(run: Run) -> Gate:
-    """The plan gate of a run."""
-    return Gate.objects.get(context_id=run.pk, subject_kind="run")
+    return proposed(text, by, {"word": word})
 
 
 def step_gate(run: Run, by: User) -> Gate:
     """The gate of the run's first step, after `by` has approved the plan."""
-    answer(plan_gate(run), by)
-    return Gate.objects.get(context_id=run.pk, subject_kind="step")
-
-
-def answer(gate: Gate, by: User, *, approve: bool = True, comment: str = "") -> Gate:
-    """Somebody's answer by the service."""
-    return gates.decide(
-        gate_id=UUID(str(gate.pk)),
-        by=by.actor(),
-        approve=approve,
-        digest=gate.digest_hex,
-        comment=comment,
-        channel="page",
-        at=clock.now(),
-    )
+    decided(open_gate(run), by)
+    return open_gate(run, "first")
 
 
 def words(response: HttpResponse) -> str:
     """The text of a page without its tags, in single spaces."""
-    text = re.sub(r"<(script|style).*?</\1>", " ", response.content.decode(), flags=re.S)
+    text = re.sub(
+        r"<(script|style).*?</\1>", " ", response.content.decode(), flags=re.S
+    )
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 

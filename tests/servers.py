@@ -62,15 +62,13 @@ class TestServers:
             owner_database_url=_on_database(owner, name),
         )
         told = environment({"REDIS_URL": made.redis_url, **(env or {})})
-        as_owner = told | {"DATABASE_URL": made.owner_database_url}
-        for command in (["migrate", "-v0"], ["grant_app_role"], ["sync_skills"]):
-            subprocess.run(
-                commands.manage(*command),
-                env=as_owner,
-                cwd=PROJECT,
-                check=True,
-                capture_output=True,
-            )
+        subprocess.run(
+            commands.prepare(demo=False),
+            env=told | {"DATABASE_URL": made.owner_database_url},
+            cwd=PROJECT,
+            check=True,
+            capture_output=True,
+        )
         return made
 
     def _begin(self, wanted: Part) -> Running:

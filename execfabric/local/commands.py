@@ -22,6 +22,12 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, str(PROJECT / "manage.py"), *arguments]
 
 
+def prepare(*, demo: bool) -> list[str]:
+    """Everything the database needs before the parts start; with its owner's rights."""
+    command = [sys.executable, "-m", "execfabric.local.prepare"]
+    return [*command, "--demo"] if demo else command
+
+
 def web_command(port: int) -> list[str]:
     """The web server. No proxy is trusted here: nothing stands before it."""
     command = [sys.executable, "-m", "uvicorn", "execfabric.asgi:application"]
@@ -40,7 +46,7 @@ def worker_command(*, concurrency: int, name: str = "worker") -> list[str]:
 
 def keeper_command(ready_file: Path) -> list[str]:
     """The keeper."""
-    return manage("keeper", "--ready-file", str(ready_file))
+    return manage("keeper", "--skip-checks", "--ready-file", str(ready_file))
 
 
 def default_concurrency() -> int:

@@ -121,13 +121,8 @@ def _start(
     )
     env = environment(data, found, demo=wanted.demo)
     as_owner = env | {"DATABASE_URL": found.owner_database_url}
-    tell("Bringing the database up to date ...")
-    supervisor.complete("migrate", commands.manage("migrate", "--no-input"), as_owner)
-    supervisor.complete("grants", commands.manage("grant_app_role"), as_owner)
-    supervisor.complete("skills", commands.manage("sync_skills"), env)
-    if wanted.demo:
-        tell("Setting up the demo ...")
-        supervisor.complete("demo", commands.manage("seed_demo"), env)
+    tell("Preparing the database ...")
+    supervisor.complete("prepare", commands.prepare(demo=wanted.demo), as_owner)
     tell("Starting web, worker and keeper ...")
     supervisor.begin_all(
         [

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from guardian.shortcuts import get_objects_for_user
 
+from execfabric import database
 from execfabric.accounts import authority
 from execfabric.accounts.authority import Right
 from execfabric.lib import canonical
@@ -19,6 +20,12 @@ from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.states import SkillState, VersionState
 from orchestration.skills.errors import SkillUnknown, SkillVersionUnknown
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
+
+_PINNED = """
+SELECT version.id, skill.slug, version.version, skill.state, version.state, version.body
+FROM skills_skillversion AS version JOIN skills_skill AS skill
+  ON skill.id = version.skill_id WHERE version.id = ANY (%s::uuid[])
+"""
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,10 @@ def version(by: Actor, version_id: UUID) -> SkillVersion:
 
 def pinned(ids: Iterable[str]) -> dict[str, Pinned]:
     """The pinned versions by id, read now."""
-    rows = SkillVersion.objects.filter(pk__in=set(ids)).values_list(
-        "id", "skill__slug", "version", "skill__state", "state", "body"
-    )
     found = {}
-    for pk, slug, number, skill_state, state, body in rows:
+    for pk, slug, number, skill_state, state, body in database.rows(
+        _PINNED, [sorted(set(ids))]
+    ):
         parsed = _parsed(bytes(body))
         found[str(pk)] = Pinned(str(pk), slug, number, skill_state, state, *parsed)
     return found

@@ -8,7 +8,14 @@ from execfabric.console.templatetags.shown import shown as drawn
 from execfabric.console.templatetags.shown import shown_value
 
 BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-INVISIBLE = [0x00AD, 0x034F, 0x115F, 0x180E, *range(0x200B, 0x200E), *range(0x2060, 0x2065)]
+INVISIBLE = [
+    0x00AD,
+    0x034F,
+    0x115F,
+    0x180E,
+    *range(0x200B, 0x200E),
+    *range(0x2060, 0x2065),
+]
 INVISIBLE += [0x2800, 0x3164, 0xFEFF, 0xFFA0, 0xFE0F, 0xE0100, 0x1D159, 0xFFF9, 0x2028]
 TAGS = [0xE0001, *range(0xE0020, 0xE0080)]
 CONTROLS = [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x09]
@@ -93,7 +100,9 @@ def test_marks_that_pile_up_or_strike_out_are_written_out() -> None:
 def test_long_blank_stretches_are_counted_not_drawn() -> None:
     found = shown("safe" + " " * 400 + "rm" + "\n" * 90 + "end")
 
-    assert text_of(found) == f"safe{OPEN}400 spaces{CLOSE}rm{OPEN}90 line breaks{CLOSE}end"
+    assert (
+        text_of(found) == f"safe{OPEN}400 spaces{CLOSE}rm{OPEN}90 line breaks{CLOSE}end"
+    )
     assert found.characters == 4 + 400 + 2 + 90 + 3
 
 

@@ -37,7 +37,7 @@ def test_the_digest_of_a_gate_is_that_of_the_content_it_shows(
     assert gate["subject"]["inputs"] == {"word": "hello"}
     assert gate["reasons"]
     assert gate["requirements"] == [{"group": "operator", "count": 1}]
-    assert gate["still_eligible"][0]["people"] == ["operator"]
+    assert gate["still_eligible"][0]["people"] == ["operator", "somebody"]
 
 
 @pytest.mark.promise("S3.67")

@@ -8,44 +8,30 @@ from django.test import Client
 
 from approvals.models import Decision, Gate
 from execfabric.accounts import services as accounts
-from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.models import Run
 from orchestration.runs.services import proposals
-from tests.api_builders import person, registry
+from tests.builders import decided, open_gate
 from tests.console_builders import (
+    BACKEND,
     PLAN,
     a_run,
-    answer,
-    browser,
     codes,
-    plan_gate,
     rows,
     signed_in,
     step_gate,
     words,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("registry")
 AIM = 12
 """Queries that a page may make; what a page is over is written at its test."""
 
 
 @pytest.fixture
-def proposer() -> User:
-    registry()
-    return person("proposer", Role.PROPOSER)
-
-
-@pytest.fixture
-def operator(proposer) -> User:
-    return person("operator", Role.OPERATOR)
-
-
-@pytest.fixture
-def run(proposer) -> Run:
+def run(proposer, operator) -> Run:
     return a_run(proposer)
 
 
@@ -56,7 +42,7 @@ def decide(client: Client, gate: Gate, **fields: str):
 
 @pytest.mark.promise("S1.15", "S1.16", "S1.17", "S3.68")
 def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) -> None:
-    page = signed_in(operator).get(f"/gates/{plan_gate(run).pk}")
+    page = signed_in(operator).get(f"/gates/{open_gate(run).pk}")
 
     text = words(page)
     assert page.status_code == 200
@@ -69,13 +55,13 @@ def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) 
     assert "changes nothing" in text
     assert "Asks again before it runs" in text
     assert "word hello 5 bytes" in text
-    assert plan_gate(run).digest_hex in text
+    assert open_gate(run).digest_hex in text
 
 
 def test_a_plan_that_runs_side_by_side_says_so(proposer, operator) -> None:
     text = PLAN.replace("  steps:", "  parallel: {max: 3}\n  steps:")
 
-    page = signed_in(operator).get(f"/gates/{plan_gate(a_run(proposer, plan=text)).pk}")
+    page = signed_in(operator).get(f"/gates/{open_gate(a_run(proposer, text=text)).pk}")
 
     assert "Steps run side by side , at most 3 at once" in words(page)
 
@@ -117,7 +103,7 @@ def test_the_page_is_drawn_from_the_stored_bytes_alone(run, operator) -> None:
 
 
 def test_the_digest_can_be_computed_from_what_the_page_gives(run, operator) -> None:
-    gate = plan_gate(run)
+    gate = open_gate(run)
 
     given = signed_in(operator).get(f"/gates/{gate.pk}/subject.json")
 
@@ -160,7 +146,7 @@ def test_a_large_value_is_shown_to_its_last_character(proposer, operator) -> Non
 
 @pytest.mark.promise("S0.3", "S3.61")
 def test_approving_leads_to_the_run_which_goes_on(run, operator) -> None:
-    answered = decide(signed_in(operator), plan_gate(run), comment="as agreed")
+    answered = decide(signed_in(operator), open_gate(run), comment="as agreed")
 
     run.refresh_from_db()
     assert (answered.status_code, answered["Location"]) == (302, f"/runs/{run.pk}")
@@ -172,7 +158,7 @@ def test_approving_leads_to_the_run_which_goes_on(run, operator) -> None:
 
 @pytest.mark.promise("S1.6")
 def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
-    gate = plan_gate(run)
+    gate = open_gate(run)
     client = signed_in(operator)
 
     decide(client, gate, verdict="reject", comment="not today")
@@ -188,7 +174,10 @@ def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
     ("fields", "status", "code"),
     [
         pytest.param(
-            {"verdict": "reject"}, 422, "approval.comment_required", id="reject in silence"
+            {"verdict": "reject"},
+            422,
+            "approval.comment_required",
+            id="reject in silence",
         ),
         pytest.param(
             {"digest": "0" * 64}, 409, "approval.stale_digest", id="another digest"
@@ -202,32 +191,26 @@ def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
 def test_a_refused_answer_shows_the_gate_again_with_the_reason(
     fields, status, code, run, operator
 ) -> None:
-    answered = decide(signed_in(operator), plan_gate(run), **fields)
+    answered = decide(signed_in(operator), open_gate(run), **fields)
 
     assert answered.status_code == status
     assert code in codes(answered)
-    assert plan_gate(run).digest_hex in words(answered)
+    assert open_gate(run).digest_hex in words(answered)
     assert not Decision.objects.exists()
 
 
 @pytest.mark.parametrize("fields", [{"verdict": "perhaps"}, {"verdict": ""}])
 def test_an_answer_that_is_neither_yes_nor_no_is_not_one(fields, run, operator) -> None:
-    answered = decide(signed_in(operator), plan_gate(run), **fields)
+    answered = decide(signed_in(operator), open_gate(run), **fields)
 
     assert answered.status_code == 422
     assert not Decision.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("roles", "code"),
-    [
-        pytest.param([Role.AUDITOR], "approval.not_in_group", id="auditor"),
-        pytest.param([Role.ADMIN], "approval.not_in_group", id="admin outside the group"),
-    ],
-)
-def test_who_may_look_but_not_decide_is_told_why_and_refused(roles, code, run) -> None:
-    client = browser("onlooker", *roles)
-    gate = plan_gate(run)
+@pytest.mark.parametrize("who", ["auditor", "admin"])
+def test_who_may_look_but_not_decide_is_told_why_and_refused(who, run, request) -> None:
+    client, code = signed_in(request.getfixturevalue(who)), "approval.not_in_group"
+    gate = open_gate(run)
 
     page, answered = client.get(f"/gates/{gate.pk}"), decide(client, gate)
 
@@ -238,9 +221,9 @@ def test_who_may_look_but_not_decide_is_told_why_and_refused(roles, code, run) -
     assert not Decision.objects.exists()
 
 
-def test_nobody_decides_on_their_own_proposal(operator) -> None:
+def test_nobody_decides_on_their_own_proposal(operator, second_operator) -> None:
     client = signed_in(operator)
-    gate = plan_gate(a_run(operator))
+    gate = open_gate(a_run(operator))
 
     page, answered = client.get(f"/gates/{gate.pk}"), decide(client, gate)
 
@@ -251,7 +234,7 @@ def test_nobody_decides_on_their_own_proposal(operator) -> None:
 
 
 def test_the_owner_of_the_agent_that_proposed_sees_why_they_cannot_decide(
-    operator,
+    operator, second_operator
 ) -> None:
     agent, _ = accounts.create_agent(
         name="planner", owner="operator", by=system("test"), at=clock.now()
@@ -260,7 +243,7 @@ def test_the_owner_of_the_agent_that_proposed_sees_why_they_cannot_decide(
         text=PLAN, inputs={"word": "x"}, by=agent.actor(), at=clock.now()
     )
 
-    page = signed_in(operator).get(f"/gates/{plan_gate(run).pk}")
+    page = signed_in(operator).get(f"/gates/{open_gate(run).pk}")
 
     assert codes(page) == ["approval.agent_owner"]
     assert "An agent proposes; operator answers for it." in words(page)
@@ -268,7 +251,7 @@ def test_the_owner_of_the_agent_that_proposed_sees_why_they_cannot_decide(
 
 @pytest.mark.parametrize("method", ["get", "head", "options", "put", "delete"])
 def test_no_method_but_post_decides(method, run, operator) -> None:
-    client, gate = signed_in(operator), plan_gate(run)
+    client, gate = signed_in(operator), open_gate(run)
     address = f"/gates/{gate.pk}/decide?verdict=approve&digest={gate.digest_hex}"
 
     refused = getattr(client, method)(address)
@@ -280,15 +263,15 @@ def test_no_method_but_post_decides(method, run, operator) -> None:
 
 def test_a_post_from_another_site_is_refused(run, operator) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(operator, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(operator, backend=BACKEND)
 
-    assert decide(client, plan_gate(run)).status_code == 403
+    assert decide(client, open_gate(run)).status_code == 403
     assert not Decision.objects.exists()
 
 
-def test_a_stranger_does_not_learn_that_a_gate_is_there(run) -> None:
-    client = browser("stranger", Role.PROPOSER)
-    gate = plan_gate(run)
+def test_a_stranger_does_not_learn_that_a_gate_is_there(run, stranger) -> None:
+    client = signed_in(stranger)
+    gate = open_gate(run)
 
     assert client.get(f"/gates/{gate.pk}").status_code == 404
     assert decide(client, gate).status_code == 404
@@ -296,9 +279,11 @@ def test_a_stranger_does_not_learn_that_a_gate_is_there(run) -> None:
     assert Client().get(f"/gates/{gate.pk}").status_code == 302
 
 
-def test_the_second_tab_is_told_that_it_is_too_late(run, operator) -> None:
-    gate = plan_gate(run)
-    first, second = browser("first", Role.OPERATOR), signed_in(operator)
+def test_the_second_tab_is_told_that_it_is_too_late(
+    run, operator, second_operator
+) -> None:
+    gate = open_gate(run)
+    first, second = signed_in(second_operator), signed_in(operator)
     decide(first, gate)
 
     answered = decide(second, gate)
@@ -309,9 +294,9 @@ def test_the_second_tab_is_told_that_it_is_too_late(run, operator) -> None:
 
 
 def test_more_decisions_make_no_more_queries(
-    run, operator, django_assert_max_num_queries
+    run, operator, second_operator, django_assert_max_num_queries
 ) -> None:
-    gate = plan_gate(run)
+    gate = open_gate(run)
     client = signed_in(operator)
     client.get(f"/gates/{gate.pk}")
 
@@ -319,6 +304,6 @@ def test_more_decisions_make_no_more_queries(
     with django_assert_max_num_queries(AIM + 4):
         client.get(f"/gates/{gate.pk}")
 
-    answer(gate, person("second", Role.OPERATOR))
+    decided(gate, second_operator)
     with django_assert_max_num_queries(AIM + 4):
         client.get(f"/gates/{gate.pk}")

@@ -4,37 +4,14 @@ import pytest
 
 from approvals.models import Gate
 from execfabric.accounts import services as accounts
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.services import proposals
-from tests.api_builders import person, registry
-from tests.console_builders import (
-    PLAN,
-    a_run,
-    answer,
-    browser,
-    plan_gate,
-    rows,
-    signed_in,
-    step_gate,
-    words,
-)
+from tests.builders import decided, open_gate
+from tests.console_builders import PLAN, a_run, rows, signed_in, step_gate, words
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("registry")
 AIM = 12
-
-
-@pytest.fixture
-def proposer() -> User:
-    registry()
-    return person("proposer", Role.PROPOSER)
-
-
-@pytest.fixture
-def operator(proposer) -> User:
-    return person("operator", Role.OPERATOR)
 
 
 def test_a_waiting_gate_is_listed_with_who_asks_what_and_how_many(
@@ -63,19 +40,20 @@ def test_after_the_plan_its_risky_step_waits_in_turn(proposer, operator) -> None
     assert "Run step: First hand" in words(page)
 
 
-def test_an_agents_proposal_names_the_agent_and_whoever_answers_for_it(operator) -> None:
-    person("keeper-of-agents", Role.PROPOSER)
+def test_an_agents_proposal_names_the_agent_and_whoever_answers_for_it(
+    operator, proposer
+) -> None:
     agent, _ = accounts.create_agent(
-        name="planner", owner="keeper-of-agents", by=system("test"), at=clock.now()
+        name="planner", owner="proposer", by=system("test"), at=clock.now()
     )
     proposals.propose(text=PLAN, inputs={"word": "x"}, by=agent.actor(), at=clock.now())
 
     text = words(signed_in(operator).get("/inbox"))
 
-    assert "planner agent for keeper-of-agents" in text
+    assert "planner agent for proposer" in text
 
 
-def test_what_one_cannot_decide_is_not_in_ones_inbox(operator) -> None:
+def test_what_one_cannot_decide_is_not_in_ones_inbox(operator, second_operator) -> None:
     a_run(operator)
 
     page = signed_in(operator).get("/inbox")
@@ -84,7 +62,7 @@ def test_what_one_cannot_decide_is_not_in_ones_inbox(operator) -> None:
     assert "Nothing waits for you." in words(page)
 
 
-def test_who_never_decides_is_told_so(proposer) -> None:
+def test_who_never_decides_is_told_so(proposer, operator) -> None:
     a_run(proposer)
 
     text = words(signed_in(proposer).get("/inbox"))
@@ -96,7 +74,7 @@ def test_a_decided_gate_leaves_the_inbox_and_stands_under_decided(
     proposer, operator
 ) -> None:
     client = signed_in(operator)
-    answer(plan_gate(a_run(proposer)), operator, approve=False, comment="not today")
+    decided(open_gate(a_run(proposer)), operator, approve=False, comment="not today")
 
     waiting, decided = client.get("/inbox"), client.get("/inbox?tab=decided")
 
@@ -106,10 +84,12 @@ def test_a_decided_gate_leaves_the_inbox_and_stands_under_decided(
     assert "Rejected" in words(decided)
 
 
-def test_only_ones_own_decisions_stand_under_decided(proposer, operator) -> None:
-    answer(plan_gate(a_run(proposer)), operator)
+def test_only_ones_own_decisions_stand_under_decided(
+    proposer, operator, second_operator
+) -> None:
+    decided(open_gate(a_run(proposer)), operator)
 
-    page = browser("another", Role.OPERATOR).get("/inbox?tab=decided")
+    page = signed_in(second_operator).get("/inbox?tab=decided")
 
     assert rows(page, "decided-row") == 0
 
@@ -127,7 +107,7 @@ def test_htmx_gets_the_list_alone(proposer, operator) -> None:
 def test_hostile_labels_are_marked(proposer, operator) -> None:
     a_run(proposer)
     plan = PLAN.replace("name: Hand a value on", 'name: "Pay <b>now</b> \\u202Etfel"')
-    a_run(proposer, plan=plan.replace("hand-on", "hand-on-again"))
+    a_run(proposer, text=plan.replace("hand-on", "hand-on-again"))
 
     page = signed_in(operator).get("/inbox").content.decode()
 
@@ -149,7 +129,7 @@ def test_more_gates_make_no_more_queries(
     client = signed_in(operator)
     for place in range(6):
         text = PLAN.replace("hand-on", f"hand-on-{place}")
-        a_run(proposer, plan=text)
+        a_run(proposer, text=text)
 
     with django_assert_max_num_queries(AIM):
         page = client.get("/inbox")

@@ -6,25 +6,16 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
 from orchestration.runs.models import Run
-from tests.api_builders import person, registry
-from tests.console_builders import PLAN, browser, codes, rows, signed_in, words
+from tests.console_builders import PLAN, codes, rows, signed_in, words
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("registry")
 ROUTES = ["/plans/check", "/plans/dry-run", "/plans/propose"]
 DEEP = "[" * 1000 + "]" * 1000
 
 
 @pytest.fixture
-def proposer() -> User:
-    registry()
-    return person("proposer", Role.PROPOSER)
-
-
-@pytest.fixture
-def client(proposer) -> Client:
+def client(proposer, operator) -> Client:
     return signed_in(proposer)
 
 
@@ -34,7 +25,9 @@ def a_file(content: bytes) -> SimpleUploadedFile:
 
 @pytest.mark.promise("S1.7", "S1.20")
 def test_every_problem_is_listed_with_its_code_and_line(client) -> None:
-    text = PLAN.replace("action: pass\n      params", "action: pas\n      colour: red\n      params")
+    text = PLAN.replace(
+        "action: pass\n      params", "action: pas\n      colour: red\n      params"
+    )
 
     page = client.post("/plans/check", {"text": text})
 
@@ -203,8 +196,8 @@ def test_inputs_that_the_plan_does_not_take_are_problems(client) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_may_not_propose_is_told_so(route, proposer) -> None:
-    client = browser("auditor", Role.AUDITOR)
+def test_who_may_not_propose_is_told_so(route, auditor) -> None:
+    client = signed_in(auditor)
 
     assert client.get("/plans/new").status_code == 403
     refused = client.post(route, {"text": PLAN})
@@ -217,7 +210,10 @@ def test_examples_can_be_loaded_and_nothing_else(client) -> None:
     listed = client.get("/plans/new").content.decode()
 
     assert "?example=tag-release" in listed
-    assert "skill: git-operations" in client.get("/plans/new?example=tag-release").content.decode()
+    assert (
+        "skill: git-operations"
+        in client.get("/plans/new?example=tag-release").content.decode()
+    )
     for name in ["../../settings", "/etc/passwd", "nothing"]:
         assert client.get("/plans/new", {"example": name}).status_code == 404
 

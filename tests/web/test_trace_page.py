@@ -2,38 +2,22 @@
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from audit import services as audit
 from audit.models import Event
 from audit.services import Fact
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
 from execfabric.lib import clock
-from tests.api_builders import person, registry
-from tests.console_builders import (
-    a_run,
-    answer,
-    browser,
-    codes,
-    plan_gate,
-    rows,
-    signed_in,
-    words,
-)
+from tests.builders import decided, open_gate
+from tests.console_builders import a_run, codes, rows, signed_in, words
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("registry")
 AIM = 12
 
 
 @pytest.fixture
-def proposer() -> User:
-    registry()
-    return person("proposer", Role.PROPOSER)
-
-
-@pytest.fixture
-def auditor(proposer):
-    return browser("auditor", Role.AUDITOR)
+def client(auditor, operator) -> Client:
+    return signed_in(auditor)
 
 
 def tamper(stream: str, seq: int) -> None:
@@ -49,11 +33,13 @@ def tamper(stream: str, seq: int) -> None:
 
 
 @pytest.mark.promise("S0.18", "S3.23")
-def test_a_runs_events_are_listed_with_what_each_says(proposer, auditor) -> None:
+def test_a_runs_events_are_listed_with_what_each_says(
+    proposer, operator, client
+) -> None:
     run = a_run(proposer)
-    answer(plan_gate(run), person("operator", Role.OPERATOR), comment="as agreed")
+    decided(open_gate(run), operator, comment="as agreed")
 
-    page = auditor.get("/trace", {"stream": run.stream})
+    page = client.get("/trace", {"stream": run.stream})
 
     text = words(page)
     for kind in ["run.proposed", "gate.requested", "gate.decided", "run.approved"]:
@@ -67,32 +53,34 @@ def test_a_runs_events_are_listed_with_what_each_says(proposer, auditor) -> None
     [
         pytest.param({"kind": "run.proposed"}, {"run.proposed"}, id="kind"),
         pytest.param({"actor": "propos"}, {"run.proposed"}, id="actor"),
-        pytest.param({"text": "hand-on"}, {"run.proposed", "gate.requested"}, id="text"),
+        pytest.param(
+            {"text": "hand-on"}, {"run.proposed", "gate.requested"}, id="text"
+        ),
         pytest.param({"text": "100%_nothing"}, set(), id="text without wildcards"),
         pytest.param({"until": "2001-01-01 00:00"}, set(), id="before everything"),
         pytest.param({"stream": "nothing"}, set(), id="no such stream"),
     ],
 )
-def test_filters_in_the_address_narrow_the_list(query, kinds, proposer, auditor) -> None:
+def test_filters_in_the_address_narrow_the_list(query, kinds, proposer, client) -> None:
     a_run(proposer)
 
-    page = auditor.get("/trace", query)
+    page = client.get("/trace", query)
 
     found = page.content.decode()
     listed = {
         kind
         for kind in Event.objects.values_list("kind", flat=True)
-        if f"<code><bdi class=\"shown\" dir=\"ltr\">{kind}</bdi></code>" in found
+        if f'<code><bdi class="shown" dir="ltr">{kind}</bdi></code>' in found
     }
     assert page.status_code == 200
     assert kinds <= listed
     assert bool(kinds) == bool(rows(page, "trace-row"))
 
 
-def test_a_trace_id_finds_everything_that_belongs_together(proposer, auditor) -> None:
+def test_a_trace_id_finds_everything_that_belongs_together(proposer, client) -> None:
     run = a_run(proposer)
 
-    page = auditor.get("/trace", {"trace_id": run.trace_id})
+    page = client.get("/trace", {"trace_id": run.trace_id})
 
     assert rows(page, "trace-row") == Event.objects.filter(stream_id=run.stream).count()
 
@@ -110,20 +98,23 @@ def test_a_trace_id_finds_everything_that_belongs_together(proposer, auditor) ->
         "kind=" + "x" * 500,
     ],
 )
-def test_a_wrong_filter_is_pointed_out_and_breaks_nothing(query, auditor) -> None:
-    assert auditor.get(f"/trace?{query}").status_code == 200
+def test_a_wrong_filter_is_pointed_out_and_breaks_nothing(query, client) -> None:
+    assert client.get(f"/trace?{query}").status_code == 200
 
 
-def test_pages_follow_each_other_without_gap_or_repeat(proposer, auditor) -> None:
+def test_pages_follow_each_other_without_gap_or_repeat(proposer, client) -> None:
     for number in range(120):
         audit.append(
-            "registry", [Fact("test.note", {"n": number})], by=proposer.actor(), at=clock.now()
+            "registry",
+            [Fact("test.note", {"n": number})],
+            by=proposer.actor(),
+            at=clock.now(),
         )
     seen: list[str] = []
     address = "/trace?kind=test.note"
 
     while address:
-        page = auditor.get(address).content.decode()
+        page = client.get(address).content.decode()
         seen += [part.split('"')[0] for part in page.split('data-seq="')[1:]]
         _, _, rest = page.partition('<a class="button" href="?')
         address = "/trace?" + rest.split('"')[0].replace("&amp;", "&") if rest else ""
@@ -134,15 +125,15 @@ def test_pages_follow_each_other_without_gap_or_repeat(proposer, auditor) -> Non
 
 @pytest.mark.promise("S3.85")
 def test_an_untouched_stream_is_verified_and_a_changed_byte_is_named(
-    proposer, auditor
+    proposer, operator, client
 ) -> None:
     run = a_run(proposer)
-    answer(plan_gate(run), person("operator", Role.OPERATOR))
+    decided(open_gate(run), operator)
     count = Event.objects.filter(stream_id=run.stream).count()
-    whole = auditor.get("/trace", {"stream": run.stream})
+    whole = client.get("/trace", {"stream": run.stream})
 
     tamper(run.stream, 2)
-    broken = auditor.get("/trace", {"stream": run.stream})
+    broken = client.get("/trace", {"stream": run.stream})
 
     assert f"Verified {count} of {count}" in words(whole)
     assert rows(whole, "verification-broken") == 0
@@ -153,7 +144,7 @@ def test_an_untouched_stream_is_verified_and_a_changed_byte_is_named(
     assert bytes(event.hash).hex() in text
 
 
-def test_a_removed_event_is_named(proposer, auditor) -> None:
+def test_a_removed_event_is_named(proposer, client) -> None:
     run = a_run(proposer)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
@@ -162,43 +153,47 @@ def test_a_removed_event_is_named(proposer, auditor) -> None:
         )
         cursor.execute("SET LOCAL session_replication_role = origin")
 
-    page = auditor.get("/trace", {"stream": run.stream})
+    page = client.get("/trace", {"stream": run.stream})
 
     assert "Broken at event 1" in words(page)
     assert "an event is missing" in words(page)
 
 
-def test_the_whole_record_is_verified_on_one_page(proposer, auditor) -> None:
+def test_the_whole_record_is_verified_on_one_page(proposer, client) -> None:
     run = a_run(proposer)
 
-    whole = auditor.get("/trace/verify")
+    whole = client.get("/trace/verify")
     tamper(run.stream, 1)
-    broken = auditor.get("/trace/verify")
-    part = auditor.get(
+    broken = client.get("/trace/verify")
+    part = client.get(
         "/trace/verify", {"stream": run.stream}, headers={"HX-Request": "true"}
     )
 
-    assert f"Verified {Event.objects.count()} of {Event.objects.count()}" in words(whole)
+    assert f"Verified {Event.objects.count()} of {Event.objects.count()}" in words(
+        whole
+    )
     assert run.stream in words(broken)
     assert "<html" not in part.content.decode()
     assert "Broken at event 1" in words(part)
-    assert auditor.get("/trace/verify?stream=nothing").status_code == 404
+    assert client.get("/trace/verify?stream=nothing").status_code == 404
 
 
-def test_an_event_has_an_address_of_its_own(proposer, auditor) -> None:
+def test_an_event_has_an_address_of_its_own(proposer, client) -> None:
     run = a_run(proposer)
 
-    page = auditor.get(f"/trace/{run.stream}/1")
+    page = client.get(f"/trace/{run.stream}/1")
 
     assert page.status_code == 200
     assert "run.proposed" in words(page)
     for seq in ["0", "999", "9" * 30]:
-        assert auditor.get(f"/trace/{run.stream}/{seq}").status_code == 404
+        assert client.get(f"/trace/{run.stream}/{seq}").status_code == 404
 
 
-def test_who_may_not_browse_the_record_still_reads_that_of_their_run(proposer) -> None:
+def test_who_may_not_browse_the_record_still_reads_that_of_their_run(
+    proposer, operator, second_operator
+) -> None:
     run, client = a_run(proposer), signed_in(proposer)
-    other = a_run(person("operator", Role.OPERATOR))
+    other = a_run(operator)
 
     refused = client.get("/trace")
 
@@ -213,11 +208,13 @@ def test_who_may_not_browse_the_record_still_reads_that_of_their_run(proposer) -
     assert client.get("/trace/verify").status_code == 403
 
 
-def test_hostile_text_in_an_event_is_marked(proposer, auditor) -> None:
+def test_hostile_text_in_an_event_is_marked(proposer, client) -> None:
     payload = {"note": "<script>alert(1)</script> \u202eevil"}
-    audit.append("registry", [Fact("test.note", payload)], by=proposer.actor(), at=clock.now())
+    audit.append(
+        "registry", [Fact("test.note", payload)], by=proposer.actor(), at=clock.now()
+    )
 
-    page = auditor.get("/trace?kind=test.note").content.decode()
+    page = client.get("/trace?kind=test.note").content.decode()
 
     assert "<script>alert" not in page
     assert "\u202e" not in page
@@ -225,17 +222,20 @@ def test_hostile_text_in_an_event_is_marked(proposer, auditor) -> None:
 
 
 def test_more_events_make_no_more_queries(
-    proposer, auditor, django_assert_max_num_queries
+    proposer, client, django_assert_max_num_queries
 ) -> None:
     run = a_run(proposer)
     for number in range(60):
         audit.append(
-            run.stream, [Fact("test.note", {"n": number})], by=proposer.actor(), at=clock.now()
+            run.stream,
+            [Fact("test.note", {"n": number})],
+            by=proposer.actor(),
+            at=clock.now(),
         )
 
     with django_assert_max_num_queries(AIM):
-        auditor.get("/trace")
+        client.get("/trace")
     with django_assert_max_num_queries(AIM):
-        auditor.get("/trace", {"stream": run.stream})
+        client.get("/trace", {"stream": run.stream})
     with django_assert_max_num_queries(AIM):
-        auditor.get(f"/trace/{run.stream}/1")
+        client.get(f"/trace/{run.stream}/1")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.catalog import CatalogEntry
+from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.skills.domain.contract import ActionContract, Risk
 
 PolicySays = Callable[[StepDocument, ActionContract], list[str]]

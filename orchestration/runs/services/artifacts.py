@@ -60,7 +60,7 @@ def local_paths(files: Iterable[Mapping[str, Any]]) -> dict[str, Path]:
     return paths
 
 
-def open_artifact(sha256: str) -> File[bytes]:
+def open_artifact(sha256: str) -> "File[bytes]":
     """The stored bytes, opened for reading. Who may read is the selector's business.
 
     :raises ArtifactUnknown: when the store has no such file

@@ -13,7 +13,6 @@ from approvals import selectors as gates
 from approvals import services as approvals
 from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold
-from approvals.models import Gate
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
@@ -190,12 +189,7 @@ def _commit_intent(opened: Change, step: StepRun, spec: Spec, attempt: Attempt) 
 
 def _checked(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
     """The spec if what would run is what was approved; else the attempt is fenced."""
-    plan_gate = _plan_gate(opened)
-    if (
-        plan_gate is None
-        or plan_gate.status != GateStatus.APPROVED
-        or not subjects.covers(bytes(plan_gate.subject), opened)
-    ):
+    if not _plan_approved(opened):
         _void_plan(opened, step, attempt)
         return None
     try:
@@ -233,10 +227,12 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
     return ""
 
 
-def _plan_gate(opened: Change) -> Gate | None:
+def _plan_approved(opened: Change) -> bool:
+    """Whether the plan gate in force was approved for what the run stands for now."""
     if opened.run.gate_id is None:
-        return None
-    return gates.of_context(opened.run.id).filter(pk=opened.run.gate_id).first()
+        return False
+    subject = gates.subject_if_approved(opened.run.gate_id)
+    return subject is not None and subjects.covers(subject, opened)
 
 
 def _rebuilt(opened: Change, step: StepRun) -> Spec:

@@ -19,7 +19,6 @@ from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import (
     FINAL_RUN,
-    FINAL_STEP,
     RUN,
     RunEvent,
     RunState,
@@ -30,6 +29,7 @@ from orchestration.runs.selectors import RunDetail, StepDetail
 from orchestration.runs.services import event_words, specs
 from orchestration.runs.services.control import may_control
 
+DONE = (StepState.SUCCEEDED, StepState.SKIPPED)
 EVENTS_SHOWN = 500
 """Events in the list at once; older ones are a link away."""
 
@@ -102,8 +102,8 @@ class RunView:
 
     @property
     def done(self) -> int:
-        """How many of them have ended."""
-        return sum(self.states[state] for state in FINAL_STEP)
+        """How many of them need nothing more."""
+        return sum(self.states[state] for state in DONE)
 
     @property
     def summary(self) -> str:
@@ -211,7 +211,8 @@ def _waits(run: Run, at: datetime) -> list[Wait]:
     found: list[Wait] = []
     if run.state in {RunState.PAUSED, RunState.PAUSING}:
         text = run.reason or "The run is paused."
-        found.append(Wait("wait", "pause", text, "", key="paused"))
+        who = "An operator, an admin or the proposer can resume or cancel it."
+        found.append(Wait("wait", "pause", text, who, key="paused"))
     gates = [
         gate for gate in approvals.of_context(run.pk).defer("subject") if gate.is_open
     ]

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from psycopg import Cursor
 
+from execfabric import database
 from execfabric.lib.machine import StaleTransition
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.models import Attempt, Run, StepRun
@@ -71,19 +71,9 @@ class Write:
     expect: str = ""
 
 
-def cursor() -> Cursor[tuple[Any, ...]]:
-    """A cursor with server-side binding, so that hot statements stay prepared."""
-    connection.ensure_connection()
-    return Cursor(connection.connection)
-
-
 def load(run_id: UUID) -> tuple[Run, list[StepRun]] | None:
     """Lock a run and read it with its steps; outputs and files are read on demand."""
-    connection.ensure_connection()
-    with connection.connection.pipeline():
-        head, rest = cursor(), cursor()
-        head.execute(_LOAD_RUN, [run_id])
-        rest.execute(_LOAD_STEPS, [run_id])
+    head, rest = database.pipelined([(_LOAD_RUN, [run_id]), (_LOAD_STEPS, [run_id])])
     row = head.fetchone()
     if row is None:
         return None
@@ -100,12 +90,8 @@ def write(writes: Sequence[Write]) -> None:
     """
     if not writes:
         return
-    connection.ensure_connection()
-    with connection.connection.pipeline():
-        done = [
-            (item, cursor().execute(item.statement, item.values)) for item in writes
-        ]
-    for item, result in done:
+    done = database.pipelined([(item.statement, item.values) for item in writes])
+    for item, result in zip(writes, done, strict=True):
         if item.expect and result.rowcount != 1:
             raise StaleTransition(expected=item.expect)
 

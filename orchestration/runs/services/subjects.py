@@ -123,6 +123,7 @@ def _preview(change: Change) -> list[dict[str, Any]]:
             "trigger_rule": planned.trigger_rule,
             "params": planned.params,
         }
+        action = None
         if key in pins:
             action = found[pins[key]["version_id"]].contract.action(planned.action)
             if action is not None:
@@ -136,6 +137,9 @@ def _preview(change: Change) -> list[dict[str, Any]]:
                     "dry_run": str(action.dry_run),
                     "undo": specs.undo_of(planned, action),
                 }
+        skill = planned.skill if action is not None else ""
+        demand = specs.demand_of(planned, action, skill=skill)
+        entry["gates"] = list(demand.reasons)
         shown.append(entry)
     return shown
 

@@ -1,0 +1,62 @@
+"""The chaos test as a program: `python -m tests.chaos --help`."""
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.stage import on_stage
+
+LEASE_S = 3
+
+
+def main() -> int:
+    """Run once per seed; 1 when anything does not hold."""
+    told = _arguments()
+    reports = [_once(told, seed) for seed in told.seeds]
+    text = json.dumps(reports, indent=2)
+    print(text)
+    if told.json:
+        told.json.write_text(text, encoding="utf-8")
+    if told.write:
+        import_module("tests.chaos.page").write(reports)
+    return int(any(any(report["violations"].values()) for report in reports))
+
+
+def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
+    env = {
+        "EXECFABRIC_LEASE_SECONDS": str(LEASE_S),
+        "EXECFABRIC_HINT_AGAIN_SECONDS": "1",
+    }
+    with on_stage(durable=False, env=env) as stage:
+        # Models can be imported only now that Django is set up.
+        drive = import_module("tests.chaos.drive")
+        wanted = drive.Wanted(
+            runs=told.runs,
+            seed=seed,
+            workers=told.workers,
+            concurrency=told.concurrency,
+            at_once=told.at_once,
+            settle_s=told.settle,
+        )
+        report: dict[str, Any] = drive.Drive(stage, wanted, LEASE_S).run()
+        return report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--at-once", type=int, default=20)
+    parser.add_argument("--settle", type=float, default=180, help="seconds at most")
+    parser.add_argument("--json", type=Path, help="write the report there")
+    parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

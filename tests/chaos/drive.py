@@ -1,0 +1,184 @@
+"""The chaos test itself: runs are proposed and approved while everything goes wrong."""
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db.models import Q
+
+from approvals.models import Gate
+from audit.models import Event
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
+from execfabric.accounts.services import ensure_roles
+from execfabric.lib import clock
+from execfabric.lib.refusal import Conflict
+from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.services import control, recovery
+from tests.builders import OPEN, decided, proposed
+from tests.chaos import invariants
+from tests.chaos.faults import Crew, Faults, Publisher
+from tests.chaos.plans import random_plan
+from tests.chaos.stage import Stage
+
+TICK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How much of it."""
+
+    runs: int
+    seed: int
+    workers: int
+    concurrency: int
+    at_once: int
+    """How many runs are under way at the same time."""
+    settle_s: float
+    """How long the keeper may take in the end. Only a run that hangs needs it all."""
+
+
+@dataclass
+class Drive:
+    """One chaos test on one stage."""
+
+    stage: Stage
+    wanted: Wanted
+    lease_s: float
+    rng: random.Random = field(init=False)
+    proposer: User = field(init=False)
+    operator: User = field(init=False)
+    publisher: Publisher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.wanted.seed)
+        self.publisher = Publisher(self.rng)
+        ensure_roles()
+        self.proposer = _person("proposer", Role.PROPOSER)
+        self.operator = _person("operator", Role.OPERATOR)
+
+    def run(self) -> dict[str, Any]:
+        """Do all of it; the report says what happened and what does not hold."""
+        gated = self._propose()
+        wanted = self.wanted
+        crew = Crew(self.stage, wanted.workers, wanted.concurrency)
+        faults = Faults(crew, self.rng, self.lease_s)
+        started = time.monotonic()
+        try:
+            crew.start()
+            while not self._round(wanted.at_once):
+                faults.strike()
+            struck = time.monotonic()
+            faults.over()
+            settled = self._settle()
+            before = self._counts()
+            resolved = self._resolve()
+            self._settle()
+        finally:
+            faults.over()
+            crew.stop()
+        lines = self._lines()
+        return {
+            "seed": wanted.seed,
+            "runs": wanted.runs,
+            "gated_runs": gated,
+            "faults": dict(faults.done),
+            "hints": self.publisher.sent,
+            "forged_hints": self.publisher.forged,
+            "seconds_of_faults": round(struck - started, 1),
+            "seconds_to_settle": round(settled, 1),
+            "at_the_end_of_faults": before,
+            "resolved_as_happened": resolved,
+            "at_the_end": self._counts(),
+            "effects": len(lines),
+            "repeated_effects_of_idempotent_steps": len(lines)
+            - len({line.split()[0] for line in lines}),
+            "violations": invariants.violations(lines),
+        }
+
+    def _propose(self) -> int:
+        made = [random_plan(self.rng, n) for n in range(self.wanted.runs)]
+        for one in made:
+            proposed(one.text, self.proposer)
+        return sum(one.gated for one in made)
+
+    def _round(self, at_once: int) -> bool:
+        """One look at everything as operator and publisher; True when all is over."""
+        self._approve(at_once)
+        ready = StepRun.objects.filter(state=StepState.READY, run__state="running")
+        self.publisher.hint(list(ready.values_list("id", "fence")))
+        time.sleep(TICK_S)
+        return not self._open().exists()
+
+    def _approve(self, at_once: int) -> None:
+        gates = Gate.objects.filter(status__in=OPEN)
+        for gate in gates.exclude(step=""):
+            self._decide(gate)
+        free = at_once - Run.objects.filter(state=RunState.RUNNING).count()
+        for gate in gates.filter(step="").order_by("id")[: max(0, free)]:
+            self._decide(gate)
+
+    def _decide(self, gate: Gate) -> None:
+        """Approve, unless the run stopped in between."""
+        try:
+            decided(gate, self.operator)
+        except Conflict:
+            return
+
+    def _open(self) -> Any:
+        """Runs that are neither over nor wait for word on an unknown outcome."""
+        asking = StepRun.objects.filter(state=StepState.INDETERMINATE)
+        waits = Q(state=RunState.PAUSED, steps__in=asking)
+        return Run.objects.exclude(Q(state__in=FINAL_RUN)).exclude(waits)
+
+    def _settle(self) -> float:
+        """Wait without faults until nothing is open; return how long it took."""
+        started = time.monotonic()
+        while not self._round(self.wanted.at_once):
+            if time.monotonic() - started > self.wanted.settle_s:
+                break
+        return time.monotonic() - started
+
+    def _resolve(self) -> int:
+        """Have the operator say what the witness file shows, and resume those runs."""
+        seen = {line.split()[0] for line in self._lines()}
+        happened = StepRun.objects.filter(state=StepState.INDETERMINATE, key__in=seen)
+        found = list(happened)
+        at = clock.now()
+        by = self.operator.actor()
+        for step in found:
+            recovery.resolve(
+                step_run_id=step.id,
+                happened=True,
+                evidence="The witness file has its line.",
+                by=by,
+                at=at,
+            )
+        for run_id in {step.run_id for step in found}:
+            control.resume(run_id=run_id, by=by, at=at)
+        return len(found)
+
+    def _counts(self) -> dict[str, Any]:
+        runs = Counter(Run.objects.values_list("state", flat=True))
+        steps = Counter(StepRun.objects.values_list("state", flat=True))
+        phases = Counter(Attempt.objects.values_list("phase", flat=True))
+        return {
+            "runs": dict(runs),
+            "steps": dict(steps),
+            "attempts": dict(phases),
+            "events": Event.objects.count(),
+        }
+
+    def _lines(self) -> list[str]:
+        path = self.stage.witness
+        return path.read_text().splitlines() if path.exists() else []
+
+
+def _person(name: str, role: Role) -> User:
+    user = User.objects.create_user(name)
+    user.groups.add(Group.objects.get(name=str(role)))
+    return user

@@ -1,0 +1,189 @@
+"""What goes wrong: worker trees killed or stopped, the broker emptied, hints multiplied."""
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import psutil  # type: ignore[import-untyped]
+import psycopg
+import redis
+
+from execfabric.celery import app
+from execfabric.local import processes
+from orchestration.runs import dispatch
+from tests.chaos.stage import Stage
+from tests.servers import Spawned, spawn
+
+TIMES = 10
+"""How often each hint is delivered."""
+
+
+@dataclass
+class Crew:
+    """The workers and the keeper: whoever dies is replaced at once."""
+
+    stage: Stage
+    size: int
+    concurrency: int
+    workers: list[Spawned] = field(default_factory=list)
+    keeper: Spawned | None = None
+    _made: int = 0
+
+    def start(self) -> None:
+        """Have everybody at work."""
+        self.workers = [self._worker() for _ in range(self.size)]
+        self.keeper = spawn("keeper", self.stage.env)
+        for part in (*self.workers, self.keeper):
+            part.wait_ready()
+
+    def ready(self) -> list[Spawned]:
+        """The workers that have come as far as taking steps."""
+        return [w for w in self.workers if w.alive and w.running.part.ready(w.running)]
+
+    def kill_worker(self, worker: Spawned) -> None:
+        """SIGKILL to the worker, its pool and its runners; another takes its place."""
+        worker.kill9()
+        self.workers[self.workers.index(worker)] = self._worker()
+
+    def kill_keeper(self) -> None:
+        """SIGKILL to the keeper; another takes its place."""
+        if self.keeper is not None:
+            self.keeper.kill9()
+        self.keeper = spawn("keeper", self.stage.env)
+
+    def stop(self) -> None:
+        """End everybody."""
+        for part in (*self.workers, *([self.keeper] if self.keeper else [])):
+            part.kill9()
+
+    def _worker(self) -> Spawned:
+        self._made += 1
+        return spawn(
+            "worker",
+            self.stage.env,
+            name=f"w{self._made}",
+            concurrency=self.concurrency,
+        )
+
+
+@dataclass
+class Faults:
+    """When what happens next, from one seed."""
+
+    crew: Crew
+    rng: random.Random
+    lease_s: float
+    done: Counter[str] = field(default_factory=Counter)
+    _due: dict[str, float] = field(default_factory=dict)
+    _stopped: list[tuple[float, processes.Identity]] = field(default_factory=list)
+
+    EVERY = {
+        "kill": (1.0, 2.0),
+        "keeper": (8.0, 16.0),
+        "flush": (4.0, 8.0),
+        "stop": (5.0, 9.0),
+        "cut": (6.0, 12.0),
+    }
+
+    def __post_init__(self) -> None:
+        for kind in self.EVERY:
+            self._plan(kind)
+
+    def strike(self) -> None:
+        """Do what is due."""
+        self._wake()
+        for kind, due in self._due.items():
+            if time.monotonic() >= due and getattr(self, f"_{kind}")():
+                self.done[kind] += 1
+                self._plan(kind)
+
+    def over(self) -> None:
+        """Have everybody who was stopped go on."""
+        self._wake(everybody=True)
+
+    def _plan(self, kind: str) -> None:
+        self._due[kind] = time.monotonic() + self.rng.uniform(*self.EVERY[kind])
+
+    def _kill(self) -> bool:
+        ready = self.crew.ready()
+        if ready:
+            self.crew.kill_worker(self.rng.choice(ready))
+        return bool(ready)
+
+    def _keeper(self) -> bool:
+        self.crew.kill_keeper()
+        return True
+
+    def _flush(self) -> bool:
+        redis.Redis.from_url(self.crew.stage.endpoints.redis_url).flushall()
+        return True
+
+    def _cut(self) -> bool:
+        """Cut every connection of the parts to the database, this program's excepted."""
+        with psycopg.connect(self.crew.stage.endpoints.owner_database_url) as owner:
+            owner.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'execfabric' AND client_port <> ALL(%s)",
+                [_own_ports()],
+            )
+        return True
+
+    def _stop(self) -> bool:
+        """SIGSTOP to a whole worker for up to twice its lease: a zombie comes back."""
+        ready = self.crew.ready()
+        if not ready:
+            return False
+        identity = self.rng.choice(ready).running.identity
+        _signal(identity, "suspend")
+        until = time.monotonic() + self.rng.uniform(0.5, 2) * self.lease_s
+        self._stopped.append((until, identity))
+        return True
+
+    def _wake(self, *, everybody: bool = False) -> None:
+        now = time.monotonic()
+        due = [one for one in self._stopped if everybody or one[0] <= now]
+        for one in due:
+            _signal(one[1], "resume")
+            self._stopped.remove(one)
+
+
+@dataclass
+class Publisher:
+    """Delivers each step's hint ten times, and hints that nobody meant."""
+
+    rng: random.Random
+    sent: int = 0
+    forged: int = 0
+    _known: set[tuple[UUID, int]] = field(default_factory=set)
+
+    def hint(self, ready: Sequence[tuple[UUID, int]]) -> None:
+        """Publish what is ready and not yet multiplied, and one forgery each."""
+        for item in set(ready) - self._known:
+            self._known.add(item)
+            self._send([item[0]] * TIMES)
+            old = self.rng.choice(sorted(self._known, key=str))[0]
+            self._forge([uuid4(), old])
+
+    def _send(self, ids: Sequence[UUID]) -> None:
+        dispatch.send(ids)
+        self.sent += len(ids)
+
+    def _forge(self, ids: Sequence[UUID]) -> None:
+        dispatch.send(ids)
+        app.send_task(dispatch.WORK, kwargs={"step_run_id": "no id at all"})
+        app.send_task(dispatch.WORK, kwargs={"order": "rm"})
+        self.forged += len(ids) + 2
+
+
+def _signal(identity: processes.Identity, method: str) -> None:
+    for member in processes.family(identity):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            getattr(member, method)()
+
+
+def _own_ports() -> list[int]:
+    return [c.laddr.port for c in psutil.Process().net_connections() if c.laddr]

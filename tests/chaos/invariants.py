@@ -1,0 +1,168 @@
+"""What must hold after any faults, checked against the record and the witness file.
+
+Each check returns sentences about what does not hold; no sentences is good.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from django.db.models import Count, Max
+
+from approvals.models import Gate
+from audit import selectors as record
+from audit.models import Event, Stream
+from orchestration.runs.domain.states import (
+    FINAL_RUN,
+    Phase,
+    RunState,
+    StepState,
+)
+from orchestration.runs.models import Attempt, Run, StepRun
+from tests.chaos.plans import AGAIN, ONCE
+
+EFFECTS = {*ONCE, AGAIN}
+Lines = Sequence[str]
+
+
+def every_run_is_final_or_waits_for_people(lines: Lines) -> Iterator[str]:
+    """The one wait that faults may cause is the one for word on an unknown outcome."""
+    for run in Run.objects.exclude(state__in=FINAL_RUN):
+        unknown = run.steps.filter(state=StepState.INDETERMINATE)
+        if run.state != RunState.PAUSED or not unknown.exists():
+            yield f"run {run.id} is {run.state} ({run.reason})"
+    for run in Run.objects.filter(state__in=FINAL_RUN).exclude(state="succeeded"):
+        yield f"run {run.id} ended {run.state} ({run.reason})"
+
+
+def no_step_is_lost(lines: Lines) -> Iterator[str]:
+    """A run that succeeded has all its steps done, and the world shows it."""
+    seen = {line.split()[0] for line in lines}
+    for step in _steps():
+        if step.run.state == RunState.SUCCEEDED and step.state != StepState.SUCCEEDED:
+            yield f"{step.key} is {step.state} in a run that succeeded"
+        if (
+            step.state == StepState.SUCCEEDED
+            and _action(step) in EFFECTS
+            and step.key not in seen
+        ):
+            yield f"{step.key} succeeded without its effect"
+
+
+def no_effect_happens_twice(lines: Lines) -> Iterator[str]:
+    """Of a step that may not run twice; any other repeats under one key only."""
+    counts = Counter(line.split()[0] for line in lines)
+    keys = defaultdict(set)
+    for line in lines:
+        mark, key = line.split()
+        keys[mark].add(key)
+    for step in _steps():
+        if _action(step) in ONCE and counts[step.key] > 1:
+            yield f"{step.key} had its effect {counts[step.key]} times"
+        if len(keys[step.key]) > 1:
+            yield f"{step.key} used {len(keys[step.key])} idempotency keys"
+
+
+def no_effect_without_intent_and_approval(lines: Lines) -> Iterator[str]:
+    """Whatever the world shows was approved, and announced in the record before."""
+    intended = set(
+        Attempt.objects.filter(intent_at__isnull=False).values_list(
+            "step_run__key", flat=True
+        )
+    )
+    approved = set(
+        Gate.objects.filter(status="approved").values_list("context_id", "step")
+    )
+    by_key = {step.key: step for step in _steps()}
+    for mark in {line.split()[0] for line in lines}:
+        step = by_key[mark]
+        if mark not in intended:
+            yield f"{mark} had an effect without intent"
+        if (step.run_id, "") not in approved:
+            yield f"{mark} had an effect in a run that nobody approved"
+        if step.gate_id is not None and (step.run_id, mark) not in approved:
+            yield f"{mark} had an effect before its gate was approved"
+
+
+def only_an_intent_leaves_an_unknown_outcome(lines: Lines) -> Iterator[str]:
+    """A worker that died before intent cannot have done anything."""
+    for step in StepRun.objects.filter(state=StepState.INDETERMINATE):
+        last = step.attempts.get(fence=step.fence)
+        if last.intent_at is None or last.phase != Phase.LOST:
+            yield f"{step.key} is indeterminate, its attempt is {last.phase}"
+        if step.effect_class in {"pure", "idempotent"}:
+            yield f"{step.key} is indeterminate though {step.effect_class}"
+
+
+def every_stream_verifies(lines: Lines) -> Iterator[str]:
+    """Every event is there, unchanged, in its place."""
+    for found in record.verify_all():
+        if found.broken is not None:
+            yield f"{found.stream} is broken at {found.broken.seq}"
+    heads = dict(Stream.objects.values_list("key", "last_seq"))
+    counted = Event.objects.values("stream_id").annotate(n=Count("id"), top=Max("seq"))
+    for row in counted:
+        if not row["n"] == row["top"] == heads[row["stream_id"]]:
+            yield f"{row['stream_id']} has gaps"
+
+
+def every_transition_has_one_event(lines: Lines) -> Iterator[str]:
+    """Replaying the events from the start leads to exactly the states in the tables."""
+    for run in Run.objects.prefetch_related("steps"):
+        told = {"": str(RunState.AWAITING_APPROVAL)}
+        told |= {step.key: str(StepState.PENDING) for step in run.steps.all()}
+        for event in record.events_after(run.stream, 0, limit=100_000):
+            payload = record.envelope(event)["payload"]
+            if not event.kind.startswith(("run.", "step.")) or "from" not in payload:
+                continue
+            if payload["from"] != told[event.step]:
+                yield f"{event}: from {payload['from']}, but it was {told[event.step]}"
+            told[event.step] = payload["to"]
+        now = {"": run.state} | {step.key: step.state for step in run.steps.all()}
+        if told != now:
+            yield f"run {run.id}: the record says {told}, the tables {now}"
+
+
+def every_claim_is_one_attempt_with_one_end(lines: Lines) -> Iterator[str]:
+    """Fences rise one by one, one attempt per fence, at most one of them done."""
+    claims = Counter(
+        Event.objects.filter(kind="step.claimed").values_list("stream_id", "step")
+    )
+    for step in _steps():
+        attempts = list(step.attempts.order_by("fence"))
+        fences = [attempt.fence for attempt in attempts]
+        if fences != list(range(1, len(fences) + 1)) or step.fence != len(fences):
+            yield f"{step.key} has the fences {fences}, its own is {step.fence}"
+        if claims[step.run.stream, step.key] != len(fences):
+            yield f"{step.key} was claimed {claims[step.run.stream, step.key]} times"
+        done = sum(attempt.phase == Phase.DONE for attempt in attempts)
+        if done != (step.state == StepState.SUCCEEDED):
+            yield f"{step.key} is {step.state} with {done} attempts done"
+        if any(a.ended_at is None for a in attempts) and step.state != "running":
+            yield f"{step.key} is {step.state} and has a live attempt"
+
+
+CHECKS: tuple[Callable[[Lines], Iterator[str]], ...] = (
+    every_run_is_final_or_waits_for_people,
+    no_step_is_lost,
+    no_effect_happens_twice,
+    no_effect_without_intent_and_approval,
+    only_an_intent_leaves_an_unknown_outcome,
+    every_stream_verifies,
+    every_transition_has_one_event,
+    every_claim_is_one_attempt_with_one_end,
+)
+
+
+def violations(lines: Lines) -> dict[str, list[str]]:
+    """Per check what does not hold."""
+    return {check.__name__: list(check(lines)) for check in CHECKS}
+
+
+def _steps() -> Any:
+    return StepRun.objects.select_related("run", "run__revision")
+
+
+def _action(step: StepRun) -> str:
+    pin = step.run.pins.get(step.key)
+    return str(pin["action"]) if pin else ""

@@ -1,0 +1,86 @@
+"""An installation of its own for a program that is no pytest session.
+
+Postgres, Valkey, a prepared database and the environment that every part needs.
+Django is set up for it, so only afterwards may models and services be imported.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import django
+
+from execfabric.local import servers
+from execfabric.local.endpoints import Endpoints
+from execfabric.local.layout import DataDir
+from tests.servers import TestServers
+
+DATABASE = "stage"
+
+
+class DurableServers(TestServers):
+    """The same servers with the product's settings: what is committed is on disk."""
+
+    __test__ = False
+
+    def __init__(self, directory: Path) -> None:
+        self.data = DataDir(directory)
+        self.data.prepare()
+        self._running = []
+        try:
+            self.endpoints = servers.start_both(self.data, self._begin, durable=True)
+        except BaseException:
+            self.stop()
+            raise
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a program on this stage works with."""
+
+    endpoints: Endpoints
+    witness: Path
+    env: Mapping[str, str]
+    """The environment of this program, and of the parts it starts."""
+
+
+@contextmanager
+def on_stage(*, durable: bool, env: Mapping[str, str]) -> Iterator[Stage]:
+    """Servers and a prepared database for the body; nothing is left afterwards.
+
+    The program and its parts use the application's role, as in production.
+    """
+    home = Path(tempfile.mkdtemp(prefix="execfabric-stage-"))
+    running: TestServers | None = None
+    try:
+        running = (DurableServers if durable else TestServers)(home / "data")
+        witness = home / "witness"
+        told = {
+            "DJANGO_SETTINGS_MODULE": "execfabric.settings",
+            "SECRET_KEY": running.data.secret_key(),
+            "EXECFABRIC_ENV": "development",
+            "EXECFABRIC_DEMO": "false",
+            "EXECFABRIC_DATA_DIR": str(home / "data"),
+            "EXECFABRIC_EXTRA_HANDLERS": "tests.handlers",
+            "EXECFABRIC_TEST_WITNESS": str(witness),
+            "EXECFABRIC_SECRET_LAB_TOKEN": "laboratory-secret-token",
+            "EXECFABRIC_LOG_LEVEL": "WARNING",
+            "TMPDIR": str(home),
+            **env,
+        }
+        endpoints = running.fresh_database(DATABASE, told)
+        told["DATABASE_URL"] = endpoints.database_url
+        told["REDIS_URL"] = endpoints.redis_url
+        for name in ("DATABASE_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY_FILE"):
+            os.environ.pop(name, None)
+        os.environ |= told
+        django.setup()
+        yield Stage(endpoints, witness, told)
+    finally:
+        if running is not None:
+            running.stop()
+        shutil.rmtree(home, ignore_errors=True)

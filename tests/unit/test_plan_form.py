@@ -1,0 +1,309 @@
+"""The form of a plan: spellings, defaults, one normal form, and what is refused."""
+
+import json
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from execfabric.lib import canonical
+from orchestration.plans.domain import document as documents
+from orchestration.plans.domain.document import (
+    ApprovalDocument,
+    GroupCount,
+    Parallel,
+    PlanDocument,
+    RollbackDocument,
+    StepDocument,
+)
+from orchestration.plans.domain.problem import LARGEST_REPORT
+from orchestration.skills.domain.contract import RetryRule
+from tests.unit.plans import FOLDER, places, plan, read
+
+STEP = "{id: a, skill: lab, action: ask}"
+
+
+def test_yaml_and_json_in_any_spelling_have_one_digest() -> None:
+    in_yaml = plan((FOLDER / "feature.yaml").read_text())
+    in_json = plan((FOLDER / "feature.json").read_text())
+
+    assert documents.normal_form(in_yaml) == documents.normal_form(in_json)
+    assert documents.digest(in_yaml) == documents.digest(in_json)
+
+
+def test_the_outer_plan_key_may_be_left_out() -> None:
+    assert plan(f"plan: {{id: p, steps: [{STEP}]}}") == plan(f"id: p\nsteps: [{STEP}]")
+
+
+def test_a_plan_says_only_what_differs_from_the_defaults() -> None:
+    text = f"""
+        id: p
+        parallel: false
+        onFailure: pause
+        steps:
+          - {{id: a, kind: skill, skill: lab, action: ask, params: {{}}, dependsOn: [],
+              triggerRule: all_success, approval: false}}
+    """
+
+    assert documents.normal_form(plan(text)) == {
+        "id": "p",
+        "name": "p",
+        "steps": [{"id": "a", "skill": "lab", "action": "ask"}],
+    }
+
+
+def test_every_key_is_read() -> None:
+    found = plan(
+        """
+        id: p
+        name: P
+        description: D
+        inputs: {type: object}
+        parallel: {max: 3}
+        on_failure: abort
+        steps:
+          - id: a
+            name: A
+            skill: lab@1.0.0
+            action: ask
+            params: {prompt: [1, {x: y}]}
+            rollback: {action: undo, params: {}}
+            retry: {attempts: 3, backoff: constant, initial: 500ms, max: 1m}
+            timeout: 1h30m
+            approval: {reason: R, groups: [ops, {group: sre, count: 2}], expires_in: 2d}
+          - {id: b, kind: approval, depends_on: [a], trigger_rule: all_done}
+        """
+    )
+
+    assert found == PlanDocument(
+        id="p",
+        name="P",
+        description="D",
+        inputs_schema={"type": "object"},
+        parallel=Parallel(3),
+        on_failure="abort",
+        steps=(
+            StepDocument(
+                id="a",
+                name="A",
+                skill="lab",
+                version="1.0.0",
+                action="ask",
+                params={"prompt": [1, {"x": "y"}]},
+                rollback=RollbackDocument("undo", {}),
+                retry=RetryRule(3, "constant", 0.5, 60.0),
+                timeout_s=5400.0,
+                approval=ApprovalDocument(
+                    "R", (GroupCount("ops", 1), GroupCount("sre", 2)), 172800.0
+                ),
+            ),
+            StepDocument(
+                id="b", kind="approval", depends_on=("a",), trigger_rule="all_done"
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line", "column"),
+    [
+        pytest.param("~", "plan.wrong_type", 1, 1, id="null"),
+        pytest.param("[]", "plan.wrong_type", 1, 1, id="a list"),
+        pytest.param("plan: 3", "plan.wrong_type", 1, 1, id="a number"),
+        pytest.param("id: p", "plan.no_steps", 1, 1, id="no steps"),
+        pytest.param("id: p\nsteps: []", "plan.no_steps", 1, 1, id="empty steps"),
+        pytest.param(f"steps: [{STEP}]", "plan.missing_key", 1, 1, id="no id"),
+        pytest.param(f"id: p q\nsteps: [{STEP}]", "plan.wrong_value", 1, 1, id="bad id"),
+        pytest.param(f"id: 3\nsteps: [{STEP}]", "plan.wrong_type", 1, 1, id="number"),
+        pytest.param(
+            f"id: p\nstep: 1\nsteps: [{STEP}]", "plan.unknown_key", 2, 1, id="unknown"
+        ),
+        pytest.param(
+            f"plan: {{id: p, steps: [{STEP}]}}\nx: 1", "plan.unknown_key", 2, 1, id="outer"
+        ),
+        pytest.param(
+            f"id: p\nonFailure: rollback\nsteps: [{STEP}]", "plan.wrong_value", 2, 1,
+            id="onFailure not yet",
+        ),
+        pytest.param(
+            f"id: p\nparallel: 3\nsteps: [{STEP}]", "plan.wrong_type", 2, 1, id="parallel"
+        ),
+        pytest.param(
+            f"id: p\nparallel: {{max: 0}}\nsteps: [{STEP}]", "plan.wrong_type", 2, 12,
+            id="parallel of none",
+        ),
+        pytest.param("id: p\nsteps: [3]", "plan.wrong_type", 2, 9, id="step"),
+        pytest.param(
+            f"id: p\nsteps:\n- {STEP}\n- {STEP}", "plan.duplicate_step", 4, 4, id="twice"
+        ),
+    ],
+)  # fmt: skip
+def test_a_plan_of_wrong_form_is_refused(text, code, line, column) -> None:
+    _, problems = read(text)
+
+    assert (code, line, column) in places(problems)
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "column"),
+    [
+        pytest.param("id: self, skill: s, action: a", "plan.reserved_id", 4, id="self"),
+        pytest.param("id: 1a, skill: s, action: a", "plan.wrong_value", 4, id="digit"),
+        pytest.param("id: a, action: a", "plan.missing_key", 3, id="no skill"),
+        pytest.param("id: a, skill: '', action: a", "plan.missing_key", 3, id="empty"),
+        pytest.param("id: a, skill: '@1', action: a", "plan.missing_key", 3, id="@"),
+        pytest.param("id: a, skill: s", "plan.missing_key", 3, id="no action"),
+        pytest.param("id: a, kind: approval, skill: s", "plan.unknown_key", 26, id="both"),
+        pytest.param("id: a, kind: input", "plan.wrong_value", 11, id="kind not yet"),
+        pytest.param(
+            "id: a, skill: s, action: a, version: 1.0", "plan.wrong_type", 32, id="float"
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, when: x", "plan.unknown_key", 32, id="not yet"
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, timeout: soon", "plan.wrong_type", 32, id="time"
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, timeout: 0", "plan.wrong_type", 32, id="no time"
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, timeout: 367d", "plan.wrong_type", 32, id="year"
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, dependsOn: b", "plan.wrong_type", 32, id="text"
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, dependsOn: [], depends_on: []",
+            "plan.duplicate_key", 47, id="two spellings",
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, triggerRule: {atLeast: 2}",
+            "plan.wrong_type", 32, id="at least",
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, retry: {attempts: true}", "plan.wrong_type", 40,
+            id="boolean count",
+        ),
+        pytest.param(
+            "id: a, skill: s, action: a, approval: {groups: [3]}", "plan.wrong_type", 52,
+            id="group",
+        ),
+    ],
+)  # fmt: skip
+def test_a_step_of_wrong_form_is_refused(written, code, column) -> None:
+    _, problems = read(f"id: p\nsteps:\n- {{{written}}}")
+
+    assert (code, 3, column) in places(problems)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["when", "forEach", "fallback", "onError", "choose", "sla", "concurrency", "join"],
+)
+def test_a_construct_that_is_still_to_come_is_named(key) -> None:
+    _, problems = read(f"id: p\nsteps: [{{id: a, skill: s, action: a, {key}: x}}]")
+
+    assert [one.code for one in problems] == ["plan.unknown_key"]
+    assert repr(key) in problems[0].message
+
+
+def test_a_misspelt_key_is_told_its_neighbour() -> None:
+    _, problems = read("id: p\nsteps: [{id: a, skill: s, action: a, dependOn: []}]")
+
+    assert "Did you mean 'dependsOn'?" in problems[0].message
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_text() -> None:
+    _, problems = read("nmae: x\nsteps:\n- {id: a, skil: s}\n- {id: b c}\n")
+
+    assert len(problems) >= 6
+    assert [one.line for one in problems] == sorted(one.line for one in problems)
+
+
+def test_a_flood_of_problems_is_cut_and_still_an_error() -> None:
+    text = "id: p\nsteps: [" + "{x: \u202e}," * 1000 + "]"
+
+    _, problems = read(text)
+
+    assert len(problems) <= LARGEST_REPORT + 2
+    assert any(one.code == "plan.too_many_problems" for one in problems)
+    assert any(one.severity == "error" for one in problems)
+
+
+def test_places_stay_right_behind_a_broken_step() -> None:
+    text = "id: p\nsteps:\n- 3\n- {id: a, skill: s, action: a}\n"
+
+    document, _ = read(text)
+
+    assert document is not None
+    assert document.steps[0].index == 1
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(TEXTS, JSON, max_size=3)
+SECONDS = st.floats(0.001, 1e6)
+APPROVALS = st.builds(
+    ApprovalDocument,
+    TEXTS,
+    st.lists(st.builds(GroupCount, NAMES, st.integers(1, 9)), max_size=2).map(tuple),
+    st.none() | SECONDS,
+)
+STEPS = st.builds(
+    StepDocument,
+    id=NAMES,
+    kind=st.sampled_from(["skill", "approval"]),
+    name=TEXTS,
+    skill=NAMES,
+    version=st.none() | NAMES,
+    action=NAMES,
+    params=OBJECTS,
+    depends_on=st.lists(NAMES, max_size=3).map(tuple),
+    trigger_rule=st.sampled_from(["all_success", "one_success", "all_done"]),
+    rollback=st.none()
+    | st.builds(RollbackDocument, st.just("") | NAMES, st.none() | OBJECTS),
+    approval=st.none() | APPROVALS,
+    retry=st.none()
+    | st.builds(RetryRule, st.integers(1, 9), st.just("constant"), SECONDS, SECONDS),
+    timeout_s=st.none() | SECONDS,
+)
+PLANS = st.builds(
+    PlanDocument,
+    id=NAMES,
+    name=NAMES,
+    description=TEXTS,
+    inputs_schema=st.none() | OBJECTS,
+    parallel=st.none() | st.builds(Parallel, st.none() | st.integers(1, 9)),
+    on_failure=st.sampled_from(["pause", "abort", "continue"]),
+    steps=st.lists(STEPS, min_size=1, max_size=4).map(tuple),
+)
+
+
+@given(PLANS)
+@settings(max_examples=150, deadline=None)
+def test_the_normal_form_says_everything_and_survives_storage(document) -> None:
+    body = canonical.dumps(documents.normal_form(document))
+
+    again = documents.from_normal_form(canonical.loads(body))
+
+    assert again == document
+    assert documents.digest(again) == documents.digest(document)
+
+
+@given(PLANS)
+@settings(max_examples=60, deadline=None)
+def test_the_normal_form_is_itself_a_plan_text(document) -> None:
+    steps = [
+        one for one in document.steps if one.kind == "skill" and one.id != "self"
+    ]
+    form = documents.normal_form(PlanDocument("p", "p", steps=tuple(steps)))
+
+    again, _ = read(json.dumps(form))
+
+    if again is not None and len({one.id for one in steps}) == len(steps):
+        assert documents.normal_form(again)["steps"][0]["id"] == steps[0].id
