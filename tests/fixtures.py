@@ -23,8 +23,8 @@ def registry(db: None) -> list[str]:
 
 
 @pytest.fixture
-def proposer(db: None) -> User:
-    """May propose and nothing else."""
+def proposer(operator: User) -> User:
+    """May propose and nothing else; there is an operator who could decide on it."""
     return _person("proposer", Role.PROPOSER)
 
 

@@ -32,7 +32,8 @@ class Part:
     """What the part gets when the supervisor is killed."""
     grace: float = 15.0
     """Seconds between the stop signal and the kill."""
-    ready_within: float = 60.0
+    ready_within: float = 180.0
+    """Generous, for slow machines: a part that fails ends, and that is seen at once."""
     tied: bool = True
     """False where `argv` already asks for the orphan signal itself."""
 

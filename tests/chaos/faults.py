@@ -83,10 +83,10 @@ class Faults:
 
     EVERY = {
         "kill": (1.0, 2.0),
-        "keeper": (8.0, 16.0),
+        "keeper": (15.0, 30.0),
         "flush": (4.0, 8.0),
-        "stop": (5.0, 9.0),
-        "cut": (6.0, 12.0),
+        "stop": (8.0, 16.0),
+        "cut": (8.0, 16.0),
     }
 
     def __post_init__(self) -> None:
@@ -110,9 +110,10 @@ class Faults:
 
     def _kill(self) -> bool:
         ready = self.crew.ready()
-        if ready:
+        # Somebody stays, or on a slow machine nothing but starts would ever happen.
+        if len(ready) > 1:
             self.crew.kill_worker(self.rng.choice(ready))
-        return bool(ready)
+        return len(ready) > 1
 
     def _keeper(self) -> bool:
         self.crew.kill_keeper()

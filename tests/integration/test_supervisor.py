@@ -1,6 +1,5 @@
 """The supervisor with real processes: dummy parts, real servers, and `up` as a command."""
 
-import json
 import os
 import signal
 import socket
@@ -21,7 +20,7 @@ from execfabric.local import part as parts
 from execfabric.local.errors import StartFailed, Stopped
 from execfabric.local.journal import Journal
 from execfabric.local.layout import PROJECT, DataDir
-from execfabric.local.part import Part
+from execfabric.local.part import Part, Running
 from execfabric.local.supervisor import Supervisor
 from tests.servers import start_servers
 
@@ -54,6 +53,10 @@ def supervisor(data: DataDir):
 def dummy(name: str, code: str = SLEEPER, **fields) -> Part:
     given = {"ready": lambda running: running.said("ready"), "grace": 1.0} | fields
     return Part(name=name, argv=[sys.executable, "-c", code], env=os.environ, **given)
+
+
+def never(running: Running) -> bool:
+    return False
 
 
 def eventually(true: Callable[[], bool], within: float = 15) -> bool:
@@ -139,7 +142,7 @@ def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor) -> None
 
 
 def test_a_part_that_never_gets_ready_fails_the_start_and_is_gone(supervisor) -> None:
-    part = dummy("mute", "import time; time.sleep(600)", ready_within=0.3)
+    part = dummy("mute", "import time; time.sleep(600)", ready=never, ready_within=0.3)
     before = set(psutil.Process().children(recursive=True))
 
     with pytest.raises(StartFailed, match="mute was not ready"):
@@ -149,12 +152,10 @@ def test_a_part_that_never_gets_ready_fails_the_start_and_is_gone(supervisor) ->
 
 
 def test_a_program_that_is_not_there_is_named(supervisor) -> None:
-    part = Part(
-        name="absent", argv=["/nonexistent/program"], env={}, ready=lambda _: True
-    )
+    part = Part(name="absent", argv=["/nonexistent/program"], env={}, ready=never)
 
     with pytest.raises(StartFailed, match="absent"):
-        supervisor.begin(Part(**{**vars(part), "ready": lambda _: False}))
+        supervisor.begin(part)
 
 
 def test_a_command_that_fails_is_named_with_its_exit(supervisor) -> None:
@@ -299,7 +300,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=180,
+            timeout=600,
         )
 
     def family(self) -> list[psutil.Process]:
@@ -376,8 +377,5 @@ def test_a_killed_supervisor_takes_its_parts_along_or_the_next_up_does(
 
     assert down.returncode == 0
     assert eventually(lambda: not any(member.is_running() for member in family))
-    assert (
-        json.loads((installation.root / "run" / "parts.json").read_text() or "{}")
-        if (installation.root / "run" / "parts.json").exists()
-        else True
-    )
+    assert leftovers.read(DataDir(installation.root)) == {}
+    assert endpoints.load(installation.root) is None

@@ -8,11 +8,15 @@ from hypothesis import given, strategies as st
 
 from orchestration.plans.domain.graph import Ancestry, circles, order
 
-GRAPHS = st.integers(1, 9).flatmap(
-    lambda n: st.lists(
-        st.lists(st.integers(0, n - 1), max_size=3), min_size=n, max_size=n
+GRAPHS = (
+    st.integers(1, 9)
+    .flatmap(
+        lambda n: st.lists(
+            st.lists(st.integers(0, n - 1), max_size=3), min_size=n, max_size=n
+        )
     )
-).map(lambda rows: {f"s{i}": [f"s{p}" for p in row] for i, row in enumerate(rows)})
+    .map(lambda rows: {f"s{i}": [f"s{p}" for p in row] for i, row in enumerate(rows)})
+)
 
 
 def test_document_order_is_kept_among_equals() -> None:

@@ -19,8 +19,9 @@ LEAVES = (
 )
 VALUES = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -87,7 +88,9 @@ def test_leading_zeros_are_lost_with_a_warning() -> None:
         pytest.param('{"a": 1,\n "a": 2}', "plan.duplicate_key", 2, 2, id="in JSON"),
         pytest.param("1: x", "plan.wrong_type", 1, 1, id="number as key"),
         pytest.param("true: x", "plan.wrong_type", 1, 1, id="boolean as key"),
-        pytest.param("a: 9007199254740992", "plan.number_out_of_range", 1, 4, id="2**53"),
+        pytest.param(
+            "a: 9007199254740992", "plan.number_out_of_range", 1, 4, id="2**53"
+        ),
         pytest.param("a: 1e20", "plan.number_out_of_range", 1, 4, id="large float"),
         pytest.param("a: .nan", "plan.number_out_of_range", 1, 4, id="not a number"),
         pytest.param("a: -.inf", "plan.number_out_of_range", 1, 4, id="infinity"),
@@ -96,6 +99,9 @@ def test_leading_zeros_are_lost_with_a_warning() -> None:
         pytest.param("a: 1\nb: \x1b[0m", "plan.not_text", 2, 4, id="escape"),
         pytest.param("a: \ud800", "plan.not_text", 1, 4, id="lone surrogate"),
         pytest.param('a: "\\ud800"', "plan.not_text", 1, 4, id="escaped surrogate"),
+        pytest.param('a: "\\0"', "plan.not_text", 1, 4, id="escaped NUL"),
+        pytest.param('{"a": "\\u0000"}', "plan.not_text", 1, 7, id="NUL in JSON"),
+        pytest.param('a: "\\e[1m"', "plan.hidden_character", 1, 4, id="escaped escape"),
         pytest.param('a: "\\U99999999"', "plan.not_yaml", 1, 1, id="no such character"),
         pytest.param(b"a: 1\nb: \xff", "plan.not_text", 2, 4, id="not UTF-8"),
         pytest.param("a: e\u0301", "plan.not_normal_text", 1, 4, id="not NFC"),
@@ -146,7 +152,9 @@ def test_the_place_of_an_entry_is_that_of_its_key() -> None:
         ),
         pytest.param(
             "a: &a [x, x]\n"
-            + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi")),
+            + "".join(
+                f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi")
+            ),
             "plan.alias",
             id="billion laughs",
         ),
@@ -182,7 +190,9 @@ def test_what_json_writes_is_read_back(value) -> None:
         assert {problem.code for problem in parsed.problems} <= {"plan.not_text"}
 
 
-@given(st.text(alphabet=st.sampled_from("ab:-[]{},'\"#&*!|>%@\\ \n\t0.?~"), max_size=60))
+@given(
+    st.text(alphabet=st.sampled_from("ab:-[]{},'\"#&*!|>%@\\ \n\t0.?~"), max_size=60)
+)
 @settings(max_examples=400, deadline=None)
 def test_no_text_raises_anything(text) -> None:
     parsed = parse(text)

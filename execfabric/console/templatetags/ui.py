@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from execfabric.console import looks
 from execfabric.console.looks import Look
@@ -20,6 +20,7 @@ SHORT = 12
 """Characters of a digest that people compare by eye."""
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 JUST_NOW = 10
+AGENT_CHIP = mark_safe('<span class="chip">agent</span>')
 
 
 @register.simple_tag
@@ -159,7 +160,7 @@ def actor(key: str, name: str, owner: str = "") -> SafeString:
         key,
         icon({"agent": "agent", "system": "gear"}.get(kind, "person")),
         shown(name),
-        format_html('<span class="chip">agent</span>') if kind == "agent" else "",
+        AGENT_CHIP if kind == "agent" else "",
         behalf,
     )
 

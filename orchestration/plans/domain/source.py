@@ -41,7 +41,9 @@ _LONGEST_NUMBER = 400
 _LONGEST_QUOTE = 40
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_HIDDEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+_HIDDEN = re.compile(
+    r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,9 @@ class _Builder:
             except UnicodeDecodeError as error:
                 message = "The text holds half of a surrogate pair."
                 raise Unreadable("plan.not_text", message, *place) from error
-        if text.isascii():
+        if "\0" in text:
+            raise Unreadable("plan.not_text", "A text holds a NUL character.", *place)
+        if text.isascii() and text.isprintable():
             return text
         if not unicodedata.is_normalized("NFC", text):
             message = "This text is not in Unicode normal form C; look-alikes differ."

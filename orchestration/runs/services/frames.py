@@ -12,12 +12,11 @@ from uuid import UUID
 from django.template.loader import render_to_string
 
 from audit import selectors as audit
-from audit.selectors import Event
 from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
 from orchestration.runs.models import Run
 from orchestration.runs.services import run_page
-from orchestration.runs.services.run_page import EVENTS_SHOWN, RunView
+from orchestration.runs.services.run_page import EVENTS_SHOWN, EventView, RunView
 
 GAP = 2000
 """Events behind a cursor from which on the page is drawn anew."""
@@ -67,7 +66,7 @@ def since(
     :raises RunUnknown: when there is no such run for `by` any more
     """
     run = selectors.get(by, run_id)
-    events = audit.events_after(run.stream, cursor.seq, limit=GAP + 1)
+    events = run_page.events(run.stream, cursor.seq, limit=GAP + 1)
     if len(events) > GAP:
         return snapshot(by, run_id, cursor, view=view, at=at)
     tails = selectors.log_tails(run, cursor.log) if view == STEPS else {}
@@ -112,7 +111,7 @@ def snapshot(
     for place, tail in tails.items():
         context = {"position": place, "tail": tail, "oob": True}
         parts.append(render_to_string("runs/_log.html", context))
-    html = "".join(parts) + cursor_html(reached, start=cursor)
+    html = "".join(parts) + cursor_html(reached, start=cursor, anew=True)
     return Frame(html, reached, 0)
 
 
@@ -121,20 +120,19 @@ def heartbeat(cursor: Cursor) -> str:
     return cursor_html(cursor, start=cursor)
 
 
-def cursor_html(cursor: Cursor, *, start: Cursor | None = None) -> str:
-    """The element that keeps a page's cursor."""
-    context = {"cursor": cursor, "start": start}
+def cursor_html(
+    cursor: Cursor, *, start: Cursor | None = None, anew: bool = False
+) -> str:
+    """The element that keeps a page's cursor; `anew` marks a page drawn as a whole."""
+    context = {"cursor": cursor, "start": start, "anew": anew}
     return render_to_string("runs/_cursor.html", context)
 
 
-def latest(
-    run: Run, head: int, *, before: int | None = None
-) -> list[run_page.EventView]:
+def latest(run: Run, head: int, *, before: int | None = None) -> list[EventView]:
     """The last events up to `head`, oldest first."""
     end = min(head, before - 1) if before is not None else head
     start = max(0, end - EVENTS_SHOWN)
-    found = audit.events_after(run.stream, start, limit=end - start)
-    return [run_page.event_view(event) for event in found]
+    return run_page.events(run.stream, start, limit=max(0, end - start))
 
 
 def _leaves(shown: RunView, *, view: str) -> str:
@@ -158,9 +156,8 @@ def _leaves(shown: RunView, *, view: str) -> str:
     return "".join(parts)
 
 
-def _rows(events: list[Event]) -> str:
-    rows = [run_page.event_view(event) for event in events]
-    return render_to_string("runs/_events_added.html", {"rows": rows})
+def _rows(events: list[EventView]) -> str:
+    return render_to_string("runs/_events_added.html", {"rows": events})
 
 
 def _is_number(text: str) -> bool:

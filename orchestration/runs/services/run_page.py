@@ -12,7 +12,6 @@ from django.urls import reverse
 from approvals import selectors as approvals
 from approvals.models import Gate
 from audit import selectors as audit
-from audit.selectors import Event
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
@@ -117,11 +116,17 @@ class RunView:
 class EventView:
     """An event of the run's stream as a line of the list."""
 
-    event: Event
+    stream: str
+    seq: int
+    kind: str
+    at: datetime
+    actor: str
+    actor_name: str
+    step: str
     state: str
+    """The state whose look it has."""
     words: str
     note: str
-    actor: dict[str, str]
 
 
 def view(
@@ -152,12 +157,23 @@ def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
     return _step(selectors.step(by, run_id, key))
 
 
-def event_view(event: Event) -> EventView:
-    """An event in words."""
-    envelope = audit.envelope(event)
-    state, words = event_words.words_of(event.kind)
-    note = event_words.note_of(envelope["payload"])
-    return EventView(event, state, words, note, envelope["actor"])
+def events(stream: str, after: int, *, limit: int) -> list[EventView]:
+    """The events of a stream behind a cursor, in words."""
+    return [
+        EventView(
+            stream=stream,
+            seq=event.seq,
+            kind=event.kind,
+            at=event.at,
+            actor=event.actor,
+            actor_name=event.actor_name,
+            step=event.step,
+            state=event_words.words_of(event.kind)[0],
+            words=event_words.words_of(event.kind)[1],
+            note=event_words.note_of(audit.envelope(event)["payload"]),
+        )
+        for event in audit.events_after(stream, after, limit=limit)
+    ]
 
 
 def may_resolve(by: Actor) -> bool:

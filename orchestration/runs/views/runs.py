@@ -120,7 +120,7 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
         "cursor": Cursor(head, {place: tail.end for place, tail in tails.items()}),
         "tails": tails,
         "rows": rows,
-        "earlier": rows[0].event.seq if rows and rows[0].event.seq > 1 else None,
+        "earlier": rows[0].seq if rows and rows[0].seq > 1 else None,
     }
     return page(request, "runs/run.html", context)
 

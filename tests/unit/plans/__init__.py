@@ -58,7 +58,8 @@ GIT = skill(
         undo="delete-branch",
     ),
     action(
-        "delete-branch", input_schema=record(["name"], name=TEXT, force={"type": "boolean"})
+        "delete-branch",
+        input_schema=record(["name"], name=TEXT, force={"type": "boolean"}),
     ),
 )
 JIRA = skill(
@@ -81,7 +82,9 @@ LAB = skill(
     ),
     action(
         "yield",
-        input_schema=record(n={"type": "integer", "minimum": 1}, rows={"type": "array"}),
+        input_schema=record(
+            n={"type": "integer", "minimum": 1}, rows={"type": "array"}
+        ),
         output_schema=record(
             text=TEXT,
             n={"type": "integer"},

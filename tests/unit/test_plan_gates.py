@@ -1,0 +1,69 @@
+"""Which gates a plan will have, and how much of it a dry run covers."""
+
+import pytest
+
+from orchestration.plans.domain.dryrun import Report, StepPreview
+from orchestration.plans.domain.gates import planned_gates
+from tests.unit.plans import Registry, plan
+
+TEXT = """
+id: p
+steps:
+- {id: low, skill: lab, action: ask}
+- {id: asked, skill: lab, action: ask, approval: {reason: Look twice}}
+- {id: high, skill: jira-write, action: transition}
+- {id: people, kind: approval}
+"""
+
+
+def planned(policy_says) -> list[tuple[str | None, str, tuple[str, ...]]]:
+    document = plan(TEXT)
+    registry = Registry()
+    entries = {
+        step.id: entry
+        for step in document.steps
+        if (entry := registry.find(step.skill, None)) is not None
+    }
+    found = planned_gates(document, entries, policy_says)
+    return [(one.step, one.kind, one.reasons) for one in found]
+
+
+def test_the_plan_gate_is_first_and_high_risk_is_never_without_one() -> None:
+    assert planned(lambda step, action: []) == [
+        (None, "plan", ("Nothing runs before its plan is approved.",)),
+        ("asked", "step", ("Look twice",)),
+        ("high", "step", ("The risk of jira-write transition is high.",)),
+        ("people", "approval", ("The plan asks for it.",)),
+    ]
+
+
+def test_what_a_policy_says_comes_first_and_stands_beside_the_plan() -> None:
+    found = planned(lambda step, action: [f"Policy {step.id}"])
+
+    assert found[1:] == [
+        ("low", "step", ("Policy low",)),
+        ("asked", "step", ("Policy asked", "Look twice")),
+        ("high", "step", ("Policy high",)),
+        ("people", "approval", ("The plan asks for it.",)),
+    ]
+
+
+def preview(kind: str, **fields) -> StepPreview:
+    return StepPreview("s", "lab", "ask", kind, "It would.", **fields)
+
+
+@pytest.mark.parametrize(
+    ("steps", "coverage"),
+    [
+        pytest.param([], 100, id="nothing to cover"),
+        pytest.param([preview("approval")], 100, id="people only"),
+        pytest.param([preview("native"), preview("simulated")], 100, id="all"),
+        pytest.param([preview("native"), preview("none")], 50, id="half"),
+        pytest.param([preview("native", touched="a file")], 0, id="touched something"),
+        pytest.param(
+            [preview("native"), *[preview("none")] * 2], 33, id="rounded down"
+        ),
+    ],
+)
+def test_coverage_counts_what_can_be_trusted(steps, coverage) -> None:
+    assert Report(steps).as_json()["coverage"] == coverage
