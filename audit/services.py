@@ -18,12 +18,16 @@ _OPEN = (
     "INSERT INTO audit_stream (key, last_seq, head) VALUES (%s, 0, %s)"
     " ON CONFLICT (key) DO NOTHING RETURNING key"
 )
-_EVENT = (
-    "INSERT INTO audit_event"
-    " (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_APPEND = """
+WITH added AS (
+  INSERT INTO audit_event
+    (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash)
+  SELECT %s, fact.seq, fact.kind, %s, %s, %s, %s, fact.step, fact.body, fact.hash
+  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::bytea[])
+    AS fact (seq, kind, step, body, hash)
 )
-_MOVE = "UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s"
+UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s RETURNING last_seq
+"""
 
 
 def append(
@@ -44,7 +48,7 @@ def append(
     if not connection.in_atomic_block:
         raise NotInTransaction
     seq, prev = _head(stream)
-    writes: list[database.Statement] = []
+    added: list[tuple[int, str, str, bytes, bytes]] = []
     for fact in facts:
         seq += 1
         body = chain.write(
@@ -57,10 +61,11 @@ def append(
             trace_id=trace_id,
         )
         prev = chain.leaf(body)
-        place = [stream, seq, fact.kind, at, by.key, by.name, trace_id]
-        writes.append((_EVENT, [*place, fact.step, body, prev]))
-    if writes:
-        database.pipelined([*writes, (_MOVE, [seq, prev, stream])])
+        added.append((seq, fact.kind, fact.step, body, prev))
+    if added:
+        columns = [list(column) for column in zip(*added, strict=True)]
+        common = [stream, at, by.key, by.name, trace_id]
+        database.row(_APPEND, [*common, *columns, seq, prev, stream])
     return seq
 
 

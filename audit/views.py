@@ -20,6 +20,7 @@ from execfabric.lib.refusal import Invalid
 
 PAGE = 50
 LARGEST = 2**63
+LONGEST_NUMBER = len(str(LARGEST))
 VERIFIED_AT_ONCE = 5000
 """A stream of at most so many events is checked whenever its page is shown."""
 
@@ -140,4 +141,8 @@ def _older(address: QueryDict, events: list[Event]) -> str:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return (
+        int(text)
+        if text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER
+        else None
+    )

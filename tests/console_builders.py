@@ -52,9 +52,7 @@ def step_gate(run: Run, by: User) -> Gate:
 
 def words(response: HttpResponse) -> str:
     """The text of a page without its tags, in single spaces."""
-    text = re.sub(
-        r"<(script|style).*?</\1>", " ", response.content.decode(), flags=re.S
-    )
+    text = re.sub(r"</?(bdi|mark)\b[^>]*>", "", response.content.decode())
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 

@@ -85,6 +85,10 @@ class Client:
         """The JSON that answers a request to act."""
         return self._send("POST", path, json=body)
 
+    def close(self) -> None:
+        """Leave no connection open."""
+        self._http.close()
+
     def _send(self, method: str, path: str, **parts: Any) -> Any:
         # Whole, not merged with a base: `plans:validate` alone looks like a scheme.
         address = f"{self.url.rstrip('/')}/api/v1/{path}"

@@ -42,6 +42,7 @@ def root(
     """Open the session that all commands share."""
     token = os.environ.get("EXECFABRIC_TOKEN", "")
     client = Client(url=url_from_environment(), token=token)
+    ctx.call_on_close(client.close)
     ctx.obj = Session(client=client, output=Output(as_json=json))
 
 

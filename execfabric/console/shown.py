@@ -63,12 +63,16 @@ class Shown:
 
 # Invisible or blank characters whose category is that of letters, marks or symbols.
 BLANK = frozenset(
-    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F]
-    + [0x2800, 0x3164, 0xFFA0, 0xFFFC, 0xFFFD, 0x1D159]
-    + list(range(0xFE00, 0xFE10))
-    + list(range(0xE0100, 0xE01F0))
+    {
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F),
+        *(0x2800, 0x3164, 0xFFA0, 0xFFFC, 0xFFFD, 0x1D159),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0100, 0xE01F0),
+    }
 )
-BIDI = frozenset([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+BIDI = frozenset(
+    [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
 TAGS = range(0xE0000, 0xE0080)
 NEVER_DRAWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
@@ -109,9 +113,7 @@ def _pieces(text: str, warnings: dict[str, None]) -> Iterator[Piece]:
     for stretch in _STRETCHES.findall(text):
         if stretch == "\n":
             yield Piece(Sort.BREAK, stretch, "line break")
-        elif stretch[0] == " " and len(stretch) < LONG_BLANK:
-            yield Piece(Sort.PLAIN, stretch)
-        elif _HARMLESS.fullmatch(stretch):
+        elif _is_short_blank(stretch) or _HARMLESS.fullmatch(stretch):
             yield Piece(Sort.PLAIN, stretch)
         elif stretch[0] in " \n":
             warnings["It contains long blank stretches, counted here."] = None
@@ -120,6 +122,10 @@ def _pieces(text: str, warnings: dict[str, None]) -> Iterator[Piece]:
             yield Piece(Sort.MARK, f"{OPEN}{counted}{CLOSE}", counted)
         else:
             yield from _careful(stretch, warnings)
+
+
+def _is_short_blank(stretch: str) -> bool:
+    return stretch[0] == " " and len(stretch) < LONG_BLANK
 
 
 def _careful(stretch: str, warnings: dict[str, None]) -> Iterator[Piece]:
@@ -193,7 +199,9 @@ def _hidden(character: str) -> str:
 
 
 def _is_combining(character: str) -> bool:
-    return unicodedata.category(character) in {"Mn", "Me"} and ord(character) not in BLANK
+    return (
+        unicodedata.category(character) in {"Mn", "Me"} and ord(character) not in BLANK
+    )
 
 
 def _covers(mark: str) -> bool:

@@ -13,6 +13,7 @@ from execfabric.local.part import Part, Running
 from execfabric.local.ports import HOST
 
 ANSWERS = 200
+LISTENS = "Uvicorn running on "
 LONGEST_STEP_AT_STOP = 20.0
 """Seconds a worker may go on with its steps after it was told to stop."""
 
@@ -62,7 +63,8 @@ def web(env: Mapping[str, str], *, port: int) -> Part:
         name="web",
         argv=web_command(port),
         env=env,
-        ready=lambda _: answers(address),
+        # Another server may answer on a port that this one did not get.
+        ready=lambda running: running.said(LISTENS) and answers(address),
         grace=10,
     )
 

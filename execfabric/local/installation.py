@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -110,28 +110,43 @@ def _start(
     data: DataDir, wanted: Wanted, supervisor: Supervisor, tell: Say
 ) -> Endpoints:
     _refuse_embedded_in_production()
-    port = ports.for_web(wanted.port)
+    ports.for_web(wanted.port)  # a taken port is better said before all the work
     tell("Starting the servers ...")
     database = _database(data, supervisor)
     found = Endpoints(
         database_url=database.app_url,
         owner_database_url=database.owner_url,
         redis_url=given("REDIS_URL") or servers.start_valkey(data, supervisor.begin),
-        url=f"http://{ports.HOST}:{port}",
     )
     env = environment(data, found, demo=wanted.demo)
     as_owner = env | {"DATABASE_URL": found.owner_database_url}
     tell("Preparing the database ...")
     supervisor.complete("prepare", commands.prepare(demo=wanted.demo), as_owner)
     tell("Starting web, worker and keeper ...")
-    supervisor.begin_all(
-        [
-            commands.web(env, port=port),
-            commands.worker(env),
-            commands.keeper(env, ready_file=data.run / "keeper-ready"),
-        ]
-    )
-    return found
+    port = _start_parts(data, wanted, supervisor, env)
+    return replace(found, url=f"http://{ports.HOST}:{port}")
+
+
+def _start_parts(
+    data: DataDir, wanted: Wanted, supervisor: Supervisor, env: dict[str, str]
+) -> int:
+    """Start web, worker and keeper; return the port where web listens."""
+    while True:
+        port = ports.for_web(wanted.port)
+        try:
+            supervisor.begin_all(
+                [
+                    commands.web(env, port=port),
+                    commands.worker(env),
+                    commands.keeper(env, ready_file=data.run / "keeper-ready"),
+                ]
+            )
+        except StartFailed:
+            # Another installation that started beside this one may have been faster.
+            if wanted.port is not None or ports.is_free(port):
+                raise
+        else:
+            return port
 
 
 def _database(data: DataDir, supervisor: Supervisor) -> Database:

@@ -45,7 +45,7 @@ class PlanForm(forms.Form):
 
     def clean_file(self) -> str:
         """The text of the uploaded file; empty where there is none."""
-        file: UploadedFile | None = self.cleaned_data["file"]
+        file: UploadedFile[Any] | None = self.cleaned_data["file"]
         if file is None:
             return ""
         if (file.size or 0) > source.MAX_BYTES:
@@ -54,7 +54,7 @@ class PlanForm(forms.Form):
                 code="plan.too_large",
             )
         try:
-            text = file.read().decode("utf-8-sig")
+            text: str = file.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise forms.ValidationError(
                 f"The file is not UTF-8 text (byte {error.start}).",

@@ -128,9 +128,7 @@ def _problem(problem: Any) -> dict[str, Any]:
     return {name: getattr(problem, name, None) for name in names}
 
 
-def _fields(
-    checked: Checked | None, inputs: Mapping[str, Any] | None
-) -> list[Any]:
+def _fields(checked: Checked | None, inputs: Mapping[str, Any] | None) -> list[Any]:
     if checked is None or checked.document is None:
         return []
     return list(input_fields(checked.document.inputs_schema, inputs))

@@ -134,7 +134,7 @@ def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
     """Publish the draft that the admin saw."""
     form = PublishForm(request.POST)
     if not form.is_valid():
-        told = Invalid(" ".join(form.errors["digest"]))
+        told = Invalid(" ".join(str(one) for one in form.errors["digest"]))
         return _version_page(request, slug, pk, refusal=told, status=422)
     try:
         version = registry.publish(

@@ -3,6 +3,7 @@
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +23,12 @@ from orchestration.runs.services import control, recovery
 from tests.builders import OPEN, decided, proposed
 from tests.chaos import invariants
 from tests.chaos.faults import Crew, Faults, Publisher
-from tests.chaos.plans import random_plan
+from tests.chaos.plans import Made, random_plan
 from tests.chaos.stage import Stage
 
 TICK_S = 0.1
+AT_A_TIME = 2
+"""Plans proposed in one tick, so that faults come often enough."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Drive:
     proposer: User = field(init=False)
     operator: User = field(init=False)
     publisher: Publisher = field(init=False)
+    plans: list[Made] = field(init=False)
+    """What is still to be proposed."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.wanted.seed)
@@ -63,14 +68,15 @@ class Drive:
 
     def run(self) -> dict[str, Any]:
         """Do all of it; the report says what happened and what does not hold."""
-        gated = self._propose()
         wanted = self.wanted
+        self.plans = [random_plan(self.rng, n) for n in range(wanted.runs)]
+        gated = sum(one.gated for one in self.plans)
         crew = Crew(self.stage, wanted.workers, wanted.concurrency)
         faults = Faults(crew, self.rng, self.lease_s)
         started = time.monotonic()
         try:
             crew.start()
-            while not self._round(wanted.at_once):
+            while not self._round():
                 faults.strike()
             struck = time.monotonic()
             faults.over()
@@ -100,34 +106,22 @@ class Drive:
             "violations": invariants.violations(lines),
         }
 
-    def _propose(self) -> int:
-        made = [random_plan(self.rng, n) for n in range(self.wanted.runs)]
-        for one in made:
-            proposed(one.text, self.proposer)
-        return sum(one.gated for one in made)
-
-    def _round(self, at_once: int) -> bool:
-        """One look at everything as operator and publisher; True when all is over."""
-        self._approve(at_once)
+    def _round(self) -> bool:
+        """One look as proposer, operator and publisher; True when all is over."""
+        free = self.wanted.at_once - self._open().count()
+        for _ in range(min(free, AT_A_TIME, len(self.plans))):
+            proposed(self.plans.pop().text, self.proposer)
+        self._approve()
         ready = StepRun.objects.filter(state=StepState.READY, run__state="running")
         self.publisher.hint(list(ready.values_list("id", "fence")))
         time.sleep(TICK_S)
-        return not self._open().exists()
+        return not self.plans and not self._open().exists()
 
-    def _approve(self, at_once: int) -> None:
-        gates = Gate.objects.filter(status__in=OPEN)
-        for gate in gates.exclude(step=""):
-            self._decide(gate)
-        free = at_once - Run.objects.filter(state=RunState.RUNNING).count()
-        for gate in gates.filter(step="").order_by("id")[: max(0, free)]:
-            self._decide(gate)
-
-    def _decide(self, gate: Gate) -> None:
-        """Approve, unless the run stopped in between."""
-        try:
-            decided(gate, self.operator)
-        except Conflict:
-            return
+    def _approve(self) -> None:
+        """Approve whatever is asked, unless the run stopped in between."""
+        for gate in Gate.objects.filter(status__in=OPEN):
+            with suppress(Conflict):
+                decided(gate, self.operator)
 
     def _open(self) -> Any:
         """Runs that are neither over nor wait for word on an unknown outcome."""
@@ -138,7 +132,7 @@ class Drive:
     def _settle(self) -> float:
         """Wait without faults until nothing is open; return how long it took."""
         started = time.monotonic()
-        while not self._round(self.wanted.at_once):
+        while not self._round():
             if time.monotonic() - started > self.wanted.settle_s:
                 break
         return time.monotonic() - started

@@ -82,7 +82,7 @@ class Faults:
     _stopped: list[tuple[float, processes.Identity]] = field(default_factory=list)
 
     EVERY = {
-        "kill": (1.0, 2.0),
+        "kill": (0.5, 1.5),
         "keeper": (15.0, 30.0),
         "flush": (4.0, 8.0),
         "stop": (8.0, 16.0),

@@ -6,17 +6,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx2
 import pytest
 from django.db import connection
 
 from execfabric.accounts.authority import Role
+from execfabric.cli.main import main
 from orchestration.runs.models import StepRun
 from orchestration.runs.services.work import Bench, work
 from tests.api_builders import PLAN, agent, person, registry, tamper, token_of
@@ -24,7 +29,43 @@ from tests.api_builders import PLAN, agent, person, registry, tamper, token_of
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 30
+START_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one call of the command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def in_a_process(environment: dict[str, str], given: tuple[str, ...]) -> Done:
+    """The command as a shell starts it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "execfabric.cli", *given],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def at_once(environment: dict[str, str], given: tuple[str, ...]) -> Done:
+    """The same entry point without the cost of a process."""
+    out, err = StringIO(), StringIO()
+    with (
+        patch.dict(os.environ, environment),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as left,
+    ):
+        main(given)
+    return Done(int(left.value.code or 0), out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True)
@@ -34,24 +75,15 @@ class Shell:
     url: str
     folder: Path
     tokens: dict[str, str]
+    run: Callable[[dict[str, str], tuple[str, ...]], Done] = at_once
 
-    def call(self, who: str, *arguments: str, stdin: str = "") -> Any:
+    def call(self, who: str, *given: str) -> Done:
         environment = {
-            "PATH": os.environ["PATH"],
             "EXECFABRIC_URL": self.url,
             "EXECFABRIC_TOKEN": self.tokens.get(who, who),
             "COLUMNS": "200",
         }
-        return subprocess.run(
-            [sys.executable, "-m", "execfabric.cli", *arguments],
-            cwd=ROOT,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return self.run(environment, given)
 
     def json(self, who: str, *arguments: str, code: int = 0) -> Any:
         done = self.call(who, *arguments, "--json")
@@ -138,7 +170,7 @@ def shell_at(url: str, folder: Path) -> Shell:
 def work_off(run: str) -> None:
     """What a worker does: take what is ready, until nothing is."""
     bench = Bench(name="test")
-    ready = StepRun.objects.filter(run=run, state="ready").order_by("position")
+    ready = StepRun.objects.filter(run_id=UUID(run), state="ready").order_by("position")
     try:
         while found := ready.first():
             work(step_run_id=found.pk, bench=bench)
@@ -185,7 +217,7 @@ def test_a_plan_is_checked_tried_and_proposed(shell: Shell) -> None:
 
 
 def test_from_proposal_to_result(server: str, tmp_path: Path) -> None:
-    shell = shell_at(server, tmp_path)
+    shell = replace(shell_at(server, tmp_path), run=in_a_process)
     run = propose(shell)
 
     waiting = shell.json("proposer", "run", "watch", run, code=3)
@@ -350,8 +382,10 @@ def test_json_may_stand_before_or_behind_and_people_get_tables(shell: Shell) -> 
     assert shell.json("agent", "whoami")["kind"] == "agent"
 
 
-def test_a_plan_may_come_from_standard_input(shell: Shell) -> None:
-    done = shell.call("proposer", "plan", "validate", "-", "--json", stdin=PLAN)
+def test_a_plan_may_come_from_standard_input(shell: Shell, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(PLAN.encode())))
+
+    done = shell.call("proposer", "plan", "validate", "-", "--json")
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["order"] == ["first", "second"]

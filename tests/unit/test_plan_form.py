@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from execfabric.lib import canonical
 from orchestration.plans.domain import document as documents
@@ -36,13 +37,13 @@ def test_the_outer_plan_key_may_be_left_out() -> None:
 
 
 def test_a_plan_says_only_what_differs_from_the_defaults() -> None:
-    text = f"""
+    text = """
         id: p
         parallel: false
         onFailure: pause
         steps:
-          - {{id: a, kind: skill, skill: lab, action: ask, params: {{}}, dependsOn: [],
-              triggerRule: all_success, approval: false}}
+          - {id: a, kind: skill, skill: lab, action: ask, params: {}, dependsOn: [],
+              triggerRule: all_success, approval: false}
     """
 
     assert documents.normal_form(plan(text)) == {

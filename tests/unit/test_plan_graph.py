@@ -4,7 +4,8 @@ import random
 import time
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestration.plans.domain.graph import Ancestry, circles, order
 

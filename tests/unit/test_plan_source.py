@@ -4,7 +4,8 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestration.plans.domain.source import MAX_BYTES, parse
 from orchestration.plans.domain.tokens import yaml_tokens
@@ -119,7 +120,7 @@ def test_a_doubled_key_keeps_its_first_value() -> None:
 def test_json_is_read_with_tabs_long_keys_and_places() -> None:
     key = "k" * 5000
 
-    parsed = parse('{\n\t"%s"\n: [1, {"b": "x"}]}' % key)
+    parsed = parse(f'{{\n\t"{key}"\n: [1, {{"b": "x"}}]}}')
 
     assert parsed.problems == ()
     assert parsed.value == {key: [1, {"b": "x"}]}
@@ -153,7 +154,8 @@ def test_the_place_of_an_entry_is_that_of_its_key() -> None:
         pytest.param(
             "a: &a [x, x]\n"
             + "".join(
-                f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi")
+                f"{b}: &{b} [*{a}, *{a}]\n"
+                for a, b in zip("abcdefgh", "bcdefghi", strict=False)
             ),
             "plan.alias",
             id="billion laughs",

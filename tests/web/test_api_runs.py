@@ -268,4 +268,5 @@ def test_a_file_is_fetched_by_its_digest_and_only_by_who_may_see_the_run(
 def keep_file(by: Caller, run: str, source) -> dict:
     step = step_of(by, run, "first")["step_run_id"]
     kept = artifacts.keep({"result": source}, step_run_id=step, at=clock.now())
-    return kept["result"]["$file"]
+    reference: dict = kept["result"]["$file"]
+    return reference

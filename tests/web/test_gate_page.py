@@ -8,11 +8,11 @@ from django.test import Client
 
 from approvals.models import Decision, Gate
 from execfabric.accounts import services as accounts
-from execfabric.accounts.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.models import Run
 from orchestration.runs.services import proposals
+from orchestration.skills.models import Skill
 from tests.builders import decided, open_gate
 from tests.console_builders import (
     BACKEND,
@@ -35,6 +35,10 @@ def run(proposer, operator) -> Run:
     return a_run(proposer)
 
 
+def noop_version() -> str:
+    return Skill.objects.get(slug="noop").current.version
+
+
 def decide(client: Client, gate: Gate, **fields: str):
     known = {"verdict": "approve", "digest": gate.digest_hex, "comment": ""}
     return client.post(f"/gates/{gate.pk}/decide", known | fields)
@@ -49,7 +53,7 @@ def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) 
     assert page["Cache-Control"] == "no-store"
     assert "The steps run one after the other" in text
     assert text.index("First hand") < text.index("second")
-    assert "noop@1.0.0 pass" in text
+    assert f"noop@{noop_version()} pass" in text
     assert "Low risk" in text
     assert "Reads only" in text
     assert "changes nothing" in text
@@ -76,7 +80,7 @@ def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
 
     assert "value hello 5 bytes" in text
     assert "$inputs" not in text
-    assert "noop@1.0.0 pass" in text
+    assert f"noop@{noop_version()} pass" in text
     assert "May still decide: operator" in text
 
 

@@ -76,12 +76,12 @@ def test_a_decided_gate_leaves_the_inbox_and_stands_under_decided(
     client = signed_in(operator)
     decided(open_gate(a_run(proposer)), operator, approve=False, comment="not today")
 
-    waiting, decided = client.get("/inbox"), client.get("/inbox?tab=decided")
+    waiting, answered = client.get("/inbox"), client.get("/inbox?tab=decided")
 
     assert rows(waiting, "inbox-row") == 0
-    assert rows(decided, "decided-row") == 1
-    assert "not today" in words(decided)
-    assert "Rejected" in words(decided)
+    assert rows(answered, "decided-row") == 1
+    assert "not today" in words(answered)
+    assert "Rejected" in words(answered)
 
 
 def test_only_ones_own_decisions_stand_under_decided(

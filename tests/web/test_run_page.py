@@ -287,7 +287,7 @@ def test_a_step_whose_outcome_nobody_knows_is_resolved_with_evidence(
     client = signed_in(operator)
     address = f"/runs/{run.pk}/steps/first/resolve"
 
-    assert "Did “first” happen?" in words(client.get(address))
+    assert "Did “ first ” happen?" in words(client.get(address))
     without = client.post(address, {"happened": "yes", "evidence": "  "})
     client.post(address, {"happened": "yes", "evidence": "The ticket 17 shows it."})
 

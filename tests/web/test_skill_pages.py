@@ -78,7 +78,7 @@ def test_a_hidden_skill_is_neither_listed_counted_found_nor_opened(client) -> No
     ("query", "found"),
     [
         ("q=branches", {"git-operations"}),
-        ("domain=test", {"noop"}),
+        ("domain=work-management", {"jira-write"}),
         ("state=quarantined", set()),
         ("source=built-in&q=noop", {"noop"}),
         ("q=%00", None),

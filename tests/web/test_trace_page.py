@@ -20,16 +20,23 @@ def client(auditor, operator) -> Client:
     return signed_in(auditor)
 
 
-def tamper(stream: str, seq: int) -> None:
-    """Change one byte of one event, past the product, as its database's owner could."""
+def past_the_product(sql: str, *values: object) -> None:
+    """Change the stored record as the owner of its tables could."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(
-            "UPDATE audit_event SET body = set_byte(body, length(body) - 3, 65)"
-            " WHERE stream = %s AND seq = %s",
-            [stream, seq],
-        )
-        cursor.execute("SET LOCAL session_replication_role = origin")
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
+        cursor.execute(sql, values)
+        cursor.execute("ALTER TABLE audit_event ENABLE TRIGGER USER")
+
+
+def tamper(stream: str, seq: int) -> None:
+    """Change one byte of one event."""
+    past_the_product(
+        "UPDATE audit_event SET body = set_byte(body, length(body) - 3, 65)"
+        " WHERE stream = %s AND seq = %s",
+        stream,
+        seq,
+    )
 
 
 @pytest.mark.promise("S0.18", "S3.23")
@@ -53,9 +60,7 @@ def test_a_runs_events_are_listed_with_what_each_says(
     [
         pytest.param({"kind": "run.proposed"}, {"run.proposed"}, id="kind"),
         pytest.param({"actor": "propos"}, {"run.proposed"}, id="actor"),
-        pytest.param(
-            {"text": "hand-on"}, {"run.proposed", "gate.requested"}, id="text"
-        ),
+        pytest.param({"text": "hand-on"}, {"run.proposed"}, id="text"),
         pytest.param({"text": "100%_nothing"}, set(), id="text without wildcards"),
         pytest.param({"until": "2001-01-01 00:00"}, set(), id="before everything"),
         pytest.param({"stream": "nothing"}, set(), id="no such stream"),
@@ -146,12 +151,9 @@ def test_an_untouched_stream_is_verified_and_a_changed_byte_is_named(
 
 def test_a_removed_event_is_named(proposer, client) -> None:
     run = a_run(proposer)
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(
-            "DELETE FROM audit_event WHERE stream = %s AND seq = 1", [run.stream]
-        )
-        cursor.execute("SET LOCAL session_replication_role = origin")
+    past_the_product(
+        "DELETE FROM audit_event WHERE stream = %s AND seq = 1", run.stream
+    )
 
     page = client.get("/trace", {"stream": run.stream})
 

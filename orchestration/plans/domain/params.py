@@ -70,6 +70,8 @@ class Around:
         if found.head == "run":
             return {"type": "string"}
         name = step.id if found.head == SELF else found.head
+        if not self.document.has(name):
+            return {}
         action = self.action(name)
         kind, path = found.path[0], found.path[1:]
         if kind == "files":

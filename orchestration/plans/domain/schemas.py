@@ -23,6 +23,8 @@ _META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
 _NAMED = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
 """Keywords whose keys are names, not keywords."""
 _VALUES = frozenset({"const", "enum", "default", "examples"})
+_NO_CHARACTER = frozenset("()?*+^$|")
+"""Pieces of a pattern that match nothing by themselves."""
 _REFERRING = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor"})
 
 
@@ -146,14 +148,15 @@ def _one_way(body: Sequence[str]) -> bool:
     inner = [*body[2:]] if list(body[:2]) == ["?", ":"] else [*body]
     if not any(_OPEN_ENDED.fullmatch(token) for token in inner) and "|" not in inner:
         return True
-    first = inner[0].removeprefix("\\")
-    if "|" in inner or len(first) != 1 or first.isalnum() or first in "([.^$*+?":
+    mark = inner[0].removeprefix("\\")
+    literal = not mark.isalnum() and (inner[0] != mark or mark not in "([.^$*+?{")
+    if "|" in inner or len(mark) != 1 or not literal:
         return False
-    vague = {".", "\\D", "\\W", "\\S", "\\s"}
+    if inner[1:2] and (inner[1] == "?" or _OPEN_ENDED.fullmatch(inner[1])):
+        return False
+    rest = [piece for piece in inner[1:] if piece not in _NO_CHARACTER]
     return not any(
-        token in vague or token.startswith("[^") or first in token
-        for token in inner[1:]
-        if not _OPEN_ENDED.fullmatch(token)
+        re.fullmatch(piece, mark) for piece in rest if not _OPEN_ENDED.fullmatch(piece)
     )
 
 

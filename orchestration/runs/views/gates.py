@@ -84,12 +84,13 @@ def _gate_page(
     given = approvals.decisions(found)
     eligible = approvals.still_eligible(found)
     subject = subjects.read(found)
+    run = Run.objects.select_related("revision__plan").get(pk=found.context_id)
     context = {
         "gate": found,
         "subject": subject,
         "action": None if "steps" in subject else subjects.action_of(subject),
         "steps": subjects.planned(subject),
-        "run": Run.objects.select_related("revision__plan").get(pk=found.context_id),
+        "run": run,
         "decisions": given,
         "eligible": eligible,
         "have": sum(group.have for group in eligible),
@@ -100,7 +101,7 @@ def _gate_page(
         "refusal": refusal,
         "now": at,
     }
-    context |= _asker(subject) | _reasons(found, context["run"])
+    context |= _asker(subject) | _reasons(found, run)
     return page(request, "gates/gate.html", context, status=status)
 
 

@@ -54,10 +54,10 @@ def _skill(before: SkillContract, after: SkillContract) -> Iterator[Difference]:
         if old != new:
             yield Difference(Weight.NEUTRAL, "", what, old, new)
     for key in sorted(before.config.keys() | after.config.keys()):
-        old, new = before.config.get(key), after.config.get(key)
-        if old != new:
+        had, has = before.config.get(key), after.config.get(key)
+        if had != has:
             # A root, a host or a repository decides what the skill can reach.
-            yield Difference(Weight.LOOSER, "", f"config {key}", old, new)
+            yield Difference(Weight.LOOSER, "", f"config {key}", had, has)
     yield from _operations("allowed", before.allowed, after.allowed, more=Weight.LOOSER)
     yield from _operations(
         "forbidden", before.forbidden, after.forbidden, more=Weight.STRICTER
@@ -137,35 +137,33 @@ def _limits(before: ActionContract, after: ActionContract) -> Iterator[Differenc
 
 
 def _schemas(before: ActionContract, after: ActionContract) -> Iterator[Difference]:
-    for side, old, new in (
+    sides = (
         ("input", before.input_schema, after.input_schema),
         ("output", before.output_schema, after.output_schema),
-    ):
+    )
+    for side, old, new in sides:
         had, has = _properties(old), _properties(new)
         if old != new and had == has and old.get("required") == new.get("required"):
             yield Difference(Weight.BREAKING, after.name, f"{side} schema", old, new)
-        for name in sorted(has.keys() - had.keys()):
-            what = f"{side} field {name} added"
-            yield Difference(Weight.NEUTRAL, after.name, what, None, has[name])
-        for name in sorted(had.keys() - has.keys()):
-            what = f"{side} field {name} removed"
-            yield Difference(Weight.BREAKING, after.name, what, had[name], None)
-        for name in sorted(had.keys() & has.keys()):
-            if had[name] != has[name]:
+        for name in sorted(had.keys() | has.keys()):
+            if had.get(name) != has.get(name):
+                # A new field breaks nobody; a changed or missing one may.
+                weight = Weight.BREAKING if name in had else Weight.NEUTRAL
                 what = f"{side} field {name}"
-                yield Difference(
-                    Weight.BREAKING, after.name, what, had[name], has[name]
-                )
-        for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
-            weight = Weight.BREAKING if side == "input" else Weight.STRICTER
-            yield Difference(
-                weight, after.name, f"{side} field {name} required", "no", "yes"
-            )
-        for name in sorted(set(old.get("required", ())) - set(new.get("required", ()))):
-            weight = Weight.LOOSER if side == "input" else Weight.BREAKING
-            yield Difference(
-                weight, after.name, f"{side} field {name} required", "yes", "no"
-            )
+                yield Difference(weight, after.name, what, had.get(name), has.get(name))
+        yield from _required(side, after.name, old, new)
+
+
+def _required(
+    side: str, action: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[Difference]:
+    must, needs = set(old.get("required", ())), set(new.get("required", ()))
+    more = Weight.BREAKING if side == "input" else Weight.STRICTER
+    fewer = Weight.LOOSER if side == "input" else Weight.BREAKING
+    for name in sorted(needs - must):
+        yield Difference(more, action, f"{side} field {name} required", "no", "yes")
+    for name in sorted(must - needs):
+        yield Difference(fewer, action, f"{side} field {name} required", "yes", "no")
 
 
 def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:

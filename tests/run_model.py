@@ -1,0 +1,186 @@
+"""A run without database and worker: the real decider, the real tables, and a world
+that may answer anything. Explored exhaustively by one test, at random by another.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+from orchestration.runs.domain import decider
+from orchestration.runs.domain.decider import Snapshot, StepView
+from orchestration.runs.domain.states import (
+    AT_WORK,
+    FINAL_RUN,
+    FINAL_STEP,
+    RUN,
+    STEP_RUN,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
+
+R, E, S, T = RunState, RunEvent, StepState, StepEvent
+
+STARTS = (T.RELEASED, T.GATE_OPENED, T.FAILED)
+"""What may come of a release: ready, gated, or inputs that cannot be resolved."""
+OPEN = frozenset({S.PENDING, S.GATED, S.READY, S.RUNNING, S.BACKOFF})
+PERSON = (E.PAUSE_REQUESTED, E.CANCEL_REQUESTED, E.RESUMED)
+ANSWERS = {
+    S.READY: (T.CLAIMED, T.GATE_VOIDED),
+    S.RUNNING: (T.SUCCEEDED, T.FAILED, T.RETRY_LATER, T.LEASE_LOST, T.OUTCOME_UNKNOWN),
+    S.BACKOFF: (T.RELEASED,),
+    S.GATED: (T.GATE_APPROVED, T.GATE_REJECTED),
+    S.INDETERMINATE: (T.RESOLVED, T.FAILED),
+}
+"""What workers, the keeper and people may do to a step."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A plan as far as the decider sees it."""
+
+    parents: tuple[tuple[int, ...], ...]
+    rules: tuple[str, ...]
+    parallel_max: int = 1
+    on_failure: str = "pause"
+
+
+@dataclass(frozen=True)
+class State:
+    """A run and its steps at one moment."""
+
+    run: RunState
+    steps: tuple[StepState, ...]
+    patience: int = 1
+    """How often a person may still interfere; bounds what is explored."""
+
+
+class Violation(AssertionError):
+    """The decider did what it may not."""
+
+
+def start(graph: Graph) -> State:
+    """An approved run before its first step."""
+    return State(R.RUNNING, (S.PENDING,) * len(graph.parents))
+
+
+def due(graph: Graph, state: State) -> list[decider.Action]:
+    """What the decider wants done now, without the mere waiting."""
+    if state.run in FINAL_RUN:
+        return []
+    steps = [
+        StepView(
+            key=str(index),
+            state=now,
+            depends_on=tuple(map(str, graph.parents[index])),
+            trigger_rule=graph.rules[index],
+        )
+        for index, now in enumerate(state.steps)
+    ]
+    snapshot = Snapshot(state.run, steps, graph.parallel_max, graph.on_failure)
+    actions = decider.next_actions(snapshot)
+    return [one for one in actions if not isinstance(one, decider.Drain)]
+
+
+def carried_out(
+    graph: Graph, state: State, actions: list[decider.Action]
+) -> Iterator[State]:
+    """The states that carrying out these actions may lead to."""
+    releases = [one for one in actions if isinstance(one, decider.Release)]
+    for starts in product(STARTS, repeat=len(releases)):
+        chosen = dict(zip((one.key for one in releases), starts, strict=True))
+        now = state
+        for action in actions:
+            now = _carried_out(graph, state, now, action, chosen)
+        yield now
+
+
+def _carried_out(
+    graph: Graph,
+    before: State,
+    now: State,
+    action: decider.Action,
+    chosen: dict[str, StepEvent],
+) -> State:
+    match action:
+        case decider.Release(key):
+            if not satisfied(graph, before, int(key)):
+                message = f"step {key} was released before its rule held: {before}"
+                raise Violation(message)
+            return moved(now, int(key), chosen[key])
+        case decider.Skip(key):
+            return moved(now, int(key), T.SKIPPED)
+        case decider.Cancel(key):
+            return moved(now, int(key), T.CANCELLED)
+        case decider.Move(event):
+            return replace(now, run=RUN.next(now.run, event))
+    raise Violation(f"unknown action {action}")
+
+
+def answers(state: State) -> Iterator[State]:
+    """What workers, keeper and people may do next."""
+    if state.run in FINAL_RUN:
+        return
+    for index, now in enumerate(state.steps):
+        for event in ANSWERS.get(now, ()):
+            if state.run is not R.RUNNING and now in {S.READY, S.BACKOFF}:
+                continue
+            yield moved(state, index, event)
+    if state.patience:
+        yield from _interfered(state)
+
+
+def _interfered(state: State) -> Iterator[State]:
+    for event in PERSON:
+        if RUN.allows(state.run, event):
+            then = replace(state, run=RUN.next(state.run, event))
+            if event is not E.RESUMED:
+                yield replace(then, patience=state.patience - 1)
+                continue
+            again = [i for i, now in enumerate(state.steps) if now is S.FAILED]
+            for index in again:
+                then = moved(then, index, T.RETRIED)
+            yield replace(then, patience=state.patience - 1)
+
+
+def moved(state: State, index: int, event: StepEvent) -> State:
+    """The state after one step has moved by the table."""
+    steps = list(state.steps)
+    steps[index] = STEP_RUN.next(steps[index], event)
+    return replace(state, steps=tuple(steps))
+
+
+def satisfied(graph: Graph, state: State, index: int) -> bool:
+    """The trigger rules once more, in other words than the decider's."""
+    parents = [state.steps[parent] for parent in graph.parents[index]]
+    match graph.rules[index]:
+        case "all_success":
+            return parents.count(S.SUCCEEDED) == len(parents)
+        case "one_success":
+            return not parents or S.SUCCEEDED in parents
+        case "all_done":
+            return FINAL_STEP.issuperset(parents)
+    raise ValueError(graph.rules[index])
+
+
+def check(graph: Graph, state: State) -> None:
+    """What holds in every state in which the decider wants nothing.
+
+    :raises Violation: when it does not
+    """
+    at_work = sum(now in AT_WORK for now in state.steps)
+    if state.run is R.RUNNING and not any(now in OPEN for now in state.steps):
+        raise Violation(f"the run is stuck: {state}")
+    if state.run is R.RUNNING and not any(
+        now in OPEN - {S.PENDING} for now in state.steps
+    ):
+        raise Violation(f"nothing will ever move: {state}")
+    if state.run is R.PAUSED and S.RUNNING in state.steps:
+        raise Violation(f"paused while a step is running: {state}")
+    if state.run in FINAL_RUN and any(now in OPEN for now in state.steps):
+        raise Violation(f"it ended with open steps: {state}")
+    if state.run is R.SUCCEEDED and {S.FAILED, S.REJECTED} & set(state.steps):
+        raise Violation(f"it succeeded with failed steps: {state}")
+    if graph.parallel_max == 1 and at_work > 1:
+        raise Violation(f"two steps at work in a sequential run: {state}")

@@ -1,0 +1,412 @@
+"""Live pages: nothing missed, nothing doubled, and nobody watches without the right."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import Group
+from django.db import connections, transaction
+from django.test import Client
+
+from audit import selectors as audit
+from execfabric.accounts.models import User
+from execfabric.asgi import application
+from execfabric.lib import clock
+from orchestration.runs import consumers, live
+from orchestration.runs.models import LogChunk, Run
+from orchestration.runs.services import frames
+from orchestration.runs.services.frames import Cursor
+from tests.builders import approved, decided, open_gate, plan, proposed, step
+from tests.console_builders import signed_in
+
+TWO_STEPS = plan(step("first"), step("second", after="first"))
+ORIGIN = (b"origin", b"http://localhost")
+WITHIN = 8
+
+real = pytest.mark.django_db(transaction=True)
+
+
+def cookie(client: Client) -> bytes:
+    return f"sessionid={client.cookies['sessionid'].value}".encode()
+
+
+class Socket(ApplicationCommunicator):
+    """One websocket, without the server that Channels' own helper asks for."""
+
+    accepted = False
+
+    async def open(self) -> None:
+        await self.send_input({"type": "websocket.connect"})
+        answer = await self.receive_output(timeout=WITHIN)
+        self.accepted = answer["type"] == "websocket.accept"
+
+    async def frame(self) -> str:
+        message = await self.receive_output(timeout=WITHIN)
+        assert message["type"] == "websocket.send", message
+        return str(message["text"])
+
+    async def leave(self) -> None:
+        await self.send_input({"type": "websocket.disconnect", "code": 1000})
+        await self.wait(timeout=WITHIN)
+
+
+def close_connections() -> None:
+    connections.close_all()
+
+
+@asynccontextmanager
+async def watching(
+    path: str, client: Client | None, origin: tuple[bytes, bytes] = ORIGIN
+) -> AsyncIterator[Socket]:
+    """A socket as a browser opens it."""
+    headers = [origin, (b"host", b"localhost")]
+    if client is not None:
+        headers.append((b"cookie", cookie(client)))
+    path, _, query = path.partition("?")
+    scope = {
+        "type": "websocket",
+        "path": path,
+        "query_string": query.encode(),
+        "headers": headers,
+        "subprotocols": [],
+    }
+    socket = Socket(application, scope)
+    await socket.open()
+    yield socket
+    await socket.leave()
+    await sync_to_async(close_connections)()
+
+
+async def closed_with(socket: Socket) -> int:
+    """The code with which the server closes, whatever it sends before."""
+    until = time.monotonic() + WITHIN
+    while time.monotonic() < until:
+        message = await socket.receive_output(timeout=WITHIN)
+        if message["type"] == "websocket.close":
+            return int(message["code"])
+    pytest.fail("it was not closed")
+
+
+async def frame_with(socket: Socket, text: str) -> str:
+    """The first frame that contains a text."""
+    until = time.monotonic() + WITHIN
+    while time.monotonic() < until:
+        html = await socket.frame()
+        if text in html:
+            return html
+    pytest.fail(f"no frame contains {text}")
+
+
+def cursor_of(html: str) -> dict[str, str]:
+    tag = re.findall(r'<span id="cursor"[^>]*>', html)[-1]
+    return dict(re.findall(r'data-([\w-]+)="([^"]*)"', tag))
+
+
+@sync_to_async
+def prepared(proposer: User, operator: User) -> tuple[Run, Client, int]:
+    run = proposed(TWO_STEPS, proposer)
+    return run, signed_in(proposer), audit.head(run.stream)
+
+
+@sync_to_async
+def approve(run: Run, operator: User) -> None:
+    decided(open_gate(run), operator)
+
+
+@real
+@pytest.mark.promise("S0.20")
+async def test_a_change_reaches_the_page_that_watches(
+    registry, proposer, operator
+) -> None:
+    run, client, head = await prepared(proposer, operator)
+
+    async with watching(f"/ws/runs/{run.pk}/?after={head}&log=", client) as socket:
+        await frame_with(socket, 'id="cursor"')
+        await approve(run, operator)
+        html = await frame_with(socket, 'id="run-state"')
+
+    assert 'data-state="running"' in html
+    assert 'id="head-0"' in html
+    assert int(cursor_of(html)["from"]) == head
+    assert int(cursor_of(html)["seq"]) > head
+
+
+@real
+async def test_frames_from_an_old_cursor_give_each_event_once_and_in_order(
+    registry, proposer, operator
+) -> None:
+    run, client, _ = await prepared(proposer, operator)
+    await approve(run, operator)
+
+    async with watching(
+        f"/ws/runs/{run.pk}/?after=0&log=&view=events", client
+    ) as socket:
+        html = await frame_with(socket, 'id="ev-1"')
+
+    last = await sync_to_async(audit.head)(run.stream)
+    assert re.findall(r'id="ev-(\d+)"', html) == [str(n) for n in range(1, last + 1)]
+    assert cursor_of(html) == {"seq": str(last), "log": "", "from": "0", "log-from": ""}
+
+
+@real
+async def test_what_a_step_writes_is_sent_once_from_where_the_page_stands(
+    registry, proposer, operator
+) -> None:
+    run, client, head = await prepared(proposer, operator)
+    await sync_to_async(written)(run, 0, "seen before\n")
+    path = f"/ws/runs/{run.pk}/?after={head}&log=0.12"
+
+    async with watching(path, client) as socket:
+        await sync_to_async(written)(run, 12, "new here\n")
+        html = await frame_with(socket, "new here")
+
+    assert 'hx-swap-oob="beforeend:#log-0"' in html
+    assert "seen before" not in html
+    assert cursor_of(html)["log"] == "0.21"
+
+
+def written(run: Run, offset: int, text: str) -> None:
+    row = run.steps.get(key="first")
+    LogChunk.objects.create(
+        step_run=row, fence=1, offset=offset, text=text, at=clock.now()
+    )
+    live.run_changed(run.pk)
+
+
+@real
+async def test_a_page_without_session_is_accepted_and_then_told_to_sign_in(
+    registry, proposer, operator
+) -> None:
+    run, _, _ = await prepared(proposer, operator)
+
+    async with watching(f"/ws/runs/{run.pk}/?after=0&log=", None) as socket:
+        assert socket.accepted
+        assert await closed_with(socket) == consumers.SIGNED_OUT
+
+
+@real
+async def test_a_stranger_is_accepted_and_then_refused(
+    registry, proposer, operator, stranger
+) -> None:
+    run, _, _ = await prepared(proposer, operator)
+    client = await sync_to_async(signed_in)(stranger)
+
+    async with watching(f"/ws/runs/{run.pk}/?after=0&log=", client) as socket:
+        assert socket.accepted
+        assert await closed_with(socket) == consumers.REFUSED
+
+
+@real
+async def test_another_sites_page_cannot_open_a_socket(
+    registry, proposer, operator
+) -> None:
+    run, client, _ = await prepared(proposer, operator)
+    elsewhere = (b"origin", b"http://elsewhere.example")
+
+    async with watching(f"/ws/runs/{run.pk}/", client, elsewhere) as socket:
+        assert not socket.accepted
+
+
+@real
+async def test_signing_out_closes_the_socket_of_every_tab(
+    registry, proposer, operator
+) -> None:
+    run, client, head = await prepared(proposer, operator)
+
+    async with watching(f"/ws/runs/{run.pk}/?after={head}&log=", client) as socket:
+        await frame_with(socket, 'id="cursor"')
+        await sync_to_async(client.post)("/accounts/logout/")
+        assert await closed_with(socket) == consumers.SIGNED_OUT
+
+
+@real
+async def test_rights_that_are_taken_away_close_the_socket(
+    registry, proposer, operator
+) -> None:
+    run, _, head = await prepared(proposer, operator)
+    client = await sync_to_async(signed_in)(operator)
+
+    async with watching(f"/ws/runs/{run.pk}/?after={head}&log=", client) as socket:
+        await frame_with(socket, 'id="cursor"')
+        await sync_to_async(operator.groups.remove)(
+            await Group.objects.aget(name="operator")
+        )
+        assert await closed_with(socket) == consumers.REFUSED
+
+
+@real
+async def test_the_inbox_count_changes_by_itself(registry, proposer, operator) -> None:
+    client = await sync_to_async(signed_in)(operator)
+
+    async with watching("/ws/inbox/", client) as socket:
+        await frame_with(socket, 'data-count="0"')
+        run, _, _ = await prepared(proposer, operator)
+        await frame_with(socket, 'data-count="1"')
+        await approve(run, operator)
+        await frame_with(socket, 'data-count="0"')
+
+
+@real
+async def test_whoever_decides_nothing_has_no_inbox_to_watch(
+    registry, proposer
+) -> None:
+    client = await sync_to_async(signed_in)(proposer)
+
+    async with watching("/ws/inbox/", client) as socket:
+        assert await closed_with(socket) == consumers.REFUSED
+
+
+def test_the_same_frame_is_to_be_had_without_a_socket(
+    registry, proposer, operator
+) -> None:
+    run = proposed(TWO_STEPS, proposer)
+    client, head = signed_in(proposer), audit.head(run.stream)
+    address = f"/runs/{run.pk}/live"
+
+    nothing = client.get(address, {"after": head, "log": ""})
+    decided(open_gate(run), operator)
+    frame = client.get(address, {"after": head, "log": ""})
+    by = proposer.actor()
+    same = frames.since(by, run.pk, Cursor(head), view="steps", at=clock.now())
+
+    assert nothing.status_code == 204
+    assert same is not None
+    assert without_times(frame.content.decode()) == without_times(same.html)
+
+
+def without_times(html: str) -> str:
+    return re.sub(r">[^<]*(?:ago|now|ms| s)<", "><", html)
+
+
+def test_the_parts_of_a_frame_are_the_parts_of_the_page(
+    registry, proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    page = signed_in(proposer).get(f"/runs/{run.pk}").content.decode()
+
+    frame = frames.snapshot(
+        proposer.actor(), run.pk, Cursor(), view="steps", at=clock.now()
+    )
+
+    parts = re.findall(r'id="([\w-]+)"[^>]*hx-swap-oob', frame.html)
+    assert {"run-state", "run-waits", "run-numbers", "head-0", "body-1"} <= set(parts)
+    for part in parts:
+        assert f'id="{part}"' in page
+
+
+def test_no_input_and_no_disclosure_is_inside_a_part_that_is_swapped(
+    registry, proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+
+    frame = frames.snapshot(
+        proposer.actor(), run.pk, Cursor(), view="steps", at=clock.now()
+    )
+
+    assert not re.findall(r"<(?:input|textarea|select|details|form)\b", frame.html)
+
+
+def test_behind_a_wide_gap_the_page_is_drawn_anew(
+    registry, proposer, operator, monkeypatch
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    monkeypatch.setattr(frames, "GAP", 3)
+
+    frame = frames.since(
+        proposer.actor(), run.pk, Cursor(0), view="events", at=clock.now()
+    )
+
+    assert frame is not None
+    assert "data-anew" in frame.html
+    assert 'id="events"' in frame.html
+    assert frame.cursor.seq == audit.head(run.stream)
+
+
+@pytest.mark.parametrize(
+    ("after", "log", "expected"),
+    [
+        pytest.param("7", "0.12,3.4", Cursor(7, {0: 12, 3: 4}), id="as it is sent"),
+        pytest.param("", "", Cursor(), id="nothing"),
+        pytest.param("-1", "0.-3", Cursor(), id="negative"),
+        pytest.param("x", "a.b,,1", Cursor(), id="nonsense"),
+        pytest.param("9" * 30, "0." + "9" * 30, Cursor(), id="beyond any number"),
+        pytest.param("٣", "٣.٣", Cursor(), id="digits of another script"),
+    ],
+)
+def test_a_cursor_that_makes_no_sense_counts_as_nothing_seen(
+    after, log, expected
+) -> None:
+    assert frames.parse(after, log) == expected
+
+
+class Heard:
+    """Counts the hints about one run, on a connection of its own."""
+
+    def __init__(self, run_id: Any) -> None:
+        self.count = 0
+        self.group = live.group(run_id)
+
+    async def listen(self) -> None:
+        await live.listen(self.group, self.hint)
+
+    def hint(self) -> None:
+        self.count += 1
+
+
+async def test_a_hundred_changes_at_once_are_few_hints_and_at_least_one() -> None:
+    run_id = uuid4()
+    heard = Heard(run_id)
+    task = asyncio.create_task(heard.listen())
+    await asyncio.sleep(0.3)
+
+    for seq in range(100):
+        await sync_to_async(hint_now)(run_id, seq)
+    await sync_to_async(live.flush)()
+    await asyncio.sleep(0.3)
+    task.cancel()
+
+    assert 1 <= heard.count <= 20
+
+
+def hint_now(run_id: Any, seq: int) -> None:
+    live._sender.hint(run_id, seq)
+
+
+@real
+def test_nothing_is_hinted_when_the_transaction_is_rolled_back(monkeypatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(live._sender, "hint", lambda *hint: given.append(hint))
+
+    with transaction.atomic():
+        live.run_changed("run", 1)
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        live.run_changed("run", 2)
+        assert given == []
+
+    assert given == [("run", 2)]
+
+
+def test_a_hint_never_fails_and_never_waits_without_a_channel_layer(settings) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": ["redis://127.0.0.1:1/0"]},
+        }
+    }
+    sender = live._Sender()
+    run_id = uuid4()
+
+    started = time.perf_counter()
+    for seq in range(1000):
+        sender.hint(run_id, seq)
+    each = (time.perf_counter() - started) / 1000
+
+    assert each < 50e-6
