@@ -28,7 +28,7 @@ from orchestration.runs.models import (
     StepRun,
 )
 from orchestration.skills import selectors as skills
-from orchestration.skills.domain.contract import ActionContract
+from orchestration.skills.domain.contract import ActionContract, SkillContract
 
 LOG_PAGE = 64 * 1024
 """Characters of log that one read returns at most, and a little more."""
@@ -45,6 +45,7 @@ class StepDetail:
     version: str
     """The skill version it was approved with; empty for a step without a skill."""
     action: ActionContract | None
+    contract: SkillContract | None
     gate: Gate | None
     attempts: list[Attempt]
     files: list[ArtifactUse]
@@ -229,6 +230,7 @@ def detail(
             step=asked,
             version=pin.get("version", ""),
             action=version.contract.action(asked.action) if version else None,
+            contract=version.contract if version else None,
             gate=gates.get(row.gate_id) if row.gate_id else None,
             attempts=tries[row.pk],
             files=files[row.pk],

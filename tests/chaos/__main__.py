@@ -39,6 +39,7 @@ def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
             workers=told.workers,
             concurrency=told.concurrency,
             at_once=told.at_once,
+            faults_s=told.faults,
             settle_s=told.settle,
         )
         report: dict[str, Any] = drive.Drive(stage, wanted, LEASE_S).run()
@@ -52,6 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--at-once", type=int, default=20)
+    parser.add_argument("--faults", type=float, default=1e9, help="seconds at most")
     parser.add_argument("--settle", type=float, default=180, help="seconds at most")
     parser.add_argument("--json", type=Path, help="write the report there")
     parser.add_argument("--write", action="store_true", help="into docs/reliability.md")

@@ -27,6 +27,7 @@ from tests.chaos.plans import Made, random_plan
 from tests.chaos.stage import Stage
 
 TICK_S = 0.1
+FEWEST_KILLS = 8
 AT_A_TIME = 2
 """Plans proposed in one tick, so that faults come often enough."""
 
@@ -41,6 +42,8 @@ class Wanted:
     concurrency: int
     at_once: int
     """How many runs are under way at the same time."""
+    faults_s: float
+    """How long things go wrong; on a slow machine until enough has gone wrong."""
     settle_s: float
     """How long the keeper may take in the end. Only a run that hangs needs it all."""
 
@@ -76,7 +79,7 @@ class Drive:
         started = time.monotonic()
         try:
             crew.start()
-            while not self._round():
+            while not self._round() and not self._enough(faults, started):
                 faults.strike()
             struck = time.monotonic()
             faults.over()
@@ -105,6 +108,11 @@ class Drive:
             - len({line.split()[0] for line in lines}),
             "violations": invariants.violations(lines),
         }
+
+    def _enough(self, faults: Faults, started: float) -> bool:
+        """Whether the rest may run in peace."""
+        long = time.monotonic() - started > self.wanted.faults_s
+        return long and faults.done["kill"] >= FEWEST_KILLS
 
     def _round(self) -> bool:
         """One look as proposer, operator and publisher; True when all is over."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests import builders
 
-SLOWEST_S = 0.4
+SLOWEST_S = 0.3
 """How long an effect may take: long enough to be killed before and after it."""
 
 ONCE = ("witness", "witness-gated")

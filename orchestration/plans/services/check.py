@@ -13,6 +13,7 @@ from approvals import selectors as approvals
 from approvals.domain.policy import ActionFacts, demands
 from execfabric.accounts import authority
 from execfabric.accounts.authority import Right, Role, require
+from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from orchestration.plans.domain import document as documents
 from orchestration.plans.domain import form, gates, source, validation
@@ -40,6 +41,8 @@ class Checked:
     problems: Sequence[Problem] = ()
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What was given, and the defaults of what was not."""
 
     @property
     def valid(self) -> bool:
@@ -62,6 +65,8 @@ def check(
     document, problems = form.read(parsed)
     if document is None:
         return Checked(None, problems=problems)
+    if inputs is not None:
+        inputs = _with_defaults(document, inputs)
     catalog = Catalog(by)
     found = validation.validate(
         document,
@@ -76,9 +81,15 @@ def check(
         digest=documents.digest(document),
         order=found.order,
         gates=gates.planned_gates(document, entries, _policy_says()),
-        problems=[*problems, *found.problems, *_forged(inputs or {})],
+        problems=[
+            *problems,
+            *found.problems,
+            *_secrets(document),
+            *_forged(inputs or {}),
+        ],
         pins=found.pins,
         entries=entries,
+        inputs=inputs or {},
     )
 
 
@@ -90,7 +101,7 @@ def dry_run(
     if not checked.valid or checked.document is None:
         return checked, None
     with tempfile.TemporaryDirectory(prefix="execfabric-dry-") as folder:
-        previewer = Previewer(Path(folder), checked, inputs or {})
+        previewer = Previewer(Path(folder), checked, checked.inputs)
         try:
             return checked, previewer.report()
         finally:
@@ -152,6 +163,25 @@ class Catalog:
             available=all(skills.handler_fits(pin, key) for key in pin.code),
             version_id=pin.version_id,
         )
+
+
+def _with_defaults(document: PlanDocument, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with the defaults that the plan's schema names for missing ones."""
+    properties = (document.inputs_schema or {}).get("properties", {})
+    defaults = {
+        name: schema["default"]
+        for name, schema in properties.items()
+        if isinstance(schema, Mapping) and "default" in schema
+    }
+    return {**defaults, **inputs}
+
+
+def _secrets(document: PlanDocument) -> Iterator[Problem]:
+    """Which secret a skill gets is said in its published configuration, by an admin."""
+    for step in document.steps:
+        if b'"$secret":' in canonical.dumps(dict(step.params)):
+            message = "A plan cannot name a secret; the skill's configuration does."
+            yield Problem("plan.param_invalid", message, step.id)
 
 
 def _forged(value: Any, where: str = "inputs") -> Iterator[Problem]:

@@ -42,7 +42,7 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
     )
     with transaction.atomic(durable=True):
         revision = _revision(checked, text, by=by, at=at)
-        run = _run(checked, revision, dict(inputs), by=by, at=at)
+        run = _run(checked, revision, dict(checked.inputs), by=by, at=at)
         run.dry_run = report.as_json() if report else None
         run.save()
         StepRun.objects.bulk_create(_steps(checked, run))
@@ -53,7 +53,7 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
                 "plan": checked.document.id,
                 "revision": revision.number,
                 "digest": revision.digest,
-                "inputs": canonical.digest_of("execfabric/inputs/v1", dict(inputs)),
+                "inputs": canonical.digest_of("execfabric/inputs/v1", run.inputs),
                 "steps": list(checked.order),
             },
         )

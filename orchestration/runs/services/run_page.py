@@ -192,7 +192,7 @@ def _step(found: StepDetail) -> StepView:
         detail=found,
         params=params,
         is_resolved=is_resolved,
-        undo=specs.undo_of(planned, found.action) if found.action else None,
+        undo=specs.undo_of(planned, found.contract) if found.contract else None,
         happened=happened,
         advice=advice,
     )

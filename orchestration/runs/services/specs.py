@@ -14,13 +14,13 @@ from approvals.domain.policy import ActionFacts, Demand, demands
 from approvals.domain.seats import Requirement
 from execfabric.lib import canonical
 from orchestration.plans import selectors as plans
-from orchestration.plans.domain import references
+from orchestration.plans.domain import references, undo
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.errors import ContentChanged, SkillWithdrawn
 from orchestration.runs.models import SPEC_DOMAIN, StepRun
 from orchestration.runs.services.transitions import Change
 from orchestration.skills import selectors as skills
-from orchestration.skills.domain.contract import ActionContract
+from orchestration.skills.domain.contract import ActionContract, SkillContract
 from orchestration.skills.errors import HandlerMissing
 
 QUESTION_DOMAIN = "execfabric/question/v1"
@@ -87,7 +87,7 @@ def build(change: Change, step: StepRun) -> Spec:
         "timeout_s": planned.timeout_s or action.timeout_s,
         "max_attempts": step.max_attempts,
         "sandboxed": action.sandboxed,
-        "undo": undo_of(planned, action),
+        "undo": undo_of(planned, pinned.contract),
         "policies": list(demand.versions),
     }
     return _finished(value, action, demand)
@@ -116,19 +116,10 @@ def demand_of(
     return demand
 
 
-def undo_of(planned: StepDocument, action: ActionContract) -> dict[str, Any] | None:
+def undo_of(planned: StepDocument, contract: SkillContract) -> dict[str, Any] | None:
     """The declared undo of a step, its params still in references to itself."""
-    name = planned.rollback.action if planned.rollback else ""
-    name = name or action.undo
-    if not name:
-        return None
-    given = planned.rollback.params if planned.rollback else None
-    if given is not None:
-        return {"action": name, "params": given}
-    params = dict(planned.params)
-    if name == action.undo:
-        params = {**dict(action.undo_params)} or params
-    return {"action": name, "params": params}
+    found = undo.undo_of(planned, contract)
+    return {"action": found.action, "params": dict(found.params)} if found else None
 
 
 def digest_of(body: bytes) -> str:

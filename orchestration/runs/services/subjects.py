@@ -125,7 +125,8 @@ def _preview(change: Change) -> list[dict[str, Any]]:
         }
         action = None
         if key in pins:
-            action = found[pins[key]["version_id"]].contract.action(planned.action)
+            contract = found[pins[key]["version_id"]].contract
+            action = contract.action(planned.action)
             if action is not None:
                 entry |= {
                     "skill": planned.skill,
@@ -135,7 +136,7 @@ def _preview(change: Change) -> list[dict[str, Any]]:
                     "risk": str(action.risk),
                     "effect_class": str(action.effect_class),
                     "dry_run": str(action.dry_run),
-                    "undo": specs.undo_of(planned, action),
+                    "undo": specs.undo_of(planned, contract),
                 }
         skill = planned.skill if action is not None else ""
         demand = specs.demand_of(planned, action, skill=skill)

@@ -164,7 +164,10 @@ def rebind(*, slug: str, by: Actor, at: datetime) -> SkillVersion | None:
     get the new version. None when the current version fits already.
     """
     skill = Skill.objects.select_for_update().get(slug=slug)
-    if skill.current is None or content(skill.current.contract())[1] == skill.current.digest:
+    if (
+        skill.current is None
+        or content(skill.current.contract())[1] == skill.current.digest
+    ):
         return None
     major, minor, patch = (int(part) for part in skill.current.version.split("."))
     taken = set(skill.versions.values_list("version", flat=True))
