@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
@@ -12,13 +13,26 @@ from execfabric.accounts.models import User
 from execfabric.accounts.services import ensure_roles
 from execfabric.lib import clock
 from orchestration.runs.services.work import Bench
+from orchestration.skills.models import Skill
 from orchestration.skills.services import sync
 from tests.builders import a_bench
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Register every installed skill once, not in each test anew."""
+    with django_db_blocker.unblock():
+        sync.sync(at=clock.now())
+
+
 @pytest.fixture
 def registry(db: None) -> list[str]:
-    """Every installed skill, those of the laboratory too, in the test's database."""
+    """Every installed skill, those of the laboratory too, in the test's database.
+
+    A test with real transactions empties the tables; whoever comes next fills them.
+    """
+    if Skill.objects.exists():
+        return sorted(Skill.objects.values_list("slug", flat=True))
     return sync.sync(at=clock.now())
 
 

@@ -77,18 +77,18 @@ DROP FUNCTION approvals_gate_guard();
 """
 
 DECISION = """
-CREATE FUNCTION approvals_decision_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION insert_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'a decision is never changed or deleted'
         USING ERRCODE = 'restrict_violation';
 END $$;
-CREATE TRIGGER approvals_decision_guard BEFORE UPDATE OR DELETE ON approvals_decision
-    FOR EACH ROW EXECUTE FUNCTION approvals_decision_guard();
+CREATE TRIGGER insert_only BEFORE UPDATE OR DELETE ON approvals_decision
+    FOR EACH ROW EXECUTE FUNCTION insert_only();
 """
 
 NO_DECISION = """
-DROP TRIGGER approvals_decision_guard ON approvals_decision;
-DROP FUNCTION approvals_decision_guard();
+DROP TRIGGER insert_only ON approvals_decision;
+DROP FUNCTION insert_only();
 """
 
 POLICY = """

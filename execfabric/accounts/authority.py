@@ -71,22 +71,30 @@ def groups_of(by: Actor) -> frozenset[str]:
     """The groups that `by` speaks for now; none for the system and for agents."""
     if by.kind is not ActorKind.USER:
         return frozenset()
-    person = person_of(by)
-    return (
-        frozenset(person.groups.values_list("name", flat=True))
-        if person
-        else frozenset()
-    )
+    return _groups(by) or frozenset()
 
 
 def rights_of(by: Actor) -> frozenset[Right]:
     """What `by` may do now."""
-    person = person_of(by)
-    if person is None:
+    groups = _groups(by)
+    if groups is None:
         return frozenset()
-    names = set(person.groups.values_list("name", flat=True)) & set(Role)
+    names = groups & {str(role) for role in Role}
     rights = frozenset().union(*(RIGHTS[Role(name)] for name in names))
     return rights & OF_AGENTS if by.kind is ActorKind.AGENT else rights
+
+
+def _groups(by: Actor) -> frozenset[str] | None:
+    """The groups of the active person behind `by`, in one query; None for nobody."""
+    if by.kind is ActorKind.SYSTEM:
+        return None
+    if by.kind is ActorKind.AGENT:
+        found = Agent.objects.filter(pk=by.id, is_active=True, owner__is_active=True)
+        names = list(found.values_list("owner__groups__name", flat=True))
+    else:
+        people = User.objects.filter(pk=by.id, is_active=True)
+        names = list(people.values_list("groups__name", flat=True))
+    return frozenset(name for name in names if name) if names else None
 
 
 def require(by: Actor, right: Right) -> None:

@@ -1,5 +1,6 @@
 """What people send about skills."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +11,7 @@ from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid
 from orchestration.skills.domain.contract import ActionContract, Risk, SkillContract
 from orchestration.skills.domain.states import SkillEvent, SkillState
+from orchestration.skills.models import SkillVersion
 
 RISKS = [(str(risk), str(risk)) for risk in Risk]
 LONGEST_CONFIG = 100_000
@@ -146,6 +148,28 @@ class VersionForm(forms.Form):
                 for action in self.contract.actions
             },
         }
+
+
+def starting_values(
+    contract: SkillContract, draft: SkillVersion | None
+) -> dict[str, Any]:
+    """What the form of a new version, or of a draft, holds at first."""
+    return {
+        "version": draft.version if draft else _following(contract.version),
+        "description": contract.description,
+        "allowed": "\n".join(contract.allowed),
+        "forbidden": "\n".join(contract.forbidden),
+        "config": json.dumps(contract.config, indent=2, ensure_ascii=False),
+    }
+
+
+def _following(version: str) -> str:
+    """The next minor version, as a suggestion; empty for one of another form."""
+    try:
+        major, minor, _ = (int(part) for part in version.split("."))
+    except ValueError:
+        return ""
+    return f"{major}.{minor + 1}.0"
 
 
 def _lines(text: str) -> list[str]:

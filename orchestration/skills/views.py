@@ -1,6 +1,5 @@
 """The registry's pages: find a skill, read what it promises, edit and publish it."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +29,13 @@ from orchestration.skills.domain.states import (
     VersionState,
 )
 from orchestration.skills.errors import SkillNotPermitted
-from orchestration.skills.forms import FacetForm, PublishForm, StateForm, VersionForm
+from orchestration.skills.forms import (
+    FacetForm,
+    PublishForm,
+    StateForm,
+    VersionForm,
+    starting_values,
+)
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import registry
 
@@ -107,7 +112,7 @@ def skill_edit(request: HttpRequest, slug: str) -> HttpResponse:
     draft = _draft(by, found, request.GET.get("draft", ""))
     contract = _base(found, draft)
     if request.method != "POST":
-        form = VersionForm(contract, initial=_initial(contract, draft))
+        form = VersionForm(contract, initial=starting_values(contract, draft))
         return page(request, "skills/edit.html", _editing(found, draft, form))
     form = VersionForm(contract, request.POST)
     context = _editing(found, draft, form)
@@ -294,24 +299,6 @@ def _base(skill: Skill, draft: SkillVersion | None) -> SkillContract:
     if source is None:
         raise Missing("This skill has no version to start from.")
     return source.contract()
-
-
-def _initial(contract: SkillContract, draft: SkillVersion | None) -> dict[str, Any]:
-    return {
-        "version": draft.version if draft else _next(contract.version),
-        "description": contract.description,
-        "allowed": "\n".join(contract.allowed),
-        "forbidden": "\n".join(contract.forbidden),
-        "config": json.dumps(contract.config, indent=2, ensure_ascii=False),
-    }
-
-
-def _next(version: str) -> str:
-    """The following minor version, as a suggestion."""
-    parts = version.split(".")
-    if len(parts) == 3 and all(part.isdigit() for part in parts):  # noqa: PLR2004  x.y.z
-        return f"{parts[0]}.{int(parts[1]) + 1}.0"
-    return ""
 
 
 def _editing(

@@ -367,7 +367,8 @@ def test_up_serves_says_so_the_second_time_and_down_leaves_nothing(
 def test_a_killed_supervisor_takes_its_parts_along_or_the_next_up_does(
     installation: Installation,
 ) -> None:
-    installation.call("up", "--no-demo")
+    up = installation.call("up", "--no-demo")
+    assert up.returncode == 0, up.stdout
     family = installation.family()
     supervisor = leftovers.supervisor(DataDir(installation.root))
     assert supervisor is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from execfabric.lib.masking import MASK, SHORTEST, Masker
 
-SECRET = "s3cr3t/&key+\"with'quotes"  # noqa: S105  made up here
+SECRET = "s3cr3t/&key+\"with'quotes"
 
 FORMS = [
     pytest.param(str, id="as it is"),

@@ -53,6 +53,9 @@ class Socket(ApplicationCommunicator):
         return str(message["text"])
 
     async def leave(self) -> None:
+        if not self.accepted:
+            self.stop(exceptions=False)
+            return
         await self.send_input({"type": "websocket.disconnect", "code": 1000})
         await self.wait(timeout=WITHIN)
 

@@ -117,7 +117,7 @@ def test_a_failure_says_what_happened_whether_anything_ran_and_what_to_do(
 
     error = element(page, "body-0")
     assert "The target said no." in error
-    assert "It ran, so parts of its effect may be there." in error
+    assert "It ran and changed nothing: this action only reads." in error
     assert "Mend the cause." in error
     assert "lab.refused" in error
 
@@ -287,7 +287,7 @@ def test_a_step_whose_outcome_nobody_knows_is_resolved_with_evidence(
     client = signed_in(operator)
     address = f"/runs/{run.pk}/steps/first/resolve"
 
-    assert "Did “ first ” happen?" in words(client.get(address))
+    assert "Did “first” happen?" in words(client.get(address))
     without = client.post(address, {"happened": "yes", "evidence": "  "})
     client.post(address, {"happened": "yes", "evidence": "The ticket 17 shows it."})
 

@@ -22,6 +22,7 @@ from orchestration.plans.domain.tokens import (
     Token,
     Unreadable,
     json_tokens,
+    place_of,
     yaml_tokens,
 )
 
@@ -76,10 +77,8 @@ def _decoded(text: str | bytes) -> str:
     text = text.removeprefix("\ufeff")
     wrong = _CONTROL.search(text) or _SURROGATE.search(text)
     if wrong:
-        before_it = text[: wrong.start()]
-        place = before_it.count("\n") + 1, wrong.start() - before_it.rfind("\n")
         message = f"The character U+{ord(wrong[0]):04X} may not stand in a plan."
-        raise Unreadable("plan.not_text", message, *place)
+        raise Unreadable("plan.not_text", message, *place_of(text, wrong.start()))
     return text
 
 
@@ -223,12 +222,8 @@ class _Builder:
 
     def _text(self, text: str, place: tuple[int, int]) -> str:
         if _SURROGATE.search(text):
-            # JSON writes what lies beyond U+FFFF as two escapes; YAML reads each.
-            try:
-                text = text.encode("utf-16", "surrogatepass").decode("utf-16")
-            except UnicodeDecodeError as error:
-                message = "The text holds half of a surrogate pair."
-                raise Unreadable("plan.not_text", message, *place) from error
+            message = "The text holds half of a surrogate pair."
+            raise Unreadable("plan.not_text", message, *place)
         if "\0" in text:
             raise Unreadable("plan.not_text", "A text holds a NUL character.", *place)
         if text.isascii() and text.isprintable():

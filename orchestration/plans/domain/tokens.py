@@ -8,12 +8,12 @@ tokens and long keys are not, and it is read twenty times faster.
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
+from yaml.cyaml import CParser
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
     Event,
@@ -41,9 +41,8 @@ _MARKS = {
     SequenceStartEvent: "[",
     SequenceEndEvent: "]",
 }
-# What the YAML reader is known to raise besides its own errors, for escapes out of
-# range and broken directives. None of them may reach whoever sent the text.
-_UNCLEAN = (ValueError, OverflowError, LookupError, TypeError, AttributeError)
+_NOT_IN_YAML = re.compile(r"[\x80-\x9f\u2028\u2029]")
+"""Line ends of YAML 1.1, which the reader would take for such, and what YAML forbids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +69,27 @@ class NotJson(Exception):
     """The text is not strict JSON; it may be YAML."""
 
 
+def place_of(text: str, index: int) -> tuple[int, int]:
+    """Line and column of a character, counted from 1."""
+    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+
+
 def yaml_tokens(text: str) -> Iterator[Token]:
     """The tokens of a YAML document.
 
     :raises Unreadable: where it is not YAML or uses what plans may not
     """
+    if odd := _NOT_IN_YAML.search(text):
+        message = (
+            f"The character U+{ord(odd[0]):04X} may not stand in YAML; write it as an"
+            f" escape in double quotes."
+        )
+        raise Unreadable("plan.not_text", message, *place_of(text, odd.start()))
     documents = 0
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):
+        parser = CParser(text)
+        while parser.check_event():
+            event = parser.get_event()
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 _one_plain_document(event, documents)
@@ -86,7 +98,7 @@ def yaml_tokens(text: str) -> Iterator[Token]:
                 yield token
     except MarkedYAMLError as error:
         raise _unreadable(error) from error
-    except (YAMLError, *_UNCLEAN) as error:
+    except YAMLError as error:
         said = str(error).splitlines() or ["it cannot be read"]
         raise Unreadable("plan.not_yaml", f"It is not YAML: {said[0]}.") from error
 
@@ -96,7 +108,7 @@ def _one_plain_document(event: DocumentStartEvent, documents: int) -> None:
     if documents > 1:
         message = "There is more than one document; write one plan to a document."
         raise Unreadable("plan.not_yaml", message, line, column)
-    if event.version not in {None, (1, 2)} or event.tags:
+    if event.version not in (None, (1, 2)) or event.tags:
         message = "Only YAML 1.2 is read; take the % lines away."
         raise Unreadable("plan.not_yaml", message, line, column)
 
@@ -125,11 +137,18 @@ def _mark(event: Event) -> tuple[int, int]:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 
+HINTS: Mapping[str, str] = {
+    "cannot start any token": " Indent with spaces, not tabs; put @, ` and % in quotes.",
+    "Unicode character escape": " Write half of a pair as one \\U escape, or as it is.",
+}
+"""What helps against some of the reader's complaints."""
+
+
 def _unreadable(error: MarkedYAMLError) -> Unreadable:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     said = str(error.problem or error.context or "it cannot be read")
-    hint = " Indent with spaces, not tabs." if "'\\t'" in said else ""
+    hint = next((HINTS[part] for part in HINTS if part in said), "")
     message = f"It is not YAML: {said.rstrip('.')}.{hint}"
     return Unreadable("plan.not_yaml", message, line, column)
 

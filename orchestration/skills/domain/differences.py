@@ -1,4 +1,4 @@
-"""What changes between two contracts, in words, the dangerous first."""
+"""What changes between two contracts, in words: risks first, then what is looser."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,7 +41,12 @@ def between(before: SkillContract | None, after: SkillContract) -> list[Differen
     new = {action.name: action for action in after.actions}
     for name in sorted(old.keys() | new.keys()):
         found += _action(name, old.get(name), new.get(name))
-    return sorted(found, key=lambda one: (one.weight, one.where, one.what))
+    return sorted(found, key=_urgency)
+
+
+def _urgency(one: Difference) -> tuple[bool, Weight, str, str]:
+    """A risk that rose or fell decides who is asked, so it is read before all else."""
+    return (not one.what.startswith("risk "), one.weight, one.where, one.what)
 
 
 def _skill(before: SkillContract, after: SkillContract) -> Iterator[Difference]:

@@ -2,7 +2,7 @@
 
 import logging
 import signal
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,22 @@ class Command(BaseCommand):
         parser.add_argument("--ready-file", default="", help="touched at each sweep")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
+        self._stopped = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, self._stop)
         self.stdout.write("keeper ready")
         self.stdout.flush()
-        while not stop.is_set():
+        while not self._stopped:
             self._sweep()
             if options["ready_file"]:
                 Path(options["ready_file"]).touch()
             if options["once"]:
                 return
-            stop.wait(options["every"])
+            time.sleep(options["every"])
+
+    def _stop(self, *_: Any) -> None:
+        # Nothing but a flag: a lock taken in a signal handler could be held already.
+        self._stopped = True
 
     def _sweep(self) -> None:
         """One round; what fails in one is tried again in the next."""

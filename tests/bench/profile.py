@@ -1,0 +1,72 @@
+"""Where the time of a step goes, seen from inside a worker's process."""
+
+import cProfile
+import pstats
+import time
+from typing import Any
+
+from tests.bench.measures import People
+from tests.builders import a_bench, driven
+
+CHAINS = 20
+SHOWN = 24
+OURS = ("/execfabric/", "/orchestration/", "/approvals/", "/audit/", "/psycopg/")
+
+
+def of_a_chain(who: People, text: str) -> dict[str, Any]:
+    """Milliseconds and calls per step of the work loop on approved chains."""
+    runs = who.propose(text, 2 * CHAINS + 1)
+    for run in runs:
+        who.approve(run)
+    bench = a_bench("bench-profile")
+    try:
+        driven(runs.pop(), bench)
+        begun = time.perf_counter()
+        for run in runs[:CHAINS]:
+            driven(run, bench)
+        plain = time.perf_counter() - begun
+        profiler = cProfile.Profile()
+        profiler.enable()
+        for run in runs[CHAINS:]:
+            driven(run, bench)
+        profiler.disable()
+    finally:
+        bench.close()
+    steps = sum(run.steps.count() for run in runs[CHAINS:])
+    return {
+        "ms_per_step": plain * 1000 / steps,
+        "ms_per_step_profiled": _total(profiler) * 1000 / steps,
+        "functions": _functions(profiler, steps),
+    }
+
+
+def _total(profiler: cProfile.Profile) -> float:
+    return float(pstats.Stats(profiler).total_tt)  # type: ignore[attr-defined]
+
+
+def _functions(profiler: cProfile.Profile, steps: int) -> list[dict[str, Any]]:
+    """The functions with most time below them, and those with most of their own."""
+    found = []
+    stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    for (path, line, name), (_, calls, own, below, _callers) in stats.items():
+        found.append(
+            {
+                "function": _shown(path, line, name),
+                "ours": any(part in path for part in OURS),
+                "calls": calls / steps,
+                "own_ms": own * 1000 / steps,
+                "ms": below * 1000 / steps,
+            }
+        )
+    deep = sorted((f for f in found if f["ours"]), key=lambda f: -f["ms"])[:SHOWN]
+    flat = sorted(found, key=lambda f: -f["own_ms"])[:SHOWN]
+    return [{"by": "below", **f} for f in deep] + [{"by": "own", **f} for f in flat]
+
+
+def _shown(path: str, line: int, name: str) -> str:
+    short = path.rsplit("/site-packages/", maxsplit=1)[-1]
+    for root in ("execfabric", "orchestration", "approvals", "audit", "tests"):
+        if f"/{root}/" in short:
+            short = root + "/" + short.split(f"/{root}/", 1)[1]
+            break
+    return f"{short}:{line} {name}" if line else name

@@ -1,0 +1,31 @@
+"""The benchmark runs, in small, and leaves figures for every row of its page."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from execfabric.local.layout import PROJECT
+from tests.session import NESTED
+
+
+def test_the_benchmark_measures_everything_it_says(tmp_path: Path):
+    path = tmp_path / "report.json"
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--json", str(path)]
+    env = {name: value for name, value in os.environ.items() if name != NESTED}
+
+    done = subprocess.run(
+        command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    report = json.loads(path.read_text())
+    assert report["throughput"]["governed_median"] > 0
+    assert report["throughput"]["bare_median"] > 0
+    assert report["chain_ms"]["from_first_claim"]["p50"] > 0
+    assert report["gate_ms"]["from_commit"]["p50"] > 0
+    assert report["open_gates"]["gates"] == report["sizes"]["open_gates"]
+    assert report["open_gates"]["running_steps"] == 0
+    assert report["profile"]["functions"]
+    assert "| the same as a bare Celery canvas |" in done.stdout

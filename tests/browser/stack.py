@@ -1,0 +1,150 @@
+"""One live installation for the browser tests, as `make up` would leave it."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+
+from execfabric.local import commands
+from execfabric.local.endpoints import Endpoints
+from execfabric.local.layout import PROJECT
+from execfabric.local.postgres import WAREHOUSE_SECRET
+from tests.servers import Spawned, TestServers, environment, spawn, start_servers
+
+CONCURRENCY = 2
+
+
+@dataclass
+class Stack:
+    """Servers, a seeded demo and the three parts, which hold the restricted role."""
+
+    servers: TestServers
+    endpoints: Endpoints
+    env: dict[str, str]
+    web: Spawned
+    others: list[Spawned] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where the console answers."""
+        return self.web.url
+
+    @property
+    def demo(self) -> Path:
+        """The folder of the demo's data."""
+        return self.servers.data.root / "demo"
+
+    def password(self, role: str) -> str:
+        """The password of a demo user, as the start prints it."""
+        known = json.loads((self.servers.data.run / "demo.json").read_text())
+        return str(next(one["password"] for one in known if one["role"] == role))
+
+    def rows(self, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
+        """What a query of the database's owner finds."""
+        with psycopg.connect(self.endpoints.owner_database_url) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def warehouse(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        """What a query of the demo's warehouse finds."""
+        dsn = (self.servers.data.secrets / WAREHOUSE_SECRET).read_text()
+        with psycopg.connect(dsn) as connection:
+            return connection.execute(query).fetchall()
+
+    def events(self, run: str) -> list[int]:
+        """The numbers of a run's events in the record."""
+        query = "SELECT seq FROM audit_event WHERE stream = %s ORDER BY seq"
+        return [seq for (seq,) in self.rows(query, f"run:{run}")]
+
+    def flip_a_bit(self, run: str, seq: int) -> None:
+        """Change one byte of an event, as only the owner could; again mends it."""
+        with psycopg.connect(self.endpoints.owner_database_url) as connection:
+            connection.execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
+            changed = connection.execute(
+                "UPDATE audit_event SET body = set_byte(body, 20, get_byte(body, 20) # 1)"
+                " WHERE stream = %s AND seq = %s",
+                (f"run:{run}", seq),
+            )
+            assert changed.rowcount == 1
+            connection.execute("ALTER TABLE audit_event ENABLE TRIGGER USER")
+
+    def kill_web(self) -> None:
+        """SIGKILL to the web server."""
+        self.web.kill9()
+
+    def start_web_again(self) -> None:
+        """A new web server on the port of the old one."""
+        port = urlsplit(self.url).port
+        self.web = spawn("web", self.env, port=port).wait_ready(180)
+
+    def wipe_broker(self) -> None:
+        """Empty the broker and the channel layer."""
+        with redis.Redis.from_url(self.endpoints.redis_url) as client:
+            client.flushall()
+
+    def stop(self) -> None:
+        """Stop every part, then the servers."""
+        for part in (self.web, *self.others):
+            part.stop()
+            shutil.rmtree(part.log.parent, ignore_errors=True)
+        self.servers.stop()
+
+
+@contextmanager
+def running() -> Iterator[Stack]:
+    """The installation for the body; nothing of it is left afterwards.
+
+    On servers of its own: the tests wipe the broker and tamper with the record.
+    """
+    home = Path(tempfile.mkdtemp(prefix="execfabric-browser-"))
+    servers = start_servers(home / "data")
+    try:
+        stack = _started(servers)
+        try:
+            yield stack
+        finally:
+            stack.stop()
+    finally:
+        servers.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _started(servers: TestServers) -> Stack:
+    env = {
+        "SECRET_KEY": servers.data.secret_key(),
+        "REDIS_URL": servers.endpoints.redis_url,
+        "EXECFABRIC_ENV": "development",
+        "EXECFABRIC_DEMO": "true",
+        "EXECFABRIC_DATA_DIR": str(servers.data.root),
+        "EXECFABRIC_SECRETS_DIR": str(servers.data.secrets),
+        "EXECFABRIC_EXTRA_HANDLERS": "tests.handlers",
+        "EXECFABRIC_TEST_WITNESS": str(servers.data.root.parent / "witness"),
+    }
+    endpoints = servers.fresh_database("browser", env)
+    subprocess.run(
+        commands.manage("seed_demo"),
+        env=environment(env | {"DATABASE_URL": endpoints.owner_database_url}),
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+    )
+    env["DATABASE_URL"] = endpoints.database_url
+    begun: list[Spawned] = []
+    try:
+        begun.append(spawn("web", env))
+        begun.append(spawn("worker", env, concurrency=CONCURRENCY))
+        begun.append(spawn("keeper", env))
+        web, *others = (part.wait_ready(180) for part in begun)
+    except BaseException:
+        for part in begun:
+            part.stop()
+        raise
+    return Stack(servers, endpoints, env, web, others)
