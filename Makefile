@@ -30,7 +30,7 @@ status: environment ## say what runs
 	@$(BIN)/python -m execfabric.local status
 
 test: development tools ## run all tests (PYTEST_ARGS=...)
-	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: development ## ruff and djlint
 	$(BIN)/ruff check .

@@ -113,4 +113,3 @@ def _links(key: str) -> Iterator[Link]:
             body=bytes(row.body),
             hash=bytes(row.hash),
         )
-

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from execfabric.lib.machine import Machine
+from orchestration.runs.domain.states import RUN, STEP_RUN
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -45,3 +46,13 @@ def put_between_markers(path: str, name: str, content: str) -> None:
     head, rest = text.split(begin)
     tail = rest.split(end)[1]
     file.write_text(f"{head}{begin}\n{content}\n{end}{tail}", encoding="utf-8")
+
+
+def main() -> None:
+    """Write the tables of the code into the README."""
+    put_between_markers("README.md", "states:run", state_table(RUN))
+    put_between_markers("README.md", "states:step", state_table(STEP_RUN))
+
+
+if __name__ == "__main__":
+    main()

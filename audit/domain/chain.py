@@ -115,7 +115,11 @@ def verify(
         if found is not None:
             return Verified(stream, count, prev.hex(), found)
         prev, count = link.hash, count + 1
-    if count != last_seq:
+    if count > last_seq:
+        reason = "the stream's head knows of no such event"
+        extra = Break(stream, last_seq + 1, reason, str(last_seq), str(count))
+        return Verified(stream, last_seq, head.hex(), extra)
+    if count < last_seq:
         reason = "events are missing at the end of the stream"
         gap = Break(stream, count + 1, reason, str(last_seq), str(count))
         return Verified(stream, count, prev.hex(), gap)
@@ -133,10 +137,16 @@ def _check(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | None:
     if computed != link.hash:
         reason = "the body does not have the recorded hash"
         return Break(stream, seq, reason, link.hash.hex(), computed.hex())
+    return _check_body(link, seq=seq, prev=prev, stream=stream)
+
+
+def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | None:
     try:
         body = canonical.loads(link.body)
     except Invalid as error:
         return Break(stream, seq, f"the body cannot be read: {error}")
+    if not isinstance(body, dict) or not isinstance(body.get("actor"), dict):
+        return Break(stream, seq, "the body is no event")
     if body.get("prev") != prev.hex():
         reason = "the event does not name its predecessor"
         return Break(stream, seq, reason, prev.hex(), str(body.get("prev")))
@@ -148,7 +158,7 @@ def _check(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | None:
 
 
 def _columns(link: Link, body: dict[str, Any]) -> Sequence[tuple[str, Any, Any]]:
-    actor = body.get("actor", {})
+    actor = body["actor"]
     return (
         ("stream", link.stream, body.get("stream")),
         ("seq", link.seq, body.get("seq")),

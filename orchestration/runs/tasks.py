@@ -1,15 +1,23 @@
 """Celery's way in: a hint names a step run, and one service call does the rest."""
 
+import logging
 import os
 import socket
 from uuid import UUID
 
 from celery import shared_task
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import (
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
 
 from orchestration.runs import dispatch
 from orchestration.runs.services import work
 from orchestration.runs.services.work import Bench
+from orchestration.skills import sandbox
+
+log = logging.getLogger(__name__)
 
 _benches: dict[int, Bench] = {}
 
@@ -27,6 +35,22 @@ def bench() -> Bench:
         _benches.clear()
         _benches[pid] = Bench(name=f"{socket.gethostname()}:{pid}")
     return _benches[pid]
+
+
+@worker_init.connect
+def _prove_sandbox(**_: object) -> None:
+    """Try the command sandbox before anything is claimed, and say how it went.
+
+    Where it does not hold, the action that needs it refuses by itself.
+    """
+    proven = sandbox.self_test()
+    if proven.works:
+        log.info("The command sandbox holds.")
+    else:
+        log.warning(
+            "Steps that need the command sandbox are refused here: %s",
+            "; ".join(proven.failures),
+        )
 
 
 @worker_process_init.connect

@@ -15,7 +15,7 @@ def run(stage: Stage, sizes: Sizes) -> dict[str, Any]:
     """All measures; the worker and the keeper are the product's, with its defaults."""
     with psycopg.connect(stage.endpoints.database_url, autocommit=True) as database:
         _make_table(stage, database)
-    bare.app.conf.broker_url = stage.endpoints.redis_url
+    bare.app.conf.update(broker_url=stage.endpoints.redis_url)
     who = measures.people()
     load_before = os.getloadavg()
     with parts.keeper(stage.env):

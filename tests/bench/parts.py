@@ -69,4 +69,4 @@ def _ready(wanted: Part) -> Iterator[Running]:
         print(running.output()[-4000:], file=sys.stderr)
         raise
     finally:
-        running.stop()
+        running.kill()

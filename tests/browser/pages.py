@@ -48,7 +48,7 @@ def run_id(page: Page) -> str:
 def write_plan(page: Page, text: str) -> None:
     """Put a text into the plan page."""
     page.goto("/plans/new")
-    page.get_by_label("Plan, in YAML or JSON").fill(text)
+    page.get_by_role("textbox", name="Plan, in YAML or JSON").fill(text)
 
 
 def problems(page: Page) -> list[tuple[str | None, str]]:
@@ -61,7 +61,7 @@ def propose(page: Page, text: str, inputs: Mapping[str, Any] | None = None) -> s
     """Propose a text as it is; the run's id."""
     write_plan(page, text)
     if inputs:
-        page.get_by_label("Inputs, as YAML or JSON").fill(json.dumps(inputs))
+        page.get_by_role("textbox", name="Inputs, as YAML or JSON").fill(json.dumps(inputs))
     page.get_by_test_id("plan-propose").click()
     return run_id(page)
 

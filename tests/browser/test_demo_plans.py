@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import pages
-from tests.browser.conftest import Browsing, Camera
+from tests.browser.browsing import Browsing, Camera
 from tests.browser.stack import Stack
 
 
@@ -86,8 +86,7 @@ def _propose(page: Page, example: str, inputs: Mapping[str, str]) -> str:
     page.get_by_role("link", name="Propose a plan").first.click()
     page.get_by_role("link", name=example).click()
     page.get_by_test_id("plan-check").click()
-    if inputs:
-        expect(page.get_by_test_id("plan-problem").first).to_be_visible()
+    expect(page.get_by_test_id("plan-valid")).to_be_visible()
     for label, value in inputs.items():
         page.get_by_label(label).fill(value)
     page.get_by_test_id("plan-check").click()
@@ -125,7 +124,9 @@ def _open_step_gate(page: Page, step: str) -> Page:
     """The step's gate in a tab of its own; the run's page showed it by itself."""
     link = page.get_by_test_id(f"gate-link-{step}")
     expect(link).to_have_text("Open the gate")
-    expect(page.get_by_test_id(f"step-{step}").locator("[data-state=gated]")).to_be_visible()
+    expect(page.get_by_test_id(f"step-{step}").locator(".step-line")).to_have_attribute(
+        "data-state", "gated"
+    )
     with page.context.expect_page() as opened:
         link.click(modifiers=["ControlOrMeta"])
     return opened.value

@@ -158,7 +158,7 @@ def test_a_status_that_was_set_by_hand_is_not_believed() -> None:
             id="the bytes",
         ),
         pytest.param(
-            "ALTER TABLE approvals_decision DISABLE TRIGGER approvals_decision_guard;"
+            "ALTER TABLE approvals_decision DISABLE TRIGGER insert_only;"
             " UPDATE approvals_decision SET digest = sha256('other')",
             "decision_digest_differs",
             id="what an approver decided on",

@@ -26,9 +26,9 @@ from orchestration.plans.domain.tokens import (
     yaml_tokens,
 )
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 4 << 20
 MAX_DEPTH = 50
-MAX_VALUES = 100_000
+MAX_VALUES = 250_000
 
 _BOOL = {"true": True, "True": True, "TRUE": True}
 _BOOL |= {"false": False, "False": False, "FALSE": False}

@@ -97,7 +97,7 @@ def yaml_tokens(text: str) -> Iterator[Token]:
             if token is not None:
                 yield token
     except MarkedYAMLError as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error, text) from error
     except YAMLError as error:
         said = str(error).splitlines() or ["it cannot be read"]
         raise Unreadable("plan.not_yaml", f"It is not YAML: {said[0]}.") from error
@@ -139,14 +139,17 @@ def _mark(event: Event) -> tuple[int, int]:
 
 HINTS: Mapping[str, str] = {
     "cannot start any token": " Indent with spaces, not tabs; put @, ` and % in quotes.",
-    "Unicode character escape": " Write half of a pair as one \\U escape, or as it is.",
+    "Unicode character escape": " Write the character itself.",
 }
 """What helps against some of the reader's complaints."""
 
 
-def _unreadable(error: MarkedYAMLError) -> Unreadable:
+def _unreadable(error: MarkedYAMLError, text: str) -> Unreadable:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    if line > text.count("\n") + 1:
+        # The reader ends the last line itself, and then stands behind the text.
+        line, column = place_of(text, len(text))
     said = str(error.problem or error.context or "it cannot be read")
     hint = next((HINTS[part] for part in HINTS if part in said), "")
     message = f"It is not YAML: {said.rstrip('.')}.{hint}"

@@ -9,9 +9,20 @@ from approvals.models import Gate
 from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Refusal
-from orchestration.runs.domain.states import RunEvent, RunState, StepEvent, StepState
+from orchestration.runs.domain.states import (
+    STEP_RUN,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
 from orchestration.runs.services import specs, subjects
-from orchestration.runs.services.advance import REFUSED, UNANSWERED, advance
+from orchestration.runs.services.advance import (
+    REFUSED,
+    UNANSWERED,
+    advance,
+    withdraw_gate,
+)
 from orchestration.runs.services.transitions import Change, change
 
 
@@ -99,8 +110,7 @@ def _plan_settled(opened: Change, gate: Gate, *, approved: bool) -> None:
         started = run.started_at or opened.at
         opened.move_run(RunEvent.APPROVED, started_at=started)
         return
-    _cancel_all(opened)
-    opened.move_run(RunEvent.REJECTED, "The plan was not approved.")
+    _end(opened, RunEvent.REJECTED, "The plan was not approved.")
 
 
 def _unanswered(opened: Change, gate: Gate) -> None:
@@ -108,8 +118,7 @@ def _unanswered(opened: Change, gate: Gate) -> None:
         if opened.run.gate_id == gate.id and (
             opened.run.state == RunState.AWAITING_APPROVAL
         ):
-            _cancel_all(opened)
-            opened.move_run(RunEvent.EXPIRED, "Nobody answered for the plan in time.")
+            _end(opened, RunEvent.EXPIRED, "Nobody answered for the plan in time.")
         return
     step = opened.step_by_id(gate.subject_id)
     if step.gate_id == gate.id and step.state == StepState.GATED:
@@ -119,7 +128,15 @@ def _unanswered(opened: Change, gate: Gate) -> None:
         )
 
 
-def _cancel_all(opened: Change) -> None:
+def _end(opened: Change, event: RunEvent, reason: str) -> None:
+    """End a run whose plan has no approval (any more); a step under way is awaited."""
+    states = {StepState(step.state) for step in opened.steps.values()}
+    if StepState.RUNNING in states:
+        opened.move_run(RunEvent.CANCEL_REQUESTED, reason)
+        return
     for step in opened.steps.values():
-        if step.state == StepState.PENDING:
+        if step.state == StepState.GATED:
+            withdraw_gate(opened, step, reason)
+        if STEP_RUN.allows(StepState(step.state), StepEvent.CANCELLED):
             opened.move_step(step, StepEvent.CANCELLED)
+    opened.move_run(event, reason)

@@ -1,0 +1,51 @@
+"""The reports of chaos tests as the table of docs/reliability.md."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tests.docs import put_between_markers
+
+PAGE = "docs/reliability.md"
+
+
+def table(reports: Sequence[dict[str, Any]]) -> str:
+    """One column per seed."""
+    rows = [("", *(f"seed {report['seed']}" for report in reports))]
+    rows.append(("---", *("---:" for _ in reports)))
+    rows += [(name, *(str(read(one)) for one in reports)) for name, read in ROWS]
+    for check in reports[0]["violations"]:
+        broken = (str(len(report["violations"][check])) for report in reports)
+        rows.append((f"violations of: {check.replace('_', ' ')}", *broken))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write(reports: Sequence[dict[str, Any]]) -> None:
+    """Put it into the page."""
+    put_between_markers(PAGE, "chaos", table(reports))
+
+
+ROWS = (
+    ("runs", lambda r: r["runs"]),
+    ("steps", lambda r: sum(r["at_the_end"]["steps"].values())),
+    ("runs with a gated step", lambda r: r["gated_runs"]),
+    ("kill -9 of a whole worker", lambda r: r["faults"].get("kill", 0)),
+    ("kill -9 of the keeper", lambda r: r["faults"].get("keeper", 0)),
+    ("workers stopped past their lease", lambda r: r["faults"].get("stop", 0)),
+    ("FLUSHALL", lambda r: r["faults"].get("flush", 0)),
+    ("all connections to Postgres cut", lambda r: r["faults"].get("cut", 0)),
+    ("hints sent by the test", lambda r: r["hints"]),
+    ("forged hints", lambda r: r["forged_hints"]),
+    ("seconds of faults", lambda r: r["seconds_of_faults"]),
+    ("seconds until all was settled", lambda r: r["seconds_to_settle"]),
+    ("attempts lost", lambda r: r["at_the_end"]["attempts"].get("lost", 0)),
+    (
+        "steps with unknown outcome",
+        lambda r: r["at_the_end_of_faults"]["steps"].get("indeterminate", 0),
+    ),
+    ("of these, it had happened", lambda r: r["resolved_as_happened"]),
+    (
+        "idempotent effects repeated",
+        lambda r: r["repeated_effects_of_idempotent_steps"],
+    ),
+    ("events in the record", lambda r: r["at_the_end"]["events"]),
+)
