@@ -226,15 +226,24 @@ STORAGES = {
 }
 
 CACHES = {
-    "default": {
+    # Counts failed sign-ins: in the process, so that nobody is locked out when Redis
+    # is away.
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "shared": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL or "redis://127.0.0.1:1/0",
-    }
+    },
 }
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL or "redis://127.0.0.1:1/0"], "capacity": 100},
+        "CONFIG": {
+            # Longer than the layer's own blocking read of 5 s, which would time out.
+            "hosts": [
+                {"address": REDIS_URL or "redis://127.0.0.1:1/0", "socket_timeout": 20}
+            ],
+            "capacity": 100,
+        },
     }
 }
 

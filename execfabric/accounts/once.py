@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.core.cache import cache
+from django.core.cache import caches
 from redis.exceptions import RedisError
 
 from execfabric.lib.actor import Actor
@@ -76,8 +76,8 @@ def once(
 def _taken(slot: str, asked: str) -> dict[str, str] | None:
     """What stands in the slot; None if it was free and is held now."""
     with suppress(RedisError):
-        if not cache.add(slot, {"asked": asked}, HELD_SECONDS):
-            found: dict[str, str] | None = cache.get(slot)
+        if not caches["shared"].add(slot, {"asked": asked}, HELD_SECONDS):
+            found: dict[str, str] | None = caches["shared"].get(slot)
             return found
     return None
 
@@ -92,9 +92,11 @@ def _answer(known: dict[str, str], asked: str) -> str:
 
 def _remember(slot: str, asked: str, answer: str) -> None:
     with suppress(RedisError):
-        cache.set(slot, {"asked": asked, "answer": answer}, REMEMBERED_SECONDS)
+        caches["shared"].set(
+            slot, {"asked": asked, "answer": answer}, REMEMBERED_SECONDS
+        )
 
 
 def _forget(slot: str) -> None:
     with suppress(RedisError):
-        cache.delete(slot)
+        caches["shared"].delete(slot)

@@ -8,7 +8,9 @@ class RefusalKind(StrEnum):
     """What sort of no it is; each interface maps it to its own signal."""
 
     DENIED = "denied"  # the actor may not; HTTP 403, exit 4
-    MISSING = "missing"  # there is no such thing, or not for this actor; HTTP 404, exit 5
+    MISSING = (
+        "missing"  # there is no such thing, or not for this actor; HTTP 404, exit 5
+    )
     CONFLICT = "conflict"  # the state has moved on; HTTP 409, exit 1
     INVALID = "invalid"  # the input is wrong; HTTP 422, exit 2
 

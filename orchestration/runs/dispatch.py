@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -21,8 +20,14 @@ def hint(step_runs: Sequence[UUID]) -> None:
 
     A broker that is away is no error: the keeper's sweep hints again.
     """
-    if step_runs:
-        transaction.on_commit(partial(send, tuple(step_runs)), robust=True)
+    ids = tuple(step_runs)
+
+    # A function with a name, which Django's log of a robust callback needs.
+    def publish() -> None:
+        send(ids)
+
+    if ids:
+        transaction.on_commit(publish, robust=True)
 
 
 def send(step_runs: Sequence[UUID]) -> None:

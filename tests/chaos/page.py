@@ -36,7 +36,7 @@ ROWS = (
     ("hints sent by the test", lambda r: r["hints"]),
     ("forged hints", lambda r: r["forged_hints"]),
     ("seconds of faults", lambda r: r["seconds_of_faults"]),
-    ("seconds until all was settled", lambda r: r["seconds_to_settle"]),
+    ("seconds to settle after the faults", lambda r: r["seconds_to_settle"]),
     ("attempts lost", lambda r: r["at_the_end"]["attempts"].get("lost", 0)),
     (
         "steps with unknown outcome",

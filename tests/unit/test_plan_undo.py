@@ -92,14 +92,26 @@ def test_a_rollback_without_params_takes_them_from_what_it_undoes(rollback, expe
     assert undo_of(a_step(rollback=rollback), THINGS) == expected
 
 
-def test_the_contract_lies_over_the_steps_own_params_and_leaves_the_others() -> None:
+def test_what_the_contract_says_of_its_own_undo_is_all_that_it_gets() -> None:
     step = a_step(params={"name": "a", "colour": "red", "size": 3})
 
     undo = undo_of(step, THINGS)
 
-    assert undo == Undo(
-        "remove", {"name": "$self.output.made_as", "colour": "$self.params.colour"}
+    assert undo == Undo("remove", {"name": "$self.output.made_as"})
+
+
+def test_a_commit_is_not_reverted_with_its_own_message() -> None:
+    step = StepDocument(
+        id="it",
+        skill="git-operations",
+        action="commit-files",
+        params={"branch": "main", "message": "Add the report", "files": {"a": "b"}},
     )
+
+    undo = undo_of(step, GIT)
+
+    assert undo is not None
+    assert set(undo.params) == {"branch", "commit", "repository"}
 
 
 @pytest.mark.parametrize(

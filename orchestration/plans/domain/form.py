@@ -155,7 +155,7 @@ def _check_kind(reader: Reader, kind: str) -> None:
             if reader.has(key):
                 message = f"A step of kind approval has no {key!r}."
                 reader.say("plan.unknown_key", message, reader.written(key))
-    elif reader.raw("kind") in {None, kind}:
+    elif reader.raw("kind") in (None, kind):
         for key in ("skill", "action"):
             if reader.raw(key) is None or not str(reader.raw(key)).partition("@")[0]:
                 reader.say("plan.missing_key", f"A step needs {key!r}.")

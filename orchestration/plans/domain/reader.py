@@ -38,7 +38,11 @@ class Reader:
         for key, item in value.items():
             name = SPELLINGS.get(key, key)
             if name in self._value:
-                self.say("plan.duplicate_key", f"{key!r} repeats {name!r}.", key)
+                self.say(
+                    "plan.duplicate_key",
+                    f"{key!r} repeats {self._written[name]!r}.",
+                    key,
+                )
             self._value[name] = item
             self._written[name] = key
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from yaml.cyaml import CParser
+import yaml
 from yaml.error import MarkedYAMLError, YAMLError
 from yaml.events import (
     AliasEvent,
@@ -87,9 +87,7 @@ def yaml_tokens(text: str) -> Iterator[Token]:
         raise Unreadable("plan.not_text", message, *place_of(text, odd.start()))
     documents = 0
     try:
-        parser = CParser(text)
-        while parser.check_event():
-            event = parser.get_event()
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 _one_plain_document(event, documents)
@@ -134,7 +132,8 @@ def _refuse_decoration(event: NodeEvent, line: int, column: int) -> None:
 
 
 def _mark(event: Event) -> tuple[int, int]:
-    return event.start_mark.line + 1, event.start_mark.column + 1
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 HINTS: Mapping[str, str] = {

@@ -1,7 +1,8 @@
 """The undo of one step: which action, with which params, still in references.
 
-A plan that names params has said everything. Where it names none, they come from the
-step that is undone, so that a plan can say `rollback: {action: delete-branch}`.
+A plan that names params has said everything, and so has a contract that names them for
+its own undo. Otherwise they come from the step that is undone, so that a plan can say
+`rollback: {action: delete-branch}`.
 """
 
 import re
@@ -42,17 +43,17 @@ def undo_of(step: StepDocument, contract: SkillContract) -> Undo | None:
 def _derived(
     step: StepDocument, action: ActionContract, undo: ActionContract
 ) -> dict[str, Any]:
-    """The step's own params by the names that the undo knows, the contract's over them.
+    """What the contract says of its own undo, else the step's params that it knows.
 
-    What a step yielded says better what to take back than what it was told.
+    What a step yielded says better what to take back than what it was told; a param of
+    the same name may mean another thing to the undo.
     """
+    if undo.name == action.undo and action.undo_params:
+        return dict(action.undo_params)
     known = undo.input_schema.get("properties", {})
-    own = {
+    return {
         name: _own(name, value) for name, value in step.params.items() if name in known
     }
-    # The contract wrote its undo_params for its own undo, not for another action.
-    declared = action.undo_params if undo.name == action.undo else {}
-    return {**own, **declared}
 
 
 def _own(name: str, value: Any) -> Any:

@@ -1,10 +1,11 @@
 """Whether a plan of sound form can run: graph, registry, references, gates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestration.plans.domain import graph, params, schemas, scoping
+from orchestration.plans.domain import graph, params, scoping
+from orchestration.plans.domain import inputs as given
 from orchestration.plans.domain.catalog import Catalog, CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.naming import near
@@ -53,7 +54,7 @@ def validate(
         for step in document.steps
         if step.kind == "skill" and (entry := plan.entry(step)) is not None
     }
-    around = Around(document, entries, ancestry, inputs if sound else None)
+    around = Around(plan.document, entries, ancestry, inputs if sound else None)
     for step in document.steps:
         plan.check_gate(step)
         plan.check_step(step, around)
@@ -101,12 +102,14 @@ class _Plan:
         """Note what is wrong with the inputs; whether they are known and sound."""
         schema = self.document.inputs_schema
         way = (*self._root, "inputs")
-        wrong = [*schemas.unusable(schema)] if schema is not None else []
+        wrong = [*given.unusable(schema)] if schema is not None else []
         for below, message in wrong:
             self.problems.add("plan.schema_invalid", message, (*way, *below))
+        if schema is not None and wrong:
+            self.document = replace(self.document, inputs_schema=given.stand_in(schema))
         if inputs is None or wrong:
             return False
-        found = [*_wrong_inputs(schema, inputs)]
+        found = given.wrong(schema, inputs)
         for message in found:
             self.problems.add("plan.input_invalid", message, way)
         return not found
@@ -233,32 +236,6 @@ class _Plan:
 
 SHOWN = 10
 """Members of a circle that a message names; each has a problem of its own."""
-
-
-def _wrong_inputs(
-    schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]
-) -> list[str]:
-    known = (schema or {}).get("properties") or {}
-    open_ended = {"additionalProperties", "patternProperties"} & set(schema or ())
-    found = [
-        f"The plan asks for no input {name!r}.{near(name, known)}"
-        for name in inputs
-        if name not in known and not open_ended
-    ]
-    found += [
-        "A file cannot be given as an input." for _ in scoping.forged_files(inputs)
-    ]
-    if schemas.too_long_to_match(schema or {}, inputs):
-        found.append(
-            f"A text is longer than the {schemas.LONGEST_MATCHED} characters that a"
-            f" pattern is tried on."
-        )
-    if found or schema is None:
-        return found
-    errors, unusable = schemas.errors(schemas.validator(schema), dict(inputs))
-    if unusable:
-        return [f"The inputs cannot be checked: {unusable}."]
-    return [f"{error.json_path}: {schemas.message_of(error)}." for error in errors]
 
 
 def _standing(step: StepDocument, entry: CatalogEntry) -> list[tuple[str, str, str]]:

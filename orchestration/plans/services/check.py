@@ -167,7 +167,9 @@ class Catalog:
 
 def _with_defaults(document: PlanDocument, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs with the defaults that the plan's schema names for missing ones."""
-    properties = (document.inputs_schema or {}).get("properties", {})
+    properties = (document.inputs_schema or {}).get("properties")
+    if not isinstance(properties, Mapping):
+        return dict(inputs)
     defaults = {
         name: schema["default"]
         for name, schema in properties.items()
@@ -179,22 +181,24 @@ def _with_defaults(document: PlanDocument, inputs: Mapping[str, Any]) -> dict[st
 def _secrets(document: PlanDocument) -> Iterator[Problem]:
     """Which secret a skill gets is said in its published configuration, by an admin."""
     for step in document.steps:
-        if b'"$secret":' in canonical.dumps(dict(step.params)):
+        undo = step.rollback.params if step.rollback else None
+        if b'"$secret":' in canonical.dumps([dict(step.params), dict(undo or {})]):
             message = "A plan cannot name a secret; the skill's configuration does."
             yield Problem("plan.param_invalid", message, step.id)
 
 
-def _forged(value: Any, where: str = "inputs") -> Iterator[Problem]:
+def _forged(inputs: Any) -> Iterator[Problem]:
     """References to secrets and files are the plan's to make, not its inputs'."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key in RESERVED:
+    left = [("inputs", inputs)]
+    while left:
+        where, value = left.pop()
+        if isinstance(value, Mapping):
+            for key in RESERVED.intersection(value):
                 message = f"{where} holds the reserved key {key}."
                 yield Problem("plan.input_invalid", message)
-            yield from _forged(item, f"{where}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _forged(item, f"{where}[{index}]")
+            left += [(f"{where}.{key}", item) for key, item in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
 
 
 def _group_sizes(by: Actor) -> dict[str, int]:

@@ -209,7 +209,11 @@ def _after_error(row: StepRun, found: StepDetail) -> tuple[str, str]:
         return happened, "Look at the target, then say what you found."
     if row.state == StepState.BACKOFF:
         return "", "It is tried again by itself."
-    if not ran:
+    if ran is None:
+        happened = (
+            "Whether it ran to its end is not known; running it again is harmless."
+        )
+    elif not ran:
         happened = "Nothing ran: its effect had not begun."
     elif pure:
         happened = "It ran and changed nothing: this action only reads."
