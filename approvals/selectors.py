@@ -13,7 +13,7 @@ from approvals.domain import eligibility, seats, verdict
 from approvals.domain.eligibility import Unmet, Voter
 from approvals.domain.policy import Rule
 from approvals.domain.seats import Requirement
-from approvals.domain.states import OPEN, GateStatus
+from approvals.domain.states import OPEN
 from approvals.domain.subject import Why
 from approvals.domain.verdict import Ballot
 from approvals.errors import GateUnknown
@@ -27,8 +27,11 @@ DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role]
 MAY_SEE = (Why.PROPOSER, Why.EDITOR, Why.AGENT_OWNER)
 INBOX_LIMIT = 200
 
-_ANY_POLICY = "SELECT 1 FROM approvals_policy WHERE retired_at IS NULL LIMIT 1"
-_APPROVED = "SELECT subject FROM approvals_gate WHERE id = %s AND status = %s"
+ANY_POLICY = "SELECT 1 FROM approvals_policy WHERE retired_at IS NULL LIMIT 1"
+APPROVED_SUBJECT = (
+    "SELECT subject FROM approvals_gate WHERE status = 'approved' AND id = "
+)
+"""The bytes that an approved gate covers; the id, or a query for it, follows."""
 
 
 @dataclass(frozen=True)
@@ -158,16 +161,10 @@ def expired_gates(*, at: datetime, limit: int) -> list[UUID]:
 def policies_in_force() -> list[Rule]:
     """The rules that hold now, in the order in which they are applied."""
     # Asked at every attempt, and mostly answered with nothing: found out cheaply.
-    if database.row(_ANY_POLICY, []) is None:
+    if database.row(ANY_POLICY, []) is None:
         return []
     found = Policy.objects.filter(retired_at__isnull=True).order_by("order", "name")
     return [policy.rule() for policy in found]
-
-
-def subject_if_approved(gate_id: UUID) -> bytes | None:
-    """The bytes that an approved gate covers; None when it is not approved now."""
-    found = database.row(_APPROVED, [gate_id, str(GateStatus.APPROVED)])
-    return bytes(found[0]) if found is not None else None
 
 
 def unmet(

@@ -1,6 +1,7 @@
 """Writing the record. Reading and verifying it is in `selectors`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
@@ -11,9 +12,9 @@ from audit.errors import NotInTransaction, StreamUnknown
 from execfabric import database
 from execfabric.lib.actor import Actor
 
-__all__ = ["Fact", "append"]
+__all__ = ["LOCK_END", "End", "Fact", "append", "chained"]
 
-_HEAD = "SELECT last_seq, head FROM audit_stream WHERE key = %s FOR UPDATE"
+LOCK_END = "SELECT last_seq, head FROM audit_stream WHERE key = %s FOR UPDATE"
 _OPEN = (
     "INSERT INTO audit_stream (key, last_seq, head) VALUES (%s, 0, %s)"
     " ON CONFLICT (key) DO NOTHING RETURNING key"
@@ -28,6 +29,14 @@ WITH added AS (
 )
 UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s RETURNING last_seq
 """
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a stream ends: the last event's place and hash."""
+
+    seq: int
+    hash: bytes
 
 
 def append(
@@ -47,7 +56,31 @@ def append(
     """
     if not connection.in_atomic_block:
         raise NotInTransaction
-    seq, prev = _head(stream)
+    end = _end(stream)
+    if not facts:
+        return end.seq
+    (statement, values), end = chained(
+        stream, facts, end=end, by=by, at=at, trace_id=trace_id
+    )
+    database.row(statement, values)
+    return end.seq
+
+
+def chained(
+    stream: str,
+    facts: Sequence[Fact],
+    *,
+    end: End,
+    by: Actor,
+    at: datetime,
+    trace_id: str,
+) -> tuple[database.Statement, End]:
+    """The statement that appends facts behind `end`, and the end that follows.
+
+    For a caller that has read `end` by `LOCK_END` in this transaction and knows that
+    nobody has appended since: it sends the statement together with its own.
+    """
+    seq, prev = end.seq, end.hash
     added: list[tuple[int, str, str, bytes, bytes]] = []
     for fact in facts:
         seq += 1
@@ -62,19 +95,18 @@ def append(
         )
         prev = chain.leaf(body)
         added.append((seq, fact.kind, fact.step, body, prev))
-    if added:
-        columns = [list(column) for column in zip(*added, strict=True)]
-        common = [stream, at, by.key, by.name, trace_id]
-        database.row(_APPEND, [*common, *columns, seq, prev, stream])
-    return seq
+    columns = [list(column) for column in zip(*added, strict=True)]
+    common = [stream, at, by.key, by.name, trace_id]
+    values = [*common, *columns, seq, prev, stream]
+    return (_APPEND, values), End(seq, prev)
 
 
-def _head(stream: str) -> tuple[int, bytes]:
+def _end(stream: str) -> End:
     """Lock the end of a stream, which begins with its first event."""
-    found = database.row(_HEAD, [stream])
+    found = database.row(LOCK_END, [stream])
     if found is None:
         database.rows(_OPEN, [stream, chain.GENESIS])
-        found = database.row(_HEAD, [stream])
+        found = database.row(LOCK_END, [stream])
     if found is None:
         raise StreamUnknown(stream=stream)
-    return int(found[0]), bytes(found[1])
+    return End(int(found[0]), bytes(found[1]))

@@ -1,5 +1,7 @@
 """What is running: runs, step runs, attempts, the bytes they execute, what they yield."""
 
+from uuid import UUID
+
 from django.db import models
 from django.db.models import Q
 
@@ -19,6 +21,11 @@ SPEC_DOMAIN = "execfabric/action/v1"
 
 def _values(states: object) -> list[str]:
     return sorted(str(state) for state in states)  # type: ignore[attr-defined]
+
+
+def stream_of(run_id: UUID) -> str:
+    """The key of a run's stream in the record."""
+    return f"run:{run_id}"
 
 
 class Run(models.Model):
@@ -75,7 +82,7 @@ class Run(models.Model):
     @property
     def stream(self) -> str:
         """The key of its stream in the record."""
-        return f"run:{self.id}"
+        return stream_of(self.id)
 
     def proposed_by(self) -> Actor:
         """The proposer as they were when they proposed."""

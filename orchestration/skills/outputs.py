@@ -9,6 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.protocols import Validator
 
+from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
 
@@ -64,6 +65,9 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
     if isinstance(value, str):
         if "\0" in value or (not value.isascii() and _surrogates(value)):
             yield f"{where} holds characters that cannot be stored"
+    elif isinstance(value, float) and abs(value) > LARGEST_SAFE_INTEGER:
+        # Its canonical form is a whole number that no reader has to keep exactly.
+        yield f"{where} holds a number without an exact form"
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unstorable(item, f"{where}[{index}]")

@@ -21,11 +21,12 @@ from orchestration.skills.domain.states import SkillState, VersionState
 from orchestration.skills.errors import SkillUnknown, SkillVersionUnknown
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
 
-_PINNED = """
+PINNED = """
 SELECT version.id, skill.slug, version.version, skill.state, version.state, version.body
 FROM skills_skillversion AS version JOIN skills_skill AS skill
-  ON skill.id = version.skill_id WHERE version.id = ANY (%s::uuid[])
+  ON skill.id = version.skill_id WHERE version.id IN
 """
+"""Rows for `pinned_from`; the ids, or a query for them, follow."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,14 @@ def version(by: Actor, version_id: UUID) -> SkillVersion:
 
 def pinned(ids: Iterable[str]) -> dict[str, Pinned]:
     """The pinned versions by id, read now."""
+    wanted = sorted(set(ids))
+    return pinned_from(database.rows(f"{PINNED} (SELECT unnest(%s::uuid[]))", [wanted]))
+
+
+def pinned_from(rows: Iterable[database.Row]) -> dict[str, Pinned]:
+    """What the rows of a `PINNED` query say, by id."""
     found = {}
-    for pk, slug, number, skill_state, state, body in database.rows(
-        _PINNED, [sorted(set(ids))]
-    ):
+    for pk, slug, number, skill_state, state, body in rows:
         parsed = _parsed(bytes(body))
         found[str(pk)] = Pinned(str(pk), slug, number, skill_state, state, *parsed)
     return found

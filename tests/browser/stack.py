@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
-from execfabric.local import commands
+from execfabric.local import commands, part, ports
 from execfabric.local.endpoints import Endpoints
 from execfabric.local.layout import PROJECT
+from execfabric.local.part import Part, Running
 from execfabric.local.postgres import WAREHOUSE_SECRET
-from tests.servers import Spawned, TestServers, environment, spawn, start_servers
+from tests.servers import TestServers, environment, start_servers
 
 CONCURRENCY = 2
 
@@ -30,13 +31,13 @@ class Stack:
     servers: TestServers
     endpoints: Endpoints
     env: dict[str, str]
-    web: Spawned
-    others: list[Spawned] = field(default_factory=list)
+    port: int
+    parts: dict[str, Running] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """Where the console answers."""
-        return self.web.url
+        return f"http://{ports.HOST}:{self.port}"
 
     @property
     def demo(self) -> Path:
@@ -78,12 +79,33 @@ class Stack:
 
     def kill_web(self) -> None:
         """SIGKILL to the web server."""
-        self.web.kill9()
+        self.parts.pop("web").kill()
 
-    def start_web_again(self) -> None:
-        """A new web server on the port of the old one."""
-        port = urlsplit(self.url).port
-        self.web = spawn("web", self.env, port=port).wait_ready(180)
+    def start_web(self) -> None:
+        """Start the web server on its port."""
+        self._begin(commands.web(environment(self.env), port=self.port))
+
+    @contextmanager
+    def another_web(self, **env: str) -> Iterator[str]:
+        """A second web server on the same database; its address."""
+        port = ports.any_free()
+        told = environment(self.env | env)
+        running = part.start(commands.web(told, port=port), None)
+        try:
+            part.await_ready(running)
+            yield f"http://{ports.HOST}:{port}"
+        finally:
+            running.stop()
+
+    def start_parts(self) -> None:
+        """Start web server, worker and keeper side by side, and wait for them."""
+        told = environment(self.env)
+        ready = self.servers.data.run / "keeper-ready"
+        self._begin(
+            commands.web(told, port=self.port),
+            commands.worker(told, concurrency=CONCURRENCY),
+            commands.keeper(told, ready_file=ready),
+        )
 
     def wipe_broker(self) -> None:
         """Empty the broker and the channel layer."""
@@ -92,10 +114,15 @@ class Stack:
 
     def stop(self) -> None:
         """Stop every part, then the servers."""
-        for part in (self.web, *self.others):
-            part.stop()
-            shutil.rmtree(part.log.parent, ignore_errors=True)
+        for running in self.parts.values():
+            running.stop()
         self.servers.stop()
+
+    def _begin(self, *wanted: Part) -> None:
+        for one in wanted:
+            self.parts[one.name] = part.start(one, None)
+        for one in wanted:
+            part.await_ready(self.parts[one.name])
 
 
 @contextmanager
@@ -107,8 +134,9 @@ def running() -> Iterator[Stack]:
     home = Path(tempfile.mkdtemp(prefix="execfabric-browser-"))
     servers = start_servers(home / "data")
     try:
-        stack = _started(servers)
+        stack = _seeded(servers)
         try:
+            stack.start_parts()
             yield stack
         finally:
             stack.stop()
@@ -117,7 +145,7 @@ def running() -> Iterator[Stack]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _started(servers: TestServers) -> Stack:
+def _seeded(servers: TestServers) -> Stack:
     env = {
         "SECRET_KEY": servers.data.secret_key(),
         "REDIS_URL": servers.endpoints.redis_url,
@@ -137,14 +165,4 @@ def _started(servers: TestServers) -> Stack:
         capture_output=True,
     )
     env["DATABASE_URL"] = endpoints.database_url
-    begun: list[Spawned] = []
-    try:
-        begun.append(spawn("web", env))
-        begun.append(spawn("worker", env, concurrency=CONCURRENCY))
-        begun.append(spawn("keeper", env))
-        web, *others = (part.wait_ready(180) for part in begun)
-    except BaseException:
-        for part in begun:
-            part.stop()
-        raise
-    return Stack(servers, endpoints, env, web, others)
+    return Stack(servers, endpoints, env, ports.any_free())

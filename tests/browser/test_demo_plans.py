@@ -24,10 +24,12 @@ def test_a_report_is_collected_cleaned_written_confirmed_and_published(
     _decide_the_plan(page, run)
 
     gate = _open_step_gate(page, "publish")
+    camera.take(gate, "gate-step")
     _see_resolved_parameters(gate, "reports/")
     pages.approve(gate)
 
     _see_success(page, live, run)
+    camera.take(page, "run-demo-ended", readme="run")
     _open_step(page, "report")
     with page.expect_download() as download:
         page.get_by_test_id("file-report").click()

@@ -11,7 +11,7 @@ from tests.browser import pages
 from tests.browser.browsing import Browsing, Faults
 from tests.browser.stack import Stack
 
-CONNECTION_LOST = r"ERR_CONNECTION_|WebSocket connection to|ERR_EMPTY_RESPONSE"
+CONNECTION_LOST = r"\[object Event\]|ERR_CONNECTION_|WebSocket connection to|ERR_EMPTY_RESPONSE"
 STEPS = 12
 
 
@@ -35,7 +35,7 @@ def test_a_killed_web_server_leaves_no_gap_and_no_double_in_a_watched_run(
     for page in (steps, events):
         lost = page.locator("#live-pill[data-live=reconnecting], #live-pill[data-live=offline]")
         expect(lost).to_be_visible()
-    live.start_web_again()
+    live.start_web()
 
     for page in (steps, events):
         pages.expect_live(page)
@@ -77,9 +77,10 @@ def test_a_decision_in_one_tab_shows_in_the_others_and_voids_their_forms(
     pages.expect_state(watching, "succeeded")
     assert pages.is_unbroken(inbox)
     assert pages.is_unbroken(watching)
-    stale.get_by_role("button", name="Approve", exact=True).click()
+    stale.get_by_label("Comment").fill("On second thoughts, no.")
+    stale.get_by_role("button", name="Reject").click()
     refusal = stale.get_by_test_id("refusal")
-    expect(refusal).to_have_attribute("data-code", "approval.already_settled")
+    expect(refusal).to_have_attribute("data-code", "approval.already_decided")
     expect(stale.get_by_test_id("decision-form")).to_have_count(0)
 
 

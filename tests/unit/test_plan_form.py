@@ -315,3 +315,11 @@ def test_the_normal_form_is_itself_a_plan_text(document) -> None:
     assert [one for one in problems if one.severity == "error"] == []
     assert again is not None
     assert documents.digest(again) == documents.digest(written)
+
+
+def test_the_second_spelling_of_a_key_is_named_with_the_first() -> None:
+    text = "id: p\nsteps: [{id: a, skill: s, action: a, depends_on: [], dependsOn: []}]"
+
+    _, problems = read(text)
+
+    assert [one.message for one in problems] == ["'dependsOn' repeats 'depends_on'."]

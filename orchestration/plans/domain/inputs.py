@@ -24,6 +24,7 @@ MOST_CHECKS = 1_000_000
 """Parts of the schema times parts of the inputs."""
 MOST_STEPS = 2 * patterns.MOST_STEPS
 """Of all patterns on all texts together."""
+MOST_PATTERNS = 50
 _NAMED = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
@@ -47,11 +48,11 @@ def unusable(schema: Mapping[str, Any]) -> Iterator[tuple[Way, str]]:
         return
     if schema.get("type", "object") != "object":
         yield ("type",), "The inputs of a plan are an object."
+    if sum(1 for _ in _patterns(schema)) > MOST_PATTERNS:
+        yield (), f"The schema has more than {MOST_PATTERNS} patterns."
+        return
     for way, key, item in _keywords(schema):
-        yield from ((way, why) for why in _wrong_keyword(key, item))
-        if key == "patternProperties":
-            for name in item:
-                yield from (((*way, name), why) for why in _wrong_pattern(name))
+        yield from _wrong_keyword(way, key, item)
 
 
 def stand_in(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,13 +139,19 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[str]:
             yield from item
 
 
-def _wrong_keyword(key: str, item: Any) -> Iterator[str]:
+def _wrong_keyword(way: Way, key: str, item: Any) -> Iterator[tuple[Way, str]]:
     if key in _WRITTEN_OUT:
-        yield f"{key} cannot be used in the inputs of a plan; write it out."
+        yield way, f"{key} cannot be used in the inputs of a plan; write it out."
     if key in _COSTLY:
-        yield f"{key} cannot be used in the inputs of a plan; it may take for ever."
+        yield (
+            way,
+            f"{key} cannot be used in the inputs of a plan; it may take for ever.",
+        )
     if key == "pattern" and isinstance(item, str):
-        yield from _wrong_pattern(item)
+        yield from ((way, why) for why in _wrong_pattern(item))
+    if key == "patternProperties" and isinstance(item, Mapping):
+        for name in item:
+            yield from (((*way, name), why) for why in _wrong_pattern(name))
 
 
 def _wrong_pattern(pattern: str) -> Iterator[str]:

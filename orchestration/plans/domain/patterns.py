@@ -8,6 +8,7 @@ characters differ leave the matcher no choice; where they overlap, each length i
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 LONGEST_PATTERN = 200
 LONGEST_MATCHED = 256
@@ -139,6 +140,7 @@ def _tokens(pattern: str) -> Iterator[tuple[str, str]]:
         at = found.end()
 
 
+@lru_cache(maxsize=1024)
 def _characters(text: str) -> int:
     one = re.compile(text)
     found = sum(1 << ord(letter) for letter in _ASCII if one.fullmatch(letter))

@@ -173,9 +173,11 @@ def _going_on(run: Snapshot) -> list[Action]:
 
 
 def _free_places(run: Snapshot) -> int:
-    """Steps that may be released now; a held step blocks only where order rules."""
-    blocking = AT_WORK | HELD if run.parallel_max == 1 else AT_WORK
-    busy = sum(step.state in blocking for step in run.steps)
+    """Steps that may be released now; a held step keeps its place.
+
+    Otherwise an answered gate could put more steps to work than the plan allows.
+    """
+    busy = sum(step.state in AT_WORK | HELD for step in run.steps)
     return len(run.steps) if run.parallel_max == 0 else run.parallel_max - busy
 
 

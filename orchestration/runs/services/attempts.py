@@ -229,9 +229,7 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
 
 def _plan_approved(opened: Change) -> bool:
     """Whether the plan gate in force was approved for what the run stands for now."""
-    if opened.run.gate_id is None:
-        return False
-    subject = gates.subject_if_approved(opened.run.gate_id)
+    subject = opened.approved
     return subject is not None and subjects.covers(subject, opened)
 
 

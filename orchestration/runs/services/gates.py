@@ -48,6 +48,7 @@ def decide(
     gate = selectors.get(by=by, gate_id=gate_id)
     try:
         with change(gate.context_id, by=by, at=at) as opened:
+            opened.settle()
             recorded = approvals.record_decision(
                 gate_id=gate_id,
                 by=by,
@@ -69,6 +70,7 @@ def decide(
 def expire(*, gate_id: UUID, context_id: UUID, by: Actor, at: datetime) -> bool:
     """End a gate that nobody settled in time; False when it was settled meanwhile."""
     with change(context_id, by=by, at=at) as opened:
+        opened.settle()
         gate = approvals.expire(gate_id=gate_id, at=at)
         if gate is None:
             return False

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from approvals import selectors as approvals
-from approvals.domain.policy import ActionFacts, Demand, demands
+from approvals.domain.policy import ActionFacts, Demand, Rule, demands
 from approvals.domain.seats import Requirement
 from execfabric.lib import canonical
 from orchestration.plans import selectors as plans
@@ -54,7 +53,7 @@ def build(change: Change, step: StepRun) -> Spec:
     if planned.kind == "approval":
         return _question(planned, value, scope)
     pin = change.run.pins[step.key]
-    pinned = skills.pinned([pin["version_id"]])[pin["version_id"]]
+    pinned = change.pinned[pin["version_id"]]
     if not skills.usable(pinned.skill_state, pinned.version_state):
         raise SkillWithdrawn(skill=pinned.slug, state=pinned.skill_state)
     if pinned.digest != pin["digest"]:
@@ -66,7 +65,7 @@ def build(change: Change, step: StepRun) -> Spec:
     action = pinned.contract.action(planned.action)
     if action is None or not skills.handler_fits(pinned, action.handler):
         raise HandlerMissing(skill=pinned.slug, action=planned.action)
-    demand = demand_of(planned, action, skill=pinned.slug)
+    demand = demand_of(planned, action, skill=pinned.slug, rules=change.rules())
     params = references.resolve(planned.params, scope)
     config = action.given(pinned.contract.config)
     value |= {
@@ -94,7 +93,11 @@ def build(change: Change, step: StepRun) -> Spec:
 
 
 def demand_of(
-    planned: StepDocument, action: ActionContract | None, *, skill: str = ""
+    planned: StepDocument,
+    action: ActionContract | None,
+    *,
+    skill: str = "",
+    rules: Sequence[Rule] = (),
 ) -> Demand:
     """Whom policies and the plan want asked before a step runs."""
     demand = Demand()
@@ -105,7 +108,7 @@ def demand_of(
             risk=str(action.risk),
             effect_class=str(action.effect_class),
         )
-        demand = demands(facts, approvals.policies_in_force())
+        demand = demands(facts, rules)
     asked = planned.approval
     if asked is not None or planned.kind == "approval":
         groups = (
@@ -238,5 +241,5 @@ def action_of(change: Change, key: str) -> ActionContract | None:
     pin = change.run.pins.get(key)
     if pin is None:
         return None
-    pinned = skills.pinned([pin["version_id"]]).get(pin["version_id"])
+    pinned = change.pinned.get(pin["version_id"])
     return pinned.contract.action(pin["action"]) if pinned else None

@@ -14,10 +14,13 @@ from uuid import UUID
 
 from django.db import connection
 
+from approvals.selectors import ANY_POLICY, APPROVED_SUBJECT
+from audit.services import LOCK_END, End
 from execfabric import database
 from execfabric.lib.machine import StaleTransition
 from orchestration.plans.models import PlanRevision
-from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.models import Attempt, Run, StepRun, stream_of
+from orchestration.skills.selectors import PINNED, Pinned, pinned_from
 
 LEASE_END = "clock_timestamp() + %s * interval '1 s'"
 
@@ -47,6 +50,11 @@ _LOAD_STEPS = (
     f"SELECT {_columns('step', _STEP_FIELDS)} FROM runs_steprun AS step"
     " WHERE step.run_id = %s ORDER BY step.position"
 )
+_LOAD_APPROVED = f"{APPROVED_SUBJECT} (SELECT gate_id FROM runs_run WHERE id = %s)"
+_LOAD_PINNED = (
+    f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
+    " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
+)
 _ATTEMPT_FIELDS = ["step_run_id", "fence", "generation", "worker", "phase", "spec_id",
                    "session_id", "started_at", "intent_at", "ended_at", "result"]  # fmt: skip
 _ADD_ATTEMPT = (
@@ -71,27 +79,64 @@ class Write:
     expect: str = ""
 
 
-def load(run_id: UUID) -> tuple[Run, list[StepRun]] | None:
-    """Lock a run and read it with its steps; outputs and files are read on demand."""
-    head, rest = database.pipelined([(_LOAD_RUN, [run_id]), (_LOAD_STEPS, [run_id])])
-    row = head.fetchone()
+@dataclass(frozen=True)
+class Loaded:
+    """A run under its lock, and what stood in the database at that moment."""
+
+    run: Run
+    steps: list[StepRun]
+    end: End | None
+    """The end of its stream, locked; None before its first event."""
+    approved: bytes | None
+    """What its plan gate was approved for; None when it is not approved."""
+    any_policy: bool
+    pinned: dict[str, Pinned]
+    """The skill versions that its steps are bound to, by id."""
+
+
+def load(run_id: UUID) -> Loaded | None:
+    """Lock a run and read it with all that an attempt is checked against.
+
+    Outputs and files are read on demand. Each statement sees what was committed when
+    it starts, so those behind the lock see what its last holder wrote.
+    """
+    run_row, step_rows, end, approved, policy, pinned = database.pipelined(
+        [
+            (_LOAD_RUN, [run_id]),
+            (_LOAD_STEPS, [run_id]),
+            (LOCK_END, [stream_of(run_id)]),
+            (_LOAD_APPROVED, [run_id]),
+            (ANY_POLICY, []),
+            (_LOAD_PINNED, [run_id]),
+        ]
+    )
+    row = run_row.fetchone()
     if row is None:
         return None
     count = len(_RUN_FIELDS)
     run = _instance(Run, _RUN_FIELDS, row[:count])
     run.revision = _instance(PlanRevision, _REVISION_FIELDS, row[count:])
-    return run, [_instance(StepRun, _STEP_FIELDS, one) for one in rest.fetchall()]
+    ended, subject = end.fetchone(), approved.fetchone()
+    return Loaded(
+        run=run,
+        steps=[_instance(StepRun, _STEP_FIELDS, one) for one in step_rows.fetchall()],
+        end=End(int(ended[0]), bytes(ended[1])) if ended else None,
+        approved=bytes(subject[0]) if subject else None,
+        any_policy=policy.fetchone() is not None,
+        pinned=pinned_from(pinned.fetchall()),
+    )
 
 
-def write(writes: Sequence[Write]) -> None:
-    """Send statements in one pipeline.
+def write(writes: Sequence[Write], *, then: Sequence[database.Statement] = ()) -> None:
+    """Send statements in one pipeline, and behind them those of the record.
 
     :raises StaleTransition: when one that must hit a row did not
     """
-    if not writes:
+    sent = [(item.statement, item.values) for item in writes]
+    if not sent and not then:
         return
-    done = database.pipelined([(item.statement, item.values) for item in writes])
-    for item, result in zip(writes, done, strict=True):
+    done = database.pipelined([*sent, *then])
+    for item, result in zip(writes, done, strict=False):
         if item.expect and result.rowcount != 1:
             raise StaleTransition(expected=item.expect)
 

@@ -16,7 +16,6 @@ from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
 from orchestration.runs.services import specs
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import Change
-from orchestration.skills import selectors as skills
 
 PLAN_DOMAIN = "execfabric/run/v1"
 RUN, STEP = "run", "step"
@@ -111,7 +110,7 @@ def run_body(change: Change) -> bytes:
 def _preview(change: Change) -> list[dict[str, Any]]:
     """Each step as the plan has it, with the facts of the version it is pinned to."""
     pins = change.run.pins
-    found = skills.pinned(pin["version_id"] for pin in pins.values())
+    rules = change.rules()
     shown = []
     for key in change.steps:
         planned = change.plan_step(key)
@@ -125,7 +124,7 @@ def _preview(change: Change) -> list[dict[str, Any]]:
         }
         action = None
         if key in pins:
-            contract = found[pins[key]["version_id"]].contract
+            contract = change.pinned[pins[key]["version_id"]].contract
             action = contract.action(planned.action)
             if action is not None:
                 entry |= {
@@ -139,7 +138,7 @@ def _preview(change: Change) -> list[dict[str, Any]]:
                     "undo": specs.undo_of(planned, contract),
                 }
         skill = planned.skill if action is not None else ""
-        demand = specs.demand_of(planned, action, skill=skill)
+        demand = specs.demand_of(planned, action, skill=skill, rules=rules)
         entry["gates"] = list(demand.reasons)
         shown.append(entry)
     return shown

@@ -15,8 +15,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from approvals import selectors as approvals
+from approvals.domain.policy import Rule
 from audit import services as audit
-from audit.services import Fact
+from audit.services import End, Fact
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
@@ -35,6 +37,7 @@ from orchestration.runs.errors import RunUnknown, StepUnknown
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import store
 from orchestration.runs.services.store import Write
+from orchestration.skills.selectors import Pinned
 
 LEASE = "lease"
 """A value of `lease_until` that stands for the database's clock plus the lease."""
@@ -59,8 +62,13 @@ class Change:
     facts: list[Fact] = field(default_factory=list)
     ready: dict[str, StepRun] = field(default_factory=dict)
     """Steps that this change made ready and that nobody has claimed yet."""
+    approved: bytes | None = None
+    """What the plan gate in force was approved for, when the change opened."""
+    pinned: dict[str, Pinned] = field(default_factory=dict)
+    any_policy: bool = True
     built: dict[str, Any] = field(default_factory=dict)
     """Specs built in this change, so that they need not be built twice."""
+    _end: End | None = None
     _steps: dict[str, _Pending] = field(default_factory=dict)
     _run: dict[str, Any] = field(default_factory=dict)
     _run_state: str = ""
@@ -86,6 +94,10 @@ class Change:
             if step.id == step_run_id:
                 return step
         raise StepUnknown(step_run=str(step_run_id))
+
+    def rules(self) -> list[Rule]:
+        """The policies in force."""
+        return approvals.policies_in_force() if self.any_policy else []
 
     def plan_step(self, key: str) -> StepDocument:
         """What the plan says of a step."""
@@ -158,20 +170,36 @@ class Change:
 
     def close(self) -> None:
         """Write everything: rows by compare-and-swap, attempts, events, hints."""
-        store.write(
-            [
-                *self._writes,
-                *self._step_writes(),
-                *self._run_writes(),
-                *(store.add_attempt(attempt) for attempt in self._attempts),
-            ]
-        )
-        self.settle()
+        writes = [
+            *self._writes,
+            *self._step_writes(),
+            *self._run_writes(),
+            *(store.add_attempt(attempt) for attempt in self._attempts),
+        ]
+        end = self._end
+        if not self.facts or end is None:
+            store.write(writes)
+            self.settle()
+        else:
+            chained, end = audit.chained(
+                self.run.stream,
+                self.facts,
+                end=end,
+                by=self.by,
+                at=self.at,
+                trace_id=self.run.trace_id,
+            )
+            store.write(writes, then=[chained])
+            live.run_changed(self.run.id, end.seq)
         if self.run.state == RunState.RUNNING:
             dispatch.hint([step.id for step in self.ready.values()])
 
     def settle(self) -> None:
-        """Append the facts so far, so that what others append now comes after them."""
+        """Append the facts so far, so that what others append now comes after them.
+
+        To be called before anybody else appends to the run's stream in this change.
+        """
+        self._end = None
         if self.facts:
             seq = audit.append(
                 self.run.stream,
@@ -224,11 +252,14 @@ def open_change(run_id: UUID, *, by: Actor, at: datetime) -> Change:
     loaded = store.load(run_id)
     if loaded is None:
         raise RunUnknown(run=str(run_id))
-    run, steps = loaded
     return Change(
-        run=run,
-        document=plans.document(run.revision),
+        run=loaded.run,
+        document=plans.document(loaded.run.revision),
         by=by,
         at=at,
-        steps={step.key: step for step in steps},
+        steps={step.key: step for step in loaded.steps},
+        approved=loaded.approved,
+        pinned=loaded.pinned,
+        any_policy=loaded.any_policy,
+        _end=loaded.end,
     )

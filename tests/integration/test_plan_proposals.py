@@ -1,0 +1,267 @@
+"""Proposing a plan: what is stored, what it is bound to, and what people are shown."""
+
+import pytest
+
+from approvals.errors import Unsatisfiable
+from approvals.models import Gate
+from audit import selectors as record
+from execfabric.accounts.errors import RightMissing
+from execfabric.accounts.services import create_agent
+from execfabric.lib import canonical, clock
+from orchestration.plans.errors import PlanInvalid
+from orchestration.plans.models import Plan, PlanRevision
+from orchestration.runs.errors import RunUnknown
+from orchestration.runs.models import ExecSpec, Run
+from orchestration.runs.services import proposals
+from orchestration.skills.domain.states import SkillEvent
+from orchestration.skills.services import registry as skills
+from tests.builders import (
+    approved,
+    decided,
+    driven,
+    open_gate,
+    outputs,
+    plan,
+    proposed,
+    states,
+    step,
+)
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("registry")]
+
+TEXT = plan(
+    step("a", params={"value": "$inputs.word"}),
+    step("b", "risky", params={"value": "$a.output.value"}, after="a"),
+    {"id": "c", "kind": "approval", "approval": {"reason": "Sure?"}, "dependsOn": ["b"]},
+    inputs={"properties": {"word": {"type": "string", "default": "hello"}}},
+)
+
+
+def subject(run):
+    """What the people at a run's plan gate are shown and sign."""
+    return canonical.loads(bytes(open_gate(run).body))
+
+
+def refused(text, by, inputs=None):
+    """The problems for which a proposal is refused."""
+    with pytest.raises(PlanInvalid) as caught:
+        proposed(text, by, inputs)
+    assert not Run.objects.exists()
+    return [one["code"] for one in caught.value.details["problems"]]
+
+
+@pytest.mark.promise("S1.1")
+def test_a_proposed_plan_waits_for_people_and_nothing_of_it_runs(proposer) -> None:
+    run = proposed(TEXT, proposer)
+
+    assert run.state == "awaiting_approval"
+    assert states(run) == {"a": "pending", "b": "pending", "c": "pending"}
+    assert run.inputs == {"word": "hello"}
+    steps = run.steps.order_by("position").values_list("key", "kind", "position")
+    assert list(steps) == [("a", "skill", 0), ("b", "skill", 1), ("c", "approval", 2)]
+    assert open_gate(run).status == "requested"
+
+
+def test_the_same_content_in_another_writing_is_the_same_revision(
+    proposer, second_operator
+) -> None:
+    first = proposed(plan(step("a"), step("b", after="a")), proposer)
+
+    again = proposed(
+        "id: lab-plan\nname: Laboratory plan\nsteps:\n"
+        "- {id: a, skill: lab, action: echo}\n"
+        "- {id: b, depends_on: [a], action: echo, skill: lab}\n",
+        second_operator,
+    )
+
+    assert again.revision_id == first.revision_id
+    assert PlanRevision.objects.get().author == proposer.actor().key
+    assert again.proposer == second_operator.actor().key
+
+
+def test_other_content_is_the_next_revision(proposer) -> None:
+    first = proposed(plan(step("a")), proposer)
+    second = proposed(plan(step("b")), proposer)
+
+    assert [run.revision.number for run in (first, second)] == [1, 2]
+    assert first.revision.digest != second.revision.digest
+    assert Plan.objects.count() == 1
+
+
+def test_the_author_of_a_revision_may_not_decide_on_anothers_proposal_of_it(
+    operator, second_operator, proposer
+) -> None:
+    proposed(TEXT, operator)
+
+    run = proposed(TEXT, proposer)
+
+    gate = open_gate(run)
+    with pytest.raises(Exception, match="edited|wrote|author"):
+        decided(gate, operator)
+    assert decided(gate, second_operator).status == "approved"
+
+
+@pytest.mark.promise("S3.91", "S1.16", "S1.17")
+def test_people_are_shown_all_that_will_run_and_sign_exactly_that(proposer) -> None:
+    run = proposed(TEXT, proposer, {"word": "hi"})
+
+    shown = subject(run)
+
+    assert shown["run"] == str(run.id)
+    assert shown["plan"]["digest"] == run.revision.digest
+    assert shown["plan"]["document"]["steps"][0]["params"] == {"value": "$inputs.word"}
+    assert shown["inputs"] == {"word": "hi"}
+    assert shown["proposer"]["id"] == str(proposer.pk)
+    by_id = {one["id"]: one for one in shown["steps"]}
+    assert by_id["b"]["risk"] == "high"
+    assert by_id["b"]["undo"]["action"] == "echo"
+    assert by_id["b"]["gates"] == ["The risk of lab risky is high."]
+    assert by_id["c"]["gates"] == ["Sure?"]
+    assert shown["dry_run"]["steps"][0]["output_known"] is True
+    assert shown["pins"] == run.pins
+    digest = canonical.digest("execfabric/run/v1", bytes(open_gate(run).body))
+    assert bytes(open_gate(run).digest) == digest
+
+
+@pytest.mark.promise("S3.87")
+def test_a_proposal_is_bound_to_the_version_that_was_current(proposer, admin) -> None:
+    run = proposed(TEXT, proposer)
+    draft = skills.draft_from(
+        slug="lab",
+        changes={"description": "Newer."},
+        version="1.1.0",
+        by=admin.actor(),
+        at=clock.now(),
+    )
+    skills.publish(
+        version_id=draft.id, digest=draft.digest, by=admin.actor(), at=clock.now()
+    )
+
+    later = proposed(TEXT, proposer)
+
+    run.refresh_from_db()
+    assert {pin["version"] for pin in run.pins.values()} == {"1.0.0"}
+    assert {pin["version"] for pin in later.pins.values()} == {"1.1.0"}
+    assert {pin["digest"] for pin in later.pins.values()} == {draft.digest}
+    asked = plan(step("a", version="1.0.0"))
+    assert proposed(asked, proposer).pins["a"]["version"] == "1.0.0"
+
+
+def test_a_plan_with_errors_is_not_stored_and_every_problem_is_named(proposer) -> None:
+    text = plan(step("a", skill="nowhere"), step("b", params={"v": "$z.output"}))
+
+    assert refused(text, proposer) == ["plan.unknown_skill", "plan.reference_unknown"]
+    assert not Plan.objects.exists()
+
+
+def test_warnings_do_not_stand_in_the_way(proposer, admin) -> None:
+    skills.set_state(
+        slug="lab",
+        event=SkillEvent.DEPRECATED,
+        reason="There is a newer one.",
+        by=admin.actor(),
+        at=clock.now(),
+    )
+
+    assert proposed(TEXT, proposer).state == "awaiting_approval"
+
+
+@pytest.mark.parametrize("key", ["$secret", "$file"])
+def test_inputs_cannot_forge_secrets_and_files(key, proposer) -> None:
+    text = plan(
+        step("a", params={"v": "$inputs.x"}),
+        inputs={"properties": {"x": {}}, "required": ["x"]},
+    )
+
+    codes = refused(text, proposer, {"x": [{key: "lab-token"}]})
+
+    assert set(codes) == {"plan.input_invalid"}
+
+
+@pytest.mark.promise("S1.21")
+def test_who_may_not_propose_is_refused(auditor) -> None:
+    with pytest.raises(RightMissing):
+        proposed(TEXT, auditor)
+
+    assert not Run.objects.exists()
+
+
+def test_a_plan_that_nobody_could_approve_is_refused(admin, operator) -> None:
+    with pytest.raises(Unsatisfiable):
+        proposed(TEXT, operator)
+
+    assert not Run.objects.exists()
+    assert not Gate.objects.exists()
+    assert proposed(TEXT, admin).state == "awaiting_approval"
+
+
+def test_what_an_agent_proposes_is_not_decided_by_its_owner(
+    operator, second_operator, admin
+) -> None:
+    agent, _ = create_agent(
+        name="planner", owner="operator", by=admin.actor(), at=clock.now()
+    )
+
+    run = proposed(TEXT, agent)
+
+    assert (run.proposer, run.proposer_owner) == (
+        agent.actor().key,
+        operator.actor().key,
+    )
+    with pytest.raises(Exception, match="owner|agent|proposed"):
+        decided(open_gate(run), operator)
+    assert decided(open_gate(run), second_operator).status == "approved"
+
+
+def test_the_record_says_what_was_proposed_and_by_whom(proposer) -> None:
+    run = proposed(TEXT, proposer)
+
+    told = [record.envelope(event) for event in record.events_after(run.stream, 0)]
+
+    fact = next(one for one in told if "run.proposed" in str(one))["payload"]
+    assert fact["digest"] == run.revision.digest
+    assert fact["steps"] == ["a", "b", "c"]
+    assert "hello" not in str(fact)
+
+
+@pytest.mark.promise("S3.73", "S3.8")
+def test_a_plan_is_previewed_approved_and_then_done_as_it_says(
+    proposer, operator, bench
+) -> None:
+    run = proposed(TEXT, proposer, {"word": "hi"})
+    assert run.dry_run["coverage"] == 100
+    assert states(run)["a"] == "pending"
+
+    decided(open_gate(run), operator)
+    run = driven(run, bench)
+    decided(open_gate(run, "b"), operator)
+    run = driven(run, bench)
+    decided(open_gate(run, "c"), operator)
+
+    run.refresh_from_db()
+    assert run.state == "succeeded"
+    assert outputs(run)["b"] == {"value": "hi"}
+
+
+@pytest.mark.promise("S2.51")
+def test_a_skill_is_handed_what_its_params_name_and_nothing_else(
+    proposer, operator, bench
+) -> None:
+    text = plan(
+        step("a", params={"needed": "this", "private": "not for b"}),
+        step("b", params={"value": "$a.output.needed"}, after="a"),
+        inputs={"properties": {"word": {"type": "string"}}},
+    )
+
+    run = driven(approved(text, proposer, operator, word="only of the run"), bench)
+
+    body = bytes(ExecSpec.objects.get(step_run__run=run, step_run__key="b").body)
+    assert outputs(run)["b"] == {"value": "this"}
+    assert b"not for b" not in body
+    assert b"only of the run" not in body
+    assert run.state == "succeeded"
+
+
+def test_a_run_that_was_never_proposed_is_unknown() -> None:
+    assert issubclass(RunUnknown, Exception)
+    assert proposals.propose is not None

@@ -1,0 +1,77 @@
+"""A stranger's schema and inputs are bounded before anything is tried on them."""
+
+import json
+import time
+
+import pytest
+
+from orchestration.plans.domain import inputs as given
+
+
+def of(schema):
+    """The schema of inputs with one input `a` of this schema."""
+    return {"properties": {"a": schema}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        pytest.param(of({"uniqueItems": True}), ("properties", "a", "uniqueItems"), id="all with all"),
+        pytest.param({"unevaluatedProperties": False}, ("unevaluatedProperties",), id="at every level again"),
+        pytest.param({"enum": [*range(2_000)]}, (), id="too large"),
+        pytest.param({"allOf": [{"pattern": "a"}] * 51}, (), id="too many patterns"),
+        pytest.param(
+            of({"properties": {"properties": {"pattern": "(a+)+"}}}),
+            ("properties", "a", "properties", "properties", "pattern"),
+            id="under an input that is called like a keyword",
+        ),
+        pytest.param(
+            {"not": {"patternProperties": {"(a+)+": {}}}},
+            ("not", "patternProperties", "(a+)+"),
+            id="pattern of names",
+        ),
+        pytest.param(of({"pattern": "a(?=b)"}), ("properties", "a", "pattern"), id="looking ahead"),
+        pytest.param(of({"pattern": r"(a)\1"}), ("properties", "a", "pattern"), id="looking back"),
+        pytest.param(of({"pattern": "a" * 201}), ("properties", "a", "pattern"), id="long"),
+    ],
+)  # fmt: skip
+def test_what_could_take_for_ever_is_refused_at_its_place(schema, place) -> None:
+    assert [way for way, _ in given.unusable(schema)] == [place]
+
+
+@pytest.mark.parametrize(
+    ("schema", "inputs", "said"),
+    [
+        pytest.param(of({}), {"a": json.loads("[" * 900 + "]" * 900)}, "nested", id="deep"),
+        pytest.param(of({}), {"a": float("nan")}, "cannot be kept", id="no number"),
+        pytest.param(of({}), {"a": "x" * 300_000}, "bytes", id="large"),
+        pytest.param(
+            of({"items": {"enum": [*range(500)]}}), {"a": [9] * 5_000}, "too many parts", id="many"
+        ),
+        pytest.param(of({"pattern": "a"}), {"a": "a" * 257}, "longer than", id="long text"),
+        pytest.param(
+            of({"items": {"pattern": "a*a*b"}}), {"a": ["a"] * 50}, "too long", id="many texts"
+        ),
+        pytest.param(of({}), {"a": [{"$file": {}}]}, "A file", id="forged file"),
+    ],
+)  # fmt: skip
+def test_inputs_that_are_too_much_are_refused(schema, inputs, said) -> None:
+    assert list(given.unusable(schema)) == []
+
+    assert [said in message for message in given.wrong(schema, inputs)] == [True]
+
+
+def test_the_worst_pattern_that_is_taken_is_over_soon() -> None:
+    schema = of({"items": {"pattern": r"\w{2,}([ab]){2,}!"}})
+    before = time.process_time()
+
+    found = given.wrong(schema, {"a": ["ab" * 128] * 3})
+
+    assert len(found) == 3
+    assert time.process_time() - before < 5
+
+
+def test_errors_are_named_up_to_a_hundred() -> None:
+    schema = of({"items": {"type": "string"}})
+
+    assert len(given.wrong(schema, {"a": [1] * 500})) == 100
