@@ -62,12 +62,9 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
     An output may repeat what an outsider wrote. A `$secret` or `$file` in it
     would be resolved in the next step as if the plan's author had written it.
     """
-    if isinstance(value, str):
-        if "\0" in value or (not value.isascii() and _surrogates(value)):
-            yield f"{where} holds characters that cannot be stored"
-    elif isinstance(value, float) and abs(value) > LARGEST_SAFE_INTEGER:
-        # Its canonical form is a whole number that no reader has to keep exactly.
-        yield f"{where} holds a number without an exact form"
+    if isinstance(value, str | float):
+        if bad := _unstorable_scalar(value):
+            yield f"{where} holds {bad}"
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unstorable(item, f"{where}[{index}]")
@@ -77,6 +74,19 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
                 yield f"{where} holds the reserved key {key}"
             yield from _unstorable(key, f"a key of {where}")
             yield from _unstorable(item, f"{where}.{key}")
+
+
+def _unstorable_scalar(value: str | float) -> str:
+    """Why a text or a number cannot be kept; empty when it can."""
+    if isinstance(value, float):
+        # Its canonical form is a whole number that no reader has to keep exactly.
+        return (
+            "a number without an exact form"
+            if abs(value) > LARGEST_SAFE_INTEGER
+            else ""
+        )
+    broken = "\0" in value or (not value.isascii() and _surrogates(value))
+    return "characters that cannot be stored" if broken else ""
 
 
 def _surrogates(value: str) -> bool:
