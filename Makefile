@@ -13,7 +13,7 @@ sum = $(firstword $(shell cksum < $(1)))
 RUNTIME := $(VENV)/.stamp-runtime-$(call sum,requirements.txt)
 DEVELOPMENT := $(VENV)/.stamp-development-$(call sum,requirements-dev.txt)
 
-.PHONY: help up down status test lint types imports migrations check fmt promises \
+.PHONY: help up down status test screenshots lint types imports migrations check fmt promises \
   bench chaos lock clean environment development tools
 
 help: ## show this
@@ -31,6 +31,10 @@ status: environment ## say what runs
 
 test: development tools ## run all tests (PYTEST_ARGS=...)
 	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+screenshots: development tools ## take the pictures of the README anew
+	@EXECFABRIC_SCREENSHOTS=1 EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" \
+	  $(BIN)/python -m pytest -q tests/browser/test_demo_plans.py tests/browser/test_screens.py
 
 lint: development ## ruff and djlint
 	$(BIN)/ruff check .

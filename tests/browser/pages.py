@@ -16,6 +16,15 @@ TEXTS = """(root) => {
 }"""
 """The text of a part of the page, without what depends on the moment of looking."""
 
+TOO_WIDE = """() => {
+  const root = document.documentElement;
+  if (root.scrollWidth <= root.clientWidth) return [];
+  return [...document.querySelectorAll("body *")]
+    .filter((one) => one.getBoundingClientRect().right > root.clientWidth + 1)
+    .map((one) => one.cloneNode(false).outerHTML.slice(0, 100))
+    .concat(root.scrollWidth + " px");
+}"""
+
 REMEMBER_PILL = """() => {
   const pill = document.getElementById("live-pill");
   window.seenPill = [pill.dataset.live];
@@ -61,7 +70,9 @@ def propose(page: Page, text: str, inputs: Mapping[str, Any] | None = None) -> s
     """Propose a text as it is; the run's id."""
     write_plan(page, text)
     if inputs:
-        page.get_by_role("textbox", name="Inputs, as YAML or JSON").fill(json.dumps(inputs))
+        page.get_by_role("textbox", name="Inputs, as YAML or JSON").fill(
+            json.dumps(inputs)
+        )
     page.get_by_test_id("plan-propose").click()
     return run_id(page)
 
@@ -85,9 +96,11 @@ def approve(page: Page) -> None:
     page.wait_for_url(RUN_ADDRESS)
 
 
-def start(proposer: Page, operator: Page, text: str) -> str:
+def start(
+    proposer: Page, operator: Page, text: str, inputs: Mapping[str, Any] | None = None
+) -> str:
     """Propose as the one and approve as the other; the operator sees the run."""
-    run = propose(proposer, text)
+    run = propose(proposer, text, inputs)
     open_from_inbox(operator, run)
     approve(operator)
     return run
@@ -113,10 +126,10 @@ def event_ids(page: Page) -> list[str]:
     return [str(row.get_attribute("id")) for row in page.get_by_test_id("event").all()]
 
 
-def overflow(page: Page) -> int:
-    """How many pixels the page is wider than the window."""
-    width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    return int(page.evaluate(width))
+def overflow(page: Page) -> list[str]:
+    """What makes the page wider than the window; empty when it fits."""
+    found: list[str] = page.evaluate(TOO_WIDE)
+    return found
 
 
 def keep_unbroken(page: Page) -> None:

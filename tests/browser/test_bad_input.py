@@ -115,17 +115,23 @@ def test_ten_uploaded_megabytes_are_refused_in_words(
 
     page.get_by_test_id("plan-check").click()
 
-    expect(page.locator("main")).to_contain_text(re.compile("too (large|big|much)|at most"))
+    expect(page.locator("main")).to_contain_text(
+        re.compile("too (large|big|much)|at most")
+    )
     expect(page.get_by_test_id("composer")).to_be_visible()
 
 
 @pytest.mark.promise("S3.68")
 def test_hostile_text_is_shown_marked_and_never_comes_to_life(browse: Browsing):
     text = (
-        f"plan:\n  id: hostile\n  name: {HOSTILE!r}\n  description: {HOSTILE!r}\n"
-        "  steps:\n    - id: one\n      skill: lab\n      action: risky\n"
-        f"      name: {HOSTILE!r}\n      params: {{note: {HOSTILE!r}}}\n"
-    ).replace("'<", '"<').replace("\\u200b'", '\\u200b"')
+        (
+            f"plan:\n  id: hostile\n  name: {HOSTILE!r}\n  description: {HOSTILE!r}\n"
+            "  steps:\n    - id: one\n      skill: lab\n      action: risky\n"
+            f"      name: {HOSTILE!r}\n      params: {{note: {HOSTILE!r}}}\n"
+        )
+        .replace("'<", '"<')
+        .replace("\\u200b'", '\\u200b"')
+    )
     operator = browse("operator")
     run = pages.propose(browse("proposer"), text)
 
@@ -140,13 +146,21 @@ def test_hostile_text_is_shown_marked_and_never_comes_to_life(browse: Browsing):
     for address in ("/inbox", "/runs", f"/runs/{run}?view=plan", "/"):
         operator.goto(address)
         _is_shown_and_dead(operator)
+    pages.open_from_inbox(operator, run)
+    operator.get_by_label("Comment").fill(HOSTILE[:60])
+    operator.get_by_role("button", name="Reject").click()
+    pages.expect_state(operator, "rejected")
+    _is_shown_and_dead(operator)
 
 
 def _is_shown_and_dead(page: Page) -> None:
     main = page.locator("main")
     expect(main).to_contain_text("<script>window.hurt = 1</script>")
     expect(main.locator("mark").first).to_be_visible()
-    assert page.locator("main script, main img[src=x], main [hx-get='/inbox'] b").count() == 0
+    assert (
+        page.locator("main script, main img[src=x], main [hx-get='/inbox'] b").count()
+        == 0
+    )
     assert page.locator("b[hx-get]").count() == 0
     assert page.evaluate("window.hurt") is None
     raw = str(main.evaluate("(one) => one.textContent"))

@@ -24,20 +24,22 @@ def test_a_report_is_collected_cleaned_written_confirmed_and_published(
     _decide_the_plan(page, run)
 
     gate = _open_step_gate(page, "publish")
+    camera.take(page, "run-gated", readme="run")
     camera.take(gate, "gate-step")
     _see_resolved_parameters(gate, "reports/")
     pages.approve(gate)
 
     _see_success(page, live, run)
-    camera.take(page, "run-demo-ended", readme="run")
+    camera.take(page, "run-demo-ended")
     _open_step(page, "report")
     with page.expect_download() as download:
         page.get_by_test_id("file-report").click()
     download.value.save_as(tmp_path / "report.html")
     report = (tmp_path / "report.html").read_text()
     assert _largest_package(live) in report
-    published = live.demo / "published" / "reports"
-    assert [file.read_text() for file in published.iterdir()] == [report]
+    _see_the_trace(page, run, camera)
+    published = (live.demo / "published" / "reports").rglob("*.html")
+    assert [file.read_text() for file in published] == [report]
 
 
 @pytest.mark.promise("S0.24")
@@ -72,11 +74,11 @@ def test_a_release_is_branched_committed_confirmed_and_tagged(
 
     gate = _open_step_gate(page, "tag")
     _see_resolved_parameters(gate, _git(live, "rev-parse", "release/1.4.0"))
-    assert _git(live, "tag", "--list") == ""
+    assert _git(live, "tag", "--list", "v1.4.0") == ""
     pages.approve(gate)
 
     _see_success(page, live, run)
-    assert _git(live, "tag", "--list") == "v1.4.0"
+    assert _git(live, "tag", "--list", "v1.4.0") == "v1.4.0"
     assert run in _git(live, "show", "v1.4.0:NOTES.md")
     _open_step(page, "tag")
     expect(page.get_by_test_id("step-output-tag")).to_contain_text("v1.4.0")
@@ -117,7 +119,9 @@ def _decide_the_plan(page: Page, run: str) -> None:
     """As the operator, from the inbox to the live page of the run."""
     pages.sign_in(page, "operator")
     pages.open_from_inbox(page, run)
-    expect(page.get_by_test_id("gate-steps").get_by_role("listitem").first).to_be_visible()
+    expect(
+        page.get_by_test_id("gate-steps").get_by_role("listitem").first
+    ).to_be_visible()
     pages.approve(page)
     pages.keep_unbroken(page)
 
@@ -148,6 +152,14 @@ def _see_success(page: Page, live: Stack, run: str) -> None:
     badge = page.get_by_test_id("run-verified")
     expect(badge).to_contain_text(f"Verified {events} of {events}")
     assert pages.is_unbroken(page)
+
+
+def _see_the_trace(page: Page, run: str, camera: Camera) -> None:
+    page.goto(f"/trace?stream=run:{run}")
+    page.get_by_role("link", name="Verify now").click()
+    expect(page.get_by_test_id("verification-whole")).to_be_visible()
+    page.get_by_test_id("trace-row").nth(3).locator("summary").click()
+    camera.take(page, "trace", readme="trace")
 
 
 def _open_step(page: Page, step: str) -> None:

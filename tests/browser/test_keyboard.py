@@ -94,4 +94,4 @@ def test_a_page_has_one_heading_and_names_for_all_it_offers(
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     assert page.evaluate(NAMELESS) == []
     assert page.title().endswith("· ExecFabric")
-    assert pages.overflow(page) == 0
+    assert pages.overflow(page) == []

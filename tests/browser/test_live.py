@@ -11,7 +11,9 @@ from tests.browser import pages
 from tests.browser.browsing import Browsing, Faults
 from tests.browser.stack import Stack
 
-CONNECTION_LOST = r"\[object Event\]|ERR_CONNECTION_|WebSocket connection to|ERR_EMPTY_RESPONSE"
+CONNECTION_LOST = (
+    r"\[object Event\]|ERR_CONNECTION_|WebSocket connection to|ERR_EMPTY_RESPONSE"
+)
 STEPS = 12
 
 
@@ -33,7 +35,9 @@ def test_a_killed_web_server_leaves_no_gap_and_no_double_in_a_watched_run(
     expect(events.locator("[data-kind='step.succeeded']")).not_to_have_count(0)
     live.kill_web()
     for page in (steps, events):
-        lost = page.locator("#live-pill[data-live=reconnecting], #live-pill[data-live=offline]")
+        lost = page.locator(
+            "#live-pill[data-live=reconnecting], #live-pill[data-live=offline]"
+        )
         expect(lost).to_be_visible()
     live.start_web()
 

@@ -79,7 +79,10 @@ def test_a_plan_shows_its_steps_the_tools_they_need_and_their_risks(proposer) ->
     checked = check(FEATURE, proposer, INPUTS)
 
     assert checked.problems == []
-    assert (checked.document.id, checked.document.name) == ("feature", "A feature branch")
+    assert (checked.document.id, checked.document.name) == (
+        "feature",
+        "A feature branch",
+    )
     assert checked.order == ["look", "make", "sure"]
     make = checked.document.step("make")
     assert (make.skill, make.action, make.depends_on) == ("lab", "risky", ("look",))
@@ -226,13 +229,13 @@ def test_an_approval_by_more_people_than_there_are_is_refused(operator, admin) -
 
 
 def test_every_problem_is_said_at_once_with_its_place(proposer) -> None:
-    text = FEATURE.replace("lab\n", "lba\n").replace("[look]", "[lok]")
+    text = FEATURE.replace("skill: lab\n", "skill: lba\n").replace("[look]", "[lok]")
 
     problems = check(text, proposer, INPUTS).problems
 
     assert {(one.code, one.line) for one in problems} >= {
-        ("plan.unknown_skill", 13),
-        ("plan.unknown_step", 15),
+        ("plan.unknown_skill", 12),
+        ("plan.unknown_step", 14),
     }
     assert any("look" in one.message for one in problems)
 
@@ -262,7 +265,9 @@ def test_a_dry_run_previews_each_step_and_says_how_much_it_covers(proposer) -> N
 
 
 @pytest.mark.promise("S1.18")
-def test_a_dry_run_that_tries_to_write_is_stopped_and_flagged(proposer, tmp_path) -> None:
+def test_a_dry_run_that_tries_to_write_is_stopped_and_flagged(
+    proposer, tmp_path
+) -> None:
     path = tmp_path / "touched"
 
     report = dry_run(plan(step("a", "touch", params={"path": str(path)})), proposer)
@@ -288,16 +293,15 @@ def test_a_target_that_does_not_exist_is_said_before_anybody_is_asked(
     skills.publish(
         version_id=draft.id, digest=draft.digest, by=admin.actor(), at=clock.now()
     )
-    collects = [
-        {"id": name, "skill": "files", "action": "collect", "params": {"pattern": name}}
-        for name in ("sales", "costs")
-    ]
-    text = plan(*collects).replace('"pattern": "', '"pattern": "*').replace(
-        '"pattern": "*sales"', '"pattern": "sales-*.csv"'
+    text = plan(
+        *(
+            step(name, "collect", skill="files", params={"pattern": f"{name}-*.csv"})
+            for name in ("sales", "costs")
+        )
     )
 
     there, missing = dry_run(text, proposer).steps
 
     assert there.problems == ()
     assert len(missing.problems) == 1
-    assert "*costs" in missing.problems[0]
+    assert "costs-*.csv" in missing.problems[0]

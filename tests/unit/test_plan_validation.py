@@ -6,8 +6,8 @@ import warnings
 import pytest
 
 from orchestration.plans.domain import form, source, validation
-from orchestration.plans.domain.problem import CODES
 from orchestration.plans.domain.patterns import MOST_STEPS, steps
+from orchestration.plans.domain.problem import CODES
 from tests.unit.plans import FOLDER, Registry, action, check, places, skill
 
 HEAD = "id: p\nsteps:\n"
