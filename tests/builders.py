@@ -46,7 +46,9 @@ def chain(length: int, action: str = "echo") -> str:
 
 def proposed(text: str, by: User, inputs: Mapping[str, Any] | None = None) -> Run:
     """A run whose plan gate is open."""
-    return proposals.propose(text=text, inputs=inputs or {}, by=by.actor(), at=clock.now())
+    return proposals.propose(
+        text=text, inputs=inputs or {}, by=by.actor(), at=clock.now()
+    )
 
 
 def open_gate(run: Run, step_key: str = "") -> Gate:

@@ -26,7 +26,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
 
 TEXT = plan(
     step("source", params={"value": "agreed"}),
-    step("effect", "witness-gated", after="source", params={"mark": "$source.output.value"}),
+    step(
+        "effect",
+        "witness-gated",
+        after="source",
+        params={"mark": "$source.output.value"},
+    ),
 )
 
 
@@ -106,7 +111,9 @@ def change_inputs(run):
         change_inputs,
     ],
 )
-def test_anything_changed_after_approval_stops_the_worker(tamper, waiting, bench, witness):
+def test_anything_changed_after_approval_stops_the_worker(
+    tamper, waiting, bench, witness
+):
     gate = Gate.objects.get(context_id=waiting.id, step="effect")
     tamper(waiting)
 
@@ -138,7 +145,9 @@ def test_unchanged_it_runs_exactly_once(waiting, bench, witness):
 
 
 @pytest.mark.promise("S2.37")
-def test_a_skill_quarantined_after_approval_does_not_start(waiting, bench, witness, admin):
+def test_a_skill_quarantined_after_approval_does_not_start(
+    waiting, bench, witness, admin
+):
     skills.set_state(
         slug="lab",
         event="quarantined",

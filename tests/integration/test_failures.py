@@ -153,7 +153,12 @@ def test_a_retry_waits_in_the_database_and_keeps_its_key(
 
 def test_attempts_are_bounded(proposer, operator, bench, witness):
     text = plan(
-        step("flaky", "flaky", params={"until": 99}, retry={"attempts": 2, "initial": "1s"})
+        step(
+            "flaky",
+            "flaky",
+            params={"until": 99},
+            retry={"attempts": 2, "initial": "1s"},
+        )
     )
     run = driven(approved(text, proposer, operator), bench)
     for _ in range(5):
@@ -180,7 +185,9 @@ def claimed(run, key, worker="doomed"):
 
 
 @pytest.mark.promise("S3.17", "S4.12")
-def test_a_lost_worker_costs_a_repeatable_step_nothing(proposer, operator, bench, witness):
+def test_a_lost_worker_costs_a_repeatable_step_nothing(
+    proposer, operator, bench, witness
+):
     text = plan(step("again", "witness-again", params={"mark": "x"}))
     run = approved(text, proposer, operator)
     claimed(run, "again")
@@ -196,8 +203,12 @@ def test_a_lost_worker_costs_a_repeatable_step_nothing(proposer, operator, bench
     ]
 
 
-def test_a_worker_lost_after_intent_leaves_an_honest_unknown(proposer, operator, bench, witness):
-    text = plan(step("once", "witness", params={"mark": "x"}), step("next", after="once"))
+def test_a_worker_lost_after_intent_leaves_an_honest_unknown(
+    proposer, operator, bench, witness
+):
+    text = plan(
+        step("once", "witness", params={"mark": "x"}), step("next", after="once")
+    )
     run = approved(text, proposer, operator)
     claimed(run, "once")
     lapse(run.steps.get(key="once"))
@@ -211,7 +222,9 @@ def test_a_worker_lost_after_intent_leaves_an_honest_unknown(proposer, operator,
 
 
 @pytest.mark.promise("S3.28")
-def test_a_late_result_of_a_fenced_attempt_changes_nothing(proposer, operator, bench, witness):
+def test_a_late_result_of_a_fenced_attempt_changes_nothing(
+    proposer, operator, bench, witness
+):
     text = plan(step("again", "witness-again", params={"mark": "x"}))
     run = approved(text, proposer, operator)
     zombie = claimed(run, "again")
@@ -238,8 +251,12 @@ def test_a_step_whose_workers_keep_dying_is_given_up(proposer, operator):
 
 
 @pytest.mark.promise("S3.56")
-def test_a_person_settles_an_unknown_outcome_with_evidence(proposer, operator, bench, witness):
-    text = plan(step("once", "witness", params={"mark": "x"}), step("next", after="once"))
+def test_a_person_settles_an_unknown_outcome_with_evidence(
+    proposer, operator, bench, witness
+):
+    text = plan(
+        step("once", "witness", params={"mark": "x"}), step("next", after="once")
+    )
     run = approved(text, proposer, operator)
     claimed(run, "once")
     unknown = run.steps.get(key="once")
@@ -293,7 +310,9 @@ def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, b
 def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
     proposer, operator, bench, witness
 ):
-    text = plan(step("once", "witness", params={"mark": "x"}), step("next", after="once"))
+    text = plan(
+        step("once", "witness", params={"mark": "x"}), step("next", after="once")
+    )
     run = approved(text, proposer, operator)
     grip = claimed(run, "once")
 
@@ -314,7 +333,9 @@ def test_a_step_that_is_ready_does_not_start_in_a_paused_run(proposer, operator,
     assert run.steps.get().state == "ready"
 
 
-def test_cancelling_a_waiting_run_takes_its_gates_out_of_every_inbox(proposer, operator):
+def test_cancelling_a_waiting_run_takes_its_gates_out_of_every_inbox(
+    proposer, operator
+):
     run = proposed(chain(1), proposer)
     gate = open_gate(run)
 
@@ -352,7 +373,9 @@ def test_an_unanswered_gate_expires_and_ends_the_run(proposer, operator, bench):
 
 
 @pytest.mark.promise("S3.75", "S3.83")
-def test_a_secret_goes_by_name_and_is_masked_wherever_it_comes_out(proposer, operator, bench):
+def test_a_secret_goes_by_name_and_is_masked_wherever_it_comes_out(
+    proposer, operator, bench
+):
     run = driven(approved(plan(step("careless", "secret")), proposer, operator), bench)
 
     careless = run.steps.get()
@@ -365,7 +388,9 @@ def test_a_secret_goes_by_name_and_is_masked_wherever_it_comes_out(proposer, ope
     assert '{"$secret":"lab-token"}' in spec
 
 
-def test_two_refusals_of_one_gate_are_told_apart(proposer, operator, second_operator, bench):
+def test_two_refusals_of_one_gate_are_told_apart(
+    proposer, operator, second_operator, bench
+):
     run = driven(approved(plan(step("risky", "risky")), proposer, operator), bench)
     gate = open_gate(run, "risky")
     decided(gate, operator, approve=False)

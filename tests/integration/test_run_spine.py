@@ -49,7 +49,9 @@ def test_an_approved_step_runs_once_and_its_result_is_kept(proposer, operator, b
 
 @pytest.mark.promise("S0.7", "S1.3", "S3.31", "S4.13")
 def test_a_chain_runs_in_the_order_of_its_dependencies(proposer, operator, bench):
-    text = plan(step("last", after="middle"), step("middle", after="first"), step("first"))
+    text = plan(
+        step("last", after="middle"), step("middle", after="first"), step("first")
+    )
     run = driven(approved(text, proposer, operator), bench)
 
     ended = run.steps.order_by("finished_at", "position").values_list("key", flat=True)
@@ -137,7 +139,9 @@ def test_a_step_gate_shows_the_very_bytes_that_will_run(proposer, operator, benc
 
 
 @pytest.mark.promise("S4.9", "S4.10")
-def test_an_approval_step_pauses_the_chain_until_people_answer(proposer, operator, bench):
+def test_an_approval_step_pauses_the_chain_until_people_answer(
+    proposer, operator, bench
+):
     text = plan(
         step("before"),
         {
@@ -210,12 +214,20 @@ def test_parallel_branches_join_when_all_are_done(proposer, operator, bench):
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        pytest.param("all_success", "skipped", id="S4.1", marks=pytest.mark.promise("S4.1")),
-        pytest.param("one_success", "succeeded", id="S4.2", marks=pytest.mark.promise("S4.2")),
-        pytest.param("all_done", "succeeded", id="S4.3", marks=pytest.mark.promise("S4.3")),
+        pytest.param(
+            "all_success", "skipped", id="S4.1", marks=pytest.mark.promise("S4.1")
+        ),
+        pytest.param(
+            "one_success", "succeeded", id="S4.2", marks=pytest.mark.promise("S4.2")
+        ),
+        pytest.param(
+            "all_done", "succeeded", id="S4.3", marks=pytest.mark.promise("S4.3")
+        ),
     ],
 )
-def test_a_trigger_rule_says_when_a_join_fires(rule, expected, proposer, operator, bench):
+def test_a_trigger_rule_says_when_a_join_fires(
+    rule, expected, proposer, operator, bench
+):
     text = plan(
         step("good"),
         step("bad", "misbehave", params={"how": "fail"}),

@@ -112,7 +112,9 @@ def test_a_rule_holds_never_will_or_may_yet(rule_name, parents, expected):
         pytest.param(2, [S.RUNNING, *[S.PENDING] * 2], ["1"], id="one place is left"),
         pytest.param(2, [S.BACKOFF, S.READY, S.PENDING], [], id="none is left"),
         pytest.param(1, [S.GATED, *[S.PENDING] * 2], [], id="in order, a gate holds"),
-        pytest.param(2, [S.GATED, *[S.PENDING] * 2], ["1"], id="a gate keeps its place"),
+        pytest.param(
+            2, [S.GATED, *[S.PENDING] * 2], ["1"], id="a gate keeps its place"
+        ),
     ],
 )
 def test_as_many_steps_start_as_there_are_places(parallel_max, states, expected):

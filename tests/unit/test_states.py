@@ -87,7 +87,9 @@ def test_the_lifecycle_page_has_a_paragraph_per_state(machine: Machine, name):
     text = (PROJECT / "docs/lifecycle.md").read_text(encoding="utf-8")
     part = text.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
     told = dict(
-        re.findall(r"^### `(\w+)`\n\n(.+?)(?=\n\n###|\n*\Z)", part, re.DOTALL | re.MULTILINE)
+        re.findall(
+            r"^### `(\w+)`\n\n(.+?)(?=\n\n###|\n*\Z)", part, re.DOTALL | re.MULTILINE
+        )
     )
 
     assert set(told) == {str(state) for state in machine.states()}

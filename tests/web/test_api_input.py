@@ -49,7 +49,7 @@ def deep(levels: int) -> bytes:
             id="integer too large",
         ),
         pytest.param(
-            b'{"plan": "' + b"a" * (2 * 1024 * 1024) + b'"}',
+            b'{"plan": "' + b"a" * (5 * 1024 * 1024) + b'"}',
             413,
             "request.too_large",
             id="too large",

@@ -27,6 +27,8 @@ from orchestration.plans.domain.tokens import (
 )
 
 MAX_BYTES = 4 << 20
+MAX_YAML_BYTES = 1 << 20
+"""YAML is for people; what programs write is JSON, and may be longer."""
 MAX_DEPTH = 50
 MAX_VALUES = 250_000
 
@@ -103,6 +105,12 @@ def _read(text: str) -> Parsed:
             return _Builder().build(json_tokens(text))
         except NotJson:
             pass
+    if (size := len(text.encode())) > MAX_YAML_BYTES:
+        message = (
+            f"The document is not JSON and has {size:,} bytes; of YAML at most"
+            f" {MAX_YAML_BYTES:,} are read."
+        )
+        raise Unreadable("plan.too_large", message)
     return _Builder().build(yaml_tokens(text))
 
 
