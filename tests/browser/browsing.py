@@ -103,10 +103,12 @@ class Camera:
         if os.environ.get("EXECFABRIC_SCREENSHOTS") == "1":
             self.readme = PROJECT / "docs" / "images"
 
-    def take(self, page: Page, name: str, *, readme: str = "") -> None:
+    def take(
+        self, page: Page, name: str, *, readme: str = "", whole: bool = True
+    ) -> None:
         """The whole page; for the README what fits on the screen."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=self.folder / f"{name}.png", full_page=True)
+        page.screenshot(path=self.folder / f"{name}.png", full_page=whole)
         if readme and self.readme:
             self.readme.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=self.readme / f"{readme}.png")

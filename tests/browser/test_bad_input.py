@@ -121,7 +121,6 @@ def test_ten_uploaded_megabytes_are_refused_in_words(
     expect(page.get_by_test_id("composer")).to_be_visible()
 
 
-@pytest.mark.promise("S3.68")
 def test_hostile_text_is_shown_marked_and_never_comes_to_life(browse: Browsing):
     text = (
         (

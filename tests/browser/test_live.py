@@ -25,7 +25,6 @@ def _slow_chain(seconds: float) -> str:
     return json.dumps(plan)
 
 
-@pytest.mark.promise("S3.86")
 def test_a_killed_web_server_leaves_no_gap_and_no_double_in_a_watched_run(
     browse: Browsing, live: Stack, faults: Faults
 ):
@@ -48,7 +47,6 @@ def test_a_killed_web_server_leaves_no_gap_and_no_double_in_a_watched_run(
     _same_as_reloaded(steps, events, live)
 
 
-@pytest.mark.promise("S4.12")
 def test_an_emptied_broker_costs_time_but_no_row(browse: Browsing, live: Stack):
     steps, events = _watched(browse, live, seconds=0.3)
 

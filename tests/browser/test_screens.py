@@ -113,6 +113,7 @@ def test_inbox_gate_and_run_are_whole_in_every_look(
     camera.take(page, f"gate-{look}")
     page.get_by_role("link", name="Go to the decision").click()
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_in_viewport()
+    camera.take(page, f"decision-{look}", whole=False)
     page.goto(f"/runs/{waiting}")
     pages.expect_live(page)
     page.get_by_role("button", name="Open or close all").click()
