@@ -99,7 +99,7 @@ def test_ten_pasted_megabytes_are_refused_in_words(browse: Browsing, faults: Fau
 
     page.get_by_test_id("plan-check").click()
 
-    expect(page.locator("main")).to_contain_text("more than the 2 MB")
+    expect(page.locator("main")).to_contain_text("more than the 5 MB")
     expect(page.locator("main")).to_contain_text("request.not_understood")
 
 
