@@ -133,7 +133,10 @@
   function poll() {
     const live = byId("run-live");
     if (!live || run.ended || document.hidden || run.failures < FAILURES) return;
-    htmx.ajax("GET", live.dataset.poll + "?" + position(), { source: live, swap: "none" });
+    // Rejected while nobody answers: the pill says so, and the next round asks again.
+    htmx
+      .ajax("GET", live.dataset.poll + "?" + position(), { source: live, swap: "none" })
+      ?.catch(() => {});
   }
 
   listen("htmx:beforeSwap", (event) => {
