@@ -10,8 +10,11 @@ from tests.browser import pages
 from tests.browser.browsing import Browsing, Faults
 from tests.browser.stack import Stack
 
-CONNECTION_LOST = r"ERR_|WebSocket connection to|\(\S+/htmx-2\.min\.js\)"
-"""What a browser, and htmx in it, says while nobody answers."""
+CONNECTION_LOST = (
+    r"ERR_|WebSocket connection to|\(\S+/htmx-2\.min\.js\)|^script: undefined$"
+)
+"""What a browser, and htmx in it, says while nobody answers: its promises are
+rejected without a reason."""
 
 STEPS = 12
 
