@@ -89,7 +89,12 @@ class Spawned:
     running: Running
     url: str
     """Where the web server answers; empty for the others."""
-    log: Path
+    journal: Journal
+
+    @property
+    def log(self) -> Path:
+        """The file with everything it says; it stays after the end."""
+        return self.journal.path
 
     @property
     def pid(self) -> int:
@@ -110,10 +115,12 @@ class Spawned:
     def kill9(self) -> None:
         """SIGKILL to the whole tree."""
         self.running.kill()
+        self.journal.close()
 
     def stop(self) -> None:
         """Stop it as the supervisor would."""
         self.running.stop()
+        self.journal.close()
 
     def log_text(self) -> str:
         """Everything it has said so far."""
@@ -136,8 +143,12 @@ def spawn(kind: Kind, env: Mapping[str, str], **options: Any) -> Spawned:
         wanted = commands.worker(told, **options)
     else:
         wanted = commands.keeper(told, ready_file=folder / "ready")
-    log = folder / "log"
-    return Spawned(part.start(wanted, Journal(log)), url, log)
+    journal = Journal(folder / "log")
+    try:
+        return Spawned(part.start(wanted, journal), url, journal)
+    except BaseException:
+        journal.close()
+        raise
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:

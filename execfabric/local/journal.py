@@ -1,10 +1,10 @@
 """The one readable log: every line of every part, with its time and its part's name."""
 
+import contextlib
 import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import TextIO
 
 from execfabric.lib import clock
 
@@ -16,25 +16,33 @@ class Journal:
     """Takes lines from several threads; shows them too where somebody watches."""
 
     def __init__(self, path: Path, *, shown: bool = False) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > LARGEST:
             path.replace(path.with_suffix(".log.1"))
-        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        self._file = path.open("ab", buffering=0)
         path.chmod(0o600)
         self._lock = threading.Lock()
         self._shown = shown
 
     def line(self, part: str, text: str) -> None:
-        """Add one line."""
+        """Add one line.
+
+        A line that cannot be written is lost: were the reader of a part's output to end
+        over a full disk, the part would stand still as soon as its pipe is full.
+        """
         line = f"{clock.now():%Y-%m-%d %H:%M:%S} {part:<10} | {text}\n"
         with self._lock:
-            self._file.write(line)
+            if not self._file.closed:
+                with contextlib.suppress(OSError):
+                    self._file.write(line.encode())
             if self._shown:
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                with contextlib.suppress(OSError):
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
 
     def close(self) -> None:
-        """Close the file; lines that come later are an error."""
+        """Close the file; lines that come later are lost."""
         with self._lock:
             self._file.close()
 

@@ -1,6 +1,7 @@
 """The supervisor with real processes: dummy parts, real servers, and `up` as a command."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from execfabric.local.journal import Journal
 from execfabric.local.layout import PROJECT, DataDir
 from execfabric.local.part import Part, Running
 from execfabric.local.supervisor import Supervisor
-from tests.servers import start_servers
+from tests.servers import spawn, start_servers
 
 SLEEPER = "import time; print('ready', flush=True); time.sleep(600)"
 PARENT = (
@@ -200,6 +201,19 @@ def test_a_stranger_with_a_recorded_pid_is_not_touched(data: DataDir) -> None:
         assert leftovers.end_all(data) == []
         assert it.poll() is None
         it.kill()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill9"])
+def test_a_part_spawned_for_a_test_leaves_no_open_file(end: str) -> None:
+    spawned = spawn("keeper", {})
+    open_now = {file.path for file in psutil.Process().open_files()}
+    assert str(spawned.log) in open_now
+
+    getattr(spawned, end)()
+
+    open_now = {file.path for file in psutil.Process().open_files()}
+    assert str(spawned.log) not in open_now
+    shutil.rmtree(spawned.log.parent)
 
 
 def test_two_data_directories_serve_side_by_side_on_long_paths(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The rules of the embedded default that need no server."""
 
+import resource
 import socket
 import stat
 import threading
@@ -136,3 +137,20 @@ def test_the_log_keeps_lines_of_many_threads_whole(data: DataDir) -> None:
     assert {line.rpartition("| ")[2] for line in lines} == texts
     assert last_lines(data.log, 2) == lines[-2:]
     assert mode(data.log) == 0o600
+
+
+def test_a_full_disk_costs_lines_of_the_log_and_nothing_else(data: DataDir) -> None:
+    journal = Journal(data.log)
+    journal.line("web", "before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (data.log.stat().st_size, limits[1]))
+    try:
+        journal.line("web", "lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    journal.line("web", "after")
+    journal.close()
+    journal.line("web", "too late")
+
+    texts = [line.rpartition("| ")[2] for line in last_lines(data.log, 10)]
+    assert texts == ["before", "after"]
