@@ -38,10 +38,15 @@ def web_command(port: int) -> list[str]:
 
 
 def worker_command(*, concurrency: int, name: str = "worker") -> list[str]:
-    """A worker. Gossip, mingle and heartbeat only make noise: Postgres decides."""
+    """A worker. Gossip, mingle and heartbeat only make noise: Postgres decides.
+
+    Its node name carries our process id: another installation on this host may use the
+    same broker.
+    """
     command = [sys.executable, "-m", "celery", "-A", "execfabric.celery", "worker"]
     command += ["--pool", "prefork", "--concurrency", str(concurrency)]
-    command += ["-Q", "execfabric", "-n", f"{name}@%h", "--loglevel", "INFO"]
+    node = f"{name}-{os.getpid()}@%h"
+    command += ["-Q", "execfabric", "-n", node, "--loglevel", "INFO"]
     return [*command, "--without-gossip", "--without-mingle", "--without-heartbeat"]
 
 
