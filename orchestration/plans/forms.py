@@ -1,5 +1,6 @@
 """What people send about plans: the text, and the inputs of a run."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from execfabric.lib import canonical
-from orchestration.plans.domain import source
+from orchestration.plans.domain import form, source
 from orchestration.plans.domain.problem import ERROR
 
 PREFIX = "input."
@@ -94,7 +95,7 @@ class PlanForm(forms.Form):
         # Browsers send CRLF; the same plan must have the same text from a file.
         return text.replace("\r\n", "\n")
 
-    def given_inputs(self) -> dict[str, Any] | None:
+    def given_inputs(self) -> dict[str, Any]:
         """The inputs, from the fields of their own where the page had them."""
         stated = {
             key.removeprefix(PREFIX): value
@@ -103,7 +104,7 @@ class PlanForm(forms.Form):
         }
         if not stated:
             given: Mapping[str, Any] = getattr(self, "cleaned_data", {})
-            return given.get("inputs")
+            return given.get("inputs") or {}
         kinds = {
             key.removeprefix("kind."): value
             for key, value in self.data.items()
@@ -111,6 +112,22 @@ class PlanForm(forms.Form):
         }
         typed = {key: _typed(text, kinds.get(key, "")) for key, text in stated.items()}
         return {key: value for key, value in typed.items() if value != ""}
+
+    def inputs_text(self) -> str:
+        """The inputs as text, for a page that has no fields for them (any more)."""
+        written = str(self["inputs"].value() or "")
+        if written or not self.is_bound:
+            return written
+        return "\n".join(
+            f"{json.dumps(key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
+            for key, value in self.given_inputs().items()
+        )
+
+
+def inputs_asked_for(text: str) -> Mapping[str, Any] | None:
+    """The schema of a plan's inputs, as far as its text can be read."""
+    document, _ = form.read(source.parse(text))
+    return document.inputs_schema if document else None
 
 
 def input_fields(

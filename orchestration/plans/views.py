@@ -17,7 +17,12 @@ from execfabric.console.http import HttpRequest, page, refusals_answered
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans.domain.dryrun import Report
-from orchestration.plans.forms import PlanForm, input_fields
+from orchestration.plans.forms import (
+    InputField,
+    PlanForm,
+    input_fields,
+    inputs_asked_for,
+)
 from orchestration.plans.services import check as plans
 from orchestration.plans.services.check import Checked
 
@@ -86,7 +91,6 @@ def plan_page(
 ) -> HttpResponse:
     """The page with a text in it, and whatever is known about that text."""
     problems = _problems(checked, refusal)
-    inputs = form.given_inputs() if form.is_bound else None
     context = {
         "form": form,
         "text": text,
@@ -95,7 +99,7 @@ def plan_page(
         "refusal": refusal,
         "problems": problems,
         "excerpt": excerpt(text, problems),
-        "fields": _fields(checked, inputs),
+        "fields": _fields(form, text, checked),
         "examples": [file.stem for file in _examples()],
     }
     return page(request, "plans/new.html", context, status=status)
@@ -128,10 +132,13 @@ def _problem(problem: Any) -> dict[str, Any]:
     return {name: getattr(problem, name, None) for name in names}
 
 
-def _fields(checked: Checked | None, inputs: Mapping[str, Any] | None) -> list[Any]:
-    if checked is None or checked.document is None:
+def _fields(form: PlanForm, text: str, checked: Checked | None) -> list[InputField]:
+    """A field for each input; none beside inputs that could not be read as text."""
+    if "inputs" in form.errors:
         return []
-    return list(input_fields(checked.document.inputs_schema, inputs))
+    document = checked.document if checked else None
+    schema = document.inputs_schema if document else inputs_asked_for(text)
+    return input_fields(schema, form.given_inputs() if form.is_bound else {})
 
 
 def _examples() -> list[Path]:

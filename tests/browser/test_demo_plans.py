@@ -89,8 +89,11 @@ def _propose(page: Page, example: str, inputs: Mapping[str, str]) -> str:
     pages.sign_in(page, "proposer")
     page.get_by_role("link", name="Propose a plan").first.click()
     page.get_by_role("link", name=example).click()
-    page.get_by_test_id("plan-check").click()
-    expect(page.get_by_test_id("plan-valid")).to_be_visible()
+    if inputs:
+        page.get_by_test_id("plan-check").click()
+        expect(page.get_by_test_id("plan-problem")).to_have_attribute(
+            "data-code", "plan.input_invalid"
+        )
     for label, value in inputs.items():
         page.get_by_label(label).fill(value)
     page.get_by_test_id("plan-check").click()

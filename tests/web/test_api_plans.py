@@ -98,6 +98,15 @@ def test_a_dry_run_of_a_broken_plan_tells_its_problems(proposer) -> None:
     assert (told["steps"], told["coverage"]) == ([], 0)
 
 
+def test_a_dry_run_tells_of_inputs_that_proposing_would_refuse(proposer) -> None:
+    told = proposer.post("plans:dry-run", {"plan": PLAN}).json()
+    refused = proposer.post("runs", {"plan": PLAN, "inputs": {}}).json()
+
+    assert told["valid"] is False
+    assert [one["code"] for one in told["problems"]] == ["plan.input_invalid"]
+    assert told["problems"] == refused["problems"]
+
+
 def test_an_auditor_may_not_check_plans() -> None:
     answer = caller("auditor", Role.AUDITOR).post("plans:validate", {"plan": PLAN})
 

@@ -48,6 +48,40 @@ def test_a_valid_plan_shows_its_order_digest_and_the_people_it_will_ask(client) 
     assert "before first : The boss said so" in text
 
 
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({}, id="nothing given"),
+        pytest.param({"input.word": "", "kind.word": "string"}, id="left empty"),
+        pytest.param({"inputs": "word: 7"}, id="of the wrong type"),
+        pytest.param({"inputs": "word: x\nother: y"}, id="one too many"),
+    ],
+)
+def test_wrong_inputs_are_problems_at_every_button(route, fields, client) -> None:
+    page = client.post(route, {"text": PLAN} | fields)
+
+    assert "plan.input_invalid" in codes(page)
+    assert "This plan can be proposed" not in words(page)
+    assert 'name="input.word"' in page.content.decode()
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_typed_inputs_outlive_a_mistake_in_the_plan(route, client) -> None:
+    fields = {"input.word": "kept <so far>", "kind.word": "string"}
+
+    page = client.post(route, {"text": "plan: ["} | fields)
+
+    assert "&quot;word&quot;: &quot;kept &lt;so far&gt;&quot;" in page.content.decode()
+
+
+def test_an_example_has_fields_for_its_inputs_at_once(client) -> None:
+    shown = client.get("/plans/new?example=tag-release").content.decode()
+
+    assert 'name="input.version"' in shown
+
+
 def test_after_a_check_the_inputs_have_fields_of_their_own(client) -> None:
     page = client.post("/plans/check", {"text": PLAN})
 

@@ -22,7 +22,7 @@ def plan_propose(request: HttpRequest) -> HttpResponse:
     form = PlanForm(request.POST, request.FILES)
     if not form.is_valid():
         return plan_page(request, form, text=form.plan_text(), status=422)
-    text, inputs = form.plan_text(), form.given_inputs() or {}
+    text, inputs = form.plan_text(), form.given_inputs()
     try:
         run = proposals.propose(text=text, inputs=inputs, by=by, at=clock.now())
     except Refusal as refusal:
