@@ -1,5 +1,6 @@
 """A JSON value as lines for a page: complete, in order, without recursion."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,33 @@ from execfabric.console.shown import Shown, shown
 from execfabric.lib import canonical
 
 DEEPEST_INDENT = 8
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class FileReference:
+    """A file as a value refers to it: all that the reference says, and no more."""
+
+    name: str
+    size: int
+    sha256: str
+    media_type: str
+
+
+def file_of(value: Any) -> FileReference | None:
+    """The file that a value refers to; None where it is any other value."""
+    fact = value.get("$file") if isinstance(value, dict) and len(value) == 1 else None
+    if (
+        not isinstance(fact, dict)
+        or fact.keys() != FileReference.__annotations__.keys()
+    ):
+        return None
+    sound = (
+        type(fact["size"]) is int
+        and all(isinstance(fact[key], str) for key in ("name", "sha256", "media_type"))
+        and _SHA256.fullmatch(fact["sha256"])
+    )
+    return FileReference(**fact) if sound else None
 
 
 @dataclass(frozen=True)
@@ -18,10 +46,12 @@ class Row:
     """The key or the place in a list; None for the value itself."""
     is_index: bool
     kind: str
-    """object, list, numbers, text, number, truth, nothing or secret."""
+    """object, list, numbers, text, number, truth, nothing, secret or file."""
     value: Shown | None
     """What stands there; None for objects and lists, whose rows follow."""
     entries: int = 0
+    file: FileReference | None = None
+    """What a row of the kind file refers to; its value is the file's name."""
 
     @property
     def indent(self) -> int:
@@ -54,7 +84,9 @@ def rows(value: Any) -> list[Row]:
             waiting += reversed(children)
         else:
             kind, text = _leaf(item.value)
-            found.append(Row(item.depth, name, item.is_index, kind, shown(text)))
+            file = file_of(item.value)
+            leaf = shown(text)
+            found.append(Row(item.depth, name, item.is_index, kind, leaf, file=file))
     return found
 
 
@@ -68,7 +100,7 @@ def size_of(value: Any) -> int:
 
 def _children(item: _Item) -> list[_Item]:
     value, depth = item.value, item.depth if item.name is None else item.depth + 1
-    if isinstance(value, dict) and not _is_secret(value):
+    if isinstance(value, dict) and not _is_secret(value) and not file_of(value):
         return [_Item(entry, depth, str(key)) for key, entry in value.items()]
     if isinstance(value, list) and not _is_numbers(value):
         return [
@@ -91,6 +123,8 @@ def _is_numbers(value: list[Any]) -> bool:
 def _leaf(value: Any) -> tuple[str, str]:
     if isinstance(value, str):
         return "text", value
+    if file := file_of(value):
+        return "file", file.name
     if isinstance(value, dict):
         return ("secret", value["$secret"]) if value else ("object", "{}")
     if isinstance(value, list):

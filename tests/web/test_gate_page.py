@@ -10,10 +10,10 @@ from approvals.models import Decision, Gate
 from execfabric.accounts import services as accounts
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.runs.models import Run
+from orchestration.runs.models import ArtifactUse, Run
 from orchestration.runs.services import proposals
 from orchestration.skills.models import Skill
-from tests.builders import decided, open_gate
+from tests.builders import approved, decided, driven, open_gate, plan, step
 from tests.console_builders import (
     BACKEND,
     PLAN,
@@ -82,6 +82,35 @@ def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
     assert "$inputs" not in text
     assert f"noop@{noop_version()} pass" in text
     assert "May still decide: operator" in text
+
+
+def test_a_file_is_shown_with_its_own_name_size_and_digest(
+    proposer, operator, bench
+) -> None:
+    text = plan(
+        step("note", "write", params={"text": "x" * 4321, "name": "no\u202ete.txt"}),
+        {
+            "id": "publish",
+            "skill": "files",
+            "action": "publish",
+            "dependsOn": ["note"],
+            "params": {"file": "$note.files.note", "to": "notes/"},
+        },
+    )
+    run = driven(approved(text, proposer, operator), bench)
+    [use] = ArtifactUse.objects.all()
+
+    page = signed_in(operator).get(f"/gates/{open_gate(run, 'publish').pk}")
+
+    html = page.content.decode()
+    said = html.split('data-testid="gate-sentence"')[1].split("</p>")[0]
+    shown = html.split("<figcaption>Parameters")[1].split("</figure>")[0]
+    for part in (said, shown):
+        assert "4321 bytes" in part
+        assert f'href="/artifacts/{use.artifact_id}"' in part
+        assert "⟦U+202E⟧" in part
+    assert f"sha256 {use.artifact_id}" in shown
+    assert "text/plain" in shown
 
 
 def test_the_authors_words_stand_apart_as_claims(run, operator) -> None:

@@ -6,6 +6,7 @@ Built here and not in a template: a value can have a hundred thousand lines.
 from typing import Any
 
 from django import template
+from django.urls import reverse
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
@@ -20,12 +21,21 @@ CLASSES = {
     Sort.ALIKE: "shown-mark shown-alike",
     Sort.RIGHT_TO_LEFT: "shown-rtl",
 }
+BREAK = " ↵ "
 
 
 @register.filter
 def shown(value: object) -> SafeString:
     """A text in full, with whatever could deceive marked."""
     return _text(shown_text(str(value if value is not None else "")))
+
+
+@register.filter
+def shown_plain(value: object) -> str:
+    """The same as plain text, for titles and options, which can hold no marks."""
+    pieces = shown_text(str(value if value is not None else "")).pieces
+    texts = (BREAK if piece.sort is Sort.BREAK else piece.text for piece in pieces)
+    return "".join(texts)
 
 
 @register.filter
@@ -71,15 +81,34 @@ def _body(row: values.Row) -> str:
     if row.kind == "secret":
         note = "secret reference, its value is never shown"
         return f'<span class="value-secret">{text}</span><span class="value-size">{note}</span>'
+    if row.file is not None:
+        return _file(row.file, text) + _warned(row.value)
     if row.kind != "text":
         return f'<span class="value-plain">{text}</span>'
-    unit = "byte" if row.value.bytes == 1 else "bytes"
-    size = f'<span class="value-size">{row.value.bytes} {unit}</span>'
-    warned = "".join(
-        f'<span class="value-warning">{escape(sentence)}</span>'
-        for sentence in row.value.warnings
+    size = f'<span class="value-size">{_bytes(row.value.bytes)}</span>'
+    return f'<span class="value-text">{text}</span>{size}{_warned(row.value)}'
+
+
+def _file(file: values.FileReference, name: str) -> str:
+    """A file: its name as a link to its bytes, and what binds the value to them."""
+    href = reverse("artifact", args=[file.sha256])
+    about = f"{_bytes(file.size)}, {_text(shown_text(file.media_type))}"
+    return (
+        f'<a class="value-file" href="{href}">{name}</a>'
+        f'<span class="value-size">{about}</span>'
+        f'<span class="value-digest">sha256 {file.sha256}</span>'
     )
-    return f'<span class="value-text">{text}</span>{size}{warned}'
+
+
+def _bytes(count: int) -> str:
+    return f"{count} byte" if count == 1 else f"{count} bytes"
+
+
+def _warned(text: Shown) -> str:
+    return "".join(
+        f'<span class="value-warning">{escape(sentence)}</span>'
+        for sentence in text.warnings
+    )
 
 
 def _text(text: Shown) -> SafeString:

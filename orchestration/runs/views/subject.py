@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from approvals.models import Gate
+from execfabric.console.values import FileReference, file_of
 from execfabric.lib import canonical
 
 ALWAYS_ASKED = frozenset({"high", "critical"})
@@ -24,6 +25,8 @@ class Part:
     is_value: bool = False
     elsewhere: bool = False
     """The value is too long for a sentence; `text` says what and how large it is."""
+    file: FileReference | None = None
+    """The file that the value refers to; `text` is its name."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,13 @@ def sentence(summary: str, params: Mapping[str, Any]) -> tuple[Part, ...]:
 
 
 def _filled(name: str, value: Any) -> Part:
+    if file := file_of(value):
+        return Part(file.name, is_value=True, file=file)
+    files = [file_of(item) for item in value] if isinstance(value, list) else []
+    if files and None not in files:
+        size = sum(file.size for file in files if file)
+        many = f"{len(files)} file{'s' if len(files) > 1 else ''}"
+        return Part(f"{many} ({size} bytes, below)", is_value=True, elsewhere=True)
     text = value if isinstance(value, str) else canonical.dumps(value).decode()
     if len(text) <= LONGEST_IN_SENTENCE:
         return Part(text, is_value=True)
