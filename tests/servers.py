@@ -6,7 +6,8 @@ Call from the main thread: the system ends a part when the thread that started i
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -149,6 +150,16 @@ def spawn(kind: Kind, env: Mapping[str, str], **options: Any) -> Spawned:
     except BaseException:
         journal.close()
         raise
+
+
+def eventually(true: Callable[[], object], within: float = 15) -> bool:
+    """Whether it becomes true within so many seconds."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from execfabric.local import endpoints, installation, leftovers, processes
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.errors import StartFailed
+from execfabric.local.errors import AlreadyUp
 from execfabric.local.installation import Audience, Wanted
 from execfabric.local.layout import PROJECT, DataDir, data_dir
+from execfabric.local.leftovers import Hold
 from execfabric.local.processes import Identity
 
-LONGEST_STOP = 90.0
+LONGEST_STOP = 120.0
+"""Seconds; more than the graces of all parts together."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,14 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def up(data: DataDir, wanted: Wanted) -> int:
     """Start the installation in the background; return when it is ready."""
-    try:
-        data.prepare()
-    except StartFailed as error:
-        _say(str(error))
-        return 1
-    if leftovers.is_held(data):
-        _say(installation.already_up(data))
-        return 0
     command = [
         sys.executable,
         "-m",
@@ -83,12 +79,22 @@ def foreground(data: DataDir, wanted: Wanted, *, quiet: bool = False) -> int:
     """Run the installation here until it is stopped."""
 
     def announce(found: Endpoints) -> None:
-        for line in welcome(data, found, demo=wanted.demo):
-            _say(line)
+        _say(f"\nExecFabric is up: {found.url}")
+        _say_more(data, found)
         if quiet:
-            _let_go_of_output()
+            _let_go_of_output(data.log)
 
-    audience = Audience(say=_say, up=announce, sees_journal=not quiet)
+    def point_out(found: Endpoints) -> int:
+        _say(f"\nExecFabric is already up: {found.url}")
+        _say_more(data, found)
+        if wanted.port in {None, urlsplit(found.url).port}:
+            return 0
+        _say(f"To have it on port {wanted.port}, stop it first.")
+        return 1
+
+    audience = Audience(
+        say=_say, up=announce, already=point_out, sees_journal=not quiet
+    )
     return installation.serve(data, wanted, audience)
 
 
@@ -96,7 +102,7 @@ def down(data: DataDir) -> int:
     """Stop the installation and what is left of earlier ones."""
     supervisor = _supervisor(data)
     if supervisor is None:
-        ended = leftovers.end_all(data) if data.run.is_dir() else []
+        ended = _end_leftovers(data)
         _say(f"Ended: {', '.join(ended)}." if ended else "Nothing is running.")
         return 0
     _say("Stopping ...")
@@ -106,9 +112,24 @@ def down(data: DataDir) -> int:
     while processes.alive(supervisor) and time.monotonic() < until:
         time.sleep(0.1)
     processes.kill_family(supervisor)
-    leftovers.end_all(data)
+    _end_leftovers(data)
     _say("Stopped.")
     return 0
+
+
+def _end_leftovers(data: DataDir) -> list[str]:
+    """End what has no supervisor any more; return the names."""
+    if not data.run.is_dir():
+        return []
+    try:
+        hold = Hold(data)
+    except AlreadyUp:
+        # The next start has begun; it ends them itself.
+        return []
+    try:
+        return leftovers.end_all(data)
+    finally:
+        hold.release()
 
 
 def _supervisor(data: DataDir) -> Identity | None:
@@ -135,16 +156,16 @@ def status(data: DataDir) -> int:
     return 0
 
 
-def welcome(data: DataDir, found: Endpoints, *, demo: bool) -> list[str]:
-    """What a newcomer needs to know now."""
-    lines = ["", f"ExecFabric is up: {found.url}"]
+def _say_more(data: DataDir, found: Endpoints) -> None:
+    """What a newcomer needs to know besides the address."""
     logins = data.run / "demo.json"
-    if demo and logins.exists():
-        lines.append("Demo logins:")
+    if found.demo and logins.exists():
+        _say("Demo logins:")
         for login in json.loads(logins.read_text(encoding="utf-8")):
             name, word, role = (login[key] for key in ("username", "password", "role"))
-            lines.append(f"  {role:<10} {name:<18} {word}")
-    return [*lines, f"Log: {data.log}", "Stop with `make down`."]
+            _say(f"  {role:<10} {name:<18} {word}")
+    _say(f"Log: {data.log}")
+    _say("Stop with `make down`.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -177,13 +198,14 @@ def _say(text: str) -> None:
         sys.stdout.flush()
 
 
-def _let_go_of_output() -> None:
+def _let_go_of_output(log: Path) -> None:
+    """Whoever started us goes on; from here on even a crash of ours goes to the log."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
 
 
 if __name__ == "__main__":

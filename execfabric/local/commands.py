@@ -71,6 +71,7 @@ def web(env: Mapping[str, str], *, port: int) -> Part:
         # Another server may answer on a port that this one did not get.
         ready=lambda running: running.said(LISTENS) and answers(address),
         grace=10,
+        port=port,
     )
 
 

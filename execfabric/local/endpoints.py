@@ -15,6 +15,7 @@ class Endpoints:
     owner_database_url: str
     redis_url: str
     url: str = ""
+    demo: bool = False
 
 
 def path(data_dir: Path) -> Path:

@@ -6,7 +6,11 @@ class StartFailed(Exception):
 
 
 class PortTaken(StartFailed):
-    """Somebody else listens on the port that was asked for."""
+    """Somebody else listens on the port."""
+
+
+class PartFailed(StartFailed):
+    """A part or a command ended too early; only the log says why."""
 
 
 class AlreadyUp(Exception):

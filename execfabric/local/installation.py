@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from execfabric.local import commands, endpoints, leftovers, ports, servers
+from execfabric.local import commands, endpoints, leftovers, ports, servers, turn
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.errors import AlreadyUp, StartFailed, Stopped
+from execfabric.local.errors import PartFailed, PortTaken, StartFailed, Stopped
 from execfabric.local.journal import Journal, last_lines
 from execfabric.local.layout import PROJECT, DataDir
+from execfabric.local.leftovers import Stage
 from execfabric.local.servers import Database
 from execfabric.local.supervisor import Supervisor
 
 LINES_SHOWN = 25
+TRIES = 10
 Say = Callable[[str], None]
 
 
@@ -35,6 +37,8 @@ class Audience:
     say: Say
     up: Callable[[Endpoints], None]
     """Called once everything is ready."""
+    already: Callable[[Endpoints], int]
+    """Called instead where it is up already; returns the exit code."""
     sees_journal: bool
     """Whether every line of the log is shown anyway."""
 
@@ -43,18 +47,18 @@ def serve(data: DataDir, wanted: Wanted, audience: Audience) -> int:
     """Run the installation until it is told to stop; return the exit code."""
     try:
         data.prepare()
-        hold = leftovers.Hold(data)
+        hold = turn.take(data, audience.say)
     except StartFailed as error:
         audience.say(str(error))
         return 1
-    except AlreadyUp:
-        audience.say(already_up(data))
-        return 0
+    if isinstance(hold, Endpoints):
+        return audience.already(hold)
     journal = Journal(data.log, shown=audience.sees_journal)
     try:
         return _serve_held(data, wanted, audience, journal)
     finally:
         journal.line("supervisor", "Everything is stopped.")
+        journal.close()
         hold.release()
 
 
@@ -72,17 +76,19 @@ def _serve_held(
     try:
         if ended := leftovers.end_all(data):
             tell(f"Ended what an earlier start had left: {', '.join(ended)}.")
-        supervisor.record()
+        supervisor.enter(Stage.STARTING)
         found = _start(data, wanted, supervisor, tell)
         endpoints.save(data.root, found)
+        supervisor.enter(Stage.UP)
         audience.up(found)
         supervisor.watch()
     except Stopped:
         tell("Stopped before everything was up.")
         return 1
     except StartFailed as error:
-        for line in last_lines(data.log, LINES_SHOWN):
-            audience.say(line)
+        if isinstance(error, PartFailed):
+            for line in last_lines(data.log, LINES_SHOWN):
+                audience.say(line)
         tell(str(error))
         return 1
     finally:
@@ -92,18 +98,18 @@ def _serve_held(
     return 0
 
 
-def already_up(data: DataDir) -> str:
-    """The sentence for a second `up`."""
-    found = endpoints.load(data.root)
-    where = f" at {found.url}" if found else ": it is still starting"
-    return f"ExecFabric is already up on {data.root}{where}."
-
-
 def given(name: str) -> str:
-    """A setting out of the environment, or out of the file that `NAME_FILE` names."""
-    if path := os.environ.get(f"{name}_FILE"):
+    """A setting out of the environment, or out of the file that `NAME_FILE` names.
+
+    :raises StartFailed: when that file cannot be read
+    """
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return os.environ.get(name, "")
+    try:
         return Path(path).read_text(encoding="utf-8").strip()
-    return os.environ.get(name, "")
+    except (OSError, ValueError) as error:
+        raise StartFailed(f"The file of {name}_FILE cannot be read: {error}") from error
 
 
 def _start(
@@ -124,14 +130,17 @@ def _start(
     supervisor.complete("prepare", commands.prepare(demo=wanted.demo), as_owner)
     tell("Starting web, worker and keeper ...")
     port = _start_parts(data, wanted, supervisor, env)
-    return replace(found, url=f"http://{ports.HOST}:{port}")
+    return replace(found, url=f"http://{ports.HOST}:{port}", demo=wanted.demo)
 
 
 def _start_parts(
     data: DataDir, wanted: Wanted, supervisor: Supervisor, env: dict[str, str]
 ) -> int:
-    """Start web, worker and keeper; return the port where web listens."""
-    while True:
+    """Start web, worker and keeper; return the port where web listens.
+
+    :raises PortTaken: when somebody was faster on the port asked for, or again and again
+    """
+    for _ in range(TRIES):
         port = ports.for_web(wanted.port)
         try:
             supervisor.begin_all(
@@ -141,12 +150,13 @@ def _start_parts(
                     commands.keeper(env, ready_file=data.run / "keeper-ready"),
                 ]
             )
-        except StartFailed:
-            # Another installation that started beside this one may have been faster.
-            if wanted.port is not None or ports.is_free(port):
+        except PortTaken:
+            # Only the server's own attempt tells: by now the port may be free again.
+            if wanted.port is not None:
                 raise
         else:
             return port
+    raise PortTaken(f"Somebody was faster on {TRIES} ports: choose one with PORT.")
 
 
 def _database(data: DataDir, supervisor: Supervisor) -> Database:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 from execfabric.local import endpoints, processes
 from execfabric.local.errors import AlreadyUp
@@ -33,6 +34,14 @@ class Recorded:
 SUPERVISOR = "supervisor"
 
 
+class Stage(StrEnum):
+    """How far the supervisor itself is."""
+
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+
+
 def write(data: DataDir, recorded: Mapping[str, Recorded]) -> None:
     """Write the parts down, in the order of their start."""
     facts = {name: asdict(part) for name, part in recorded.items()}
@@ -54,8 +63,17 @@ def supervisor(data: DataDir) -> Identity | None:
     return found.identity if found and processes.alive(found.identity) else None
 
 
+def stage(data: DataDir) -> Stage | None:
+    """How far the living supervisor is; None when there is none, or not yet."""
+    found = read(data).get(SUPERVISOR)
+    return Stage(found.state) if found and processes.alive(found.identity) else None
+
+
 def end_all(data: DataDir) -> list[str]:
-    """End, in reverse order, what a killed supervisor left; return the names."""
+    """End, in reverse order, what a killed supervisor left; return the names.
+
+    Only for whoever has the hold: anybody else would end the parts of the next start.
+    """
     ended = []
     for name, part in reversed(read(data).items()):
         if name == SUPERVISOR or not processes.family(part.identity):

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from execfabric.local import processes
-from execfabric.local.errors import StartFailed
+from execfabric.local import ports, processes
+from execfabric.local.errors import PartFailed, StartFailed
 from execfabric.local.journal import Journal
 from execfabric.local.layout import PROJECT
 from execfabric.local.processes import Identity
@@ -34,6 +34,8 @@ class Part:
     """Seconds between the stop signal and the kill."""
     ready_within: float = 180.0
     """Generous, for slow machines: a part that fails ends, and that is seen at once."""
+    port: int | None = None
+    """Where it listens, if it does."""
     tied: bool = True
     """False where `argv` already asks for the orphan signal itself."""
 
@@ -79,6 +81,10 @@ class Running:
         """Kill the part and all that it started."""
         processes.kill_family(self.identity)
         self.child.wait()
+        self.hear_out()
+
+    def hear_out(self) -> None:
+        """Wait for the last words of a part that has ended."""
         if self._reader:
             self._reader.join(timeout=2)
 
@@ -134,17 +140,26 @@ def await_ready(
 
     `give_up` may raise to end the wait.
 
-    :raises StartFailed: when the part ends first, or is not ready in time
+    :raises PortTaken: when somebody else was faster on the part's port
+    :raises PartFailed: when the part ends first, or is not ready in time
     """
     until = time.monotonic() + running.part.ready_within
     while True:
         give_up()
         if not running.alive:
-            message = f"The part {running.part.name} ended while starting"
-            raise StartFailed(f"{message} (exit {running.child.returncode}).")
+            raise _early_end(running)
         if running.part.ready(running):
             return
         if time.monotonic() > until:
             message = f"The part {running.part.name} was not ready after"
-            raise StartFailed(f"{message} {running.part.ready_within:.0f} s.")
+            raise PartFailed(f"{message} {running.part.ready_within:.0f} s.")
         time.sleep(POLL)
+
+
+def _early_end(running: Running) -> StartFailed:
+    running.hear_out()
+    port = running.part.port
+    if port is not None and ports.IN_USE in running.output().lower():
+        return ports.taken(port)
+    message = f"The part {running.part.name} ended while starting"
+    return PartFailed(f"{message} (exit {running.child.returncode}).")

@@ -70,6 +70,7 @@ class Postgres:
             stop_signal=signal.SIGINT,
             orphan_signal=signal.SIGINT,
             grace=30,
+            port=self.port,
             tied=os.geteuid() != 0,
         )
 

@@ -7,13 +7,13 @@ from typing import TypeVar
 from execfabric.local import part as parts
 from execfabric.local import ports
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.errors import StartFailed
+from execfabric.local.errors import PartFailed, PortTaken
 from execfabric.local.layout import DataDir
 from execfabric.local.part import Part, Running
 from execfabric.local.postgres import APP, OWNER, Postgres
 from execfabric.local.valkey import Valkey
 
-TRIES = 3
+TRIES = 5
 """A free port may be taken by somebody else before the server listens on it."""
 
 Server = TypeVar("Server", Postgres, Valkey)
@@ -66,20 +66,18 @@ def begin_and_wait(part: Part) -> Running:
         parts.await_ready(running)
     except BaseException as error:
         running.kill()
-        if isinstance(error, StartFailed):
-            raise StartFailed(f"{error}\n{running.output()}") from error
+        if isinstance(error, PartFailed):
+            raise PartFailed(f"{error}\n{running.output()}") from error
         raise
     return running
 
 
 def _on_a_free_port(server_on: Callable[[int], Server], begin: Begin) -> Server:
-    refused: StartFailed | None = None
     for _ in range(TRIES):
         server = server_on(ports.any_free())
         try:
             begin(server.part())
-        except StartFailed as error:
-            refused = error
-        else:
-            return server
-    raise refused or StartFailed("The server was not started.")
+        except PortTaken:
+            continue
+        return server
+    raise PortTaken(f"A server lost its port {TRIES} times to somebody faster.")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from execfabric.local import leftovers, processes
 from execfabric.local import part as parts
-from execfabric.local.errors import StartFailed, Stopped
+from execfabric.local.errors import PartFailed, StartFailed, Stopped
 from execfabric.local.journal import Journal
 from execfabric.local.layout import DataDir
-from execfabric.local.leftovers import Recorded
+from execfabric.local.leftovers import Recorded, Stage
 from execfabric.local.part import Part, Running
 
 FIRST_PAUSE = 0.5
@@ -55,6 +55,12 @@ class Supervisor:
         self._journal = journal
         self._watched: list[Watched] = []
         self._stop_asked = False
+        self._stage = Stage.STARTING
+
+    def enter(self, stage: Stage) -> None:
+        """Write down how far the installation is."""
+        self._stage = stage
+        self.record()
 
     def ask_to_stop(self) -> None:
         """Remember that a stop was asked for; safe in a signal handler."""
@@ -79,13 +85,14 @@ class Supervisor:
             for watched in begun:
                 self._watched.remove(watched)
                 watched.running.stop()
+            self.record()
             raise
         return [watched.running for watched in begun]
 
     def complete(self, name: str, argv: Sequence[str], env: dict[str, str]) -> None:
         """Run a command to its end.
 
-        :raises StartFailed: when it fails
+        :raises PartFailed: when it fails
         :raises Stopped: when a stop was asked for
         """
         part = Part(name=name, argv=argv, env=env, ready=lambda _: False)
@@ -98,7 +105,7 @@ class Supervisor:
             running.stop()
         if code := running.child.returncode:
             message = f"The command `{name}` failed (exit {code})."
-            raise StartFailed(message)
+            raise PartFailed(message)
 
     def watch(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Keep every part alive until a stop is asked for."""
@@ -109,6 +116,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop every part in the reverse order of the start."""
+        self.enter(Stage.STOPPING)
         while self._watched:
             watched = self._watched.pop()
             watched.running.stop()
@@ -174,7 +182,7 @@ class Supervisor:
         own = processes.identify(os.getpid())
         recorded = {}
         if own:
-            recorded[leftovers.SUPERVISOR] = Recorded(own.pid, own.started, "up")
+            recorded[leftovers.SUPERVISOR] = Recorded(own.pid, own.started, self._stage)
         for watched in self._watched:
             found = watched.running.identity
             recorded[watched.part.name] = Recorded(

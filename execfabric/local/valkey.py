@@ -37,6 +37,7 @@ class Valkey:
             argv=[str(binary()), str(self._configuration())],
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             ready=self._ready,
+            port=self.port,
             orphan_signal=signal.SIGTERM,
         )
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,11 +15,11 @@ import psycopg
 import pytest
 import redis
 
-from execfabric.local import endpoints, leftovers, processes, servers
+from execfabric.local import leftovers, processes, servers
 from execfabric.local import part as parts
 from execfabric.local.errors import StartFailed, Stopped
 from execfabric.local.journal import Journal
-from execfabric.local.layout import PROJECT, DataDir
+from execfabric.local.layout import DataDir
 from execfabric.local.part import Part, Running
 from execfabric.local.supervisor import Supervisor
 from tests.servers import spawn, start_servers
@@ -57,15 +56,6 @@ def dummy(name: str, code: str = SLEEPER, **fields) -> Part:
 
 
 def never(running: Running) -> bool:
-    return False
-
-
-def eventually(true: Callable[[], bool], within: float = 15) -> bool:
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        if true():
-            return True
-        time.sleep(0.05)
     return False
 
 
@@ -295,102 +285,3 @@ def test_a_cluster_of_another_version_is_refused_by_name(data: DataDir) -> None:
 
     with pytest.raises(StartFailed, match="is of Postgres 16, this is 18"):
         servers.start_postgres(data, servers.begin_and_wait)
-
-
-class Installation:
-    """`python -m execfabric.local` on one data directory, as a person calls it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        outer = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORT")
-        kept = {name: text for name, text in os.environ.items() if name not in outer}
-        self.env = kept | {"EXECFABRIC_DATA_DIR": str(root)}
-
-    def call(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "execfabric.local", *arguments],
-            env=self.env | env,
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-
-    def family(self) -> list[psutil.Process]:
-        return [
-            member
-            for part in leftovers.read(DataDir(self.root)).values()
-            for member in processes.family(part.identity)
-        ]
-
-
-@pytest.fixture
-def installation(tmp_path: Path):
-    made = Installation(tmp_path / "data")
-    yield made
-    made.call("down")
-
-
-def test_a_port_that_was_asked_for_and_is_taken_ends_the_start(
-    installation: Installation,
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        done = installation.call("up", "--no-demo", PORT=str(port))
-
-    assert done.returncode == 1
-    assert f"Port {port} is taken" in done.stdout
-    assert endpoints.load(installation.root) is None
-
-
-def test_the_embedded_servers_are_refused_in_production(installation) -> None:
-    done = installation.call("up", "--no-demo", EXECFABRIC_ENV="production")
-
-    assert done.returncode == 1
-    assert "DATABASE_URL and REDIS_URL must be set" in done.stdout
-
-
-def test_down_and_status_where_nothing_runs_say_so(installation) -> None:
-    down, status = installation.call("down"), installation.call("status")
-
-    assert (down.returncode, down.stdout) == (0, "Nothing is running.\n")
-    assert status.returncode == 3
-
-
-def test_up_serves_says_so_the_second_time_and_down_leaves_nothing(
-    installation,
-) -> None:
-    first = installation.call("up", "--no-demo")
-    family = installation.family()
-    second = installation.call("up", "--no-demo")
-    status = installation.call("status")
-    down = installation.call("down")
-
-    assert first.returncode == 0, first.stdout
-    assert second.returncode == 0
-    assert "is already up" in second.stdout
-    for name in ("postgres", "valkey", "web", "worker", "keeper"):
-        assert f"  {name}" in status.stdout
-    assert (down.returncode, down.stdout) == (0, "Stopping ...\nStopped.\n")
-    assert len(family) > 6
-    assert not any(member.is_running() for member in family)
-    assert endpoints.load(installation.root) is None
-
-
-def test_a_killed_supervisor_takes_its_parts_along_or_the_next_up_does(
-    installation: Installation,
-) -> None:
-    up = installation.call("up", "--no-demo")
-    assert up.returncode == 0, up.stdout
-    family = installation.family()
-    supervisor = leftovers.supervisor(DataDir(installation.root))
-    assert supervisor is not None
-
-    os.kill(supervisor.pid, signal.SIGKILL)
-    down = installation.call("down")
-
-    assert down.returncode == 0
-    assert eventually(lambda: not any(member.is_running() for member in family))
-    assert leftovers.read(DataDir(installation.root)) == {}
-    assert endpoints.load(installation.root) is None

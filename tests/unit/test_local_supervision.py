@@ -11,7 +11,7 @@ import pytest
 
 from execfabric.local import endpoints, leftovers, ports
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.errors import AlreadyUp, PortTaken
+from execfabric.local.errors import AlreadyUp, PortTaken, StartFailed
 from execfabric.local.journal import Journal, last_lines
 from execfabric.local.layout import DataDir
 from execfabric.local.leftovers import Hold
@@ -59,7 +59,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_by_number(
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_a_port_that_is_none_is_refused(port: int) -> None:
-    with pytest.raises(PortTaken, match="between 1 and 65535"):
+    with pytest.raises(StartFailed, match="between 1 and 65535"):
         ports.for_web(port)
 
 
