@@ -69,10 +69,19 @@
     following.forEach((log) => (log.scrollTop = log.scrollHeight));
     const rows = byId("events");
     while (rows && rows.children.length > KEEP_ROWS) rows.firstElementChild.remove();
+    doubt();
     if (html.includes('id="run-numbers"')) {
       clearTimeout(idle);
       idle = setTimeout(() => htmx.trigger(document.body, "live-idle"), 1200);
     }
+  }
+
+  /* What was verified is claimed only while the page shows no event behind it. */
+  function doubt() {
+    const badge = byId("run-verified");
+    if (!badge?.dataset.events) return;
+    const behind = Number(byId("cursor").dataset.seq) > Number(badge.dataset.events);
+    badge.toggleAttribute("data-stale", behind);
   }
 
   function trimLog(log) {
@@ -145,6 +154,10 @@
     const good = event.detail.xhr.status === 200 && fits(html);
     event.detail.shouldSwap = good;
     if (good) beforeFrame();
+  });
+
+  listen("htmx:afterSettle", (event) => {
+    if (event.detail.requestConfig?.path.endsWith("/verified")) doubt();
   });
 
   listen("htmx:afterRequest", (event) => {

@@ -241,6 +241,19 @@ def test_what_cannot_be_asked_for_is_shown_with_the_reason(proposer, auditor) ->
     )
 
 
+def test_cancel_is_not_unfolded_where_it_cannot_be_asked_for(proposer, auditor) -> None:
+    run = proposed(TWO_STEPS, proposer)
+
+    own = page_of(run, signed_in(proposer))
+    foreign = page_of(run, signed_in(auditor))
+    signed_in(proposer).post(f"/runs/{run.pk}/cancel")
+    ended = page_of(run, signed_in(proposer))
+
+    assert rows(own, "cancel-off") == 0
+    assert "Only operators, admins" in element(foreign, "cancel-off")[:300]
+    assert "The run has ended." in element(ended, "cancel-off")[:300]
+
+
 def test_asking_without_the_right_is_refused_by_name(proposer, auditor) -> None:
     run = proposed(TWO_STEPS, proposer)
 
@@ -360,6 +373,14 @@ def test_the_log_is_shown_from_its_end_and_whole_as_plain_text(
     assert len(shown) < 20_000
     assert b"".join(raw).decode() == long + "<end>"
     assert raw["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_a_step_that_has_ended_is_marked_as_such(proposer, operator, bench) -> None:
+    waiting = proposed(TWO_STEPS, proposer)
+    ended = driven(approved(TWO_STEPS, proposer, operator), bench)
+
+    assert "data-ended" not in element(page_of(waiting, signed_in(proposer)), "head-0")
+    assert "data-ended" in element(page_of(ended, signed_in(proposer)), "head-0")[:80]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 6, 7, 11, 12, 40])

@@ -18,6 +18,7 @@ from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import (
     FINAL_RUN,
+    FINAL_STEP,
     RUN,
     RunEvent,
     RunState,
@@ -76,6 +77,11 @@ class StepView:
     def row(self) -> StepRun:
         """The step run."""
         return self.detail.step_run
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more of it will happen by itself."""
+        return StepState(self.row.state) in FINAL_STEP
 
     @property
     def title(self) -> str:
