@@ -56,12 +56,25 @@
     all.forEach((details) => (details.open = open));
   }
 
+  /* The same words as the server's: see `relative` and `_until` there. */
   function relative(seconds) {
     const size = Math.abs(seconds);
     if (size < 10) return "just now";
+    if (seconds > 0) return "in " + until(size);
     const unit = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([n]) => size >= n);
-    const words = Math.floor(size / unit[0]) + " " + unit[1];
-    return seconds > 0 ? "in " + words : words + " ago";
+    return Math.floor(size / unit[0]) + " " + unit[1] + " ago";
+  }
+
+  function until(seconds) {
+    const whole = Math.round(seconds);
+    const minutes = Math.round(whole / 60);
+    const hours = Math.round(whole / 3600);
+    if (whole < 60) return whole + " s";
+    if (minutes < 60) return minutes + " min";
+    const joined = (large, unit, small, part) =>
+      large + " " + unit + (small ? " " + small + " " + part : "");
+    if (minutes < 1440) return joined(Math.floor(minutes / 60), "h", minutes % 60, "min");
+    return joined(Math.floor(hours / 24), "d", hours % 24, "h");
   }
 
   function span(seconds) {

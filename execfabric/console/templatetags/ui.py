@@ -18,7 +18,8 @@ register = template.Library()
 
 SHORT = 12
 """Characters of a digest that people compare by eye."""
-UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"))
 JUST_NOW = 10
 AGENT_CHIP = mark_safe('<span class="chip">agent</span>')
 
@@ -189,24 +190,23 @@ def cut_words(text: str) -> list[str]:
 
 
 def relative(delta: timedelta) -> str:
-    """`5 min ago`, `in 2 h`, `just now`."""
+    """`5 min ago`, `in 2 h 30 min`, `just now`; what is to come is told more exactly."""
     seconds = delta.total_seconds()
     if abs(seconds) < JUST_NOW:
         return "just now"
-    words = _coarse(abs(seconds))
-    return f"in {words}" if seconds > 0 else f"{words} ago"
+    return f"in {_until(seconds)}" if seconds > 0 else f"{_coarse(-seconds)} ago"
 
 
 def span(seconds: float) -> str:
     """`840 ms`, `12.4 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds < 1:
         return f"{max(0, seconds) * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004  seconds in a minute
+    if seconds < MINUTE:
         return f"{seconds:.1f} s"
     whole = int(seconds)
-    if whole < 3600:  # noqa: PLR2004  seconds in an hour
+    if whole < HOUR:
         return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86_400:  # noqa: PLR2004  seconds in a day
+    if whole < DAY:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
@@ -216,6 +216,24 @@ def _coarse(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{int(seconds)} s"
+
+
+def _until(seconds: float) -> str:
+    """Two units, rounded: a week less a second is a week, and half a day is no day."""
+    whole = round(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    minutes = round(whole / MINUTE)
+    if minutes < HOUR // MINUTE:
+        return f"{minutes} min"
+    if minutes < DAY // MINUTE:
+        return _joined(minutes // 60, "h", minutes % 60, "min")
+    hours = round(whole / HOUR)
+    return _joined(hours // 24, "d", hours % 24, "h")
+
+
+def _joined(large: int, unit: str, small: int, part: str) -> str:
+    return f"{large} {unit} {small} {part}" if small else f"{large} {unit}"
 
 
 def _badge(look: Look, *, state: str) -> SafeString:
