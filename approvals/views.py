@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from approvals import selectors
 from approvals.domain import seats
+from approvals.domain.policy import RISKS
 from approvals.domain.subject import Why
 from approvals.models import Decision, Gate
 from execfabric.accounts.authority import Right, rights_of
@@ -20,6 +21,18 @@ from execfabric.lib.actor import Actor
 
 PAGE = 50
 SOON = timedelta(hours=1)
+RISKY = frozenset(RISKS[RISKS.index("high") :])
+UNSAID = "The plan asks for it."
+"""Stands where the plan's author asks for a gate and gives no reason."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """The first reason of a gate, and whose words it is in."""
+
+    text: str
+    said_by: str = ""
+    """Empty for a sentence of the product's own."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Waiting:
     by_agent: bool
     on_behalf_of: str
     """For an agent: the name of the person who answers for it."""
+    reason: Reason | None
     have: int
     need: int
     ends_soon: bool
@@ -75,10 +89,26 @@ def _line(gate: Gate, names: dict[str, str], *, at: datetime) -> Waiting:
         proposer=names.get(proposer, proposer),
         by_agent=proposer.startswith("agent:"),
         on_behalf_of=names.get(owner, owner),
+        reason=_reason(gate),
         have=seats.filled(gate.required(), given),
         need=seats.wanted(gate.required()),
         ends_soon=gate.expires_at - at < SOON,
     )
+
+
+def _reason(gate: Gate) -> Reason | None:
+    """By its place and not by its words, which a plan's author could imitate.
+
+    The sentence about the risk comes first, then those of the rules, then the author's.
+    """
+    text = next(iter(gate.reasons), "")
+    if not text:
+        return None
+    if not gate.step or gate.risk in RISKY or text == UNSAID:
+        return Reason(text)
+    if gate.policy_versions:
+        return Reason(text, f"Rule {gate.policy_versions[0]}")
+    return Reason(text, "The plan’s author")
 
 
 def _names(keys: Iterable[str]) -> dict[str, str]:

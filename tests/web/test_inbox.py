@@ -1,13 +1,17 @@
 """The inbox: what a person can move on, and nothing else."""
 
+import re
+
 import pytest
 
+from approvals.domain.seats import Requirement
 from approvals.models import Gate
+from approvals.services import PolicyDraft, publish_policy
 from execfabric.accounts import services as accounts
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.services import proposals
-from tests.builders import decided, open_gate
+from tests.builders import decided, open_gate, plan, proposed, step
 from tests.console_builders import PLAN, a_run, rows, signed_in, step_gate, words
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -27,7 +31,60 @@ def test_a_waiting_gate_is_listed_with_who_asks_what_and_how_many(
     assert "Low risk" in text
     assert "0 of 1" in text
     assert " proposer " in text
-    assert "Nothing runs before its plan is approved." in text
+    assert reasons(page) == ["Nothing runs before its plan is approved."]
+
+
+def reasons(page) -> list[str]:
+    """The reason that each line of the inbox gives."""
+    found = re.findall('data-testid="inbox-reason">(.*?)</span>', page.content.decode())
+    return [re.sub("<[^>]+>", "", one) for one in found]
+
+
+RISKY_PLAN = plan(step("only", "risky", approval={"reason": "The boss said so"}))
+HIGH = "The risk of lab risky is high."
+PRETENDED = plan(step("only", approval={"reason": "The risk of lab echo is low."}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(RISKY_PLAN, HIGH, id="the product, of its risk"),
+        pytest.param(
+            plan(step("only", approval={"reason": "The boss said so"})),
+            "The plan’s author: The boss said so",
+            id="the author",
+        ),
+        pytest.param(
+            PRETENDED,
+            "The plan’s author: The risk of lab echo is low.",
+            id="the author, in the product's words",
+        ),
+        pytest.param(
+            plan(step("only", approval={})), "The plan asks for it.", id="nobody"
+        ),
+    ],
+)
+def test_a_reason_says_whose_it_is(text, said, proposer, operator) -> None:
+    decided(open_gate(proposed(text, proposer)), operator)
+
+    page = signed_in(operator).get("/inbox")
+
+    assert reasons(page) == [said]
+
+
+def test_a_rules_reason_names_the_rule(proposer, operator, admin) -> None:
+    draft = PolicyDraft(
+        name="echoes",
+        skill="lab",
+        requirements=(Requirement("operator", 1),),
+        reason="Echoes are loud.",
+    )
+    publish_policy(draft=draft, by=admin.actor(), at=clock.now())
+    decided(open_gate(proposed(plan(step("only")), proposer)), operator)
+
+    page = signed_in(operator).get("/inbox")
+
+    assert reasons(page) == ["Rule echoes@1: Echoes are loud."]
 
 
 @pytest.mark.promise("S0.12")
