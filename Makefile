@@ -12,6 +12,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 sum = $(firstword $(shell cksum < $(1)))
 RUNTIME := $(VENV)/.stamp-runtime-$(call sum,requirements.txt)
 DEVELOPMENT := $(VENV)/.stamp-development-$(call sum,requirements-dev.txt)
+complete = [ -e $(1) ] && [ ! -e $(VENV)/.unfinished ] && [ -x $(BIN)/python ]
+install = { command -v $(PYTHON) >/dev/null || \
+  { echo "Python is missing: install Python 3.11 or newer (PYTHON=... names it)."; exit 1; }; \
+  $(PYTHON) .ci/environment.py $(VENV) --requirements $(1) --project . $(2); }
 
 .PHONY: help up down status test screenshots lint types imports migrations check fmt promises \
   bench chaos lock clean environment development tools
@@ -23,6 +27,7 @@ up: environment ## start everything and print where it is (PORT=..., DEMO=false)
 	@$(BIN)/python -m execfabric.local up $(if $(filter false,$(DEMO)),--no-demo)
 
 down: ## stop everything
+	@if [ -e $(VENV)/.unfinished ]; then $(MAKE) --no-print-directory environment || true; fi
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m execfabric.local down; \
 	else echo "Nothing is running."; fi
 
@@ -72,33 +77,14 @@ lock: ## compile the requirements with hashes (needs uv)
 clean: down ## remove what was built; the data directory stays
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-environment: $(RUNTIME)
+environment:
+	@$(call complete,$(RUNTIME)) || $(call install,requirements.txt,--stamp $(RUNTIME))
 
-development: $(DEVELOPMENT)
+# It contains the other one.
+development:
+	@$(call complete,$(DEVELOPMENT)) || \
+	  $(call install,requirements-dev.txt,--stamp $(DEVELOPMENT) --stamp $(RUNTIME))
 
 tools: development
 	@.ci/tools chromium >/dev/null
 	@.ci/tools bubblewrap
-
-$(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || \
-	  { echo "Python is missing: install Python 3.11 or newer (PYTHON=... names it)."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$$($(PYTHON) -V) is too old: Python 3.11 or newer is needed (PYTHON=... names it)."; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	  { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt-get install python3-venv)."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
-
-$(RUNTIME): | $(BIN)/python
-	@$(MAKE) --no-print-directory -s install KIND=runtime FROM=requirements.txt STAMP=$@
-
-$(DEVELOPMENT): | $(BIN)/python
-	@$(MAKE) --no-print-directory -s install KIND=development FROM=requirements-dev.txt STAMP=$@
-	@rm -f $(VENV)/.stamp-runtime-* && touch $(RUNTIME)
-
-.PHONY: install
-install:
-	@echo "Installing $(FROM) ..."
-	@$(BIN)/pip install --quiet --require-hashes -r $(FROM)
-	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
-	@rm -f $(VENV)/.stamp-$(KIND)-* && touch $(STAMP)

@@ -1,0 +1,133 @@
+"""What the Makefile makes the virtual environment with, as several `make` call it.
+
+With an empty list of packages, so that nothing is downloaded; the rest is real.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from execfabric.local.layout import PROJECT
+from tests.servers import eventually
+
+
+class Environment:
+    """One folder, and the program that makes an environment in it."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "an environment"
+        self.requirements = home / "requirements.txt"
+        self.requirements.write_text("")
+        self.stamp = self.folder / ".stamp-runtime-1"
+        self.python = self.folder / "bin" / "python"
+        self.unfinished = self.folder / ".unfinished"
+
+    def start(self) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(PROJECT / ".ci" / "environment.py")]
+        command += [str(self.folder), "--requirements", str(self.requirements)]
+        return subprocess.Popen(
+            [*command, "--stamp", str(self.stamp)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def make(self) -> str:
+        """Make it; what was said."""
+        with self.start() as started:
+            _, said = started.communicate(timeout=120)
+        assert started.returncode == 0, said
+        return said
+
+    @property
+    def works(self) -> bool:
+        asking = [str(self.python), "-m", "pip", "check"]
+        done = subprocess.run(asking, capture_output=True, check=False)
+        return self.stamp.exists() and done.returncode == 0
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return Environment(tmp_path)
+
+
+def test_two_at_once_make_it_once(environment: Environment) -> None:
+    with environment.start() as first:
+        assert eventually(environment.unfinished.exists)
+        second = environment.make()
+        _, said = first.communicate(timeout=60)
+
+    assert first.returncode == 0
+    assert "Installing" in said
+    assert "waiting for it" in second
+    assert "Installing" not in second
+    assert environment.works
+
+
+def test_what_is_complete_is_left_alone(environment: Environment) -> None:
+    environment.make()
+
+    assert environment.make() == ""
+
+
+@pytest.mark.parametrize("when", ["venv", "pip"])
+def test_a_killed_installation_is_made_anew(
+    environment: Environment, when: str
+) -> None:
+    if when == "pip":
+        environment.make()
+        environment.stamp.unlink()
+        # As pip leaves it when it is killed between the description and the code.
+        half = environment.folder / "half"
+        half.mkdir()
+        environment.unfinished.touch()
+    else:
+        with environment.start() as killed:
+            assert eventually(environment.python.exists)
+            os.killpg(killed.pid, signal.SIGKILL)
+        half = environment.python.parent / "pip"
+        assert not half.exists()
+    assert not environment.works
+
+    said = environment.make()
+
+    assert "is not whole: making it anew" in said
+    assert environment.works
+    assert not (environment.folder / "half").exists()
+
+
+def test_an_environment_without_pip_is_made_anew(environment: Environment) -> None:
+    command = [sys.executable, "-m", "venv", "--without-pip", str(environment.folder)]
+    subprocess.run(command, check=True)
+
+    environment.make()
+
+    assert environment.works
+
+
+def test_the_lock_is_held_by_an_installer_that_outlives_its_caller(
+    environment: Environment,
+) -> None:
+    with environment.start() as killed:
+        assert eventually(environment.python.exists)
+        os.kill(killed.pid, signal.SIGKILL)
+    orphaned = environment.make()
+
+    assert "waiting for it" in orphaned
+    assert environment.works
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(environment: Environment) -> None:
+    environment.folder.write_text("a file in its place")
+
+    with environment.start() as refused:
+        _, said = refused.communicate(timeout=30)
+
+    assert refused.returncode == 1
+    assert said.startswith("The environment cannot be made: ")
+    assert "Traceback" not in said
