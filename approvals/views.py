@@ -31,8 +31,10 @@ class Reason:
     """The first reason of a gate, and whose words it is in."""
 
     text: str
-    said_by: str = ""
-    """Empty for a sentence of the product's own."""
+    rule: str = ""
+    """The policy that says so; its words are its publisher's."""
+    is_claim: bool = False
+    """Whether the plan's author says so."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ def _reason(gate: Gate) -> Reason | None:
     if not gate.step or gate.risk in RISKY or text == UNSAID:
         return Reason(text)
     if gate.policy_versions:
-        return Reason(text, f"Rule {gate.policy_versions[0]}")
-    return Reason(text, "The plan’s author")
+        return Reason(text, rule=gate.policy_versions[0])
+    return Reason(text, is_claim=True)
 
 
 def _names(keys: Iterable[str]) -> dict[str, str]:
