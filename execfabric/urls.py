@@ -5,6 +5,8 @@ from django.urls import include, path
 from execfabric.api import api
 from orchestration.runs.views import streams
 
+handler400 = "execfabric.console.views.bad_request"
+
 urlpatterns = [
     path("", include("execfabric.console.urls")),
     path("accounts/", include("execfabric.accounts.urls")),

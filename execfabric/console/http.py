@@ -5,6 +5,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, Concatenate, ParamSpec
 
+from django.conf import settings
 from django.http import HttpRequest as BaseRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -14,7 +15,7 @@ from django_htmx.http import reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
 from execfabric.accounts.models import User
-from execfabric.lib.refusal import Refusal, RefusalKind
+from execfabric.lib.refusal import Invalid, Refusal, RefusalKind
 
 P = ParamSpec("P")
 
@@ -24,6 +25,20 @@ STATUS = {
     RefusalKind.CONFLICT: HTTPStatus.CONFLICT,
     RefusalKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+
+
+class RequestTooLarge(Invalid):
+    """The request is larger than a request may be."""
+
+    code = "request.too_large"
+
+    def __init__(self) -> None:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        sentence = (
+            f"A form carries at most {limit:,} bytes ({limit >> 20} MB) of text;"
+            f" this one has more."
+        )
+        super().__init__(sentence, limit=limit)
 
 
 class HttpRequest(BaseRequest):
@@ -62,13 +77,14 @@ def refusal_response(
     *,
     template: str = "",
     context: Mapping[str, Any] | None = None,
+    status: int | None = None,
 ) -> HttpResponse:
     """Answer a refusal: as `template` with `refusal` in it, or in the page's alert.
 
     A fragment without a template of its own goes into the alert at the head of the
     page; what the reader has typed stays where it is.
     """
-    status = STATUS[refusal.kind]
+    status = status or STATUS[refusal.kind]
     values = {**(context or {}), "refusal": refusal}
     if template:
         return page(request, template, values, status=status)

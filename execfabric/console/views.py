@@ -1,18 +1,29 @@
 """The start page, the style guide, and what a load balancer asks."""
 
 from datetime import timedelta
+from http import HTTPStatus
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404, HttpResponse, JsonResponse
+from django.http import HttpRequest as BaseRequest
+from django.views import defaults
 from django.views.decorators.http import require_safe
 from redis import Redis, RedisError
 
 from execfabric.console import home as homes
 from execfabric.console import looks
-from execfabric.console.http import HttpRequest, page, refusals_answered
+from execfabric.console.http import (
+    HttpRequest,
+    RequestTooLarge,
+    page,
+    refusal_response,
+    refusals_answered,
+    wants_fragment,
+)
 from execfabric.lib import clock
 
 SECONDS = 2
@@ -67,6 +78,18 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
         checks["migrations"] = _migrations()
     ready = all(answer == "ok" for answer in checks.values())
     return JsonResponse(checks, status=200 if ready else 503)
+
+
+def bad_request(request: BaseRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that could not be read; one that is too large by its own name."""
+    if not isinstance(exception, RequestDataTooBig):
+        return defaults.bad_request(request, exception)
+    return refusal_response(
+        request,
+        RequestTooLarge(),
+        template="" if wants_fragment(request) else "413.html",
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    )
 
 
 def _database() -> str:

@@ -15,6 +15,7 @@ from orchestration.plans.domain.problem import ERROR
 PREFIX = "input."
 SIMPLE = frozenset({"string", "integer", "number", "boolean"})
 LONGEST_INPUTS = 200_000
+LARGEST_FILE = source.MAX_BYTES
 LONGEST_NUMBER = len(f"-{canonical.LARGEST_SAFE_INTEGER}")
 
 
@@ -49,9 +50,9 @@ class PlanForm(forms.Form):
         file: UploadedFile[Any] | None = self.cleaned_data["file"]
         if file is None:
             return ""
-        if (file.size or 0) > source.MAX_BYTES:
+        if (file.size or 0) > LARGEST_FILE:
             raise forms.ValidationError(
-                f"The file has {file.size} bytes; a plan has at most {source.MAX_BYTES}.",
+                f"The file has {file.size:,} bytes; a plan has at most {LARGEST_FILE:,}.",
                 code="plan.too_large",
             )
         try:

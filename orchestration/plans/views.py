@@ -13,11 +13,17 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from execfabric.accounts.authority import Right, require
-from execfabric.console.http import HttpRequest, page, refusals_answered
+from execfabric.console.http import (
+    HttpRequest,
+    RequestTooLarge,
+    page,
+    refusals_answered,
+)
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans.domain.dryrun import Report
 from orchestration.plans.forms import (
+    LARGEST_FILE,
     InputField,
     PlanForm,
     input_fields,
@@ -27,6 +33,12 @@ from orchestration.plans.services import check as plans
 from orchestration.plans.services.check import Checked
 
 EXAMPLES = Path(__file__).parent / "examples"
+FILE_TOO_LARGE = {
+    "code": "plan.too_large",
+    "message": f"A plan has at most {LARGEST_FILE:,} bytes; this file has more.",
+    "limit": LARGEST_FILE,
+}
+"""Said by the page itself, before a file is sent; the form says it afterwards."""
 AROUND = 1
 """Lines shown before and after one with a problem."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -90,7 +102,7 @@ def plan_page(
     status: int = 200,
 ) -> HttpResponse:
     """The page with a text in it, and whatever is known about that text."""
-    problems = _problems(checked, refusal)
+    problems = _problems(form, checked, refusal)
     context = {
         "form": form,
         "text": text,
@@ -100,6 +112,8 @@ def plan_page(
         "problems": problems,
         "excerpt": excerpt(text, problems),
         "fields": _fields(form, text, checked),
+        "too_large": RequestTooLarge(),
+        "file_too_large": FILE_TOO_LARGE,
         "examples": [file.stem for file in _examples()],
     }
     return page(request, "plans/new.html", context, status=status)
@@ -118,10 +132,13 @@ def excerpt(text: str, problems: Sequence[Mapping[str, Any]]) -> list[Line]:
     return found
 
 
-def _problems(checked: Checked | None, refusal: Refusal | None) -> list[dict[str, Any]]:
-    found = checked.problems if checked else ()
+def _problems(
+    form: PlanForm, checked: Checked | None, refusal: Refusal | None
+) -> list[dict[str, Any]]:
+    found = [*form.errors.get_json_data().get("file", ())]
+    found += checked.problems if checked else ()
     if refusal is not None:
-        found = refusal.details.get("problems", ())
+        found += refusal.details.get("problems", ())
     return [_problem(problem) for problem in found]
 
 

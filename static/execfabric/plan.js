@@ -5,7 +5,8 @@
   const text = document.querySelector("[data-plan-text]");
   const gutter = document.querySelector("[data-plan-gutter]");
   const file = document.querySelector("[data-plan-file]");
-  const LARGEST = 2 * 1024 * 1024;
+  const form = text.form;
+  const encoder = new TextEncoder();
   const links = () => [...document.querySelectorAll("#findings [data-line]")];
   let drawn = 0;
 
@@ -38,6 +39,35 @@
     draw();
   }
 
+  /* As the server counts: the names and values of a form without its files. */
+  function size() {
+    let sum = 0;
+    for (const [name, value] of new FormData(form)) {
+      if (typeof value !== "string") continue;
+      sum += name.length + 2 + encoder.encode(value.replace(/\r?\n/g, "\r\n")).length;
+    }
+    return sum;
+  }
+
+  /* Said before anything is sent, so that nothing typed is lost. The server is the guard. */
+  function refused() {
+    const chosen = file.files[0];
+    let why = "";
+    if (chosen && chosen.size > Number(file.dataset.mostBytes)) why = "file-too-large";
+    else if (size() > Number(form.dataset.mostBytes)) why = "form-too-large";
+    const place = document.getElementById("refusal");
+    place.hidden = !why;
+    if (!why) return false;
+    const alert = document.getElementById(why).content.firstElementChild.cloneNode(true);
+    place.replaceWith(alert);
+    alert.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  form.addEventListener("submit", (event) => {
+    if (refused()) event.preventDefault();
+  });
+
   gutter.hidden = false;
   text.addEventListener("input", draw);
   text.addEventListener("scroll", () => (gutter.scrollTop = text.scrollTop));
@@ -47,11 +77,10 @@
     event.preventDefault();
     jump(Number(link.dataset.line), Number(link.dataset.column) || 1);
   });
-  /* What is checked is what stands in the field, so a chosen file goes there at once.
-     One that is too large stays a file: the server says so. */
+  /* What is checked is what stands in the field, so a chosen file goes there at once. */
   file.addEventListener("change", async () => {
     const chosen = file.files[0];
-    if (!chosen || chosen.size > LARGEST) return;
+    if (refused() || !chosen) return;
     const content = await chosen.text();
     if (content.includes("\0") || content.includes("\ufffd")) return;
     text.value = content;

@@ -185,7 +185,7 @@ def test_a_bad_plan_gets_a_clear_code_and_no_run(route, fields, code, client) ->
     [
         pytest.param(b"\xff\xfe\x00plan", "not UTF-8", id="binary"),
         pytest.param(b"plan\x00: 1", "null characters", id="null bytes"),
-        pytest.param(b"x" * 10_000_000, "10000000 bytes", id="10 MB"),
+        pytest.param(b"x" * 10_000_000, "10,000,000 bytes", id="10 MB"),
     ],
 )
 def test_a_bad_file_is_refused_with_a_reason(route, content, says, client) -> None:
@@ -193,13 +193,34 @@ def test_a_bad_file_is_refused_with_a_reason(route, content, says, client) -> No
 
     assert page.status_code == 422
     assert says in words(page)
+    assert {"plan.not_text", "plan.too_large"} & set(codes(page))
     assert not Run.objects.exists()
 
 
-def test_ten_megabytes_in_the_text_field_are_refused_and_not_read(client) -> None:
-    page = client.post("/plans/check", {"text": "x" * 10_000_000})
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("field", ["text", "inputs"])
+def test_ten_megabytes_in_a_field_are_refused_by_name_and_limit(
+    route, field, client
+) -> None:
+    page = client.post(route, {"text": PLAN} | {field: "x" * 10_000_000})
+    part = client.post(route, {field: "x" * 10_000_000}, headers={"HX-Request": "true"})
 
-    assert page.status_code in {400, 413}
+    for answer in (page, part):
+        assert answer.status_code == 413
+        assert "at most 5,242,880 bytes (5 MB)" in words(answer)
+        assert "request.too_large" in words(answer)
+    assert "<html" not in part.content.decode()
+    assert part["HX-Retarget"] == "#refusal"
+    assert codes(part) == ["request.too_large"]
+
+
+def test_what_cannot_be_read_at_all_is_not_called_too_large(client) -> None:
+    page = client.post(
+        "/plans/check", data=b"--", content_type="multipart/form-data; boundary="
+    )
+
+    assert page.status_code == 400
+    assert "request.not_understood" in words(page)
 
 
 @pytest.mark.parametrize(
