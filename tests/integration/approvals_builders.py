@@ -22,6 +22,7 @@ from execfabric.lib.ids import trace_id, uuid7
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=5)
 OVER = NOON + timedelta(hours=1)
+OPERATOR_AND_LEGAL = (Requirement("operator", 1), Requirement("legal", 1))
 DOMAIN = "execfabric/action/v1"
 ENGINE = system("engine")
 STRANGER = Actor(ActorKind.USER, "999999", "somebody-else")

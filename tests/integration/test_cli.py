@@ -6,100 +6,32 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
-from io import BytesIO, StringIO, TextIOWrapper
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import quote
-from uuid import UUID
 
 import httpx2
 import pytest
 from django.db import connection
 
-from execfabric.accounts.authority import Role
-from execfabric.cli.main import main
-from orchestration.runs.models import StepRun
-from orchestration.runs.services.work import Bench, work
-from tests.api_builders import PLAN, agent, person, registry, tamper, token_of
+from tests.api_builders import PLAN, tamper
+from tests.integration.cli_builders import (
+    ROOT,
+    Shell,
+    approve,
+    gate_of,
+    in_a_process,
+    propose,
+    shell_at,
+    work_off,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
-
-
-@dataclass(frozen=True)
-class Done:
-    """What one call of the command left."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def in_a_process(environment: dict[str, str], given: tuple[str, ...]) -> Done:
-    """The command as a shell starts it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "execfabric.cli", *given],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
-
-
-def at_once(environment: dict[str, str], given: tuple[str, ...]) -> Done:
-    """The same entry point without the cost of a process."""
-    out, err = StringIO(), StringIO()
-    with (
-        patch.dict(os.environ, environment),
-        redirect_stdout(out),
-        redirect_stderr(err),
-        pytest.raises(SystemExit) as left,
-    ):
-        main(given)
-    return Done(int(left.value.code or 0), out.getvalue(), err.getvalue())
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Where the command is called, and as whom."""
-
-    url: str
-    folder: Path
-    tokens: dict[str, str]
-    run: Callable[[dict[str, str], tuple[str, ...]], Done] = at_once
-
-    def call(self, who: str, *given: str) -> Done:
-        environment = {
-            "EXECFABRIC_URL": self.url,
-            "EXECFABRIC_TOKEN": self.tokens.get(who, who),
-            "COLUMNS": "200",
-        }
-        return self.run(environment, given)
-
-    def json(self, who: str, *arguments: str, code: int = 0) -> Any:
-        done = self.call(who, *arguments, "--json")
-        assert done.returncode == code, (arguments, done.stdout, done.stderr)
-        return json.loads(done.stdout)
-
-    def refused(self, who: str, *arguments: str, code: int) -> str:
-        done = self.call(who, "--json", *arguments)
-        assert done.returncode == code, (arguments, done.stdout, done.stderr)
-        assert done.stdout == ""
-        return str(json.loads(done.stderr)["code"])
-
-    def write(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.write_text(text, encoding="utf-8")
-        return str(path)
 
 
 @pytest.fixture
@@ -152,53 +84,6 @@ def _answering(url: str, process: subprocess.Popen) -> str:
 def shell(live_server: Any, tmp_path: Path) -> Shell:
     """The command against a server in this process, which starts at once."""
     return shell_at(live_server.url, tmp_path)
-
-
-def shell_at(url: str, folder: Path) -> Shell:
-    """The command, with a token for each sort of caller."""
-    registry()
-    owner = person("owner", Role.OPERATOR)
-    tokens = {
-        "proposer": token_of(person("proposer", Role.PROPOSER)),
-        "operator": token_of(person("operator", Role.OPERATOR)),
-        "stranger": token_of(person("stranger", Role.PROPOSER)),
-        "agent": agent("bot", owner).token,
-    }
-    return Shell(url, folder, tokens)
-
-
-def work_off(run: str) -> None:
-    """What a worker does: take what is ready, until nothing is."""
-    bench = Bench(name="test")
-    ready = StepRun.objects.filter(run_id=UUID(run), state="ready").order_by("position")
-    try:
-        while found := ready.first():
-            work(step_run_id=found.pk, bench=bench)
-    finally:
-        bench.close()
-
-
-def propose(shell: Shell, who: str = "proposer") -> str:
-    """A run of the plan; its id."""
-    file = shell.write("plan.yaml", PLAN)
-    made = shell.json(who, "plan", "propose", file, "--input", "word=hello")
-    return str(made["run_id"])
-
-
-def gate_of(shell: Shell, run: str) -> dict[str, Any]:
-    """The open gate of a run, in full."""
-    listed = shell.json("operator", "gate", "list", "--run", run, "--status", "open")
-    assert len(listed) == 1
-    found: dict[str, Any] = shell.json("operator", "gate", "show", listed[0]["id"])
-    return found
-
-
-def approve(shell: Shell, gate: dict[str, Any]) -> dict[str, Any]:
-    """An approval of what the gate shows; the gate after it."""
-    found: dict[str, Any] = shell.json(
-        "operator", "gate", "approve", gate["id"], "--digest", gate["digest"]
-    )
-    return found
 
 
 def test_a_plan_is_checked_tried_and_proposed(shell: Shell) -> None:

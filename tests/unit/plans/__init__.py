@@ -17,6 +17,8 @@ from orchestration.skills.domain.contract import (
 )
 
 FOLDER = Path(__file__).parent
+HEAD = "id: p\nsteps:\n"
+YIELD = "id: a, skill: lab, action: yield"
 
 
 def record(required: Sequence[str] = (), **properties: Any) -> dict[str, Any]:

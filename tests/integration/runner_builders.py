@@ -1,0 +1,71 @@
+"""Runners and calls for the tests of the runner: real child processes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.skills import descendants
+from orchestration.skills.builtin import EXTRA
+from orchestration.skills.execution import Runner, WireCall
+
+
+@contextmanager
+def a_runner(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+    """A runner that knows the laboratory, with secrets around it that it must not see."""
+    monkeypatch.setenv(EXTRA, "tests.skill_lab")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@host/db")
+    monkeypatch.setenv("SECRET_KEY", "the signing key")
+    made = Runner(home=home)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def call_of(handler: str, tmp_path: Path, **fields: Any) -> WireCall:
+    """A call of a handler, complete but for what the test gives."""
+    given: dict[str, Any] = {
+        "params": {},
+        "workdir": tmp_path / "work",
+        "idempotency_key": "key",
+        "deadline_s": 20.0,
+    } | fields
+    return WireCall(handler=handler, **given)
+
+
+def misfit(tmp_path: Path, how: str, **params: Any) -> WireCall:
+    """A call of the handler that misbehaves in the way that is named."""
+    deadline_s = params.pop("deadline_s", 20.0)
+    params = {"how": how, **params}
+    return call_of("misfit.run@1", tmp_path, params=params, deadline_s=deadline_s)
+
+
+def log_of(runner: Runner, call: WireCall, **given: Any) -> tuple[str, Any]:
+    """What a call said, and its answer."""
+    said: list[str] = []
+    answer = runner.complete(call, on_log=said.append, **given)
+    return "".join(said), answer
+
+
+def living_below(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    return descendants.of(pid)
+
+
+def program_of(runner: Runner) -> int:
+    """The process of the runner, started if need be."""
+    runner.start()
+    assert runner._program is not None
+    return runner._program.pid
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

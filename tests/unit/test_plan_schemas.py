@@ -1,0 +1,161 @@
+"""Validation: inputs and params against their schemas, and schemas that cannot be used."""
+
+import warnings
+
+import pytest
+
+from orchestration.plans.domain.patterns import MOST_STEPS, steps
+from tests.unit.plans import HEAD, YIELD, Registry, action, check, skill
+
+INPUTS = """id: p
+inputs:
+  type: object
+  properties:
+    n: {type: integer}
+    month: {type: string, pattern: '^[0-9]{4}$'}
+    page: {type: integer, default: 1}
+  required: [n]
+steps:
+- {id: a, skill: lab, action: yield, params: {n: $inputs.%s}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        pytest.param({"n": 1}, [], id="right"),
+        pytest.param(None, [], id="not known yet"),
+        pytest.param({}, ["plan.input_invalid"], id="missing"),
+        pytest.param({"n": "1"}, ["plan.input_invalid"], id="wrong type"),
+        pytest.param({"n": 1, "mnoth": "x"}, ["plan.input_invalid"], id="not asked for"),
+        pytest.param({"n": 1, "month": "x"}, ["plan.input_invalid"], id="pattern"),
+        pytest.param({"n": 1, "month": "1" * 300}, ["plan.input_invalid"], id="too long"),
+        pytest.param({"n": 0}, ["plan.param_invalid"], id="known value in a param"),
+        pytest.param(
+            {"n": {"$file": {}}}, ["plan.input_invalid"], id="forged file"
+        ),
+    ],
+)  # fmt: skip
+def test_inputs_are_held_against_their_schema(inputs, expected) -> None:
+    found = check(INPUTS % "n", inputs=inputs)
+
+    assert sorted({one.code for one in found}) == expected
+
+
+def test_an_input_that_may_be_absent_is_warned_of() -> None:
+    text = INPUTS.replace(
+        "{n: $inputs.%s}", "{rows: ['$inputs.month', '$inputs.page']}"
+    )
+
+    assert [(one.code, one.severity) for one in check(text)] == [
+        ("plan.reference_optional", "warning")
+    ]
+
+
+def test_the_declared_type_of_an_input_is_held_against_the_param() -> None:
+    found = check(INPUTS % "month")
+
+    assert "plan.type_mismatch" in [one.code for one in found]
+
+
+def test_a_plan_without_inputs_takes_none() -> None:
+    found = check(f"{HEAD}- {{{YIELD}}}", inputs={"x": 1})
+
+    assert [one.code for one in found] == ["plan.input_invalid"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param("{type: nonsense}", id="no such type"),
+        pytest.param("{type: array}", id="not an object"),
+        pytest.param("{properties: {a: {$ref: 'http://127.0.0.1:9/x'}}}", id="fetched"),
+        pytest.param("{properties: {a: {$ref: '#'}}}", id="referring"),
+        pytest.param("{properties: {a: {pattern: '(a+)+$'}}}", id="pattern for ever"),
+        pytest.param("{properties: {a: {pattern: '('}}}", id="no pattern"),
+        pytest.param("{patternProperties: {'(a|a)*$': {}}}", id="pattern of names"),
+        pytest.param("{properties: {a: {items: {pattern: '(x*)*y'}}}}", id="deep"),
+    ],
+)
+def test_an_inputs_schema_that_cannot_be_used_is_refused_at_its_place(schema) -> None:
+    text = f"id: p\ninputs: {schema}\nsteps:\n- {{{YIELD}}}"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = check(text, inputs={"a": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"})
+
+    assert {(one.code, one.line) for one in found} == {("plan.schema_invalid", 2)}
+
+
+def test_a_property_may_be_called_like_a_keyword() -> None:
+    text = (
+        "id: p\ninputs: {properties: {pattern: {type: string}, $ref: {}},"
+        f" default: {{$ref: x}}}}\nsteps:\n- {{{YIELD}}}"
+    )
+
+    assert check(text) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"^\d{4}-\d{2}$", False),
+        (r"^[a-z]+(-[a-z]+)*$", False),
+        (r"^v\d+(\.\d+)*$", False),
+        (r"^(ab)+$", False),
+        (r"^(a|b)?$", False),
+        (r"(a+)+", True),
+        (r"(a|a)*", True),
+        (r"(?:a*)*b", True),
+        (r"((a+)b?)+", True),
+        (r"(-[a-z-]+)*", True),
+        (r"(\..+)*", True),
+        (r"(:+:)*", True),
+        (r"(:a+:)*", False),
+        (r"(-+)*", True),
+        (r"(-?a+)*", True),
+        (r"(?:/[a-z]+)*", False),
+        (r"a*a*a*a*b", True),
+        (r"(a{1,9}){1,}", True),
+        (r"[(+]+(x)", False),
+        (r"\(a+\)+", False),
+        (r"(x?){40}x{40}[yz]", True),
+        (r"(?:a?a?){20}c", True),
+        (r"(\w\w?){60}!", True),
+        (r"((a+)(b{60}|){60})?!", True),
+        (r"(?:\b){999999999}", True),
+        (r"^(feature|fix)/[A-Z]+-\d+(-[a-z0-9]+)*$", False),
+        (r"^https?://[^/\s]+(/.*)?$", False),
+        (r"^[\w.]+@[\w.]+\.\w+$", False),
+        (r"^\d{1,3}(\.\d{1,3}){3}$", False),
+        (r"(?P<a>é+)[\]^]*\x41{2,}?b{}", False),
+    ],
+)
+def test_patterns_that_may_explode_are_known(pattern, expected) -> None:
+    assert (steps(pattern) > MOST_STEPS) is expected
+
+
+def test_a_skill_whose_schema_refers_outside_is_said_so_and_not_fetched() -> None:
+    wild = skill("wild", action("go", input_schema={"$ref": "http://127.0.0.1:9/x"}))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = check(
+            f"{HEAD}- {{id: a, skill: wild, action: go}}", registry=Registry(wild)
+        )
+
+    assert [one.code for one in found] == ["plan.param_invalid"]
+
+
+def test_a_condition_that_hangs_on_an_unknown_value_is_left_to_the_run() -> None:
+    schema = {
+        "type": "object",
+        "if": {"properties": {"mode": {"const": "a"}}},
+        "then": {"required": ["x"]},
+        "else": {"required": ["y"]},
+    }
+    odd = skill("odd", action("go", input_schema=schema))
+    text = HEAD + "- {id: a, skill: odd, action: go, params: {mode: %s}}"
+
+    assert check(text % "$run.id", registry=Registry(odd)) == []
+    assert len(check(text % "a", registry=Registry(odd))) == 1
