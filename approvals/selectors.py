@@ -1,9 +1,10 @@
 """Reading gates, decisions and policies, and who could decide."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
+from itertools import chain
 from operator import or_
 from uuid import UUID
 
@@ -83,9 +84,12 @@ def get(*, by: Actor, gate_id: UUID) -> Gate:
     return found
 
 
-def inbox(*, by: Actor, at: datetime) -> list[Gate]:
-    """The gates where an approval by this person would fill a seat, oldest first."""
-    mine = voter(by)
+def inbox(*, by: Actor, at: datetime, mine: Voter | None = None) -> list[Gate]:
+    """The gates where an approval by this person would fill a seat, oldest first.
+
+    `mine` is their standing, where the caller has just read it.
+    """
+    mine = mine or voter(by)
     if not mine.active or not mine.has_right:
         return []
     asked = (Q(requirements__contains=[{"group": group}]) for group in mine.groups)
@@ -114,17 +118,29 @@ def inbox(*, by: Actor, at: datetime) -> list[Gate]:
 
 def still_eligible(gate: Gate) -> list[StillEligible]:
     """Per group: how many seats are filled, and the names of those who may decide."""
+    return still_eligible_of({gate: decisions(gate)})[gate]
+
+
+def still_eligible_of(
+    given: Mapping[Gate, Sequence[Decision]],
+) -> dict[Gate, list[StillEligible]]:
+    """The same for many gates with their decisions, in one query."""
+    asked = {item.group for gate in given for item in gate.required()}
+    people = _members(asked, voters(chain.from_iterable(given.values())))
+    return {gate: _eligible(gate, said, people) for gate, said in given.items()}
+
+
+def _eligible(
+    gate: Gate, given: Sequence[Decision], people: dict[str, Standing]
+) -> list[StillEligible]:
     requirements = seats.merge(gate.required())
-    given = decisions(gate)
-    people = standing_of({decision.voter_key for decision in given})
     approvers = {
         d.voter_key: ballot(d, people).groups
         for d in given
         if d.approve and d.voter_key not in gate.excluded_keys()
     }
     seated = seats.seat(requirements, approvers)
-    done = gate.excluded_keys() | {decision.voter_key for decision in given}
-    candidates = _members({requirement.group for requirement in requirements})
+    done = gate.excluded_keys() | voters(given)
     return [
         StillEligible(
             group=requirement.group,
@@ -133,7 +149,7 @@ def still_eligible(gate: Gate) -> list[StillEligible]:
             people=tuple(
                 sorted(
                     person.name
-                    for key, person in candidates.items()
+                    for key, person in people.items()
                     if key not in done and requirement.group in person.speaks_for
                 )
             ),
@@ -144,7 +160,17 @@ def still_eligible(gate: Gate) -> list[StillEligible]:
 
 def decisions(gate: Gate) -> list[Decision]:
     """What people answered, in order."""
-    return list(gate.decisions.order_by("at", "id"))
+    return decisions_of([gate])[gate]
+
+
+def decisions_of(gates: Iterable[Gate]) -> dict[Gate, list[Decision]]:
+    """The same for many gates."""
+    by_id = {gate.pk: gate for gate in gates}
+    found: dict[Gate, list[Decision]] = {gate: [] for gate in by_id.values()}
+    rows = Decision.objects.filter(gate__in=by_id) if by_id else ()
+    for decision in sorted(rows, key=lambda one: (one.at, one.pk)):
+        found[by_id[decision.gate_id]].append(decision)
+    return found
 
 
 def of_context(context_id: UUID) -> QuerySet[Gate]:
@@ -181,7 +207,7 @@ def unmet(
 
 def standing_of(keys: Iterable[str]) -> dict[str, Standing]:
     """Who of these (`user:7`) is active, and their groups; others are left out."""
-    ids = [key.removeprefix("user:") for key in keys if key.startswith("user:")]
+    ids = _ids(keys)
     return _standing(Q(pk__in=ids)) if ids else {}
 
 
@@ -212,9 +238,21 @@ def ballot(decision: Decision, people: dict[str, Standing]) -> Ballot:
     )
 
 
-def _members(groups: Collection[str]) -> dict[str, Standing]:
+def voters(given: Iterable[Decision]) -> set[str]:
+    """The keys of those who decided."""
+    return {decision.voter_key for decision in given}
+
+
+def _members(
+    groups: Collection[str], others: Iterable[str] = ()
+) -> dict[str, Standing]:
+    """Whoever is in one of the groups, and some others."""
     in_groups = User.objects.filter(groups__name__in=groups).values("pk")
-    return _standing(Q(pk__in=in_groups))
+    return _standing(Q(pk__in=in_groups) | Q(pk__in=_ids(others)))
+
+
+def _ids(keys: Iterable[str]) -> list[str]:
+    return [key.removeprefix("user:") for key in keys if key.startswith("user:")]
 
 
 def _standing(who: Q) -> dict[str, Standing]:

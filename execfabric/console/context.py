@@ -8,8 +8,9 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from approvals import selectors as approvals
+from approvals.domain.eligibility import Voter
 from approvals.models import Gate
-from execfabric.accounts.authority import Right, Role, rights_of
+from execfabric.accounts.authority import RIGHTS, Right, Role
 from execfabric.accounts.models import User
 from execfabric.console.stamps import stamp_of
 from execfabric.lib import clock
@@ -74,14 +75,12 @@ class Shell:
     @cached_property
     def rights(self) -> frozenset[Right]:
         """What whoever is signed in may do now."""
-        user = self._request.user
-        return rights_of(user.actor()) if isinstance(user, User) else frozenset()
+        return frozenset().union(*(RIGHTS[role] for role in self._roles))
 
-    @cached_property
+    @property
     def role(self) -> str:
         """The roles of whoever is signed in, as words."""
-        names = self._request.user.groups.values_list("name", flat=True)
-        return ", ".join(sorted(set(names) & set(Role))) or "no role"
+        return ", ".join(sorted(self._roles)) or "no role"
 
     @cached_property
     def nav(self) -> list[Item]:
@@ -121,7 +120,18 @@ class Shell:
         user = self._request.user
         if not isinstance(user, User) or not self.watches_inbox:
             return []
-        return approvals.inbox(by=user.actor(), at=clock.now())
+        return approvals.inbox(by=user.actor(), at=clock.now(), mine=self._voter)
+
+    @property
+    def _roles(self) -> list[Role]:
+        groups = self._voter.groups if self._voter else frozenset()
+        return [role for role in Role if role in groups]
+
+    @cached_property
+    def _voter(self) -> Voter | None:
+        """One query for rights, roles and the inbox; nobody where nobody is signed in."""
+        user = self._request.user
+        return approvals.voter(user.actor()) if isinstance(user, User) else None
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:

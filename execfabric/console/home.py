@@ -30,11 +30,11 @@ def of(by: Actor, *, at: datetime) -> Home:
     """What concerns a person, by their rights."""
     rights = rights_of(by)
     decides = Right.DECIDE in rights
-    ended = runs.visible_to(by).filter(state__in=FINAL_RUN).order_by("-created_at")
+    visible = runs.visible_to(by).order_by("-created_at")
     return Home(
         waiting=approvals.inbox(by=by, at=at) if decides else [],
-        active=list(runs.unfinished(by)[:SHOWN]),
-        ended=list(ended[:SHOWN]),
+        active=list(visible.exclude(state__in=FINAL_RUN)[:SHOWN]),
+        ended=list(visible.filter(state__in=FINAL_RUN)[:SHOWN]),
         decides=decides,
         proposes=Right.PROPOSE in rights,
         traces=Right.TRACE in rights,

@@ -1,6 +1,6 @@
 """Reading runs: each read starts from what the asker may see."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,6 @@ from execfabric.lib.actor import Actor, ActorKind
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.models import Plan, PlanRevision
-from orchestration.runs.domain.states import FINAL_RUN
 from orchestration.runs.errors import ArtifactUnknown, RunUnknown, StepUnknown
 from orchestration.runs.models import (
     Artifact,
@@ -61,6 +60,10 @@ class RunDetail:
     document: PlanDocument
     gate: Gate | None
     """The plan gate in force."""
+    gates: list[Gate]
+    """All gates it had, oldest first, without their bytes."""
+    rows: list[StepRun]
+    """All its steps."""
     steps: list[StepDetail]
     on_behalf_of: str
     """For an agent's run: the name of the person who answers for it."""
@@ -89,11 +92,6 @@ def visible_to(by: Actor) -> QuerySet[Run]:
     return runs.none()
 
 
-def unfinished(by: Actor) -> QuerySet[Run]:
-    """The visible runs that have not ended, newest first."""
-    return visible_to(by).exclude(state__in=FINAL_RUN).order_by("-created_at")
-
-
 def get(by: Actor, run_id: UUID) -> Run:
     """One visible run.
 
@@ -108,11 +106,6 @@ def get(by: Actor, run_id: UUID) -> Run:
 def steps(run: Run) -> list[StepRun]:
     """All steps of a run in the order in which they take their turn."""
     return list(run.steps.select_related("spec").order_by("position"))
-
-
-def step_states(run: Run) -> Counter[str]:
-    """How many steps of a run are in which state."""
-    return Counter(run.steps.values_list("state", flat=True))
 
 
 def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
@@ -155,7 +148,7 @@ def log_pieces(step_run: StepRun) -> Iterator[str]:
     yield from chunks.values_list("text", flat=True).iterator(chunk_size=50)
 
 
-def log_tails(run: Run, after: Mapping[int, int]) -> dict[int, LogTail]:
+def log_tails(run: Run | UUID, after: Mapping[int, int]) -> dict[int, LogTail]:
     """Per position what its step has written behind an offset, at most a tail of it.
 
     Steps that have written nothing since are left out.
@@ -211,13 +204,11 @@ def detail(
     :raises RunUnknown: when there is none, or `by` may not see it
     """
     run = get(by, run_id)
-    rows = steps(run)
-    if keys is not None:
-        rows = [row for row in rows if row.key in keys]
+    every = steps(run)
+    rows = [row for row in every if keys is None or row.key in keys]
     document = plans.document(run.revision)
     planned = {item.id: item for item in document.steps}
-    bound = [pk for pk in (run.gate_id, *(row.gate_id for row in rows)) if pk]
-    gates: dict[UUID, Gate] = Gate.objects.defer("subject").in_bulk(bound)
+    gates = {gate.pk: gate for gate in approvals.of_context(run.pk).defer("subject")}
     tries, files = _attempts_by_step(rows), _files_by_step(rows)
     pinned = skills.pinned(pin["version_id"] for pin in run.pins.values())
 
@@ -242,6 +233,8 @@ def detail(
         plan=run.revision.plan,
         document=document,
         gate=gates.get(run.gate_id) if run.gate_id else None,
+        gates=list(gates.values()),
+        rows=every,
         steps=[shown(row) for row in rows],
         on_behalf_of=_name_of(run.proposer_owner),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from guardian.shortcuts import get_objects_for_user
 
 from execfabric import database
@@ -45,19 +45,50 @@ class Pinned:
     """Per handler key the digest of the code that was published."""
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A visible skill, and what its reader may do with it."""
+
+    skill: Skill
+    may_propose: bool
+    may_publish: bool
+
+
+class _Asker:
+    """Somebody who asks for skills; who they are is read once for all questions."""
+
+    def __init__(self, by: Actor) -> None:
+        self._is_system = by.kind is ActorKind.SYSTEM
+        self._person = authority.person_of(by)
+        self._rights = authority.rights_of(by)
+
+    def permitted(self, permission: str) -> QuerySet[Skill]:
+        """The skills on which they have a permission."""
+        if self._is_system:
+            return Skill.objects.all()
+        if self._person is None:
+            return Skill.objects.none()
+        if permission == "publish_skill" and Right.REGISTRY not in self._rights:
+            return Skill.objects.none()
+        allowed = get_objects_for_user(
+            self._person, f"skills.{permission}", klass=Skill, with_superuser=False
+        )
+        return Skill.objects.filter(pk__in=allowed.values("pk"))
+
+
 def visible_to(by: Actor) -> QuerySet[Skill]:
     """The skills that `by` may see."""
-    return _permitted(by, "view_skill")
+    return _Asker(by).permitted("view_skill")
 
 
 def may(by: Actor, permission: str, skill: Skill) -> bool:
     """Whether `by` has `propose_skill` or `publish_skill` on a skill."""
-    return _permitted(by, permission).filter(pk=skill.pk).exists()
+    return _Asker(by).permitted(permission).filter(pk=skill.pk).exists()
 
 
 def permitted_slugs(by: Actor, permission: str) -> frozenset[str]:
     """The slugs of the skills on which `by` has a permission."""
-    return frozenset(_permitted(by, permission).values_list("slug", flat=True))
+    return frozenset(_Asker(by).permitted(permission).values_list("slug", flat=True))
 
 
 def get(by: Actor, slug: str) -> Skill:
@@ -65,10 +96,23 @@ def get(by: Actor, slug: str) -> Skill:
 
     :raises SkillUnknown: when it does not exist or is hidden from `by`
     """
-    skill = visible_to(by).filter(slug=slug).select_related("current").first()
+    return opened(by, slug).skill
+
+
+def opened(by: Actor, slug: str) -> Opened:
+    """A visible skill, and what `by` may do with it.
+
+    :raises SkillUnknown: when it does not exist or is hidden from `by`
+    """
+    asker = _Asker(by)
+    found = asker.permitted("view_skill").filter(slug=slug).select_related("current")
+    skill = found.annotate(
+        may_propose=_is_among(asker.permitted("propose_skill")),
+        may_publish=_is_among(asker.permitted("publish_skill")),
+    ).first()
     if skill is None:
         raise SkillUnknown(f"There is no skill {slug}, or it is hidden from you.")
-    return skill
+    return Opened(skill, skill.may_propose, skill.may_publish)
 
 
 def version(by: Actor, version_id: UUID) -> SkillVersion:
@@ -76,14 +120,13 @@ def version(by: Actor, version_id: UUID) -> SkillVersion:
 
     :raises SkillVersionUnknown: when it does not exist or is hidden from `by`
     """
-    found = (
-        SkillVersion.objects.select_related("skill")
-        .filter(pk=version_id, skill__in=visible_to(by))
-        .first()
-    )
+    asker = _Asker(by)
+    seen = Q(skill__in=asker.permitted("view_skill"))
+    finished = ~Q(state=VersionState.DRAFT)
+    edited = Q(skill__in=asker.permitted("publish_skill"))
+    versions = SkillVersion.objects.select_related("skill").filter(pk=version_id)
+    found = versions.filter(seen, finished | edited).first()
     if found is None:
-        raise SkillVersionUnknown(version=str(version_id))
-    if found.state == VersionState.DRAFT and not may(by, "publish_skill", found.skill):
         raise SkillVersionUnknown(version=str(version_id))
     return found
 
@@ -117,19 +160,8 @@ def handler_fits(pin: Pinned, key: str) -> bool:
     return found is not None and found.code_sha256 == pin.code.get(key)
 
 
-def _permitted(by: Actor, permission: str) -> QuerySet[Skill]:
-    if by.kind is ActorKind.SYSTEM:
-        return Skill.objects.all()
-    person = authority.person_of(by)
-    if person is None:
-        return Skill.objects.none()
-    rights = authority.rights_of(by)
-    if permission == "publish_skill" and Right.REGISTRY not in rights:
-        return Skill.objects.none()
-    allowed = get_objects_for_user(
-        person, f"skills.{permission}", klass=Skill, with_superuser=False
-    )
-    return Skill.objects.filter(pk__in=allowed.values("pk"))
+def _is_among(skills: QuerySet[Skill]) -> Exists:
+    return Exists(skills.filter(pk=OuterRef("pk")))
 
 
 @lru_cache(maxsize=256)

@@ -106,8 +106,9 @@ def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
 def skill_edit(request: HttpRequest, slug: str) -> HttpResponse:
     """Make a draft of the next version, or go on with one (`?draft=`)."""
     by = request.user.actor()
-    found = selectors.get(by, slug)
-    if not selectors.may(by, "publish_skill", found):
+    opened = selectors.opened(by, slug)
+    found = opened.skill
+    if not opened.may_publish:
         raise SkillNotPermitted
     draft = _draft(by, found, request.GET.get("draft", ""))
     contract = _base(found, draft)
@@ -166,9 +167,8 @@ def _skill_page(
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    by = request.user.actor()
-    found = selectors.get(by, slug)
-    may_publish = selectors.may(by, "publish_skill", found)
+    opened = selectors.opened(request.user.actor(), slug)
+    found, may_publish = opened.skill, opened.may_publish
     versions = found.versions.order_by("-created_at", "-id")
     if not may_publish:
         versions = versions.exclude(state=VersionState.DRAFT)
@@ -178,7 +178,7 @@ def _skill_page(
         "contract": found.current.contract() if found.current else None,
         "versions": list(versions),
         "may_publish": may_publish,
-        "may_propose": selectors.may(by, "propose_skill", found),
+        "may_propose": opened.may_propose,
         "events": [
             event
             for event in _state_events()

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from approvals import selectors as approvals
 from approvals.models import Gate
+from approvals.selectors import StillEligible
 from audit import selectors as audit
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.lib import canonical
@@ -147,8 +148,8 @@ def view(
     return RunView(
         detail=detail,
         steps=[_step(found) for found in detail.steps],
-        states=selectors.step_states(run),
-        waits=list(_waits(run, at)),
+        states=Counter(row.state for row in detail.rows),
+        waits=list(_waits(detail, at)),
         controls=_controls(run, by),
         has_ended=RunState(run.state) in FINAL_RUN,
     )
@@ -232,19 +233,18 @@ def _after_error(row: StepRun, found: StepDetail) -> tuple[str, str]:
     return happened, advice if found.action else ""
 
 
-def _waits(run: Run, at: datetime) -> list[Wait]:
+def _waits(detail: RunDetail, at: datetime) -> list[Wait]:
     """What stands between this run and its end, in the order in which it matters."""
+    run = detail.run
     found: list[Wait] = []
     if run.state in {RunState.PAUSED, RunState.PAUSING}:
         text = run.reason or "The run is paused."
         who = "An operator, an admin or the proposer can resume or cancel it."
         found.append(Wait("wait", "pause", text, who, key="paused"))
-    gates = [
-        gate for gate in approvals.of_context(run.pk).defer("subject") if gate.is_open
-    ]
-    found += [_wait_for_gate(gate) for gate in gates]
-    held = run.steps.filter(state__in=[StepState.INDETERMINATE, StepState.BACKOFF])
-    for step in held.order_by("position"):
+    given = approvals.decisions_of(gate for gate in detail.gates if gate.is_open)
+    eligible = approvals.still_eligible_of(given) if given else {}
+    found += [_wait_for_gate(gate, groups) for gate, groups in eligible.items()]
+    for step in detail.rows:
         if step.state == StepState.INDETERMINATE:
             url = reverse("step_resolve", args=[run.pk, step.key])
             text = f"Nobody knows whether “{step.key}” happened."
@@ -252,14 +252,15 @@ def _waits(run: Run, at: datetime) -> list[Wait]:
             found.append(
                 Wait("odd", "unknown", text, who, url, "Say what happened", step.key)
             )
-        elif step.not_before is not None and step.not_before > at:
+        elif step.state != StepState.BACKOFF or step.not_before is None:
+            continue
+        elif step.not_before > at:
             text = f"“{step.key}” is tried again at {step.not_before:%H:%M:%S} UTC."
             found.append(Wait("wait", "retry", text, key=step.key))
     return found
 
 
-def _wait_for_gate(gate: Gate) -> Wait:
-    seats = approvals.still_eligible(gate)
+def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
     who = "Still needed: " + "; ".join(
         f"{group.group} {group.have} of {group.count}"
         + (f" ({', '.join(group.people)})" if group.people else " (nobody can)")

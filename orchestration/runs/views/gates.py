@@ -82,7 +82,7 @@ def _gate_page(
     by, at = request.user.actor(), clock.now()
     found = approvals.get(by=by, gate_id=pk)
     given = approvals.decisions(found)
-    eligible = approvals.still_eligible(found)
+    eligible = approvals.still_eligible_of({found: given})[found]
     subject = subjects.read(found)
     run = Run.objects.select_related("revision__plan").get(pk=found.context_id)
     context = {

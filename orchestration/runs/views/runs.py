@@ -29,7 +29,7 @@ from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.models import Run
+from orchestration.runs.models import Run, stream_of
 from orchestration.runs.services import artifacts, control, frames, recovery, run_page
 from orchestration.runs.services.frames import Cursor
 
@@ -103,19 +103,19 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
     by = request.user.actor()
     wanted = request.GET.get("view", frames.STEPS)
     view = wanted if wanted in {*frames.VIEWS, PLAN} else frames.STEPS
-    found = selectors.get(by, pk)
     # The cursor is read before what it stands for: a change between the two is
     # then sent once more into the same places, and never missed.
-    head = audit.head(found.stream)
-    tails = selectors.log_tails(found, {}) if view == frames.STEPS else {}
-    before = request.GET.get("before", "")
+    head = audit.head(stream_of(pk))
+    tails = selectors.log_tails(pk, {}) if view == frames.STEPS else {}
+    keys = None if view == frames.STEPS else ()
+    shown = run_page.view(by, pk, at=clock.now(), keys=keys)
     rows = []
     if view == frames.EVENTS:
+        before = request.GET.get("before", "")
         last = int(before) if before.isdecimal() else None
-        rows = frames.latest(found, head, before=last)
-    keys = None if view == frames.STEPS else ()
+        rows = frames.latest(shown.detail.run, head, before=last)
     context = {
-        "shown": run_page.view(by, pk, at=clock.now(), keys=keys),
+        "shown": shown,
         "view": view,
         "cursor": Cursor(head, {place: tail.end for place, tail in tails.items()}),
         "tails": tails,
