@@ -34,6 +34,8 @@ class InputField:
     pattern: str
     value: str
     """What the field holds now."""
+    is_missing: bool
+    """Whether it was sent without a value that the plan requires."""
 
 
 class PlanForm(forms.Form):
@@ -134,7 +136,10 @@ def inputs_asked_for(text: str) -> Mapping[str, Any] | None:
 def input_fields(
     schema: Mapping[str, Any] | None, inputs: Mapping[str, Any] | None
 ) -> list[InputField]:
-    """A field for each input; none where one of them is too rich for a field."""
+    """A field for each input; none where one of them is too rich for a field.
+
+    `inputs` None stands for a form that was not sent yet.
+    """
     properties = (schema or {}).get("properties", {})
     if not isinstance(properties, Mapping):
         return []
@@ -155,6 +160,7 @@ def input_fields(
                 choices=tuple(str(choice) for choice in rule.get("enum", ())),
                 pattern=str(rule.get("pattern", "")),
                 value=_as_text(value),
+                is_missing=inputs is not None and key in required and value == "",
             )
         )
     return found

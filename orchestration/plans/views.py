@@ -155,7 +155,7 @@ def _fields(form: PlanForm, text: str, checked: Checked | None) -> list[InputFie
         return []
     document = checked.document if checked else None
     schema = document.inputs_schema if document else inputs_asked_for(text)
-    return input_fields(schema, form.given_inputs() if form.is_bound else {})
+    return input_fields(schema, form.given_inputs() if form.is_bound else None)
 
 
 def _examples() -> list[Path]:

@@ -67,6 +67,15 @@ def test_wrong_inputs_are_problems_at_every_button(route, fields, client) -> Non
     assert not Run.objects.exists()
 
 
+def test_an_input_that_is_missing_is_marked_once_the_form_was_sent(client) -> None:
+    opened = client.get("/plans/new?example=tag-release")
+    sent = client.post("/plans/check", {"text": PLAN, "input.word": ""})
+    given = client.post("/plans/check", {"text": PLAN, "input.word": "x"})
+
+    found = [rows(page, "input-missing") for page in (opened, sent, given)]
+    assert found == [0, 1, 0]
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_typed_inputs_outlive_a_mistake_in_the_plan(route, client) -> None:
     fields = {"input.word": "kept <so far>", "kind.word": "string"}

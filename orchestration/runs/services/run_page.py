@@ -116,7 +116,8 @@ class RunView:
         """Where the run stands, in a few words for screen readers."""
         waiting = sum(1 for wait in self.waits if wait.url)
         people = f", {waiting} waiting for people" if waiting else ""
-        return f"{self.done} of {self.total} steps done{people}"
+        steps = "step" if self.total == 1 else "steps"
+        return f"{self.done} of {self.total} {steps} done{people}"
 
 
 @dataclass(frozen=True)
