@@ -28,11 +28,14 @@ DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role]
 MAY_SEE = (Why.PROPOSER, Why.EDITOR, Why.AGENT_OWNER)
 INBOX_LIMIT = 200
 
-ANY_POLICY = "SELECT 1 FROM approvals_policy WHERE retired_at IS NULL LIMIT 1"
+ANY_POLICY = "SELECT EXISTS (SELECT FROM approvals_policy WHERE retired_at IS NULL)"
+GATE_VERSION = "SELECT xmin::text FROM approvals_gate WHERE id = "
+"""The row version of a gate; the id, or a query for it, follows."""
 APPROVED_SUBJECT = (
-    "SELECT subject FROM approvals_gate WHERE status = 'approved' AND id = "
+    "SELECT xmin::text, CASE status WHEN 'approved' THEN subject END"
+    " FROM approvals_gate WHERE id = "
 )
-"""The bytes that an approved gate covers; the id, or a query for it, follows."""
+"""A gate's row version and the bytes that it covers if it is approved; the id follows."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def expired_gates(*, at: datetime, limit: int) -> list[UUID]:
 def policies_in_force() -> list[Rule]:
     """The rules that hold now, in the order in which they are applied."""
     # Asked at every attempt, and mostly answered with nothing: found out cheaply.
-    if database.row(ANY_POLICY, []) is None:
+    if database.row(ANY_POLICY, []) == (False,):
         return []
     found = Policy.objects.filter(retired_at__isnull=True).order_by("order", "name")
     return [policy.rule() for policy in found]

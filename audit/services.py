@@ -20,15 +20,13 @@ _OPEN = (
     " ON CONFLICT (key) DO NOTHING RETURNING key"
 )
 _APPEND = """
-WITH added AS (
-  INSERT INTO audit_event
-    (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash)
-  SELECT %s, fact.seq, fact.kind, %s, %s, %s, %s, fact.step, fact.body, fact.hash
-  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::bytea[])
-    AS fact (seq, kind, step, body, hash)
-)
-UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s RETURNING last_seq
+INSERT INTO audit_event
+  (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash)
+SELECT %s, fact.seq, fact.kind, %s, %s, %s, %s, fact.step, fact.body, fact.hash
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::bytea[])
+  AS fact (seq, kind, step, body, hash)
 """
+_MOVE_END = "UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s"
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,8 @@ def append(
     end = _end(stream)
     if not facts:
         return end.seq
-    (statement, values), end = chained(
-        stream, facts, end=end, by=by, at=at, trace_id=trace_id
-    )
-    database.row(statement, values)
+    statements, end = chained(stream, facts, end=end, by=by, at=at, trace_id=trace_id)
+    database.together(statements)
     return end.seq
 
 
@@ -74,11 +70,11 @@ def chained(
     by: Actor,
     at: datetime,
     trace_id: str,
-) -> tuple[database.Statement, End]:
-    """The statement that appends facts behind `end`, and the end that follows.
+) -> tuple[list[database.Statement], End]:
+    """The statements that append facts behind `end`, and the end that follows.
 
-    For a caller that has read `end` by `LOCK_END` in this transaction and knows that
-    nobody has appended since: it sends the statement together with its own.
+    For a caller that has read `end` under its lock in this transaction and knows that
+    nobody has appended since: it sends them together with its own.
     """
     seq, prev = end.seq, end.hash
     added: list[tuple[int, str, str, bytes, bytes]] = []
@@ -97,8 +93,8 @@ def chained(
         added.append((seq, fact.kind, fact.step, body, prev))
     columns = [list(column) for column in zip(*added, strict=True)]
     common = [stream, at, by.key, by.name, trace_id]
-    values = [*common, *columns, seq, prev, stream]
-    return (_APPEND, values), End(seq, prev)
+    appended = (_APPEND, [*common, *columns])
+    return [appended, (_MOVE_END, [seq, prev, stream])], End(seq, prev)
 
 
 def _end(stream: str) -> End:

@@ -42,6 +42,9 @@ def env_list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in env_text(name, default).split(",") if item.strip()]
 
 
+PREPARED_STATEMENTS = env_bool("EXECFABRIC_PREPARED_STATEMENTS", default=True)
+
+
 def database(url: str) -> dict[str, Any]:
     """A `postgresql://user:password@host:port/name` address as Django wants it."""
     parts = urlsplit(url)
@@ -56,7 +59,11 @@ def database(url: str) -> dict[str, Any]:
         "PORT": str(parts.port or ""),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "execfabric"},
+        "OPTIONS": {
+            "application_name": "execfabric",
+            # None keeps nothing prepared, for poolers that hand connections around.
+            "prepare_threshold": 1 if PREPARED_STATEMENTS else None,
+        },
     }
 
 

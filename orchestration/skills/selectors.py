@@ -22,11 +22,19 @@ from orchestration.skills.errors import SkillUnknown, SkillVersionUnknown
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
 
 PINNED = """
-SELECT version.id, skill.slug, version.version, skill.state, version.state, version.body
+SELECT version.id, skill.slug, version.version, skill.state, version.state, version.body,
+  version.xmin::text || ' ' || skill.xmin::text
 FROM skills_skillversion AS version JOIN skills_skill AS skill
   ON skill.id = version.skill_id WHERE version.id IN
 """
 """Rows for `pinned_from`; the ids, or a query for them, follow."""
+PINNED_ROWS = """
+SELECT string_agg(
+  version.xmin::text || ' ' || skill.xmin::text, ' ' ORDER BY version.id)
+FROM skills_skillversion AS version JOIN skills_skill AS skill
+  ON skill.id = version.skill_id WHERE version.id =
+"""
+"""The row versions of pinned skill versions, by id; `ANY` of the ids follows."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class Pinned:
     contract: SkillContract
     code: Mapping[str, str]
     """Per handler key the digest of the code that was published."""
+    rows: str
+    """The row versions that this was read from."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +150,11 @@ def pinned(ids: Iterable[str]) -> dict[str, Pinned]:
 def pinned_from(rows: Iterable[database.Row]) -> dict[str, Pinned]:
     """What the rows of a `PINNED` query say, by id."""
     found = {}
-    for pk, slug, number, skill_state, state, body in rows:
+    for pk, slug, number, skill_state, state, body, read in rows:
         parsed = _parsed(bytes(body))
-        found[str(pk)] = Pinned(str(pk), slug, number, skill_state, state, *parsed)
+        found[str(pk)] = Pinned(
+            str(pk), slug, number, skill_state, state, *parsed, rows=read
+        )
     return found
 
 

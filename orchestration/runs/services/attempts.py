@@ -13,6 +13,7 @@ from approvals import selectors as gates
 from approvals import services as approvals
 from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold
+from execfabric import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
@@ -29,6 +30,7 @@ from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.services import specs, store, subjects
 from orchestration.runs.services.advance import advance, fail, open_plan_gate
+from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Finished, Lost, Result
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import LEASE, Change, change
@@ -52,16 +54,22 @@ class Grip:
     """Whether the intent is committed: the effect may follow."""
 
 
-def claim(*, step_run_id: UUID, worker: str, by: Actor, at: datetime) -> Grip | None:
+_RUN_OF_READY = "SELECT run_id FROM runs_steprun WHERE id = %s AND state = 'ready'"
+
+
+def claim(
+    *,
+    step_run_id: UUID,
+    worker: str,
+    by: Actor,
+    at: datetime,
+    memory: Memory | None = None,
+) -> Grip | None:
     """Take a ready step run; None when the hint was stale, doubled or forged."""
-    run_id = (
-        StepRun.objects.filter(pk=step_run_id, state=StepState.READY)
-        .values_list("run_id", flat=True)
-        .first()
-    )
-    if run_id is None:
+    found = database.row(_RUN_OF_READY, [step_run_id])
+    if found is None:
         return None
-    with change(run_id, by=by, at=at) as opened:
+    with change(found[0], by=by, at=at, memory=memory) as opened:
         step = opened.step_by_id(step_run_id)
         if step.state != StepState.READY or opened.run.state != RunState.RUNNING:
             return None
@@ -87,13 +95,19 @@ def intend(grip: Grip, *, by: Actor, at: datetime) -> bool:
 
 
 def complete(
-    grip: Grip, result: Result, *, worker: str, by: Actor, at: datetime
+    grip: Grip,
+    result: Result,
+    *,
+    worker: str,
+    by: Actor,
+    at: datetime,
+    memory: Memory | None = None,
 ) -> Grip | None:
     """Record how an attempt ended, let the run go on, and take its next step if any.
 
     A result whose fence has passed is kept as evidence and changes nothing.
     """
-    with change(grip.run_id, by=by, at=at) as opened:
+    with change(grip.run_id, by=by, at=at, memory=memory) as opened:
         step = opened.step_by_id(grip.step_run_id)
         if not _holds(step, grip):
             _late(opened, step, grip, result)
@@ -229,7 +243,7 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
 
 def _plan_approved(opened: Change) -> bool:
     """Whether the plan gate in force was approved for what the run stands for now."""
-    subject = opened.approved
+    subject = opened.loaded.approved
     return subject is not None and subjects.covers(subject, opened)
 
 

@@ -53,7 +53,7 @@ def build(change: Change, step: StepRun) -> Spec:
     if planned.kind == "approval":
         return _question(planned, value, scope)
     pin = change.run.pins[step.key]
-    pinned = change.pinned[pin["version_id"]]
+    pinned = change.loaded.pinned[pin["version_id"]]
     if not skills.usable(pinned.skill_state, pinned.version_state):
         raise SkillWithdrawn(skill=pinned.slug, state=pinned.skill_state)
     if pinned.digest != pin["digest"]:
@@ -241,5 +241,5 @@ def action_of(change: Change, key: str) -> ActionContract | None:
     pin = change.run.pins.get(key)
     if pin is None:
         return None
-    pinned = change.pinned.get(pin["version_id"])
+    pinned = change.loaded.pinned.get(pin["version_id"])
     return pinned.contract.action(pin["action"]) if pinned else None

@@ -124,7 +124,7 @@ def _preview(change: Change) -> list[dict[str, Any]]:
         }
         action = None
         if key in pins:
-            contract = change.pinned[pins[key]["version_id"]].contract
+            contract = change.loaded.pinned[pins[key]["version_id"]].contract
             action = contract.action(planned.action)
             if action is not None:
                 entry |= {

@@ -18,7 +18,7 @@ from django.db import transaction
 from approvals import selectors as approvals
 from approvals.domain.policy import Rule
 from audit import services as audit
-from audit.services import End, Fact
+from audit.services import Fact
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
@@ -36,8 +36,8 @@ from orchestration.runs.domain.states import (
 from orchestration.runs.errors import RunUnknown, StepUnknown
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import store
+from orchestration.runs.services.loading import Loaded, Memory, load
 from orchestration.runs.services.store import Write
-from orchestration.skills.selectors import Pinned
 
 LEASE = "lease"
 """A value of `lease_until` that stands for the database's clock plus the lease."""
@@ -54,26 +54,30 @@ class _Pending:
 class Change:
     """One transaction on one run: its rows as they will be, and what happened."""
 
-    run: Run
+    loaded: Loaded
     document: PlanDocument
     by: Actor
     at: datetime
-    steps: dict[str, StepRun]
     facts: list[Fact] = field(default_factory=list)
     ready: dict[str, StepRun] = field(default_factory=dict)
     """Steps that this change made ready and that nobody has claimed yet."""
-    approved: bytes | None = None
-    """What the plan gate in force was approved for, when the change opened."""
-    pinned: dict[str, Pinned] = field(default_factory=dict)
-    any_policy: bool = True
     built: dict[str, Any] = field(default_factory=dict)
     """Specs built in this change, so that they need not be built twice."""
-    _end: End | None = None
     _steps: dict[str, _Pending] = field(default_factory=dict)
     _run: dict[str, Any] = field(default_factory=dict)
     _run_state: str = ""
     _attempts: list[Attempt] = field(default_factory=list)
     _writes: list[Write] = field(default_factory=list)
+
+    @property
+    def run(self) -> Run:
+        """The run, locked."""
+        return self.loaded.run
+
+    @property
+    def steps(self) -> dict[str, StepRun]:
+        """Its step runs by key, in the order of the plan."""
+        return self.loaded.steps
 
     def step(self, key: str) -> StepRun:
         """The step run of that key.
@@ -97,7 +101,7 @@ class Change:
 
     def rules(self) -> list[Rule]:
         """The policies in force."""
-        return approvals.policies_in_force() if self.any_policy else []
+        return approvals.policies_in_force() if self.loaded.any_policy else []
 
     def plan_step(self, key: str) -> StepDocument:
         """What the plan says of a step."""
@@ -176,30 +180,37 @@ class Change:
             *self._run_writes(),
             *(store.add_attempt(attempt) for attempt in self._attempts),
         ]
-        end = self._end
-        if not self.facts or end is None:
-            store.write(writes)
-            self.settle()
-        else:
-            chained, end = audit.chained(
+        if self.facts and self.loaded.end is not None:
+            appended, end = audit.chained(
                 self.run.stream,
                 self.facts,
-                end=end,
+                end=self.loaded.end,
                 by=self.by,
                 at=self.at,
                 trace_id=self.run.trace_id,
             )
-            store.write(writes, then=[chained])
+            writes += [Write(*statement) for statement in appended]
+            self._wrote(store.write(writes))
             live.run_changed(self.run.id, end.seq)
+        else:
+            self._wrote(store.write(writes))
+            self.settle()
         if self.run.state == RunState.RUNNING:
             dispatch.hint([step.id for step in self.ready.values()])
+
+    def _wrote(self, version: str) -> None:
+        """Note the version of the rows written, so that they are not read again."""
+        seen = self.loaded.seen
+        seen.steps |= dict.fromkeys(self._steps, version)
+        if self._run:
+            seen.run = version
 
     def settle(self) -> None:
         """Append the facts so far, so that what others append now comes after them.
 
         To be called before anybody else appends to the run's stream in this change.
         """
-        self._end = None
+        self.loaded.end = None
         if self.facts:
             seq = audit.append(
                 self.run.stream,
@@ -233,33 +244,35 @@ class Change:
 
 
 @contextmanager
-def change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[Change]:
+def change(
+    run_id: UUID, *, by: Actor, at: datetime, memory: Memory | None = None
+) -> Iterator[Change]:
     """Open one transaction on a run, its row locked; write all of it at the end.
 
     Durable, because an effect must never follow an intent that may still be
-    rolled back. Lock order everywhere: run, gate, stream.
+    rolled back. Lock order everywhere: run, gate, stream. With `memory`, a run that
+    nobody has touched since is not read again, and is remembered once it is committed.
 
     :raises RunUnknown: when there is no such run
     """
     with transaction.atomic(durable=True):
-        opened = open_change(run_id, by=by, at=at)
+        opened = open_change(run_id, by=by, at=at, memory=memory)
         yield opened
         opened.close()
+    if memory is not None:
+        memory.keep(opened.loaded)
 
 
-def open_change(run_id: UUID, *, by: Actor, at: datetime) -> Change:
+def open_change(
+    run_id: UUID, *, by: Actor, at: datetime, memory: Memory | None = None
+) -> Change:
     """Lock and load a run for a change that the caller closes in its transaction."""
-    loaded = store.load(run_id)
+    loaded = load(run_id, memory)
     if loaded is None:
         raise RunUnknown(run=str(run_id))
     return Change(
-        run=loaded.run,
+        loaded=loaded,
         document=plans.document(loaded.run.revision),
         by=by,
         at=at,
-        steps={step.key: step for step in loaded.steps},
-        approved=loaded.approved,
-        pinned=loaded.pinned,
-        any_policy=loaded.any_policy,
-        _end=loaded.end,
     )

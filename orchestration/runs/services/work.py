@@ -22,6 +22,7 @@ from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import LogChunk
 from orchestration.runs.services import artifacts, attempts
 from orchestration.runs.services.attempts import Grip
+from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.skills import outputs
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
@@ -40,12 +41,13 @@ class FenceLost(Exception):
 
 @dataclass
 class Bench:
-    """What one worker works with: its name and its runner, kept between steps."""
+    """What one worker keeps between steps: its name, its runner, the runs it knows."""
 
     name: str
     home: Path = field(
         default_factory=lambda: Path(tempfile.mkdtemp(prefix="execfabric-"))
     )
+    memory: Memory = field(default_factory=Memory)
     runner: Runner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +66,11 @@ def work(*, step_run_id: UUID, bench: Bench) -> int:
     """
     done = 0
     grip = attempts.claim(
-        step_run_id=step_run_id, worker=bench.name, by=BY, at=clock.now()
+        step_run_id=step_run_id,
+        worker=bench.name,
+        by=BY,
+        at=clock.now(),
+        memory=bench.memory,
     )
     while grip is not None:
         grip = _one(grip, bench)
@@ -98,7 +104,12 @@ def _complete(grip: Grip, result: Result, bench: Bench) -> Grip | None:
     for tries in range(COMMIT_TRIES):
         try:
             return attempts.complete(
-                grip, result, worker=bench.name, by=BY, at=clock.now()
+                grip,
+                result,
+                worker=bench.name,
+                by=BY,
+                at=clock.now(),
+                memory=bench.memory,
             )
         except OperationalError:
             connection.close()

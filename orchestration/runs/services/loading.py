@@ -1,0 +1,227 @@
+"""Reading a run under its lock, and what a worker remembers of it between two steps.
+
+A worker that goes on with a run need not read it again if nothing of it was touched
+since. Nothing is taken on trust: under the lock the row versions of all that was read
+are compared, so whoever changed something, by whatever way, has it read anew.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from approvals.selectors import ANY_POLICY, APPROVED_SUBJECT, GATE_VERSION
+from audit.services import LOCK_END, End
+from execfabric import database
+from orchestration.plans.models import PlanRevision
+from orchestration.runs.models import Run, StepRun, stream_of
+from orchestration.skills.selectors import PINNED, PINNED_ROWS, Pinned, pinned_from
+
+REMEMBERED = 16
+"""Runs that a worker remembers; a row of a step is about 2 kB."""
+
+_RUN_FIELDS = [
+    field.attname for field in Run._meta.concrete_fields if field.name != "dry_run"
+]
+_STEP_FIELDS = [
+    field.attname
+    for field in StepRun._meta.concrete_fields
+    if field.name not in {"output", "files"}
+]
+_REVISION_FIELDS = ["id", "plan_id", "number", "body", "digest", "author",
+                    "author_name", "author_owner", "created_at"]  # fmt: skip
+_JSON = {"inputs", "pins", "error"}
+
+
+def _columns(prefix: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{prefix}.{name}" for name in names)
+
+
+_READ_RUN = (
+    f"SELECT {_columns('run', _RUN_FIELDS)}, {_columns('revision', _REVISION_FIELDS)},"
+    " run.xmin::text, revision.xmin::text"
+    " FROM runs_run AS run JOIN plans_planrevision AS revision"
+    " ON revision.id = run.revision_id WHERE run.id = %s FOR UPDATE OF run"
+)
+_READ_STEPS = (
+    f"SELECT {_columns('step', _STEP_FIELDS)}, step.xmin::text"
+    " FROM runs_steprun AS step WHERE step.run_id = %s ORDER BY step.position"
+)
+_READ_SOME_STEPS = _READ_STEPS.replace(" ORDER", " AND step.key = ANY(%s) ORDER")
+_READ_APPROVED = f"{APPROVED_SUBJECT} (SELECT gate_id FROM runs_run WHERE id = %s)"
+_READ_PINNED = (
+    f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
+    " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
+)
+_LOCK = (
+    "SELECT run.xmin::text, stream.last_seq, stream.head FROM runs_run AS run"
+    " JOIN audit_stream AS stream ON stream.key = %s"
+    " WHERE run.id = %s FOR UPDATE OF run, stream"
+)
+# Behind the lock, in a statement of its own: it sees what the last holder wrote.
+_LOOK = (
+    "SELECT (SELECT xmin::text FROM plans_planrevision WHERE id = %s),"
+    f" ({GATE_VERSION} %s), ({PINNED_ROWS} ANY(%s)), ({ANY_POLICY}),"
+    " (SELECT string_agg(xmin::text, ' ' ORDER BY position)"
+    "   FROM runs_steprun WHERE run_id = %s)"
+)
+
+
+@dataclass
+class Seen:
+    """The row versions of what was read."""
+
+    run: str
+    revision: str
+    gate: str | None
+    pins: str | None
+    steps: dict[str, str]
+    """By step key, in the order of the plan."""
+
+
+@dataclass
+class Loaded:
+    """A run under its lock, and what stood in the database at that moment."""
+
+    run: Run
+    steps: dict[str, StepRun]
+    """By key, in the order of the plan, without outputs and files: read on demand."""
+    end: End | None
+    """The end of its stream, locked; None before its first event."""
+    approved: bytes | None
+    """What its plan gate was approved for; None when it is not approved."""
+    any_policy: bool
+    pinned: dict[str, Pinned]
+    """The skill versions that its steps are bound to, by id."""
+    seen: Seen
+
+
+class Memory:
+    """The runs that a worker worked on last. Of one process, and one thread."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[UUID, Loaded] = OrderedDict()
+
+    def take(self, run_id: UUID) -> Loaded | None:
+        """What is remembered of a run, which is forgotten by that."""
+        return self._kept.pop(run_id, None)
+
+    def keep(self, loaded: Loaded) -> None:
+        """Remember a run as it was committed, without what steps yielded."""
+        for step in loaded.steps.values():
+            for name in ("output", "files"):
+                step.__dict__.pop(name, None)
+            step._state.fields_cache.clear()
+        self._kept[loaded.run.id] = loaded
+        while len(self._kept) > REMEMBERED:
+            self._kept.popitem(last=False)
+
+
+def load(run_id: UUID, memory: Memory | None = None) -> Loaded | None:
+    """Lock a run and read it with all that an attempt is checked against.
+
+    Each statement sees what was committed when it starts, so those behind the lock
+    see what its last holder wrote.
+    """
+    known = memory.take(run_id) if memory else None
+    if known is not None and _brought_up_to_date(known):
+        return known
+    return _read(run_id)
+
+
+def _read(run_id: UUID) -> Loaded | None:
+    run_row, step_rows, end, approved, policy, pinned = database.pipelined(
+        [
+            (_READ_RUN, [run_id]),
+            (_READ_STEPS, [run_id]),
+            (LOCK_END, [stream_of(run_id)]),
+            (_READ_APPROVED, [run_id]),
+            (ANY_POLICY, []),
+            (_READ_PINNED, [run_id]),
+        ]
+    )
+    row = run_row.fetchone()
+    if row is None:
+        return None
+    *values, run_version, revision_version = row
+    count = len(_RUN_FIELDS)
+    run = _instance(Run, _RUN_FIELDS, values[:count])
+    run.revision = _instance(PlanRevision, _REVISION_FIELDS, values[count:])
+    steps, versions = _steps(step_rows.fetchall())
+    gate, subject = approved.fetchone() or (None, None)
+    pins = pinned_from(pinned.fetchall())
+    seen = Seen(run_version, revision_version, gate, _rows_of(pins), versions)
+    return Loaded(
+        run=run,
+        steps=steps,
+        end=_end(end.fetchone()),
+        approved=bytes(subject) if subject else None,
+        any_policy=policy.fetchone() == (True,),
+        pinned=pins,
+        seen=seen,
+    )
+
+
+def _brought_up_to_date(known: Loaded) -> bool:
+    """Lock the run; whether what is remembered of it is what stands there now."""
+    run, seen = known.run, known.seen
+    lock, look = database.pipelined(
+        [
+            (_LOCK, [run.stream, run.id]),
+            (
+                _LOOK,
+                [run.revision_id, run.gate_id, [*map(UUID, known.pinned)], run.id],
+            ),
+        ]
+    )
+    locked, looked = lock.fetchone(), look.fetchone()
+    if locked is None or looked is None:
+        return False
+    *rows, known.any_policy, steps = looked
+    if (locked[0], *rows) != (seen.run, seen.revision, seen.gate, seen.pins):
+        return False
+    known.end = _end(locked[1:])
+    return _steps_brought_up_to_date(known, steps.split())
+
+
+def _steps_brought_up_to_date(known: Loaded, versions: list[str]) -> bool:
+    """Read the steps that somebody else has written."""
+    seen = known.seen.steps
+    if len(versions) != len(seen):
+        return False
+    pairs = zip(seen.items(), versions, strict=True)
+    changed = [key for (key, version), now in pairs if version != now]
+    if changed:
+        rows = database.rows(_READ_SOME_STEPS, [known.run.id, changed])
+        steps, read = _steps(rows)
+        known.steps |= steps
+        seen |= read
+    return len(known.steps) == len(versions)
+
+
+def _steps(rows: Sequence[database.Row]) -> tuple[dict[str, StepRun], dict[str, str]]:
+    steps, versions = {}, {}
+    for *values, version in rows:
+        step = _instance(StepRun, _STEP_FIELDS, values)
+        steps[step.key], versions[step.key] = step, version
+    return steps, versions
+
+
+def _rows_of(pinned: dict[str, Pinned]) -> str | None:
+    return " ".join(pinned[key].rows for key in sorted(pinned)) or None
+
+
+def _end(row: Sequence[Any] | None) -> End | None:
+    return End(int(row[0]), bytes(row[1])) if row else None
+
+
+def _instance(model: Any, names: Sequence[str], row: Sequence[Any]) -> Any:
+    values = [
+        json.loads(value) if name in _JSON and isinstance(value, str) else value
+        for name, value in zip(names, row, strict=True)
+    ]
+    return model.from_db(connection.alias, names, values)
