@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import reduce
 from itertools import chain
 from operator import or_
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -36,6 +37,21 @@ APPROVED_SUBJECT = (
     " FROM approvals_gate WHERE id = "
 )
 """A gate's row version and the bytes that it covers if it is approved; the id follows."""
+_LOCK_GATE = (
+    f"SELECT {database.columns(Gate)} FROM approvals_gate WHERE id = %s FOR UPDATE"
+)
+_DECISIONS = (
+    f"SELECT {database.columns(Decision)} FROM approvals_decision"
+    " WHERE gate_id = %s ORDER BY at, id"
+)
+_VOTERS = """
+SELECT person.id, person.username, role.name FROM accounts_user AS person
+LEFT JOIN accounts_user_groups AS part ON part.user_id = person.id
+LEFT JOIN auth_group AS role ON role.id = part.group_id
+WHERE person.is_active AND person.id IN (
+  SELECT substr(voter_key, 6)::bigint FROM approvals_decision
+  WHERE gate_id = %s)
+"""
 
 
 @dataclass(frozen=True)
@@ -176,6 +192,22 @@ def decisions_of(gates: Iterable[Gate]) -> dict[Gate, list[Decision]]:
     return found
 
 
+def held(gate_id: UUID) -> tuple[Gate, list[Decision], dict[str, Standing]]:
+    """A gate, locked, with what people answered and how those people stand now.
+
+    :raises GateUnknown: when there is none
+    """
+    gate_row, given, people = database.pipelined(
+        [(_LOCK_GATE, [gate_id]), (_DECISIONS, [gate_id]), (_VOTERS, [gate_id])]
+    )
+    found = gate_row.fetchone()
+    if found is None:
+        raise GateUnknown(gate=str(gate_id))
+    gate: Gate = database.instance(Gate, found)
+    decisions = [database.instance(Decision, row) for row in given.fetchall()]
+    return gate, decisions, _standing_from(people.fetchall())
+
+
 def of_context(context_id: UUID) -> QuerySet[Gate]:
     """All gates of one context (a run), oldest first."""
     return Gate.objects.filter(context_id=context_id).order_by("id")
@@ -260,9 +292,14 @@ def _ids(keys: Iterable[str]) -> list[str]:
 
 def _standing(who: Q) -> dict[str, Standing]:
     """One query: a row per person and group, so that roles can be told as well."""
-    rows = User.objects.filter(who, is_active=True).values_list(
-        "pk", "username", "groups__name"
+    return _standing_from(
+        User.objects.filter(who, is_active=True).values_list(
+            "pk", "username", "groups__name"
+        )
     )
+
+
+def _standing_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, Standing]:
     names: dict[str, str] = {}
     groups: dict[str, set[str]] = {}
     for pk, name, group in rows:

@@ -5,16 +5,67 @@ goes through the ORM. Row versions are PostgreSQL's `xmin`: whoever changes a ro
 whatever way, changes its version.
 """
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import connection
+import psycopg
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models import Field, JSONField, Model
 from psycopg import RawCursor
 
+MISSED = "XF001"
+"""The SQLSTATE of `require_hits`."""
+
+AT_ONCE = 12
+"""Statements put together as one; more go out as several, in the same pipeline."""
+
+M = TypeVar("M", bound=Model)
+Names = tuple[str, ...]
 Row = tuple[Any, ...]
 Statement = tuple[str, Sequence[Any]]
+
+
+class Write(NamedTuple):
+    """One statement that changes data."""
+
+    statement: str
+    values: Sequence[Any]
+    hits: int | None = None
+    """How many rows it must change; None for any number."""
+    what: str = ""
+    """What is not there if it changes fewer, for the error."""
+
+
+class Missed(Exception):
+    """A statement did not change what it had to, so none of its change is written."""
+
+    def __init__(self, write: Write) -> None:
+        super().__init__(write.what)
+        self.what = write.what
+
+
+def columns(model: type[Model], *, prefix: str = "", but: Names = ()) -> str:
+    """The columns of a model, for a statement whose rows `instance` takes."""
+    start = f"{prefix}." if prefix else ""
+    return ", ".join(f"{start}{field.column}" for field in _fields(model, but))
+
+
+def instance(model: type[M], row: Sequence[Any], *, but: Names = ()) -> M:
+    """A model's instance from a row of its `columns`; what is left out is deferred."""
+    names, json_at = _shape(model, but)
+    values = list(row)
+    for place in json_at:
+        if values[place] is not None:
+            values[place] = json.loads(values[place])
+    return model.from_db(connection.alias, names, values)
+
+
+def check() -> None:
+    """Have the connection tried before its next use; a broken one is replaced."""
+    close_old_connections()
 
 
 def rows(statement: str, values: Sequence[Any]) -> list[Row]:
@@ -29,29 +80,66 @@ def row(statement: str, values: Sequence[Any]) -> Row | None:
 
 def pipelined(statements: Sequence[Statement]) -> list[RawCursor[Row]]:
     """Send statements without waiting in between; they execute in their order."""
-    connection.ensure_connection()
-    with connection.connection.pipeline():
+    _connected()
+    with connection.wrap_database_errors, connection.connection.pipeline():
         return [_executed(text, values) for text, values in statements]
 
 
-def together(statements: Sequence[Statement]) -> tuple[list[int], str]:
-    """Send statements that change data as one; they see the same moment.
+def together(writes: Sequence[Write], *, commit: bool = False) -> str:
+    """Send statements that change data as one, and the commit behind it where wanted.
 
-    No two of them may change the same row. Returned are how many rows each has hit,
-    and the version that the rows they wrote now have.
+    They see the same moment, and no two of them may change the same row. Returned is
+    the version that the rows they wrote now have.
+
+    :raises Missed: when one of them did not change as many rows as it must
     """
-    text = _joined(tuple(statement for statement, _ in statements))
-    found = row(text, [value for _, values in statements for value in values])
-    if found is None:
-        message = "a statement without an answer"
-        raise LookupError(message)
-    return list(found[:-1]), found[-1]
+    statements = [
+        _together(writes[first : first + AT_ONCE], first)
+        for first in range(0, len(writes), AT_ONCE)
+    ]
+    # Inside somebody else's transaction, as tests have one, it is theirs to commit.
+    if commit and len(connection.atomic_blocks) == 1:
+        statements.append(("COMMIT", []))
+    try:
+        done = pipelined(statements)
+        found = done[0].fetchone()
+    except DatabaseError as error:
+        cause = error.__cause__
+        if isinstance(cause, psycopg.Error) and cause.sqlstate == MISSED:
+            raise Missed(writes[int(cause.diag.message_detail or 0)]) from None
+        raise
+    return str(found[0]) if found else ""
+
+
+def _together(writes: Sequence[Write], first: int) -> Statement:
+    text = _joined(tuple(write.statement for write in writes))
+    values = [value for write in writes for value in write.values]
+    wanted = [-1 if write.hits is None else write.hits for write in writes]
+    return text, [*values, first, wanted]
 
 
 def _executed(statement: str, values: Sequence[Any]) -> RawCursor[Row]:
-    connection.ensure_connection()
+    _connected()
     cursor: RawCursor[Row] = RawCursor(connection.connection)
-    return cursor.execute(_numbered(statement), values)
+    with connection.wrap_database_errors:
+        return cursor.execute(_numbered(statement), values)
+
+
+def _connected() -> None:
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+
+
+def _fields(model: type[Model], but: Names) -> "list[Field[Any, Any]]":
+    return [field for field in model._meta.concrete_fields if field.name not in but]
+
+
+@lru_cache(maxsize=64)
+def _shape(model: type[Model], but: Names) -> tuple[list[str], list[int]]:
+    """The names of a model's fields, and which of them are JSON."""
+    fields = _fields(model, but)
+    json_at = [at for at, field in enumerate(fields) if isinstance(field, JSONField)]
+    return [field.attname for field in fields], json_at
 
 
 # The shapes of statements are few: they are composed by kind, never from data.
@@ -67,6 +155,5 @@ def _numbered(statement: str) -> str:
 @lru_cache(maxsize=512)
 def _joined(statements: tuple[str, ...]) -> str:
     parts = [f"w{n} AS ({text} RETURNING 1)" for n, text in enumerate(statements)]
-    hits = [f"(SELECT count(*) FROM w{n})" for n in range(len(statements))]
-    answer = ", ".join([*hits, "pg_current_xact_id()::xid::text"])
-    return f"WITH {', '.join(parts)} SELECT {answer}"
+    hits = ", ".join(f"(SELECT count(*) FROM w{n})" for n in range(len(statements)))
+    return f"WITH {', '.join(parts)} SELECT require_hits(%s, ARRAY[{hits}], %s)"

@@ -141,7 +141,7 @@ def holds(*, gate_id: UUID, digest: bytes, at: datetime) -> None:
 
     :raises GateDoesNotHold: `why` says which of the conditions failed
     """
-    gate = locked(gate_id)
+    gate, given, people = selectors.held(gate_id)
     stored, actual = bytes(gate.digest), _recomputed(gate)
     if gate.status != GateStatus.APPROVED:
         raise _refuse(gate, "not_approved", digest)
@@ -151,11 +151,9 @@ def holds(*, gate_id: UUID, digest: bytes, at: datetime) -> None:
         raise _refuse(gate, "subject_tampered", actual)
     if digest != stored:
         raise _refuse(gate, "digest_differs", digest)
-    given = selectors.decisions(gate)
     for decision in given:
         if decision.approve and bytes(decision.digest) != stored:
             raise _refuse(gate, "decision_digest_differs", bytes(decision.digest))
-    people = selectors.standing_of({decision.voter_key for decision in given})
     sum_now = verdict.of(
         [selectors.ballot(decision, people) for decision in given],
         requirements=gate.required(),

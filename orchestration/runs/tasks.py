@@ -12,6 +12,7 @@ from celery.signals import (
     worker_process_shutdown,
 )
 
+from execfabric import database
 from orchestration.runs import dispatch
 from orchestration.runs.services import work
 from orchestration.runs.services.work import Bench
@@ -25,6 +26,7 @@ _benches: dict[int, Bench] = {}
 @shared_task(name=dispatch.WORK, ignore_result=True)
 def work_on(*, step_run_id: str) -> None:
     """Work on a run from this step on; a stale, doubled or forged id does nothing."""
+    database.check()
     work.work(step_run_id=UUID(step_run_id), bench=bench())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestration.runs.domain.states import (
     AT_WORK,
@@ -13,8 +14,7 @@ from orchestration.runs.domain.states import (
 )
 
 
-@dataclass(frozen=True)
-class StepView:
+class StepView(NamedTuple):
     """What the decider knows of a step. Steps come in topological order."""
 
     key: str

@@ -20,6 +20,7 @@ from orchestration.runs.services.transitions import Change
 
 UNANSWERED = "gate.expired"
 REFUSED = "gate.rejected"
+_STATES = {str(state): state for state in StepState}
 
 
 def advance(change: Change) -> None:
@@ -73,11 +74,11 @@ def fail(change: Change, step: StepRun, error: Refusal) -> None:
 def _view(change: Change, step: StepRun) -> StepView:
     planned = change.plan_step(step.key)
     return StepView(
-        key=step.key,
-        state=StepState(step.state),
-        depends_on=tuple(planned.depends_on),
-        trigger_rule=planned.trigger_rule,
-        unanswered=(step.error or {}).get("code") == UNANSWERED,
+        step.key,
+        _STATES[step.state],
+        planned.depends_on,
+        planned.trigger_rule,
+        step.error is not None and step.error.get("code") == UNANSWERED,
     )
 
 

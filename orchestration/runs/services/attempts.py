@@ -54,6 +54,7 @@ class Grip:
     """Whether the intent is committed: the effect may follow."""
 
 
+_KEPT_SPEC = "SELECT body FROM runs_execspec WHERE digest = %s"
 _RUN_OF_READY = "SELECT run_id FROM runs_steprun WHERE id = %s AND state = 'ready'"
 
 
@@ -103,7 +104,7 @@ def complete(
     at: datetime,
     memory: Memory | None = None,
 ) -> Grip | None:
-    """Record how an attempt ended, let the run go on, and take its next step if any.
+    """Record how an attempt ended, let the run go on, and take a ready step of it.
 
     A result whose fence has passed is kept as evidence and changes nothing.
     """
@@ -122,14 +123,20 @@ def _holds(step: StepRun, grip: Grip) -> bool:
 
 
 def _take_next(opened: Change, *, worker: str) -> Grip | None:
-    if opened.run.state != RunState.RUNNING:
-        return None
-    for step in list(opened.ready.values()):
+    """Take any ready step, so that a run goes on although its hints may be lost."""
+    while (step := _first_ready(opened)) is not None:
         grip = _take(opened, step, worker=worker)
         if grip is not None:
             return grip
         advance(opened)
     return None
+
+
+def _first_ready(opened: Change) -> StepRun | None:
+    if opened.run.state != RunState.RUNNING:
+        return None
+    steps = opened.steps.values()
+    return next((step for step in steps if step.state == StepState.READY), None)
 
 
 def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
@@ -252,7 +259,8 @@ def _rebuilt(opened: Change, step: StepRun) -> Spec:
 
     :raises ContentChanged: when the stored bytes are not those of their digest
     """
-    found = specs.digest_of(bytes(step.spec.body)) if step.spec else ""
+    kept = database.row(_KEPT_SPEC, [step.spec_id])
+    found = specs.digest_of(bytes(kept[0])) if kept else ""
     if found != step.spec_id:
         raise ContentChanged(
             "The stored bytes of the action are not the ones that were resolved.",

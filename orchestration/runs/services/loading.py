@@ -5,14 +5,11 @@ since. Nothing is taken on trust: under the lock the row versions of all that wa
 are compared, so whoever changed something, by whatever way, has it read anew.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
-
-from django.db import connection
 
 from approvals.selectors import ANY_POLICY, APPROVED_SUBJECT, GATE_VERSION
 from audit.services import LOCK_END, End
@@ -24,31 +21,21 @@ from orchestration.skills.selectors import PINNED, PINNED_ROWS, Pinned, pinned_f
 REMEMBERED = 16
 """Runs that a worker remembers; a row of a step is about 2 kB."""
 
-_RUN_FIELDS = [
-    field.attname for field in Run._meta.concrete_fields if field.name != "dry_run"
-]
-_STEP_FIELDS = [
-    field.attname
-    for field in StepRun._meta.concrete_fields
-    if field.name not in {"output", "files"}
-]
-_REVISION_FIELDS = ["id", "plan_id", "number", "body", "digest", "author",
-                    "author_name", "author_owner", "created_at"]  # fmt: skip
-_JSON = {"inputs", "pins", "error"}
-
-
-def _columns(prefix: str, names: Sequence[str]) -> str:
-    return ", ".join(f"{prefix}.{name}" for name in names)
-
-
+_NOT_OF_RUN = ("dry_run",)
+_NOT_OF_STEP = ("output", "files")
+_NOT_OF_REVISION = ("source",)
 _READ_RUN = (
-    f"SELECT {_columns('run', _RUN_FIELDS)}, {_columns('revision', _REVISION_FIELDS)},"
-    " run.xmin::text, revision.xmin::text"
-    " FROM runs_run AS run JOIN plans_planrevision AS revision"
-    " ON revision.id = run.revision_id WHERE run.id = %s FOR UPDATE OF run"
+    f"SELECT {database.columns(Run, prefix='run', but=_NOT_OF_RUN)}, run.xmin::text"
+    " FROM runs_run AS run WHERE run.id = %s FOR UPDATE"
+)
+_READ_REVISION = (
+    f"SELECT {database.columns(PlanRevision, but=_NOT_OF_REVISION)}, xmin::text"
+    " FROM plans_planrevision"
+    " WHERE id = (SELECT revision_id FROM runs_run WHERE id = %s)"
 )
 _READ_STEPS = (
-    f"SELECT {_columns('step', _STEP_FIELDS)}, step.xmin::text"
+    f"SELECT {database.columns(StepRun, prefix='step', but=_NOT_OF_STEP)},"
+    " step.xmin::text"
     " FROM runs_steprun AS step WHERE step.run_id = %s ORDER BY step.position"
 )
 _READ_SOME_STEPS = _READ_STEPS.replace(" ORDER", " AND step.key = ANY(%s) ORDER")
@@ -113,7 +100,7 @@ class Memory:
     def keep(self, loaded: Loaded) -> None:
         """Remember a run as it was committed, without what steps yielded."""
         for step in loaded.steps.values():
-            for name in ("output", "files"):
+            for name in _NOT_OF_STEP:
                 step.__dict__.pop(name, None)
             step._state.fields_cache.clear()
         self._kept[loaded.run.id] = loaded
@@ -134,9 +121,10 @@ def load(run_id: UUID, memory: Memory | None = None) -> Loaded | None:
 
 
 def _read(run_id: UUID) -> Loaded | None:
-    run_row, step_rows, end, approved, policy, pinned = database.pipelined(
+    run_row, revision, step_rows, end, approved, policy, pinned = database.pipelined(
         [
             (_READ_RUN, [run_id]),
+            (_READ_REVISION, [run_id]),
             (_READ_STEPS, [run_id]),
             (LOCK_END, [stream_of(run_id)]),
             (_READ_APPROVED, [run_id]),
@@ -147,10 +135,10 @@ def _read(run_id: UUID) -> Loaded | None:
     row = run_row.fetchone()
     if row is None:
         return None
-    *values, run_version, revision_version = row
-    count = len(_RUN_FIELDS)
-    run = _instance(Run, _RUN_FIELDS, values[:count])
-    run.revision = _instance(PlanRevision, _REVISION_FIELDS, values[count:])
+    *values, run_version = row
+    run = database.instance(Run, values, but=_NOT_OF_RUN)
+    *values, revision_version = revision.fetchone() or ()
+    run.revision = database.instance(PlanRevision, values, but=_NOT_OF_REVISION)
     steps, versions = _steps(step_rows.fetchall())
     gate, subject = approved.fetchone() or (None, None)
     pins = pinned_from(pinned.fetchall())
@@ -206,7 +194,7 @@ def _steps_brought_up_to_date(known: Loaded, versions: list[str]) -> bool:
 def _steps(rows: Sequence[database.Row]) -> tuple[dict[str, StepRun], dict[str, str]]:
     steps, versions = {}, {}
     for *values, version in rows:
-        step = _instance(StepRun, _STEP_FIELDS, values)
+        step = database.instance(StepRun, values, but=_NOT_OF_STEP)
         steps[step.key], versions[step.key] = step, version
     return steps, versions
 
@@ -217,11 +205,3 @@ def _rows_of(pinned: dict[str, Pinned]) -> str | None:
 
 def _end(row: Sequence[Any] | None) -> End | None:
     return End(int(row[0]), bytes(row[1])) if row else None
-
-
-def _instance(model: Any, names: Sequence[str], row: Sequence[Any]) -> Any:
-    values = [
-        json.loads(value) if name in _JSON and isinstance(value, str) else value
-        for name, value in zip(names, row, strict=True)
-    ]
-    return model.from_db(connection.alias, names, values)

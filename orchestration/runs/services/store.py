@@ -5,12 +5,12 @@ Who may write what is decided in `transitions`.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from execfabric import database
+from execfabric.database import Write
 from execfabric.lib.machine import StaleTransition
 from orchestration.runs.models import Attempt
 
@@ -31,27 +31,17 @@ _KEEP_SPEC = (
 )
 
 
-@dataclass(frozen=True)
-class Write:
-    """One statement of a change; `expect` names what must have been hit, if anything."""
-
-    statement: str
-    values: Sequence[Any]
-    expect: str = ""
-
-
-def write(writes: Sequence[Write]) -> str:
-    """Send all of a change's statements as one; returned is its rows' version.
+def write(writes: Sequence[Write], *, commit: bool = False) -> str:
+    """Send a change's statements, and its commit; returned is its rows' version.
 
     :raises StaleTransition: when one that must hit a row did not
     """
     if not writes:
         return ""
-    hits, version = database.together([(one.statement, one.values) for one in writes])
-    for one, hit in zip(writes, hits, strict=True):
-        if one.expect and hit != 1:
-            raise StaleTransition(expected=one.expect)
-    return version
+    try:
+        return database.together(writes, commit=commit)
+    except database.Missed as missed:
+        raise StaleTransition(expected=missed.what) from None
 
 
 def update(
@@ -75,7 +65,7 @@ def update(
     where = "id = %s AND state = %s" + ("" if fence is None else " AND fence = %s")
     values += [key, state] + ([] if fence is None else [fence])
     statement = f"UPDATE {table} SET {', '.join(assigned)} WHERE {where}"
-    return Write(statement, values, expect=state)
+    return Write(statement, values, hits=1, what=state)
 
 
 def add_attempt(attempt: Attempt) -> Write:
@@ -89,7 +79,7 @@ def end_attempt(
 ) -> Write:
     """Say how an attempt ended."""
     values = [phase, ended_at, _value(result), step_run_id, fence]
-    return Write(_END_ATTEMPT, values, expect="live attempt")
+    return Write(_END_ATTEMPT, values, hits=1, what="live attempt")
 
 
 def keep_spec(digest: str, body: bytes) -> Write:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from approvals import selectors as approvals
 from approvals.domain.policy import Rule
 from audit import services as audit
 from audit.services import Fact
+from execfabric.database import Write
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
@@ -37,8 +39,8 @@ from orchestration.runs.errors import RunUnknown, StepUnknown
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import store
 from orchestration.runs.services.loading import Loaded, Memory, load
-from orchestration.runs.services.store import Write
 
+HINTS_AT_ONCE = 16
 LEASE = "lease"
 """A value of `lease_until` that stands for the database's clock plus the lease."""
 
@@ -172,8 +174,11 @@ class Change:
         """Have a statement sent with this change, before its states are written."""
         self._writes.append(write)
 
-    def close(self) -> None:
-        """Write everything: rows by compare-and-swap, attempts, events, hints."""
+    def close(self, *, commit: bool = False) -> None:
+        """Write everything: rows by compare-and-swap, attempts, events, hints.
+
+        With `commit`, the commit goes out together with the last statements.
+        """
         writes = [
             *self._writes,
             *self._step_writes(),
@@ -189,14 +194,13 @@ class Change:
                 at=self.at,
                 trace_id=self.run.trace_id,
             )
-            writes += [Write(*statement) for statement in appended]
-            self._wrote(store.write(writes))
+            self._wrote(store.write([*writes, *appended], commit=commit))
             live.run_changed(self.run.id, end.seq)
         else:
             self._wrote(store.write(writes))
             self.settle()
         if self.run.state == RunState.RUNNING:
-            dispatch.hint([step.id for step in self.ready.values()])
+            dispatch.hint([step.id for step in self._hinted().values()])
 
     def _wrote(self, version: str) -> None:
         """Note the version of the rows written, so that they are not read again."""
@@ -222,10 +226,19 @@ class Change:
             self.facts.clear()
             live.run_changed(self.run.id, seq)
 
+    def _hinted(self) -> dict[str, StepRun]:
+        """The ready steps that workers are told of now.
+
+        Who takes one goes on through all that are ready; for more workers than this
+        the keeper hints again.
+        """
+        return dict(islice(self.ready.items(), HINTS_AT_ONCE))
+
     def _step_writes(self) -> Iterator[Write]:
+        hinted = self._hinted()
         for key, pending in self._steps.items():
             fields = dict(pending.fields)
-            if key in self.ready:
+            if key in hinted:
                 fields["hinted_at"] = self.at
             leased = fields.get("lease_until") == LEASE
             yield store.update(
@@ -258,7 +271,7 @@ def change(
     with transaction.atomic(durable=True):
         opened = open_change(run_id, by=by, at=at, memory=memory)
         yield opened
-        opened.close()
+        opened.close(commit=True)
     if memory is not None:
         memory.keep(opened.loaded)
 
