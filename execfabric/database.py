@@ -6,15 +6,22 @@ whatever way, changes its version.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    close_old_connections,
+    connection,
+    connections,
+)
 from django.db.models import Field, JSONField, Model
-from psycopg import RawCursor
+from psycopg import Connection, RawCursor
 
 MISSED = "XF001"
 """The SQLSTATE of `require_hits`."""
@@ -60,7 +67,7 @@ def instance(model: type[M], row: Sequence[Any], *, but: Names = ()) -> M:
     for place in json_at:
         if values[place] is not None:
             values[place] = json.loads(values[place])
-    return model.from_db(connection.alias, names, values)
+    return model.from_db(DEFAULT_DB_ALIAS, names, values)
 
 
 def check() -> None:
@@ -70,19 +77,20 @@ def check() -> None:
 
 def rows(statement: str, values: Sequence[Any]) -> list[Row]:
     """All rows of one query."""
-    return _executed(statement, values).fetchall()
+    with _connected() as server:
+        return _executed(server, statement, values).fetchall()
 
 
 def row(statement: str, values: Sequence[Any]) -> Row | None:
     """The first row of one query, if there is one."""
-    return _executed(statement, values).fetchone()
+    with _connected() as server:
+        return _executed(server, statement, values).fetchone()
 
 
 def pipelined(statements: Sequence[Statement]) -> list[RawCursor[Row]]:
     """Send statements without waiting in between; they execute in their order."""
-    _connected()
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        return [_executed(text, values) for text, values in statements]
+    with _connected() as server, server.pipeline():
+        return [_executed(server, text, values) for text, values in statements]
 
 
 def together(writes: Sequence[Write], *, commit: bool = False) -> str:
@@ -118,16 +126,22 @@ def _together(writes: Sequence[Write], first: int) -> Statement:
     return text, [*values, first, wanted]
 
 
-def _executed(statement: str, values: Sequence[Any]) -> RawCursor[Row]:
-    _connected()
-    cursor: RawCursor[Row] = RawCursor(connection.connection)
-    with connection.wrap_database_errors:
-        return cursor.execute(_numbered(statement), values)
+def _executed(
+    server: Connection[Any], statement: str, values: Sequence[Any]
+) -> RawCursor[Row]:
+    cursor: RawCursor[Row] = RawCursor(server)
+    return cursor.execute(_numbered(statement), values)
 
 
-def _connected() -> None:
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
+@contextmanager
+def _connected() -> Iterator[Connection[Any]]:
+    """This thread's connection, its errors as Django's."""
+    # Looked up once: Django's own name for it is looked up at every use of it.
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    wrapper.close_if_health_check_failed()
+    wrapper.ensure_connection()
+    with wrapper.wrap_database_errors:
+        yield wrapper.connection
 
 
 def _fields(model: type[Model], but: Names) -> "list[Field[Any, Any]]":

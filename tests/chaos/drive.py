@@ -79,8 +79,9 @@ class Drive:
         started = time.monotonic()
         try:
             crew.start()
-            while not self._round() and not self._enough(faults, started):
-                faults.strike()
+            with self.publisher.multiplying():
+                while not self._round() and not self._enough(faults, started):
+                    faults.strike()
             struck = time.monotonic()
             faults.over()
             settled = self._settle()

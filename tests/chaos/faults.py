@@ -4,7 +4,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -161,20 +161,32 @@ class Publisher:
     forged: int = 0
     _known: set[tuple[UUID, int]] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._real = dispatch.send
+
+    @contextlib.contextmanager
+    def multiplying(self) -> Iterator[None]:
+        """For the body, each hint that follows a decision here is published often."""
+        dispatch.send = self._often
+        try:
+            yield
+        finally:
+            dispatch.send = self._real
+
     def hint(self, ready: Sequence[tuple[UUID, int]]) -> None:
         """Publish what is ready and not yet multiplied, and one forgery each."""
         for item in set(ready) - self._known:
             self._known.add(item)
-            self._send([item[0]] * TIMES)
+            self._often([item[0]])
             old = self.rng.choice(sorted(self._known, key=str))[0]
             self._forge([uuid4(), old])
 
-    def _send(self, ids: Sequence[UUID]) -> None:
-        dispatch.send(ids)
-        self.sent += len(ids)
+    def _often(self, ids: Sequence[UUID]) -> None:
+        self._real(list(ids) * TIMES)
+        self.sent += len(ids) * TIMES
 
     def _forge(self, ids: Sequence[UUID]) -> None:
-        dispatch.send(ids)
+        self._real(ids)
         app.send_task(dispatch.WORK, kwargs={"step_run_id": "no id at all"})
         app.send_task(dispatch.WORK, kwargs={"order": "rm"})
         self.forged += len(ids) + 2

@@ -82,13 +82,14 @@ class PlanDocument:
 
         :raises KeyError: when the plan has none
         """
-        return self._by_id()[key]
+        return self.by_id()[key]
 
     def has(self, key: str) -> bool:
         """Whether the plan has a step of that id."""
-        return key in self._by_id()
+        return key in self.by_id()
 
-    def _by_id(self) -> dict[str, StepDocument]:
+    def by_id(self) -> Mapping[str, StepDocument]:
+        """Its steps by their ids."""
         known: dict[str, StepDocument] | None = self.__dict__.get("_steps_by_id")
         if known is None:
             known = {step.id: step for step in self.steps}

@@ -5,6 +5,7 @@ from typing import Any
 
 from approvals import services as approvals
 from execfabric.lib.refusal import Refusal
+from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.domain import decider
 from orchestration.runs.domain.decider import Snapshot, StepView
 from orchestration.runs.domain.states import (
@@ -39,11 +40,12 @@ def advance(change: Change) -> None:
 
 def snapshot(change: Change) -> Snapshot:
     """A run as the decider sees it."""
+    planned = change.document.by_id()
     return Snapshot(
         state=RunState(change.run.state),
         parallel_max=change.run.parallel_max,
         on_failure=change.document.on_failure,
-        steps=[_view(change, step) for step in change.steps.values()],
+        steps=[_view(planned[key], step) for key, step in change.steps.items()],
     )
 
 
@@ -71,8 +73,7 @@ def fail(change: Change, step: StepRun, error: Refusal) -> None:
     change.move_step(step, StepEvent.FAILED, {"error": fact}, error=fact)
 
 
-def _view(change: Change, step: StepRun) -> StepView:
-    planned = change.plan_step(step.key)
+def _view(planned: StepDocument, step: StepRun) -> StepView:
     return StepView(
         step.key,
         _STATES[step.state],

@@ -100,9 +100,9 @@ class Memory:
     def keep(self, loaded: Loaded) -> None:
         """Remember a run as it was committed, without what steps yielded."""
         for step in loaded.steps.values():
-            for name in _NOT_OF_STEP:
-                step.__dict__.pop(name, None)
-            step._state.fields_cache.clear()
+            if "output" in step.__dict__:
+                for name in _NOT_OF_STEP:
+                    step.__dict__.pop(name, None)
         self._kept[loaded.run.id] = loaded
         while len(self._kept) > REMEMBERED:
             self._kept.popitem(last=False)
