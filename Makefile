@@ -24,7 +24,7 @@ help: ## show this
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 up: environment ## start everything and print where it is (PORT=..., DEMO=false)
-	@$(BIN)/python -m execfabric.local up $(if $(filter false,$(DEMO)),--no-demo)
+	@$(if $(DEMO),EXECFABRIC_DEMO=$(DEMO)) $(BIN)/python -m execfabric.local up
 
 down: ## stop everything
 	@if [ -e $(VENV)/.unfinished ]; then $(MAKE) --no-print-directory environment || true; fi

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from execfabric.local import endpoints, installation, leftovers, processes
+from execfabric.local import endpoints, installation, leftovers, ports, processes
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.errors import AlreadyUp
+from execfabric.local.errors import AlreadyUp, StartFailed
 from execfabric.local.installation import Audience, Wanted
 from execfabric.local.layout import PROJECT, DataDir, data_dir
 from execfabric.local.leftovers import Hold
@@ -27,12 +27,26 @@ LONGEST_STOP = 120.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks; return the exit code."""
     asked = _parser().parse_args(arguments)
+    try:
+        return _do(asked)
+    except StartFailed as error:
+        _say(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _say(f"The data directory cannot be used: {error}")
+    return 1
+
+
+def _do(asked: argparse.Namespace) -> int:
     data = data_dir()
     if asked.command == "down":
         return down(data)
     if asked.command == "status":
         return status(data)
-    wanted = Wanted(demo=asked.demo, port=asked.port)
+    demo = _demo_by_default() if asked.demo is None else asked.demo
+    port = ports.number(asked.port) if asked.port else None
+    wanted = Wanted(demo=demo, port=port)
     if asked.foreground:
         return foreground(data, wanted, quiet=asked.quiet)
     return up(data, wanted)
@@ -67,7 +81,9 @@ def up(data: DataDir, wanted: Wanted) -> int:
     except KeyboardInterrupt:
         _say("Stopping ...")
         supervisor.send_signal(signal.SIGTERM)
-        supervisor.wait()
+        # Whoever cannot wait goes; the supervisor finishes its stop all the same.
+        with contextlib.suppress(KeyboardInterrupt):
+            supervisor.wait()
         return 130
     # It lets go of its output when it is up, or when it has ended.
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -174,11 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     starting = commands.add_parser("up", help="start everything")
     starting.add_argument("--foreground", action="store_true", help="stay and show")
     starting.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
-    starting.add_argument(
-        "--demo", action=argparse.BooleanOptionalAction, default=_demo_by_default()
-    )
-    port = os.environ.get("PORT") or None
-    starting.add_argument("--port", type=int, default=port, help="exactly this port")
+    starting.add_argument("--demo", action=argparse.BooleanOptionalAction)
+    port = os.environ.get("PORT", "")
+    starting.add_argument("--port", default=port, help="exactly this port")
     commands.add_parser("down", help="stop everything")
     commands.add_parser("status", help="say what runs")
     return parser
@@ -186,9 +200,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo_by_default() -> bool:
     production = os.environ.get("EXECFABRIC_ENV") == "production"
-    return (
-        os.environ.get("EXECFABRIC_DEMO", "false" if production else "true") == "true"
-    )
+    told = os.environ.get("EXECFABRIC_DEMO") or ("false" if production else "true")
+    if told not in {"true", "false"}:
+        raise StartFailed(f"EXECFABRIC_DEMO must be true or false, not {told!r}.")
+    return told == "true"
 
 
 def _say(text: str) -> None:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from execfabric.local.errors import StartFailed
 from execfabric.local.layout import PROJECT
 from execfabric.local.part import Part, Running
 from execfabric.local.ports import HOST
@@ -56,9 +57,17 @@ def keeper_command(ready_file: Path) -> list[str]:
 
 
 def default_concurrency() -> int:
-    """How many steps one worker runs side by side, unless it is told."""
+    """How many steps one worker runs side by side, unless it is told.
+
+    :raises StartFailed: when it is told something else than a number
+    """
     told = os.environ.get("EXECFABRIC_WORKER_CONCURRENCY", "")
-    return int(told) if told.isdigit() else max(2, min(4, os.cpu_count() or 2))
+    if not told:
+        return max(2, min(4, os.cpu_count() or 2))
+    if not told.isdecimal() or int(told) == 0:
+        message = "EXECFABRIC_WORKER_CONCURRENCY must be a whole number from 1,"
+        raise StartFailed(f"{message} not {told!r}.")
+    return int(told)
 
 
 def web(env: Mapping[str, str], *, port: int) -> Part:
@@ -106,5 +115,8 @@ def answers(address: str) -> bool:
     try:
         with opener.open(address, timeout=5) as response:
             return bool(response.status == ANSWERS)
-    except (urllib.error.URLError, OSError):
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except OSError:
         return False

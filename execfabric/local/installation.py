@@ -115,8 +115,10 @@ def given(name: str) -> str:
 def _start(
     data: DataDir, wanted: Wanted, supervisor: Supervisor, tell: Say
 ) -> Endpoints:
-    _refuse_embedded_in_production()
-    ports.for_web(wanted.port)  # a taken port is better said before all the work
+    # What cannot go well is better said before all the work.
+    _refuse_what_production_must_not_be(demo=wanted.demo)
+    commands.default_concurrency()
+    ports.for_web(wanted.port)
     tell("Starting the servers ...")
     database = _database(data, supervisor)
     found = Endpoints(
@@ -182,10 +184,13 @@ def environment(data: DataDir, found: Endpoints, *, demo: bool) -> dict[str, str
     }
 
 
-def _refuse_embedded_in_production() -> None:
-    production = os.environ.get("EXECFABRIC_ENV") == "production"
+def _refuse_what_production_must_not_be(*, demo: bool) -> None:
+    if os.environ.get("EXECFABRIC_ENV") != "production":
+        return
+    if demo:
+        raise StartFailed("The demo is not for production: start with DEMO=false.")
     missing = [name for name in ("DATABASE_URL", "REDIS_URL") if not given(name)]
-    if production and missing:
+    if missing:
         message = f"{' and '.join(missing)} must be set: the embedded servers are not"
         raise StartFailed(f"{message} for production.")
 

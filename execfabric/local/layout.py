@@ -8,6 +8,11 @@ from pathlib import Path
 from execfabric.local.errors import StartFailed
 
 PROJECT = Path(__file__).resolve().parents[2]
+OURS = frozenset(
+    {"artifacts", "demo", "keys", "log", "postgres", "postgres.new", "run", "secrets"}
+    | {"secret-key", "static", "valkey", "lost+found"}
+)
+"""What may lie in a data directory before its first start."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,32 @@ class DataDir:
     def prepare(self) -> None:
         """Make the folders, closed to everybody else.
 
-        :raises StartFailed: when the data directory cannot be written
+        :raises StartFailed: when the data directory cannot be written, or is a folder
+            of somebody else's
         """
-        folders = (self.root, self.run, self.keys, self.secrets, self.log.parent)
+        folders = (self.run, self.keys, self.secrets, self.log.parent, self.valkey)
         try:
-            for folder in (*folders, self.valkey):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_strange_files()
+            for folder in folders:
+                folder.mkdir(mode=0o700, exist_ok=True)
             self.root.chmod(0o700)
         except OSError as error:
             message = f"The data directory cannot be used: {error}"
             raise StartFailed(message) from error
+        for folder in (self.root, *folders):
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                message = f"The data directory cannot be used: {folder} is not writable"
+                raise StartFailed(f"{message} for this user.")
+
+    def _refuse_strange_files(self) -> None:
+        # It gets closed to everybody else: not what one wants of a home or of /tmp.
+        if self.keys.exists():
+            return
+        strange = sorted({path.name for path in self.root.iterdir()} - OURS)
+        if strange:
+            message = f"{self.root} is no data directory of ExecFabric, and not empty"
+            raise StartFailed(f"{message} ({strange[0]}): name a folder of its own.")
 
     def key(self, name: str) -> str:
         """The password called `name`, made at the first call."""
@@ -72,7 +93,7 @@ class DataDir:
 def data_dir() -> DataDir:
     """The data directory that the environment names, else `.data` in the project."""
     named = os.environ.get("EXECFABRIC_DATA_DIR") or PROJECT / ".data"
-    return DataDir(Path(named).absolute())
+    return DataDir(Path(named).resolve())
 
 
 def kept(path: Path) -> str:
@@ -89,4 +110,7 @@ def write_private(path: Path, text: str) -> None:
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
+        file.flush()
+        # Else a power cut could leave the new name with nothing in it.
+        os.fsync(handle)
     draft.replace(path)

@@ -37,6 +37,16 @@ def any_free() -> int:
         return int(probe.getsockname()[1])
 
 
+def number(text: str) -> int:
+    """The number of a port as somebody wrote it.
+
+    :raises StartFailed: when it is none
+    """
+    if text.isdecimal() and 0 < int(text) <= HIGHEST:
+        return int(text)
+    raise StartFailed(f"PORT must be between 1 and {HIGHEST}, not {text!r}.")
+
+
 def for_web(asked: int | None) -> int:
     """The port asked for, else the first free one from 8000.
 
@@ -61,8 +71,6 @@ def taken(port: int) -> PortTaken:
 
 
 def _exactly(port: int) -> int:
-    if not 0 < port <= HIGHEST:
-        raise StartFailed(f"PORT must be between 1 and {HIGHEST}, not {port}.")
     if obstacle := _obstacle(port):
         if obstacle.errno == errno.EADDRINUSE:
             raise taken(port)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from execfabric.local import processes
 from execfabric.local.errors import StartFailed
 from execfabric.local.layout import DataDir, write_private
 from execfabric.local.part import Part, Running
@@ -77,13 +78,14 @@ class Postgres:
     def initialise(self) -> None:
         """Make the cluster, unless it is there.
 
-        :raises StartFailed: when initdb fails or the cluster has another version
+        Only for whoever has the hold on the data directory, with no server on it.
+
+        :raises StartFailed: when initdb fails, or the cluster has another version or
+            another user
         """
-        version = self.data.postgres / "PG_VERSION"
-        if version.exists():
-            if (found := version.read_text(encoding="ascii").strip()) != MAJOR:
-                message = f"The cluster in {self.data.postgres} is of Postgres {found},"
-                raise StartFailed(f"{message} this is {MAJOR}: dump and restore it.")
+        if (self.data.postgres / "PG_VERSION").exists():
+            self._refuse_another_cluster()
+            self._forget_last_server()
             return
         # Made beside its place: a start that was cut short leaves no half cluster.
         draft = self.data.postgres.with_suffix(".new")
@@ -94,6 +96,30 @@ class Postgres:
             os.chown(draft, user.pw_uid, user.pw_gid)
         self._initdb(draft)
         draft.rename(self.data.postgres)
+
+    def _refuse_another_cluster(self) -> None:
+        folder = self.data.postgres
+        found = (folder / "PG_VERSION").read_text(encoding="ascii").strip()
+        if found != MAJOR:
+            message = f"The cluster in {folder} is of Postgres {found},"
+            raise StartFailed(f"{message} this is {MAJOR}: dump and restore it.")
+        user = os.geteuid() or _stand_in().pw_uid
+        if (owner := folder.stat().st_uid) != user:
+            message = f"The cluster in {folder} belongs to user {owner}, and Postgres"
+            message += f" would run as user {user}: start as the user who made it."
+            raise StartFailed(message)
+
+    def _forget_last_server(self) -> None:
+        # After a power cut, or in a new container on kept data, the number of the last
+        # server may be somebody else's, whom Postgres would take for that server.
+        file = self.data.postgres / "postmaster.pid"
+        if not file.exists():
+            return
+        number = file.read_text(encoding="utf-8").partition("\n")[0]
+        if number.isdecimal() and not processes.works_in(
+            int(number), self.data.postgres
+        ):
+            file.unlink()
 
     def _initdb(self, folder: Path) -> None:
         self.data.key(SUPERUSER)

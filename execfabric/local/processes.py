@@ -1,11 +1,13 @@
 """Operating-system processes by pid and start time, so that no stranger is ever hit."""
 
+import contextlib
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
@@ -35,9 +37,19 @@ def alive(identity: Identity) -> bool:
     if found is None or abs(found.started - identity.started) > SAME_START:
         return False
     try:
-        return bool(psutil.Process(identity.pid).status() != psutil.STATUS_ZOMBIE)
+        return _runs(psutil.Process(identity.pid))
     except psutil.NoSuchProcess:
         return False
+
+
+def works_in(pid: int, folder: Path) -> bool:
+    """Whether a process has this folder as its own; true too where nobody may know."""
+    try:
+        return Path(psutil.Process(pid).cwd()).samefile(folder)
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
+    except (psutil.AccessDenied, PermissionError):
+        return True
 
 
 def family(identity: Identity) -> list[psutil.Process]:
@@ -65,6 +77,10 @@ def family(identity: Identity) -> list[psutil.Process]:
 def kill_family(identity: Identity) -> None:
     """Kill the process and everything it started; wait until they are gone."""
     members = family(identity)
+    if members and os.getpgrp() != identity.pid:
+        # All at once: one killed after another, the last could still start a new one.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(identity.pid, signal.SIGKILL)
     for member in members:
         try:
             member.kill()
@@ -93,6 +109,13 @@ def tied_to_parent(argv: Sequence[str], *, by: signal.Signals) -> list[str]:
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", by.name, "--", *argv] if setpriv else list(argv)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _session(pid: int) -> int | None:

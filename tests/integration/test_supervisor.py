@@ -21,8 +21,9 @@ from execfabric.local.errors import StartFailed, Stopped
 from execfabric.local.journal import Journal
 from execfabric.local.layout import DataDir
 from execfabric.local.part import Part, Running
+from execfabric.local.postgres import UNPRIVILEGED, Postgres
 from execfabric.local.supervisor import Supervisor
-from tests.servers import spawn, start_servers
+from tests.servers import eventually, spawn, start_servers
 
 SLEEPER = "import time; print('ready', flush=True); time.sleep(600)"
 PARENT = (
@@ -285,3 +286,58 @@ def test_a_cluster_of_another_version_is_refused_by_name(data: DataDir) -> None:
 
     with pytest.raises(StartFailed, match="is of Postgres 16, this is 18"):
         servers.start_postgres(data, servers.begin_and_wait)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_cluster_of_another_user_is_refused_by_name(data: DataDir) -> None:
+    Postgres(data, 0, durable=False).initialise()
+    os.chown(data.postgres, 12345, -1)
+
+    with pytest.raises(StartFailed, match="belongs to user 12345"):
+        servers.start_postgres(data, servers.begin_and_wait)
+
+
+def test_a_server_whose_number_is_somebody_elses_by_now_does_not_bar_the_start(
+    data: DataDir,
+) -> None:
+    """As after a power cut, or in a new container on kept data: numbers start anew."""
+    Postgres(data, 0, durable=False).initialise()
+    user = UNPRIVILEGED if os.geteuid() == 0 else None
+    running: list[Running] = []
+
+    def begin(wanted: Part) -> Running:
+        running.append(servers.begin_and_wait(wanted))
+        return running[-1]
+
+    with subprocess.Popen(["sleep", "600"], user=user) as stranger:
+        file = data.postgres / "postmaster.pid"
+        file.write_text(f"{stranger.pid}\n{data.postgres}\n1700000000\n5432\n\n\n\n")
+        try:
+            servers.start_postgres(data, begin, durable=False)
+        finally:
+            for server in running:
+                server.stop()
+            stranger.kill()
+
+    assert len(running) == 1
+
+
+HANDS_ON = (
+    "import os, time\n"
+    "print('ready', flush=True)\n"
+    "until = time.monotonic() + 10\n"
+    "while time.monotonic() < until:\n"
+    "    time.sleep(.005)\n"
+    "    if os.fork():\n"
+    "        os._exit(0)\n"
+)
+"""One process at a time, for ten seconds, but every five milliseconds another one."""
+
+
+def test_whoever_has_just_started_another_is_killed_with_it() -> None:
+    running = parts.start(dummy("hands on", HANDS_ON), None)
+    assert eventually(lambda: running.said("ready"))
+
+    running.kill()
+
+    assert eventually(lambda: processes.family(running.identity) == [], within=4)

@@ -67,7 +67,8 @@ class Installation:
 
 @pytest.fixture
 def installation(tmp_path: Path):
-    made = Installation(tmp_path / "data")
+    # Longer than the path of a socket may be, and with spaces.
+    made = Installation(tmp_path / ("a long path " * 12) / "data")
     yield made
     made.call("down")
 
@@ -160,6 +161,59 @@ def test_an_up_during_a_down_waits_and_starts_anew(installation: Installation) -
     assert installation.call("status").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"PORT": "http"}, "PORT must be between 1 and 65535, not 'http'."),
+        ({"PORT": "0"}, "PORT must be between 1 and 65535, not '0'."),
+        ({"EXECFABRIC_DEMO": "no"}, "EXECFABRIC_DEMO must be true or false, not 'no'."),
+        (
+            {"EXECFABRIC_WORKER_CONCURRENCY": "many"},
+            "EXECFABRIC_WORKER_CONCURRENCY must be a whole number from 1, not 'many'.",
+        ),
+        (
+            {"DATABASE_URL_FILE": "/nowhere"},
+            "The file of DATABASE_URL_FILE cannot be read: [Errno 2] No such file or directory: '/nowhere'",
+        ),
+        (
+            {"EXECFABRIC_ENV": "production", "EXECFABRIC_DEMO": "true"},
+            "The demo is not for production: start with DEMO=false.",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_one_sentence(
+    installation: Installation, env: dict[str, str], said: str
+) -> None:
+    done = installation.call("up", **env)
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, said)
+    assert "Traceback" not in done.stdout
+    assert "Preparing" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "status", "down"])
+def test_a_data_directory_that_cannot_be_is_said_so(
+    tmp_path: Path, command: str
+) -> None:
+    done = Installation(tmp_path / ("x" * 300)).call(command)
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("The data directory cannot be used: ")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_folder_full_of_something_else_is_not_taken_for_data(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "thesis.txt").touch()
+
+    done = Installation(tmp_path).call("up")
+
+    assert done.returncode == 1
+    assert "and not empty (thesis.txt): name a folder of its own" in done.stdout
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_the_embedded_servers_are_refused_in_production(installation) -> None:
     done = installation.call("up", "--no-demo", EXECFABRIC_ENV="production")
 
@@ -177,7 +231,8 @@ def test_down_and_status_where_nothing_runs_say_so(installation) -> None:
 def test_up_serves_says_so_the_second_time_and_down_leaves_nothing(
     installation,
 ) -> None:
-    first = installation.call("up", "--no-demo")
+    from_here = os.path.relpath(installation.root, PROJECT)
+    first = installation.call("up", "--no-demo", EXECFABRIC_DATA_DIR=from_here)
     family = installation.family()
     second = installation.call("up", "--no-demo")
     elsewhere = installation.call("up", "--no-demo", PORT=str(ports.any_free()))

@@ -57,10 +57,10 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_by_number(
         ports.for_web(taken_port)
 
 
-@pytest.mark.parametrize("port", [0, -1, 65536])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http", "²", ""])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
     with pytest.raises(StartFailed, match="between 1 and 65535"):
-        ports.for_web(port)
+        ports.number(port)
 
 
 def test_a_taken_port_is_passed_over_when_none_was_asked_for(
