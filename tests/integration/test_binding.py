@@ -10,6 +10,7 @@ from orchestration.plans.domain.document import normal_form
 from orchestration.plans.models import PlanRevision
 from orchestration.plans.selectors import document
 from orchestration.runs.models import ExecSpec, StepRun
+from orchestration.runs.services import work
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import registry as skills
 from tests.builders import (
@@ -199,3 +200,36 @@ def test_an_approver_who_lost_the_right_approved_nothing(
 
     assert witness.read() == []
     assert states(waiting)["effect"] == "gated"
+
+
+def change_how_often_it_is_tried(run):
+    StepRun.objects.filter(run=run).update(max_attempts=9)
+
+
+def change_how_many_run_at_once(run):
+    type(run).objects.filter(pk=run.pk).update(parallel_max=9)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "told"),
+    [
+        # Each is seen by one of the checks alone: of the action, and of the plan.
+        (change_how_often_it_is_tried, "What would run now is not what was resolved"),
+        (change_how_many_run_at_once, "The plan, its inputs or its skill versions"),
+    ],
+)
+def test_a_step_without_a_gate_of_its_own_is_bound_as_well(
+    tamper, told, proposer, operator, bench, witness
+):
+    text = plan(step("effect", "witness", params={"mark": "agreed"}))
+    run = approved(text, proposer, operator)
+    tamper(run)
+
+    work.work(step_run_id=run.steps.get().id, bench=bench)
+
+    reasons = [
+        record.envelope(event)["payload"].get("reason", "")
+        for event in record.events_after(run.stream, 0)
+        if event.kind == "attempt.fenced"
+    ]
+    assert [reason.startswith(told) for reason in reasons] == [True]
