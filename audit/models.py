@@ -22,8 +22,13 @@ class Event(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
+    # Without an index of its own, as below: the unique constraint begins with it.
     stream = models.ForeignKey(
-        Stream, on_delete=models.PROTECT, db_column="stream", related_name="events"
+        Stream,
+        on_delete=models.PROTECT,
+        db_column="stream",
+        db_index=False,
+        related_name="events",
     )
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=60)

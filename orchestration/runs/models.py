@@ -105,7 +105,11 @@ class StepRun(models.Model):
     """One step of one run: its state, its lease, what it will execute and yielded."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="steps")
+    # Steps and attempts are written at every turn, so each index has to earn its keep:
+    # the unique constraints begin with these keys, and specs are never deleted.
+    run = models.ForeignKey(
+        Run, on_delete=models.PROTECT, db_index=False, related_name="steps"
+    )
     key = models.CharField(max_length=100)
     position = models.PositiveIntegerField()
     kind = models.CharField(max_length=20, default="skill")
@@ -121,7 +125,9 @@ class StepRun(models.Model):
     max_attempts = models.PositiveIntegerField(default=1)
     not_before = models.DateTimeField(null=True)
     hinted_at = models.DateTimeField(null=True)
-    spec = models.ForeignKey(ExecSpec, on_delete=models.PROTECT, null=True)
+    spec = models.ForeignKey(
+        ExecSpec, on_delete=models.PROTECT, db_index=False, null=True
+    )
     gate_id = models.UUIDField(null=True)
     output = models.JSONField(null=True)
     output_digest = models.CharField(max_length=64, blank=True)
@@ -179,13 +185,13 @@ class Attempt(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     step_run = models.ForeignKey(
-        StepRun, on_delete=models.PROTECT, related_name="attempts"
+        StepRun, on_delete=models.PROTECT, db_index=False, related_name="attempts"
     )
     fence = models.BigIntegerField()
     generation = models.PositiveIntegerField()
     worker = models.CharField(max_length=120)
     phase = models.CharField(max_length=10)
-    spec = models.ForeignKey(ExecSpec, on_delete=models.PROTECT)
+    spec = models.ForeignKey(ExecSpec, on_delete=models.PROTECT, db_index=False)
     session_id = models.CharField(max_length=16)
     """The scope of this attempt within the trace."""
     started_at = models.DateTimeField()
