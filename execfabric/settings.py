@@ -69,7 +69,7 @@ def database(url: str) -> dict[str, Any]:
 
 PRODUCTION = env_text("EXECFABRIC_ENV", "development") == "production"
 DEMO_MODE = env_bool("EXECFABRIC_DEMO", default=False)
-DATA_DIR = Path(env_text("EXECFABRIC_DATA_DIR", str(BASE_DIR / ".data")))
+DATA_DIR = Path(env_text("EXECFABRIC_DATA_DIR") or BASE_DIR / ".data")
 EMBEDDED = endpoints.load(DATA_DIR)
 DATABASE_URL = env_text("DATABASE_URL", EMBEDDED.database_url if EMBEDDED else "")
 REDIS_URL = env_text("REDIS_URL", EMBEDDED.redis_url if EMBEDDED else "")
