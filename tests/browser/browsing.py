@@ -1,5 +1,6 @@
 """Browsers for people, what their pages complain of, and pictures of them."""
 
+import base64
 import os
 import re
 from pathlib import Path
@@ -94,6 +95,41 @@ class Browsing:
             context.close()
 
 
+CHANCE = (
+    "time, code, .mono, .num, .digest, .value-text, .value-digest, .item-meta,"
+    " .trace-body dd, input[name=stream]"
+)
+"""What is never the same twice: moments, ids, digests, and what stands in their line."""
+
+PLACES = """(chosen) => [...document.querySelectorAll(chosen)]
+  .map((one) => one.getBoundingClientRect())
+  .map((one) => [one.x - 4, one.y - 4, one.width + 60, one.height + 8])"""
+
+SHARE = """async ([pictures, blank]) => {
+  const data = [];
+  for (const picture of pictures) {
+    const bytes = Uint8Array.from(atob(picture), (one) => one.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes]));
+    const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    canvas.drawImage(image, 0, 0);
+    blank.forEach((place) => canvas.clearRect(...place));
+    data.push(canvas.getImageData(0, 0, image.width, image.height));
+  }
+  const [one, other] = data;
+  if (one.width !== other.width || one.height !== other.height) return 1;
+  let count = 0;
+  for (let at = 0; at < one.data.length; at += 4) {
+    const apart = [0, 1, 2].map((n) => Math.abs(one.data[at + n] - other.data[at + n]));
+    if (Math.max(...apart) > 16) count += 1;
+  }
+  return count / (one.width * one.height);
+}"""
+"""The share of pixels in which two pictures differ, outside the places to blank."""
+
+SAME = 0.001
+"""A smaller share is chance as well: a letter more or less, a progress further on."""
+
+
 class Camera:
     """Takes pictures; those of the README only when they are asked for."""
 
@@ -111,4 +147,24 @@ class Camera:
         page.screenshot(path=self.folder / f"{name}.png", full_page=whole)
         if readme and self.readme:
             self.readme.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=self.readme / f"{readme}.png")
+            renew(page, self.readme / f"{readme}.png")
+
+
+def renew(page: Page, path: Path) -> None:
+    """Take a picture anew if the page looks different, and not only its moments and ids."""
+    taken = page.screenshot()
+    if not path.exists() or _share(page, path.read_bytes(), taken) > SAME:
+        path.write_bytes(taken)
+
+
+def _share(page: Page, *pictures: bytes) -> float:
+    """How much of the page looks different in one picture and in the other."""
+    chance = page.evaluate(PLACES, CHANCE)
+    encoded = [base64.b64encode(picture).decode() for picture in pictures]
+    # A page of its own: the console's policy is not to stand in the way.
+    browser = page.context.browser
+    assert browser
+    blank = browser.new_page()
+    share = float(blank.evaluate(SHARE, [encoded, chance]))
+    blank.close()
+    return share

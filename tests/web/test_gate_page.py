@@ -200,6 +200,7 @@ def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
     assert run.state == "rejected"
     text = words(client.get(f"/gates/{gate.pk}"))
     assert "not today" in text
+    assert "When nobody answers" not in text
     assert "there is nothing left to decide" in text
 
 
