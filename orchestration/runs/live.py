@@ -94,13 +94,16 @@ class _Sender:
 
     def hint(self, run_id: UUID, seq: int) -> None:
         with self._wake:
+            # The thread wakes by itself for what has to wait for its spacing.
+            news = not self._pending or self._is_due(run_id, time.monotonic())
             self._pending[run_id] = max(seq, self._pending.get(run_id, 0))
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, name="live-hints", daemon=True
                 )
                 self._thread.start()
-            self._wake.notify()
+            if news:
+                self._wake.notify()
 
     def flush(self, seconds: float) -> None:
         with self._wake:
@@ -124,11 +127,8 @@ class _Sender:
         with self._wake:
             while True:
                 now = time.monotonic()
-                due = [
-                    run_id
-                    for run_id in self._pending
-                    if now - self._sent.get(run_id, -SPACING) >= SPACING
-                ][:PER_TICK]
+                due = [one for one in self._pending if self._is_due(one, now)]
+                due = due[:PER_TICK]
                 if due:
                     break
                 self._wake.wait(SPACING if self._pending else None)
@@ -137,6 +137,9 @@ class _Sender:
                 self._sent.clear()
             self._sent.update(dict.fromkeys(due, now))
             return {run_id: self._pending.pop(run_id) for run_id in due}
+
+    def _is_due(self, run_id: UUID, now: float) -> bool:
+        return now - self._sent.get(run_id, -SPACING) >= SPACING
 
     async def _send(self, due: dict[UUID, int]) -> None:
         layer = get_channel_layer()
