@@ -79,9 +79,11 @@ def claim(
         return grip
 
 
-def intend(grip: Grip, *, by: Actor, at: datetime) -> bool:
+def intend(
+    grip: Grip, *, by: Actor, at: datetime, memory: Memory | None = None
+) -> bool:
     """Commit the intent of a prepared attempt; False when it must not run."""
-    with change(grip.run_id, by=by, at=at) as opened:
+    with change(grip.run_id, by=by, at=at, memory=memory) as opened:
         step = opened.step_by_id(grip.step_run_id)
         if not _holds(step, grip):
             return False

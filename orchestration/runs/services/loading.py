@@ -173,7 +173,7 @@ def _brought_up_to_date(known: Loaded) -> bool:
     if (locked[0], *rows) != (seen.run, seen.revision, seen.gate, seen.pins):
         return False
     known.end = _end(locked[1:])
-    return _steps_brought_up_to_date(known, steps.split())
+    return _steps_brought_up_to_date(known, (steps or "").split())
 
 
 def _steps_brought_up_to_date(known: Loaded, versions: list[str]) -> bool:

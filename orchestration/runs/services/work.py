@@ -86,7 +86,9 @@ def _one(grip: Grip, bench: Bench) -> Grip | None:
     except Refusal as error:
         result = Failure(error.code, error.message, ran=False)
         return _complete(grip, result, bench)
-    if not grip.intent and not attempts.intend(grip, by=BY, at=clock.now()):
+    if not grip.intent and not attempts.intend(
+        grip, by=BY, at=clock.now(), memory=bench.memory
+    ):
         return None
     try:
         result = _execute(grip, bench, paths)
