@@ -4,6 +4,7 @@ import json
 import logging
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
@@ -59,6 +60,14 @@ class RequestTooLarge(Invalid):
     """The request is larger than a request may be."""
 
     code = "request.too_large"
+
+    def __init__(self) -> None:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        sentence = (
+            f"A request carries at most {limit:,} bytes ({limit >> 20} MB);"
+            f" this one has more."
+        )
+        super().__init__(sentence, limit=limit)
 
 
 class Unexpected(Refusal):

@@ -71,6 +71,32 @@ def test_the_worst_pattern_that_is_taken_is_over_soon() -> None:
     assert time.process_time() - before < 5
 
 
+@pytest.mark.parametrize(
+    ("schema", "inputs", "said"),
+    [
+        pytest.param(
+            {"required": ["minimum"]}, {}, "The plan asks for the input 'minimum'.", id="missing"
+        ),
+        pytest.param(
+            of({"required": ["town"]}), {"a": {}}, "The input 'a' lacks 'town'.", id="missing inside"
+        ),
+        pytest.param(
+            of({"type": "integer"}), {"a": "x"}, "The input 'a': 'x' is not of type 'integer'.",
+            id="wrong type",
+        ),
+        pytest.param(
+            of({"items": {"minimum": 3}}), {"a": [4, 2]},
+            "The input 'a.1': 2 is less than the minimum of 3.", id="inside a list",
+        ),
+        pytest.param(
+            {"minProperties": 1}, {}, "The inputs: {} should be non-empty.", id="all together"
+        ),
+    ],
+)  # fmt: skip
+def test_a_sentence_names_the_input(schema, inputs, said) -> None:
+    assert given.wrong(schema, inputs) == [said]
+
+
 def test_errors_are_named_up_to_a_hundred() -> None:
     schema = of({"items": {"type": "string"}})
 

@@ -65,6 +65,17 @@ def test_a_bad_body_is_refused_by_name(route, body, status, code) -> None:
     assert not Run.objects.exists()
 
 
+def test_a_body_that_is_too_large_is_told_the_limit() -> None:
+    body = b'{"plan": "' + b"a" * (5 * 1024 * 1024) + b'"}'
+
+    answer = caller("proposer", Role.PROPOSER).post("runs", body)
+
+    assert answer.json()["detail"] == (
+        "A request carries at most 5,242,880 bytes (5 MB); this one has more."
+    )
+    assert answer.json()["limit"] == 5_242_880
+
+
 @pytest.mark.parametrize(
     "body",
     [

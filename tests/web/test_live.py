@@ -158,6 +158,23 @@ async def test_frames_from_an_old_cursor_give_each_event_once_and_in_order(
     assert cursor_of(html) == {"seq": str(last), "log": "", "from": "0", "log-from": ""}
 
 
+@pytest.mark.parametrize("address", ["?view=plan", "?view=plan&after=1&log="])
+def test_a_page_that_shows_the_plan_is_sent_what_it_has_a_place_for(
+    address, registry, proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    written(run, 0, "a line of the log")
+    client = signed_in(proposer)
+    page = client.get(f"/runs/{run.pk}?view=plan").content.decode()
+
+    frame = client.get(f"/runs/{run.pk}/live{address}").content.decode()
+
+    sent = re.findall(r'id="([^"]+)"[^>]*hx-swap-oob', frame)
+    assert "run-state" in sent
+    assert [part for part in sent if f'id="{part}"' not in page] == []
+    assert "a line of the log" not in frame
+
+
 @real
 async def test_what_a_step_writes_is_sent_once_from_where_the_page_stands(
     registry, proposer, operator

@@ -380,6 +380,26 @@ def test_the_log_is_shown_from_its_end_and_whole_as_plain_text(
     assert raw["Content-Type"] == "text/plain; charset=utf-8"
 
 
+def test_a_log_keeps_its_layout_and_marks_what_would_deceive(
+    proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    row = run.steps.get(key="first")
+    table = "a" + " " * 20 + "b\n\n\n\n\n\tc\r\n"
+    text = table + "safe\u202egnp.exe \x1b[31mred\u200b <i>"
+    LogChunk.objects.create(step_run=row, fence=1, offset=0, text=text, at=clock.now())
+    client = signed_in(proposer)
+
+    page = page_of(run, client).content.decode()
+    frame = client.get(f"/runs/{run.pk}/live?after=1&log=").content.decode()
+
+    for html in (page, frame):
+        assert table.replace("\r", "") in html.replace("\r", "")
+        assert "&lt;i&gt;" in html
+        assert all(f"U+{code}" in html for code in ("202E", "001B", "200B"))
+        assert not {"\u202e", "\x1b", "\u200b"} & set(html)
+
+
 def test_a_step_that_has_ended_is_marked_as_such(proposer, operator, bench) -> None:
     waiting = proposed(TWO_STEPS, proposer)
     ended = driven(approved(TWO_STEPS, proposer, operator), bench)

@@ -3,6 +3,7 @@
 Built here and not in a template: a value can have a hundred thousand lines.
 """
 
+import re
 from typing import Any
 
 from django import template
@@ -22,6 +23,7 @@ CLASSES = {
     Sort.RIGHT_TO_LEFT: "shown-rtl",
 }
 BREAK = " ↵ "
+LAYOUT = re.compile(r"(\r?\n| +|\t+)")
 
 
 @register.filter
@@ -36,6 +38,16 @@ def shown_plain(value: object) -> str:
     pieces = shown_text(str(value if value is not None else "")).pieces
     texts = (BREAK if piece.sort is Sort.BREAK else piece.text for piece in pieces)
     return "".join(texts)
+
+
+@register.filter
+def shown_lines(value: object) -> SafeString:
+    """The same for many lines as a program writes them: breaks, tabs and blanks stay."""
+    pieces = []
+    for part in LAYOUT.split(str(value if value is not None else "")):
+        pieces += [part] if LAYOUT.fullmatch(part) else _pieces(shown_text(part))
+    inner = "".join(pieces)
+    return mark_safe(f'<bdi class="shown" dir="ltr">{inner}</bdi>')  # noqa: S308  escaped
 
 
 @register.filter
@@ -112,8 +124,12 @@ def _warned(text: Shown) -> str:
 
 
 def _text(text: Shown) -> SafeString:
-    inner = "".join(_piece(piece) for piece in text.pieces)
+    inner = "".join(_pieces(text))
     return mark_safe(f'<bdi class="shown" dir="ltr">{inner}</bdi>')  # noqa: S308  escaped
+
+
+def _pieces(text: Shown) -> list[str]:
+    return [_piece(piece) for piece in text.pieces]
 
 
 def _piece(piece: Piece) -> str:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jsonschema.exceptions import ValidationError
+
 from execfabric.lib import canonical
 from execfabric.lib.canonical import NotCanonical
 from orchestration.plans.domain import patterns, schemas
@@ -81,7 +83,19 @@ def wrong(schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> list[s
     errors, why = schemas.errors(schemas.validator(schema), dict(inputs))
     if why:
         return [f"The inputs cannot be checked: {why}."]
-    return [f"{error.json_path}: {schemas.message_of(error)}." for error in errors]
+    return [_said(error) for error in errors]
+
+
+def _said(error: ValidationError) -> str:
+    """A sentence about an error that names the input it is in."""
+    name = ".".join(str(part) for part in error.absolute_path)
+    message = schemas.message_of(error)
+    if error.validator == "required":
+        absent = message.removesuffix(" is a required property")
+        if not name:
+            return f"The plan asks for the input {absent}."
+        return f"The input {name!r} lacks {absent}."
+    return f"The input {name!r}: {message}." if name else f"The inputs: {message}."
 
 
 def _unfit(inputs: Mapping[str, Any]) -> str:

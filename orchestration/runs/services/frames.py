@@ -22,8 +22,8 @@ GAP = 2000
 """Events behind a cursor from which on the page is drawn anew."""
 LARGEST = 256 * 1024
 """Characters of a frame from which on the page is drawn anew."""
-STEPS, EVENTS = "steps", "events"
-VIEWS = (STEPS, EVENTS)
+STEPS, EVENTS, PLAN = "steps", "events", "plan"
+VIEWS = (STEPS, EVENTS, PLAN)
 
 
 @dataclass(frozen=True)

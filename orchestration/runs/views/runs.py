@@ -40,7 +40,6 @@ ASKED = {
     "resume": "The run goes on.",
     "cancel": "Cancel requested: what is at work finishes first.",
 }
-PLAN = "plan"
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One run: its steps, its events or its plan."""
     by = request.user.actor()
     wanted = request.GET.get("view", frames.STEPS)
-    view = wanted if wanted in {*frames.VIEWS, PLAN} else frames.STEPS
+    view = wanted if wanted in frames.VIEWS else frames.STEPS
     # The cursor is read before what it stands for: a change between the two is
     # then sent once more into the same places, and never missed.
     head = audit.head(stream_of(pk))
