@@ -43,7 +43,7 @@ def shown_plain(value: object) -> str:
 @register.filter
 def shown_lines(value: object) -> SafeString:
     """The same for many lines as a program writes them: breaks, tabs and blanks stay."""
-    pieces = []
+    pieces: list[str] = []
     for part in LAYOUT.split(str(value if value is not None else "")):
         pieces += [part] if LAYOUT.fullmatch(part) else _pieces(shown_text(part))
     inner = "".join(pieces)
