@@ -135,11 +135,16 @@ def _executed(
 
 @contextmanager
 def _connected() -> Iterator[Connection[Any]]:
-    """This thread's connection, its errors as Django's."""
+    """This thread's connection, its errors as Django's.
+
+    :raises TransactionManagementError: when the transaction may only be rolled back
+    """
     # Looked up once: Django's own name for it is looked up at every use of it.
     wrapper = connections[DEFAULT_DB_ALIAS]
     wrapper.close_if_health_check_failed()
     wrapper.ensure_connection()
+    # Else a commit sent from here would keep what Django is about to roll back.
+    wrapper.validate_no_broken_transaction()
     with wrapper.wrap_database_errors:
         yield wrapper.connection
 
