@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 
 from approvals import services as approvals
 from approvals.domain.seats import Requirement
@@ -149,6 +150,27 @@ def test_a_step_that_another_worker_wrote_is_read_again(begun, memory):
     assert after is before
     assert after.steps["s0"].state == "succeeded"
     assert after.steps["s1"].worker == "first"
+
+
+def test_a_step_that_has_another_key_now_is_not_known_by_the_old_one(begun, memory):
+    run, _ = begun
+    memory.keep(loaded(run, memory))
+    run.steps.filter(key="s2").update(key="other")
+
+    assert list(loaded(run, memory).steps) == ["s0", "s1", "other"]
+
+
+def test_steps_that_changed_places_are_told_apart(begun, memory):
+    run, _ = begun
+    memory.keep(loaded(run, memory))
+    run.steps.filter(key__in=["s0", "s1"]).update(position=1 - F("position"))
+    memory.keep(loaded(run, memory))
+    run.steps.filter(key="s0").update(worker="second")
+
+    after = loaded(run, memory)
+
+    assert list(after.steps) == ["s1", "s0", "s2"]
+    assert after.steps["s0"].worker == "second"
 
 
 def test_a_policy_made_meanwhile_is_asked_for(begun, memory, admin):

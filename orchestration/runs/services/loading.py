@@ -177,18 +177,23 @@ def _brought_up_to_date(known: Loaded) -> bool:
 
 
 def _steps_brought_up_to_date(known: Loaded, versions: list[str]) -> bool:
-    """Read the steps that somebody else has written."""
+    """Read the steps that somebody else has written; whether they are still the same.
+
+    Versions come in the order of positions, so they belong to the keys as they were
+    read only while no step has another key or place.
+    """
     seen = known.seen.steps
     if len(versions) != len(seen):
         return False
     pairs = zip(seen.items(), versions, strict=True)
     changed = [key for (key, version), now in pairs if version != now]
-    if changed:
-        rows = database.rows(_READ_SOME_STEPS, [known.run.id, changed])
-        steps, read = _steps(rows)
-        known.steps |= steps
-        seen |= read
-    return len(known.steps) == len(versions)
+    if not changed:
+        return True
+    steps, read = _steps(database.rows(_READ_SOME_STEPS, [known.run.id, changed]))
+    known.steps |= steps
+    seen |= read
+    places = [step.position for step in known.steps.values()]
+    return len(steps) == len(changed) and places == sorted(set(places))
 
 
 def _steps(rows: Sequence[database.Row]) -> tuple[dict[str, StepRun], dict[str, str]]:
