@@ -31,9 +31,7 @@ def dumps(value: Json) -> bytes:
         keys that are not text, lone surrogates, or nesting deeper than MAX_DEPTH
     """
     try:
-        if _is_plain(value):
-            return _ENCODER.encode(value).encode()
-        return rfc8785.dumps(value)
+        return _plain(value) or rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise NotCanonical(f"{NotCanonical.__doc__} {error}") from error
 
@@ -67,6 +65,15 @@ def digest_of(domain: str, value: Json) -> str:
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, check_circular=False, separators=(",", ":")
 )
+
+
+def _plain(value: Any) -> bytes | None:
+    """The bytes of a plain value; None when the library has to say."""
+    try:
+        return _ENCODER.encode(value).encode() if _is_plain(value) else None
+    except RecursionError:
+        # How deep is too deep is the library's to say as well: it gets further.
+        return None
 
 
 def _is_plain(value: Any) -> bool:
