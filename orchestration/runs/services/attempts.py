@@ -31,7 +31,7 @@ from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.services import specs, store, subjects
 from orchestration.runs.services.advance import advance, fail, open_plan_gate
 from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.results import Finished, Lost, Result
+from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import LEASE, Change, change
 from orchestration.skills.domain.contract import ActionContract, EffectClass, RetryRule
@@ -328,7 +328,12 @@ def _end_attempt(
 
 def _finish(opened: Change, step: StepRun, result: Result) -> None:
     if isinstance(result, Finished):
-        digest = specs.result_digest(result.output, result.files)
+        try:
+            digest = specs.result_digest(result.output, result.files)
+        except canonical.NotCanonical as error:
+            # Or nobody would ever hear of an effect that has happened.
+            _finish(opened, step, Failure("skill.output_invalid", error.message))
+            return
         _end_attempt(opened, step, Phase.DONE)
         opened.move_step(
             step,
