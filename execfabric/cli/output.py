@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +25,10 @@ TONES = {
     "expired": "red",
 }
 
+GAP = 2
+LAST_COLUMN = 30
+"""Characters that the last column of a table has at least, however narrow the terminal."""
+
 
 class Output:
     """Tables and sentences for people, or exactly one JSON document."""
@@ -32,6 +36,7 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._out = Console(highlight=False, markup=False, soft_wrap=False)
+        self._width = self._out.width
         self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def document(self, value: Any) -> None:
@@ -39,13 +44,28 @@ class Output:
         print(json.dumps(value, indent=2, ensure_ascii=False))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Rows under their headings; nothing is cut off."""
+        """Rows under their headings; nothing is cut off, and only the last column folds.
+
+        An id broken over lines could not be copied. A row is therefore as long as it
+        needs, and one line where no person reads.
+        """
+        cells = [[cell(value) for value in row] for row in rows]
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(cell(value) for value in row))
+            table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+        widths = [
+            max(one.cell_len for one in column)
+            for column in zip(map(Text, columns), *cells, strict=True)
+        ]
+        whole = sum(widths) + GAP * len(widths)
+        folded = whole - widths[-1] + min(widths[-1], LAST_COLUMN)
+        width = max(self._width, folded if self._out.is_terminal else whole)
+        # With the height, for a width alone is not heeded on a dumb terminal.
+        self._out.size = ConsoleDimensions(width, self._out.height)
         self._out.print(table)
+        self._out.size = ConsoleDimensions(self._width, self._out.height)
 
     def fields(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """One fact a line; what is empty is left out."""
@@ -63,7 +83,8 @@ class Output:
 
     def block(self, value: Any) -> None:
         """A JSON value for people."""
-        self._out.print(cell(json.dumps(value, indent=2, ensure_ascii=False)))
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        self._out.print(cell(text), soft_wrap=True)
 
     def problem(self, problem: dict[str, Any]) -> None:
         """A refusal on standard error: code and sentence."""

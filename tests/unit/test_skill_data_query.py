@@ -136,6 +136,21 @@ def test_a_report_shows_the_rows_and_escapes_them(bench, tmp_path):
     assert outcome.output["rows"] == 2
 
 
+def test_a_report_takes_the_files_of_a_collection(bench, tmp_path):
+    files = [
+        as_file(tmp_path / "a.csv", "name,n\nfirst,1\n"),
+        as_file(tmp_path / "b.json", '[{"name": "second", "n": 2}]'),
+    ]
+    params = {"title": "T", "rows": files}
+
+    outcome = bench.good("report.render", params)
+
+    page = outcome.files["document"].read_text()
+    assert page.index("<td>first</td>") < page.index("<td>second</td>")
+    assert outcome.output["rows"] == 2
+    assert "a.csv, b.json" in bench.dry_run("report.render", params).summary
+
+
 def test_the_same_rows_give_the_same_page(bench):
     params = {
         "title": "T",

@@ -23,7 +23,7 @@ from orchestration.skills.outbound import (
     resolve,
     send,
 )
-from tests.skill_calls import http_server, reply
+from tests.skill_calls import Bench, http_server, reply
 
 REFUSED = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255",
@@ -333,3 +333,39 @@ def test_over_tls_the_name_is_what_is_proven_although_an_address_is_called(
 
     outbound._tls.cache_clear()
     assert got.status == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::ffff:127.0.0.1]:8000/",
+    ],
+)
+def test_a_dry_run_says_that_an_address_is_refused(url, tmp_path) -> None:
+    bench = Bench(tmp_path)
+
+    preview = bench.dry_run("http.request", {"url": url})
+
+    assert preview.summary.startswith("Would fail: ")
+    assert preview.changes == ()
+    assert bench.check("http.request", {"url": url}) == ["outbound.denied"]
+
+
+@pytest.mark.parametrize(
+    ("url", "config"),
+    [
+        ("http://127.0.0.1:8000/", {"allow_hosts": ["127.0.0.1:8000"]}),
+        ("http://127.0.0.1/", {"allow_private": True}),
+        ("http://name.invalid/", {}),
+        ("http://[", {}),
+    ],
+)
+def test_a_dry_run_refuses_no_address_that_it_cannot_judge(
+    url, config, tmp_path
+) -> None:
+    bench = Bench(tmp_path, config)
+
+    assert bench.dry_run("http.request", {"url": url}).changes
+    assert bench.check("http.request", {"url": url}) == []

@@ -77,8 +77,9 @@ def preview_collect(call: Call) -> DryRun:
     except OutOfBounds as error:
         return DryRun(summary=f"Would fail: {error.message}")
     size = sum(item.size for _, item in found)
+    files = "1 file" if len(found) == 1 else f"{len(found)} files"
     return DryRun(
-        summary=f"Copies {len(found)} files with {size} bytes in all.",
+        summary=f"Copies {files} with {size} bytes in all.",
         changes=tuple(f"reads {item.path}" for _, item in found),
     )
 

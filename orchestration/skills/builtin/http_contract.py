@@ -78,6 +78,7 @@ _REQUEST = ActionContract(
     risk=Risk.HIGH,
     timeout_s=60,
     dry_run=DryRunKind.SIMULATED,
+    checks_target=True,
     files=("response",),
 )
 

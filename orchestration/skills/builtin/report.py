@@ -49,7 +49,7 @@ _RENDER = ActionContract(
             "title": text("Title", "Heading of the page.", minLength=1),
             "rows": {
                 "title": "Rows",
-                "description": "A CSV or JSON file, or a list of objects.",
+                "description": "A CSV or JSON file, a list of such files, or a list of objects.",
                 "anyOf": [FILE_SCHEMA, {"type": "array", "items": {"type": "object"}}],
             },
             "summary": text("Summary", "A paragraph below the heading."),
@@ -133,13 +133,20 @@ def render(call: Call) -> Outcome:
 def preview(call: Call) -> DryRun:
     """Say what would be rendered."""
     title, rows = call.params["title"], call.params.get("rows", [])
-    what = f"{len(rows)} rows" if isinstance(rows, list) else shown(rows)
+    is_rows = isinstance(rows, list) and not any(isinstance(row, File) for row in rows)
+    what = f"{len(rows)} rows" if is_rows else shown(rows)
     return DryRun(summary=f"Renders {what} as the page “{shown(title)}”.")
 
 
 def _rows(given: Any) -> list[dict[str, Any]]:
-    if not isinstance(given, File):
-        return list(given)
+    """Rows as they were given, and those of files one after the other."""
+    rows: list[dict[str, Any]] = []
+    for part in given if isinstance(given, list) else [given]:
+        rows += _rows_in(part) if isinstance(part, File) else [part]
+    return rows
+
+
+def _rows_in(given: File) -> list[dict[str, Any]]:
     if given.name.lower().endswith((".csv", ".tsv")):
         delimiter = "\t" if given.name.lower().endswith(".tsv") else ","
         with given.path.open(newline="", encoding="utf-8-sig") as file:
