@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import InternalError, NotSupportedError, OperationalError, connection
 
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor, system
@@ -33,6 +33,8 @@ BY: Actor = system("worker")
 LOG_EVERY_S = 0.25
 COMMIT_TRIES = 60
 SELF_FENCE_MARGIN_S = 2.0
+PASSING = (OperationalError, InternalError, NotSupportedError)
+"""The server is away, takes no writes yet, or has other types than its kept plans."""
 
 
 class FenceLost(Exception):
@@ -113,7 +115,7 @@ def _complete(grip: Grip, result: Result, bench: Bench) -> Grip | None:
                 at=clock.now(),
                 memory=bench.memory,
             )
-        except OperationalError:
+        except PASSING:
             connection.close()
             time.sleep(min(0.1 * 2**tries, 5.0))
     return None
@@ -237,7 +239,7 @@ class _Watch:
         self.next_beat = time.monotonic() + settings.HEARTBEAT_SECONDS
         try:
             state = _renew(self.grip)
-        except OperationalError:
+        except PASSING:
             connection.close()
             if time.monotonic() > self._safe_until:
                 raise FenceLost from None
@@ -287,11 +289,24 @@ class _StepLog:
     def close(self) -> None:
         if self.dropped:
             self.add(f"\n[{self.dropped} more bytes were written and not kept]\n")
-        if self._parts:
-            self._write()
+        for _ in range(2):  # the second time on a new connection
+            if self._parts:
+                self._write()
 
     def _write(self) -> None:
-        text, self._parts = "".join(self._parts), []
+        """Store what has come in; what cannot be stored now waits for the next time."""
+        try:
+            self._store("".join(self._parts))
+        except PASSING:
+            # No log is worth the result of the step.
+            connection.close()
+            self._offset = None
+        else:
+            self._parts = []
+            live.run_changed(self._grip.run_id)
+        self._written_at = time.monotonic()
+
+    def _store(self, text: str) -> None:
         if self._offset is None:
             ends = LogChunk.objects.filter(step_run_id=self._grip.step_run_id)
             last = ends.order_by("-offset").first()
@@ -304,5 +319,3 @@ class _StepLog:
             at=clock.now(),
         )
         self._offset += len(text)
-        self._written_at = time.monotonic()
-        live.run_changed(self._grip.run_id)

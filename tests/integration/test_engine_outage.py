@@ -1,0 +1,119 @@
+"""A result that is there reaches the record, whatever the server is going through."""
+
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from django.db import connection
+
+from tests.builders import approved, driven, plan, states, step
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
+OF_WORKER = "ALTER TABLE runs_steprun ALTER COLUMN worker TYPE"
+READ_ONLY = "default_transaction_read_only"
+
+
+def executed(*statements):
+    """Execute statements on this thread's connection."""
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@pytest.fixture
+def migrated():
+    """A column's type changes, and the plans that sessions have kept are void."""
+    yield lambda: executed(f"{OF_WORKER} text")
+    executed(f"{OF_WORKER} varchar(120)")
+
+
+@pytest.fixture
+def read_only():
+    """For a second the server is a copy that takes no writes yet, as at a failover."""
+    name = connection.settings_dict["NAME"]
+    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = %s"
+
+    def happens():
+        executed(f'ALTER DATABASE "{name}" SET {READ_ONLY} = on')
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_terminate_backend(pid) {others}", [name])
+        time.sleep(1)
+        back()
+
+    def back():
+        executed(f"SET {READ_ONLY} = off", f'ALTER DATABASE "{name}" RESET {READ_ONLY}')
+
+    yield happens
+    back()
+
+
+@pytest.fixture
+def cut_at_log():
+    """The first piece of a log that is stored takes the connection with it."""
+    executed(
+        "CREATE SEQUENCE pieces",
+        """CREATE FUNCTION cut_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('pieces') = 1 THEN
+          PERFORM pg_terminate_backend(pg_backend_pid());
+          PERFORM pg_sleep(1);
+        END IF;
+        RETURN NEW; END $$""",
+        "CREATE TRIGGER cut BEFORE INSERT ON runs_logchunk"
+        " FOR EACH ROW EXECUTE FUNCTION cut_once()",
+    )
+    yield
+    executed(
+        "DROP TRIGGER cut ON runs_logchunk",
+        "DROP FUNCTION cut_once()",
+        "DROP SEQUENCE pieces",
+    )
+
+
+@pytest.mark.usefixtures("cut_at_log")
+def test_a_log_that_cannot_be_stored_does_not_cost_the_result(
+    proposer, operator, bench
+):
+    run = approved(plan(step("speaks", "secret")), proposer, operator)
+
+    driven(run, bench)
+
+    assert states(run) == {"speaks": "succeeded"}
+    assert "the token is" in run.steps.get().log.get().text
+
+
+@pytest.fixture
+def run(settings, proposer, operator, bench, witness):
+    """A run of one effect; the worker's session has prepared all it needs for it."""
+    settings.HEARTBEAT_SECONDS = 0.2
+    text = plan(step("effect", "witness", params={"mark": "once", "after": 0.6}))
+    for _ in range(3):
+        driven(approved(text, proposer, operator), bench)
+    witness.path.unlink()
+    return approved(text, proposer, operator)
+
+
+@pytest.mark.parametrize("trouble", ["migrated", "read_only"])
+def test_a_result_survives(trouble, request, run, bench, witness):
+    happens = request.getfixturevalue(trouble)
+    beside = threading.Thread(target=once_it_happened, args=[happens, witness])
+    beside.start()
+
+    driven(run, bench)
+    beside.join()
+
+    assert states(run) == {"effect": "succeeded"}
+    assert len(witness.read()) == 1
+
+
+def once_it_happened(then, witness):
+    """Do something when the effect is there and its result is not yet."""
+    with closing(connection):
+        for _ in range(200):
+            if witness.read():
+                break
+            time.sleep(0.02)
+        then()
