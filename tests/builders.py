@@ -12,7 +12,8 @@ from execfabric.accounts.models import User
 from execfabric.lib import clock
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.services import gates, proposals, work
+from orchestration.runs.services import attempts, gates, proposals, work
+from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.work import Bench
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -88,6 +89,14 @@ def driven(run: Run, bench: Bench) -> Run:
         work.work(step_run_id=ready.id, bench=bench)
     run.refresh_from_db()
     return run
+
+
+def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
+    """The hold of a worker on a step that is ready, and nothing done yet."""
+    ready = run.steps.get(key=key)
+    return attempts.claim(
+        step_run_id=ready.id, worker=worker, by=work.BY, at=clock.now()
+    )
 
 
 def states(run: Run) -> dict[str, str]:

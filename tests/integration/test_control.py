@@ -1,0 +1,89 @@
+"""Pause, resume and cancel: requests that the workers confirm."""
+
+import pytest
+
+from execfabric.lib import clock
+from execfabric.lib.machine import IllegalTransition
+from orchestration.runs.errors import NotControllable
+from orchestration.runs.services import attempts, control
+from orchestration.runs.services.results import Finished
+from orchestration.runs.services.work import BY
+from tests.builders import (
+    approved,
+    chain,
+    claimed,
+    driven,
+    open_gate,
+    plan,
+    proposed,
+    states,
+    step,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+
+@pytest.mark.promise("S3.65")
+def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, bench):
+    run = approved(chain(2), proposer, operator)
+    grip = claimed(run, "s0")
+
+    asked = control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
+    attempts.complete(grip, Finished({}, {}), worker="w", by=BY, at=clock.now())
+    run.refresh_from_db()
+
+    assert asked.state == "pausing"
+    assert run.state == "paused"
+    assert states(run) == {"s0": "succeeded", "s1": "pending"}
+
+
+@pytest.mark.promise("S3.65")
+def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
+    proposer, operator, bench, witness
+):
+    text = plan(
+        step("once", "witness", params={"mark": "x"}), step("next", after="once")
+    )
+    run = approved(text, proposer, operator)
+    grip = claimed(run, "once")
+
+    asked = control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
+    attempts.complete(grip, Finished({}, {}), worker="w", by=BY, at=clock.now())
+    run.refresh_from_db()
+
+    assert asked.state == "cancelling"
+    assert run.state == "cancelled"
+    assert states(run) == {"once": "succeeded", "next": "cancelled"}
+
+
+def test_a_step_that_is_ready_does_not_start_in_a_paused_run(proposer, operator, bench):
+    run = approved(chain(1), proposer, operator)
+    control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
+
+    assert claimed(run, "s0") is None
+    assert run.steps.get().state == "ready"
+
+
+def test_cancelling_a_waiting_run_takes_its_gates_out_of_every_inbox(
+    proposer, operator
+):
+    run = proposed(chain(1), proposer)
+    gate = open_gate(run)
+
+    control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
+
+    gate.refresh_from_db()
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert gate.status == "superseded"
+
+
+def test_a_stranger_controls_nothing_and_an_ended_run_cannot_be_paused(
+    proposer, operator, auditor, bench
+):
+    run = driven(approved(chain(1), proposer, operator), bench)
+
+    with pytest.raises(NotControllable):
+        control.pause(run_id=run.id, by=auditor.actor(), at=clock.now())
+    with pytest.raises(IllegalTransition):
+        control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
