@@ -277,6 +277,21 @@ def test_asking_too_late_is_a_conflict(proposer, operator) -> None:
 
     assert answer.status_code == 409
     assert codes(answer) == ["state.illegal_transition"]
+    assert "The run is awaiting approval; it cannot be resumed." in words(answer)
+
+
+def test_a_run_that_has_ended_is_said_so_when_it_is_asked_again(
+    proposer, operator
+) -> None:
+    run = proposed(TWO_STEPS, proposer)
+    client = signed_in(operator)
+    client.post(f"/runs/{run.pk}/cancel")
+
+    answer = client.post(f"/runs/{run.pk}/cancel")
+
+    assert codes(answer) == ["state.illegal_transition"]
+    said = "The run has ended (cancelled); it can no longer be cancelled."
+    assert said in words(answer)
 
 
 def test_the_events_are_there_in_order_and_each_once(proposer, operator, bench) -> None:

@@ -114,6 +114,14 @@ def test_a_skill_shows_what_it_may_and_must_not_do_and_each_action(client) -> No
 
 
 @pytest.mark.promise("S3.87")
+def test_the_edit_page_says_what_can_be_configured(client) -> None:
+    page = client.get("/skills/jira-write/edit")
+
+    keys = words(page).partition("What can be configured")[2]
+    assert all(key in keys for key in ("base_url", "api_version", "token", "user"))
+    assert "Of Jira, such as https://jira.example.com." in keys
+
+
 def test_an_edit_makes_a_draft_that_is_reviewed_and_then_published(client) -> None:
     draft = a_draft(client, risk__pass="high", description="Hands on, carefully.")
     address = f"/skills/noop/versions/{draft.pk}"

@@ -1,5 +1,7 @@
 """The trace: every event can be found, and one that was tampered with is named."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -175,6 +177,7 @@ def test_the_whole_record_is_verified_on_one_page(proposer, client) -> None:
         whole
     )
     assert run.stream in words(broken)
+    assert re.search(r"1 of \d+ streams? is broken", words(broken))
     assert "<html" not in part.content.decode()
     assert "Broken at event 1" in words(part)
     assert client.get("/trace/verify?stream=nothing").status_code == 404

@@ -6,12 +6,25 @@ from uuid import UUID
 from approvals import services as approvals
 from execfabric.accounts.authority import Right, require, rights_of
 from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.machine import IllegalTransition
 from orchestration.runs import selectors
-from orchestration.runs.domain.states import RunEvent, RunState, StepEvent, StepState
+from orchestration.runs.domain.states import (
+    RUN,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
 from orchestration.runs.errors import NotControllable
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.transitions import Change, change
+
+WORDS = {
+    RunEvent.PAUSE_REQUESTED: "paused",
+    RunEvent.RESUMED: "resumed",
+    RunEvent.CANCEL_REQUESTED: "cancelled",
+}
 
 
 def pause(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
@@ -22,7 +35,7 @@ def pause(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
     """
     _require_control(run_id, by)
     with change(run_id, by=by, at=at) as opened:
-        opened.move_run(RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
+        _ask(opened, RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
         advance(opened)
         return opened.run
 
@@ -35,7 +48,7 @@ def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
     """
     _require_control(run_id, by)
     with change(run_id, by=by, at=at) as opened:
-        opened.move_run(RunEvent.RESUMED)
+        _ask(opened, RunEvent.RESUMED)
         for step in opened.steps.values():
             if step.state == StepState.FAILED:
                 _again(opened, step)
@@ -56,7 +69,7 @@ def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
     _require_control(run_id, by)
     with change(run_id, by=by, at=at) as opened:
         waited = opened.run.state == RunState.AWAITING_APPROVAL
-        opened.move_run(RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
+        _ask(opened, RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
         if waited and opened.run.gate_id is not None:
             opened.settle()
             approvals.withdraw(
@@ -83,6 +96,23 @@ def _require_control(run_id: UUID, by: Actor) -> None:
         require(by, Right.CONTROL)
     if not may_control(selectors.get(by, run_id), by):
         raise NotControllable(run=str(run_id))
+
+
+def _ask(opened: Change, event: RunEvent, reason: str = "") -> None:
+    """Move the run, or say in words for people why it cannot be moved so."""
+    state = RunState(opened.run.state)
+    if RUN.allows(state, event):
+        opened.move_run(event, reason)
+        return
+    word, what = state.replace("_", " "), WORDS[event]
+    sentence = (
+        f"The run has ended ({word}); it can no longer be {what}."
+        if state in RUN.final
+        else f"The run is {word}; it cannot be {what}."
+    )
+    raise IllegalTransition(
+        sentence, machine=RUN.name, state=str(state), event=str(event)
+    )
 
 
 def _again(opened: Change, step: StepRun) -> None:
