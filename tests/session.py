@@ -40,6 +40,9 @@ def start() -> "tuple[Path, TestServers] | None":
             "EXECFABRIC_TEST_WITNESS": str(home / "witness"),
             "EXECFABRIC_SECRET_LAB_TOKEN": "laboratory-secret-token",
         }
+    else:
+        # Two of them at once must not count each other's effects.
+        os.environ["EXECFABRIC_TEST_WITNESS"] += f"-{os.environ[NESTED]}"
     django.setup()
     return started
 

@@ -44,7 +44,8 @@ def problems(schema: Mapping[str, Any], value: Any) -> list[str]:
 
 
 def storable(value: Any) -> bool:
-    """Whether a JSON value may be an output: no reserved keys, no NUL characters."""
+    """Whether a JSON value may be an output: no reserved keys, no NUL characters,
+    no numbers that JSON does not hold exactly."""
     return next(_unstorable(value, "value"), None) is None
 
 
@@ -62,7 +63,7 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
     An output may repeat what an outsider wrote. A `$secret` or `$file` in it
     would be resolved in the next step as if the plan's author had written it.
     """
-    if isinstance(value, str | float):
+    if isinstance(value, str | int | float):
         if bad := _unstorable_scalar(value):
             yield f"{where} holds {bad}"
     elif isinstance(value, list):
@@ -78,8 +79,8 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
 
 def _unstorable_scalar(value: str | float) -> str:
     """Why a text or a number cannot be kept; empty when it can."""
-    if isinstance(value, float):
-        # Its canonical form is a whole number that no reader has to keep exactly.
+    if not isinstance(value, str):
+        # As JSON it is a whole number that no reader has to keep exactly.
         return (
             "a number without an exact form"
             if abs(value) > LARGEST_SAFE_INTEGER

@@ -51,9 +51,10 @@ def read_only():
     back()
 
 
-@pytest.fixture
-def cut_at_log():
-    """The first piece of a log that is stored takes the connection with it."""
+@pytest.fixture(params=["runs_logchunk", "runs_artifactuse"])
+def cut(request):
+    """The first row of a table that a step writes takes the connection with it."""
+    table = request.param
     executed(
         "CREATE SEQUENCE pieces",
         """CREATE FUNCTION cut_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -62,27 +63,30 @@ def cut_at_log():
           PERFORM pg_sleep(1);
         END IF;
         RETURN NEW; END $$""",
-        "CREATE TRIGGER cut BEFORE INSERT ON runs_logchunk"
+        f"CREATE TRIGGER cut BEFORE INSERT ON {table}"
         " FOR EACH ROW EXECUTE FUNCTION cut_once()",
     )
     yield
     executed(
-        "DROP TRIGGER cut ON runs_logchunk",
+        f"DROP TRIGGER cut ON {table}",
         "DROP FUNCTION cut_once()",
         "DROP SEQUENCE pieces",
     )
 
 
-@pytest.mark.usefixtures("cut_at_log")
-def test_a_log_that_cannot_be_stored_does_not_cost_the_result(
+@pytest.mark.usefixtures("cut")
+def test_what_is_stored_before_the_result_does_not_cost_the_result(
     proposer, operator, bench
 ):
-    run = approved(plan(step("speaks", "secret")), proposer, operator)
+    speaks, writes = step("speaks", "secret"), step("writes", "write")
+    writes |= {"params": {"text": "kept"}, "dependsOn": ["speaks"]}
+    run = approved(plan(speaks, writes), proposer, operator)
 
     driven(run, bench)
 
-    assert states(run) == {"speaks": "succeeded"}
-    assert "the token is" in run.steps.get().log.get().text
+    assert states(run) == {"speaks": "succeeded", "writes": "succeeded"}
+    assert "the token is" in run.steps.get(key="speaks").log.get().text
+    assert list(run.steps.get(key="writes").files) == ["note"]
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """When a step does not work: nothing is ignored, nothing is lost, nothing doubled."""
 
+import os
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -230,6 +232,31 @@ def test_a_late_result_of_a_fenced_attempt_changes_nothing(
 
     assert taken is None
     assert outputs(run) == {"again": {"mark": "x"}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hint_is_repeated_without_waiting_for_whoever_has_the_step(
+    proposer, operator
+):
+    run = approved(plan(step("one"), step("other"), parallel=True), proposer, operator)
+    later = clock.now() + timedelta(minutes=1)
+    with psycopg.connect(os.environ["DATABASE_URL"], dbname=database_name()) as other:
+        other.execute(
+            "SELECT 1 FROM runs_steprun WHERE run_id = %s AND key = 'one' FOR UPDATE",
+            [run.id],
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+
+        swept = sweep.sweep(at=later)
+
+    assert swept.hinted == 1
+    assert run.steps.get(key="other").hinted_at == later
+
+
+def database_name() -> str:
+    """The database that this test's worker process has to itself."""
+    return str(connection.settings_dict["NAME"])
 
 
 def test_a_step_whose_workers_keep_dying_is_given_up(proposer, operator):

@@ -9,34 +9,25 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from approvals import selectors as gates
-from approvals import services as approvals
-from approvals.domain.states import GateStatus
-from approvals.errors import GateDoesNotHold
 from execfabric import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
-from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain import retry
 from orchestration.runs.domain.states import (
     Phase,
-    RunEvent,
     RunState,
     StepEvent,
     StepState,
 )
-from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import Attempt, StepRun
-from orchestration.runs.services import specs, store, subjects
-from orchestration.runs.services.advance import advance, fail, open_plan_gate
+from orchestration.runs.services import checks, specs, store
+from orchestration.runs.services.advance import advance
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import LEASE, Change, change
 from orchestration.skills.domain.contract import ActionContract, EffectClass, RetryRule
-
-LIVE = (GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED)
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,6 @@ class Grip:
     """Whether the intent is committed: the effect may follow."""
 
 
-_KEPT_SPEC = "SELECT body FROM runs_execspec WHERE digest = %s"
 _RUN_OF_READY = "SELECT run_id FROM runs_steprun WHERE id = %s AND state = 'ready'"
 
 
@@ -166,7 +156,7 @@ def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
         started_at=opened.at,
     )
     opened.add_attempt(attempt)
-    spec = _checked(opened, step, attempt)
+    spec = checks.passed(opened, step, attempt)
     if spec is None or spec.action is None:
         return None
     needs_fetching = bool(spec.value["files"])
@@ -193,7 +183,7 @@ def _idempotency_key(opened: Change, step: StepRun) -> str:
 
 def _intend(opened: Change, step: StepRun) -> bool:
     attempt = Attempt.objects.get(step_run=step, fence=step.fence)
-    spec = _checked(opened, step, attempt)
+    spec = checks.passed(opened, step, attempt)
     if spec is not None:
         _commit_intent(opened, step, spec, attempt)
     attempt.save()
@@ -208,106 +198,6 @@ def _commit_intent(opened: Change, step: StepRun, spec: Spec, attempt: Attempt) 
         "session": attempt.session_id,
     }
     opened.record("attempt.intent", fact, step=step.key)
-
-
-def _checked(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
-    """The spec if what would run is what was approved; else the attempt is fenced."""
-    if not _plan_approved(opened):
-        _void_plan(opened, step, attempt)
-        return None
-    try:
-        spec = opened.built.get(step.key) or _rebuilt(opened, step)
-    except Refusal as error:
-        _fence(opened, step, attempt, {"code": error.code, **error.details})
-        found = str(error.details.get("found", error.code))
-        _supersede(opened, step.gate_id, found, error.message)
-        fail(opened, step, error)
-        return None
-    reason = _difference(opened, step, spec)
-    if not reason:
-        return spec
-    facts = {"expected": str(step.spec_id), "found": spec.digest, "reason": reason}
-    _fence(opened, step, attempt, facts)
-    _supersede(opened, step.gate_id, spec.digest, reason)
-    opened.move_step(step, StepEvent.GATE_VOIDED, facts, tries=0, gate_id=None)
-    return None
-
-
-def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
-    """Why an attempt may not start; empty when it may."""
-    if spec.digest != step.spec_id:
-        return "What would run now is not what was resolved and shown."
-    if not spec.demand.needed:
-        return ""
-    if step.gate_id is None:
-        return "A gate is needed now that was not needed before."
-    try:
-        approvals.holds(
-            gate_id=step.gate_id, digest=bytes.fromhex(spec.digest), at=opened.at
-        )
-    except GateDoesNotHold as error:
-        return error.message
-    return ""
-
-
-def _plan_approved(opened: Change) -> bool:
-    """Whether the plan gate in force was approved for what the run stands for now."""
-    subject = opened.loaded.approved
-    return subject is not None and subjects.covers(subject, opened)
-
-
-def _rebuilt(opened: Change, step: StepRun) -> Spec:
-    """The spec as it comes out now, once the stored one is known to be whole.
-
-    :raises ContentChanged: when the stored bytes are not those of their digest
-    """
-    kept = database.row(_KEPT_SPEC, [step.spec_id])
-    found = specs.digest_of(bytes(kept[0])) if kept else ""
-    if found != step.spec_id:
-        raise ContentChanged(
-            "The stored bytes of the action are not the ones that were resolved.",
-            expected=str(step.spec_id),
-            found=found,
-        )
-    return specs.build(opened, step)
-
-
-def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) -> None:
-    """Make an approval unusable; one that ended otherwise is left as it ended."""
-    if gate_id is None:
-        return
-    live = gates.of_context(opened.run.id).filter(pk=gate_id, status__in=LIVE)
-    if live.exists():
-        opened.settle()
-        approvals.supersede(
-            gate_id=gate_id,
-            found_digest=found,
-            reason=reason,
-            by=opened.by,
-            at=opened.at,
-        )
-
-
-def _void_plan(opened: Change, step: StepRun, attempt: Attempt) -> None:
-    """The plan, its inputs or its pins are not what was approved: ask again."""
-    reason = "The plan, its inputs or its skill versions are not what was approved."
-    found = subjects.of_run(opened).digest.hex()
-    _fence(opened, step, attempt, {"found": found, "reason": reason})
-    _supersede(opened, opened.run.gate_id, found, reason)
-    _supersede(opened, step.gate_id, found, reason)
-    opened.move_step(
-        step, StepEvent.GATE_VOIDED, {"reason": reason}, tries=0, gate_id=None
-    )
-    opened.move_run(RunEvent.APPROVAL_VOIDED, reason)
-    open_plan_gate(opened)
-
-
-def _fence(
-    opened: Change, step: StepRun, attempt: Attempt, payload: dict[str, Any]
-) -> None:
-    attempt.phase, attempt.ended_at = Phase.FENCED, opened.at
-    attempt.result = payload
-    opened.record("attempt.fenced", {"fence": step.fence, **payload}, step=step.key)
 
 
 def _give_back(opened: Change, step: StepRun) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 
 from approvals import selectors as approvals
@@ -139,12 +139,12 @@ def _lost_hints(at: datetime) -> int:
     found = StepRun.objects.filter(
         state=StepState.READY, run__state=RunState.RUNNING
     ).exclude(hinted_at__gt=again)
-    ids = list(
-        found.order_by(F("hinted_at").asc(nulls_first=True)).values_list(
-            "id", flat=True
-        )[:BATCH]
-    )
-    StepRun.objects.filter(pk__in=ids, state=StepState.READY).update(hinted_at=at)
+    oldest = found.order_by(F("hinted_at").asc(nulls_first=True))
+    with transaction.atomic():
+        # Not under the run's lock: so it waits for nobody, and nobody for it in a circle.
+        unlocked = oldest.select_for_update(skip_locked=True, of=("self",))
+        ids = list(unlocked.values_list("id", flat=True)[:BATCH])
+        StepRun.objects.filter(pk__in=ids).update(hinted_at=at)
     dispatch.send(ids)
     return len(ids)
 

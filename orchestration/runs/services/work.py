@@ -11,34 +11,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.db import InternalError, NotSupportedError, OperationalError, connection
-
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.refusal import Refusal
-from orchestration.runs import live
-from orchestration.runs.domain.states import RunState
-from orchestration.runs.models import LogChunk
-from orchestration.runs.services import artifacts, attempts
+from orchestration.runs.services import artifacts, attempts, outage
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Failure, Finished, Lost, Result
+from orchestration.runs.services.watch import LOG_EVERY_S, Cancelled, FenceLost, Watch
 from orchestration.skills import outputs
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
 from orchestration.skills.execution import Log, Runner, RunnerDied, WireCall, discard
 from orchestration.skills.services import secrets
 
 BY: Actor = system("worker")
-LOG_EVERY_S = 0.25
-COMMIT_TRIES = 60
-SELF_FENCE_MARGIN_S = 2.0
-PASSING = (OperationalError, InternalError, NotSupportedError)
-"""The server is away, takes no writes yet, or has other types than its kept plans."""
-
-
-class FenceLost(Exception):
-    """The lease passed to somebody else; nothing of this attempt counts any more."""
 
 
 @dataclass
@@ -105,20 +91,16 @@ def _complete(grip: Grip, result: Result, bench: Bench) -> Grip | None:
     The fence makes repetition safe: a first try that did commit, its answer lost,
     turns the second into a late result that changes nothing.
     """
-    for tries in range(COMMIT_TRIES):
-        try:
-            return attempts.complete(
-                grip,
-                result,
-                worker=bench.name,
-                by=BY,
-                at=clock.now(),
-                memory=bench.memory,
-            )
-        except PASSING:
-            connection.close()
-            time.sleep(min(0.1 * 2**tries, 5.0))
-    return None
+    return outage.insist(
+        lambda: attempts.complete(
+            grip,
+            result,
+            worker=bench.name,
+            by=BY,
+            at=clock.now(),
+            memory=bench.memory,
+        )
+    )
 
 
 def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
@@ -130,7 +112,7 @@ def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
         idempotency_key=grip.idempotency_key,
         deadline_s=float(grip.spec["timeout_s"]),
     )
-    watch = _Watch(grip)
+    watch = Watch(grip)
     try:
         bench.runner.begin(call, secrets=secrets.read, paths=paths)
         answer = _await(bench.runner, call, watch)
@@ -144,7 +126,7 @@ def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
         discard(call.workdir)
 
 
-def _await(runner: Runner, call: WireCall, watch: "_Watch") -> Any:
+def _await(runner: Runner, call: WireCall, watch: Watch) -> Any:
     """Wait for the answer while keeping lease, deadline and log.
 
     :raises FenceLost: when the attempt is not this worker's any more
@@ -160,7 +142,7 @@ def _await(runner: Runner, call: WireCall, watch: "_Watch") -> Any:
                 watch.log.dropped = runner.log_dropped
                 return item
             watch.beat()
-    except _Cancelled as stopped:
+    except Cancelled as stopped:
         runner.kill()
         return stopped
     except FenceLost:
@@ -174,12 +156,13 @@ def _result(grip: Grip, answer: Any, workdir: Path) -> Result:
     if isinstance(answer, _DeadlinePassed):
         limit = grip.spec["timeout_s"]
         return _unknown(grip, "step.timed_out", f"It did not end within {limit:g} s.")
-    if isinstance(answer, _Cancelled):
+    if isinstance(answer, Cancelled):
         return Failure("run.cancelled", "It was stopped with its run.", killed=True)
     answer = outputs.validate_output(grip.action, answer, workdir)
     if isinstance(answer, Succeeded):
-        files = artifacts.keep(
-            answer.files, step_run_id=grip.step_run_id, at=clock.now()
+        given = answer.files
+        files = outage.insist(
+            lambda: artifacts.keep(given, step_run_id=grip.step_run_id, at=clock.now())
         )
         return Finished(answer.output, files)
     if isinstance(answer, Retry):
@@ -199,123 +182,10 @@ def _failed(grip: Grip, answer: Failed) -> Result:
 
 def _unknown(grip: Grip, code: str, message: str) -> Result:
     """An attempt that was cut off: only for some effect classes is that harmless."""
-    if _rerunnable(grip):
+    if attempts.may_rerun(grip.spec["effect_class"]):
         return Failure(code, message, again=True)
     return Lost(code, f"{message} Whether it had its effect is not known.")
 
 
-def _rerunnable(grip: Grip) -> bool:
-    return attempts.may_rerun(grip.spec["effect_class"])
-
-
 class _DeadlinePassed(Exception):
     pass
-
-
-class _Cancelled(Exception):
-    pass
-
-
-class _Watch:
-    """The lease and the log of one attempt while its handler works."""
-
-    def __init__(self, grip: Grip) -> None:
-        self.grip = grip
-        self.log = _StepLog(grip)
-        now = time.monotonic()
-        self.next_beat = now + settings.HEARTBEAT_SECONDS
-        self._safe_until = now + settings.LEASE_SECONDS - SELF_FENCE_MARGIN_S
-
-    def beat(self) -> None:
-        """Renew the lease when it is time; write the log that has come in.
-
-        :raises FenceLost: when the lease is somebody else's, or could not be
-            renewed for so long that it may be
-        :raises _Cancelled: when the run is being cancelled and stopping is harmless
-        """
-        self.log.write_due()
-        if time.monotonic() < self.next_beat:
-            return
-        self.next_beat = time.monotonic() + settings.HEARTBEAT_SECONDS
-        try:
-            state = _renew(self.grip)
-        except PASSING:
-            connection.close()
-            if time.monotonic() > self._safe_until:
-                raise FenceLost from None
-            return
-        if state is None:
-            raise FenceLost
-        self._safe_until = (
-            time.monotonic() + settings.LEASE_SECONDS - SELF_FENCE_MARGIN_S
-        )
-        if state == RunState.CANCELLING and _rerunnable(self.grip):
-            raise _Cancelled
-
-
-_RENEW = """
-UPDATE runs_steprun AS step SET lease_until = clock_timestamp() + %s * interval '1 s'
-FROM runs_run AS run
-WHERE step.id = %s AND step.fence = %s AND step.state = 'running'
-  AND run.id = step.run_id
-RETURNING run.state
-"""
-
-
-def _renew(grip: Grip) -> str | None:
-    with connection.cursor() as cursor:
-        cursor.execute(_RENEW, [settings.LEASE_SECONDS, grip.step_run_id, grip.fence])
-        found = cursor.fetchone()
-    return found[0] if found else None
-
-
-class _StepLog:
-    """Collects what a handler writes and stores it in pieces."""
-
-    def __init__(self, grip: Grip) -> None:
-        self._grip = grip
-        self._parts: list[str] = []
-        self._offset: int | None = None
-        self._written_at = time.monotonic()
-        self.dropped = 0
-
-    def add(self, text: str) -> None:
-        self._parts.append(text)
-
-    def write_due(self) -> None:
-        if self._parts and time.monotonic() - self._written_at >= LOG_EVERY_S:
-            self._write()
-
-    def close(self) -> None:
-        if self.dropped:
-            self.add(f"\n[{self.dropped} more bytes were written and not kept]\n")
-        for _ in range(2):  # the second time on a new connection
-            if self._parts:
-                self._write()
-
-    def _write(self) -> None:
-        """Store what has come in; what cannot be stored now waits for the next time."""
-        try:
-            self._store("".join(self._parts))
-        except PASSING:
-            # No log is worth the result of the step.
-            connection.close()
-            self._offset = None
-        else:
-            self._parts = []
-            live.run_changed(self._grip.run_id)
-        self._written_at = time.monotonic()
-
-    def _store(self, text: str) -> None:
-        if self._offset is None:
-            ends = LogChunk.objects.filter(step_run_id=self._grip.step_run_id)
-            last = ends.order_by("-offset").first()
-            self._offset = last.offset + len(last.text) if last else 0
-        LogChunk.objects.create(
-            step_run_id=self._grip.step_run_id,
-            fence=self._grip.fence,
-            offset=self._offset,
-            text=text,
-            at=clock.now(),
-        )
-        self._offset += len(text)
