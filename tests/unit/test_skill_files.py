@@ -174,6 +174,9 @@ def test_the_dry_run_of_collect_lists_and_copies_nothing(bench, root):
 
     assert preview.changes == ("reads sales-1.csv", "reads sales-2.csv")
     assert list(bench.folder.rglob("collected")) == []
+    assert preview.summary.startswith("Copies 2 files with ")
+    one = bench.dry_run("files.collect", {"pattern": "sales-1.csv"})
+    assert one.summary.startswith("Copies 1 file with ")
 
 
 def publish(bench: Bench, tmp_path: Path, text: str, key: str, **params: object):

@@ -57,7 +57,7 @@ def collect(call: Call) -> Outcome:
             paths.append(path)
     except OutOfBounds as error:
         return Failed(error.code, error.message)
-    call.log(f"collected {len(paths)} files")
+    call.log(f"collected {_files(len(paths))}")
     return Succeeded(
         output={
             "count": len(paths),
@@ -77,11 +77,14 @@ def preview_collect(call: Call) -> DryRun:
     except OutOfBounds as error:
         return DryRun(summary=f"Would fail: {error.message}")
     size = sum(item.size for _, item in found)
-    files = "1 file" if len(found) == 1 else f"{len(found)} files"
     return DryRun(
-        summary=f"Copies {files} with {size} bytes in all.",
+        summary=f"Copies {_files(len(found))} with {size} bytes in all.",
         changes=tuple(f"reads {item.path}" for _, item in found),
     )
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 @check_of(COLLECT)
