@@ -213,9 +213,8 @@ def _check(host: str, address: IPAddress, rules: Rules) -> None:
     reason = denied(address)
     if not reason or (rules.allow_private and reason != METADATA_SERVICE):
         return
-    message = (
-        f"{host} is {address}, {reason}; the skill's configuration does not allow it."
-    )
+    what = reason if host == str(address) else f"{address}, {reason}"
+    message = f"{host} is {what}; the skill's configuration does not allow it."
     raise OutboundRefused("outbound.denied", message)
 
 

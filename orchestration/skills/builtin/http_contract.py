@@ -84,7 +84,7 @@ _REQUEST = ActionContract(
 
 SKILL = SkillContract(
     slug="http",
-    version="1.0.0",
+    version="1.1.0",
     name="HTTP",
     description="Sends one HTTP request to an address that may be called.",
     domain="integration",

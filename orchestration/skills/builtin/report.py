@@ -90,7 +90,7 @@ _RENDER = ActionContract(
 
 SKILL = SkillContract(
     slug="report",
-    version="1.0.0",
+    version="1.1.0",
     name="Report",
     description="Renders rows and values as an HTML page.",
     domain="data",
