@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
+from django.conf import settings
 from django.db import (
     DEFAULT_DB_ALIAS,
     DatabaseError,
@@ -20,12 +21,17 @@ from django.db import (
     connection,
     connections,
 )
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.db.models import Field, JSONField, Model
 from psycopg import Connection, RawCursor
 
 MISSED = "XF001"
 """The SQLSTATE of `require_hits`."""
 
+LEASES = 6
+"""How many leases a transaction may last: one that opens a thousand gates is long."""
+KNOWS_TRANSACTION_TIMEOUT = 170_000
 AT_ONCE = 12
 """Statements put together as one; more go out as several, in the same pipeline."""
 
@@ -68,6 +74,26 @@ def instance(model: type[M], row: Sequence[Any], *, but: Names = ()) -> M:
         if values[place] is not None:
             values[place] = json.loads(values[place])
     return model.from_db(DEFAULT_DB_ALIAS, names, values)
+
+
+def bound_transactions() -> None:
+    """Have the server end a transaction of this process that outlasts its lease by far.
+
+    A process that is frozen keeps its connection and with it the lock of its run:
+    nobody could decide on that run, and every worker that is hinted would wait for it.
+    """
+    connection_created.connect(_bound)
+
+
+def _bound(connection: BaseDatabaseWrapper, **_: object) -> None:
+    limits = ["idle_in_transaction_session_timeout"]
+    if connection.connection.info.server_version >= KNOWS_TRANSACTION_TIMEOUT:
+        # The other one does not see a process frozen within a pipeline.
+        limits.append("transaction_timeout")
+    milliseconds = int(LEASES * settings.LEASE_SECONDS * 1000)
+    with connection.cursor() as cursor:
+        for limit in limits:
+            cursor.execute(f"SET {limit} = {milliseconds}")
 
 
 def check() -> None:

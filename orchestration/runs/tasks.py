@@ -58,6 +58,7 @@ def _prove_sandbox(**_: object) -> None:
 @worker_process_init.connect
 def _open(**_: object) -> None:
     """Start the runner now rather than in somebody's first step."""
+    database.bound_transactions()
     bench().runner.start()
 
 

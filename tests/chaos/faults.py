@@ -134,7 +134,11 @@ class Faults:
         return True
 
     def _stop(self) -> bool:
-        """SIGSTOP to a whole worker for up to twice its lease: a zombie comes back."""
+        """SIGSTOP to a whole worker for up to twice its lease: a zombie comes back.
+
+        It may hold the lock of a run, also against this program, whose turn it is to
+        wake it: the server has to end its transaction.
+        """
         ready = self.crew.ready()
         if not ready:
             return False

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError, connection
 
+from execfabric import database
 from execfabric.lib import clock
 from execfabric.lib.refusal import Conflict
 from orchestration.runs.services import sweep
@@ -28,6 +29,8 @@ class Command(BaseCommand):
         self._stopped = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if not options["once"]:
+            database.bound_transactions()
         self.stdout.write("keeper ready")
         self.stdout.flush()
         while not self._stopped:
