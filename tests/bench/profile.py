@@ -2,6 +2,7 @@
 
 import cProfile
 import pstats
+import re
 import time
 from typing import Any
 
@@ -65,6 +66,8 @@ def _functions(profiler: cProfile.Profile, steps: int) -> list[dict[str, Any]]:
 
 def _shown(path: str, line: int, name: str) -> str:
     short = path.rsplit("/site-packages/", maxsplit=1)[-1]
+    # What belongs to Python stands by its module, not by where it is on this machine.
+    short = re.sub(r"^.*/lib/python3\.\d+/", "", short)
     for root in ("execfabric", "orchestration", "approvals", "audit", "tests"):
         if f"/{root}/" in short:
             short = root + "/" + short.split(f"/{root}/", 1)[1]
