@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from approvals import selectors
 from approvals.domain import seats
-from approvals.domain.policy import RISKS
+from approvals.domain.policy import RISKS, UNSAID
 from approvals.domain.subject import Why
 from approvals.models import Decision, Gate
 from execfabric.accounts.authority import Right, rights_of
@@ -22,8 +22,6 @@ from execfabric.lib.actor import Actor
 PAGE = 50
 SOON = timedelta(hours=1)
 RISKY = frozenset(RISKS[RISKS.index("high") :])
-UNSAID = "The plan asks for it."
-"""Stands where the plan's author asks for a gate and gives no reason."""
 
 
 @dataclass(frozen=True)

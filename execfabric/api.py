@@ -4,7 +4,6 @@ import json
 import logging
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
@@ -22,6 +21,7 @@ from execfabric.accounts.api import router as accounts_router
 from execfabric.accounts.authority import Right
 from execfabric.accounts.errors import NotSignedIn
 from execfabric.accounts.http import Bearer, Holding
+from execfabric.http import RequestTooLarge
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Missing, Refusal, RefusalKind
 from orchestration.plans.api import router as plans_router
@@ -54,20 +54,6 @@ class RequestInvalid(Invalid):
     """The request does not have the form that the API document describes."""
 
     code = "request.invalid"
-
-
-class RequestTooLarge(Invalid):
-    """The request is larger than a request may be."""
-
-    code = "request.too_large"
-
-    def __init__(self) -> None:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        sentence = (
-            f"A request carries at most {limit:,} bytes ({limit >> 20} MB);"
-            f" this one has more."
-        )
-        super().__init__(sentence, limit=limit)
 
 
 class Unexpected(Refusal):

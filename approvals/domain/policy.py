@@ -9,6 +9,8 @@ from approvals.domain.seats import Requirement
 RISKS = ("low", "medium", "high", "critical")
 EFFECT_CLASSES = ("pure", "idempotent", "probeable", "non_idempotent")
 DEFAULT_GROUP = "operator"
+UNSAID = "The plan asks for it."
+"""Stands where the plan's author asks for a gate and gives no reason."""
 DEFAULT_RULE = "default@1"
 """The rule that holds where no policy asks anybody: high risk needs one operator."""
 

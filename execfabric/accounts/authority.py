@@ -4,6 +4,7 @@ Roles are Django groups. Rights are read from the database at each question, so 
 change applies at once. Whoever is not known has no rights.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from execfabric.accounts.errors import AgentsCannotDecide, RightMissing
@@ -79,9 +80,13 @@ def rights_of(by: Actor) -> frozenset[Right]:
     groups = _groups(by)
     if groups is None:
         return frozenset()
-    names = groups & {str(role) for role in Role}
-    rights = frozenset().union(*(RIGHTS[Role(name)] for name in names))
+    rights = rights_from(groups)
     return rights & OF_AGENTS if by.kind is ActorKind.AGENT else rights
+
+
+def rights_from(groups: Collection[str]) -> frozenset[Right]:
+    """What a person in these groups may do; groups that are no role give nothing."""
+    return frozenset().union(*(RIGHTS[role] for role in Role if role in groups))
 
 
 def _groups(by: Actor) -> frozenset[str] | None:

@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from approvals import selectors as approvals
 from approvals.domain.eligibility import Voter
 from approvals.models import Gate
-from execfabric.accounts.authority import RIGHTS, Right, Role
+from execfabric.accounts.authority import Right, Role, rights_from
 from execfabric.accounts.models import User
 from execfabric.console.stamps import stamp_of
 from execfabric.lib import clock
@@ -75,12 +75,12 @@ class Shell:
     @cached_property
     def rights(self) -> frozenset[Right]:
         """What whoever is signed in may do now."""
-        return frozenset().union(*(RIGHTS[role] for role in self._roles))
+        return rights_from(self._groups)
 
     @property
     def role(self) -> str:
         """The roles of whoever is signed in, as words."""
-        return ", ".join(sorted(self._roles)) or "no role"
+        return ", ".join(sorted(self._groups & set(Role))) or "no role"
 
     @cached_property
     def nav(self) -> list[Item]:
@@ -123,9 +123,8 @@ class Shell:
         return approvals.inbox(by=user.actor(), at=clock.now(), mine=self._voter)
 
     @property
-    def _roles(self) -> list[Role]:
-        groups = self._voter.groups if self._voter else frozenset()
-        return [role for role in Role if role in groups]
+    def _groups(self) -> frozenset[str]:
+        return self._voter.groups if self._voter else frozenset()
 
     @cached_property
     def _voter(self) -> Voter | None:

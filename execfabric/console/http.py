@@ -5,7 +5,6 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, Concatenate, ParamSpec
 
-from django.conf import settings
 from django.http import HttpRequest as BaseRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -15,7 +14,7 @@ from django_htmx.http import reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
 from execfabric.accounts.models import User
-from execfabric.lib.refusal import Invalid, Refusal, RefusalKind
+from execfabric.lib.refusal import Refusal, RefusalKind
 
 P = ParamSpec("P")
 
@@ -25,20 +24,6 @@ STATUS = {
     RefusalKind.CONFLICT: HTTPStatus.CONFLICT,
     RefusalKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-
-
-class RequestTooLarge(Invalid):
-    """The request is larger than a request may be."""
-
-    code = "request.too_large"
-
-    def __init__(self) -> None:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        sentence = (
-            f"A form carries at most {limit:,} bytes ({limit >> 20} MB) of text;"
-            f" this one has more."
-        )
-        super().__init__(sentence, limit=limit)
 
 
 class HttpRequest(BaseRequest):

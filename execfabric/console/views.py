@@ -18,12 +18,12 @@ from execfabric.console import home as homes
 from execfabric.console import looks
 from execfabric.console.http import (
     HttpRequest,
-    RequestTooLarge,
     page,
     refusal_response,
     refusals_answered,
     wants_fragment,
 )
+from execfabric.http import RequestTooLarge
 from execfabric.lib import clock
 
 SECONDS = 2

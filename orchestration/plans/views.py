@@ -15,10 +15,10 @@ from django.views.decorators.http import require_POST, require_safe
 from execfabric.accounts.authority import Right, require
 from execfabric.console.http import (
     HttpRequest,
-    RequestTooLarge,
     page,
     refusals_answered,
 )
+from execfabric.http import RequestTooLarge
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans.domain.dryrun import Report

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.domain.policy import UNSAID
 from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.skills.domain.contract import ActionContract, Risk
@@ -59,5 +60,5 @@ def _reasons(
             reasons.append(f"The risk of {step.skill} {step.action} is {action.risk}.")
     if step.approval is not None or step.kind == "approval":
         asked = step.approval.reason if step.approval else ""
-        reasons.append(asked or "The plan asks for it.")
+        reasons.append(asked or UNSAID)
     return reasons

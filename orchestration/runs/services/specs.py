@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.domain.policy import ActionFacts, Demand, Rule, demands
+from approvals.domain.policy import UNSAID, ActionFacts, Demand, Rule, demands
 from approvals.domain.seats import Requirement
 from execfabric.lib import canonical
 from orchestration.plans import selectors as plans
@@ -114,7 +114,7 @@ def demand_of(
         groups = (
             tuple(Requirement(g.group, g.count) for g in asked.groups) if asked else ()
         )
-        reason = (asked.reason if asked else "") or "The plan asks for it."
+        reason = (asked.reason if asked else "") or UNSAID
         demand = demand.also(groups or DEFAULT_APPROVERS, reason=reason)
     return demand
 
