@@ -125,12 +125,27 @@ def resolve(url: str, rules: Rules) -> Target:
     :raises OutboundRefused: when any of them may not be called
     :raises Unreachable: when the name has no address
     """
+    return _resolve(url, rules, _addresses)
+
+
+def foreseen(url: str, rules: Rules) -> OutboundRefused | None:
+    """Why a URL will be refused, as far as that is known without looking up names."""
+    try:
+        _resolve(url, rules, _as_written)
+    except OutboundRefused as refused:
+        return refused
+    return None
+
+
+def _resolve(
+    url: str, rules: Rules, look_up: Callable[[str, int], list[IPAddress]]
+) -> Target:
     parsed = _parsed(url)
     host, port = parsed.host.lower().rstrip("."), parsed.port or PORTS[parsed.scheme]
     names = {host, f"{host}:{port}"}
     if rules.only_hosts and not names & rules.only_hosts:
         raise OutboundRefused("outbound.not_listed", f"{host} is not an allowed host.")
-    found = _addresses(host, port)
+    found = look_up(host, port)
     if not names & rules.allow_hosts:
         for address in found:
             _check(host, address, rules)
@@ -207,6 +222,13 @@ def _addresses(host: str, port: int) -> list[IPAddress]:
         raise Unreachable(message) from error
     texts = dict.fromkeys(str(entry[4][0]) for entry in found)
     return [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
+
+
+def _as_written(host: str, _: int) -> list[IPAddress]:
+    try:
+        return [ipaddress.ip_address(host)]
+    except ValueError:
+        return []
 
 
 def _check(host: str, address: IPAddress, rules: Rules) -> None:

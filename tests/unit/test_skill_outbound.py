@@ -336,21 +336,23 @@ def test_over_tls_the_name_is_what_is_proven_although_an_address_is_called(
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "config", "code"),
     [
-        "http://127.0.0.1/",
-        "http://169.254.169.254/latest/meta-data",
-        "http://[::ffff:127.0.0.1]:8000/",
+        ("http://127.0.0.1/", {}, "outbound.denied"),
+        ("http://169.254.169.254/latest/meta-data", {}, "outbound.denied"),
+        ("http://[::ffff:127.0.0.1]:8000/", {}, "outbound.denied"),
+        ("http://name.invalid/", {"only_hosts": ["8.8.8.8"]}, "outbound.not_listed"),
+        ("http://[", {}, "outbound.url"),
     ],
 )
-def test_a_dry_run_says_that_an_address_is_refused(url, tmp_path) -> None:
-    bench = Bench(tmp_path)
+def test_a_dry_run_says_that_an_address_is_refused(url, config, code, tmp_path) -> None:
+    bench = Bench(tmp_path, config)
 
     preview = bench.dry_run("http.request", {"url": url})
 
     assert preview.summary.startswith("Would fail: ")
     assert preview.changes == ()
-    assert bench.check("http.request", {"url": url}) == ["outbound.denied"]
+    assert bench.check("http.request", {"url": url}) == [code]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +361,6 @@ def test_a_dry_run_says_that_an_address_is_refused(url, tmp_path) -> None:
         ("http://127.0.0.1:8000/", {"allow_hosts": ["127.0.0.1:8000"]}),
         ("http://127.0.0.1/", {"allow_private": True}),
         ("http://name.invalid/", {}),
-        ("http://[", {}),
     ],
 )
 def test_a_dry_run_refuses_no_address_that_it_cannot_judge(

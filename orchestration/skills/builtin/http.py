@@ -1,14 +1,11 @@
 """HTTP: one request to an address that may be called."""
 
 import hashlib
-import ipaddress
 import json
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestration.skills import outbound
-from orchestration.skills.addresses import METADATA_SERVICE, denied
 from orchestration.skills.builtin.http_contract import REQUEST, SKILL
 from orchestration.skills.builtin.shapes import shown
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
@@ -66,7 +63,7 @@ def request(call: Call) -> Outcome:
 def preview(call: Call) -> DryRun:
     """Say what would be sent where; nothing is looked up."""
     method, url = call.params.get("method", "GET"), shown(call.params["url"])
-    if refused := _refused(call):
+    if refused := outbound.foreseen(call.params["url"], Rules.of(call.config)):
         return DryRun(summary=f"Would fail: {refused}")
     size = len(_content(call.params)[0])
     return DryRun(
@@ -78,25 +75,8 @@ def preview(call: Call) -> DryRun:
 @check_of(REQUEST)
 def check(call: Call) -> Sequence[TargetProblem]:
     """Whether the address is refused, whatever the names on the network mean."""
-    refused = _refused(call)
-    return [TargetProblem("outbound.denied", refused)] if refused else []
-
-
-def _refused(call: Call) -> str:
-    """Why an address written in numbers may not be called; names are not looked up."""
-    rules = Rules.of(call.config)
-    try:
-        parts = urllib.parse.urlsplit(call.params["url"])
-        address, port = ipaddress.ip_address(parts.hostname or ""), parts.port
-    except ValueError:
-        return ""
-    port = port or outbound.PORTS.get(parts.scheme, 0)
-    if {str(address), f"{address}:{port}"} & rules.allow_hosts:
-        return ""
-    reason = denied(address)
-    if not reason or (rules.allow_private and reason != METADATA_SERVICE):
-        return ""
-    return f"{address} is {reason}; the skill's configuration does not allow it."
+    refused = outbound.foreseen(call.params["url"], Rules.of(call.config))
+    return [TargetProblem(refused.code, str(refused))] if refused else []
 
 
 def _message(call: Call) -> Message:
