@@ -1,18 +1,15 @@
 """Live pages: nothing missed, nothing doubled, and nobody watches without the right."""
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import Group
-from django.db import connections, transaction
+from django.db import connections
 from django.test import Client
 
 from audit import selectors as audit
@@ -21,14 +18,17 @@ from execfabric.asgi import application
 from execfabric.lib import clock
 from orchestration.runs import consumers, live
 from orchestration.runs.models import LogChunk, Run
-from orchestration.runs.services import frames
-from orchestration.runs.services.frames import Cursor
 from tests.builders import approved, decided, open_gate, plan, proposed, step
 from tests.console_builders import signed_in
 
 TWO_STEPS = plan(step("first"), step("second", after="first"))
+
+
 ORIGIN = (b"origin", b"http://localhost")
+
+
 WITHIN = 8
+
 
 real = pytest.mark.django_db(transaction=True)
 
@@ -281,152 +281,3 @@ async def test_whoever_decides_nothing_has_no_inbox_to_watch(
 
     async with watching("/ws/inbox/", client) as socket:
         assert await closed_with(socket) == consumers.REFUSED
-
-
-def test_the_same_frame_is_to_be_had_without_a_socket(
-    registry, proposer, operator
-) -> None:
-    run = proposed(TWO_STEPS, proposer)
-    client, head = signed_in(proposer), audit.head(run.stream)
-    address = f"/runs/{run.pk}/live"
-
-    nothing = client.get(address, {"after": head, "log": ""})
-    decided(open_gate(run), operator)
-    frame = client.get(address, {"after": head, "log": ""})
-    by = proposer.actor()
-    same = frames.since(by, run.pk, Cursor(head), view="steps", at=clock.now())
-
-    assert nothing.status_code == 204
-    assert same is not None
-    assert without_times(frame.content.decode()) == without_times(same.html)
-
-
-def without_times(html: str) -> str:
-    return re.sub(r">[^<]*(?:ago|now|ms| s)<", "><", html)
-
-
-def test_the_parts_of_a_frame_are_the_parts_of_the_page(
-    registry, proposer, operator
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    page = signed_in(proposer).get(f"/runs/{run.pk}").content.decode()
-
-    frame = frames.snapshot(
-        proposer.actor(), run.pk, Cursor(), view="steps", at=clock.now()
-    )
-
-    parts = re.findall(r'id="([\w-]+)"[^>]*hx-swap-oob', frame.html)
-    assert {"run-state", "run-waits", "run-numbers", "head-0", "body-1"} <= set(parts)
-    for part in parts:
-        assert f'id="{part}"' in page
-
-
-def test_no_input_and_no_disclosure_is_inside_a_part_that_is_swapped(
-    registry, proposer, operator
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-
-    frame = frames.snapshot(
-        proposer.actor(), run.pk, Cursor(), view="steps", at=clock.now()
-    )
-
-    assert not re.findall(r"<(?:input|textarea|select|details|form)\b", frame.html)
-
-
-def test_behind_a_wide_gap_the_page_is_drawn_anew(
-    registry, proposer, operator, monkeypatch
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    monkeypatch.setattr(frames, "GAP", 3)
-
-    frame = frames.since(
-        proposer.actor(), run.pk, Cursor(0), view="events", at=clock.now()
-    )
-
-    assert frame is not None
-    assert "data-anew" in frame.html
-    assert 'id="events"' in frame.html
-    assert frame.cursor.seq == audit.head(run.stream)
-
-
-@pytest.mark.parametrize(
-    ("after", "log", "expected"),
-    [
-        pytest.param("7", "0.12,3.4", Cursor(7, {0: 12, 3: 4}), id="as it is sent"),
-        pytest.param("", "", Cursor(), id="nothing"),
-        pytest.param("-1", "0.-3", Cursor(), id="negative"),
-        pytest.param("x", "a.b,,1", Cursor(), id="nonsense"),
-        pytest.param("9" * 30, "0." + "9" * 30, Cursor(), id="beyond any number"),
-        pytest.param("٣", "٣.٣", Cursor(), id="digits of another script"),
-    ],
-)
-def test_a_cursor_that_makes_no_sense_counts_as_nothing_seen(
-    after, log, expected
-) -> None:
-    assert frames.parse(after, log) == expected
-
-
-class Heard:
-    """Counts the hints about one run, on a connection of its own."""
-
-    def __init__(self, run_id: Any) -> None:
-        self.count = 0
-        self.group = live.group(run_id)
-
-    async def listen(self) -> None:
-        await live.listen(self.group, self.hint)
-
-    def hint(self) -> None:
-        self.count += 1
-
-
-async def test_a_hundred_changes_at_once_are_few_hints_and_at_least_one() -> None:
-    run_id = uuid4()
-    heard = Heard(run_id)
-    task = asyncio.create_task(heard.listen())
-    await asyncio.sleep(0.3)
-
-    for seq in range(100):
-        await sync_to_async(hint_now)(run_id, seq)
-    await sync_to_async(live.flush)()
-    await asyncio.sleep(0.3)
-    task.cancel()
-
-    assert 1 <= heard.count <= 20
-
-
-def hint_now(run_id: Any, seq: int) -> None:
-    live._sender.hint(run_id, seq)
-
-
-@real
-def test_nothing_is_hinted_when_the_transaction_is_rolled_back(monkeypatch) -> None:
-    given: list[Any] = []
-    monkeypatch.setattr(live._sender, "hint", lambda *hint: given.append(hint))
-
-    with transaction.atomic():
-        live.run_changed("run", 1)
-        transaction.set_rollback(True)
-    with transaction.atomic():
-        live.run_changed("run", 2)
-        assert given == []
-
-    assert given == [("run", 2)]
-
-
-def test_a_hint_never_fails_and_never_waits_without_a_channel_layer(settings) -> None:
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": ["redis://127.0.0.1:1/0"]},
-        }
-    }
-    sender = live._Sender()
-    run_id = uuid4()
-
-    started = time.perf_counter()
-    for seq in range(1000):
-        sender.hint(run_id, seq)
-    each = (time.perf_counter() - started) / 1000
-
-    assert each < 50e-6

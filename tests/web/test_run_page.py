@@ -1,74 +1,27 @@
-"""The list of runs and the page of one: what is shown, to whom, and what can be asked."""
+"""The list of runs and the page of one: what is shown, and to whom."""
 
 import re
 
 import pytest
-from django.test import Client
 
 from audit import selectors as audit
 from execfabric.accounts import services as accounts
 from execfabric.accounts.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.runs import selectors
-from orchestration.runs.models import Attempt, LogChunk, Run, StepRun
-from orchestration.runs.services import artifacts, proposals
+from orchestration.runs.services import proposals
 from tests.builders import approved, driven, open_gate, plan, proposed, step
 from tests.console_builders import codes, rows, signed_in, words
+from tests.web.run_builders import (
+    AIM,
+    FAILING,
+    GATED,
+    TWO_STEPS,
+    element,
+    page_of,
+)
 
 pytestmark = pytest.mark.usefixtures("registry")
-AIM = 12
-"""Queries that a page may make."""
-
-TWO_STEPS = plan(
-    step("first", params={"word": "hello"}),
-    step("second", after="first", params={"word": "$first.output.word"}),
-)
-GATED = plan(
-    step("first", params={"word": "hello"}),
-    step(
-        "second",
-        after="first",
-        params={"word": "$first.output.word"},
-        approval={"reason": "Look at it"},
-    ),
-)
-FAILING = plan(step("only", "misbehave", params={"how": "fail"}))
-
-
-def page_of(run: Run, client: Client, **query: str):
-    return client.get(f"/runs/{run.pk}", query)
-
-
-def element(page, identity: str) -> str:
-    """One live part of a page, from its opening tag to the next part's."""
-    text = page.content.decode()
-    start = text.index(f'id="{identity}"')
-    return text[start : start + 2500]
-
-
-def lost_after_intent(run: Run, key: str) -> StepRun:
-    """The step as the sweep leaves it when its worker died after intent."""
-    row = run.steps.get(key=key)
-    at = clock.now()
-    Attempt.objects.create(
-        step_run=row,
-        fence=1,
-        generation=1,
-        worker="gone",
-        phase="lost",
-        spec=row.spec,
-        session_id="0" * 16,
-        started_at=at,
-        intent_at=at,
-        ended_at=at,
-    )
-    error = {"code": "step.worker_lost", "message": "The worker died.", "ran": None}
-    StepRun.objects.filter(pk=row.pk).update(
-        state="indeterminate", error=error, worker="gone", tries=1
-    )
-    row.refresh_from_db()
-    return row
 
 
 @pytest.mark.promise("S1.2")
@@ -193,107 +146,6 @@ def test_list_and_home_need_few_queries_however_long_they_are(
         client.get("/")
 
 
-@pytest.mark.promise("S1.15")
-def test_pause_and_resume_are_asked_for_by_post_and_confirmed(
-    proposer, operator, bench
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    client = signed_in(operator)
-
-    client.post(f"/runs/{run.pk}/pause")
-    run.refresh_from_db()
-    paused = run.state
-    client.post(f"/runs/{run.pk}/resume")
-
-    assert paused == "paused"
-    assert driven(Run.objects.get(pk=run.pk), bench).state == "succeeded"
-
-
-def test_cancel_keeps_the_reason(proposer, operator) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-
-    signed_in(proposer).post(f"/runs/{run.pk}/cancel", {"reason": "Not this month."})
-
-    run.refresh_from_db()
-    assert run.state == "cancelled"
-    assert "Not this month." in words(page_of(run, signed_in(proposer)))
-
-
-@pytest.mark.parametrize("ask", ["pause", "resume", "cancel"])
-def test_looking_at_an_address_that_acts_changes_nothing(
-    proposer, operator, ask
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-
-    answer = signed_in(operator).get(f"/runs/{run.pk}/{ask}")
-
-    assert answer.status_code == 405
-    run.refresh_from_db()
-    assert run.state == "running"
-
-
-def test_what_cannot_be_asked_for_is_shown_with_the_reason(proposer, auditor) -> None:
-    run = proposed(TWO_STEPS, proposer)
-
-    own = page_of(run, signed_in(proposer))
-    foreign = page_of(run, signed_in(auditor))
-
-    assert "The run is not paused." in element(own, "ctl-resume")[:600]
-    assert "disabled" not in element(own, "ctl-cancel")[:300]
-    assert (
-        "Only operators, admins and the proposer"
-        in element(foreign, "ctl-cancel")[:600]
-    )
-
-
-def test_cancel_is_not_unfolded_where_it_cannot_be_asked_for(proposer, auditor) -> None:
-    run = proposed(TWO_STEPS, proposer)
-
-    own = page_of(run, signed_in(proposer))
-    foreign = page_of(run, signed_in(auditor))
-    signed_in(proposer).post(f"/runs/{run.pk}/cancel")
-    ended = page_of(run, signed_in(proposer))
-
-    assert rows(own, "cancel-off") == 0
-    assert "Only operators, admins" in element(foreign, "cancel-off")[:300]
-    assert "The run has ended." in element(ended, "cancel-off")[:300]
-
-
-def test_asking_without_the_right_is_refused_by_name(proposer, auditor) -> None:
-    run = proposed(TWO_STEPS, proposer)
-
-    answer = signed_in(auditor).post(f"/runs/{run.pk}/cancel")
-
-    assert answer.status_code == 403
-    assert codes(answer) == ["run.not_controllable"]
-    run.refresh_from_db()
-    assert run.state == "awaiting_approval"
-
-
-def test_asking_too_late_is_a_conflict(proposer, operator) -> None:
-    run = proposed(TWO_STEPS, proposer)
-
-    answer = signed_in(operator).post(f"/runs/{run.pk}/resume")
-
-    assert answer.status_code == 409
-    assert codes(answer) == ["state.illegal_transition"]
-    assert "The run is awaiting approval; it cannot be resumed." in words(answer)
-
-
-def test_a_run_that_has_ended_is_said_so_when_it_is_asked_again(
-    proposer, operator
-) -> None:
-    run = proposed(TWO_STEPS, proposer)
-    client = signed_in(operator)
-    client.post(f"/runs/{run.pk}/cancel")
-
-    answer = client.post(f"/runs/{run.pk}/cancel")
-
-    assert codes(answer) == ["state.illegal_transition"]
-    said = "The run has ended (cancelled); it can no longer be cancelled."
-    assert said in words(answer)
-
-
 def test_the_events_are_there_in_order_and_each_once(proposer, operator, bench) -> None:
     run = driven(approved(GATED, proposer, operator), bench)
 
@@ -312,51 +164,6 @@ def test_the_record_of_the_run_is_checked_for_the_badge(proposer, operator) -> N
     assert f"Verified {count} of {count}" in words(badge)
 
 
-def test_a_step_whose_outcome_nobody_knows_is_resolved_with_evidence(
-    proposer, operator
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    lost_after_intent(run, "first")
-    client = signed_in(operator)
-    address = f"/runs/{run.pk}/steps/first/resolve"
-
-    assert "Did “first” happen?" in words(client.get(address))
-    without = client.post(address, {"happened": "yes", "evidence": "  "})
-    client.post(address, {"happened": "yes", "evidence": "The ticket 17 shows it."})
-
-    assert without.status_code == 422
-    assert "Say how you know." in words(without)
-    events = page_of(run, client, view="events")
-    assert "The ticket 17 shows it." in words(events)
-    assert run.steps.get(key="first").state == "succeeded"
-
-
-def test_that_it_did_not_happen_cannot_be_said_while_it_may_still_be_at_work(
-    proposer, operator
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    lost_after_intent(run, "first")
-
-    answer = signed_in(operator).post(
-        f"/runs/{run.pk}/steps/first/resolve",
-        {"happened": "no", "evidence": "Nothing there."},
-    )
-
-    assert answer.status_code == 409
-    assert codes(answer) == ["step.old_attempt_may_live"]
-    assert "Nothing there." in answer.content.decode()
-
-
-def test_only_those_with_the_right_are_asked_what_happened(proposer, operator) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    lost_after_intent(run, "first")
-
-    page = signed_in(proposer).get(f"/runs/{run.pk}/steps/first/resolve")
-
-    assert "<textarea" not in page.content.decode()
-    assert "An operator or an admin has to say what happened." in words(page)
-
-
 def test_a_hostile_name_is_shown_and_not_obeyed(proposer) -> None:
     text = plan(
         step("first", name='<img src=x onerror="x()">\u202egnp'), name="<b>Plan</b>"
@@ -368,96 +175,6 @@ def test_a_hostile_name_is_shown_and_not_obeyed(proposer) -> None:
     assert "<img src=x" not in page
     assert "<b>Plan</b>" not in page
     assert "U+202E" in page
-
-
-def test_the_log_is_shown_from_its_end_and_whole_as_plain_text(
-    proposer, operator
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    row = run.steps.get(key="first")
-    long = "".join(f"line {number}\n" for number in range(4000))
-    LogChunk.objects.create(step_run=row, fence=1, offset=0, text=long, at=clock.now())
-    LogChunk.objects.create(
-        step_run=row, fence=1, offset=len(long), text="<end>", at=clock.now()
-    )
-    client = signed_in(proposer)
-
-    page = page_of(run, client)
-    raw = client.get(f"/runs/{run.pk}/steps/first/log")
-
-    shown = (
-        page.content.decode().split('<pre class="log" id="log-0"')[1].split("</pre>")[0]
-    )
-    assert "&lt;end&gt;" in shown
-    assert "characters left out here" in shown
-    assert len(shown) < 20_000
-    assert b"".join(raw).decode() == long + "<end>"
-    assert raw["Content-Type"] == "text/plain; charset=utf-8"
-
-
-def test_a_log_keeps_its_layout_and_marks_what_would_deceive(
-    proposer, operator
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    row = run.steps.get(key="first")
-    table = "a" + " " * 20 + "b\n\n\n\n\n\tc\r\n"
-    text = table + "safe\u202egnp.exe \x1b[31mred\u200b <i>"
-    LogChunk.objects.create(step_run=row, fence=1, offset=0, text=text, at=clock.now())
-    client = signed_in(proposer)
-
-    page = page_of(run, client).content.decode()
-    frame = client.get(f"/runs/{run.pk}/live?after=1&log=").content.decode()
-
-    for html in (page, frame):
-        assert table.replace("\r", "") in html.replace("\r", "")
-        assert "&lt;i&gt;" in html
-        assert all(f"U+{code}" in html for code in ("202E", "001B", "200B"))
-        assert not {"\u202e", "\x1b", "\u200b"} & set(html)
-
-
-def test_a_step_that_has_ended_is_marked_as_such(proposer, operator, bench) -> None:
-    waiting = proposed(TWO_STEPS, proposer)
-    ended = driven(approved(TWO_STEPS, proposer, operator), bench)
-
-    assert "data-ended" not in element(page_of(waiting, signed_in(proposer)), "head-0")
-    assert "data-ended" in element(page_of(ended, signed_in(proposer)), "head-0")[:80]
-
-
-@pytest.mark.parametrize("cut", [0, 1, 5, 6, 7, 11, 12, 40])
-def test_a_log_read_in_pieces_is_the_whole_log(proposer, operator, cut) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    row = run.steps.get(key="first")
-    for offset, text in ((0, "first\n"), (6, "second"), (12, "")):
-        LogChunk.objects.create(
-            step_run=row, fence=1, offset=offset, text=text, at=clock.now()
-        )
-
-    text, end = selectors.log_text(row, cut)
-
-    assert text == "first\nsecond"[cut:]
-    assert end == max(12, cut)
-
-
-def test_a_file_is_handed_out_to_whoever_may_see_its_run_and_to_nobody_else(
-    proposer, operator, stranger, bench, tmp_path
-) -> None:
-    run = approved(TWO_STEPS, proposer, operator)
-    path = tmp_path / "report.html"
-    path.write_text("<script>alert(1)</script>")
-    row = run.steps.get(key="first")
-    kept = artifacts.keep({"report": path}, step_run_id=row.pk, at=clock.now())
-    sha256 = kept["report"]["$file"]["sha256"]
-
-    page = page_of(run, signed_in(proposer))
-    given = signed_in(proposer).get(f"/artifacts/{sha256}")
-    refused = signed_in(stranger).get(f"/artifacts/{sha256}")
-
-    assert rows(page, "file-first") == 1
-    assert b"".join(given) == b"<script>alert(1)</script>"
-    assert given["Content-Type"] == "application/octet-stream"
-    assert given["Content-Disposition"].startswith("attachment;")
-    assert refused.status_code == 404
-    assert codes(refused) == ["artifact.unknown"]
 
 
 @pytest.fixture

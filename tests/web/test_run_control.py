@@ -1,0 +1,156 @@
+"""What can be asked of a run on its page, by whom, and what is answered."""
+
+import pytest
+
+from orchestration.runs.models import Run
+from tests.builders import approved, driven, proposed
+from tests.console_builders import codes, rows, signed_in, words
+from tests.web.run_builders import TWO_STEPS, element, lost_after_intent, page_of
+
+pytestmark = pytest.mark.usefixtures("registry")
+
+
+@pytest.mark.promise("S1.15")
+def test_pause_and_resume_are_asked_for_by_post_and_confirmed(
+    proposer, operator, bench
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    client = signed_in(operator)
+
+    client.post(f"/runs/{run.pk}/pause")
+    run.refresh_from_db()
+    paused = run.state
+    client.post(f"/runs/{run.pk}/resume")
+
+    assert paused == "paused"
+    assert driven(Run.objects.get(pk=run.pk), bench).state == "succeeded"
+
+
+def test_cancel_keeps_the_reason(proposer, operator) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+
+    signed_in(proposer).post(f"/runs/{run.pk}/cancel", {"reason": "Not this month."})
+
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert "Not this month." in words(page_of(run, signed_in(proposer)))
+
+
+@pytest.mark.parametrize("ask", ["pause", "resume", "cancel"])
+def test_looking_at_an_address_that_acts_changes_nothing(
+    proposer, operator, ask
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+
+    answer = signed_in(operator).get(f"/runs/{run.pk}/{ask}")
+
+    assert answer.status_code == 405
+    run.refresh_from_db()
+    assert run.state == "running"
+
+
+def test_what_cannot_be_asked_for_is_shown_with_the_reason(proposer, auditor) -> None:
+    run = proposed(TWO_STEPS, proposer)
+
+    own = page_of(run, signed_in(proposer))
+    foreign = page_of(run, signed_in(auditor))
+
+    assert "The run is not paused." in element(own, "ctl-resume")[:600]
+    assert "disabled" not in element(own, "ctl-cancel")[:300]
+    assert (
+        "Only operators, admins and the proposer"
+        in element(foreign, "ctl-cancel")[:600]
+    )
+
+
+def test_cancel_is_not_unfolded_where_it_cannot_be_asked_for(proposer, auditor) -> None:
+    run = proposed(TWO_STEPS, proposer)
+
+    own = page_of(run, signed_in(proposer))
+    foreign = page_of(run, signed_in(auditor))
+    signed_in(proposer).post(f"/runs/{run.pk}/cancel")
+    ended = page_of(run, signed_in(proposer))
+
+    assert rows(own, "cancel-off") == 0
+    assert "Only operators, admins" in element(foreign, "cancel-off")[:300]
+    assert "The run has ended." in element(ended, "cancel-off")[:300]
+
+
+def test_asking_without_the_right_is_refused_by_name(proposer, auditor) -> None:
+    run = proposed(TWO_STEPS, proposer)
+
+    answer = signed_in(auditor).post(f"/runs/{run.pk}/cancel")
+
+    assert answer.status_code == 403
+    assert codes(answer) == ["run.not_controllable"]
+    run.refresh_from_db()
+    assert run.state == "awaiting_approval"
+
+
+def test_asking_too_late_is_a_conflict(proposer, operator) -> None:
+    run = proposed(TWO_STEPS, proposer)
+
+    answer = signed_in(operator).post(f"/runs/{run.pk}/resume")
+
+    assert answer.status_code == 409
+    assert codes(answer) == ["state.illegal_transition"]
+    assert "The run is awaiting approval; it cannot be resumed." in words(answer)
+
+
+def test_a_run_that_has_ended_is_said_so_when_it_is_asked_again(
+    proposer, operator
+) -> None:
+    run = proposed(TWO_STEPS, proposer)
+    client = signed_in(operator)
+    client.post(f"/runs/{run.pk}/cancel")
+
+    answer = client.post(f"/runs/{run.pk}/cancel")
+
+    assert codes(answer) == ["state.illegal_transition"]
+    said = "The run has ended (cancelled); it can no longer be cancelled."
+    assert said in words(answer)
+
+
+def test_a_step_whose_outcome_nobody_knows_is_resolved_with_evidence(
+    proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    lost_after_intent(run, "first")
+    client = signed_in(operator)
+    address = f"/runs/{run.pk}/steps/first/resolve"
+
+    assert "Did “first” happen?" in words(client.get(address))
+    without = client.post(address, {"happened": "yes", "evidence": "  "})
+    client.post(address, {"happened": "yes", "evidence": "The ticket 17 shows it."})
+
+    assert without.status_code == 422
+    assert "Say how you know." in words(without)
+    events = page_of(run, client, view="events")
+    assert "The ticket 17 shows it." in words(events)
+    assert run.steps.get(key="first").state == "succeeded"
+
+
+def test_that_it_did_not_happen_cannot_be_said_while_it_may_still_be_at_work(
+    proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    lost_after_intent(run, "first")
+
+    answer = signed_in(operator).post(
+        f"/runs/{run.pk}/steps/first/resolve",
+        {"happened": "no", "evidence": "Nothing there."},
+    )
+
+    assert answer.status_code == 409
+    assert codes(answer) == ["step.old_attempt_may_live"]
+    assert "Nothing there." in answer.content.decode()
+
+
+def test_only_those_with_the_right_are_asked_what_happened(proposer, operator) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    lost_after_intent(run, "first")
+
+    page = signed_in(proposer).get(f"/runs/{run.pk}/steps/first/resolve")
+
+    assert "<textarea" not in page.content.decode()
+    assert "An operator or an admin has to say what happened." in words(page)
