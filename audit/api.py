@@ -12,6 +12,7 @@ from ninja import Field, Query, Router, Schema
 
 from audit import selectors
 from audit.domain.chain import Verified
+from audit.errors import CursorUnknown
 from audit.models import Event
 
 router = Router(tags=["trace"])
@@ -32,7 +33,7 @@ class TraceQuery(Schema):
     text: str = ""
     since: datetime | None = None
     until: datetime | None = None
-    before: Cursor | None = None
+    before: Annotated[str, Field(max_length=100)] = ""
     limit: PageSize = 100
 
 
@@ -40,7 +41,8 @@ class EventList(Schema):
     """Events as they stand in the record, and the cursor to go on from."""
 
     items: list[dict[str, Any]]
-    next: int | None
+    next: int | str | None
+    """Of a search a text to pass as `before`, of a run's events the last `seq`."""
 
 
 class BreakOut(Schema):
@@ -74,11 +76,13 @@ class VerifiedList(Schema):
 def search(request: HttpRequest, query: Query[TraceQuery]) -> EventList:  # noqa: ARG001
     """Events of all streams, newest first."""
     wanted = query.model_dump(exclude={"before", "limit"})
-    found = selectors.search(selectors.Filter(**wanted), before=query.before)
+    before = _event_at(query.before)
+    found = selectors.search(selectors.Filter(**wanted), before=before)
     rows = list(found[: query.limit])
     full = len(rows) == query.limit
     return EventList(
-        items=[entry(row) for row in rows], next=rows[-1].pk if full else None
+        items=[entry(row) for row in rows],
+        next=selectors.cursor_of(rows[-1]) if full else None,
     )
 
 
@@ -91,12 +95,15 @@ def verify(request: HttpRequest, stream: str = "") -> VerifiedList:  # noqa: ARG
 
 
 def entry(event: Event) -> dict[str, Any]:
-    """An event's envelope, with its id and hash."""
-    return {
-        **selectors.envelope(event),
-        "id": event.pk,
-        "hash": bytes(event.hash).hex(),
-    }
+    """An event's envelope, with its hash."""
+    return {**selectors.envelope(event), "hash": bytes(event.hash).hex()}
+
+
+def _event_at(cursor: str) -> Event | None:
+    found = selectors.event_at(cursor)
+    if cursor and found is None:
+        raise CursorUnknown(before=cursor)
+    return found
 
 
 def page_of(stream: str, *, after: int, limit: int) -> EventList:

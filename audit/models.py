@@ -50,10 +50,9 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["-at", "-id"], name="event_newest_first"),
-            models.Index(fields=["actor", "-id"], name="event_by_actor"),
-            models.Index(fields=["kind", "-id"], name="event_by_kind"),
-            models.Index(fields=["trace_id", "id"], name="event_by_trace"),
+            models.Index(fields=["-at", "-stream", "-seq"], name="event_newest"),
+            models.Index(fields=["kind", "-at"], name="event_kind_newest"),
+            models.Index(fields=["trace_id", "-at"], name="event_trace_newest"),
         ]
 
     def __str__(self) -> str:

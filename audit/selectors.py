@@ -1,11 +1,11 @@
 """Reading and verifying the record."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from audit.domain import chain
 from audit.domain.chain import Link, Verified
@@ -16,13 +16,19 @@ from execfabric.lib import canonical
 __all__ = [
     "Event",
     "Filter",
+    "cursor_of",
     "envelope",
+    "event_at",
     "events_after",
     "head",
     "search",
     "verify_all",
     "verify_stream",
 ]
+
+LONGEST_SEQ = 18
+"""Digits of a `seq`: more do not fit the column."""
+_LINK = tuple(field.name for field in fields(Link))
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,13 @@ def events_after(stream: str, seq: int, *, limit: int = 1000) -> list[Event]:
     return list(found[:limit])
 
 
-def search(query: Filter, *, before: int | None = None) -> QuerySet[Event]:
-    """Events newest first; `before` is the id to continue from."""
-    found = Event.objects.order_by("-id")
+def search(query: Filter, *, before: Event | None = None) -> QuerySet[Event]:
+    """Events newest first; `before` is the event to continue from.
+
+    The order uses columns that are verified: the place within one stream, the time
+    across streams. The row's id has no meaning.
+    """
+    found = Event.objects.order_by(*_order(query))
     equal = {
         "stream_id": query.stream,
         "kind": query.kind,
@@ -72,7 +82,34 @@ def search(query: Filter, *, before: int | None = None) -> QuerySet[Event]:
         found = found.extra(
             where=["position(convert_to(%s, 'UTF8') IN body) > 0"], params=[query.text]
         )
-    return found.filter(id__lt=before) if before is not None else found
+    return found.filter(_after(query, before)) if before is not None else found
+
+
+def cursor_of(event: Event) -> str:
+    """The cursor with which a client continues after this event."""
+    return f"{event.stream_id}:{event.seq}"
+
+
+def event_at(cursor: str) -> Event | None:
+    """The event that a cursor names, if there is one."""
+    stream, _, seq = cursor.rpartition(":")
+    if not (seq.isascii() and seq.isdigit()) or len(seq) > LONGEST_SEQ:
+        return None
+    return Event.objects.filter(stream_id=stream, seq=int(seq)).first()
+
+
+def _order(query: Filter) -> tuple[str, ...]:
+    return ("-seq",) if query.stream else ("-at", "-stream_id", "-seq")
+
+
+def _after(query: Filter, last: Event) -> Q:
+    if query.stream:
+        return Q(seq__lt=last.seq)
+    same = Q(at=last.at)
+    here = same & Q(stream_id=last.stream_id, seq__lt=last.seq)
+    return Q(at__lte=last.at) & (
+        Q(at__lt=last.at) | (same & Q(stream_id__lt=last.stream_id)) | here
+    )
 
 
 def envelope(event: Event) -> Any:
@@ -101,15 +138,9 @@ def verify_all() -> Iterator[Verified]:
 
 def _links(key: str) -> Iterator[Link]:
     rows = Event.objects.filter(stream_id=key).order_by("seq")
-    for row in rows.iterator(chunk_size=2000):
-        yield Link(
-            stream=row.stream_id,
-            seq=row.seq,
-            kind=row.kind,
-            at=row.at,
-            actor=row.actor,
-            trace_id=row.trace_id,
-            step=row.step,
-            body=bytes(row.body),
-            hash=bytes(row.hash),
-        )
+    for row in rows.values_list(*_LINK, named=True).iterator(chunk_size=2000):
+        yield Link(**{name: _plain(getattr(row, name)) for name in _LINK})
+
+
+def _plain(value: Any) -> Any:
+    return bytes(value) if isinstance(value, memoryview) else value

@@ -20,7 +20,6 @@ from execfabric.lib.refusal import Invalid
 
 PAGE = 50
 LARGEST = 2**63
-LONGEST_NUMBER = len(str(LARGEST))
 VERIFIED_AT_ONCE = 5000
 """A stream of at most so many events is checked whenever its page is shown."""
 
@@ -51,7 +50,8 @@ def trace(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
     form.is_valid()
     query = form.query()
     _require_reader(request.user.actor(), query.stream, reads)
-    found = selectors.search(query, before=_number(request.GET.get("before", "")))
+    before = selectors.event_at(request.GET.get("before", ""))
+    found = selectors.search(query, before=before)
     events = list(found[: PAGE + 1])
     context = {
         "form": form,
@@ -136,13 +136,5 @@ def _older(address: QueryDict, events: list[Event]) -> str:
     if len(events) <= PAGE:
         return ""
     following = address.copy()
-    following["before"] = str(events[PAGE - 1].pk)
+    following["before"] = selectors.cursor_of(events[PAGE - 1])
     return following.urlencode()
-
-
-def _number(text: str) -> int | None:
-    return (
-        int(text)
-        if text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER
-        else None
-    )

@@ -5,7 +5,7 @@ its predecessor. Its hash is the RFC 6962 leaf hash of the body.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,17 +33,33 @@ class Fact:
 
 @dataclass(frozen=True)
 class Link:
-    """One stored event as the verifier reads it."""
+    """One stored event as the verifier reads it, a field for each column."""
 
     stream: str
     seq: int
     kind: str
     at: datetime
     actor: str
+    actor_name: str
     trace_id: str
     step: str
     body: bytes
     hash: bytes
+
+
+Envelope = dict[str, Any]
+
+COLUMNS: dict[str, Callable[[Envelope], Any]] = {
+    "stream": lambda body: body.get("stream"),
+    "seq": lambda body: body.get("seq"),
+    "kind": lambda body: body.get("kind"),
+    "at": lambda body: body.get("at"),
+    "actor": lambda body: f"{body['actor'].get('kind')}:{body['actor'].get('id')}",
+    "actor_name": lambda body: body["actor"].get("name"),
+    "trace_id": lambda body: body.get("traceId"),
+    "step": lambda body: body.get("step"),
+}
+"""What the body says of each column that repeats a part of it."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +162,7 @@ def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | No
     except Invalid as error:
         return Break(stream, seq, f"the body cannot be read: {error}")
     if not isinstance(body, dict) or not isinstance(body.get("actor"), dict):
-        return Break(stream, seq, "the body is no event")
+        return Break(stream, seq, "the body is not an event")
     if body.get("prev") != prev.hex():
         reason = "the event does not name its predecessor"
         return Break(stream, seq, reason, prev.hex(), str(body.get("prev")))
@@ -157,14 +173,7 @@ def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | No
     return None
 
 
-def _columns(link: Link, body: dict[str, Any]) -> Sequence[tuple[str, Any, Any]]:
-    actor = body["actor"]
-    return (
-        ("stream", link.stream, body.get("stream")),
-        ("seq", link.seq, body.get("seq")),
-        ("kind", link.kind, body.get("kind")),
-        ("at", stamp(link.at), body.get("at")),
-        ("actor", link.actor, f"{actor.get('kind')}:{actor.get('id')}"),
-        ("trace_id", link.trace_id, body.get("traceId")),
-        ("step", link.step, body.get("step")),
-    )
+def _columns(link: Link, body: Envelope) -> Iterator[tuple[str, Any, Any]]:
+    for name, read in COLUMNS.items():
+        stored = getattr(link, name)
+        yield name, stamp(stored) if name == "at" else stored, read(body)

@@ -1,5 +1,6 @@
 """The record in the database: nothing changes it, and what does is found and named."""
 
+import dataclasses
 import io
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from approvals.models import Decision
 from audit import selectors as record
 from audit import services as audit
+from audit.domain.chain import COLUMNS, Link
 from audit.errors import NotInTransaction
 from audit.models import Event
 from audit.services import Fact
@@ -104,6 +106,10 @@ def test_one_changed_byte_of_a_run_is_named_by_the_command(proposer, operator, b
             "UPDATE audit_event SET actor = 'user:1' WHERE stream = 'test' AND seq = 2",
             2,
         ),
+        (
+            "UPDATE audit_event SET actor_name = 'M' WHERE stream = 'test' AND seq = 2",
+            2,
+        ),
         ("UPDATE audit_event SET seq = seq + 10 WHERE stream = 'test' AND seq = 2", 2),
         (
             "UPDATE audit_event SET hash = sha256(hash) WHERE stream = 'test' AND seq = 1",
@@ -119,6 +125,28 @@ def test_what_is_done_past_the_triggers_is_found(statement, seq):
     broken = record.verify_stream("test").broken
     assert broken is not None
     assert broken.seq == seq
+
+
+def test_every_column_of_an_event_is_compared_with_its_body():
+    columns = {field.column for field in Event._meta.concrete_fields}
+
+    # The id has no meaning: nothing shows it or sorts by it.
+    assert columns - {"id"} == {field.name for field in dataclasses.fields(Link)}
+    assert set(COLUMNS) == columns - {"id", "body", "hash"}
+
+
+@pytest.mark.django_db
+def test_the_trace_is_in_an_order_that_is_verified():
+    appended("one")
+    appended("two")
+
+    past_the_triggers("UPDATE audit_event SET id = 1000 - id")
+    whole = [(e.stream_id, e.seq) for e in record.search(record.Filter())]
+    one = [e.seq for e in record.search(record.Filter(stream="one"))]
+
+    expected = [("two", 3), ("two", 2), ("two", 1), ("one", 3), ("one", 2), ("one", 1)]
+    assert whole[:6] == expected
+    assert one == [3, 2, 1]
 
 
 @pytest.mark.django_db
