@@ -5,25 +5,44 @@ tried: on some hosts unprivileged namespaces are switched off, and a sandbox tha
 is dead unnoticed is worse than none.
 """
 
+import fcntl
+import os
+import re
 import resource
 import selectors
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
+
+from orchestration.skills import seccomp
 
 TAIL = 64 * 1024
 CHUNK = 65536
 INSIDE = "/call"
 PROBE_S = 20.0
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
+MASKED = tuple(
+    f"/proc/{name}"
+    for name in (
+        *("kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup"),
+        *("kpagecount", "kpageflags", "latency_stats", "sched_debug", "timer_list"),
+    )
+)
+"""What a container hides of /proc too: root on the host may read these inside."""
+SYSTEM_PATH = "/usr/bin:/bin"
+TOOL_ENVIRONMENT: Mapping[str, str] = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
+STATUS_SIZE = 65536
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 READABLE = ("/etc/alternatives", "/etc/ld.so.cache")
 
 
@@ -67,6 +86,7 @@ class Ended:
     exit_code: int | None
     stdout: Stream
     stderr: Stream
+    sandboxed: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +98,11 @@ class SelfTest:
 
 
 class SandboxUnavailable(Exception):
-    """No sandbox works on this host."""
+    """The sandbox did not start, so the program did not run."""
+
+
+class BadEnvironment(ValueError):
+    """A variable that no program can be given."""
 
 
 PROBE = """
@@ -114,13 +138,12 @@ def self_test() -> SelfTest:
         )
         try:
             ended = run(program, deadline_s=PROBE_S)
-        except OSError as error:
-            return SelfTest(works=False, failures=(str(error),))
+        except (OSError, SandboxUnavailable) as error:
+            return SelfTest(works=False, failures=(f"it does not start: {error}",))
     said = ended.stdout.tail.decode(errors="replace").split("\n")
-    if "done" not in said:
-        reason = ended.stderr.tail.decode(errors="replace").strip()
-        return SelfTest(works=False, failures=(f"it does not start: {reason}",))
     failures = tuple(line for line in said if line and line != "done")
+    if "done" not in said:
+        failures += ("its self-test did not finish",)
     return SelfTest(works=not failures, failures=failures)
 
 
@@ -133,72 +156,145 @@ def run(
     """Run a program to its end or to the deadline, when it is killed.
 
     :raises OSError: when it cannot be started
+    :raises BadEnvironment: for a variable that is not one
+    :raises SandboxUnavailable: when the sandbox did not start
     """
-    argv = [*_wrapped(program), *program.argv] if program.sandboxed else program.argv
-    with tempfile.TemporaryFile() as stdin:
-        stdin.write(program.stdin)
-        stdin.seek(0)
+    variables = _variables(program)
+    with ExitStack() as stack:
+        stdin = stack.enter_context(_holding(program.stdin))
+        wrapper = _Wrapper(program, variables, stack) if program.sandboxed else None
+        # The tool that makes the sandbox gets nothing of the plan: with the plan's
+        # variables or folder its loader would run the plan's code on the host.
         started = subprocess.Popen(
-            argv,
+            [*wrapper.argv, *program.argv] if wrapper else program.argv,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=program.workdir,
-            env=_environment(program),
+            cwd="/" if wrapper else program.workdir,
+            env=TOOL_ENVIRONMENT if wrapper else variables,
+            pass_fds=wrapper.fds if wrapper else (),
             start_new_session=True,
             preexec_fn=partial(_limit, program.limits),  # noqa: PLW1509 - one thread
         )
-    with started:
-        streams = _Streams(started, on_text)
-        in_time = streams.read(time.monotonic() + deadline_s)
-        if not in_time:
-            _kill(started)
-        code = started.wait()
-    return Ended(code if in_time else None, streams.stdout, streams.stderr)
+        with started:
+            streams = _Streams(started, on_text)
+            in_time = streams.read(time.monotonic() + deadline_s)
+            if not in_time:
+                _kill(started)
+            code = started.wait()
+        if wrapper and in_time and not wrapper.started():
+            reason = streams.stderr.tail.decode(errors="replace").strip()
+            raise SandboxUnavailable(reason or f"bwrap ended with code {code}")
+    return Ended(
+        code if in_time else None,
+        streams.stdout,
+        streams.stderr,
+        sandboxed=program.sandboxed,
+    )
 
 
-def _environment(program: Program) -> dict[str, str]:
+def _variables(program: Program) -> dict[str, str]:
+    """Return the variables of the program.
+
+    :raises BadEnvironment: for a name or a value that would be read as something else
+    """
+    for name, value in program.environment.items():
+        if not VARIABLE.fullmatch(name):
+            message = f"{name!r} is not a valid variable name"
+            raise BadEnvironment(message)
+        if "\0" in value:
+            message = f"the value of {name} contains a NUL character"
+            raise BadEnvironment(message)
     home = INSIDE if program.sandboxed else str(program.workdir)
     base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": home}
     return {**base, "TMPDIR": home, **program.environment}
 
 
-def _wrapped(program: Program) -> list[str]:
-    """The bubblewrap command: everything new, the system read-only, one folder."""
-    argv = [
-        shutil.which("bwrap") or "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-    ]
-    argv += _no_nesting()
-    argv += ["--cap-drop", "ALL", "--hostname", "sandbox"]
-    argv += ["--ro-bind", "/usr", "/usr"]
+class _Wrapper:
+    """The bubblewrap command in front of a program, and the descriptors it needs."""
+
+    def __init__(
+        self, program: Program, variables: Mapping[str, str], stack: ExitStack
+    ) -> None:
+        options = _options(program)
+        # Above a few kilobytes a command line has no room for variables, and every
+        # user of the host can read it.
+        for name, value in variables.items():
+            options += ["--setenv", name, value]
+        filters = seccomp.program()
+        self._status = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the stack
+        self.fds = [self._status.fileno()]
+        if filters:
+            self.fds.append(stack.enter_context(_holding(filters)).fileno())
+            options += ["--seccomp", str(self.fds[-1])]
+        encoded = b"".join(os.fsencode(option) + b"\0" for option in options)
+        self.fds.append(stack.enter_context(_holding(encoded)).fileno())
+        tool = shutil.which("bwrap") or "bwrap"
+        status, arguments = str(self.fds[0]), str(self.fds[-1])
+        self.argv = [tool, "--json-status-fd", status, "--args", arguments, "--"]
+        self.argv += _process_limit(program.limits)
+
+    def started(self) -> bool:
+        """Return True if the program itself was started, and the sandbox with it."""
+        self._status.seek(0)
+        return b'"exit-code"' in self._status.read(STATUS_SIZE)
+
+
+def _options(program: Program) -> list[str]:
+    """Build bubblewrap's options: everything new, the system read-only, one folder."""
+    options = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    options += _no_nesting()
+    options += ["--cap-drop", "ALL", "--hostname", "sandbox"]
+    options += ["--ro-bind", "/usr", "/usr"]
     for path in SYSTEM:
         if Path(path).is_symlink():
-            argv += ["--symlink", str(Path(path).readlink()), path]
+            options += ["--symlink", str(Path(path).readlink()), path]
         else:
-            argv += ["--ro-bind-try", path, path]
+            options += ["--ro-bind-try", path, path]
     for path in READABLE:
-        argv += ["--ro-bind-try", path, path]
+        options += ["--ro-bind-try", path, path]
     # Under root the kernel knows the program as root still: /proc/sysrq-trigger and
     # /proc/sys would take what it writes, were they not read-only.
-    argv += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
-    argv += ["--tmpfs", "/tmp"]  # noqa: S108 - its own, inside
-    argv += ["--bind", str(program.workdir), INSIDE, "--chdir", INSIDE]
-    argv += ["--remount-ro", "/", "--"]
-    if shutil.which("prlimit"):
-        count = program.limits.programs
-        argv += ["prlimit", f"--nproc={count}:{count}", "--"]
-    return argv
+    options += ["--proc", "/proc"]
+    for path in MASKED:
+        if Path(path).exists():
+            options += ["--ro-bind", "/dev/null", path]
+    options += ["--remount-ro", "/proc", "--dev", "/dev"]
+    options += ["--tmpfs", "/tmp"]  # noqa: S108 - its own, inside
+    options += ["--bind", str(program.workdir), INSIDE, "--chdir", INSIDE]
+    return [*options, "--remount-ro", "/"]
+
+
+def _process_limit(limits: Limits) -> list[str]:
+    """Count the processes inside: outside, the host's own of this user would count."""
+    tool = shutil.which("prlimit", path=SYSTEM_PATH)
+    return [tool, f"--nproc={limits.programs}", "--"] if tool else []
 
 
 @lru_cache(maxsize=1)
 def _no_nesting() -> list[str]:
     """Forbid further user namespaces, where this bubblewrap can: they open the kernel."""
-    said = subprocess.run(["bwrap", "--help"], capture_output=True, check=False)
-    known = b"--disable-userns" in said.stdout + said.stderr
+    listed = subprocess.run(
+        ["bwrap", "--help"], capture_output=True, check=False, cwd="/"
+    )
+    known = b"--disable-userns" in listed.stdout + listed.stderr
     return ["--unshare-user", "--disable-userns"] if known else []
+
+
+def _holding(content: bytes) -> IO[bytes]:
+    """Return an open file that holds this, has no name, and cannot be changed."""
+    if sys.platform != "linux":
+        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes
+    else:
+        fd = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        file = os.fdopen(fd, "w+b")
+    file.write(content)
+    file.seek(0)
+    if sys.platform == "linux":
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK
+        seals |= fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    return file
 
 
 def _limit(limits: Limits) -> None:

@@ -55,8 +55,13 @@ def test_where_bubblewrap_works_the_self_test_says_so_and_else_commands_are_refu
         assert outcome.code == "sandbox.unavailable"
 
 
-def test_the_self_test_fails_where_the_sandbox_does_not_confine(monkeypatch):
-    monkeypatch.setattr(sandbox, "_wrapped", lambda program: [])
+def test_the_self_test_fails_where_the_sandbox_does_not_confine(monkeypatch, tmp_path):
+    fake = tmp_path / "bwrap"
+    fake.write_text(
+        '#!/bin/bash\nstatus=$2; shift 5; "$@"; echo \'"exit-code"\' >&$status'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     probe = sandbox.PROBE.replace("setsid sleep", "true")
     monkeypatch.setattr(sandbox, "PROBE", probe)
     monkeypatch.setenv("PROBE_SECRET", "x")

@@ -17,7 +17,14 @@ from orchestration.skills.domain.outcome import (
     Outcome,
     Succeeded,
 )
-from orchestration.skills.sandbox import Ended, Limits, Program, Stream
+from orchestration.skills.sandbox import (
+    BadEnvironment,
+    Ended,
+    Limits,
+    Program,
+    SandboxUnavailable,
+    Stream,
+)
 
 __all__ = ["SKILL"]
 
@@ -47,7 +54,11 @@ def run(call: Call) -> Outcome:
             deadline_s=max(1.0, call.deadline_s - MARGIN_S),
             on_text=_log,
         )
-    except OSError as error:
+    except BadEnvironment as error:
+        return Failed("command.environment", f"Cannot run the program: {error}.")
+    except SandboxUnavailable as error:
+        return Failed("sandbox.unavailable", f"The sandbox did not start: {error}")
+    except (OSError, ValueError) as error:
         return Failed("command.cannot_start", f"{program.argv[0]}: {error}")
     return _outcome(call, ended, workdir)
 
@@ -115,7 +126,7 @@ def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
         "stderr": stderr,
         "stdout_bytes": ended.stdout.total,
         "stderr_bytes": ended.stderr.total,
-        "sandboxed": sandbox.self_test().works,
+        "sandboxed": ended.sandboxed,
         "names": [path.relative_to(workdir / "out").as_posix() for path in made],
     }
     return Succeeded(output=output, files={"out": made})
