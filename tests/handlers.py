@@ -113,6 +113,16 @@ def secret(call: Call) -> Outcome:
     return Succeeded(output={"token": call.config["token"]})
 
 
+@handler("lab.leak@1")
+def leak(call: Call) -> Outcome:
+    """Write a secret into a file, after `times` the bytes of `before`."""
+    path = call.workdir / call.params.get("name", "note.txt").format(**call.config)
+    text = f"{call.config['token']} after".encode(call.params.get("encoding", "utf-8"))
+    before = bytes.fromhex(call.params.get("before", ""))
+    path.write_bytes(before * call.params.get("times", 1) + text)
+    return Succeeded(output={"bytes": path.stat().st_size}, files={"note": path})
+
+
 @handler("lab.touch@1")
 def touch(call: Call) -> Outcome:
     """Succeed; its dry run is the bad part."""
@@ -189,6 +199,7 @@ SKILL = SkillContract(
             },
         ),
         _action("secret"),
+        _action("leak", files=("note",)),
         _action("touch", dry_run=DryRunKind.SIMULATED),
     ),
     config_schema={"type": "object"},

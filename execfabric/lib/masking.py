@@ -3,8 +3,9 @@
 import base64
 import html
 import json
+import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 MASK = "[masked]"
@@ -15,23 +16,27 @@ class Masker:
     """Replaces secret values, and the forms they are usually leaked in, by a mask."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
-        self._forms = sorted(forms, key=len, reverse=True)
-
-    @property
-    def longest(self) -> int:
-        """Length of the longest form: how much text a streaming caller holds back."""
-        return len(self._forms[0]) if self._forms else 0
+        forms = {form.encode() for secret in secrets for form in _forms(secret)}
+        self.forms = sorted(forms, key=len, reverse=True)
+        """The forms to replace, in UTF-8, the longest first."""
 
     def text(self, value: str) -> str:
         """`value` with every known form of every secret replaced."""
-        for form in self._forms:
-            value = value.replace(form, MASK)
-        return value
+        if not self.forms:
+            return value
+        # A JSON string may hold half a surrogate pair, which is refused elsewhere.
+        return self.content(value.encode(errors="surrogatepass")).decode(
+            errors="surrogatepass"
+        )
+
+    def content(self, value: bytes) -> bytes:
+        """`value` with every known form of every secret replaced."""
+        stream = self.stream()
+        return stream.feed(value) + stream.finish()
 
     def value(self, value: Any) -> Any:
         """A JSON value with every string in it, keys included, masked."""
-        if not self._forms:
+        if not self.forms:
             return value
         if isinstance(value, str):
             return self.text(value)
@@ -41,18 +46,91 @@ class Masker:
             return [self.value(item) for item in value]
         return value
 
+    def stream(self) -> "MaskedStream":
+        """Return a stream that masks UTF-8 text which comes in pieces."""
+        return MaskedStream(self.forms)
+
+    def finder(self) -> "Finder":
+        """Return a search for secrets in bytes of any kind, UTF-16 included."""
+        texts = [form.decode() for form in self.forms]
+        wide = [
+            text.encode(encoding)
+            for text in texts
+            for encoding in ("utf-16-le", "utf-16-be")
+        ]
+        return Finder([*self.forms, *wide])
+
+
+class MaskedStream:
+    """Masks bytes that come in pieces; holds back what may be part of a secret."""
+
+    def __init__(self, forms: Sequence[bytes]) -> None:
+        self._forms = forms
+        # A look-ahead matches at every position, so overlapping forms are all found.
+        self._anywhere = re.compile(b"(?=(" + b"|".join(map(re.escape, forms)) + b"))")
+        self._overlap = len(forms[0]) - 1 if forms else 0
+        self._held = b""
+        self._covered = 0
+        """How many of the held bytes belong to a mask that was already returned."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Add bytes; return those that are now safe, often fewer than were added."""
+        self._held += chunk
+        return self._release(max(0, len(self._held) - self._overlap))
+
+    def finish(self) -> bytes:
+        """Return the rest."""
+        return self._release(len(self._held))
+
+    def _release(self, limit: int) -> bytes:
+        """Mask every form that starts before `limit`, and return the bytes up to it."""
+        parts, end = [], self._covered
+        if any(form in self._held for form in self._forms):
+            for match in self._anywhere.finditer(self._held):
+                start, stop = match.span(1)
+                if start >= limit:
+                    break
+                if start >= end:
+                    parts += [self._held[end:start], MASK.encode()]
+                end = max(end, stop)
+        parts.append(self._held[end:limit])
+        self._held, self._covered = self._held[limit:], max(0, end - limit)
+        return b"".join(parts)
+
+
+class Finder:
+    """Looks for forms of secrets in bytes that come in pieces."""
+
+    def __init__(self, forms: Sequence[bytes]) -> None:
+        self._forms = forms
+        self._overlap = max(map(len, forms), default=1) - 1
+        self._held = b""
+
+    def finds(self, chunk: bytes) -> bool:
+        """Add bytes; return True if a form ends in them."""
+        self._held += chunk
+        if any(form in self._held for form in self._forms):
+            return True
+        self._held = self._held[max(0, len(self._held) - self._overlap) :]
+        return False
+
 
 def _forms(secret: str) -> set[str]:
     """The literal and its derived forms; too short a secret would mask everything."""
     if len(secret) < SHORTEST:
         return set()
     raw = secret.encode()
+    quoted = {
+        urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote(secret),
+        urllib.parse.quote_plus(secret),
+    }
     forms = {
         secret,
         raw.hex(),
         raw.hex().upper(),
-        urllib.parse.quote(secret, safe=""),
-        urllib.parse.quote_plus(secret),
+        *quoted,
+        *(re.sub("%..", lambda found: found[0].lower(), form) for form in quoted),
         html.escape(secret),
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],

@@ -113,7 +113,8 @@ class Runner:
         self._poller = select.poll()
         self._ready: deque[Log | Answer] = deque()
         self._tap: LogTap | None = None
-        self._masker = Masker(())
+        self.masker = Masker(())
+        """Masks the secrets of the last call."""
         self._frames = wire.Frames()
         self._death = ""
         self.log_dropped = 0
@@ -189,6 +190,7 @@ class Runner:
             "handler": call.handler,
             "params": resolved(call.params, secrets, used),
             "config": resolved(call.config, secrets, used),
+            "sensitive": sorted(used),
             "workdir": str(call.workdir),
             "idempotency_key": call.idempotency_key,
             "deadline_s": call.deadline_s,
@@ -269,7 +271,7 @@ class Runner:
         if self._tap is not None:
             raise RunnerBusy
         self.start()
-        self._masker = masker
+        self.masker = masker
         self._tap = LogTap(masker)
         self.log_dropped = 0
         try:
@@ -300,7 +302,7 @@ class Runner:
     def _finish(self, frame: dict[str, Any]) -> None:
         self._finish_log()
         if "warm" not in frame:
-            self._ready.append(_answer(answer_masked(frame, self._masker)))
+            self._ready.append(_answer(answer_masked(frame, self.masker)))
 
     def _finish_log(self) -> None:
         # All a handler wrote is in the pipe before its answer is.

@@ -1,15 +1,25 @@
 """Secrets on their way in, and everything on its way out, where a secret may be in it."""
 
+import codecs
+import tempfile
 import urllib.parse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from execfabric.lib.masking import Masker
+from orchestration.skills.domain.outcome import Failed, Succeeded
 
 Secrets = Callable[[str], str]
 """The value of a secret by its name; raises where the name is unknown or not allowed."""
 
 LONGEST_MESSAGE = 4000
+CHUNK = 1024 * 1024
+SCHEMES = frozenset({"basic", "bearer", "token"})
+
+
+class SecretInFile(Exception):
+    """A file holds a secret that cannot be masked without breaking the file."""
 
 
 def resolved(value: Any, secrets: Secrets, used: set[str]) -> Any:
@@ -38,17 +48,76 @@ def answer_masked(frame: dict[str, Any], masker: Masker) -> dict[str, Any]:
     return {"outcome": {**outcome, "message": message}}
 
 
+def mask_files(
+    outcome: Succeeded, masker: Masker, workdir: Path
+) -> tuple[Succeeded | Failed, tuple[str, ...]]:
+    """Mask the secrets in the files of a call; also return the names of those files.
+
+    The paths must have been checked: plain files below `workdir`.
+    """
+    masked = []
+    for name, given in outcome.files.items():
+        for path in [given] if isinstance(given, Path) else given:
+            try:
+                changed = bool(masker.forms) and _mask_file(path, masker, workdir)
+            except SecretInFile as error:
+                return Failed("skill.secret_in_file", str(error)), ()
+            if changed:
+                masked.append(f"{name}/{path.name}")
+    return outcome, tuple(masked)
+
+
+def _mask_file(path: Path, masker: Masker, workdir: Path) -> bool:
+    """Mask the secrets in one file; return True if there were any.
+
+    :raises SecretInFile: when it is not text, or its name holds a secret
+    """
+    shown = masker.text(path.name)
+    if shown != path.name:
+        message = (
+            f"The name of the file {shown} holds a secret. The file was not stored."
+        )
+        raise SecretInFile(message)
+    finder = masker.finder()
+    with path.open("rb") as source:
+        if not any(map(finder.finds, iter(lambda: source.read(CHUNK), b""))):
+            return False
+    with tempfile.NamedTemporaryFile(dir=workdir, delete=False) as target:
+        stream = masker.stream()
+        check = codecs.getincrementaldecoder("utf-8")()
+        with path.open("rb") as source:
+            try:
+                while chunk := source.read(CHUNK):
+                    if "\0" in check.decode(chunk):
+                        raise _not_text(shown)
+                    target.write(stream.feed(chunk))
+                check.decode(b"", final=True)
+            except UnicodeDecodeError:
+                raise _not_text(shown) from None
+        target.write(stream.finish())
+    # A new file, because the old one may have further names elsewhere.
+    Path(target.name).replace(path)
+    return True
+
+
+def _not_text(name: str) -> SecretInFile:
+    return SecretInFile(
+        f"The file {name} holds a secret and cannot be masked, because it is not UTF-8"
+        " text. It was not stored."
+    )
+
+
 def _sensitive(secret: str) -> set[str]:
-    """The secret and, where it is an address with a password, the password too."""
+    """The secret, the token behind a scheme, and the password of an address."""
+    scheme, _, token = secret.partition(" ")
+    parts = {secret, token} if scheme.lower() in SCHEMES and token else {secret}
     if "://" not in secret:
-        return {secret}
+        return parts
     try:
         password = urllib.parse.urlsplit(secret).password
     except ValueError:
-        return {secret}
-    if not password:
-        return {secret}
-    return {secret, password, urllib.parse.unquote(password)}
+        return parts
+    return {*parts, password, urllib.parse.unquote(password)} if password else parts
 
 
 def _storable(text: str) -> str:

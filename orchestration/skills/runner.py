@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from execfabric.lib.masking import Masker
 from orchestration.skills import builtin, descendants, wire
 from orchestration.skills.domain.guard import Allow, touched
 from orchestration.skills.domain.handlers import Registered
@@ -238,6 +239,7 @@ def _call(call: dict[str, Any]) -> Call:
             "idempotency_key": call["idempotency_key"],
             "deadline_s": call["deadline_s"],
             "log": _log,
+            "masker": Masker(call["sensitive"]),
         },
     )
 

@@ -169,6 +169,19 @@ def test_the_password_inside_an_address_is_masked_too(runner, tmp_path):
     assert answer.message == f"RuntimeError: password {MASK} is wrong"
 
 
+def test_the_token_of_an_authorization_header_is_masked_without_its_scheme_too(
+    runner, tmp_path
+):
+    config = {"header": {"$secret": "h"}}
+    call = call_of(
+        "noop.pass@1", tmp_path, params={"value": "got abc-123"}, config=config
+    )
+
+    answer = runner.complete(call, secrets={"h": "Bearer abc-123"}.__getitem__)
+
+    assert answer.output == {"value": "got [masked]"}
+
+
 def test_a_secret_that_may_not_be_had_stops_the_call_before_it_starts(runner, tmp_path):
     call = call_of("noop.pass@1", tmp_path, params={"value": {"$secret": "token"}})
 

@@ -1,18 +1,28 @@
 """The http skill against a small server on loopback."""
 
+import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
+from orchestration.skills.execution import Runner
+from tests.integration.runner_builders import a_runner, call_of
 from tests.skill_calls import Bench, http_server, reply
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "calls", {"allow_private": True})
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+    with a_runner(tmp_path / "home", monkeypatch) as made:
+        yield made
 
 
 def echo(request: Any, body: bytes) -> None:
@@ -126,3 +136,23 @@ def test_credentials_of_the_configuration_go_to_their_host(bench):
 
     assert seen["headers"]["authorization"] == "Bearer x"
     assert "authorization" not in not_seen["headers"]
+
+
+def test_a_secret_that_the_host_sends_back_is_masked_and_digested_as_stored(
+    runner, tmp_path
+):
+    with http_server(echo) as base:
+        config = {
+            "allow_private": True,
+            "host_headers": {"127.0.0.1": {"X-Token": {"$secret": "token"}}},
+        }
+        params = {"url": base, "save": True}
+        call = call_of("http.request@1", tmp_path, params=params, config=config)
+        answer = runner.complete(call, secrets={"token": "p4ss word"}.__getitem__)
+
+    saved = answer.files["response"].read_bytes()
+    assert b"p4ss word" not in saved
+    assert json.loads(saved)["headers"]["x-token"] == "[masked]"
+    assert answer.output["sha256"] == hashlib.sha256(saved).hexdigest()
+    assert answer.output["bytes"] == len(saved)
+    assert answer.output["masked"] is True

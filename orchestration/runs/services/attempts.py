@@ -225,10 +225,19 @@ def _finish(opened: Change, step: StepRun, result: Result) -> None:
             _finish(opened, step, Failure("skill.output_invalid", error.message))
             return
         _end_attempt(opened, step, Phase.DONE)
+        payload = {
+            "fence": step.fence,
+            "result": digest,
+            "files": _names(result.files),
+        }
+        if result.masked:
+            names = ", ".join(result.masked)
+            payload["masked"] = list(result.masked)
+            payload["message"] = f"Secrets were masked in {names}."
         opened.move_step(
             step,
             StepEvent.SUCCEEDED,
-            {"fence": step.fence, "result": digest, "files": _names(result.files)},
+            payload,
             output=result.output,
             files=result.files,
             output_digest=digest,

@@ -12,6 +12,8 @@ class Finished:
 
     output: dict[str, Any]
     files: dict[str, Any]
+    masked: tuple[str, ...] = ()
+    """Names of the files in which secrets were masked before they were stored."""
 
     def as_fact(self) -> dict[str, Any]:
         """For the record: that it finished, and with what."""

@@ -13,13 +13,14 @@ from uuid import UUID
 
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor, system
+from execfabric.lib.masking import Masker
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.services import artifacts, attempts, outage
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.watch import LOG_EVERY_S, Cancelled, FenceLost, Watch
-from orchestration.skills import outputs
+from orchestration.skills import masked, outputs
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
 from orchestration.skills.execution import Log, Runner, RunnerDied, WireCall, discard
 from orchestration.skills.services import secrets
@@ -112,13 +113,19 @@ def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
         idempotency_key=grip.idempotency_key,
         deadline_s=float(grip.spec["timeout_s"]),
     )
-    watch = Watch(grip)
     try:
         bench.runner.begin(call, secrets=secrets.read, paths=paths)
-        answer = _await(bench.runner, call, watch)
-        return _result(grip, answer, call.workdir)
     except Refusal as error:
         return Failure(error.code, error.message, ran=False)
+    except RunnerDied as error:
+        return _unknown(grip, "step.runner_died", str(error))
+    watch = Watch(grip)
+    try:
+        answer = _await(bench.runner, call, watch)
+        return _result(grip, answer, call.workdir, bench.runner.masker, watch)
+    except Refusal as error:
+        # The handler has run: what is refused is what it returned.
+        return Failure(error.code, error.message)
     except RunnerDied as error:
         return _unknown(grip, "step.runner_died", str(error))
     finally:
@@ -152,19 +159,26 @@ def _await(runner: Runner, call: WireCall, watch: Watch) -> Any:
     return _DeadlinePassed()
 
 
-def _result(grip: Grip, answer: Any, workdir: Path) -> Result:
+def _result(
+    grip: Grip, answer: Any, workdir: Path, masker: Masker, watch: Watch
+) -> Result:
     if isinstance(answer, _DeadlinePassed):
         limit = grip.spec["timeout_s"]
         return _unknown(grip, "step.timed_out", f"It did not end within {limit:g} s.")
     if isinstance(answer, Cancelled):
         return Failure("run.cancelled", "It was stopped with its run.", killed=True)
     answer = outputs.validate_output(grip.action, answer, workdir)
+    changed: tuple[str, ...] = ()
+    if isinstance(answer, Succeeded):
+        answer, changed = masked.mask_files(answer, masker, workdir)
     if isinstance(answer, Succeeded):
         given = answer.files
         files = outage.insist(
             lambda: artifacts.keep(given, step_run_id=grip.step_run_id, at=clock.now())
         )
-        return Finished(answer.output, files)
+        for name in changed:
+            watch.log.add(f"[A secret in the file {name} was masked.]\n")
+        return Finished(answer.output, files, changed)
     if isinstance(answer, Retry):
         return Failure(answer.code, answer.message, again=True)
     if isinstance(answer, Failed):

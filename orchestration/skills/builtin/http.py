@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestration.skills import outbound
@@ -129,6 +130,9 @@ def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
     if reply.truncated:
         limit = call.config.get("max_bytes", outbound.LARGEST_BODY)
         return Failed("http.too_large", f"The answer has more than {limit} bytes.")
+    content = call.masker.content(reply.content)
+    masked = content != reply.content
+    reply = replace(reply, content=content)
     output = {
         "status": reply.status,
         "url": reply.url,
@@ -137,6 +141,7 @@ def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
         "json": _json(reply),
         "bytes": len(reply.content),
         "sha256": hashlib.sha256(reply.content).hexdigest(),
+        "masked": masked,
     }
     if not call.params.get("save", False):
         return Succeeded(output=output)

@@ -69,10 +69,11 @@ _REQUEST = ActionContract(
                 "title": "JSON",
                 "description": "The answer's value, if it is JSON.",
             },
-            "bytes": number("Bytes", "Size of the answer."),
-            "sha256": sha256(),
+            "bytes": number("Bytes", "Size of the answer, secrets masked."),
+            "sha256": sha256(description="Of the answer, secrets masked."),
+            "masked": flag("Masked", "Whether the answer held a secret of this call."),
         },
-        ["status", "url", "headers", "text", "json", "bytes", "sha256"],
+        ["status", "url", "headers", "text", "json", "bytes", "sha256", "masked"],
     ),
     effect_class=EffectClass.NON_IDEMPOTENT,
     risk=Risk.HIGH,
@@ -84,7 +85,7 @@ _REQUEST = ActionContract(
 
 SKILL = SkillContract(
     slug="http",
-    version="1.1.0",
+    version="1.2.0",
     name="HTTP",
     description="Sends one HTTP request to an address that may be called.",
     domain="integration",

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from execfabric.lib.masking import Masker
+
 
 @dataclass(frozen=True)
 class File:
@@ -33,6 +35,11 @@ class Call:
     """The same for every attempt of one step run: send it where a target takes one."""
     deadline_s: float
     log: Callable[[str], None]
+    masker: Masker = field(default_factory=lambda: Masker(()))
+    """Masks the secrets of this call: for content whose digest goes into the output.
+
+    Outputs, logs and files are masked in the worker in any case.
+    """
 
 
 @dataclass(frozen=True)
