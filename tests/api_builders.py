@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 
+from execfabric.accounts import people
 from execfabric.accounts import services as accounts
 from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
@@ -64,12 +65,13 @@ def registry() -> None:
     """The skill that the plan here uses, and somebody who could decide on a run of it."""
     person("somebody", Role.OPERATOR)
     services.register(noop.SKILL, source="built-in", by=system("test"), at=clock.now())
-    grant_defaults(Skill.objects.get(slug=noop.SKILL.slug))
+    skill = Skill.objects.get(slug=noop.SKILL.slug)
+    grant_defaults(skill, by=system("test"), at=clock.now())
 
 
 def person(name: str, *roles: Role) -> User:
     """An active person in these roles."""
-    accounts.ensure_roles()
+    people.ensure_roles(by=system("test"), at=clock.now())
     user = User.objects.create_user(name)
     user.groups.set(Group.objects.filter(name__in=[str(role) for role in roles]))
     return user

@@ -10,8 +10,9 @@ from django.contrib.auth.models import Group
 
 from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
-from execfabric.accounts.services import ensure_roles
+from execfabric.accounts.people import ensure_roles
 from execfabric.lib import clock
+from execfabric.lib.actor import system
 from orchestration.runs.services.work import Bench
 from orchestration.skills.models import Skill
 from orchestration.skills.services import sync
@@ -73,7 +74,7 @@ def stranger(db: None) -> User:
 
 
 def _person(name: str, *roles: Role) -> User:
-    ensure_roles()
+    ensure_roles(by=system("test"), at=clock.now())
     user = User.objects.create_user(name)
     for role in roles:
         user.groups.add(Group.objects.get(name=str(role)))

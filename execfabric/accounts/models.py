@@ -1,8 +1,11 @@
 """Who there is: people, agents, and the tokens they come with."""
 
+from datetime import datetime
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.ids import uuid7
@@ -10,6 +13,13 @@ from execfabric.lib.ids import uuid7
 
 class User(AbstractUser):
     """A person with an account."""
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"), name="user_name_is_unique_in_any_case"
+            )
+        ]
 
     def actor(self) -> Actor:
         """This person as `by` in a service call."""
@@ -65,3 +75,40 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label or 'token'} of {self.user or self.agent}"
+
+    def state(self, at: datetime) -> str:
+        """Return `valid`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        expired = self.expires_at is not None and self.expires_at <= at
+        return "expired" if expired else "valid"
+
+
+class PasswordLink(models.Model):
+    """A one-time link with which somebody sets a password, stored as a hash only.
+
+    Without a user it is the link of the first admin, who gets an account by it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    sha256 = models.BinaryField(max_length=32, unique=True)
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, related_name="password_links"
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    """Set when it was used or replaced."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_open_link_per_user",
+                fields=["user"],
+                condition=Q(closed_at__isnull=True),
+                nulls_distinct=False,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"password link of {self.user or 'the first admin'}"

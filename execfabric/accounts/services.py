@@ -1,60 +1,103 @@
-"""Accounts, agents and tokens: making them, and telling who holds one."""
+"""Agents, tokens and sign-ins: making tokens, and telling who holds one."""
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.contrib.auth.models import Group
-from django.db import transaction
-from django.db.models import Q
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 
 from audit import services as audit
-from execfabric.accounts.authority import Role
-from execfabric.accounts.errors import AccountUnknown, NotSignedIn
+from execfabric.accounts import people
+from execfabric.accounts.errors import (
+    AccountInactive,
+    AgentExists,
+    LifetimeInvalid,
+    NameInvalid,
+    NotSignedIn,
+    TokenUnknown,
+)
 from execfabric.accounts.models import Agent, Token, User
-from execfabric.lib.actor import Actor
+from execfabric.lib.actor import Actor, ActorKind
 
 SIGN_IN = "sign-in"
 TOKEN_PREFIX = "ef_"  # noqa: S105  marks our tokens for secret scanners
+LONGEST_LABEL = 100
+LONGEST_LIFE = 3650
 
 
-def ensure_roles() -> None:
-    """Make the four role groups exist."""
-    for role in Role:
-        Group.objects.get_or_create(name=str(role))
+@dataclass(frozen=True)
+class Account:
+    """The one user or agent that a token speaks for."""
+
+    user: User | None = None
+    agent: Agent | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the account."""
+        return str(self.agent) if self.agent else self._person.get_username()
+
+    @property
+    def is_active(self) -> bool:
+        """True if the account, and for an agent its owner, is active."""
+        return self._person.is_active and (self.agent is None or self.agent.is_active)
+
+    @property
+    def _person(self) -> User:
+        person = self.agent.owner if self.agent else self.user
+        assert person is not None  # noqa: S101  the constraint token_has_one_holder
+        return person
 
 
 def create_token(
     *, username: str, label: str, by: Actor, at: datetime, days: int | None = None
 ) -> str:
-    """Make a token for a person; the text is returned once and never stored.
+    """Create a token for a user; the text is returned once and never stored.
 
-    :raises AccountUnknown: when nobody has that name
+    :raises AccountUnknown: when no user has that name
+    :raises AccountInactive: when the user is deactivated
     """
-    user = User.objects.filter(username=username).first()
-    if user is None:
-        raise AccountUnknown(f"There is no account named {username}.")
-    return _issue(user=user, agent=None, label=label, by=by, at=at, days=days)
+    account = Account(user=people.user_named(username))
+    return _issue(account, label=label, by=by, at=at, days=days)
+
+
+def create_agent_token(
+    *, name: str, label: str, by: Actor, at: datetime, days: int | None = None
+) -> str:
+    """Create another token for an agent; the text is returned once and never stored.
+
+    :raises AccountUnknown: when no agent has that name
+    :raises AccountInactive: when the agent or its owner is deactivated
+    """
+    account = Account(agent=people.agent_named(name))
+    return _issue(account, label=label, by=by, at=at, days=days)
 
 
 @transaction.atomic
 def create_agent(
     *, name: str, owner: str, by: Actor, at: datetime
 ) -> tuple[Agent, str]:
-    """Make an agent that answers to `owner`, and its first token.
+    """Create an agent that answers to `owner`, and its first token.
 
-    :raises AccountUnknown: when nobody has the owner's name
+    :raises AccountUnknown: when no user has the owner's name
+    :raises AccountInactive: when the owner is deactivated
+    :raises AgentExists: when the name is taken, whoever owns that agent
     """
-    person = User.objects.filter(username=owner).first()
-    if person is None:
-        raise AccountUnknown(f"There is no account named {owner}.")
-    agent, made = Agent.objects.get_or_create(
-        name=name, defaults={"owner": person, "created_at": at}
-    )
-    if made:
-        fact = {"agent": name, "owner": person.get_username()}
-        audit.append(SIGN_IN, [audit.Fact("agent.created", fact)], by=by, at=at)
-    return agent, _issue(user=None, agent=agent, label=name, by=by, at=at, days=None)
+    person = people.user_named(owner)
+    _check_text(name, required=True)
+    agent = Agent(name=name, owner=person, created_at=at)
+    try:
+        with transaction.atomic():
+            agent.save()
+    except IntegrityError as error:
+        sentence = f"An agent named {name} already exists. Choose another name."
+        raise AgentExists(sentence) from error
+    fact = {"agent": agent.actor().key, "name": name, "owner": person.get_username()}
+    people.record("agent.created", fact, by=by, at=at)
+    return agent, _issue(Account(agent=agent), label=name, by=by, at=at, days=None)
 
 
 def holder(text: str, *, at: datetime) -> Actor:
@@ -79,12 +122,35 @@ def holder(text: str, *, at: datetime) -> Actor:
     raise NotSignedIn
 
 
+def tokens_of(by: Actor) -> QuerySet[Token]:
+    """Return the tokens that `by` may list and revoke, newest first.
+
+    A person has their own and those of their agents; the system has all.
+    """
+    found = Token.objects.select_related("user", "agent", "agent__owner")
+    if by.kind is ActorKind.USER:
+        found = found.filter(Q(user_id=by.id) | Q(agent__owner_id=by.id))
+    elif by.kind is not ActorKind.SYSTEM:
+        found = found.none()
+    return found.order_by("-created_at", "-id")
+
+
 @transaction.atomic
-def revoke_token(*, token_id: str, by: Actor, at: datetime) -> None:
-    """End a token; the next call that carries it is refused."""
-    if Token.objects.filter(pk=token_id, revoked_at__isnull=True).update(revoked_at=at):
-        fact = {"token": token_id}
-        audit.append(SIGN_IN, [audit.Fact("token.revoked", fact)], by=by, at=at)
+def revoke_token(*, token_id: UUID, by: Actor, at: datetime) -> Token:
+    """Revoke a token; the next call that carries it is refused. Safe to repeat.
+
+    :raises TokenUnknown: when there is no such token for `by`
+    """
+    token = tokens_of(by).filter(pk=token_id).select_for_update(of=("self",)).first()
+    if token is None:
+        raise TokenUnknown
+    if token.revoked_at is None:
+        token.revoked_at = at
+        token.save(update_fields=["revoked_at"])
+        account = Account(user=token.user, agent=token.agent)
+        fact = {"token": str(token.pk), "holder": account.name}
+        people.record("token.revoked", fact, by=by, at=at)
+    return token
 
 
 def record_sign_in(*, kind: str, username: str, by: Actor, at: datetime) -> None:
@@ -95,27 +161,41 @@ def record_sign_in(*, kind: str, username: str, by: Actor, at: datetime) -> None
 
 @transaction.atomic
 def _issue(
-    *,
-    user: User | None,
-    agent: Agent | None,
-    label: str,
-    by: Actor,
-    at: datetime,
-    days: int | None,
+    account: Account, *, label: str, by: Actor, at: datetime, days: int | None
 ) -> str:
+    _check_text(label, required=False)
+    if days is not None and not 1 <= days <= LONGEST_LIFE:
+        raise LifetimeInvalid
+    if not account.is_active:
+        raise AccountInactive(
+            f"{account.name} or its owner is deactivated."
+            if account.agent
+            else f"{account.name} is deactivated."
+        )
     text = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = Token.objects.create(
         sha256=_hash(text),
-        user=user,
-        agent=agent,
+        user=account.user,
+        agent=account.agent,
         label=label,
         created_at=at,
         expires_at=at + timedelta(days=days) if days else None,
     )
-    holder_name = user.get_username() if user else str(agent)
-    fact = {"token": str(token.pk), "holder": holder_name, "agent": agent is not None}
-    audit.append(SIGN_IN, [audit.Fact("token.created", fact)], by=by, at=at)
+    is_agent = account.agent is not None
+    fact = {"token": str(token.pk), "holder": account.name, "agent": is_agent}
+    people.record("token.created", fact, by=by, at=at)
     return text
+
+
+def _check_text(text: str, *, required: bool) -> None:
+    """Refuse what the column cannot store and a reader cannot see.
+
+    :raises NameInvalid: when the text is too long, blank or not printable
+    """
+    if len(text) > LONGEST_LABEL:
+        raise NameInvalid(f"A name or label has at most {LONGEST_LABEL} characters.")
+    if not text.isprintable() or (required and not text.strip()):
+        raise NameInvalid(f"{text!r} is not a valid name or label.")
 
 
 def _hash(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Signing in: with a password, and in demo mode at one click."""
+"""Signing in, and setting a password with a one-time link."""
 
 from typing import Any
 
@@ -6,13 +6,23 @@ from allauth.account.adapter import get_adapter
 from allauth.account.views import LoginView
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.password_validation import password_validators_help_texts
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, resolve_url
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
-from execfabric.accounts import demo
-from execfabric.console.http import refusal_response
+from execfabric.accounts import demo, links
+from execfabric.accounts.errors import (
+    LinkInvalid,
+    NameInvalid,
+    PasswordRefused,
+    UserExists,
+)
+from execfabric.accounts.forms import FirstAdminForm, PasswordForm
+from execfabric.accounts.models import PasswordLink, User
+from execfabric.console.http import page, refusal_response
+from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
 
 
@@ -40,6 +50,60 @@ def demo_sign_in(request: HttpRequest) -> HttpResponse:
     adapter.login(request, user)
     wanted = request.POST.get("next", "")
     return redirect(wanted if adapter.is_safe_url(wanted) else _home())
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_not_required
+@never_cache
+def set_password(request: HttpRequest, link: str) -> HttpResponse:
+    """Set a password with a one-time link, and sign in. Reading the page uses nothing."""
+    try:
+        opened = links.opened(link, at=clock.now())
+        if request.method != "POST":
+            return _password_page(request, opened, _password_form(opened))
+        form = _password_form(opened, request.POST)
+        user = _used(link, form) if form.is_valid() else None
+    except LinkInvalid as refusal:
+        return refusal_response(request, refusal, template="account/link_invalid.html")
+    if user is None:
+        return _password_page(request, opened, form)
+    get_adapter(request).login(request, user)
+    return redirect(_home())
+
+
+def _password_form(link: PasswordLink, data: QueryDict | None = None) -> PasswordForm:
+    if link.user is not None:
+        return PasswordForm(data)
+    return FirstAdminForm(data, initial={"username": "admin"})
+
+
+def _used(link: str, form: PasswordForm) -> User | None:
+    """Return the user whose password is set now; None where the form says why not."""
+    values = form.cleaned_data
+    try:
+        return links.use(
+            link,
+            username=values.get("username", ""),
+            password=values["password"],
+            at=clock.now(),
+        )
+    except PasswordRefused as refusal:
+        form.add_error("password", refusal.sentences)
+    except (NameInvalid, UserExists) as refusal:
+        form.add_error("username", refusal.message)
+    return None
+
+
+def _password_page(
+    request: HttpRequest, link: PasswordLink, form: PasswordForm
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "link": link,
+        "rules": password_validators_help_texts(),
+    }
+    status = 422 if form.errors else 200
+    return page(request, "account/set_password.html", context, status=status)
 
 
 def _home() -> str:

@@ -16,8 +16,9 @@ from django.db.models import Max, Min
 from approvals.models import Gate
 from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
-from execfabric.accounts.services import ensure_roles
+from execfabric.accounts.people import ensure_roles
 from execfabric.lib import clock
+from execfabric.lib.actor import system
 from execfabric.local.part import Running
 from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
@@ -62,7 +63,7 @@ class People:
 
 def people() -> People:
     """One person per role that is needed."""
-    ensure_roles()
+    ensure_roles(by=system("test"), at=clock.now())
     made = []
     for role in (Role.PROPOSER, Role.OPERATOR):
         user = User.objects.create_user(f"bench-{role}")

@@ -14,8 +14,9 @@ from approvals.models import Gate
 from audit.models import Event
 from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
-from execfabric.accounts.services import ensure_roles
+from execfabric.accounts.people import ensure_roles
 from execfabric.lib import clock
+from execfabric.lib.actor import system
 from execfabric.lib.refusal import Conflict
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 from orchestration.runs.models import Attempt, Run, StepRun
@@ -65,7 +66,7 @@ class Drive:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.wanted.seed)
         self.publisher = Publisher(self.rng)
-        ensure_roles()
+        ensure_roles(by=system("test"), at=clock.now())
         self.proposer = _person("proposer", Role.PROPOSER)
         self.operator = _person("operator", Role.OPERATOR)
 

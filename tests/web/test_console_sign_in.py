@@ -5,9 +5,11 @@ from django.contrib.auth.models import Group
 from django.test import Client, override_settings
 
 from audit import selectors as audit
-from execfabric.accounts import demo, services
+from execfabric.accounts import demo, people, services
 from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
+from execfabric.lib import clock
+from execfabric.lib.actor import system
 from tests.console_builders import codes, words
 
 PASSWORD = "correct horse battery staple"
@@ -20,7 +22,7 @@ def ada(db) -> User:
 
 @pytest.fixture
 def demo_people(db) -> None:
-    services.ensure_roles()
+    people.ensure_roles(by=system("test"), at=clock.now())
     for person in demo.USERS:
         user = User.objects.create_user(person.username)
         user.groups.add(Group.objects.get(name=str(person.role)))

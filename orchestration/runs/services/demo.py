@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import Group
 
+from execfabric.accounts import people
 from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
+from execfabric.lib.actor import system
 from execfabric.lib.refusal import Denied
 from orchestration.runs.models import Run
 from orchestration.runs.services import proposals
@@ -42,7 +43,7 @@ def seed(*, at: datetime) -> Run | None:
     if not settings.DEMO_MODE:
         raise DemoModeOff
     folder = settings.DATA_DIR / "demo"
-    users = _users()
+    users = _users(at=at)
     _inventory(folder / "inbox")
     _repository(folder / "repository")
     (folder / "published").mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def seed(*, at: datetime) -> Run | None:
     return proposals.propose(text=text, inputs={"minimum": 100_000}, by=proposer, at=at)
 
 
-def _users() -> dict[Role, User]:
+def _users(*, at: datetime) -> dict[Role, User]:
     """One user per role, named by it, with a password of its own."""
     known = settings.DATA_DIR / "run" / "demo.json"
     passwords: dict[str, str] = {}
@@ -63,13 +64,8 @@ def _users() -> dict[Role, User]:
         passwords = {entry["role"]: entry["password"] for entry in entries}
     users = {}
     for role in Role:
-        user, _ = User.objects.get_or_create(username=f"demo-{role}")
         password = passwords.setdefault(str(role), secrets.token_urlsafe(9))
-        if not user.check_password(password):
-            user.set_password(password)
-            user.save()
-        user.groups.add(Group.objects.get(name=str(role)))
-        users[role] = user
+        users[role] = _user(role, password, at=at)
     known.parent.mkdir(parents=True, exist_ok=True)
     shown = [
         {
@@ -82,6 +78,18 @@ def _users() -> dict[Role, User]:
     known.touch(mode=0o600)
     known.write_text(json.dumps(shown, indent=1), encoding="utf-8")
     return users
+
+
+def _user(role: Role, password: str, *, at: datetime) -> User:
+    name, by = f"demo-{role}", system("demo")
+    user = User.objects.filter(username=name).first()
+    if user is None:
+        user = people.create_user(username=name, roles=[role], by=by, at=at)
+    elif not user.groups.filter(name=str(role)).exists():
+        user = people.set_roles(username=name, roles=[role], by=by, at=at)
+    if not user.check_password(password):
+        people.set_password(user=user, password=password, by=by, at=at)
+    return user
 
 
 def _inventory(folder: Path) -> None:

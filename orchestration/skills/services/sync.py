@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.contrib.auth.models import Group
-from guardian.shortcuts import assign_perm
-
+from execfabric.accounts import people
 from execfabric.accounts.authority import Role
-from execfabric.accounts.services import ensure_roles
-from execfabric.lib.actor import system
+from execfabric.lib.actor import Actor, system
 from orchestration.skills import builtin, selectors
 from orchestration.skills.domain.states import SkillState
 from orchestration.skills.models import Skill
@@ -33,13 +30,14 @@ class Mismatch:
 
 def sync(*, at: datetime) -> list[str]:
     """Register every installed skill; return the slugs, sorted."""
-    ensure_roles()
+    people.ensure_roles(by=system("setup"), at=at)
     slugs = []
     for contract in builtin.contracts():
         known = Skill.objects.filter(slug=contract.slug).exists()
         registry.register(contract, source="built-in", by=system("setup"), at=at)
         if not known:
-            grant_defaults(Skill.objects.get(slug=contract.slug))
+            skill = Skill.objects.get(slug=contract.slug)
+            grant_defaults(skill, by=system("setup"), at=at)
         slugs.append(contract.slug)
     for found in mismatches():
         if builtin.find(found.handler) is not None:
@@ -47,11 +45,9 @@ def sync(*, at: datetime) -> list[str]:
     return slugs
 
 
-def grant_defaults(skill: Skill) -> None:
+def grant_defaults(skill: Skill, *, by: Actor, at: datetime) -> None:
     """Give the role groups their usual rights on a skill."""
-    for permission, roles in GRANTS.items():
-        for role in roles:
-            assign_perm(permission, Group.objects.get(name=str(role)), skill)
+    people.set_object_rights(skill, GRANTS, label=f"skill:{skill.slug}", by=by, at=at)
 
 
 def mismatches() -> list[Mismatch]:

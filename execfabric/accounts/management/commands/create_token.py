@@ -1,35 +1,28 @@
-"""Make a token for a person; its text is printed once, on the last line."""
+"""Create an API token; its text is printed once, on the last line."""
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from execfabric.accounts import services
-from execfabric.accounts.errors import AccountUnknown
+from execfabric.accounts.management.command import BY, AccountCommand
 from execfabric.lib import clock
-from execfabric.lib.actor import system
 
 
-class Command(BaseCommand):
-    help = "Make an API token for a person. It is shown once and never stored."
+class Command(AccountCommand):
+    help = "Create an API token. It is shown once and never stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("username")
-        parser.add_argument("--days", type=int, help="valid for so many days")
+        parser.add_argument("name", help="the user, or with --agent the agent")
+        parser.add_argument("--agent", action="store_true", help="NAME is an agent")
+        parser.add_argument("--days", type=int, help="days until it expires")
         parser.add_argument("--label", default="", help="what it is for")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        days = options["days"]
-        if days is not None and days < 1:
-            raise CommandError("--days must be at least 1", returncode=2)
-        try:
-            text = services.create_token(
-                username=options["username"],
-                label=options["label"],
-                days=days,
-                by=system("command"),
-                at=clock.now(),
-            )
-        except AccountUnknown as error:
-            raise CommandError(f"{error.code}: {error}", returncode=2) from error
+    def run(self, **options: Any) -> None:
+        shared = {"label": options["label"], "days": options["days"]}
+        name, at = options["name"], clock.now()
+        if options["agent"]:
+            text = services.create_agent_token(name=name, by=BY, at=at, **shared)
+        else:
+            text = services.create_token(username=name, by=BY, at=at, **shared)
         self.stdout.write(text)
