@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from execfabric.local import endpoints, installation, leftovers, ports, processes
+from execfabric.local import (
+    commands,
+    endpoints,
+    installation,
+    leftovers,
+    ports,
+    processes,
+)
 from execfabric.local.endpoints import Endpoints
 from execfabric.local.errors import AlreadyUp, StartFailed
 from execfabric.local.installation import Audience, Wanted
@@ -22,6 +29,7 @@ from execfabric.local.processes import Identity
 
 LONGEST_STOP = 120.0
 """Seconds; more than the graces of all parts together."""
+LONGEST_COMMAND = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,8 +188,31 @@ def _say_more(data: DataDir, found: Endpoints) -> None:
         for login in json.loads(logins.read_text(encoding="utf-8")):
             name, word, role = (login[key] for key in ("username", "password", "role"))
             _say(f"  {role:<10} {name:<18} {word}")
+    if not found.demo:
+        _say_first_admin(data, found)
     _say(f"Log: {data.log}")
     _say("Stop with `make down`.")
+
+
+def _say_first_admin(data: DataDir, found: Endpoints) -> None:
+    """Show the one-time link of the first admin, on the terminal and not in the log."""
+    try:
+        done = subprocess.run(
+            commands.manage("first_admin_link", "--skip-checks"),
+            cwd=PROJECT,
+            env=installation.environment(data, found, demo=False),
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_COMMAND,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        _say(f"Cannot create the link for the first admin: {error}.")
+        _say("Retry with `.venv/bin/python manage.py first_admin_link`.")
+        return
+    if link := done.stdout.strip():
+        _say("No admin can sign in yet. Create one with this link (1 hour, once):")
+        _say(f"  {link}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
@@ -14,6 +15,8 @@ from execfabric.local import endpoints, leftovers, ports, processes
 from execfabric.local.layout import PROJECT, DataDir
 from execfabric.local.leftovers import Stage
 from tests.servers import eventually
+
+LINK = "/accounts/password/"
 
 
 class Installation:
@@ -113,6 +116,22 @@ def test_a_port_that_is_lost_for_a_moment_while_starting_costs_nothing_but_time(
 
     assert up.returncode == 0, said
     assert "ExecFabric is up: http://127.0.0.1:" in said
+
+
+def test_without_the_demo_each_start_prints_a_new_link_for_the_first_admin(
+    installation: Installation,
+) -> None:
+    first, second = (installation.call("up", "--no-demo").stdout for _ in range(2))
+    older, newer = (
+        next(line.strip() for line in said.splitlines() if LINK in line)
+        for said in (first, second)
+    )
+
+    assert LINK not in DataDir(installation.root).log.read_text()
+    assert httpx2.get(older, trust_env=False).status_code == 404
+    page = httpx2.get(newer, trust_env=False)
+    assert page.status_code == 200
+    assert "Create the first admin" in page.text
 
 
 def test_a_second_up_waits_for_the_first_and_says_the_same(installation) -> None:
