@@ -39,6 +39,7 @@ PLACES = (
 )
 SECTIONS = {
     "gate": "inbox",
+    "gate_step": "inbox",
     "run": "runs",
     "step_resolve": "runs",
     "plan_check": "plan_new",

@@ -6,6 +6,7 @@ others are written out as marks such as ⟦U+202E⟧. Nothing is ever left out.
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -54,11 +55,27 @@ class Shown:
     bytes: int
     warnings: tuple[str, ...]
     """Sentences about what was marked; empty for harmless text."""
+    is_cut: bool = False
+    """Whether the pieces are only the start of the text."""
 
     @property
     def is_marked(self) -> bool:
         """Whether anything in it needed a mark."""
         return bool(self.warnings)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much of a text to draw."""
+
+    characters: int
+    lines: int
+    pieces: int
+
+    def cut(self, text: str) -> str:
+        """Return the start of `text` that has neither too many characters nor lines."""
+        lines = text[: self.characters].split("\n", self.lines)
+        return "\n".join(lines[: self.lines])
 
 
 # Invisible or blank characters whose category is that of letters, marks or symbols.
@@ -77,6 +94,8 @@ TAGS = range(0xE0000, 0xE0080)
 NEVER_DRAWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
+_LONG_BLANKS = "It contains long blank stretches, counted here."
+_TWINS = "It contains letters that pass for others."
 _HARMLESS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 _STRETCHES = re.compile(rf"\n{{{LONG_GAP},}}|\n| {{{LONG_BLANK},}}| +|[^\n ]+")
 _WORDS = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*|.", re.DOTALL)
@@ -90,9 +109,32 @@ def shown(text: str) -> Shown:
         return Shown(pieces, len(text), size, ())
     warnings: dict[str, None] = {}
     found = tuple(_joined(_pieces(text, warnings)))
-    if not unicodedata.is_normalized("NFC", text):
-        warnings["It is not in Unicode form NFC: equal-looking text can differ."] = None
+    _note_form(text, warnings)
     return Shown(found, len(text), size, tuple(warnings))
+
+
+def shown_start(text: str, most: Limit) -> Shown:
+    """Return the start of `text` as far as `most` allows; sizes and warnings are the whole's."""
+    head = most.cut(text)
+    if len(head) == len(text):
+        found = shown(text)
+        if len(found.pieces) <= most.pieces:
+            return found
+    pieces = shown(head).pieces[: most.pieces]
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return Shown(pieces, len(text), size, warnings_of(text), is_cut=True)
+
+
+def warnings_of(text: str) -> tuple[str, ...]:
+    """Return what `shown` warns of, without drawing the text: fast for a megabyte."""
+    if not text or _HARMLESS.fullmatch(text):
+        return ()
+    found: dict[str, None] = {}
+    _note_edges(text, found)
+    for stretch in dict.fromkeys(_STRETCHES.findall(text)):
+        _note(stretch, found)
+    _note_form(text, found)
+    return tuple(found)
 
 
 def label(character: str) -> str:
@@ -108,20 +150,49 @@ def name_of(character: str) -> str:
 
 
 def _pieces(text: str, warnings: dict[str, None]) -> Iterator[Piece]:
-    if text[0] == " " or text[-1] == " ":
-        warnings["It begins or ends with a space."] = None
+    _note_edges(text, warnings)
     for stretch in _STRETCHES.findall(text):
         if stretch == "\n":
             yield Piece(Sort.BREAK, stretch, "line break")
         elif _is_short_blank(stretch) or _HARMLESS.fullmatch(stretch):
             yield Piece(Sort.PLAIN, stretch)
         elif stretch[0] in " \n":
-            warnings["It contains long blank stretches, counted here."] = None
+            warnings[_LONG_BLANKS] = None
             what = "spaces" if stretch[0] == " " else "line breaks"
             counted = f"{len(stretch)} {what}"
             yield Piece(Sort.MARK, f"{OPEN}{counted}{CLOSE}", counted)
         else:
             yield from _careful(stretch, warnings)
+
+
+def _note(stretch: str, warnings: dict[str, None]) -> None:
+    """Warn of one stretch by its distinct words and characters."""
+    if stretch == "\n" or _is_short_blank(stretch) or _HARMLESS.fullmatch(stretch):
+        return
+    if stretch[0] in " \n":
+        warnings[_LONG_BLANKS] = None
+        return
+    if any(map(_is_combining, set(stretch))):
+        # What such a mark does depends on its neighbours: only drawing it tells.
+        deque(_careful(stretch, warnings), maxlen=0)
+        return
+    for word in set(_WORDS.findall(stretch)):
+        suspects = lookalikes.suspects(word) if not word.isascii() else frozenset()
+        if suspects:
+            warnings[_TWINS] = None
+        for character in set(word) - suspects:
+            if why := _sort(character)[1]:
+                warnings[why] = None
+
+
+def _note_edges(text: str, warnings: dict[str, None]) -> None:
+    if text[0] == " " or text[-1] == " ":
+        warnings["It begins or ends with a space."] = None
+
+
+def _note_form(text: str, warnings: dict[str, None]) -> None:
+    if not unicodedata.is_normalized("NFC", text):
+        warnings["It is not in Unicode form NFC: equal-looking text can differ."] = None
 
 
 def _is_short_blank(stretch: str) -> bool:
@@ -134,7 +205,7 @@ def _careful(stretch: str, warnings: dict[str, None]) -> Iterator[Piece]:
     for word in _WORDS.findall(stretch):
         suspects = lookalikes.suspects(word) if not word.isascii() else frozenset()
         if suspects:
-            warnings["It contains letters that pass for others."] = None
+            warnings[_TWINS] = None
         for character in word:
             if _is_combining(character):
                 marks += 1

@@ -1,13 +1,25 @@
-"""A JSON value as lines for a page: complete, in order, without recursion."""
+"""A JSON value as lines for a page: in order, without recursion, and never too many.
 
+Beyond LINES or CHARACTERS a page shows the start of a value and says what is left out;
+warnings, size and digest are always those of the whole.
+"""
+
+import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from execfabric.console.shown import Shown, shown
+from execfabric.console.shown import Limit, Shown, shown_start, warnings_of
 from execfabric.lib import canonical
 
+LINES = 200
+CHARACTERS = 16 * 1024
+PIECES = 500
+"""Marks make a page larger than the text does, so they are bounded as well."""
 DEEPEST_INDENT = 8
+# What cannot deceive in canonical JSON has none of these; a match is looked at closely.
+_SUSPICIOUS = re.compile(r'[^\x20-\x7e]|\\[bfrtu]|(?:\\n){4}| {16}|" | "')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,6 +66,17 @@ class Row:
     """What a row of the kind file refers to; its value is the file's name."""
 
     @property
+    def lines(self) -> int:
+        """How many lines the row takes."""
+        pieces = self.value.pieces if self.value else ()
+        return 1 + sum(piece.text.count("\n") for piece in pieces)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only the start of its name or value is there."""
+        return any(text is not None and text.is_cut for text in (self.name, self.value))
+
+    @property
     def indent(self) -> int:
         """The depth, as far as a page can still indent."""
         return min(self.depth, DEEPEST_INDENT)
@@ -67,47 +90,140 @@ class _Item:
     is_index: bool = False
 
 
-def rows(value: Any) -> list[Row]:
-    """The lines of a value, outermost first; every leaf is there in full."""
+@dataclass(frozen=True)
+class Excerpt:
+    """The start of a value as lines, and facts of the whole value."""
+
+    rows: tuple[Row, ...]
+    lines: int
+    """How many lines are drawn."""
+    total_lines: int
+    bytes: int
+    """The size of its canonical form; 0 where it has none."""
+    sha256: str
+    """The digest of its canonical form, as hex; empty where it has none."""
+    warnings: tuple[str, ...]
+    """What could deceive anywhere in the whole value; only where something is cut."""
+    is_cut: bool
+
+
+def excerpt(value: Any) -> Excerpt:
+    """Return the lines of a value, outermost first, as many as a page holds."""
+    rows, is_cut = _start(value)
+    body = _canonical(value)
+    drawn = sum(row.lines for row in rows)
+    return Excerpt(
+        rows=tuple(rows),
+        lines=drawn,
+        total_lines=_count_lines(value) if is_cut else drawn,
+        bytes=len(body),
+        sha256=hashlib.sha256(body).hexdigest() if body else "",
+        warnings=warnings_in(value, body) if is_cut else (),
+        is_cut=is_cut,
+    )
+
+
+def warnings_in(value: Any, body: bytes = b"") -> tuple[str, ...]:
+    """Return what could deceive in any text of a value; `body` is its canonical form."""
+    body = body or _canonical(value)
+    if body and not _SUSPICIOUS.search(body.decode()):
+        return ()
+    found: dict[str, None] = {}
+    for text in dict.fromkeys(_texts(value)):
+        found.update(dict.fromkeys(warnings_of(text)))
+    return tuple(found)
+
+
+def _start(value: Any) -> tuple[list[Row], bool]:
+    """Return the first rows, and whether there would be more."""
     found: list[Row] = []
-    waiting = [_Item(value)]
+    characters, lines, pieces = CHARACTERS, LINES, PIECES
+    for item in _items(value):
+        if lines <= 0 or characters <= 0 or pieces <= 0:
+            return found, True
+        row = _row(item, Limit(characters, lines, pieces))
+        found.append(row)
+        for text in (row.name, row.value):
+            if text is not None:
+                characters -= min(text.characters, characters)
+                pieces -= len(text.pieces)
+        lines -= row.lines
+        if row.is_cut:
+            return found, True
+    return found, False
+
+
+def _row(item: _Item, most: Limit) -> Row:
+    name = None if item.name is None else shown_start(item.name, most)
+    if _is_nested(item.value):
+        kind = "object" if isinstance(item.value, dict) else "list"
+        return Row(item.depth, name, item.is_index, kind, None, len(item.value))
+    kind, text = _leaf(item.value)
+    leaf = shown_start(text, most)
+    return Row(item.depth, name, item.is_index, kind, leaf, file=file_of(item.value))
+
+
+def _items(value: Any) -> Iterator[_Item]:
+    """Walk a value in the order of its lines; the outermost container has none."""
+    waiting = [iter([_Item(value)])]
     while waiting:
-        item = waiting.pop()
-        name = None if item.name is None else shown(item.name)
-        children = _children(item)
-        if children and name is None:
-            waiting += reversed(children)
-        elif children:
-            kind = "object" if isinstance(item.value, dict) else "list"
-            size = len(children)
-            found.append(Row(item.depth, name, item.is_index, kind, None, size))
-            waiting += reversed(children)
-        else:
-            kind, text = _leaf(item.value)
-            file = file_of(item.value)
-            leaf = shown(text)
-            found.append(Row(item.depth, name, item.is_index, kind, leaf, file=file))
-    return found
+        item = next(waiting[-1], None)
+        if item is None:
+            waiting.pop()
+            continue
+        if item.name is not None or not _is_nested(item.value):
+            yield item
+        if _is_nested(item.value):
+            waiting.append(_children(item))
 
 
-def size_of(value: Any) -> int:
-    """How many bytes the value's canonical form has; 0 where it has none."""
-    try:
-        return len(canonical.dumps(value))
-    except canonical.NotCanonical:
-        return 0
-
-
-def _children(item: _Item) -> list[_Item]:
+def _children(item: _Item) -> Iterator[_Item]:
     value, depth = item.value, item.depth if item.name is None else item.depth + 1
-    if isinstance(value, dict) and not _is_secret(value) and not file_of(value):
-        return [_Item(entry, depth, str(key)) for key, entry in value.items()]
-    if isinstance(value, list) and not _is_numbers(value):
-        return [
-            _Item(entry, depth, str(place), is_index=True)
-            for place, entry in enumerate(value)
-        ]
-    return []
+    if isinstance(value, dict):
+        return (_Item(entry, depth, str(key)) for key, entry in value.items())
+    return (
+        _Item(entry, depth, str(place), is_index=True)
+        for place, entry in enumerate(value)
+    )
+
+
+def _is_nested(value: Any) -> bool:
+    """Return True if a value takes lines of its own for what is in it."""
+    if isinstance(value, dict):
+        special = len(value) == 1 and (_is_secret(value) or file_of(value))
+        return bool(value) and not special
+    return isinstance(value, list) and bool(value) and not _is_numbers(value)
+
+
+def _count_lines(value: Any) -> int:
+    count, waiting = -1 if _is_nested(value) else 0, [value]
+    while waiting:
+        entry = waiting.pop()
+        count += 1 + (entry.count("\n") if isinstance(entry, str) else 0)
+        if isinstance(entry, dict | list) and _is_nested(entry):
+            waiting.extend(entry.values() if isinstance(entry, dict) else entry)
+    return count
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, keys included."""
+    waiting = [value]
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, str):
+            yield entry
+        elif isinstance(entry, dict):
+            yield from entry
+            waiting.extend(entry.values())
+        elif isinstance(entry, list):
+            waiting.extend(entry)
+
+
+def _canonical(value: Any) -> bytes:
+    try:
+        return canonical.dumps(value)
+    except canonical.NotCanonical:
+        return b""
 
 
 def _is_secret(value: dict[str, Any]) -> bool:

@@ -113,12 +113,12 @@ def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            message = f"duplicate key {key!r}"
-            raise ValueError(message)
-        found[key] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        message = f"duplicate key {twice!r}"
+        raise ValueError(message)
     return found
 
 

@@ -7,6 +7,8 @@ urlpatterns = [
     path("gates/<uuid:pk>", gates.gate, name="gate"),
     path("gates/<uuid:pk>/decide", gates.gate_decide, name="gate_decide"),
     path("gates/<uuid:pk>/subject.json", gates.gate_subject, name="gate_subject"),
+    path("gates/<uuid:pk>/value", gates.gate_value, name="gate_value"),
+    path("gates/<uuid:pk>/steps/<int:place>", gates.gate_step, name="gate_step"),
     # /plans
     path("plans/propose", proposals.plan_propose, name="plan_propose"),
 ]

@@ -56,6 +56,16 @@
     all.forEach((details) => (details.open = open));
   }
 
+  /* Details are fetched when they are opened; what failed is fetched at the next opening. */
+  document.addEventListener(
+    "toggle",
+    (event) => {
+      const body = event.target.open && event.target.querySelector("[data-lazy]");
+      if (body) htmx.trigger(body, "wanted");
+    },
+    true,
+  );
+
   /* The same words as the server's: see `relative` and `_until` there. */
   function relative(seconds) {
     const size = Math.abs(seconds);

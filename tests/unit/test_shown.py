@@ -1,11 +1,14 @@
 """Text from strangers: complete on the page, with nothing in it that can deceive."""
 
+import hashlib
+
 import pytest
 
 from execfabric.console import values
-from execfabric.console.shown import CLOSE, OPEN, Shown, Sort, shown
+from execfabric.console.shown import CLOSE, OPEN, Shown, Sort, shown, warnings_of
 from execfabric.console.templatetags.shown import shown as drawn
 from execfabric.console.templatetags.shown import shown_value
+from execfabric.lib import canonical
 
 BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 INVISIBLE = [
@@ -22,6 +25,21 @@ CONTROLS = [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x09]
 SPACES = [0x00A0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000]
 PRIVATE = [0xE000, 0xF8FF, 0xF0000, 0xFFFE, 0x10FFFF]
 HIDDEN = [*BIDI, *INVISIBLE, *TAGS, *CONTROLS, *SPACES, *PRIVATE]
+
+
+HIDDEN_FRAMES = [
+    "",
+    "plain words",
+    "p\u0430ypal \u0440\u0430\u0443",
+    "ａdmin 𝐚dmin",
+    "Привет, как дела",
+    "日本語のテキストとLatin",
+    "a\u0336b and e\u0301\u0301\u0301\u0301",
+    "\u0301 alone",
+    "a" + " " * 20 + "b\n\n\n\n\nc",
+    "\u05e9\u05dc\u05d5\u05dd x\u2215y",
+    *(f"x{chr(code)}y" for code in HIDDEN[::7]),
+]
 
 
 def text_of(found: Shown) -> str:
@@ -153,7 +171,7 @@ def test_markup_stays_text(payload) -> None:
 def test_a_value_is_shown_with_every_leaf_of_it() -> None:
     value = {"a": [1, "x", None, True, {}, []], "b": {"$secret": "key"}, "c\u202e": 1.5}
 
-    lines = values.rows(value)
+    lines = values.excerpt(value).rows
 
     told = [
         (line.depth, text_of(line.name) if line.name else "", line.kind)
@@ -172,17 +190,66 @@ def test_a_value_is_shown_with_every_leaf_of_it() -> None:
     ]
 
 
-def test_a_megabyte_and_a_thousand_levels_are_shown_whole() -> None:
+def test_a_large_value_is_drawn_from_its_start_and_counted_as_a_whole() -> None:
+    value = {"long": "x" * 1_000_000 + "END", "rows": [{"n": n} for n in range(40_000)]}
+
+    part = values.excerpt(value)
+    html = shown_value(value)
+
+    assert part.is_cut
+    assert part.lines <= values.LINES
+    assert part.total_lines == 1 + 1 + 80_000
+    assert part.bytes == len(canonical.dumps(value))
+    assert part.sha256 == hashlib.sha256(canonical.dumps(value)).hexdigest()
+    assert "1000003 bytes" in html
+    assert len(html) < 40_000
+
+
+def test_a_thousand_levels_do_not_exhaust_the_stack() -> None:
     deep: object = "the bottom"
     for level in range(1000):
         deep = {f"level-{level}": deep}
 
-    html = shown_value({"long": "x" * 1_000_000 + "END", "deep": deep})
+    part = values.excerpt(deep)
 
-    assert "x" * 1_000_000 + "END" in html
-    assert "1000003 bytes" in html
-    assert "the bottom" in html
-    assert "level-999" in html
+    assert (part.lines, part.total_lines) == (values.LINES, 1000)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("a\n" * 5000, id="lines in one text"),
+        pytest.param("\u202e" * 5000, id="marks in one text"),
+        pytest.param({"k" * 900_000: 1}, id="a long key"),
+        pytest.param([["x"]] * 5000, id="nested lists"),
+        pytest.param(list(range(200_000)), id="numbers"),
+        pytest.param('"<&' * 300_000, id="characters that are escaped"),
+    ],
+)
+def test_no_value_makes_a_large_page(value) -> None:
+    html = shown_value({"value": value})
+
+    assert len(html) < 150_000
+    assert "cut here" in html or f"{values.LINES} of " in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*(chr(code) for code in HIDDEN), "p\u0430ypal", "e\u0301", "\n" * 4, "a  ", " a"],
+    ids=ascii,
+)
+def test_what_deceives_is_named_also_where_it_is_not_drawn(text) -> None:
+    beyond = [{"n": n} for n in range(500)] + [{"note": f"x{text}"}]
+
+    part = values.excerpt(beyond)
+
+    assert part.is_cut
+    assert set(part.warnings) == set(shown(f"x{text}").warnings)
+
+
+@pytest.mark.parametrize("text", HIDDEN_FRAMES)
+def test_warnings_are_the_same_whether_a_text_is_drawn_or_not(text) -> None:
+    assert set(warnings_of(text)) == set(shown(text).warnings)
 
 
 def test_a_secret_is_shown_as_a_reference() -> None:

@@ -4,6 +4,7 @@ Built here and not in a template: a value can have a hundred thousand lines.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from django import template
@@ -12,8 +13,9 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from execfabric.console import values
-from execfabric.console.shown import Piece, Shown, Sort
+from execfabric.console.shown import Limit, Piece, Shown, Sort
 from execfabric.console.shown import shown as shown_text
+from execfabric.console.shown import shown_start as start_of
 
 register = template.Library()
 
@@ -23,6 +25,8 @@ CLASSES = {
     Sort.RIGHT_TO_LEFT: "shown-rtl",
 }
 BREAK = " ↵ "
+CUT = '<span class="shown-cut"> … cut here</span>'
+NAME = Limit(characters=160, lines=2, pieces=40)
 LAYOUT = re.compile(r"(\r?\n| +|\t+)")
 
 
@@ -30,6 +34,12 @@ LAYOUT = re.compile(r"(\r?\n| +|\t+)")
 def shown(value: object) -> SafeString:
     """A text in full, with whatever could deceive marked."""
     return _text(shown_text(str(value if value is not None else "")))
+
+
+@register.filter
+def shown_name(value: object) -> SafeString:
+    """Draw a name for a list: a very long one is cut, the whole is a link away."""
+    return _text(start_of(str(value if value is not None else ""), NAME))
 
 
 @register.filter
@@ -56,20 +66,30 @@ def shown_warnings(value: object) -> tuple[str, ...]:
     return shown_text(str(value if value is not None else "")).warnings
 
 
-@register.filter
-def shown_value(value: Any) -> SafeString:
-    """A JSON value in full as a list of names and values."""
+def shown_rows(rows: Iterable[values.Row]) -> SafeString:
+    """Draw the lines of a JSON value as a list of names and values."""
     return mark_safe(  # noqa: S308  every part is escaped where it is made
         '<div class="value" role="list">'
-        + "".join(_row(row) for row in values.rows(value))
+        + "".join(_row(row) for row in rows)
         + "</div>"
     )
 
 
 @register.filter
-def byte_count(value: Any) -> int:
-    """The size of a JSON value's canonical form in bytes."""
-    return values.size_of(value)
+def shown_value(value: Any) -> SafeString:
+    """Draw a JSON value as a list of names and values; of a large one the start."""
+    part = values.excerpt(value)
+    note = f"… {part.lines} of {part.total_lines} lines" if part.is_cut else ""
+    return mark_safe(  # noqa: S308  both parts are escaped where they are made
+        shown_rows(part.rows) + (f'<p class="shown-cut">{note}</p>' if note else "")
+    )
+
+
+@register.filter
+def shown_start(value: object) -> SafeString:
+    """Draw the start of a text, as much of it as a page holds."""
+    most = Limit(values.CHARACTERS, values.LINES, values.PIECES)
+    return _text(start_of(str(value if value is not None else ""), most))
 
 
 def _row(row: values.Row) -> str:
@@ -124,7 +144,7 @@ def _warned(text: Shown) -> str:
 
 
 def _text(text: Shown) -> SafeString:
-    inner = "".join(_pieces(text))
+    inner = "".join(_pieces(text)) + (CUT if text.is_cut else "")
     return mark_safe(f'<bdi class="shown" dir="ltr">{inner}</bdi>')  # noqa: S308  escaped
 
 

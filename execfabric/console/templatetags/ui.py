@@ -6,12 +6,13 @@ from typing import Any
 
 from django import template
 from django.templatetags.static import static
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from execfabric.console import looks
 from execfabric.console.looks import Look
-from execfabric.console.templatetags.shown import byte_count, shown, shown_value
+from execfabric.console.templatetags.shown import shown, shown_rows
+from execfabric.console.values import Excerpt, excerpt
 from execfabric.lib import clock
 
 register = template.Library()
@@ -132,19 +133,41 @@ def digest(value: str | bytes | memoryview, label: str = "digest") -> SafeString
 
 
 @register.simple_tag
-def json_block(value: Any, caption: str = "") -> SafeString:
-    """A JSON value in full, with its size and whatever could deceive marked."""
-    size = byte_count(value)
-    unit = "byte" if size == 1 else "bytes"
+def json_block(value: Any, caption: str = "", href: str = "") -> SafeString:
+    """Draw a JSON value; of a large one the start, with `href` leading to the whole."""
+    part = value if isinstance(value, Excerpt) else excerpt(value)
+    unit = "byte" if part.bytes == 1 else "bytes"
     return format_html(
         '<figure class="json"><figcaption>{}<span class="num">{} {}</span>'
-        '</figcaption><div class="json-scroll" tabindex="0" role="region" '
+        '</figcaption>{}<div class="json-scroll" tabindex="0" role="region" '
         'aria-label="{}">{}</div></figure>',
         caption,
-        size,
+        part.bytes,
         unit,
+        _collapsed(part, href) if part.is_cut else "",
         caption or "Value",
-        shown_value(value),
+        shown_rows(part.rows),
+    )
+
+
+def _collapsed(part: Excerpt, href: str) -> SafeString:
+    """Say how much of a value is left out, and where the rest can be read."""
+    link = format_html('<a href="{}" download>Download all of it</a>', href)
+    warned = format_html_join(
+        "",
+        '<p class="value-warning">Anywhere in it: {}</p>',
+        ((w,) for w in part.warnings),
+    )
+    return format_html(
+        '<div class="json-cut" data-testid="collapsed"><p><strong>Collapsed.</strong> '
+        "Showing {} of {} lines. {}</p>"
+        '<p>SHA-256 of all {} bytes: <code class="break">{}</code></p>{}</div>',
+        part.lines,
+        part.total_lines,
+        link if href else "",
+        part.bytes,
+        part.sha256,
+        warned,
     )
 
 

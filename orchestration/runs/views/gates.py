@@ -1,5 +1,6 @@
 """The gate page: exactly what is asked, and the one form that answers it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,22 +16,38 @@ from approvals.domain.states import MEANING, GateStatus
 from approvals.errors import AlreadyDecided, GateAlreadySettled, GateExpired
 from approvals.models import Decision, Gate
 from execfabric.accounts.models import User
-from execfabric.console.http import STATUS, HttpRequest, page, refusals_answered
-from execfabric.lib import clock
+from execfabric.console.http import (
+    STATUS,
+    HttpRequest,
+    page,
+    refusals_answered,
+    wants_fragment,
+)
+from execfabric.http import BytesDownload
+from execfabric.lib import canonical, clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
 from orchestration.runs.forms import DecisionForm
 from orchestration.runs.models import Run
 from orchestration.runs.services import gates
+from orchestration.runs.views import content as contents
 from orchestration.runs.views import subject as subjects
+from orchestration.runs.views.content import PlanStep
 
 
 @require_safe
 @refusals_answered
 def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show what a gate asks; looking at it never decides."""
-    return _gate_page(request, pk, DecisionForm())
+    """Show what a gate asks; looking at it never decides.
+
+    `?from=` lists the steps of a long plan from that one on.
+    """
+    if not wants_fragment(request):
+        return _gate_page(request, pk, DecisionForm())
+    found = approvals.get(by=request.user.actor(), gate_id=pk)
+    content = contents.of(found, first=_first(request))
+    return page(request, "gates/_plan_rows.html", {"gate": found, "content": content})
 
 
 @require_POST
@@ -65,10 +82,38 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
 def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The very bytes that the digest covers, for whoever wants to compute it."""
     found = approvals.get(by=request.user.actor(), gate_id=pk)
-    response = HttpResponse(bytes(found.subject), content_type="application/json")
-    response["Content-Disposition"] = f'attachment; filename="gate-{pk}.json"'
-    response["Cache-Control"] = "no-store"
+    response = BytesDownload(
+        bytes(found.subject), name=f"gate-{pk}.json", content_type="application/json"
+    )
+    response["X-ExecFabric-Digest"] = found.digest_hex
     return response
+
+
+@require_safe
+@refusals_answered
+def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """One value of the content (`?at=`, a JSON pointer) as canonical JSON."""
+    found = approvals.get(by=request.user.actor(), gate_id=pk)
+    pointer = request.GET.get("at", "")
+    value = subjects.value_at(subjects.read(found), pointer)
+    name = "-".join(["gate", str(pk)[:13], *pointer.split("/")[1:]])
+    return BytesDownload(
+        canonical.dumps(value), name=f"{name}.json", content_type="application/json"
+    )
+
+
+@require_safe
+@refusals_answered
+def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
+    """The details of one step of a plan gate: a fragment, or a page of its own."""
+    found = approvals.get(by=request.user.actor(), gate_id=pk)
+    actions = subjects.planned(subjects.read(found), place, place + 1)
+    if not actions:
+        raise Missing(f"This plan has no step at place {place + 1}.")
+    step = PlanStep(actions[0], contents.step_blocks(actions[0]))
+    fragment = wants_fragment(request)
+    template = "gates/_plan_step.html" if fragment else "gates/step.html"
+    return page(request, template, {"gate": found, "step": step})
 
 
 def _gate_page(
@@ -83,13 +128,14 @@ def _gate_page(
     found = approvals.get(by=by, gate_id=pk)
     given = approvals.decisions(found)
     eligible = approvals.still_eligible_of({found: given})[found]
-    subject = subjects.read(found)
-    run = Run.objects.select_related("revision__plan").get(pk=found.context_id)
+    content = contents.of(found, first=_first(request))
+    light = Run.objects.defer("dry_run", "pins", "revision__source")
+    run = light.select_related("revision__plan").get(pk=found.context_id)
     context = {
         "gate": found,
-        "subject": subject,
-        "action": None if "steps" in subject else subjects.action_of(subject),
-        "steps": subjects.planned(subject),
+        "content": content,
+        "subject": content.subject,
+        "action": content.action,
         "run": run,
         "decisions": given,
         "eligible": eligible,
@@ -101,7 +147,7 @@ def _gate_page(
         "refusal": refusal,
         "now": at,
     }
-    context |= _asker(subject) | _reasons(found, run)
+    context |= _asker(content.subject) | _reasons(found, run)
     return page(request, "gates/gate.html", context, status=status)
 
 
@@ -120,7 +166,14 @@ def _hindrance(
     )
 
 
-def _asker(subject: dict[str, Any]) -> dict[str, Any]:
+def _first(request: HttpRequest) -> int:
+    """The place of the first step to list; a page begins where one would begin."""
+    asked = request.GET.get("from", "")
+    place = int(asked) - 1 if asked.isascii() and asked.isdecimal() else 0
+    return max(0, min(place, 10**6))
+
+
+def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:
     """Who proposed, as the bytes say, and what the person behind an agent is called."""
     proposer = subject.get("proposer")
     proposer = proposer if isinstance(proposer, dict) else {}

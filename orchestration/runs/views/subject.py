@@ -8,6 +8,7 @@ from typing import Any
 from approvals.models import Gate
 from execfabric.console.values import FileReference, file_of
 from execfabric.lib import canonical
+from execfabric.lib.refusal import Missing
 
 ALWAYS_ASKED = frozenset({"high", "critical"})
 """Risks that never go without a gate of their own."""
@@ -33,6 +34,8 @@ class Part:
 class Action:
     """One action as an approver reads it, of a step gate or of a step in a plan."""
 
+    place: int
+    """Its place in the plan's order, from 0; 0 for a step gate."""
     key: str
     name: str
     kind: str
@@ -50,6 +53,8 @@ class Action:
     depends_on: tuple[str, ...] = ()
     preview: Mapping[str, Any] = field(default_factory=dict)
     """What its dry run said."""
+    preview_place: int = 0
+    """Where that is in the list of the dry run's steps."""
     written: Mapping[str, Any] = field(default_factory=dict)
     """The step as the plan has it."""
 
@@ -77,6 +82,7 @@ def action_of(subject: Mapping[str, Any]) -> Action:
     """The action of a step gate."""
     skill = _mapping(subject.get("skill"))
     return Action(
+        place=0,
         key=_text(subject.get("step")),
         name=_text(subject.get("name")),
         kind=_text(subject.get("kind")) or "skill",
@@ -94,19 +100,26 @@ def action_of(subject: Mapping[str, Any]) -> Action:
     )
 
 
-def planned(subject: Mapping[str, Any]) -> list[Action]:
-    """The steps of a plan gate, in the order in which they take their turn."""
+def steps_of(subject: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the steps of a plan gate as the bytes have them, in their order."""
+    return _list(subject.get("steps"))
+
+
+def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
+    """Return the steps of a plan gate from one place up to another."""
     pins = _mapping(subject.get("pins"))
-    previews = _by_id(_mapping(subject.get("dry_run")).get("steps"), "step")
+    reports = _list(_mapping(subject.get("dry_run")).get("steps"))
+    previews = {_text(one.get("step")): at for at, one in enumerate(reports)}
     document = _mapping(_mapping(subject.get("plan")).get("document"))
-    written = _by_id(document.get("steps"), "id")
+    written = {_text(step.get("id")): step for step in _list(document.get("steps"))}
     found = []
-    for step in _list(subject.get("steps")):
+    for place, step in enumerate(steps_of(subject)[start:end], start):
         key = _text(step.get("id"))
         pin = _mapping(pins.get(key))
         params = _mapping(step.get("params"))
         found.append(
             Action(
+                place=place,
                 key=key,
                 name=_text(step.get("name")),
                 kind=_text(step.get("kind")) or "skill",
@@ -122,11 +135,29 @@ def planned(subject: Mapping[str, Any]) -> list[Action]:
                 dry_run=_text(step.get("dry_run")),
                 gates=_gates(step, written.get(key, {})),
                 depends_on=tuple(_text(one) for one in _texts(step.get("depends_on"))),
-                preview=previews.get(key, {}),
+                preview=reports[previews[key]] if key in previews else {},
+                preview_place=previews.get(key, 0),
                 written=written.get(key, {}),
             )
         )
     return found
+
+
+def value_at(subject: Any, pointer: str) -> Any:
+    """Return the value that a JSON pointer (RFC 6901) names.
+
+    :raises Missing: when there is none
+    """
+    value = subject
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, Mapping) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            raise Missing(f"There is no value at {pointer!r}.")
+    return value
 
 
 def sentence(summary: str, params: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -178,10 +209,6 @@ def _gates(step: Mapping[str, Any], written: Mapping[str, Any]) -> tuple[str, ..
     if step.get("kind") == "approval" or written.get("approval"):
         found.append("the plan asks for it.")
     return tuple(found)
-
-
-def _by_id(steps: Any, key: str) -> dict[str, Mapping[str, Any]]:
-    return {_text(step.get(key)): step for step in _list(steps)}
 
 
 def _undo(value: Any) -> Mapping[str, Any] | None:

@@ -1,0 +1,220 @@
+"""How much of a gate's content one page draws, and what it says about the rest.
+
+Nothing is hidden for good: what a page leaves out is named on it, opens on demand and
+can be downloaded as the exact bytes that an approval covers.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.models import Gate
+from execfabric.console import values
+from execfabric.console.values import Excerpt
+from orchestration.runs.views import subject as subjects
+from orchestration.runs.views.subject import Action
+
+ROWS = 200
+"""Steps listed at once."""
+OPEN_STEPS = 12
+"""Steps of a plan that are drawn with their details; those of a longer one open on
+demand."""
+OPEN_LINES = 400
+"""Lines of values drawn with the steps of a plan."""
+FILES = 100
+"""Files listed at once."""
+TREE_BYTES = 32 * 1024
+"""Content up to this size is also drawn as one tree."""
+WARNED = 20
+"""Places named in the warning about deceptive characters."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One value of the content: its title, its start, and its address in the content."""
+
+    caption: str
+    part: Excerpt
+    pointer: str
+
+
+@dataclass(frozen=True)
+class PlanStep:
+    """A step of a plan gate: with its values, or to be opened on demand."""
+
+    action: Action
+    blocks: tuple[Block, ...] | None
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Characters that can deceive, and the part of the content that has them."""
+
+    where: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a gate page draws of the content."""
+
+    subject: Mapping[str, Any]
+    size: int
+    sha256: str
+    """Of the bytes alone, as `sha256sum` prints it for the download."""
+    action: Action | None
+    """For a step gate: its action."""
+    blocks: tuple[Block, ...]
+    steps: tuple[PlanStep, ...]
+    first: int
+    """The place of the first step listed, from 0."""
+    total: int
+    """How many steps the plan has."""
+    files: tuple[Mapping[str, Any], ...]
+    total_files: int
+    warnings: tuple[Warned, ...]
+    tree: Excerpt | None
+
+    @property
+    def end(self) -> int:
+        """The place after the last step listed."""
+        return self.first + len(self.steps)
+
+    @property
+    def following(self) -> int:
+        """How many steps the next page lists."""
+        return min(ROWS, self.total - self.end)
+
+    @property
+    def cut(self) -> list[Block]:
+        """The values of which only the start is drawn."""
+        drawn = [*self.blocks]
+        for step in self.steps:
+            drawn += step.blocks or ()
+        return [block for block in drawn if block.part.is_cut]
+
+    @property
+    def closed(self) -> int:
+        """How many steps do not show their details at once."""
+        return self.total - sum(step.blocks is not None for step in self.steps)
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether anything of the content is not drawn at once."""
+        more_files = self.total_files > len(self.files)
+        return bool(self.cut or self.closed or more_files)
+
+
+def of(gate: Gate, *, first: int = 0) -> Content:
+    """Return what the page of a gate draws, its steps from `first` on."""
+    body = bytes(gate.subject)
+    subject = subjects.read(gate)
+    is_plan = "steps" in subject
+    action = None if is_plan else subjects.action_of(subject)
+    total = len(subjects.steps_of(subject)) if is_plan else 0
+    listed = subjects.planned(subject, first, first + ROWS) if is_plan else []
+    given = subject.get("files")
+    files = given if isinstance(given, list) else []
+    return Content(
+        subject=subject,
+        size=len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+        action=action,
+        blocks=tuple(_blocks(subject, action)),
+        steps=tuple(_steps(listed, total)),
+        first=first,
+        total=total,
+        files=tuple(file for file in files[:FILES] if isinstance(file, Mapping)),
+        total_files=len(files),
+        warnings=tuple(_warnings(subject, body)),
+        tree=values.excerpt(subject) if len(body) <= TREE_BYTES else None,
+    )
+
+
+def step_blocks(action: Action) -> tuple[Block, ...]:
+    """Return the values of one step of a plan gate."""
+    at = f"/steps/{action.place}"
+    undo = action.undo or {}
+    given = (
+        (
+            "What would change",
+            action.preview.get("changes"),
+            f"/dry_run/steps/{action.preview_place}/changes",
+        ),
+        (
+            "Parameters; references are filled in from earlier steps",
+            action.params,
+            f"{at}/params",
+        ),
+        ("Parameters of its undo", undo.get("params"), f"{at}/undo/params"),
+    )
+    return tuple(
+        Block(caption, values.excerpt(value), pointer)
+        for caption, value, pointer in given
+        if value
+    )
+
+
+def _steps(listed: list[Action], total: int) -> Iterator[PlanStep]:
+    room = OPEN_LINES if total <= OPEN_STEPS else 0
+    for action in listed:
+        blocks = step_blocks(action) if room > 0 else None
+        room -= sum(block.part.lines for block in blocks or ())
+        yield PlanStep(action, blocks)
+
+
+def _blocks(subject: Mapping[str, Any], action: Action | None) -> Iterator[Block]:
+    undo = (action.undo if action else None) or {}
+    wanted = [
+        ("Inputs, complete", subject.get("inputs"), "/inputs", action is None),
+        (
+            "Parameters, complete",
+            subject.get("params"),
+            "/params",
+            bool(action and action.is_skill),
+        ),
+        (
+            "What the question is about, complete",
+            subject.get("context"),
+            "/context",
+            bool(action and not action.is_skill),
+        ),
+        (
+            "Configuration of the skill",
+            subject.get("config"),
+            "/config",
+            bool(subject.get("config")),
+        ),
+        (
+            "Parameters of the undo",
+            undo.get("params"),
+            "/undo/params",
+            bool(undo.get("params")),
+        ),
+    ]
+    for caption, value, pointer, is_shown in wanted:
+        if is_shown and "unreadable" not in subject:
+            yield Block(caption, values.excerpt(value), pointer)
+
+
+def _warnings(subject: Mapping[str, Any], body: bytes) -> Iterator[Warned]:
+    """Look through the whole content, also where nothing of it is drawn."""
+    if "unreadable" in subject or not values.warnings_in(dict(subject), body):
+        return
+    named = 0
+    for step in subjects.steps_of(subject):
+        if sentences := values.warnings_in(dict(step)):
+            named += 1
+            if named > WARNED:
+                yield Warned("and further steps", ())
+                return
+            yield Warned(f"step {step.get('id')}", sentences)
+    rest = {
+        name: value
+        for name, value in subject.items()
+        if name not in {"steps", "plan", "dry_run"}
+    }
+    for name, value in rest.items():
+        if sentences := values.warnings_in({name: value}):
+            yield Warned(name, sentences)
