@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.protocols import Validator
 
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
+from execfabric.lib.schema import validator
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
 
@@ -37,9 +38,9 @@ def validate_output(
 
 def problems(schema: Mapping[str, Any], value: Any) -> list[str]:
     """Where `value` breaks the JSON Schema, one sentence each."""
-    validator = _validator(json.dumps(schema, sort_keys=True))
+    checker = _validator(json.dumps(schema, sort_keys=True))
     return [
-        f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)
+        f"{error.json_path}: {error.message}" for error in checker.iter_errors(value)
     ]
 
 
@@ -51,10 +52,8 @@ def storable(value: Any) -> bool:
 
 @lru_cache(maxsize=512)
 def _validator(schema: str) -> Validator:
-    loaded = json.loads(schema)
-    return Draft202012Validator(
-        loaded, format_checker=Draft202012Validator.FORMAT_CHECKER
-    )
+    formats = Draft202012Validator.FORMAT_CHECKER
+    return validator(json.loads(schema), format_checker=formats)
 
 
 def _unstorable(value: Any, where: str) -> Iterator[str]:

@@ -1,14 +1,18 @@
 """Branches, commits and tags with the real git, and their undoing."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestration.skills import builtin
+from orchestration.skills.domain.contract import Risk
 from orchestration.skills.domain.outcome import Failed, Succeeded
-from tests.skill_calls import Bench, as_file
+from orchestration.skills.outputs import problems
+from tests.skill_calls import Bench, action, as_file
 
 
 def git(path: Path, *words: str) -> str:
@@ -40,6 +44,13 @@ def bench(tmp_path: Path, repository: Path) -> Bench:
     return Bench(tmp_path / "calls", {"repository": str(repository)})
 
 
+def direct(bench: Bench, name: str, params: dict[str, Any]) -> Any:
+    """Call a handler with params that its schema refuses."""
+    registered = builtin.find(action(name).handler)
+    assert registered is not None
+    return registered.run(bench.call(params))
+
+
 def test_the_branch_of_the_example_is_made_and_its_undo_deletes_it(bench, repository):
     params = {"name": "feature/PROJ-123-new-feature"}
 
@@ -68,13 +79,51 @@ def test_making_a_branch_twice_for_one_step_run_is_making_it_once(bench, reposit
     )
 
 
+NAMED = [
+    ("git-operations.create-branch", "name"),
+    ("git-operations.delete-branch", "name"),
+    ("git-operations.delete-default-branch", "name"),
+    ("git-operations.commit-files", "branch"),
+    ("git-operations.revert", "branch"),
+    ("git-operations.tag", "name"),
+    ("git-operations.untag", "name"),
+]
+
+
+BAD_NAMES = [
+    "-f", "--delete", "a..b", "a b", "a~1", "a^", "a:b", "a\\b", ".a", "a.lock", "a/", "/a",
+    "a//b", "@{-1}", "a\nb", "a\x7f", "HEAD", "FETCH_HEAD", "@", "refs/heads/x", "x\n",
+    "a\u202eb", "a\u200bb", "a\u2066b", "a\u00adb", "a\u3164", "a" * 40, "",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["-f", "--delete", "a..b", "a b", "a~1", "a^", "a:b", "a\\b", ".a", "a.lock", "a/", "/a",
-     "a//b", "@{-1}", "a\nb", "a\x7f"],
-)  # fmt: skip
-def test_a_name_that_git_would_misread_is_refused(bench, name):
-    assert bench.code("git-operations.create-branch", {"name": name}) == "git.bad_name"
+    ("name", "param", "value"),
+    [(*NAMED[0], value) for value in BAD_NAMES]
+    + [(*named, "a\u202eb") for named in NAMED[1:]],
+)
+def test_a_name_that_git_or_a_person_would_misread_is_refused(
+    bench, repository, name, param, value
+):
+    params = {"message": "m", "commit": "main", param: value}
+    before = git(repository, "for-each-ref")
+
+    outcome = direct(bench, name, params)
+
+    assert (outcome.code, outcome.before_effect) == ("git.bad_name", True)
+    assert git(repository, "for-each-ref") == before
+    assert bench.check(name, params) == ["git.bad_name"]
+    assert bench.dry_run(name, params).summary.startswith("Would fail: ")
+    assert problems(action(name).input_schema["properties"][param], value)
+
+
+@pytest.mark.parametrize(
+    "name", ["release/1.2", "ü-ö", "HEADS", "a@b", "v1", "x.lock2"]
+)
+def test_an_ordinary_name_is_taken(bench, repository, name):
+    bench.good("git-operations.create-branch", {"name": name})
+
+    assert git(repository, "rev-parse", f"refs/heads/{name}")
 
 
 @pytest.mark.parametrize(
@@ -150,19 +199,190 @@ def test_committing_twice_for_one_step_run_is_committing_once(bench, repository)
     )
 
 
-@pytest.mark.parametrize(
-    "path", ["../out", "/abs", ".git/config", "a/../../b", "a//b", "x/.GIT/y"]
-)
-def test_a_path_outside_the_tree_or_into_git_itself_is_refused(bench, repository, path):
-    bench.good("git-operations.create-branch", {"name": "work"})
-    call = bench.call({"branch": "work", "message": "m", "files": {path: "1"}})
-    registered = builtin.find("git-operations.commit-files@1")
-    assert registered is not None
+PATHS = ["../out", "/abs", ".git/config", ".git/d", "a/../../b", "sub/../c", "a//b",
+         "x/.GIT/y", "a/", ".", "./a", "a\\b", "a\nb", "a\u202eb", ".git.", "git~1/x", ""]  # fmt: skip
 
-    outcome = registered.run(call)
+
+@pytest.mark.parametrize("key", ["files", "delete"])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_that_git_would_drop_or_misread_is_refused(bench, repository, path, key):
+    """Each of these once made a commit without the path, or none, and no error."""
+    params = {"branch": "work", "message": "m", "files": {"good.txt": "1"}}
+    if key == "files":
+        params["files"][path] = "1"
+    else:
+        params["delete"] = [path]
+
+    refused(bench, repository, params, "git.bad_path")
+
+    assert problems(action("git-operations.commit-files").input_schema, params)
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        pytest.param({"files": {"README/inner": "1"}}, "git.path_conflict", id="below a file"),
+        pytest.param({"files": {"docs": "1"}}, "git.path_conflict", id="over a folder"),
+        pytest.param({"files": {"x": "1", "x/y": "1"}}, "git.path_conflict", id="both"),
+        pytest.param({"files": {"link": "1"}}, "git.not_plain", id="through a link"),
+        pytest.param({"delete": ["does-not-exist"]}, "git.no_path", id="unknown deletion"),
+        pytest.param({"delete": ["docs"]}, "git.no_path", id="deletion of a folder"),
+        pytest.param({"delete": ["README", "README"]}, "git.bad_path", id="deleted twice"),
+        pytest.param(
+            {"files": {"README": "1"}, "delete": ["README"]}, "git.bad_path", id="written too"
+        ),
+    ],
+)  # fmt: skip
+def test_a_change_that_would_do_more_or_less_than_it_says_is_refused(
+    bench, repository, params, code
+):
+    repository.joinpath("link").symlink_to("README")
+    repository.joinpath("docs").mkdir()
+    repository.joinpath("docs/a").write_text("a")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "more")
+
+    refused(bench, repository, {"branch": "work", "message": "m", **params}, code)
+
+
+def refused(bench, repository, params, code):
+    """Check that a commit is refused: beforehand, and without any effect."""
+    bench.good("git-operations.create-branch", {"name": "work"})
+    name = "git-operations.commit-files"
+
+    outcome = direct(bench, name, params)
 
     assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == (code, True)
     assert git(repository, "rev-parse", "work") == git(repository, "rev-parse", "main")
+    assert bench.check(name, params) == [code]
+    assert bench.dry_run(name, params).summary == f"Would fail: {outcome.message}"
+
+
+def test_a_file_gives_way_to_a_folder_where_its_deletion_is_approved_too(
+    bench, repository
+):
+    bench.good("git-operations.create-branch", {"name": "work"})
+    params = {"files": {"README/inner": "1"}, "delete": ["README"]}
+
+    made = bench.good(
+        "git-operations.commit-files", {"branch": "work", "message": "m", **params}
+    )
+
+    assert made.output["paths"] == ["README", "README/inner"]
+
+
+def test_a_program_stays_executable_when_its_content_changes(bench, repository):
+    repository.joinpath("run.sh").write_text("old")
+    repository.joinpath("run.sh").chmod(0o755)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "more")
+    bench.good("git-operations.create-branch", {"name": "work"})
+
+    files = {"run.sh": "new"}
+    bench.good(
+        "git-operations.commit-files",
+        {"branch": "work", "message": "m", "files": files},
+    )
+
+    assert git(repository, "ls-tree", "work", "run.sh").startswith("100755 ")
+
+
+def faulty_git(folder: Path, monkeypatch: pytest.MonkeyPatch, word: str, instead: str):
+    """Put a git before the real one that does something else for one command."""
+    real = shutil.which("git")
+    folder.mkdir()
+    script = folder / "git"
+    script.write_text(
+        f'#!/bin/sh\ncase " $* " in *" {word} "*) {instead};; esac\nexec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        pytest.param("cat >/dev/null; exit 0", id="does nothing"),
+        pytest.param('head -z -n 1 | exec {real} "$@"; exit 0', id="drops a path"),
+    ],
+)
+def test_a_commit_that_differs_from_what_was_approved_is_not_published(
+    bench, repository, tmp_path, monkeypatch, instead
+):
+    bench.good("git-operations.create-branch", {"name": "work"})
+    files = {"a": "1", "b": "2"}
+    params = {"branch": "work", "message": "m", "files": files, "delete": ["README"]}
+    instead = instead.replace("{real}", str(shutil.which("git")))
+    faulty_git(tmp_path / "bin", monkeypatch, "update-index", instead)
+
+    outcome = bench.run("git-operations.commit-files", params)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.code in {"git.effect_differs", "git.nothing_to_commit"}
+    assert outcome.before_effect
+    assert git(repository, "rev-parse", "work") == git(repository, "rev-parse", "main")
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("create-branch", {"name": "new"}),
+        ("delete-branch", {"name": "work"}),
+        ("commit-files", {"branch": "work", "message": "m", "files": {"a": "1"}}),
+        ("tag", {"name": "v2"}),
+        ("untag", {"name": "v1"}),
+    ],
+)
+def test_a_ref_that_is_not_where_it_was_put_is_a_failure_after_the_effect(
+    bench, tmp_path, monkeypatch, name, params
+):
+    bench.good("git-operations.create-branch", {"name": "work"})
+    bench.good("git-operations.tag", {"name": "v1"})
+    faulty_git(tmp_path / "bin", monkeypatch, "update-ref", "exit 0")
+
+    outcome = bench.run(f"git-operations.{name}", params)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == ("git.effect_differs", False)
+
+
+def test_the_default_branch_is_deleted_only_by_an_action_of_high_risk(
+    tmp_path, repository
+):
+    bare = tmp_path / "bare.git"
+    git(repository, "clone", "-q", "--bare", str(repository), str(bare))
+    bench = Bench(tmp_path / "calls", {"repository": str(bare)})
+    delete, delete_default = (
+        "git-operations.delete-branch",
+        "git-operations.delete-default-branch",
+    )
+    bench.good("git-operations.create-branch", {"name": "work"})
+
+    outcome = bench.run(delete, {"name": "main"})
+
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "git.default_branch"
+    assert "delete-default-branch" in outcome.message
+    assert bench.check(delete, {"name": "main"}) == ["git.default_branch"]
+    assert bench.code(delete_default, {"name": "work"}) == "git.not_default_branch"
+    assert action(delete_default).risk is Risk.HIGH
+    gone = bench.good(delete_default, {"name": "main"})
+    assert gone.output["deleted"]
+    undo = {"name": "main", "from": gone.output["commit"]}
+    bench.good("git-operations.create-branch", undo)
+    assert git(bare, "rev-parse", "main") == gone.output["commit"]
+
+
+def test_a_refusal_by_git_does_not_name_places_of_the_host(bench, repository):
+    bench.good("git-operations.create-branch", {"name": "work"})
+    repository.joinpath(".git/refs/heads/work.lock").touch()
+
+    outcome = bench.run("git-operations.delete-branch", {"name": "work"})
+
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "git.failed"
+    assert str(repository.parent) not in outcome.message
 
 
 def test_what_was_changed_again_since_is_not_reverted(bench, repository):

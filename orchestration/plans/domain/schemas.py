@@ -10,6 +10,8 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from execfabric.lib import schema as schema_lib
+
 NOTHING_ELSE: Registry[Any] = Registry()
 """No schema but the one at hand: left to itself the library would fetch a `$ref`."""
 LONGEST_MESSAGE = 300
@@ -19,7 +21,7 @@ META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
 
 def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
     """A validator that resolves references inside the schema only."""
-    return Draft202012Validator(schema, registry=NOTHING_ELSE)
+    return schema_lib.validator(schema, registry=NOTHING_ELSE)
 
 
 def errors(

@@ -6,7 +6,7 @@ stay as they are.
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,13 @@ HARMLESS = (
 
 
 class GitFailed(Exception):
-    """Git refused, or the repository is not as it should be. Nothing was changed."""
+    """Git refused, or the repository is not as it should be."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, before_effect: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.before_effect = before_effect
 
 
 class Repository:
@@ -60,11 +61,15 @@ class Repository:
         settings = [*HARMLESS, f"safe.directory={path}"]
         options = [word for setting in settings for word in ("-c", setting)]
         self._base = ["git", *options, "-C", str(path)]
+        self._paths = [str(path), str(path.resolve())]
         if not path.is_dir():
-            raise GitFailed("git.no_repository", f"{name}: {path} is no folder.")
+            message = f"The configured folder of the repository {name} does not exist."
+            raise GitFailed("git.no_repository", message)
         folder = self.ask("rev-parse", "--absolute-git-dir")
         if not folder:
-            raise GitFailed("git.no_repository", f"{name}: {path} is no repository.")
+            message = f"The configured folder of {name} is not a git repository."
+            raise GitFailed("git.no_repository", message)
+        self._paths.append(folder)
         self._base = ["git", *options, f"--git-dir={folder}"]
 
     @classmethod
@@ -92,9 +97,9 @@ class Repository:
         """
         done = self._done(words, stdin, environment or {})
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
-            raise GitFailed("git.failed", f"git {words[0]}: {said}")
-        return done.stdout.decode(errors="replace").rstrip("\n")
+            raise self._failed(words[0], done, (environment or {}).values())
+        # Names of files need not be UTF-8; what is not survives the way back to git.
+        return done.stdout.decode(errors="surrogateescape").rstrip("\n")
 
     def ask(self, *words: str) -> str:
         """What a git command says, or nothing where it fails."""
@@ -117,26 +122,41 @@ class Repository:
         """The object a full ref name stands at; empty where there is none."""
         return self.ask("rev-parse", "--verify", "--quiet", "--end-of-options", name)
 
-    def check_name(self, ref: str) -> None:
-        """Refuse what git would not take as a ref name.
+    def is_name(self, ref: str) -> bool:
+        """Return True if git takes this as the full name of a ref."""
+        return not self._done(("check-ref-format", ref), b"", {}).returncode
 
-        :raises GitFailed: when it would not
-        """
-        short = ref.split("/", 2)[2]
-        if (
-            short.startswith("-")
-            or self._done(("check-ref-format", ref), b"", {}).returncode
-        ):
-            raise GitFailed("git.bad_name", f"{short!r} is not a valid name in git.")
+    def default_branch(self) -> str:
+        """Return the full name of the branch that HEAD names; empty if it has none."""
+        return self.ask("rev-parse", "--symbolic-full-name", "HEAD")
 
     def move(self, ref: str, new: str, old: str, reason: str) -> bool:
-        """Set a ref if it still stands at `old` (empty: if it is not there yet)."""
+        """Set a ref if it still is at `old` (empty: if it does not exist yet).
+
+        :raises GitFailed: when git cannot, although it is at `old`
+        """
         words = ("update-ref", "--create-reflog", "-m", reason, ref, new, old)
-        return not self._done(words, b"", {}).returncode
+        return self._updated(ref, old, words)
 
     def remove(self, ref: str, old: str) -> bool:
-        """Delete a ref if it still stands at `old`."""
-        return not self._done(("update-ref", "-d", ref, old), b"", {}).returncode
+        """Delete a ref if it still is at `old`.
+
+        :raises GitFailed: when git cannot, although it is at `old`
+        """
+        return self._updated(ref, old, ("update-ref", "-d", ref, old))
+
+    def confirm(self, ref: str, expected: str) -> None:
+        """Check that a ref is where it was just put (empty: that it is gone).
+
+        :raises GitFailed: when it is not
+        """
+        now = self.ref(ref)
+        if now != expected:
+            message = (
+                f"{ref} is {now or 'missing'} after it was set to"
+                f" {expected or 'nothing'}. Look at the repository."
+            )
+            raise GitFailed("git.effect_differs", message, before_effect=False)
 
     def made_by(self, ref: str) -> str:
         """The reason with which a ref was made; empty where it was not noted."""
@@ -146,6 +166,24 @@ class Repository:
         """Whether a working tree stands on this branch."""
         said = self.ask("worktree", "list", "--porcelain").split("\n")
         return f"branch refs/heads/{branch}" in said
+
+    def _updated(self, ref: str, old: str, words: Sequence[str]) -> bool:
+        done = self._done(words, b"", {})
+        if done.returncode and self.ref(ref) == old:
+            raise self._failed(words[0], done)
+        return not done.returncode
+
+    def _failed(
+        self,
+        word: str,
+        done: subprocess.CompletedProcess[bytes],
+        paths: Iterable[str] = (),
+    ) -> GitFailed:
+        """Quote git, without the places of this host."""
+        text = done.stderr.decode(errors="replace").strip()
+        for path in sorted([*self._paths, *paths], key=len, reverse=True):
+            text = text.replace(path, self.name)
+        return GitFailed("git.failed", f"git {word}: {text}")
 
     def _done(
         self, words: Sequence[str], stdin: bytes, environment: Mapping[str, str]

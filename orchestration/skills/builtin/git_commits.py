@@ -1,7 +1,7 @@
 """Commits made without a working tree: a temporary index, then one moved ref."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,12 @@ from orchestration.skills.builtin.git import GitFailed, Repository
 TRAILER = "ExecFabric-Key"
 LOOK_BACK = "200"
 PLAIN = "100644"
+GONE = "000000"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a path shall be: a mode and a blob, or nothing."""
+    """What a path becomes: a mode and a blob, or nothing."""
 
     path: str
     mode: str = ""
@@ -75,7 +76,7 @@ def tree_with(
         "update-index",
         "-z",
         "--index-info",
-        stdin="".join(lines).encode(),
+        stdin="".join(lines).encode(errors="surrogateescape"),
         environment=index,
     )
     return repository.run("write-tree", environment=index)
@@ -89,26 +90,63 @@ def commit(
     return repository.run("commit-tree", tree, "-p", parent, stdin=body.encode())
 
 
-def entries(
-    repository: Repository, commit: str, paths: Sequence[str]
-) -> Mapping[str, Change]:
-    """What stands at some paths in a commit."""
-    said = repository.run("ls-tree", "-r", "-z", "--full-tree", commit)
+def entries(repository: Repository, commit: str) -> Mapping[str, Change]:
+    """Return every file in a commit, by path."""
+    listed = repository.run("ls-tree", "-r", "-z", "--full-tree", commit)
     found = {}
-    for line in said.split("\0"):
+    for line in listed.split("\0"):
         known, tab, path = line.partition("\t")
-        if tab and path in paths:
+        if tab:
             mode, _, name = known.split(" ")
             found[path] = Change(path=path, mode=mode, blob=name)
     return found
 
 
-def changed_paths(repository: Repository, commit: str) -> list[str]:
-    """The paths a commit changed against its first parent."""
-    said = repository.run(
-        "diff-tree", "-r", "-z", "--no-renames", "--name-only", f"{commit}^", commit
+def differences(repository: Repository, before: str, after: str) -> dict[str, Change]:
+    """Return what each path became between two commits."""
+    listed = repository.run("diff-tree", "-r", "-z", "--no-renames", before, after)
+    parts = listed.split("\0")
+    found = {}
+    for known, path in zip(parts[::2], parts[1::2], strict=False):
+        _, mode, _, name, _ = known.split(" ")
+        is_gone = mode == GONE
+        found[path] = Change(path) if is_gone else Change(path, mode, name)
+    return found
+
+
+def check_commit(
+    repository: Repository, parent: str, commit: str, changes: Iterable[Change]
+) -> None:
+    """Check that a commit changes its parent in exactly the approved way.
+
+    :raises GitFailed: when it does more, less or something else
+    """
+    standing = entries(repository, parent)
+    wanted = {
+        change.path: change
+        for change in changes
+        if standing.get(change.path, Change(change.path)) != change
+    }
+    found = differences(repository, parent, commit)
+    wrong = sorted(
+        path
+        for path in wanted.keys() | found.keys()
+        if wanted.get(path) != found.get(path)
     )
-    return [path for path in said.split("\0") if path]
+    if wrong or repository.run("rev-parse", f"{commit}^@") != parent:
+        message = (
+            "The commit was not published: it would differ from what was approved"
+            f" in {', '.join(map(repr, wrong[:5])) or 'its parent'}."
+        )
+        raise GitFailed("git.effect_differs", message)
+
+
+def changed_paths(repository: Repository, commit: str) -> list[str]:
+    """Return the paths that a commit changed against its first parent."""
+    found = sorted(differences(repository, f"{commit}^", commit))
+    return [
+        path.encode(errors="surrogateescape").decode(errors="replace") for path in found
+    ]
 
 
 def reversal(repository: Repository, commit: str, head: str) -> list[Change]:
@@ -116,12 +154,12 @@ def reversal(repository: Repository, commit: str, head: str) -> list[Change]:
 
     :raises GitFailed: when a path of it was changed again since
     """
-    paths = changed_paths(repository, commit)
-    before = entries(repository, f"{commit}^", paths)
-    after = entries(repository, commit, paths)
-    now = entries(repository, head, paths)
+    paths = sorted(differences(repository, f"{commit}^", commit))
+    before = entries(repository, f"{commit}^")
+    after = entries(repository, commit)
+    now = entries(repository, head)
     moved = [path for path in paths if now.get(path) != after.get(path)]
     if moved:
-        message = f"Changed again since: {', '.join(moved)}. Revert by hand."
+        message = f"Changed again since: {', '.join(map(repr, moved))}. Revert by hand."
         raise GitFailed("git.conflict", message)
     return [before.get(path, Change(path=path)) for path in paths]

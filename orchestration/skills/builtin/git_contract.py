@@ -1,8 +1,10 @@
 """What the skill `git-operations` promises."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from orchestration.skills.builtin.git_rules import NAME, PATH
 from orchestration.skills.builtin.shapes import Schema, flag, listing, record, text
 from orchestration.skills.domain.contract import (
     FILE_SCHEMA,
@@ -16,14 +18,15 @@ from orchestration.skills.domain.contract import (
 
 CREATE_BRANCH = "git-operations.create-branch@1"
 DELETE_BRANCH = "git-operations.delete-branch@1"
+DELETE_DEFAULT_BRANCH = "git-operations.delete-default-branch@1"
 COMMIT_FILES = "git-operations.commit-files@1"
 REVERT = "git-operations.revert@1"
 TAG = "git-operations.tag@1"
 UNTAG = "git-operations.untag@1"
 
 _REPOSITORY = text("Repository", "Name in the configuration; else the default one.")
-_BRANCH = text("Branch", "Name of the branch.", minLength=1)
-_PATH = {"pattern": r"^[^/\x00-\x1f][^\x00-\x1f]*$"}
+_BRANCH = text("Branch", "Name of the branch.", pattern=NAME)
+_PATH = {"pattern": PATH}
 _OID = "^([0-9a-f]{40}|[0-9a-f]{64})$"
 _COMMITTED = record(
     {
@@ -72,7 +75,7 @@ _CREATE_BRANCH = _action(
     risk=Risk.LOW,
     inputs=record(
         {
-            "name": text("Name", "Of the new branch.", minLength=1),
+            "name": text("Name", "Of the new branch.", pattern=NAME),
             "from": text("From", "Commit, branch or tag to start at (default HEAD)."),
             "repository": _REPOSITORY,
         },
@@ -101,7 +104,7 @@ _DELETE_BRANCH = _action(
     risk=Risk.MEDIUM,
     inputs=record(
         {
-            "name": text("Name", "Of the branch.", minLength=1),
+            "name": text("Name", "Of the branch.", pattern=NAME),
             "commit": text("Commit", "Only if it still stands here.", pattern=_OID),
             "repository": _REPOSITORY,
         },
@@ -126,6 +129,14 @@ _DELETE_BRANCH = _action(
         "from": "$self.output.commit",
         "repository": "$self.output.repository",
     },
+)
+
+_DELETE_DEFAULT_BRANCH = replace(
+    _DELETE_BRANCH,
+    name="delete-default-branch",
+    summary="Delete the default branch {name}.",
+    handler=DELETE_DEFAULT_BRANCH,
+    risk=Risk.HIGH,
 )
 
 _COMMIT_FILES = _action(
@@ -184,7 +195,7 @@ _TAG = _action(
     risk=Risk.MEDIUM,
     inputs=record(
         {
-            "name": text("Name", "Of the tag.", minLength=1),
+            "name": text("Name", "Of the tag.", pattern=NAME),
             "target": text("Target", "Commit or branch to tag (default HEAD)."),
             "message": text("Message", "Of the tag."),
             "repository": _REPOSITORY,
@@ -215,7 +226,7 @@ _UNTAG = _action(
     risk=Risk.MEDIUM,
     inputs=record(
         {
-            "name": text("Name", "Of the tag.", minLength=1),
+            "name": text("Name", "Of the tag.", pattern=NAME),
             "object": text("Object", "Only if it is this one.", pattern=_OID),
             "repository": _REPOSITORY,
         },
@@ -233,11 +244,19 @@ _UNTAG = _action(
 
 SKILL = SkillContract(
     slug="git-operations",
-    version="1.0.0",
+    version="1.1.0",
     name="Git operations",
     description="Branches, commits and tags in local repositories, each with its undo.",
     domain="engineering",
-    actions=(_CREATE_BRANCH, _DELETE_BRANCH, _COMMIT_FILES, _REVERT, _TAG, _UNTAG),
+    actions=(
+        _CREATE_BRANCH,
+        _DELETE_BRANCH,
+        _DELETE_DEFAULT_BRANCH,
+        _COMMIT_FILES,
+        _REVERT,
+        _TAG,
+        _UNTAG,
+    ),
     config_schema=record(
         {
             "repository": text("Repository", "Path of the default repository."),

@@ -56,17 +56,27 @@ class Failed:
 
     code: str
     message: str
+    before_effect: bool = False
+    """Whether it certainly failed before any effect; otherwise parts may be there."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Nothing happened, and it may work later (a busy target, a lost connection)."""
+    """Nothing happened, and it may work later (a busy target, no connection)."""
 
     code: str
     message: str
 
 
-Outcome = Succeeded | Failed | Retry
+@dataclass(frozen=True)
+class Unknown:
+    """The effect was begun, and the handler cannot know whether it happened."""
+
+    code: str
+    message: str
+
+
+Outcome = Succeeded | Failed | Retry | Unknown
 
 
 @dataclass(frozen=True)

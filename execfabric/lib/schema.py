@@ -1,0 +1,81 @@
+"""JSON Schema with the patterns of JSON Schema: `$` is the end of the text, always.
+
+Python's `$` also matches before a line break at the end, so `^[a-z]+$` would accept
+"name\\n". The patterns are translated when they are used; schemas stay as written.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+_PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$|.", re.DOTALL)
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern of a schema.
+
+    :raises re.error: when Python cannot read it
+    """
+    parts = _PART.findall(pattern)
+    return re.compile("".join(r"\Z" if part == "$" else part for part in parts))
+
+
+def _pattern(
+    validator: Any, pattern: str, value: Any, _: Any
+) -> Iterator[ValidationError]:
+    if validator.is_type(value, "string") and not compiled(pattern).search(value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _pattern_properties(
+    validator: Any, patterns: Mapping[str, Any], value: Any, _: Any
+) -> Iterator[ValidationError]:
+    if not validator.is_type(value, "object"):
+        return
+    for pattern, schema in patterns.items():
+        for name, item in value.items():
+            if compiled(pattern).search(name):
+                yield from validator.descend(
+                    item, schema, path=name, schema_path=pattern
+                )
+
+
+def _additional_properties(
+    validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    patterns = schema.get("patternProperties")
+    if not patterns or not validator.is_type(value, "object"):
+        keyword = Draft202012Validator.VALIDATORS["additionalProperties"]
+        yield from keyword(validator, wanted, value, schema) or ()
+        return
+    known = schema.get("properties", {})
+    for name, item in value.items():
+        if name in known or any(compiled(one).search(name) for one in patterns):
+            continue
+        if validator.is_type(wanted, "object"):
+            yield from validator.descend(item, wanted, path=name)
+        elif not wanted:
+            listed = ", ".join(map(repr, sorted(patterns)))
+            yield ValidationError(f"{name!r} does not match any of: {listed}")
+
+
+_Validator = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+    },
+)
+
+
+def validator(schema: Mapping[str, Any], **options: Any) -> Draft202012Validator:
+    """Return a validator of draft 2020-12; `options` are those of the library."""
+    made: Draft202012Validator = _Validator(schema, **options)
+    return made
