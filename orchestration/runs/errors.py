@@ -27,6 +27,12 @@ class ArtifactTooLarge(Invalid):
     code = "artifact.too_large"
 
 
+class ArtifactNotPlain(Invalid):
+    """What should be a file of the step is a link, or lies outside its folder."""
+
+    code = "artifact.not_plain"
+
+
 class ArtifactCorrupt(Conflict):
     """The stored bytes of a file are not the ones that were recorded."""
 

@@ -4,9 +4,9 @@ What comes back is masked and bounded here, before anybody stores or shows it.
 """
 
 import contextlib
+import logging
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from execfabric.lib.masking import Masker
-from orchestration.skills import descendants, wire
+from orchestration.skills import descendants, folders, wire
 from orchestration.skills.builtin import EXTRA
 from orchestration.skills.domain.guard import Allow
 from orchestration.skills.domain.outcome import DryRun, Outcome, TargetProblem
@@ -33,6 +33,7 @@ BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from orchestration.skills import runner; runner.main(int(sys.argv[2]))"
 )
+logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 END_S = 5.0
 
@@ -341,9 +342,14 @@ def local_files(value: Any) -> set[str]:
 
 
 def discard(workdir: Path) -> None:
-    """Remove a call's folder, if it was ever made."""
-    if workdir.exists():
-        shutil.rmtree(workdir)
+    """Remove a call's folder, if it was ever made; what cannot be removed stays.
+
+    A result must not be lost because its folder cannot be removed.
+    """
+    try:
+        folders.remove(workdir)
+    except OSError as error:
+        logger.warning("Cannot remove the folder of a call: %s", error.strerror)
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:

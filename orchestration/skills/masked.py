@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from execfabric.lib.masking import Masker
+from orchestration.skills import folders
 from orchestration.skills.domain.outcome import Failed, Succeeded
 
 Secrets = Callable[[str], str]
@@ -79,13 +80,13 @@ def _mask_file(path: Path, masker: Masker, workdir: Path) -> bool:
         )
         raise SecretInFile(message)
     finder = masker.finder()
-    with path.open("rb") as source:
+    with folders.opened_file(workdir, path) as source:
         if not any(map(finder.finds, iter(lambda: source.read(CHUNK), b""))):
             return False
     with tempfile.NamedTemporaryFile(dir=workdir, delete=False) as target:
         stream = masker.stream()
         check = codecs.getincrementaldecoder("utf-8")()
-        with path.open("rb") as source:
+        with folders.opened_file(workdir, path) as source:
             try:
                 while chunk := source.read(CHUNK):
                     if "\0" in check.decode(chunk):

@@ -11,6 +11,7 @@ from jsonschema.protocols import Validator
 
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
 from execfabric.lib.schema import validator
+from orchestration.skills import folders
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
 
@@ -96,12 +97,12 @@ def _surrogates(value: str) -> bool:
 def _file_problems(
     action: ActionContract, outcome: Succeeded, workdir: Path | None
 ) -> Iterator[str]:
-    inside = workdir.resolve() if workdir else None
     for name, given in outcome.files.items():
         if name not in action.files:
             yield f"the file {name} is not declared"
         for path in [given] if isinstance(given, Path) else given:
-            if path.is_symlink() or not path.is_file():
-                yield f"{name}: {path.name} is not a plain file"
-            elif inside and not path.resolve().is_relative_to(inside):
-                yield f"{name}: {path.name} lies outside the folder of the call"
+            try:
+                with folders.opened_file(workdir or path.parent, path):
+                    pass
+            except folders.NotPlain as error:
+                yield f"{name}: {error}"

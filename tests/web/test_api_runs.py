@@ -267,6 +267,8 @@ def test_a_file_is_fetched_by_its_digest_and_only_by_who_may_see_the_run(
 
 def keep_file(by: Caller, run: str, source) -> dict:
     step = step_of(by, run, "first")["step_run_id"]
-    kept = artifacts.keep({"result": source}, step_run_id=step, at=clock.now())
+    kept = artifacts.keep(
+        {"result": source}, folder=source.parent, step_run_id=step, at=clock.now()
+    )
     reference: dict = kept["result"]["$file"]
     return reference

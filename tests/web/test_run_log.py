@@ -88,7 +88,9 @@ def test_a_file_is_handed_out_to_whoever_may_see_its_run_and_to_nobody_else(
     path = tmp_path / "report.html"
     path.write_text("<script>alert(1)</script>")
     row = run.steps.get(key="first")
-    kept = artifacts.keep({"report": path}, step_run_id=row.pk, at=clock.now())
+    kept = artifacts.keep(
+        {"report": path}, folder=path.parent, step_run_id=row.pk, at=clock.now()
+    )
     sha256 = kept["report"]["$file"]["sha256"]
 
     page = page_of(run, signed_in(proposer))

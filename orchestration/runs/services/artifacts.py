@@ -2,8 +2,11 @@
 
 import hashlib
 import mimetypes
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,30 +16,42 @@ from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 
-from orchestration.runs.errors import ArtifactCorrupt, ArtifactTooLarge, ArtifactUnknown
+from orchestration.runs.errors import (
+    ArtifactCorrupt,
+    ArtifactNotPlain,
+    ArtifactTooLarge,
+    ArtifactUnknown,
+)
 from orchestration.runs.models import Artifact, ArtifactUse
+from orchestration.skills import folders
 
 CHUNK = 1 << 20
 PLAIN = "application/octet-stream"
 
 
 def keep(
-    files: Mapping[str, Path | Sequence[Path]], *, step_run_id: UUID, at: datetime
+    files: Mapping[str, Path | Sequence[Path]],
+    *,
+    folder: Path,
+    step_run_id: UUID,
+    at: datetime,
 ) -> dict[str, Any]:
-    """Store what a handler yielded; return the references that later steps get.
+    """Store the files a handler returned; return the references for later steps.
+
+    They are opened below `folder`, the call's own, without following links.
 
     A name with one path gives one reference, a name with a list gives a list.
 
     :raises ArtifactTooLarge: when a file is over the limit
+    :raises ArtifactNotPlain: when it is not a plain file in the folder
     """
+    keep_one = partial(_keep_one, folder=folder, step_run_id=step_run_id, at=at)
     kept: dict[str, Any] = {}
     for name, given in files.items():
         if isinstance(given, Path):
-            kept[name] = _keep_one(given, name, step_run_id=step_run_id, at=at)
+            kept[name] = keep_one(given, name)
         else:
-            kept[name] = [
-                _keep_one(path, name, step_run_id=step_run_id, at=at) for path in given
-            ]
+            kept[name] = [keep_one(path, name) for path in given]
     return kept
 
 
@@ -72,20 +87,14 @@ def open_artifact(sha256: str) -> "File[bytes]":
 
 
 def _keep_one(
-    path: Path, name: str, *, step_run_id: UUID, at: datetime
+    path: Path, name: str, *, folder: Path, step_run_id: UUID, at: datetime
 ) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > settings.MAX_ARTIFACT_BYTES:
-        raise ArtifactTooLarge(
-            f"The file {path.name} has {size} bytes; at most"
-            f" {settings.MAX_ARTIFACT_BYTES} are allowed.",
-            size=size,
-        )
-    sha256 = _digest(path)
-    place = _place(sha256)
-    if not default_storage.exists(place):
-        with path.open("rb") as source:
-            default_storage.save(place, File(source))
+    try:
+        with folders.opened_file(folder, path) as source:
+            size = os.fstat(source.fileno()).st_size
+            sha256 = _store(source, path.name, size)
+    except folders.NotPlain as error:
+        raise ArtifactNotPlain(f"Cannot store the file: {error}.") from error
     media_type = mimetypes.guess_type(path.name)[0] or PLAIN
     with transaction.atomic():
         artifact, _ = Artifact.objects.get_or_create(
@@ -109,6 +118,21 @@ def _keep_one(
             "media_type": media_type,
         }
     }
+
+
+def _store(source: BufferedReader, name: str, size: int) -> str:
+    """Put the bytes of an open file into the store; return their SHA-256."""
+    if size > settings.MAX_ARTIFACT_BYTES:
+        raise ArtifactTooLarge(
+            f"The file {name} has {size} bytes; at most"
+            f" {settings.MAX_ARTIFACT_BYTES} are allowed.",
+            size=size,
+        )
+    sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+    if not default_storage.exists(_place(sha256)):
+        source.seek(0)
+        default_storage.save(_place(sha256), File(source))
+    return sha256
 
 
 def _place(sha256: str) -> str:

@@ -172,19 +172,32 @@ def _result(
     if isinstance(answer, Succeeded):
         answer, changed = masked.mask_files(answer, masker, workdir)
     if isinstance(answer, Succeeded):
-        given = answer.files
-        files = outage.insist(
-            lambda: artifacts.keep(given, step_run_id=grip.step_run_id, at=clock.now())
-        )
         for name in changed:
             watch.log.add(f"[A secret in the file {name} was masked.]\n")
-        return Finished(answer.output, files, changed)
+        return _finished(grip, answer, workdir, changed)
     if isinstance(answer, Retry):
         return Failure(answer.code, answer.message, again=True)
     if isinstance(answer, Failed):
         return _failed(grip, answer)
     message = f"a call cannot answer with {type(answer).__name__}"
     raise TypeError(message)
+
+
+def _finished(
+    grip: Grip, answer: Succeeded, workdir: Path, masked_files: tuple[str, ...]
+) -> Result:
+    try:
+        files = outage.insist(
+            lambda: artifacts.keep(
+                answer.files,
+                folder=workdir,
+                step_run_id=grip.step_run_id,
+                at=clock.now(),
+            )
+        )
+    except Refusal as error:
+        return Failure(error.code, error.message)
+    return Finished(answer.output, files, masked_files)
 
 
 def _failed(grip: Grip, answer: Failed) -> Result:

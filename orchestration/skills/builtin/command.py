@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestration.skills import sandbox
+from orchestration.skills import folders, sandbox
 from orchestration.skills.builtin.command_contract import RUN, SKILL
 from orchestration.skills.builtin.shapes import file_list
 from orchestration.skills.domain.handlers import dry_run_of, handler
@@ -31,6 +31,7 @@ __all__ = ["SKILL"]
 MARGIN_S = 2.0
 MEGABYTE = 1024 * 1024
 MOST_FILES = 1000
+OUT_REPLACED = "Cannot read out/: the program replaced it by something that is not a folder it can read."
 
 
 @handler(RUN)
@@ -117,7 +118,12 @@ def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
         )
     if ended.exit_code not in call.params.get("expect", [0]):
         return Failed("command.exit", f"Exit code {ended.exit_code}. {stderr[-1000:]}")
-    made = sorted(path for path in (workdir / "out").rglob("*") if _plain(path))
+    try:
+        made = folders.plain_files(workdir, "out")
+    except folders.NotPlain:
+        return Failed("command.out_replaced", OUT_REPLACED)
+    except folders.TooMany as error:
+        return Failed("command.too_many_files", f"Cannot read out/: {error}.")
     if len(made) > MOST_FILES:
         return Failed("command.too_many_files", f"It left {len(made)} files in out/.")
     output = {
@@ -135,10 +141,6 @@ def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
 def _log(text: bytes) -> None:
     sys.stdout.write(text.decode(errors="replace"))
     sys.stdout.flush()
-
-
-def _plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
 
 
 def _text(stream: Stream) -> str:

@@ -1,0 +1,174 @@
+"""Folders that a program has written to: read and removed without following links.
+
+Every part of a path is opened below the descriptor of its folder, so a link that
+is put in its place leads nowhere, and no name of the host comes back.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+ITSELF = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
+DEEPEST = 40
+MOST_ENTRIES = 20_000
+
+
+class NotPlain(Exception):
+    """What should be a folder or a plain file is something else."""
+
+
+class TooMany(Exception):
+    """A folder holds more than is looked at."""
+
+
+@contextmanager
+def opened_file(root: Path, path: Path) -> Iterator[BufferedReader]:
+    """Open a plain file below `root`, none of whose folders is a link.
+
+    :raises NotPlain: when it is anything else, or cannot be read
+    """
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    if not parts or ".." in parts or len(parts) > DEEPEST:
+        message = f"{path.name} is not in the folder of the call"
+        raise NotPlain(message)
+    try:
+        fd = _opened(root, parts)
+    except OSError as error:
+        message = f"{path.name} is not a plain file, or cannot be read"
+        raise NotPlain(message) from error
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            message = f"{path.name} is not a plain file"
+            raise NotPlain(message)
+        yield file
+
+
+def plain_files(root: Path, name: str) -> list[Path]:
+    """Return the plain files below `root/name`, sorted; links are left out.
+
+    :raises NotPlain: when it is not a folder, or cannot be read
+    :raises TooMany: when it is too deep or has too many entries
+    """
+    try:
+        top = os.open(root, FOLDER)
+        with _closing(top):
+            folder = os.open(name, FOLDER, dir_fd=top)
+        with _closing(folder):
+            found = [*_files(folder, PurePosixPath(), [0])]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        message = f"{name} is not a folder, or cannot be read"
+        raise NotPlain(message) from error
+    return sorted(root / name / path for path in found)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all that is in it, whatever its depth and permissions.
+
+    Subfolders are first moved to the top. So the way is never longer than two
+    names, and one open descriptor is enough.
+
+    :raises OSError: when something cannot be removed
+    """
+    parent = os.open(folder.parent, FOLDER & ~os.O_NOFOLLOW)
+    with _closing(parent):
+        if not _is_folder(folder.name, parent):
+            with suppress(FileNotFoundError):
+                os.unlink(folder.name, dir_fd=parent)
+            return
+        prefix = secrets.token_hex(8)
+        top = _claimed(folder.name, parent)
+        with _closing(top):
+            moved = _emptied(top, top, prefix, 0)
+            for number in moved:
+                _remove_moved(top, prefix, number, moved)
+        os.rmdir(folder.name, dir_fd=parent)
+
+
+def _remove_moved(top: int, prefix: str, number: int, moved: list[int]) -> None:
+    name = f"{prefix}{number}"
+    fd = _claimed(name, top)
+    with _closing(fd):
+        moved += _emptied(fd, top, prefix, moved[-1] + 1)
+    os.rmdir(name, dir_fd=top)
+
+
+def _emptied(folder: int, top: int, prefix: str, first: int) -> list[int]:
+    """Unlink the files of a folder and move its folders to the top; return their numbers."""
+    moved: list[int] = []
+    with os.scandir(folder) as entries:
+        listed = [
+            (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries
+        ]
+    for name, is_folder in listed:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+            continue
+        # A folder that may not be written to cannot be moved either.
+        os.close(_claimed(name, folder))
+        number = first + len(moved)
+        os.rename(name, f"{prefix}{number}", src_dir_fd=folder, dst_dir_fd=top)
+        moved.append(number)
+    return moved
+
+
+def _claimed(name: str, parent: int) -> int:
+    """Open a folder after making it readable and writable for its owner."""
+    itself = os.open(name, ITSELF, dir_fd=parent)
+    with _closing(itself), suppress(OSError):
+        Path(f"/proc/self/fd/{itself}").chmod(0o700)
+    return os.open(name, FOLDER, dir_fd=parent)
+
+
+def _is_folder(name: str, parent: int) -> bool:
+    with suppress(FileNotFoundError):
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        return stat.S_ISDIR(found.st_mode)
+    return False
+
+
+def _files(folder: int, above: PurePosixPath, seen: list[int]) -> Iterator[Path]:
+    """The plain files in an open folder, relative to the top; `seen` counts entries."""
+    if len(above.parts) > DEEPEST:
+        message = f"it has folders more than {DEEPEST} deep"
+        raise TooMany(message)
+    below: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            seen[0] += 1
+            if seen[0] > MOST_ENTRIES:
+                message = f"it has more than {MOST_ENTRIES} entries"
+                raise TooMany(message)
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                yield Path(above / entry.name)
+    for name in below:
+        fd = os.open(name, FOLDER, dir_fd=folder)
+        with _closing(fd):
+            yield from _files(fd, above / name, seen)
+
+
+def _opened(root: Path, parts: Sequence[str]) -> int:
+    folder = os.open(root, FOLDER)
+    for part in parts[:-1]:
+        with _closing(folder):
+            below = os.open(part, FOLDER, dir_fd=folder)
+        folder = below
+    with _closing(folder):
+        return os.open(parts[-1], PLAIN, dir_fd=folder)
+
+
+@contextmanager
+def _closing(fd: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(fd)
