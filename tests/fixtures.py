@@ -34,7 +34,7 @@ def registry(db: None) -> list[str]:
     """
     if Skill.objects.exists():
         return sorted(Skill.objects.values_list("slug", flat=True))
-    return sync.sync(at=clock.now())
+    return [one.slug for one in sync.sync(at=clock.now())]
 
 
 @pytest.fixture

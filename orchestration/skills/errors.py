@@ -51,8 +51,14 @@ class ContractInvalid(Invalid):
     code = "skill.contract_invalid"
 
 
+class ContractUnreadable(Conflict):
+    """Cannot read the contract of this skill version: a newer release wrote it."""
+
+    code = "skill.contract_unreadable"
+
+
 class HandlerMissing(Conflict):
-    """The code of this action is not installed here, or is not what was published."""
+    """The code of this action is not installed here."""
 
     code = "skill.handler_missing"
 

@@ -74,6 +74,8 @@ class SkillVersion(models.Model):
     body = models.BinaryField()
     """RFC 8785 bytes of `{"contract": ..., "code": {handler: sha256}}`."""
     digest = models.CharField(max_length=64)
+    shipped = models.JSONField(null=True)
+    """The shipped contract that it is based on; the next one is compared with it."""
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=60)
     created_by_name = models.CharField(max_length=150)
@@ -107,3 +109,7 @@ class SkillVersion(models.Model):
     def contract(self) -> SkillContract:
         """The contract in this version."""
         return contracts.from_json(self.content()["contract"])
+
+    def shipped_contract(self) -> SkillContract | None:
+        """The shipped contract that this version is based on; None if unknown."""
+        return contracts.from_json(self.shipped) if self.shipped else None

@@ -16,9 +16,13 @@ from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 from orchestration.skills import builtin
 from orchestration.skills.domain import contract as contracts
-from orchestration.skills.domain.contract import SkillContract
+from orchestration.skills.domain.contract import ActionContract, SkillContract
 from orchestration.skills.domain.states import SkillState, VersionState
-from orchestration.skills.errors import SkillUnknown, SkillVersionUnknown
+from orchestration.skills.errors import (
+    ContractUnreadable,
+    SkillUnknown,
+    SkillVersionUnknown,
+)
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
 
 PINNED = """
@@ -48,11 +52,32 @@ class Pinned:
     version_state: str
     digest: str
     """Computed from the bytes that are stored now."""
-    contract: SkillContract
+    read: SkillContract | ContractUnreadable
+    """The contract, or why this release cannot read it."""
     code: Mapping[str, str]
     """Per handler key the digest of the code that was published."""
     rows: str
     """The row versions that this was read from."""
+
+    @property
+    def contract(self) -> SkillContract:
+        """The contract.
+
+        :raises ContractUnreadable: when this release cannot read it
+        """
+        if isinstance(self.read, ContractUnreadable):
+            message = f"{self.slug} {self.version}: {self.read.message}"
+            raise ContractUnreadable(message, skill=self.slug, **self.read.details)
+        return self.read
+
+    @property
+    def readable(self) -> SkillContract | None:
+        """The contract; None if this release cannot read it."""
+        return None if isinstance(self.read, ContractUnreadable) else self.read
+
+    def action(self, name: str) -> ActionContract | None:
+        """Return an action; None if it has no such one or cannot be read."""
+        return self.readable.action(name) if self.readable else None
 
 
 @dataclass(frozen=True)
@@ -167,9 +192,15 @@ def usable(skill_state: str, version_state: str) -> bool:
 
 
 def handler_fits(pin: Pinned, key: str) -> bool:
-    """Whether this installation has the very code that was published for a handler."""
+    """Return True if the installed code of a handler is what the version was bound to."""
     found = builtin.find(key)
-    return found is not None and found.code_sha256 == pin.code.get(key)
+    return found is not None and found.has_code(pin.code.get(key, ""))
+
+
+def installed_code(key: str) -> str | None:
+    """Return the digest of a handler's installed code; None if it is not installed."""
+    found = builtin.find(key)
+    return found.code_digest if found else None
 
 
 def _is_among(skills: QuerySet[Skill]) -> Exists:
@@ -177,7 +208,12 @@ def _is_among(skills: QuerySet[Skill]) -> Exists:
 
 
 @lru_cache(maxsize=256)
-def _parsed(body: bytes) -> tuple[str, SkillContract, Mapping[str, str]]:
+def _parsed(
+    body: bytes,
+) -> tuple[str, SkillContract | ContractUnreadable, Mapping[str, str]]:
     content = canonical.loads(body)
     digest = hashlib.sha256(DIGEST_DOMAIN.encode() + b"\n" + body).hexdigest()
-    return digest, contracts.from_json(content["contract"]), content["code"]
+    try:
+        return digest, contracts.from_json(content["contract"]), content["code"]
+    except ContractUnreadable as error:
+        return digest, error.with_traceback(None), {}

@@ -47,7 +47,7 @@ def passed(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
 def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
     """Why an attempt may not start; empty when it may."""
     if spec.digest != step.spec_id:
-        return "What would run now is not what was resolved and shown."
+        return spec.changed or "What would run now is not what was resolved and shown."
     if not spec.demand.needed:
         return ""
     if step.gate_id is None:

@@ -21,6 +21,7 @@ from orchestration.runs.services.transitions import Change
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 from orchestration.skills.errors import HandlerMissing
+from orchestration.skills.selectors import Pinned
 
 QUESTION_DOMAIN = "execfabric/question/v1"
 DEFAULT_APPROVERS = (Requirement("operator", 1),)
@@ -36,6 +37,8 @@ class Spec:
     action: ActionContract | None
     """None for an approval step, which runs nothing."""
     demand: Demand
+    changed: str = ""
+    """Why an approval of the same action may not cover it any more."""
 
 
 def build(change: Change, step: StepRun) -> Spec:
@@ -44,7 +47,8 @@ def build(change: Change, step: StepRun) -> Spec:
     :raises ContentChanged: when the output of an upstream step is not what its
         worker recorded
     :raises SkillWithdrawn: when the skill or its version may not run any more
-    :raises HandlerMissing: when this installation lacks the published code
+    :raises ContractUnreadable: when a newer release wrote the version
+    :raises HandlerMissing: when this installation lacks the handler
     :raises ReferenceUnresolved: when a reference leads nowhere
     """
     planned = change.plan_step(step.key)
@@ -63,9 +67,15 @@ def build(change: Change, step: StepRun) -> Spec:
             found=pinned.digest,
         )
     action = pinned.contract.action(planned.action)
-    if action is None or not skills.handler_fits(pinned, action.handler):
+    if action is None:
         raise HandlerMissing(skill=pinned.slug, action=planned.action)
+    new_code = _new_code(pinned, action)
     demand = demand_of(planned, action, skill=pinned.slug, rules=change.rules())
+    changed = ""
+    if new_code:
+        changed = f"The code of {action.handler} has changed since it was approved."
+        demand = demand.also(DEFAULT_APPROVERS, reason=changed)
+        value["code"] = new_code
     params = references.resolve(planned.params, scope)
     config = action.given(pinned.contract.config)
     value |= {
@@ -89,7 +99,30 @@ def build(change: Change, step: StepRun) -> Spec:
         "undo": undo_of(planned, pinned.contract),
         "policies": list(demand.versions),
     }
-    return _finished(value, action, demand)
+    return _finished(value, action, demand, changed)
+
+
+def _new_code(pinned: Pinned, action: ActionContract) -> str:
+    """Return the digest of the installed code if it is not what was approved.
+
+    The approval of the plan covers the code that the version was bound to. Other code
+    of the same handler version may run once people have approved that too, so its
+    digest is part of what they are shown.
+
+    :raises HandlerMissing: when the handler is not installed
+    """
+    if skills.handler_fits(pinned, action.handler):
+        return ""
+    installed = skills.installed_code(action.handler)
+    if installed is None:
+        raise HandlerMissing(
+            f"Cannot run {pinned.slug} {action.name}: the handler {action.handler} is"
+            " not installed here.",
+            skill=pinned.slug,
+            action=action.name,
+            handler=action.handler,
+        )
+    return installed
 
 
 def demand_of(
@@ -186,10 +219,13 @@ def _question(
 
 
 def _finished(
-    value: dict[str, Any], action: ActionContract | None, demand: Demand
+    value: dict[str, Any],
+    action: ActionContract | None,
+    demand: Demand,
+    changed: str = "",
 ) -> Spec:
     body = canonical.dumps(value)
-    return Spec(body, digest_of(body), value, action, demand)
+    return Spec(body, digest_of(body), value, action, demand, changed)
 
 
 def _scope(change: Change, planned: StepDocument) -> references.Scope:
@@ -242,4 +278,4 @@ def action_of(change: Change, key: str) -> ActionContract | None:
     if pin is None:
         return None
     pinned = change.loaded.pinned.get(pin["version_id"])
-    return pinned.contract.action(pin["action"]) if pinned else None
+    return pinned.action(pin["action"]) if pinned else None

@@ -1,62 +1,155 @@
-"""What a handler's code digest covers: its module and all of ours that it imports."""
+"""Digest the code behind a handler, so that a deploy which changes it is noticed.
+
+A handler's declared version is the `@N` in its key; its author raises it when the
+handler is to do something else. The digest catches a change without a new version.
+It covers the syntax trees of the handler's module and of the modules of the same
+top-level package that it imports, without what cannot change behaviour: comments,
+docstrings, layout, and the contracts, which a skill version holds itself.
+
+Of this project, only the modules of the built-in skills are covered. The rest (runner,
+sandbox, outbound requests, canonical JSON) serves every handler alike, and a fix there
+must also protect what was approved before. Where such a change alters what a handler
+does, raise the handler's version.
+"""
 
 import ast
 import hashlib
 import importlib.util
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-ALWAYS = frozenset(
-    {"orchestration.skills.builtin", "orchestration.skills.domain.handlers"}
-)
-"""Registration and the list of modules are no part of what a handler does."""
+from orchestration.skills.domain.earlier_code import EARLIER
+
+FORM = "ast1:"
+"""How a digest begins; the digests of the first release are bare hex."""
+
+BUILTIN = "orchestration.skills.builtin"
+PLATFORM = frozenset({"approvals", "audit", "execfabric", "orchestration"})
+REGISTRATION = frozenset({BUILTIN, "orchestration.skills.domain.handlers"})
+"""Registration and the list of modules are not part of what a handler does."""
+CONTRACTS = frozenset({"SKILL", "SKILLS"})
+CONTRACT_MODULE = "_contract"
+"""End of the names of modules that hold a contract and nothing else."""
+
+_SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+"""Parts of a syntax tree that follow from the others or mean nothing at run time."""
 
 
 @lru_cache(maxsize=64)
 def digest_of(module: str) -> str:
-    """SHA-256 over the sources that a module consists of, as 64 hex digits.
-
-    Followed are imports of the module's own top-level package, as they stand in the
-    source; a library's version is the installation's business.
-    """
+    """Return the digest of what can change the behaviour of a handler's module."""
     total = hashlib.sha256()
-    for name in sorted(_closure(module)):
+    for name in sorted(_closure(module, _is_own)):
+        tree = json.dumps([name, _form(ast.parse(_source(name)))])
+        total.update(f"{tree}\n".encode())
+    return FORM + total.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def earlier_digest_of(module: str) -> str:
+    """Return the digest that the first release would have taken, as bare hex.
+
+    It covered the source bytes of every imported module of the same top-level package.
+    """
+    package = module.partition(".")[0]
+    total = hashlib.sha256()
+    for name in sorted(_closure(module, lambda n: n.partition(".")[0] == package)):
         total.update(f"{name}\n".encode())
         total.update(hashlib.sha256(_source(name)).digest())
     return total.hexdigest()
 
 
-def _closure(module: str) -> set[str]:
+def is_code_of(module: str, published: str) -> bool:
+    """Return True if `published` is the digest of this module's code, in any form."""
+    if published.startswith(FORM):
+        return published == digest_of(module)
+    if published in EARLIER:
+        return EARLIER[published] == digest_of(module)
+    return published == earlier_digest_of(module)
+
+
+def _is_own(name: str) -> bool:
+    """Return True if a module is a skill's own and holds more than its contract."""
+    if name.endswith(CONTRACT_MODULE):
+        return False
+    return name.partition(".")[0] not in PLATFORM or name.startswith(f"{BUILTIN}.")
+
+
+def _closure(module: str, is_covered: Callable[[str], bool]) -> set[str]:
     package = module.partition(".")[0]
-    found: set[str] = set()
+    found = {module}
     waiting = [module]
     while waiting:
-        name = waiting.pop()
-        if name in found or name in ALWAYS:
-            continue
-        found.add(name)
-        waiting += [i for i in _imports(name) if i.partition(".")[0] == package]
+        for name in _imports(waiting.pop()):
+            own = name.partition(".")[0] == package and is_covered(name)
+            if own and name not in found and name not in REGISTRATION:
+                found.add(name)
+                waiting.append(name)
     return found
 
 
 @lru_cache(maxsize=512)
 def _imports(module: str) -> tuple[str, ...]:
-    return tuple(sorted(set(_imported(ast.parse(_source(module))))))
+    return tuple(sorted(set(_imported(module, ast.parse(_source(module))))))
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
+def _imported(module: str, tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _is_file(alias.name))
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            if _is_file(node.module):
-                yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(module, node)
+            if _is_file(source):
+                yield source
             for alias in node.names:
-                below = f"{node.module}.{alias.name}"
-                if _is_file(below):
+                if _is_file(below := f"{source}.{alias.name}"):
                     yield below
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    """Return the full name of the module that `node` imports from."""
+    named = node.module or ""
+    if not node.level:
+        return named
+    path = _path(module)
+    is_package = path is not None and path.name == "__init__.py"
+    package = module if is_package else module.rpartition(".")[0]
+    try:
+        return importlib.util.resolve_name("." * node.level + named, package)
+    except ImportError:
+        return named
+
+
+def _form(node: Any) -> Any:
+    """Return a syntax tree as JSON that is the same in every version of Python.
+
+    Empty parts are left out, because a newer Python adds some of its own.
+    """
+    if isinstance(node, list):
+        return [_form(item) for item in node if not _is_inert(item)]
+    if isinstance(node, ast.AST):
+        parts = {
+            name: _form(value)
+            for name, value in ast.iter_fields(node)
+            if name not in _SILENT and value is not None
+        }
+        kept = {name: value for name, value in parts.items() if value != []}
+        return [type(node).__name__, kept]
+    return node if isinstance(node, str) else [type(node).__name__, repr(node)]
+
+
+def _is_inert(item: Any) -> bool:
+    """Return True for a docstring, another bare constant, or a contract."""
+    if isinstance(item, ast.Expr):
+        return isinstance(item.value, ast.Constant)
+    targets = item.targets if isinstance(item, ast.Assign) else []
+    return bool(targets) and all(
+        isinstance(target, ast.Name) and target.id in CONTRACTS for target in targets
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -6,9 +6,14 @@ approver is kept anywhere else.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
+
+from orchestration.skills.errors import ContractUnreadable
+
+FEATURES: frozenset[str] = frozenset()
+"""What a contract may list in `requires` and this release understands."""
 
 
 class EffectClass(StrEnum):
@@ -139,6 +144,8 @@ class SkillContract:
     allowed: tuple[str, ...] = ()
     """Operations the skill may do, for people to read (S1.40)."""
     forbidden: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    """Features that a release must know to run the skill safely; see `from_json`."""
 
     def action(self, name: str) -> ActionContract | None:
         """The action of that name, if the skill has one."""
@@ -152,24 +159,49 @@ def as_json(contract: SkillContract) -> dict[str, Any]:
 
 
 def from_json(value: Mapping[str, Any]) -> SkillContract:
-    """The contract that `as_json` wrote."""
-    fields = dict(value)
-    fields["actions"] = tuple(_action(item) for item in value["actions"])
-    for name in ("allowed", "forbidden"):
-        fields[name] = tuple(value.get(name, ()))
-    return SkillContract(**fields)
+    """Read a contract that `as_json` of this or another release wrote.
+
+    Keys that a newer release has added are ignored. A key that must not be ignored,
+    because a safeguard depends on it, comes with a feature in `requires`.
+
+    :raises ContractUnreadable: when it requires an unknown feature, or holds a value
+        that this release does not know
+    """
+    try:
+        if unknown := sorted(set(value.get("requires", ())) - FEATURES):
+            raise ContractUnreadable(
+                "Cannot read the contract: it requires"
+                f" {', '.join(unknown)}, which this release does not know."
+                " Upgrade this installation.",
+                requires=unknown,
+            )
+        found = _known(SkillContract, value)
+        found["actions"] = tuple(_action(item) for item in value["actions"])
+        for name in ("allowed", "forbidden", "requires"):
+            found[name] = tuple(value.get(name, ()))
+        return SkillContract(**found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ContractUnreadable(
+            f"Cannot read the contract: {error}. It may be of a newer release."
+        ) from error
 
 
 def _action(value: Mapping[str, Any]) -> ActionContract:
-    fields = dict(value)
-    fields["effect_class"] = EffectClass(value["effect_class"])
-    fields["risk"] = Risk(value["risk"])
-    fields["dry_run"] = DryRunKind(value["dry_run"])
-    fields["retry"] = RetryRule(**value["retry"])
-    fields["files"] = tuple(value.get("files", ()))
+    found = _known(ActionContract, value)
+    found["effect_class"] = EffectClass(value["effect_class"])
+    found["risk"] = Risk(value["risk"])
+    found["dry_run"] = DryRunKind(value["dry_run"])
+    found["retry"] = RetryRule(**_known(RetryRule, value["retry"]))
+    found["files"] = tuple(value.get("files", ()))
     needs = value.get("needs")
-    fields["needs"] = None if needs is None else tuple(needs)
-    return ActionContract(**fields)
+    found["needs"] = None if needs is None else tuple(needs)
+    return ActionContract(**found)
+
+
+def _known(kind: type[Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the fields that `kind` has in this release."""
+    names = {item.name for item in fields(kind)}
+    return {name: item for name, item in value.items() if name in names}
 
 
 def _plain(value: Any) -> Any:

@@ -18,9 +18,13 @@ class Registered:
     check: CheckHandler | None = None
 
     @property
-    def code_sha256(self) -> str:
-        """The digest of the code behind it, see `code`."""
+    def code_digest(self) -> str:
+        """Return the digest of its code, see `code`."""
         return code.digest_of(self.module)
+
+    def has_code(self, published: str) -> bool:
+        """Return True if its code is what was published under that digest."""
+        return code.is_code_of(self.module, published)
 
 
 _HANDLERS: dict[str, Registered] = {}

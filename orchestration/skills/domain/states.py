@@ -16,6 +16,7 @@ class SkillState(StrEnum):
 
 class SkillEvent(StrEnum):
     PUBLISHED = "published"
+    REBOUND = "rebound"  # the current contract again, with the code installed now
     DEPRECATED = "deprecated"
     QUARANTINED = "quarantined"
     RESTORED = "restored"
@@ -43,6 +44,8 @@ SKILL: Machine[SkillState, SkillEvent] = Machine(
         (SkillState.DRAFT,       SkillEvent.PUBLISHED,   SkillState.ACTIVE),
         (SkillState.ACTIVE,      SkillEvent.PUBLISHED,   SkillState.ACTIVE),
         (SkillState.DEPRECATED,  SkillEvent.PUBLISHED,   SkillState.ACTIVE),
+        (SkillState.ACTIVE,      SkillEvent.REBOUND,     SkillState.ACTIVE),
+        (SkillState.DEPRECATED,  SkillEvent.REBOUND,     SkillState.DEPRECATED),
         (SkillState.ACTIVE,      SkillEvent.DEPRECATED,  SkillState.DEPRECATED),
         (SkillState.ACTIVE,      SkillEvent.QUARANTINED, SkillState.QUARANTINED),
         (SkillState.DEPRECATED,  SkillEvent.QUARANTINED, SkillState.QUARANTINED),

@@ -1,21 +1,18 @@
 """Changing the registry: drafts, publication, states. Published versions never change."""
 
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from audit import services as audit
 from execfabric.accounts.authority import Right, require
-from execfabric.lib import canonical
-from execfabric.lib.actor import Actor, ActorKind
-from orchestration.skills import builtin, selectors
+from execfabric.lib.actor import Actor, ActorKind, system
+from orchestration.skills import selectors
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain.contract import (
     ActionContract,
@@ -25,10 +22,8 @@ from orchestration.skills.domain.contract import (
 )
 from orchestration.skills.domain.states import (
     SKILL,
-    VERSION,
     SkillEvent,
     SkillState,
-    VersionEvent,
     VersionState,
 )
 from orchestration.skills.errors import (
@@ -41,15 +36,13 @@ from orchestration.skills.errors import (
     VersionNotDraft,
     VersionTaken,
 )
-from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
-from orchestration.skills.outputs import problems
+from orchestration.skills.models import Skill, SkillVersion
+from orchestration.skills.services import versions
 
-STREAM = "registry"
 EDITABLE = frozenset({"description", "config", "allowed", "forbidden", "actions"})
 EDITABLE_OF_ACTION = frozenset(
     {"summary", "risk", "effect_class", "timeout_s", "retry", "undo", "fallback"}
 )
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 
 @transaction.atomic
@@ -65,13 +58,13 @@ def draft_from(
     """
     skill = selectors.get(by, slug)
     _require_publisher(by, skill)
-    if not _VERSION.fullmatch(version):
+    if not versions.VERSION_NUMBER.fullmatch(version):
         raise VersionInvalid(version=version)
     if SkillVersion.objects.filter(skill=skill, version=version).exists():
         raise VersionTaken(skill=slug, version=version)
     current = skill.current or skill.versions.latest("created_at")
     contract = changed(replace(current.contract(), version=version), changes)
-    return _write_draft(skill, contract, by=by, at=at)
+    return versions.write_draft(skill, contract, shipped=current.shipped, by=by, at=at)
 
 
 @transaction.atomic
@@ -85,9 +78,9 @@ def update_draft(
     draft = _locked(version_id, by)
     if draft.state != VersionState.DRAFT:
         raise VersionNotDraft(version=draft.version)
-    draft.body, draft.digest = content(changed(draft.contract(), changes))
+    draft.body, draft.digest = versions.content(changed(draft.contract(), changes))
     draft.save(update_fields=["body", "digest"])
-    _record("skill.draft_changed", draft, by=by, at=at)
+    versions.record("skill.draft_changed", draft, by=by, at=at)
     return draft
 
 
@@ -107,7 +100,7 @@ def publish(*, version_id: UUID, digest: str, by: Actor, at: datetime) -> SkillV
         raise VersionNotDraft(version=draft.version)
     if draft.digest != digest:
         raise DigestStale(expected=draft.digest, found=digest)
-    return _publish(draft, by=by, at=at)
+    return versions.make_current(draft, by=by, at=at)
 
 
 @transaction.atomic
@@ -128,54 +121,12 @@ def set_state(
     skill.state = SKILL.next(source, event)
     skill.save(update_fields=["state"])
     fact = {"skill": slug, "from": str(source), "to": skill.state, "reason": reason}
-    audit.append(STREAM, [audit.Fact(f"skill.{event}", fact)], by=by, at=at)
+    audit.append(versions.STREAM, [audit.Fact(f"skill.{event}", fact)], by=by, at=at)
+    if event == SkillEvent.RESTORED:
+        # An upgrade leaves a quarantined skill with the code of the release before.
+        with suppress(HandlerMissing):
+            versions.rebind(skill, by=system("setup"), at=at)
     return skill
-
-
-@transaction.atomic
-def register(contract: SkillContract, *, source: str, by: Actor, at: datetime) -> Skill:
-    """Make a skill known and publish its first or next version, at start-up.
-
-    A version that exists already is left as it is: it is immutable.
-    """
-    skill, _ = Skill.objects.get_or_create(
-        slug=contract.slug,
-        defaults={
-            "name": contract.name,
-            "description": contract.description,
-            "domain": contract.domain,
-            "source": source,
-            "created_at": at,
-        },
-    )
-    skill = Skill.objects.select_for_update().get(pk=skill.pk)
-    if not skill.versions.filter(version=contract.version).exists():
-        draft = _write_draft(skill, contract, by=by, at=at)
-        _publish(draft, by=by, at=at)
-        skill.refresh_from_db()
-    return skill
-
-
-@transaction.atomic
-def rebind(*, slug: str, by: Actor, at: datetime) -> SkillVersion | None:
-    """After an upgrade, publish the current contract anew with the code installed now.
-
-    Runs approved with the old code stay bound to it and are refused; new proposals
-    get the new version. None when the current version fits already.
-    """
-    skill = Skill.objects.select_for_update().get(slug=slug)
-    if (
-        skill.current is None
-        or content(skill.current.contract())[1] == skill.current.digest
-    ):
-        return None
-    major, minor, patch = (int(part) for part in skill.current.version.split("."))
-    taken = set(skill.versions.values_list("version", flat=True))
-    while f"{major}.{minor}.{patch}" in taken:
-        patch += 1
-    number = f"{major}.{minor}.{patch}"
-    contract = replace(skill.current.contract(), version=number)
-    return _publish(_write_draft(skill, contract, by=by, at=at), by=by, at=at)
 
 
 def changed(contract: SkillContract, changes: Mapping[str, Any]) -> SkillContract:
@@ -195,23 +146,8 @@ def changed(contract: SkillContract, changes: Mapping[str, Any]) -> SkillContrac
         _changed(item, by_name.get(item.name, {})) for item in contract.actions
     )
     made = replace(contract, **fields, actions=actions)
-    _check(made)
+    versions.check(made)
     return made
-
-
-def content(contract: SkillContract) -> tuple[bytes, str]:
-    """The body of a version and its digest, bound to the code installed here.
-
-    :raises HandlerMissing: when a handler is not installed
-    """
-    code = {}
-    for action in contract.actions:
-        found = builtin.find(action.handler)
-        if found is None:
-            raise HandlerMissing(f"The handler {action.handler} is not installed here.")
-        code[action.handler] = found.code_sha256
-    body = canonical.dumps({"contract": contracts.as_json(contract), "code": code})
-    return body, canonical.digest(DIGEST_DOMAIN, body).hex()
 
 
 def _changed(action: ActionContract, changes: Mapping[str, Any]) -> ActionContract:
@@ -232,64 +168,6 @@ def _changed(action: ActionContract, changes: Mapping[str, Any]) -> ActionContra
         raise ContractInvalid(f"{action.name}: {error}") from error
 
 
-def _check(contract: SkillContract) -> None:
-    found = [f"config {p}" for p in problems(contract.config_schema, contract.config)]
-    names = {action.name for action in contract.actions}
-    for action in contract.actions:
-        for schema in (action.input_schema, action.output_schema):
-            try:
-                Draft202012Validator.check_schema(schema)
-            except SchemaError as error:
-                found.append(f"{action.name}: {error.message}")
-        if action.timeout_s <= 0 or action.retry.attempts < 1:
-            found.append(
-                f"{action.name}: the timeout and the attempts must be positive"
-            )
-        found += [
-            f"{action.name}: there is no action {other}"
-            for other in (action.undo, action.fallback)
-            if other and other not in names
-        ]
-    if found:
-        raise ContractInvalid(" ".join(found), problems=found)
-
-
-def _write_draft(
-    skill: Skill, contract: SkillContract, *, by: Actor, at: datetime
-) -> SkillVersion:
-    _check(contract)
-    body, digest = content(contract)
-    draft = SkillVersion.objects.create(
-        skill=skill,
-        version=contract.version,
-        body=body,
-        digest=digest,
-        created_at=at,
-        created_by=by.key,
-        created_by_name=by.name,
-    )
-    _record("skill.drafted", draft, by=by, at=at)
-    return draft
-
-
-def _publish(draft: SkillVersion, *, by: Actor, at: datetime) -> SkillVersion:
-    contract = draft.contract()
-    content(contract)
-    draft.state = VERSION.next(VersionState(draft.state), VersionEvent.PUBLISHED)
-    draft.published_at, draft.published_by = at, by.key
-    draft.published_by_name = by.name
-    draft.save(
-        update_fields=["state", "published_at", "published_by", "published_by_name"]
-    )
-    skill = Skill.objects.select_for_update().get(pk=draft.skill_id)
-    skill.state = SKILL.next(SkillState(skill.state), SkillEvent.PUBLISHED)
-    skill.current = draft
-    skill.name, skill.description = contract.name, contract.description
-    skill.save(update_fields=["state", "current", "name", "description"])
-    _record("skill.published", draft, by=by, at=at)
-    return draft
-
-
 def _locked(version_id: UUID, by: Actor) -> SkillVersion:
     found = selectors.version(by, version_id)
     _require_publisher(by, found.skill)
@@ -301,12 +179,3 @@ def _require_publisher(by: Actor, skill: Skill) -> None:
         require(by, Right.REGISTRY)
         if not selectors.may(by, "publish_skill", skill):
             raise SkillNotPermitted(skill=skill.slug)
-
-
-def _record(kind: str, version: SkillVersion, *, by: Actor, at: datetime) -> None:
-    fact = {
-        "skill": version.skill.slug,
-        "version": version.version,
-        "digest": version.digest,
-    }
-    audit.append(STREAM, [audit.Fact(kind, fact)], by=by, at=at)

@@ -1,15 +1,28 @@
 """Start-up: the installed skills are registered, and code is compared with the registry."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+
+from django.db import transaction
 
 from execfabric.accounts import people
 from execfabric.accounts.authority import Role
 from execfabric.lib.actor import Actor, system
+from execfabric.lib.refusal import Refusal
 from orchestration.skills import builtin, selectors
+from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.states import SkillState
 from orchestration.skills.models import Skill
-from orchestration.skills.services import registry
+from orchestration.skills.services import shipped
+from orchestration.skills.services.shipped import Happened, Synced
+
+SETUP = system("setup")
+OVER = frozenset({Happened.REGISTERED, Happened.PUBLISHED, Happened.FAILED})
+"""What leaves nothing to bind to the installed code."""
+log = logging.getLogger(__name__)
 
 GRANTS = {
     "view_skill": (Role.PROPOSER, Role.OPERATOR, Role.ADMIN, Role.AUDITOR),
@@ -28,21 +41,45 @@ class Mismatch:
     handler: str
 
 
-def sync(*, at: datetime) -> list[str]:
-    """Register every installed skill; return the slugs, sorted."""
-    people.ensure_roles(by=system("setup"), at=at)
-    slugs = []
-    for contract in builtin.contracts():
-        known = Skill.objects.filter(slug=contract.slug).exists()
-        registry.register(contract, source="built-in", by=system("setup"), at=at)
-        if not known:
-            skill = Skill.objects.get(slug=contract.slug)
-            grant_defaults(skill, by=system("setup"), at=at)
-        slugs.append(contract.slug)
-    for found in mismatches():
-        if builtin.find(found.handler) is not None:
-            registry.rebind(slug=found.skill, by=system("setup"), at=at)
-    return slugs
+def sync(*, at: datetime) -> list[Synced]:
+    """Take every installed skill into the registry; return what happened to each.
+
+    A skill that cannot be taken is left as it was and does not stop the others.
+    """
+    people.ensure_roles(by=SETUP, at=at)
+    done = [
+        _safely(contract.slug, partial(_take, contract, at))
+        for contract in builtin.contracts()
+    ]
+    taken = {one.slug for one in done}
+    others = Skill.objects.exclude(slug__in=taken).exclude(state=SkillState.DRAFT)
+    slugs = [one.slug for one in done if one.happened not in OVER]
+    for slug in [*slugs, *others.order_by("slug").values_list("slug", flat=True)]:
+        rebound = _safely(slug, partial(shipped.rebind, slug=slug, by=SETUP, at=at))
+        if rebound.happened is not Happened.UNCHANGED:
+            done.append(rebound)
+    return done
+
+
+@transaction.atomic
+def _take(contract: SkillContract, at: datetime) -> Synced:
+    done = shipped.take(contract, by=SETUP, at=at)
+    if done.happened is Happened.REGISTERED:
+        skill = Skill.objects.get(slug=contract.slug)
+        grant_defaults(skill, by=SETUP, at=at)
+    return done
+
+
+def _safely(slug: str, act: Callable[[], Synced]) -> Synced:
+    """Do it; a failure is reported with the skill's name."""
+    try:
+        return act()
+    except Refusal as error:
+        return Synced(slug, Happened.FAILED, notes=(error.message,))
+    except Exception:
+        log.exception("Cannot synchronise the skill %s", slug)
+        note = "Cannot synchronise it: an unexpected error. See the log."
+        return Synced(slug, Happened.FAILED, notes=(note,))
 
 
 def grant_defaults(skill: Skill, *, by: Actor, at: datetime) -> None:

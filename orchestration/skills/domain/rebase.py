@@ -1,0 +1,232 @@
+"""Decide what a newly shipped contract does to a skill that admins may have changed.
+
+Three contracts are compared: the one that is current, the one that ships now, and the
+shipped one that the current version is based on. What admins changed is kept, what
+they left alone follows the shipped contract, and no risk is ever lowered.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from orchestration.skills.domain.contract import (
+    ActionContract,
+    EffectClass,
+    SkillContract,
+)
+from orchestration.skills.domain.states import SkillState
+
+ADMINS = frozenset(
+    {
+        "summary",
+        "risk",
+        "effect_class",
+        "timeout_s",
+        "retry",
+        "undo",
+        "fallback",
+        "limits",
+    }
+)
+"""Fields of an action in which a change by an admin wins over a shipped change."""
+
+Number = tuple[int, int, int]
+
+
+class Then(StrEnum):
+    """What to do with a shipped contract."""
+
+    KEEP = "keep"  # it is known already, or older than what is known
+    PUBLISH = "publish"  # no admin has changed anything: it becomes current
+    DRAFT = "draft"  # an admin reviews it
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do, with which contract, and what an admin should know about it."""
+
+    then: Then
+    contract: SkillContract | None = None
+    notes: tuple[str, ...] = ()
+
+
+def decide(
+    *,
+    current: SkillContract,
+    shipped: SkillContract,
+    base: SkillContract | None,
+    state: SkillState,
+    taken: Collection[str],
+) -> Decision:
+    """Decide about a shipped contract.
+
+    `base` is the shipped contract that the current version is based on, None if it is
+    not known; `taken` are the version numbers that the skill has used.
+    """
+    if _is_same(shipped, base or current):
+        return Decision(Then.KEEP)
+    if base is not None and number_of(shipped.version) < number_of(base.version):
+        note = f"This release ships {shipped.version}, which is older than the current"
+        return Decision(Then.KEEP, notes=(f"{note} version's {base.version}.",))
+    made = replace(
+        rebased(current, shipped, base),
+        version=free_number(current.version, shipped.version, taken),
+    )
+    is_customised = base is None or not _is_same(current, base)
+    notes = [*_notes(current, shipped, made)]
+    if state is not SkillState.ACTIVE:
+        notes.insert(0, f"The skill stays {state}.")
+        return Decision(Then.DRAFT, made, tuple(notes))
+    then = Then.DRAFT if is_customised else Then.PUBLISH
+    return Decision(then, made, tuple(notes))
+
+
+def rebased(
+    mine: SkillContract, shipped: SkillContract, base: SkillContract | None
+) -> SkillContract:
+    """Return the shipped contract with everything that admins changed put back."""
+    of_base = _by_name(base.actions if base else ())
+    of_mine = _by_name(mine.actions)
+    names = {action.name for action in shipped.actions}
+    actions = tuple(
+        _with_known_names(
+            _action(of_base.get(one.name), of_mine[one.name], one), one, names
+        )
+        if one.name in of_mine
+        else one
+        for one in shipped.actions
+    )
+    return replace(
+        shipped,
+        description=_picked(base, mine, shipped, "description", mine_wins=True),
+        config=_config(base.config if base else {}, mine.config, shipped),
+        allowed=_sentences(base, mine, shipped, "allowed"),
+        forbidden=_sentences(base, mine, shipped, "forbidden"),
+        actions=actions,
+    )
+
+
+def free_number(current: str, shipped: str, taken: Collection[str]) -> str:
+    """Return a version number above the current one that is not in use.
+
+    It is the shipped number where that is possible, else the next free patch.
+    """
+    now, wanted = number_of(current), number_of(shipped)
+    major, minor, patch = wanted if wanted > now else (now[0], now[1], now[2] + 1)
+    while f"{major}.{minor}.{patch}" in taken:
+        patch += 1
+    return f"{major}.{minor}.{patch}"
+
+
+def number_of(version: str) -> Number:
+    """Return a version as numbers that can be compared."""
+    major, minor, patch = (int(part) for part in version.split("."))
+    return major, minor, patch
+
+
+def _is_same(one: SkillContract, other: SkillContract) -> bool:
+    """Return True if two contracts differ in nothing but their number."""
+    return replace(one, version="") == replace(other, version="")
+
+
+def _by_name(actions: Iterable[ActionContract]) -> dict[str, ActionContract]:
+    return {action.name: action for action in actions}
+
+
+def _action(
+    base: ActionContract | None, mine: ActionContract, shipped: ActionContract
+) -> ActionContract:
+    merged: dict[str, Any] = {
+        field.name: _picked(
+            base, mine, shipped, field.name, mine_wins=field.name in ADMINS
+        )
+        for field in fields(ActionContract)
+    }
+    merged["risk"] = max(mine.risk, shipped.risk, key=lambda risk: risk.rank)
+    if base is None or mine.effect_class != base.effect_class:
+        merged["effect_class"] = _later(mine.effect_class, shipped.effect_class)
+    merged["sandboxed"] = mine.sandboxed or shipped.sandboxed
+    return ActionContract(**merged)
+
+
+def _with_known_names(
+    action: ActionContract, shipped: ActionContract, names: Collection[str]
+) -> ActionContract:
+    """Take the shipped undo and fallback where an admin's was removed."""
+    known = {"", *names}
+    return replace(
+        action,
+        undo=action.undo if action.undo in known else shipped.undo,
+        fallback=action.fallback if action.fallback in known else shipped.fallback,
+    )
+
+
+def _later(one: EffectClass, other: EffectClass) -> EffectClass:
+    """Return the class of which a repetition does more harm."""
+    return max(one, other, key=list(EffectClass).index)
+
+
+def _picked(base: Any, mine: Any, shipped: Any, name: str, *, mine_wins: bool) -> Any:
+    """Return the value of a field that was changed, by whichever side changed it."""
+    ours, theirs = getattr(mine, name), getattr(shipped, name)
+    if base is not None:
+        before = getattr(base, name)
+        if ours == before:
+            return theirs
+        if theirs == before and mine_wins:
+            return ours
+    return ours if mine_wins else theirs
+
+
+def _config(
+    base: Mapping[str, Any], mine: Mapping[str, Any], shipped: SkillContract
+) -> dict[str, Any]:
+    """Merge by key; keys that the shipped schema does not have any more are dropped."""
+    schema = shipped.config_schema
+    closed = schema.get("additionalProperties") is False
+    found = {}
+    for key in [*mine, *(key for key in shipped.config if key not in mine)]:
+        if closed and key not in schema.get("properties", {}):
+            continue
+        is_mine = key in mine and (key not in base or mine[key] != base[key])
+        is_removed_by_me = key in base and key not in mine
+        if is_mine:
+            found[key] = mine[key]
+        elif key in shipped.config and not is_removed_by_me:
+            found[key] = shipped.config[key]
+    return found
+
+
+def _sentences(
+    base: SkillContract | None, mine: SkillContract, shipped: SkillContract, name: str
+) -> tuple[str, ...]:
+    """Return an admin's list with the sentences that the shipped one has added."""
+    ours: tuple[str, ...] = getattr(mine, name)
+    theirs: tuple[str, ...] = getattr(shipped, name)
+    before: tuple[str, ...] = getattr(base, name) if base else ()
+    if base is not None and ours == before:
+        return theirs
+    return (*ours, *(s for s in theirs if s not in before and s not in ours))
+
+
+def _notes(
+    current: SkillContract, shipped: SkillContract, made: SkillContract
+) -> Iterator[str]:
+    """Name what an admin should look at."""
+    now = _by_name(shipped.actions)
+    kept = _by_name(made.actions)
+    for action in current.actions:
+        new = now.get(action.name)
+        if new is None:
+            yield f"The action {action.name} is removed."
+            continue
+        if new.handler != action.handler:
+            yield f"{action.name} runs {new.handler} instead of {action.handler}."
+        if new.input_schema != action.input_schema:
+            yield f"The input of {action.name} has changed."
+        if kept[action.name].risk != new.risk:
+            risk = kept[action.name].risk
+            yield f"The risk of {action.name} stays {risk}; it ships as {new.risk}."
+    for key in sorted(set(current.config) - set(made.config)):
+        yield f"The configuration has no key {key} any more."

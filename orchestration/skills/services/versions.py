@@ -1,0 +1,203 @@
+"""Write skill versions: drafts, publication, and the code that each is bound to."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from audit import services as audit
+from execfabric.lib import canonical
+from execfabric.lib.actor import Actor
+from orchestration.skills import builtin
+from orchestration.skills.domain import contract as contracts
+from orchestration.skills.domain import rebase
+from orchestration.skills.domain.contract import SkillContract
+from orchestration.skills.domain.states import (
+    SKILL,
+    VERSION,
+    SkillEvent,
+    SkillState,
+    VersionEvent,
+    VersionState,
+)
+from orchestration.skills.errors import ContractInvalid, HandlerMissing
+from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
+from orchestration.skills.outputs import problems
+
+STREAM = "registry"
+VERSION_NUMBER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+
+
+def content(contract: SkillContract) -> tuple[bytes, str]:
+    """The body of a version and its digest, bound to the code installed here.
+
+    :raises HandlerMissing: when a handler is not installed
+    """
+    code = {}
+    for action in contract.actions:
+        found = builtin.find(action.handler)
+        if found is None:
+            raise HandlerMissing(f"The handler {action.handler} is not installed here.")
+        code[action.handler] = found.code_digest
+    body = canonical.dumps({"contract": contracts.as_json(contract), "code": code})
+    return body, canonical.digest(DIGEST_DOMAIN, body).hex()
+
+
+def write_draft(
+    skill: Skill,
+    contract: SkillContract,
+    *,
+    shipped: Any,
+    by: Actor,
+    at: datetime,
+    notes: Sequence[str] = (),
+) -> SkillVersion:
+    """Add a draft to a skill, bound to the code installed here.
+
+    `shipped` is the shipped contract that it is based on, as JSON; None if unknown.
+
+    :raises ContractInvalid: when the contract contradicts itself
+    :raises HandlerMissing: when a handler is not installed
+    """
+    check(contract)
+    body, digest = content(contract)
+    draft = SkillVersion.objects.create(
+        skill=skill,
+        version=contract.version,
+        body=body,
+        digest=digest,
+        shipped=shipped,
+        created_at=at,
+        created_by=by.key,
+        created_by_name=by.name,
+    )
+    record("skill.drafted", draft, by=by, at=at, notes=notes)
+    return draft
+
+
+def refresh(draft: SkillVersion, *, by: Actor, at: datetime) -> None:
+    """Bind a draft to the code installed here now.
+
+    :raises HandlerMissing: when a handler is not installed
+    """
+    draft.body, draft.digest = content(draft.contract())
+    draft.save(update_fields=["body", "digest"])
+    record("skill.draft_changed", draft, by=by, at=at)
+
+
+def make_current(
+    draft: SkillVersion,
+    *,
+    by: Actor,
+    at: datetime,
+    event: SkillEvent = SkillEvent.PUBLISHED,
+) -> SkillVersion:
+    """Make a draft immutable and the version that new plans get.
+
+    :raises IllegalTransition: when the skill's state has no such move
+    """
+    contract = draft.contract()
+    content(contract)
+    draft.state = VERSION.next(VersionState(draft.state), VersionEvent.PUBLISHED)
+    draft.published_at, draft.published_by = at, by.key
+    draft.published_by_name = by.name
+    draft.save(
+        update_fields=["state", "published_at", "published_by", "published_by_name"]
+    )
+    skill = Skill.objects.select_for_update().get(pk=draft.skill_id)
+    skill.state = SKILL.next(SkillState(skill.state), event)
+    skill.current = draft
+    skill.name, skill.description = contract.name, contract.description
+    skill.save(update_fields=["state", "current", "name", "description"])
+    record(f"skill.{event}", draft, by=by, at=at)
+    return draft
+
+
+def rebind(skill: Skill, *, by: Actor, at: datetime) -> SkillVersion | None:
+    """Bind the current contract of a locked skill, and its drafts, to today's code.
+
+    The contract and the skill's state stay as they are. Runs that were approved with
+    other code ask again before they use this one. None if nothing has changed, or
+    nothing of the skill may start anyway.
+
+    :raises HandlerMissing: when a handler of the current version is not installed
+    """
+    current = skill.current
+    if current is None or not SKILL.allows(SkillState(skill.state), SkillEvent.REBOUND):
+        return None
+    for draft in skill.versions.filter(state=VersionState.DRAFT):
+        with suppress(HandlerMissing):
+            if not _fits(draft):
+                refresh(draft, by=by, at=at)
+    if _fits(current):
+        return None
+    contract = current.contract()
+    taken = set(skill.versions.values_list("version", flat=True))
+    number = rebase.free_number(contract.version, contract.version, taken)
+    renumbered = replace(contract, version=number)
+    draft = write_draft(skill, renumbered, shipped=current.shipped, by=by, at=at)
+    return make_current(draft, by=by, at=at, event=SkillEvent.REBOUND)
+
+
+def check(contract: SkillContract) -> None:
+    """Check a contract against itself.
+
+    :raises ContractInvalid: with every problem
+    """
+    found = [f"config {p}" for p in problems(contract.config_schema, contract.config)]
+    names = {action.name for action in contract.actions}
+    for action in contract.actions:
+        for schema in (action.input_schema, action.output_schema):
+            try:
+                Draft202012Validator.check_schema(schema)
+            except SchemaError as error:
+                found.append(f"{action.name}: {error.message}")
+        if action.timeout_s <= 0 or action.retry.attempts < 1:
+            found.append(
+                f"{action.name}: the timeout and the attempts must be positive"
+            )
+        found += [
+            f"{action.name}: there is no action {other}"
+            for other in (action.undo, action.fallback)
+            if other and other not in names
+        ]
+    if found:
+        raise ContractInvalid(" ".join(found), problems=found)
+
+
+def record(
+    kind: str,
+    version: SkillVersion,
+    *,
+    by: Actor,
+    at: datetime,
+    notes: Sequence[str] = (),
+) -> None:
+    """Append what happened to a version to the registry's stream."""
+    fact: dict[str, Any] = {
+        "skill": version.skill.slug,
+        "version": version.version,
+        "digest": version.digest,
+    }
+    if notes:
+        fact["notes"] = list(notes)
+    audit.append(STREAM, [audit.Fact(kind, fact)], by=by, at=at)
+
+
+def _fits(version: SkillVersion) -> bool:
+    """Return True if a version is bound to the code installed here.
+
+    :raises HandlerMissing: when one of its handlers is not installed
+    """
+    for key, published in version.content()["code"].items():
+        found = builtin.find(key)
+        if found is None:
+            raise HandlerMissing(f"The handler {key} is not installed here.")
+        if not found.has_code(published):
+            return False
+    return True

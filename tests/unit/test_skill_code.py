@@ -1,0 +1,117 @@
+"""What a handler's code digest notices, and what it must not."""
+
+import sys
+import textwrap
+from itertools import count
+
+import pytest
+
+from orchestration.skills import builtin
+from orchestration.skills.domain import code
+from orchestration.skills.domain.earlier_code import EARLIER
+
+NUMBER = count()
+PLAIN = """
+from acme.own import helper
+
+def run(call):
+    return helper(call, limit=3)
+"""
+OWN = """
+def helper(call, limit):
+    return call[:limit]
+"""
+
+
+CACHED = (code.digest_of, code._imports, code._is_file, code._path, code._source)
+
+
+def forget() -> None:
+    """Let the modules of the last package be found again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "acme"]:
+        del sys.modules[name]
+    for cached in CACHED:
+        cached.cache_clear()
+
+
+@pytest.fixture
+def digest_of(tmp_path, monkeypatch):
+    """The digest of a handler in a package of two modules, which is new each time."""
+
+    def taken(main: str, own: str = OWN) -> str:
+        folder = tmp_path / str(next(NUMBER)) / "acme"
+        folder.mkdir(parents=True)
+        for name, text in (("__init__", ""), ("main", main), ("own", own)):
+            (folder / f"{name}.py").write_text(textwrap.dedent(text))
+        monkeypatch.syspath_prepend(folder.parent)
+        forget()
+        return code.digest_of("acme.main")
+
+    yield taken
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("main", "own"),
+    [
+        pytest.param('"""What it does."""\n' + PLAIN, OWN, id="docstring of module"),
+        pytest.param(PLAIN + "# a remark\n", OWN, id="comment"),
+        pytest.param("\n\n\n" + PLAIN.replace("=3", " =  3"), OWN, id="layout"),
+        pytest.param(
+            PLAIN,
+            OWN.replace("    return", '    """Cut."""\n    return'),
+            id="docstring",
+        ),
+        pytest.param(PLAIN + 'SKILL = dict(version="1.1.0")\n', OWN, id="contract"),
+    ],
+)
+def test_what_cannot_change_behaviour_leaves_the_digest_as_it_is(main, own, digest_of):
+    assert digest_of(main, own) == digest_of(PLAIN, OWN)
+
+
+@pytest.mark.parametrize(
+    ("main", "own"),
+    [
+        pytest.param(PLAIN.replace("3", "4"), OWN, id="a number"),
+        pytest.param(PLAIN.replace("3", "'3'"), OWN, id="its type"),
+        pytest.param(PLAIN.replace("3", "3.0"), OWN, id="a number's type"),
+        pytest.param(PLAIN, OWN.replace("[:limit]", "[limit:]"), id="a helper"),
+        pytest.param(PLAIN + "run = print\n", OWN, id="a statement"),
+    ],
+)
+def test_what_can_change_behaviour_changes_the_digest(main, own, digest_of):
+    assert digest_of(main, own) != digest_of(PLAIN, OWN)
+
+
+def test_a_relative_import_is_covered_too(digest_of):
+    main = PLAIN.replace("acme.own", ".own")
+
+    assert digest_of(main) != digest_of(main, OWN.replace("[:limit]", "[limit:]"))
+
+
+def test_of_this_project_only_the_modules_of_built_in_skills_are_covered():
+    for module in builtin.MODULES.values():
+        covered = code._closure(module, code._is_own)
+
+        assert all(name.startswith(f"{code.BUILTIN}.") for name in covered)
+        assert not any(name.endswith(code.CONTRACT_MODULE) for name in covered)
+
+
+def test_a_digest_of_the_first_release_is_translated(monkeypatch):
+    module = builtin.MODULES["noop"]
+    earlier = "0" * 64
+
+    assert not code.is_code_of(module, earlier)
+    monkeypatch.setitem(EARLIER, earlier, code.digest_of(module))
+    assert code.is_code_of(module, earlier)
+    monkeypatch.setitem(EARLIER, earlier, code.FORM + "0" * 64)
+    assert not code.is_code_of(module, earlier)
+
+
+def test_a_handler_of_a_third_party_keeps_the_digest_of_the_first_release():
+    earlier = code.earlier_digest_of("tests.handlers")
+
+    assert len(earlier) == 64
+    assert code.is_code_of("tests.handlers", earlier)
+    assert code.is_code_of("tests.handlers", code.digest_of("tests.handlers"))
+    assert not code.is_code_of("tests.handlers", "")
