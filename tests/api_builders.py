@@ -16,7 +16,7 @@ from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.skills.builtin import noop
 from orchestration.skills.models import Skill
-from orchestration.skills.services import registry as services
+from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults
 
 PLAN = """\
@@ -64,7 +64,7 @@ class Caller:
 def registry() -> None:
     """The skill that the plan here uses, and somebody who could decide on a run of it."""
     person("somebody", Role.OPERATOR)
-    services.register(noop.SKILL, source="built-in", by=system("test"), at=clock.now())
+    shipped.take(noop.SKILL, by=system("test"), at=clock.now())
     skill = Skill.objects.get(slug=noop.SKILL.slug)
     grant_defaults(skill, by=system("test"), at=clock.now())
 
