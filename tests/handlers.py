@@ -26,6 +26,7 @@ from orchestration.skills.domain.outcome import (
     Outcome,
     Retry,
     Succeeded,
+    Unknown,
 )
 
 ANY: dict[str, Any] = {"type": "object"}
@@ -55,6 +56,14 @@ def witness(call: Call) -> Outcome:
     return Succeeded(output={"mark": call.params["mark"]})
 
 
+BAD_ENDS: dict[str, Outcome] = {
+    "busy": Retry("lab.busy", "The target is busy."),
+    "early": Failed("lab.early", "No target is configured.", before_effect=True),
+    "fail": Failed("lab.refused", "The target said no."),
+    "unknown": Unknown("lab.silent", "The target did not answer."),
+}
+
+
 @handler("lab.misbehave@1")
 def misbehave(call: Call) -> Outcome:
     """Do one of the things that a bad skill does."""
@@ -74,9 +83,7 @@ def misbehave(call: Call) -> Outcome:
         return Succeeded(output={"ok": "not a boolean"})
     if how == "die":
         os._exit(3)
-    if how == "fail":
-        return Failed("lab.refused", "The target said no.")
-    return Succeeded(output={"ok": True})
+    return BAD_ENDS.get(how, Succeeded(output={"ok": True}))
 
 
 @handler("lab.flaky@1")
@@ -181,6 +188,12 @@ SKILL = SkillContract(
                 "type": "object",
                 "properties": {"ok": {"type": "boolean"}},
             },
+        ),
+        _action(
+            "misbehave-again",
+            handler="lab.misbehave@1",
+            effect_class=EffectClass.IDEMPOTENT,
+            retry=RetryRule(attempts=2, initial_s=0.01),
         ),
         _action(
             "once",

@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 
 from orchestration.skills.addresses import METADATA_SERVICE, IPAddress, denied
+from orchestration.skills.reasons import plain
 
 MOST_REDIRECTS = 5
 LARGEST_BODY = 10 * 1024 * 1024
@@ -28,12 +29,14 @@ KEEPS_METHOD = frozenset({307, 308})
 
 
 class OutboundRefused(Exception):
-    """The address may not be called. Nothing was sent."""
+    """The address may not be called."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.sent = False
+        """Whether a request was sent before, and its redirect led to this address."""
 
 
 class Unreachable(Exception):
@@ -167,22 +170,35 @@ def send(
     :raises AnswerLost: when it was sent and the answer did not come
     """
     method, url, content = message.method.upper(), message.url, message.content
-    for _ in range(min(message.redirects, MOST_REDIRECTS) + 1):
-        target = resolve(url, rules)
-        headers = {**message.headers, **headers_for(target.url.host.lower())}
-        reply = _exchange(target, method, headers, content, message)
+    for hop in range(min(message.redirects, MOST_REDIRECTS) + 1):
+        try:
+            target = resolve(url, rules)
+            headers = {**message.headers, **headers_for(target.url.host.lower())}
+            reply = _exchange(target, method, headers, content, message)
+        except OutboundRefused as error:
+            error.sent = hop > 0
+            raise
+        except Unreachable as error:
+            if hop:
+                text = f"a redirect was answered, but {error}"
+                raise AnswerLost(text) from error
+            raise
         location = reply.headers.get("location", "")
         if reply.status not in REDIRECTS or not location or not message.redirects:
             return reply
         following = target.url.join(location)
         if target.url.scheme == "https" and following.scheme != "https":
-            raise OutboundRefused(
-                "outbound.downgrade", "A redirect leads from https to http."
-            )
+            raise _sent("outbound.downgrade", "A redirect leads from https to http.")
         if reply.status not in KEEPS_METHOD and method != "HEAD":
             method, content = "GET", b""
         url = str(following)
-    raise OutboundRefused("outbound.redirects", "There were too many redirects.")
+    raise _sent("outbound.redirects", "There were too many redirects.")
+
+
+def _sent(code: str, message: str) -> OutboundRefused:
+    refused = OutboundRefused(code, message)
+    refused.sent = True
+    return refused
 
 
 def form(values: Mapping[str, str]) -> bytes:
@@ -218,7 +234,7 @@ def _addresses(host: str, port: int) -> list[IPAddress]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError, OverflowError) as error:
-        message = f"{host} has no address: {error}"
+        message = f"{host} has no address: {plain(error)}"
         raise Unreachable(message) from error
     texts = dict.fromkeys(str(entry[4][0]) for entry in found)
     return [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
@@ -261,9 +277,9 @@ def _exchange(
             with _streamed(request, message.timeout_s) as response:
                 return _reply(response, target, message.largest)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            last = str(error) or type(error).__name__
+            last = plain(error)
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            text = f"{target.url.host}: {str(error) or type(error).__name__}"
+            text = f"{target.url.host}: {plain(error)}"
             raise AnswerLost(text) from error
     text = f"{target.url.host} could not be reached: {last}"
     raise Unreachable(text)

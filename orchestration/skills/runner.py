@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -28,7 +27,9 @@ from orchestration.skills.domain.outcome import (
     Outcome,
     Retry,
     Succeeded,
+    Unknown,
 )
+from orchestration.skills.reasons import plain, trace
 
 PARENT_CHECK_MS = 2000
 DIED_BY_SIGNAL = 128
@@ -178,16 +179,16 @@ def _answer(call: dict[str, Any], watch: Watch) -> dict[str, Any]:
         found = builtin.find(call["handler"])
         if found is None:
             message = f"This worker has no handler {call['handler']}."
-            return _failed("skill.no_handler", message)
+            return _failed("skill.no_handler", message, before_effect=True)
         ready = _call(call)
         if call["kind"] == "run":
             return {"outcome": wire.outcome_to_wire(_outcome(found.run(ready)))}
         return _look(call, found, ready, watch)
     except FileMissing as error:
-        return _failed("skill.file_missing", str(error))
+        return _failed("skill.file_missing", str(error), before_effect=True)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the worker's edge
-        traceback.print_exc()
-        return _failed("skill.raised", f"{type(error).__name__}: {error}")
+        _log(trace(error))
+        return _failed("skill.raised", f"{type(error).__name__}: {plain(error)}")
 
 
 def _look(
@@ -219,14 +220,15 @@ def _look(
 
 
 def _outcome(value: object) -> Outcome:
-    if isinstance(value, Succeeded | Failed | Retry):
+    if isinstance(value, Succeeded | Failed | Retry | Unknown):
         return value
     message = f"The skill returned {type(value).__name__}, which is no outcome."
     return Failed("skill.output_invalid", message)
 
 
-def _failed(code: str, message: str) -> dict[str, Any]:
-    return {"outcome": wire.outcome_to_wire(Failed(code, message))}
+def _failed(code: str, message: str, *, before_effect: bool = False) -> dict[str, Any]:
+    failed = Failed(code, message, before_effect=before_effect)
+    return {"outcome": wire.outcome_to_wire(failed)}
 
 
 def _call(call: dict[str, Any]) -> Call:

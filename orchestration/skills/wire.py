@@ -13,6 +13,7 @@ from orchestration.skills.domain.outcome import (
     Retry,
     Succeeded,
     TargetProblem,
+    Unknown,
 )
 
 LENGTH = 4
@@ -79,8 +80,10 @@ def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
             for name, path in outcome.files.items()
         }
         return {"kind": "succeeded", "output": outcome.output, "files": files}
-    kind = "failed" if isinstance(outcome, Failed) else "retry"
-    return {"kind": kind, "code": outcome.code, "message": outcome.message}
+    known = {"code": outcome.code, "message": outcome.message}
+    if isinstance(outcome, Failed):
+        return {"kind": "failed", **known, "before_effect": outcome.before_effect}
+    return {"kind": "retry" if isinstance(outcome, Retry) else "unknown", **known}
 
 
 def outcome_from_wire(value: dict[str, Any]) -> Outcome:
@@ -93,8 +96,10 @@ def outcome_from_wire(value: dict[str, Any]) -> Outcome:
             for name, path in value["files"].items()
         }
         return Succeeded(output=value["output"], files=files)
-    cause = Failed if value["kind"] == "failed" else Retry
-    return cause(code=value["code"], message=value["message"])
+    code, message = value["code"], value["message"]
+    if value["kind"] == "failed":
+        return Failed(code, message, before_effect=value["before_effect"])
+    return Retry(code, message) if value["kind"] == "retry" else Unknown(code, message)
 
 
 def dry_run_to_wire(dry_run: DryRun) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
+from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
 from orchestration.skills.execution import Runner
 from tests.integration.runner_builders import a_runner, call_of
 from tests.skill_calls import Bench, http_server, reply
@@ -94,7 +94,7 @@ def test_an_answer_that_was_not_expected(bench, method, status, kind, code):
 
 @pytest.mark.parametrize(
     ("method", "kind", "code"),
-    [("GET", Retry, "http.no_answer"), ("POST", Failed, "http.outcome_unknown")],
+    [("GET", Retry, "http.no_answer"), ("POST", Unknown, "http.outcome_unknown")],
 )
 def test_a_lost_answer_is_unknown_unless_asking_again_is_harmless(
     bench, method, kind, code

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.skills import builtin
-from orchestration.skills.domain.outcome import DryRun, Retry
+from orchestration.skills.domain.outcome import DryRun, Failed, Unknown
 from orchestration.skills.execution import CallKind, Runner, WireCall
 from tests.skill_calls import Bench, http_server, reply
 
@@ -33,6 +33,8 @@ class Jira:
         self.status, self.posts = "To Do", 0
         self.properties: dict[str, Any] = {}
         self.broken = 0
+        self.left = ""
+        """Where a rule of this Jira puts every issue, whatever was asked for."""
 
     def answer(self, request: Any, body: bytes) -> None:
         expected = base64.b64encode(b"bot@example.com:t0ken").decode()
@@ -54,7 +56,7 @@ class Jira:
 
     def transition(self, request: Any, body: Any) -> None:
         self.posts += 1
-        self.status = self.WAYS[body["transition"]["id"]][1]
+        self.status = self.left or self.WAYS[body["transition"]["id"]][1]
         self.properties |= {item["key"]: item["value"] for item in body["properties"]}
         if self.broken:
             self.broken -= 1
@@ -91,9 +93,22 @@ def test_a_try_whose_answer_was_lost_is_found_again_and_not_repeated(bench, jira
     lost = bench.run("jira-write.transition", SEED, key="a")
     again = bench.good("jira-write.transition", SEED, key="a")
 
-    assert isinstance(lost, Retry)
+    assert isinstance(lost, Unknown)
     assert again.output["previous_status"] == "To Do"
     assert jira.posts == 1
+
+
+@pytest.mark.parametrize("left", ["To Do", "Done"])
+def test_a_transition_that_jira_accepts_and_does_not_make_is_a_failure(
+    bench, jira, left
+):
+    jira.left = left
+
+    outcome = bench.run("jira-write.transition", SEED)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == ("jira.effect_differs", False)
+    assert left in outcome.message
 
 
 def test_an_issue_that_is_there_already_is_not_moved(bench, jira):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orchestration.skills import builtin
-from orchestration.skills.domain.outcome import Failed, Retry
+from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 from tests.skill_calls import Bench, as_file, http_server, reply
 
 
@@ -108,7 +108,7 @@ def test_a_mail_arrives_with_its_file_and_the_same_id_for_every_try(
         ({"MAIL": "452 full"}, Retry, "notify.refused"),
         ({"DATA": "554 no"}, Failed, "notify.refused"),
         ({"END": "554 spam"}, Failed, "notify.refused"),
-        ({"END": "hang up"}, Failed, "notify.outcome_unknown"),
+        ({"END": "hang up"}, Unknown, "notify.outcome_unknown"),
     ],
 )
 def test_a_mail_server_that_does_not_take_it(mailing, mail_server, answers, kind, code):
@@ -120,13 +120,15 @@ def test_a_mail_server_that_does_not_take_it(mailing, mail_server, answers, kind
     assert outcome.code == code
 
 
-def test_one_refused_recipient_of_two_is_told(mailing):
+def test_a_mail_that_only_one_of_two_gets_is_a_failure_that_names_both(mailing):
     params = {**MAIL, "to": ["ops@example.com", "unknown@example.com"]}
 
-    outcome = mailing.good("notify.email", params)
+    outcome = mailing.run("notify.email", params)
 
-    assert outcome.output["accepted"] == ["ops@example.com"]
-    assert outcome.output["refused"] == ["unknown@example.com"]
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == ("notify.partly_refused", False)
+    assert "Sent to ops@example.com only" in outcome.message
+    assert "unknown@example.com (550" in outcome.message
 
 
 def test_recipients_outside_the_allowed_domains_are_refused_before_sending(

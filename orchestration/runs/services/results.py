@@ -30,7 +30,8 @@ class Failure:
     """Whether another attempt is allowed and may help."""
     killed: bool = False
     """Whether it was stopped because its run is being cancelled."""
-    ran: bool = True
+    ran: bool | None = True
+    """False if it certainly failed before any effect; None if no one can know."""
 
     def as_fact(self) -> dict[str, Any]:
         """For the record and the run page."""

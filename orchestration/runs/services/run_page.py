@@ -222,7 +222,7 @@ def _after_error(row: StepRun, found: StepDetail) -> tuple[str, str]:
             "Whether it ran to its end is not known; running it again is harmless."
         )
     elif not ran:
-        happened = "Nothing ran: its effect had not begun."
+        happened = "Nothing was changed: it failed before its effect began."
     elif pure:
         happened = "It ran and changed nothing: this action only reads."
     else:

@@ -21,7 +21,7 @@ from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.watch import LOG_EVERY_S, Cancelled, FenceLost, Watch
 from orchestration.skills import masked, outputs
-from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
+from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
 from orchestration.skills.execution import Log, Runner, RunnerDied, WireCall, discard
 from orchestration.skills.services import secrets
 
@@ -123,9 +123,6 @@ def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
     try:
         answer = _await(bench.runner, call, watch)
         return _result(grip, answer, call.workdir, bench.runner.masker, watch)
-    except Refusal as error:
-        # The handler has run: what is refused is what it returned.
-        return Failure(error.code, error.message)
     except RunnerDied as error:
         return _unknown(grip, "step.runner_died", str(error))
     finally:
@@ -175,10 +172,8 @@ def _result(
         for name in changed:
             watch.log.add(f"[A secret in the file {name} was masked.]\n")
         return _finished(grip, answer, workdir, changed)
-    if isinstance(answer, Retry):
-        return Failure(answer.code, answer.message, again=True)
-    if isinstance(answer, Failed):
-        return _failed(grip, answer)
+    if isinstance(answer, Failed | Retry | Unknown):
+        return _not_done(grip, answer)
     message = f"a call cannot answer with {type(answer).__name__}"
     raise TypeError(message)
 
@@ -200,17 +195,19 @@ def _finished(
     return Finished(answer.output, files, masked_files)
 
 
-def _failed(grip: Grip, answer: Failed) -> Result:
-    """A refusal is known; an exception, or silence of the target, may follow an effect."""
-    if answer.code == "skill.raised" or answer.code.endswith(".outcome_unknown"):
+def _not_done(grip: Grip, answer: Failed | Retry | Unknown) -> Result:
+    if isinstance(answer, Retry):
+        return Failure(answer.code, answer.message, again=True, ran=False)
+    # An exception may have come after an effect.
+    if isinstance(answer, Unknown) or answer.code == "skill.raised":
         return _unknown(grip, answer.code, answer.message)
-    return Failure(answer.code, answer.message)
+    return Failure(answer.code, answer.message, ran=not answer.before_effect)
 
 
 def _unknown(grip: Grip, code: str, message: str) -> Result:
     """An attempt that was cut off: only for some effect classes is that harmless."""
     if attempts.may_rerun(grip.spec["effect_class"]):
-        return Failure(code, message, again=True)
+        return Failure(code, message, again=True, ran=None)
     return Lost(code, f"{message} Whether it had its effect is not known.")
 
 

@@ -17,6 +17,7 @@ from orchestration.skills.domain.outcome import (
     Outcome,
     Succeeded,
 )
+from orchestration.skills.reasons import plain
 from orchestration.skills.sandbox import (
     BadEnvironment,
     Ended,
@@ -56,11 +57,15 @@ def run(call: Call) -> Outcome:
             on_text=_log,
         )
     except BadEnvironment as error:
-        return Failed("command.environment", f"Cannot run the program: {error}.")
+        return _not_started("command.environment", f"Cannot run the program: {error}.")
     except SandboxUnavailable as error:
-        return Failed("sandbox.unavailable", f"The sandbox did not start: {error}")
+        return _not_started(
+            "sandbox.unavailable", f"The sandbox did not start: {error}"
+        )
     except (OSError, ValueError) as error:
-        return Failed("command.cannot_start", f"{program.argv[0]}: {error}")
+        return _not_started(
+            "command.cannot_start", f"{program.argv[0]}: {plain(error)}"
+        )
     return _outcome(call, ended, workdir)
 
 
@@ -81,13 +86,17 @@ def preview(call: Call) -> DryRun:
 def _refusal(config: Mapping[str, Any], name: str) -> Failed | None:
     programs = config.get("programs")
     if programs and name not in programs:
-        return Failed("command.not_listed", f"{name} is not an allowed program.")
+        return _not_started("command.not_listed", f"{name} is not an allowed program.")
     test = sandbox.self_test()
     if test.works or config.get("allow_unsandboxed", False):
         return None
     reasons = "; ".join(test.failures)
     message = f"No sandbox works on this worker: {reasons}. An administrator can allow to go on without one."
-    return Failed("sandbox.unavailable", message)
+    return _not_started("sandbox.unavailable", message)
+
+
+def _not_started(code: str, message: str) -> Failed:
+    return Failed(code, message, before_effect=True)
 
 
 def _prepared(call: Call) -> Path:

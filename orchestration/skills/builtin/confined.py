@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from orchestration.skills.reasons import plain
+
 CHUNK = 1024 * 1024
 Reader = Callable[[int], bytes]
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,10 +27,11 @@ DEEPEST = 40
 class OutOfBounds(Exception):
     """A path leaves its folder, or is not the plain file it should be."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, before_effect: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.before_effect = before_effect
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def opened_root(root: Path) -> Iterator[int]:
     try:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        message = f"The configured folder {root} cannot be opened: {error.strerror}."
+        message = (
+            f"The configured folder {root.name!r} cannot be opened: {plain(error)}."
+        )
         raise OutOfBounds("files.no_root", message) from error
     try:
         yield fd

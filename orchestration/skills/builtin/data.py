@@ -9,7 +9,7 @@ import psycopg
 from orchestration.skills.builtin import duck, loading
 from orchestration.skills.builtin.data_contract import LOAD, QUERY, SKILL, UNLOAD
 from orchestration.skills.builtin.duck import BadQuery
-from orchestration.skills.builtin.loading import Load, NotLoadable
+from orchestration.skills.builtin.loading import Load, NotLoadable, Unreachable
 from orchestration.skills.builtin.shapes import file_list, shown
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
@@ -21,9 +21,13 @@ from orchestration.skills.domain.outcome import (
     Retry,
     Succeeded,
     TargetProblem,
+    Unknown,
 )
 
 __all__ = ["SKILL"]
+
+ROLLED_BACK = "40"
+"""Class of the SQLSTATEs that say so: deadlock, serialization failure."""
 
 
 @handler(QUERY)
@@ -73,8 +77,8 @@ def load(call: Call) -> Outcome:
         create = call.params.get("create", True)
         done = loading.load(_dsn(call), wanted, columns, rows, create=create)
     except (BadQuery, NotLoadable) as error:
-        return Failed(error.code, error.message)
-    except psycopg.Error as error:
+        return Failed(error.code, error.message, before_effect=True)
+    except (Unreachable, psycopg.Error) as error:
         return _database_failed(error)
     output = {"load_id": done.load_id, "table": done.table_name, "rows": done.rows}
     return Succeeded(output={**output, "database": _database(call)})
@@ -107,8 +111,9 @@ def check_load(call: Call) -> Sequence[TargetProblem]:
         problem = loading.table_problem(_dsn(call), call.params["table"])
     except NotLoadable as error:
         return [TargetProblem(error.code, error.message)]
-    except psycopg.Error as error:
-        return [TargetProblem("data.unreachable", str(error))]
+    except (Unreachable, psycopg.Error) as error:
+        outcome = _database_failed(error)
+        return [TargetProblem(outcome.code, outcome.message)]
     made = call.params.get("create", True) and "does not exist" in problem
     return [TargetProblem("data.no_table", problem)] if problem and not made else []
 
@@ -120,8 +125,8 @@ def unload(call: Call) -> Outcome:
     try:
         known, removed = loading.unload(_dsn(call), call.params["table"], load_id)
     except NotLoadable as error:
-        return Failed(error.code, error.message)
-    except psycopg.Error as error:
+        return Failed(error.code, error.message, before_effect=True)
+    except (Unreachable, psycopg.Error) as error:
         return _database_failed(error)
     output = {"load_id": load_id, "table": known.table_name, "removed": removed}
     return Succeeded(output={**output, "loaded": known.rows})
@@ -165,10 +170,13 @@ def _dsn(call: Call) -> str:
     return dsn
 
 
-def _database_failed(error: psycopg.Error) -> Outcome:
-    # Whatever the transaction had done is gone or, if only the answer to its
-    # commit was lost, found again by its id.
-    message = str(error).strip()
+def _database_failed(error: Unreachable | psycopg.Error) -> Failed | Retry | Unknown:
+    if isinstance(error, Unreachable):
+        return Retry("data.unreachable", f"The database cannot be reached: {error}")
+    message = error.diag.message_primary or "The connection to the database broke."
+    if (error.sqlstate or "").startswith(ROLLED_BACK):
+        return Retry("data.rolled_back", message)
     if isinstance(error, psycopg.OperationalError):
-        return Retry("data.unreachable", message)
-    return Failed("data.refused", message)
+        # The answer to the commit may be what was lost. The load is found by its id.
+        return Unknown("data.outcome_unknown", message)
+    return Failed("data.refused", message, before_effect=True)

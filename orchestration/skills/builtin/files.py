@@ -56,7 +56,7 @@ def collect(call: Call) -> Outcome:
             listed.append({"path": found.path, "bytes": size, "sha256": digest})
             paths.append(path)
     except OutOfBounds as error:
-        return Failed(error.code, error.message)
+        return Failed(error.code, error.message, before_effect=error.before_effect)
     call.log(f"collected {_files(len(paths))}")
     return Succeeded(
         output={
@@ -110,7 +110,7 @@ def publish(call: Call) -> Outcome:
             overwrite=call.params.get("overwrite", False),
         )
     except OutOfBounds as error:
-        return Failed(error.code, error.message)
+        return Failed(error.code, error.message, before_effect=error.before_effect)
     output = {"path": entry.path, "sha256": entry.sha256, "bytes": file.size}
     return Succeeded(output={**output, "replaced_sha256": entry.replaced or None})
 
@@ -156,7 +156,7 @@ def unpublish(call: Call) -> Outcome:
             _publish_root(call.config), path, sha256=call.params.get("sha256", "")
         )
     except OutOfBounds as error:
-        return Failed(error.code, error.message)
+        return Failed(error.code, error.message, before_effect=error.before_effect)
     restored = entry.replaced if entry and entry.replaced else None
     output = {"path": path, "removed": entry is not None, "restored_sha256": restored}
     return Succeeded(output=output)

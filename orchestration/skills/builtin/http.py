@@ -19,6 +19,7 @@ from orchestration.skills.domain.outcome import (
     Retry,
     Succeeded,
     TargetProblem,
+    Unknown,
 )
 from orchestration.skills.outbound import (
     AnswerLost,
@@ -49,13 +50,13 @@ def request(call: Call) -> Outcome:
             message, Rules.of(call.config), headers_for=_headers_for(call.config)
         )
     except OutboundRefused as error:
-        return Failed(error.code, error.message)
+        return Failed(error.code, error.message, before_effect=not error.sent)
     except Unreachable as error:
         return Retry("http.unreachable", str(error))
     except AnswerLost as error:
         if message.method.upper() in SAFE:
             return Retry("http.no_answer", str(error))
-        return Failed("http.outcome_unknown", f"Sent, and no answer came: {error}")
+        return Unknown("http.outcome_unknown", f"Sent, and no answer came: {error}")
     call.log(f"{message.method} {reply.url}: {reply.status}")
     return _outcome(call, message, reply)
 

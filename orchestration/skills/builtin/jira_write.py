@@ -18,6 +18,7 @@ from orchestration.skills.domain.outcome import (
     Retry,
     Succeeded,
     TargetProblem,
+    Unknown,
 )
 from orchestration.skills.outbound import (
     AnswerLost,
@@ -41,11 +42,11 @@ BROKEN = 500
 
 
 class JiraRefused(Exception):
-    """Jira is not reachable or will not; `later` says whether to try again."""
+    """Jira is not reachable or will not; the outcome says what that means."""
 
-    def __init__(self, code: str, message: str, *, later: bool = False) -> None:
-        super().__init__(message)
-        self.outcome = Retry(code, message) if later else Failed(code, message)
+    def __init__(self, outcome: Failed | Retry | Unknown) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
 
 
 @handler(TRANSITION)
@@ -56,7 +57,7 @@ def transition(call: Call) -> Outcome:
     try:
         current, noted = _state(call.config, issue)
         if noted.get("key") == key:
-            return _moved(issue, noted["previous"], wanted)
+            return _moved(issue, noted["previous"], current)
         if current.lower() == wanted.lower():
             return _moved(issue, current, current, changed=False)
         chosen = _chosen(call.config, issue, wanted, current)
@@ -68,7 +69,7 @@ def transition(call: Call) -> Outcome:
         _ask(call.config, "POST", f"{issue}/transitions", body)
     except JiraRefused as error:
         return error.outcome
-    return _moved(issue, current, chosen["to"]["name"])
+    return _confirmed(call.config, issue, current, chosen["to"]["name"])
 
 
 @dry_run_of(TRANSITION)
@@ -104,6 +105,21 @@ def check(call: Call) -> Sequence[TargetProblem]:
     return []
 
 
+def _confirmed(
+    config: Mapping[str, Any], issue: str, previous: str, wanted: str
+) -> Outcome:
+    """Read the issue back: Jira accepts a transition before its rules have run."""
+    try:
+        current, _ = _state(config, issue)
+    except JiraRefused as error:
+        text = f"Jira accepted the transition, but cannot be read back: {error}"
+        return Unknown("jira.outcome_unknown", text)
+    if current.lower() != wanted.lower():
+        text = f"Jira accepted the transition, but {issue} is {current}, not {wanted}."
+        return Failed("jira.effect_differs", text)
+    return _moved(issue, previous, current)
+
+
 def _moved(issue: str, previous: str, status: str, *, changed: bool = True) -> Outcome:
     known = {"issue": issue, "previous_status": previous}
     return Succeeded(output={**known, "status": status, "changed": changed})
@@ -129,7 +145,7 @@ def _chosen(
         return chosen
     targets = ", ".join(sorted(item["to"]["name"] for item in offered)) or "nowhere"
     message = f"{issue} cannot go from {current} to {wanted}, only to: {targets}."
-    raise JiraRefused("jira.no_transition", message)
+    raise _refused("jira.no_transition", message)
 
 
 def _ask(
@@ -137,7 +153,7 @@ def _ask(
 ) -> dict[str, Any]:
     base = config.get("base_url", "").rstrip("/")
     if not base:
-        raise JiraRefused("jira.not_configured", "No Jira address is configured.")
+        raise _refused("jira.not_configured", "No Jira address is configured.")
     version = config.get("api_version", "3")
     headers = {"Accept": "application/json", "Authorization": _authorization(config)}
     content = b""
@@ -151,11 +167,23 @@ def _ask(
     try:
         reply = outbound.send(Message(method, url, headers, content), rules)
     except OutboundRefused as error:
-        raise JiraRefused(error.code, error.message) from error
-    except (Unreachable, AnswerLost) as error:
-        # Safe to repeat: the property tells whether the transition took place.
-        raise JiraRefused("jira.unreachable", str(error), later=True) from error
-    return _answer(reply, path)
+        raise _refused(error.code, error.message) from error
+    except Unreachable as error:
+        raise JiraRefused(Retry("jira.unreachable", str(error))) from error
+    except AnswerLost as error:
+        raise _without_answer(method, "jira.unreachable", str(error)) from error
+    return _answer(reply, method, path)
+
+
+def _refused(code: str, message: str) -> JiraRefused:
+    return JiraRefused(Failed(code, message, before_effect=True))
+
+
+def _without_answer(method: str, code: str, message: str) -> JiraRefused:
+    """A request that only reads may be repeated; any other may have had its effect."""
+    if method == "GET":
+        return JiraRefused(Retry(code, message))
+    return JiraRefused(Unknown("jira.outcome_unknown", message))
 
 
 def _authorization(config: Mapping[str, Any]) -> str:
@@ -166,25 +194,27 @@ def _authorization(config: Mapping[str, Any]) -> str:
     return f"Basic {base64.b64encode(pair).decode()}"
 
 
-def _answer(reply: Reply, path: str) -> dict[str, Any]:
+def _answer(reply: Reply, method: str, path: str) -> dict[str, Any]:
     issue = path.partition("/")[0].partition("?")[0]
     if reply.status == NO_CONTENT:
         return {}
     if reply.status in DENIED:
-        raise JiraRefused(
-            "jira.denied", f"Jira does not let the account reach {issue}."
-        )
+        raise _refused("jira.denied", f"Jira does not let the account reach {issue}.")
     if reply.status == MISSING:
         message = f"There is no issue {issue}, or the account may not see it."
-        raise JiraRefused("jira.no_issue", message)
-    if reply.status == TOO_MANY or reply.status >= BROKEN:
-        raise JiraRefused("jira.busy", f"Jira answered {reply.status}.", later=True)
+        raise _refused("jira.no_issue", message)
+    if reply.status == TOO_MANY:
+        raise JiraRefused(Retry("jira.busy", "Jira answered 429: too many requests."))
+    if reply.status >= BROKEN:
+        raise _without_answer(method, "jira.busy", f"Jira answered {reply.status}.")
     if not reply.status < 300:  # noqa: PLR2004
         said = reply.content[:500].decode(errors="replace")
-        raise JiraRefused("jira.refused", f"Jira answered {reply.status}: {said}")
+        raise _refused("jira.refused", f"Jira answered {reply.status}: {said}")
     try:
         found: dict[str, Any] = json.loads(reply.content)
     except ValueError as error:
-        message = "What answered at the configured address is no Jira."
-        raise JiraRefused("jira.no_jira", message) from error
+        message = "The configured address did not answer as Jira does."
+        before = method == "GET"
+        outcome = Failed("jira.no_jira", message, before_effect=before)
+        raise JiraRefused(outcome) from error
     return found

@@ -4,7 +4,8 @@ A ledger row, unique by the load's id, stands in the same transaction as the row
 So a second call finds the first, and an undo removes exactly what that load put in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from orchestration.skills.builtin.duck import Column
+from orchestration.skills.reasons import cleaned
 
 LEDGER = "execfabric_loads"
 LOAD_COLUMN = "_load_id"
@@ -35,6 +37,10 @@ TYPES = {
     "TINYINT": "smallint",
     "UUID": "uuid",
 }
+
+
+class Unreachable(Exception):
+    """No connection to the database came about. Nothing was sent."""
 
 
 class NotLoadable(Exception):
@@ -71,7 +77,7 @@ def load(
     :raises NotLoadable: when the table does not fit or the id was used for other rows
     """
     schema, name = parts_of(load.table_name)
-    with psycopg.connect(dsn, connect_timeout=SECONDS) as connection:
+    with _connected(dsn) as connection:
         _make_ledger(connection, schema)
         known = _insert(connection, schema, load)
         if known is not None:
@@ -80,6 +86,7 @@ def load(
             _make_table(connection, schema, name, columns)
         _check_table(connection, schema, name, columns)
         _copy(connection, schema, name, columns, rows)
+        _check_count(connection, schema, name, load.load_id, load.rows)
         return load
 
 
@@ -89,7 +96,7 @@ def unload(dsn: str, table: str, load_id: str) -> tuple[Load, int]:
     :raises NotLoadable: when there was no such load
     """
     schema, name = parts_of(table)
-    with psycopg.connect(dsn, connect_timeout=SECONDS) as connection:
+    with _connected(dsn) as connection:
         if not _exists(connection, schema, LEDGER):
             raise _unknown(load_id)
         known = _find(connection, schema, load_id, lock=True)
@@ -103,6 +110,7 @@ def unload(dsn: str, table: str, load_id: str) -> tuple[Load, int]:
             ),
             [load_id],
         ).rowcount
+        _check_count(connection, schema, name, load_id, 0)
         connection.execute(
             sql.SQL("UPDATE {} SET undone_at = now() WHERE load_id = %s").format(
                 sql.Identifier(schema, LEDGER)
@@ -115,7 +123,7 @@ def unload(dsn: str, table: str, load_id: str) -> tuple[Load, int]:
 def table_problem(dsn: str, table: str) -> str:
     """Why rows cannot be loaded into this existing table; empty when they can."""
     schema, name = parts_of(table)
-    with psycopg.connect(dsn, connect_timeout=SECONDS) as connection:
+    with _connected(dsn) as connection:
         if not _exists(connection, schema, name):
             return f"The table {schema}.{name} does not exist."
         if LOAD_COLUMN not in _columns(connection, schema, name):
@@ -223,6 +231,52 @@ def _copy(
     ):
         while chunk := source.read(CHUNK):
             copied.write(chunk)
+
+
+def _check_count(
+    connection: psycopg.Connection, schema: str, name: str, load_id: str, wanted: int
+) -> None:
+    """Compare the rows in the table with those approved: rules may drop or add some.
+
+    :raises NotLoadable: before the commit, so that the table stays as it was
+    """
+    counted = connection.execute(
+        sql.SQL("SELECT count(*) FROM {} WHERE {} = %s").format(
+            sql.Identifier(schema, name), sql.Identifier(LOAD_COLUMN)
+        ),
+        [load_id],
+    ).fetchone()
+    rows = counted[0] if counted else 0
+    if rows != wanted:
+        message = (
+            f"{schema}.{name} would hold {rows} rows of this load, not {wanted}."
+            " Nothing was changed. Look at the table's triggers and rules."
+        )
+        raise NotLoadable("data.effect_differs", message)
+
+
+@contextmanager
+def _connected(dsn: str) -> Iterator[psycopg.Connection]:
+    """A connection and one transaction, committed where the body succeeds.
+
+    :raises Unreachable: when there is no connection
+    """
+    try:
+        connection = psycopg.connect(dsn, connect_timeout=SECONDS)
+    except psycopg.OperationalError as error:
+        raise Unreachable(_without_places(error)) from error
+    except psycopg.ProgrammingError as error:
+        # It may quote the connection string, which is a secret.
+        text = "The configured connection string is not valid."
+        raise NotLoadable("data.no_database", text) from error
+    with connection:
+        yield connection
+
+
+def _without_places(error: psycopg.Error) -> str:
+    """The last cause of a failed connection: what precedes it are addresses."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return cleaned(lines[0].rpartition("failed: ")[2])
 
 
 def _exists(connection: psycopg.Connection, schema: str, name: str) -> bool:

@@ -25,6 +25,7 @@ from orchestration.skills.domain.outcome import (
     Retry,
     Succeeded,
     TargetProblem,
+    Unknown,
 )
 from orchestration.skills.outbound import (
     AnswerLost,
@@ -33,6 +34,7 @@ from orchestration.skills.outbound import (
     Rules,
     Unreachable,
 )
+from orchestration.skills.reasons import plain
 
 __all__ = ["SKILL"]
 
@@ -47,18 +49,18 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - a marker of the format, no secret
 def email(call: Call) -> Outcome:
     """Hand one message to the configured mail server."""
     if not call.config.get("host") or not call.config.get("from"):
-        return Failed(
+        return _refused(
             "notify.not_configured", "No mail server or sender is configured."
         )
     unlisted = _unlisted(call)
     if unlisted:
-        return Failed(
+        return _refused(
             "notify.recipient", f"Not an allowed domain: {', '.join(unlisted)}."
         )
     try:
         message = _mail(call)
     except ValueError as error:
-        return Failed("notify.message", str(error))
+        return _refused("notify.message", str(error))
     return _delivered(lambda: _connected(call.config), message)
 
 
@@ -101,21 +103,29 @@ def webhook(call: Call) -> Outcome:
     }
     secret = call.config.get("secret", "")
     if secret:
-        headers["webhook-signature"] = signature(secret, webhook_id, stamp, body)
+        try:
+            headers["webhook-signature"] = signature(secret, webhook_id, stamp, body)
+        except ValueError:
+            text = "The configured secret of webhooks is not valid base64."
+            return _refused("notify.not_configured", text)
     message = Message("POST", call.params["url"], headers, body)
     try:
         reply = outbound.send(message, Rules.of(call.config))
     except OutboundRefused as error:
-        return Failed(error.code, error.message)
+        return Failed(error.code, error.message, before_effect=not error.sent)
     except Unreachable as error:
         return Retry("notify.unreachable", str(error))
     except AnswerLost as error:
-        return Failed("notify.outcome_unknown", f"Sent, and no answer came: {error}")
-    if reply.status in BUSY:
-        return Retry("notify.busy", f"The receiver answered {reply.status}.")
-    if reply.status not in GOOD:
-        return Failed("notify.status", f"The receiver answered {reply.status}.")
-    return Succeeded(output={"webhook_id": webhook_id, "status": reply.status})
+        return Unknown("notify.outcome_unknown", f"Sent, and no answer came: {error}")
+    return _answer(webhook_id, reply.status)
+
+
+def _answer(webhook_id: str, status: int) -> Outcome:
+    if status in BUSY:
+        return Retry("notify.busy", f"The receiver answered {status}.")
+    if status not in GOOD:
+        return Failed("notify.status", f"The receiver answered {status}.")
+    return Succeeded(output={"webhook_id": webhook_id, "status": status})
 
 
 @dry_run_of(WEBHOOK)
@@ -134,6 +144,10 @@ def signature(secret: str, webhook_id: str, stamp: str, body: bytes) -> str:
     signed = f"{webhook_id}.{stamp}.".encode() + body
     made = hmac.new(key, signed, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(made).decode()}"
+
+
+def _refused(code: str, message: str) -> Failed:
+    return Failed(code, message, before_effect=True)
 
 
 def _digest(call: Call) -> str:
@@ -192,31 +206,60 @@ def _delivered(connect: Callable[[], smtplib.SMTP], message: EmailMessage) -> Ou
     try:
         server = connect()
     except smtplib.SMTPAuthenticationError as error:
-        return Failed("notify.denied", f"The mail server refused the sign-in: {error}")
+        text = f"The mail server refused the sign-in: {_answered(error)}"
+        return _refused("notify.denied", text)
     except (OSError, smtplib.SMTPException) as error:
-        return Retry("notify.unreachable", f"The mail server: {error}")
+        text = f"The mail server cannot be reached: {plain(error)}"
+        return Retry("notify.unreachable", text)
     try:
-        refused = server.send_message(message)
-    except smtplib.SMTPRecipientsRefused as error:
-        codes = {code for code, _ in error.recipients.values()}
-        cause = Retry if all(code in LATER for code in codes) else Failed
-        return cause(
-            "notify.refused", f"Every recipient was refused: {error.recipients}"
-        )
-    except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
-        cause = Retry if error.smtp_code in LATER else Failed
-        return cause("notify.refused", f"The mail server refused it: {error}")
-    except (OSError, smtplib.SMTPException) as error:
-        return Failed("notify.outcome_unknown", f"The connection broke: {error}")
+        return _sent(server, message)
     finally:
         with contextlib.suppress(OSError, smtplib.SMTPException):
             server.quit()
         server.close()
+
+
+def _sent(server: smtplib.SMTP, message: EmailMessage) -> Outcome:
+    try:
+        refused = server.send_message(message)
+    except smtplib.SMTPRecipientsRefused as error:
+        codes = {code for code, _ in error.recipients.values()}
+        cause = Retry if all(code in LATER for code in codes) else _refused
+        return cause(
+            "notify.refused",
+            f"Every recipient was refused: {_listed(error.recipients)}",
+        )
+    except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+        cause = Retry if error.smtp_code in LATER else _refused
+        text = f"The mail server refused it: {_answered(error)}"
+        return cause("notify.refused", text)
+    except (OSError, smtplib.SMTPException) as error:
+        text = f"The connection to the mail server broke: {plain(error)}"
+        return Unknown("notify.outcome_unknown", text)
     to = [item.strip() for item in message["To"].split(",")]
+    accepted = [item for item in to if item not in refused]
+    if refused:
+        text = (
+            f"Sent to {', '.join(accepted)} only. Refused recipients:"
+            f" {_listed(refused)}."
+        )
+        return Failed("notify.partly_refused", text)
     return Succeeded(
         output={
             "message_id": message["Message-ID"],
-            "accepted": [item for item in to if item not in refused],
-            "refused": sorted(refused),
+            "accepted": accepted,
+            "refused": [],
         }
+    )
+
+
+def _answered(error: smtplib.SMTPResponseException) -> str:
+    text = error.smtp_error
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+
+
+def _listed(recipients: Mapping[str, tuple[int, bytes]]) -> str:
+    return "; ".join(
+        f"{address} ({code} {text.decode(errors='replace')})"
+        for address, (code, text) in sorted(recipients.items())
     )

@@ -63,8 +63,13 @@ def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> 
         _write(ledger, _name(path), json.dumps(asdict(entry)).encode())
         with file.path.open("rb") as source:
             temporary = _temporary(folder, parts[-1])
-            _fill(folder, temporary, source.read)
+            copied = _fill(folder, temporary, source.read)
+        if copied != file.sha256:
+            os.unlink(temporary, dir_fd=folder)
+            message = f"{file.name} is not the file that was approved: other content."
+            raise OutOfBounds("files.effect_differs", message)
         _place(folder, temporary, parts[-1], overwrite=overwrite)
+        _confirm(top, parts, file.sha256)
         return entry
 
 
@@ -94,6 +99,8 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
             elif entry.replaced and _kept(ledger, entry.replaced):
                 kept, name = entry.replaced, parts[-1]
                 os.rename(kept, name, src_dir_fd=ledger, dst_dir_fd=folder)
+                os.fsync(folder)
+            _confirm(top, parts, entry.replaced)
         if entry.former:
             _write(ledger, _name(path), json.dumps(entry.former).encode())
         else:
@@ -119,6 +126,17 @@ def _locked_ledger(top: int) -> Iterator[int]:
     with confined.opened_folder(top, (LEDGER,), make=True) as ledger:
         fcntl.flock(ledger, fcntl.LOCK_EX)
         yield ledger
+
+
+def _confirm(top: int, parts: tuple[str, ...], sha256: str) -> None:
+    """Check that a path has the content it was just given (empty: none)."""
+    now = _standing(top, parts)
+    if now != sha256:
+        message = (
+            f"{'/'.join(parts)} has the content {now or 'none'} afterwards, not"
+            f" {sha256 or 'none'}."
+        )
+        raise OutOfBounds("files.effect_differs", message, before_effect=False)
 
 
 def _checked(path: str, known: Entry | None, standing: str, sha256: str) -> Entry:
@@ -186,13 +204,17 @@ def _temporary(folder: int, name: str) -> str:
     return temporary
 
 
-def _fill(folder: int, name: str, read: Reader) -> None:
+def _fill(folder: int, name: str, read: Reader) -> str:
+    """Write a new file; return the SHA-256 of what was written."""
+    digest = hashlib.sha256()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, 0o644, dir_fd=folder), "wb") as target:
         while chunk := read(confined.CHUNK):
+            digest.update(chunk)
             target.write(chunk)
         target.flush()
         os.fsync(target.fileno())
+    return digest.hexdigest()
 
 
 def _place(folder: int, temporary: str, name: str, *, overwrite: bool) -> None:
