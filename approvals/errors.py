@@ -69,6 +69,12 @@ class AgentOwner(Denied):
     code = "approval.agent_owner"
 
 
+class ProposerInactive(Conflict):
+    """The proposer's account is deactivated. Activate it, or cancel the run."""
+
+    code = "approval.proposer_inactive"
+
+
 class ExcludedFromGate(Denied):
     """You are excluded from deciding on this gate."""
 

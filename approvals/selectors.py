@@ -11,9 +11,10 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from approvals.domain import eligibility, seats, verdict
+from approvals.domain import eligibility, proof, seats, verdict
 from approvals.domain.eligibility import Unmet, Voter
 from approvals.domain.policy import Rule
+from approvals.domain.proof import Approval, Unproven, Vote
 from approvals.domain.seats import Requirement
 from approvals.domain.states import OPEN
 from approvals.domain.subject import Why
@@ -23,6 +24,7 @@ from approvals.models import Decision, Gate, Policy
 from execfabric import database
 from execfabric.accounts.authority import RIGHTS, Right, Role, person_of, rights_of
 from execfabric.accounts.models import User
+from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 
 DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role])
@@ -32,19 +34,19 @@ INBOX_LIMIT = 200
 ANY_POLICY = "SELECT EXISTS (SELECT FROM approvals_policy WHERE retired_at IS NULL)"
 GATE_VERSION = "SELECT xmin::text FROM approvals_gate WHERE id = "
 """The row version of a gate; the id, or a query for it, follows."""
-APPROVED_SUBJECT = (
-    "SELECT xmin::text, CASE status WHEN 'approved' THEN subject END"
-    " FROM approvals_gate WHERE id = "
+GATE_ROW = (
+    f"SELECT {database.columns(Gate)}, xmin::text FROM approvals_gate WHERE id = "
 )
-"""A gate's row version and the bytes that it covers if it is approved; the id follows."""
+"""A whole gate and its row version; the id, or a query for it, follows."""
 _LOCK_GATE = (
     f"SELECT {database.columns(Gate)} FROM approvals_gate WHERE id = %s FOR UPDATE"
 )
-_DECISIONS = (
+DECISIONS = (
     f"SELECT {database.columns(Decision)} FROM approvals_decision"
     " WHERE gate_id = %s ORDER BY at, id"
 )
-_VOTERS = """
+"""The decisions on a gate; `%s` may be replaced by a query for its id."""
+VOTERS = """
 SELECT person.id, person.username, role.name FROM accounts_user AS person
 LEFT JOIN accounts_user_groups AS part ON part.user_id = person.id
 LEFT JOIN auth_group AS role ON role.id = part.group_id
@@ -52,6 +54,7 @@ WHERE person.is_active AND person.id IN (
   SELECT substr(voter_key, 6)::bigint FROM approvals_decision
   WHERE gate_id = %s)
 """
+"""The active voters on a gate, a row for each of their groups."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,38 @@ class Standing:
     def speaks_for(self) -> frozenset[str]:
         """The groups that their decision counts for."""
         return self.groups if self.has_right else frozenset()
+
+
+@dataclass(frozen=True)
+class Held:
+    """A gate with its decisions, and how the people who decided stand now."""
+
+    gate: Gate
+    decisions: list[Decision]
+    people: dict[str, Standing]
+
+    @property
+    def actual(self) -> bytes:
+        """The digest computed from the gate's stored content."""
+        return canonical.digest(self.gate.digest_domain, bytes(self.gate.subject))
+
+    def unproven(self, *, digest: bytes, at: datetime) -> Unproven | None:
+        """Return why this approval does not cover `digest` now, or None."""
+        gate = self.gate
+        claim = Approval(
+            status=gate.status,
+            digest=bytes(gate.digest),
+            actual=self.actual,
+            requested_at=gate.requested_at,
+            expires_at=gate.expires_at,
+            requirements=gate.required(),
+            excluded=gate.excluded_keys(),
+        )
+        votes = [
+            Vote(ballot(one, self.people), bytes(one.digest), one.at)
+            for one in self.decisions
+        ]
+        return proof.unproven(claim, votes, digest=digest, at=at)
 
 
 @dataclass(frozen=True)
@@ -192,20 +227,27 @@ def decisions_of(gates: Iterable[Gate]) -> dict[Gate, list[Decision]]:
     return found
 
 
-def held(gate_id: UUID) -> tuple[Gate, list[Decision], dict[str, Standing]]:
-    """A gate, locked, with what people answered and how those people stand now.
+def held(gate_id: UUID) -> Held:
+    """Lock a gate and read its decisions and how the voters stand now.
 
     :raises GateUnknown: when there is none
     """
     gate_row, given, people = database.pipelined(
-        [(_LOCK_GATE, [gate_id]), (_DECISIONS, [gate_id]), (_VOTERS, [gate_id])]
+        [(_LOCK_GATE, [gate_id]), (DECISIONS, [gate_id]), (VOTERS, [gate_id])]
     )
     found = gate_row.fetchone()
     if found is None:
         raise GateUnknown(gate=str(gate_id))
     gate: Gate = database.instance(Gate, found)
-    decisions = [database.instance(Decision, row) for row in given.fetchall()]
-    return gate, decisions, _standing_from(people.fetchall())
+    return held_from(gate, given.fetchall(), people.fetchall())
+
+
+def held_from(
+    gate: Gate, decided: Iterable[database.Row], voted: Iterable[database.Row]
+) -> Held:
+    """Build a `Held` from the rows of `DECISIONS` and `VOTERS`."""
+    decisions = [database.instance(Decision, row) for row in decided]
+    return Held(gate, decisions, _standing_from(voted))
 
 
 def of_context(context_id: UUID) -> QuerySet[Gate]:
@@ -232,12 +274,17 @@ def unmet(
     requirements: Sequence[Requirement], excluded: Collection[str]
 ) -> list[Unmet]:
     """The groups whose seats could not be filled by the people there are now."""
-    people = _members({requirement.group for requirement in requirements})
-    members: dict[str, set[str]] = {}
-    for key, person in people.items():
-        for group in person.speaks_for:
-            members.setdefault(group, set()).add(key)
+    members = deciders({requirement.group for requirement in requirements})
     return eligibility.unmet(requirements, members, excluded)
+
+
+def deciders(groups: Collection[str]) -> dict[str, set[str]]:
+    """Return, per group, the keys of its active members who may decide."""
+    members: dict[str, set[str]] = {group: set() for group in groups}
+    for key, person in _members(groups).items():
+        for group in person.speaks_for.intersection(groups):
+            members[group].add(key)
+    return members
 
 
 def standing_of(keys: Iterable[str]) -> dict[str, Standing]:

@@ -10,6 +10,7 @@ from django.db import transaction
 from approvals import selectors
 from approvals.domain import eligibility, verdict
 from approvals.domain.states import GateEvent, GateStatus
+from approvals.domain.subject import Why
 from approvals.domain.verdict import Verdict
 from approvals.errors import (
     AlreadyDecided,
@@ -18,15 +19,18 @@ from approvals.errors import (
     GateAlreadySettled,
     GateExpired,
     GateSuperseded,
+    ProposerInactive,
     StaleDigest,
 )
 from approvals.models import Decision, Gate
 from approvals.services.transitions import locked, move, record
 from audit import services as audit
 from audit.services import Fact
+from execfabric.accounts import authority
 from execfabric.accounts.errors import AgentsCannotDecide
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Refusal
+from execfabric.lib.text import is_visible
 
 MAX_COMMENT = 10_000
 HEX_DIGITS = 64
@@ -72,6 +76,7 @@ def record_decision(
     :raises AlreadyDecided: when they answered otherwise before
     :raises Conflict: when the gate is superseded, expired or settled, or the digest
         is not the gate's
+    :raises ProposerInactive: for an approval when the proposer is deactivated
     :raises Invalid: for a rejection without a comment
     """
     if by.kind is not ActorKind.USER:
@@ -92,6 +97,8 @@ def record_decision(
     _require_open(gate, at)
     if seen != gate.digest_hex:
         raise StaleDigest(gate=str(gate.pk), digest=gate.digest_hex, seen=seen)
+    if approve:
+        _require_active_proposer(gate)
     decision = Decision.objects.create(
         gate=gate,
         approve=approve,
@@ -136,6 +143,13 @@ def _require_open(gate: Gate, at: datetime) -> None:
         raise GateAlreadySettled(f"This gate is already {gate.status}.", **facts)
 
 
+def _require_active_proposer(gate: Gate) -> None:
+    """Refuse approval of a proposal for which no active account answers."""
+    proposers = [one.key for one in gate.exclusions() if one.why == Why.PROPOSER]
+    if not all(map(authority.is_active, proposers)):
+        raise ProposerInactive(gate=str(gate.pk), proposers=proposers)
+
+
 def _digest(text: str) -> str:
     """What the voter saw; anything that is no digest equals none and is not recorded."""
     seen = text.strip().lower()
@@ -145,7 +159,7 @@ def _digest(text: str) -> str:
 def _readable(comment: str, *, required: bool) -> str:
     """The comment as it is stored; NUL and lone surrogates have no place in UTF-8 text."""
     text = comment.strip()
-    if required and not text:
+    if required and not is_visible(text):
         raise CommentRequired
     broken = any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
     if broken or len(text) > MAX_COMMENT:

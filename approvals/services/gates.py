@@ -9,15 +9,12 @@ from django.db import transaction
 from django.db.models import Max
 
 from approvals import selectors
-from approvals.domain import verdict
 from approvals.domain.seats import Requirement
-from approvals.domain.states import GateEvent, GateStatus
+from approvals.domain.states import GateEvent
 from approvals.domain.subject import Exclusion, Subject
-from approvals.domain.verdict import Verdict
 from approvals.errors import GateDoesNotHold, Unsatisfiable
 from approvals.models import Gate
 from approvals.services.transitions import locked, move, record
-from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.clock import stamp
 
@@ -141,38 +138,15 @@ def holds(*, gate_id: UUID, digest: bytes, at: datetime) -> None:
 
     :raises GateDoesNotHold: `why` says which of the conditions failed
     """
-    gate, given, people = selectors.held(gate_id)
-    stored, actual = bytes(gate.digest), _recomputed(gate)
-    if gate.status != GateStatus.APPROVED:
-        raise _refuse(gate, "not_approved", digest)
-    if at >= gate.expires_at:
-        raise _refuse(gate, "expired", digest)
-    if actual != stored:
-        raise _refuse(gate, "subject_tampered", actual)
-    if digest != stored:
-        raise _refuse(gate, "digest_differs", digest)
-    for decision in given:
-        if decision.approve and bytes(decision.digest) != stored:
-            raise _refuse(gate, "decision_digest_differs", bytes(decision.digest))
-    sum_now = verdict.of(
-        [selectors.ballot(decision, people) for decision in given],
-        requirements=gate.required(),
-        excluded=gate.excluded_keys(),
-    )
-    if sum_now is not Verdict.APPROVED:
-        raise _refuse(gate, "approvers_changed", digest)
-
-
-def _recomputed(gate: Gate) -> bytes:
-    return canonical.digest(gate.digest_domain, bytes(gate.subject))
-
-
-def _refuse(gate: Gate, why: str, found: bytes) -> GateDoesNotHold:
-    return GateDoesNotHold(
-        f"{GateDoesNotHold.__doc__} ({why.replace('_', ' ')})",
-        gate=str(gate.pk),
-        why=why,
-        status=str(gate.status),
-        digest=gate.digest_hex,
-        found=found.hex(),
-    )
+    held = selectors.held(gate_id)
+    gate = held.gate
+    unproven = held.unproven(digest=digest, at=at)
+    if unproven:
+        raise GateDoesNotHold(
+            f"{GateDoesNotHold.__doc__} {unproven.sentence}",
+            gate=str(gate.pk),
+            why=str(unproven.flaw),
+            status=str(gate.status),
+            digest=gate.digest_hex,
+            found=unproven.found.hex(),
+        )

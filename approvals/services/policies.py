@@ -15,6 +15,7 @@ from audit import services as audit
 from audit.services import Fact
 from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor
+from execfabric.lib.text import is_visible
 
 STREAM = "policy"
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('approvals.policy'))"
@@ -85,9 +86,9 @@ def retire_policy(*, name: str, reason: str, by: Actor, at: datetime) -> Policy:
 
 
 def _check(draft: PolicyDraft) -> None:
-    if not draft.name.strip():
+    if not is_visible(draft.name):
         raise PolicyInvalid("A policy needs a name.")
-    if not draft.reason.strip():
+    if not is_visible(draft.reason):
         raise PolicyInvalid("A policy needs the sentence that people will read.")
     if not draft.requirements:
         raise PolicyInvalid("A policy must ask at least one group.")

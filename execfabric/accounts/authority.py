@@ -68,6 +68,20 @@ def person_of(by: Actor) -> User | None:
     return User.objects.filter(pk=by.id, is_active=True).first()
 
 
+def is_active(key: str) -> bool:
+    """Return True if the account behind `user:7` or `agent:3` is active.
+
+    An agent is active only while its owner is; the system has no account.
+    """
+    kind, _, pk = key.partition(":")
+    if kind == ActorKind.USER:
+        return User.objects.filter(pk=pk, is_active=True).exists()
+    if kind == ActorKind.AGENT:
+        agent = Agent.objects.filter(pk=pk, is_active=True, owner__is_active=True)
+        return agent.exists()
+    return False
+
+
 def groups_of(by: Actor) -> frozenset[str]:
     """The groups that `by` speaks for now; none for the system and for agents."""
     if by.kind is not ActorKind.USER:
@@ -112,11 +126,3 @@ def require(by: Actor, right: Right) -> None:
         raise AgentsCannotDecide(right=str(right))
     if right not in rights_of(by):
         raise RightMissing(right=str(right), actor=by.key)
-
-
-def members(group: str) -> frozenset[str]:
-    """The keys (`user:7`) of the active people in a group."""
-    ids = User.objects.filter(is_active=True, groups__name=group).values_list(
-        "pk", flat=True
-    )
-    return frozenset(f"user:{pk}" for pk in ids)

@@ -57,6 +57,12 @@ class ContractUnreadable(Conflict):
     code = "skill.contract_unreadable"
 
 
+class SecondAdminRequired(Denied):
+    """This version weakens a safeguard: an admin who did not edit it must publish it."""
+
+    code = "skill.second_admin_required"
+
+
 class HandlerMissing(Conflict):
     """The code of this action is not installed here."""
 

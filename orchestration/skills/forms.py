@@ -50,7 +50,9 @@ class StateForm(forms.Form):
 
 
 class PublishForm(forms.Form):
-    """The digest of the draft that its publisher saw."""
+    """The digest of the draft that its publisher saw, and why it is published."""
+
+    reason = forms.CharField(max_length=1000, required=False)
 
     digest = forms.RegexField(
         regex=r"\A[0-9a-f]{64}\Z",

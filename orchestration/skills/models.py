@@ -79,6 +79,8 @@ class SkillVersion(models.Model):
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=60)
     created_by_name = models.CharField(max_length=150)
+    edited_by = models.JSONField(default=list)
+    """The keys of those who changed the draft after it was made."""
     published_at = models.DateTimeField(null=True)
     published_by = models.CharField(max_length=60, blank=True)
     published_by_name = models.CharField(max_length=150, blank=True)
@@ -105,6 +107,10 @@ class SkillVersion(models.Model):
     def content(self) -> dict[str, Any]:
         """Contract and code digests as they were hashed."""
         return canonical.loads(bytes(self.body))  # type: ignore[no-any-return]
+
+    def authors(self) -> frozenset[str]:
+        """Return the keys of everyone who wrote this version."""
+        return frozenset({self.created_by, *self.edited_by})
 
     def contract(self) -> SkillContract:
         """The contract in this version."""

@@ -8,15 +8,5 @@ urlpatterns = [
     path("skills/<slug:slug>", views.skill, name="skill"),
     path("skills/<slug:slug>/edit", views.skill_edit, name="skill_edit"),
     path("skills/<slug:slug>/state", views.skill_state, name="skill_state"),
-    # /skills/<slug>/versions/<uuid>
-    path(
-        "skills/<slug:slug>/versions/<uuid:pk>",
-        views.skill_version,
-        name="skill_version",
-    ),
-    path(
-        "skills/<slug:slug>/versions/<uuid:pk>/publish",
-        views.skill_publish,
-        name="skill_publish",
-    ),
+    # A version and its publication are views of plans: they name the plans that use it.
 ]

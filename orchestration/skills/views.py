@@ -1,7 +1,7 @@
 """The registry's pages: find a skill, read what it promises, edit and publish it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from django.views.decorators.http import (
 from execfabric.console.http import STATUS, HttpRequest, page, refusals_answered
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
-from execfabric.lib.refusal import Invalid, Missing, Refusal
+from execfabric.lib.refusal import Missing, Refusal
 from orchestration.skills import selectors
 from orchestration.skills.domain import differences
 from orchestration.skills.domain.contract import Risk, SkillContract
@@ -127,38 +127,6 @@ def skill_edit(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("skill_version", slug=slug, pk=saved.pk)
 
 
-@require_safe
-@refusals_answered
-def skill_version(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """A version; a draft with its differences and the button that publishes it."""
-    return _version_page(request, slug, pk)
-
-
-@require_POST
-@refusals_answered
-def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """Publish the draft that the admin saw."""
-    form = PublishForm(request.POST)
-    if not form.is_valid():
-        told = Invalid(" ".join(str(one) for one in form.errors["digest"]))
-        return _version_page(request, slug, pk, refusal=told, status=422)
-    try:
-        version = registry.publish(
-            version_id=pk,
-            digest=form.cleaned_data["digest"],
-            by=request.user.actor(),
-            at=clock.now(),
-        )
-    except Missing:
-        raise
-    except Refusal as refusal:
-        return _version_page(
-            request, slug, pk, refusal=refusal, status=STATUS[refusal.kind]
-        )
-    messages.success(request, f"{slug} {version.version} is published.")
-    return redirect("skill", slug=slug)
-
-
 def _skill_page(
     request: HttpRequest,
     slug: str,
@@ -190,14 +158,20 @@ def _skill_page(
     return page(request, "skills/skill.html", context, status=status)
 
 
-def _version_page(
+def version_page(
     request: HttpRequest,
     slug: str,
     pk: UUID,
     *,
+    uses: Sequence[Any],
+    form: PublishForm | None = None,
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    """Draw a version; a draft with its differences, who uses it, and how to publish it.
+
+    `uses` are the plans that use the skill. Drawn for the views of `plans`, which know.
+    """
     by = request.user.actor()
     found = selectors.get(by, slug)
     version = selectors.version(by, pk)
@@ -208,6 +182,7 @@ def _version_page(
     before = current.contract() if current and current.pk != version.pk else None
     contract = version.contract()
     changes = differences.between(before, contract) if is_draft or before else []
+    looser = sum(1 for one in changes if one.weight is differences.Weight.LOOSER)
     context = {
         "skill": found,
         "version": version,
@@ -215,7 +190,11 @@ def _version_page(
         "current": current,
         "is_draft": is_draft,
         "changes": changes,
-        "looser": sum(1 for one in changes if one.weight is differences.Weight.LOOSER),
+        "looser": looser,
+        "needs_second": bool(is_draft and before and looser),
+        "wrote_it": by.key in version.authors(),
+        "uses": uses,
+        "form": form or PublishForm(),
         "code": version.content().get("code", {}),
         "may_publish": is_draft,  # a draft is only visible to those who may
         "refusal": refusal,

@@ -1,6 +1,7 @@
 """What the database itself refuses, whoever writes to it."""
 
 import itertools
+from datetime import timedelta
 from typing import cast
 
 import psycopg
@@ -73,6 +74,8 @@ def test_a_gate_has_a_time_and_a_reason_if_and_only_if_it_is_settled(
         assert refused == "gate_settled_at_iff_settled"
     elif bool(reason) != settled:
         assert refused == "gate_settled_reason_iff_settled"
+    elif status != GateStatus.REQUESTED:
+        assert refused == f"a gate opens with the status requested, not {status}"
     else:
         assert refused == ""
 
@@ -109,12 +112,10 @@ def test_a_subject_has_one_open_gate_and_counts_its_gates() -> None:
 
     again = gate_row(subject_id=first.subject_id, rev=2)
     assert refused_by(again.save) == "one_open_gate_per_subject"
-    same_rev = gate_row(
-        subject_id=first.subject_id,
-        status="superseded",
-        settled_at=LATER,
-        settled_reason="changed",
+    Gate.objects.filter(pk=first.pk).update(
+        status="superseded", settled_at=LATER, settled_reason="changed"
     )
+    same_rev = gate_row(subject_id=first.subject_id)
     assert refused_by(same_rev.save) == "gate_rev_counts_per_subject"
     assert (
         refused_by(gate_row(subject_id=first.subject_id, subject_kind="run").save) == ""
@@ -129,9 +130,7 @@ def test_a_subject_has_one_open_gate_and_counts_its_gates() -> None:
     ],
 )
 def test_the_database_allows_exactly_the_moves_of_the_table(source, target) -> None:
-    settled = {} if source in OPEN else {"settled_at": LATER, "settled_reason": "why"}
-    gate = gate_row(status=source, **settled)
-    gate.save()
+    gate = a_gate_that_is(source)
     after = (None, "") if target in OPEN else (LATER, "why")
 
     refused = refused_by(
@@ -145,6 +144,91 @@ def test_the_database_allows_exactly_the_moves_of_the_table(source, target) -> N
         assert refused == ""
     else:
         assert refused == f"a gate that is {source} cannot become {target}"
+
+
+def a_gate_that_is(status: GateStatus) -> Gate:
+    """A gate with a yes and a no on it, so that each move has its decisions."""
+    gate = gate_row()
+    gate.save()
+    for number, approve in enumerate((True, False)):
+        a_decision(gate, approve=approve, voter_key=f"user:{number}").save()
+    if status != GateStatus.REQUESTED:
+        settled = (
+            {} if status in OPEN else {"settled_at": LATER, "settled_reason": "why"}
+        )
+        Gate.objects.filter(pk=gate.pk).update(status=status, **settled)
+    return gate
+
+
+def a_decision(gate: Gate, **columns) -> Decision:
+    """A decision as it would be written past the services."""
+    known = {
+        "gate": gate,
+        "approve": True,
+        "voter_key": "user:8",
+        "voter_name": "eight",
+        "groups": [],
+        "digest": gate.digest,
+        "comment": "" if columns.get("approve", True) else "why",
+        "channel": "page",
+        "at": LATER,
+    }
+    return Decision(**(known | columns))
+
+
+@pytest.mark.parametrize("status", ["approved", "partial", "rejected"])
+def test_a_gate_is_not_settled_without_the_decisions_for_it(status) -> None:
+    gate = gate_row(requirements=[{"group": "operator", "count": 2}])
+    gate.save()
+    if status == "approved":
+        a_decision(gate).save()
+    settled = (None, "") if status == "partial" else (LATER, "why")
+
+    refused = refused_by(
+        lambda: Gate.objects.filter(pk=gate.pk).update(
+            status=status, settled_at=settled[0], settled_reason=settled[1]
+        )
+    )
+
+    assert refused == f"a gate cannot become {status} without the decisions for it"
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        pytest.param({}, "", id="a good row"),
+        pytest.param(
+            {"digest": b"\1" * 32},
+            "a decision names the digest of its gate",
+            id="other content",
+        ),
+        pytest.param(
+            {"at": NOON - timedelta(seconds=1)},
+            "a decision is made while its gate is open",
+            id="too early",
+        ),
+        pytest.param(
+            {"at": OVER}, "a decision is made while its gate is open", id="too late"
+        ),
+        pytest.param(
+            {"voter_key": "user:999999"},
+            "the gate excludes this voter",
+            id="the proposer",
+        ),
+    ],
+)
+def test_a_decision_that_does_not_fit_its_gate_is_not_written(
+    columns, sentence
+) -> None:
+    assert refused_by(a_decision(a_gate(), **columns).save) == sentence
+
+
+def test_a_settled_gate_takes_no_decision() -> None:
+    gate = a_gate_that_is(GateStatus.REJECTED)
+
+    assert (
+        refused_by(a_decision(gate).save) == "a gate that is rejected takes no decision"
+    )
 
 
 FIXED = [
@@ -229,19 +313,11 @@ def test_no_statement_rewrites_what_people_answered(sql, sentence) -> None:
 )
 def test_a_decision_that_breaks_a_rule_is_not_written(columns, constraint) -> None:
     gate = a_gate(Requirement("operator", 2))
-    known = {
-        "gate": gate,
-        "approve": True,
-        "voter_key": "user:8",
-        "voter_name": "eight",
-        "groups": [],
-        "digest": gate.digest,
-        "channel": "page",
-        "at": LATER,
-    }
-    Decision.objects.create(**(known | {"voter_key": "user:7"}))
+    a_decision(gate, voter_key="user:7").save()
 
-    assert refused_by(Decision(**(known | columns)).save) == constraint
+    written = a_decision(gate, **({"comment": ""} | columns))
+
+    assert refused_by(written.save) == constraint
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from approvals.errors import (
 )
 from approvals.models import Decision
 from audit import selectors as record
+from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.ids import uuid7
 from execfabric.lib.refusal import Refusal
 from tests.integration.approvals_builders import (
@@ -22,7 +23,6 @@ from tests.integration.approvals_builders import (
     LATER,
     OPERATOR_AND_LEGAL,
     OVER,
-    STRANGER,
     a_gate,
     a_person,
     an_agent,
@@ -33,6 +33,7 @@ from tests.integration.approvals_builders import (
 )
 
 pytestmark = pytest.mark.django_db
+NOBODY = Actor(ActorKind.USER, "888888", "no-account")
 
 
 ROUTES = [
@@ -62,7 +63,7 @@ def cast():
         "product": ENGINE,
         "auditor": a_person("auditor", "auditor"),
         "closed": a_person("closed", "operator", active=False),
-        "nobody": STRANGER,
+        "nobody": NOBODY,
         "legal": a_person("legal", "legal"),
     }
     excluded = exclusions(
@@ -154,6 +155,7 @@ def test_an_approval_of_other_content_is_refused_with_both_digests(digest) -> No
     [
         pytest.param("", "approval.comment_required", id="none"),
         pytest.param(" \n\t", "approval.comment_required", id="blank"),
+        pytest.param("\u200b\u2060", "approval.comment_required", id="invisible"),
         pytest.param("a\0b", "approval.comment_unreadable", id="NUL"),
         pytest.param("a\ud800b", "approval.comment_unreadable", id="lone surrogate"),
         pytest.param("a" * 10_001, "approval.comment_unreadable", id="endless"),

@@ -221,6 +221,13 @@ def test_a_deprecated_skill_is_warned_of(proposer, admin) -> None:
     assert checked.valid
 
 
+@pytest.mark.usefixtures("auditor")
+def test_an_approval_by_a_group_that_may_not_decide_is_refused(proposer) -> None:
+    text = plan(step("a", approval={"groups": [{"group": "auditor", "count": 1}]}))
+
+    assert found(text, proposer) == [("plan.gate_unsatisfiable", "a", "error")]
+
+
 def test_an_approval_by_more_people_than_there_are_is_refused(operator, admin) -> None:
     text = plan(step("a", approval={"groups": [{"group": "operator", "count": 1}]}))
 

@@ -194,7 +194,7 @@ class _Plan:
             elif self._groups[asked.group] < asked.count:
                 message = (
                     f"It needs {asked.count} of {asked.group}; besides the proposer"
-                    f" there are {self._groups[asked.group]}."
+                    f" there are {self._groups[asked.group]} who may decide."
                 )
                 self.problems.add("plan.gate_unsatisfiable", message, way, step=step.id)
 

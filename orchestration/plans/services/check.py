@@ -11,7 +11,6 @@ from django.db.models import F
 
 from approvals import selectors as approvals
 from approvals.domain.policy import ActionFacts, demands
-from execfabric.accounts import authority
 from execfabric.accounts.authority import Right, Role, require
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
@@ -202,11 +201,10 @@ def _forged(inputs: Any) -> Iterator[Problem]:
 
 
 def _group_sizes(by: Actor) -> dict[str, int]:
-    """Per role how many people other than the proposer could decide."""
-    return {
-        str(role): len(authority.members(role) - {by.key, by.on_behalf_of})
-        for role in Role
-    }
+    """Return, per role, how many people other than the proposer may decide."""
+    deciders = approvals.deciders([str(role) for role in Role])
+    own = {by.key, by.on_behalf_of}
+    return {role: len(keys - own) for role, keys in deciders.items()}
 
 
 def _policy_says() -> Any:

@@ -6,7 +6,7 @@ from uuid import UUID
 from approvals import selectors as gates
 from approvals import services as approvals
 from approvals.domain.states import GateStatus
-from approvals.errors import GateDoesNotHold
+from approvals.errors import GateDoesNotHold, ProposerInactive
 from execfabric import database
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain.states import Phase, RunEvent, StepEvent
@@ -17,14 +17,18 @@ from orchestration.runs.services.advance import fail, open_plan_gate
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import Change
 
+PLAN_CHANGED = "The plan, its inputs or its skill versions are not what was approved."
 LIVE = (GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED)
 _KEPT_SPEC = "SELECT body FROM runs_execspec WHERE digest = %s"
 
 
 def passed(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
     """The spec if what would run is what was approved; else the attempt is fenced."""
-    if not _plan_approved(opened):
-        _void_plan(opened, step, attempt)
+    if not opened.loaded.proposer_active:
+        _hold(opened, step, attempt)
+        return None
+    if reason := _plan_flaw(opened):
+        _void_plan(opened, step, attempt, reason)
         return None
     try:
         spec = opened.built.get(step.key) or _rebuilt(opened, step)
@@ -61,10 +65,17 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
     return ""
 
 
-def _plan_approved(opened: Change) -> bool:
-    """Whether the plan gate in force was approved for what the run stands for now."""
-    subject = opened.loaded.approved
-    return subject is not None and subjects.covers(subject, opened)
+def _plan_flaw(opened: Change) -> str:
+    """Return why the plan's approval does not cover the run as it is now, or ""."""
+    approval = opened.loaded.approval
+    if approval is None:
+        return "The plan has no approval."
+    unproven = approval.unproven(digest=approval.actual, at=opened.at)
+    if unproven:
+        return f"The plan's approval does not hold. {unproven.sentence}"
+    if not subjects.covers(bytes(approval.gate.subject), opened):
+        return PLAN_CHANGED
+    return ""
 
 
 def _rebuilt(opened: Change, step: StepRun) -> Spec:
@@ -99,9 +110,18 @@ def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) ->
         )
 
 
-def _void_plan(opened: Change, step: StepRun, attempt: Attempt) -> None:
-    """The plan, its inputs or its pins are not what was approved: ask again."""
-    reason = "The plan, its inputs or its skill versions are not what was approved."
+def _hold(opened: Change, step: StepRun, attempt: Attempt) -> None:
+    """Give the step back and pause the run: no one answers for its proposal."""
+    reason = ProposerInactive().message
+    _fence(opened, step, attempt, {"reason": reason})
+    opened.move_step(
+        step, StepEvent.LEASE_LOST, {"reason": reason}, tries=step.tries - 1
+    )
+    opened.move_run(RunEvent.PAUSE_REQUESTED, reason)
+
+
+def _void_plan(opened: Change, step: StepRun, attempt: Attempt, reason: str) -> None:
+    """Void the plan's approval and ask again."""
     found = subjects.of_run(opened).digest.hex()
     _fence(opened, step, attempt, {"found": found, "reason": reason})
     _supersede(opened, opened.run.gate_id, found, reason)

@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from approvals import services as approvals
+from approvals.errors import ProposerInactive
 from execfabric.accounts.authority import Right, require, rights_of
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.machine import IllegalTransition
@@ -45,9 +46,12 @@ def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
 
     :raises NotControllable: when this run is not `by`'s to control
     :raises IllegalTransition: when it is not pausing or paused
+    :raises ProposerInactive: when the proposer's account is deactivated
     """
     _require_control(run_id, by)
     with change(run_id, by=by, at=at) as opened:
+        if not opened.loaded.proposer_active:
+            raise ProposerInactive(run=str(run_id))
         _ask(opened, RunEvent.RESUMED)
         for step in opened.steps.values():
             if step.state == StepState.FAILED:

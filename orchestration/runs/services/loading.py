@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from approvals.selectors import ANY_POLICY, APPROVED_SUBJECT, GATE_VERSION
+from approvals import selectors as approvals
+from approvals.models import Gate
+from approvals.selectors import (
+    ANY_POLICY,
+    DECISIONS,
+    GATE_ROW,
+    GATE_VERSION,
+    VOTERS,
+    Held,
+)
 from audit.services import LOCK_END, End
 from execfabric import database
 from orchestration.plans.models import PlanRevision
@@ -39,7 +48,22 @@ _READ_STEPS = (
     " FROM runs_steprun AS step WHERE step.run_id = %s ORDER BY step.position"
 )
 _READ_SOME_STEPS = _READ_STEPS.replace(" ORDER", " AND step.key = ANY(%s) ORDER")
-_READ_APPROVED = f"{APPROVED_SUBJECT} (SELECT gate_id FROM runs_run WHERE id = %s)"
+_GATE_OF_RUN = "(SELECT gate_id FROM runs_run WHERE id = %s)"
+_READ_GATE = f"{GATE_ROW} {_GATE_OF_RUN}"
+_READ_DECISIONS = DECISIONS.replace("%s", _GATE_OF_RUN)
+_READ_VOTERS = VOTERS.replace("%s", _GATE_OF_RUN)
+# Fails closed: a proposer of any other kind has no account that could be active.
+_PROPOSER_ACTIVE = """
+SELECT CASE split_part(proposer, ':', 1)
+  WHEN 'user' THEN EXISTS (SELECT FROM accounts_user AS person
+    WHERE person.is_active AND person.id = split_part(proposer, ':', 2)::bigint)
+  WHEN 'agent' THEN EXISTS (SELECT FROM accounts_agent AS agent
+    JOIN accounts_user AS owner ON owner.id = agent.owner_id
+    WHERE agent.is_active AND owner.is_active
+    AND agent.id = split_part(proposer, ':', 2)::bigint)
+  ELSE false END
+FROM runs_run WHERE id = %s
+"""
 _READ_PINNED = (
     f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
     " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
@@ -79,8 +103,10 @@ class Loaded:
     """By key, in the order of the plan, without outputs and files: read on demand."""
     end: End | None
     """The end of its stream, locked; None before its first event."""
-    approved: bytes | None
-    """What its plan gate was approved for; None when it is not approved."""
+    approval: Held | None
+    """Its plan gate with the decisions on it; None before its first gate."""
+    proposer_active: bool
+    """Whether the proposer's account, and an agent's owner's, is active now."""
     any_policy: bool
     pinned: dict[str, Pinned]
     """The skill versions that its steps are bound to, by id."""
@@ -121,17 +147,21 @@ def load(run_id: UUID, memory: Memory | None = None) -> Loaded | None:
 
 
 def _read(run_id: UUID) -> Loaded | None:
-    run_row, revision, step_rows, end, approved, policy, pinned = database.pipelined(
+    cursors = database.pipelined(
         [
             (_READ_RUN, [run_id]),
             (_READ_REVISION, [run_id]),
             (_READ_STEPS, [run_id]),
             (LOCK_END, [stream_of(run_id)]),
-            (_READ_APPROVED, [run_id]),
             (ANY_POLICY, []),
             (_READ_PINNED, [run_id]),
+            (_PROPOSER_ACTIVE, [run_id]),
+            (_READ_GATE, [run_id]),
+            (_READ_DECISIONS, [run_id]),
+            (_READ_VOTERS, [run_id]),
         ]
     )
+    run_row, revision, step_rows, end, policy, pinned, active, *approval = cursors
     row = run_row.fetchone()
     if row is None:
         return None
@@ -140,14 +170,16 @@ def _read(run_id: UUID) -> Loaded | None:
     *values, revision_version = revision.fetchone() or ()
     run.revision = database.instance(PlanRevision, values, but=_NOT_OF_REVISION)
     steps, versions = _steps(step_rows.fetchall())
-    gate, subject = approved.fetchone() or (None, None)
     pins = pinned_from(pinned.fetchall())
-    seen = Seen(run_version, revision_version, gate, _rows_of(pins), versions)
+    gate_row, decided, voted = (cursor.fetchall() for cursor in approval)
+    gate, gate_version = _gate(gate_row)
+    seen = Seen(run_version, revision_version, gate_version, _rows_of(pins), versions)
     return Loaded(
         run=run,
         steps=steps,
         end=_end(end.fetchone()),
-        approved=bytes(subject) if subject else None,
+        approval=approvals.held_from(gate, decided, voted) if gate else None,
+        proposer_active=active.fetchone() == (True,),
         any_policy=policy.fetchone() == (True,),
         pinned=pins,
         seen=seen,
@@ -157,13 +189,15 @@ def _read(run_id: UUID) -> Loaded | None:
 def _brought_up_to_date(known: Loaded) -> bool:
     """Lock the run; whether what is remembered of it is what stands there now."""
     run, seen = known.run, known.seen
-    lock, look = database.pipelined(
+    pins = [*map(UUID, known.pinned)]
+    # Who may decide changes without touching a row of the run: read each time.
+    lock, look, active, decided, voted = database.pipelined(
         [
             (_LOCK, [run.stream, run.id]),
-            (
-                _LOOK,
-                [run.revision_id, run.gate_id, [*map(UUID, known.pinned)], run.id],
-            ),
+            (_LOOK, [run.revision_id, run.gate_id, pins, run.id]),
+            (_PROPOSER_ACTIVE, [run.id]),
+            (DECISIONS, [run.gate_id]),
+            (VOTERS, [run.gate_id]),
         ]
     )
     locked, looked = lock.fetchone(), look.fetchone()
@@ -173,6 +207,10 @@ def _brought_up_to_date(known: Loaded) -> bool:
     if (locked[0], *rows) != (seen.run, seen.revision, seen.gate, seen.pins):
         return False
     known.end = _end(locked[1:])
+    known.proposer_active = active.fetchone() == (True,)
+    if known.approval is not None:
+        gate = known.approval.gate
+        known.approval = approvals.held_from(gate, decided.fetchall(), voted.fetchall())
     return _steps_brought_up_to_date(known, (steps or "").split())
 
 
@@ -202,6 +240,12 @@ def _steps(rows: Sequence[database.Row]) -> tuple[dict[str, StepRun], dict[str, 
         step = database.instance(StepRun, values, but=_NOT_OF_STEP)
         steps[step.key], versions[step.key] = step, version
     return steps, versions
+
+
+def _gate(rows: Sequence[database.Row]) -> tuple[Gate | None, str | None]:
+    for *values, version in rows:
+        return database.instance(Gate, values), version
+    return None, None
 
 
 def _rows_of(pinned: dict[str, Pinned]) -> str | None:

@@ -8,6 +8,7 @@ from django.db import connection
 from execfabric.accounts.authority import Right, require
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
+from execfabric.lib.text import is_visible
 from orchestration.runs.domain.states import StepEvent, StepState
 from orchestration.runs.errors import (
     EvidenceRequired,
@@ -37,7 +38,7 @@ def resolve(
     :raises OldAttemptMayLive: when "did not happen" cannot be said yet
     """
     require(by, Right.CONTROL)
-    if not evidence.strip():
+    if not is_visible(evidence):
         raise EvidenceRequired
     run_id = (
         StepRun.objects.filter(pk=step_run_id).values_list("run_id", flat=True).first()

@@ -44,6 +44,13 @@ def between(before: SkillContract | None, after: SkillContract) -> list[Differen
     return sorted(found, key=_urgency)
 
 
+def weakened(before: SkillContract | None, after: SkillContract) -> list[Difference]:
+    """Return the changes that weaken a safeguard; none without a version before."""
+    if before is None:
+        return []
+    return [one for one in between(before, after) if one.weight is Weight.LOOSER]
+
+
 def _urgency(one: Difference) -> tuple[bool, Weight, str, str]:
     """A risk that rose or fell decides who is asked, so it is read before all else."""
     return (not one.what.startswith("risk "), one.weight, one.where, one.what)

@@ -1,6 +1,6 @@
 """Changing the registry: drafts, publication, states. Published versions never change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -12,8 +12,10 @@ from django.db import transaction
 from audit import services as audit
 from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor, ActorKind, system
+from execfabric.lib.text import is_visible
 from orchestration.skills import selectors
 from orchestration.skills.domain import contract as contracts
+from orchestration.skills.domain import differences
 from orchestration.skills.domain.contract import (
     ActionContract,
     RetryRule,
@@ -31,6 +33,7 @@ from orchestration.skills.errors import (
     DigestStale,
     HandlerMissing,
     ReasonRequired,
+    SecondAdminRequired,
     SkillNotPermitted,
     VersionInvalid,
     VersionNotDraft,
@@ -79,28 +82,60 @@ def update_draft(
     if draft.state != VersionState.DRAFT:
         raise VersionNotDraft(version=draft.version)
     draft.body, draft.digest = versions.content(changed(draft.contract(), changes))
-    draft.save(update_fields=["body", "digest"])
+    draft.edited_by = sorted({*draft.edited_by, by.key})
+    draft.save(update_fields=["body", "digest", "edited_by"])
     versions.record("skill.draft_changed", draft, by=by, at=at)
     return draft
 
 
 @transaction.atomic
-def publish(*, version_id: UUID, digest: str, by: Actor, at: datetime) -> SkillVersion:
+def publish(
+    *,
+    version_id: UUID,
+    digest: str,
+    by: Actor,
+    at: datetime,
+    reason: str = "",
+    affected: Sequence[str] = (),
+) -> SkillVersion:
     """Make a draft immutable and the current version of its skill.
 
     `digest` is that of the content which the publisher saw. Running runs stay with
-    the version that they were approved with.
+    the version that they were approved with. `affected` names the plans that use the
+    skill; it goes into the record with the reason.
 
     :raises DigestStale: when the draft was changed since
     :raises VersionNotDraft: when it is not a draft any more
     :raises HandlerMissing: when this installation lacks code that it names
+    :raises SecondAdminRequired: when it weakens a safeguard and `by` wrote it
+    :raises ReasonRequired: when it weakens a safeguard and no reason is given
     """
     draft = _locked(version_id, by)
     if draft.state != VersionState.DRAFT:
         raise VersionNotDraft(version=draft.version)
     if draft.digest != digest:
         raise DigestStale(expected=draft.digest, found=digest)
-    return versions.make_current(draft, by=by, at=at)
+    weakened = _require_second_admin(draft, reason, by=by)
+    facts = {"reason": reason, "weakened": weakened, "plans": list(affected)}
+    return versions.make_current(
+        draft, by=by, at=at, facts=facts if reason or weakened else {}
+    )
+
+
+def _require_second_admin(draft: SkillVersion, reason: str, *, by: Actor) -> list[str]:
+    """Refuse that one admin alone weakens a safeguard; return what is weakened."""
+    # Locked, so that the version compared with is the one that is replaced.
+    skill = Skill.objects.select_for_update().get(pk=draft.skill_id)
+    before = skill.current.contract() if skill.current else None
+    found = differences.weakened(before, draft.contract())
+    weakened = [f"{one.where} {one.what}".strip() for one in found]
+    if not weakened or by.kind is ActorKind.SYSTEM:
+        return weakened
+    if by.key in draft.authors():
+        raise SecondAdminRequired(weakened=weakened)
+    if not is_visible(reason):
+        raise ReasonRequired(weakened=weakened)
+    return weakened
 
 
 @transaction.atomic
@@ -114,7 +149,7 @@ def set_state(
     """
     found = selectors.get(by, slug)
     _require_publisher(by, found)
-    if not reason.strip():
+    if not is_visible(reason):
         raise ReasonRequired
     skill = Skill.objects.select_for_update().get(pk=found.pk)
     source = SkillState(skill.state)

@@ -1,7 +1,7 @@
 """Write skill versions: drafts, publication, and the code that each is bound to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -96,6 +96,7 @@ def make_current(
     by: Actor,
     at: datetime,
     event: SkillEvent = SkillEvent.PUBLISHED,
+    facts: Mapping[str, Any] = {},
 ) -> SkillVersion:
     """Make a draft immutable and the version that new plans get.
 
@@ -114,7 +115,7 @@ def make_current(
     skill.current = draft
     skill.name, skill.description = contract.name, contract.description
     skill.save(update_fields=["state", "current", "name", "description"])
-    record(f"skill.{event}", draft, by=by, at=at)
+    record(f"skill.{event}", draft, by=by, at=at, facts=facts)
     return draft
 
 
@@ -177,12 +178,14 @@ def record(
     by: Actor,
     at: datetime,
     notes: Sequence[str] = (),
+    facts: Mapping[str, Any] = {},
 ) -> None:
     """Append what happened to a version to the registry's stream."""
     fact: dict[str, Any] = {
         "skill": version.skill.slug,
         "version": version.version,
         "digest": version.digest,
+        **facts,
     }
     if notes:
         fact["notes"] = list(notes)

@@ -1,0 +1,52 @@
+"""A skill version's page and its publication, with the plans that use the skill."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST, require_safe
+
+from execfabric.console.http import STATUS, HttpRequest, refusals_answered
+from execfabric.lib import clock
+from execfabric.lib.refusal import Invalid, Missing, Refusal
+from orchestration.plans import selectors
+from orchestration.plans.services import releases
+from orchestration.skills.forms import PublishForm
+from orchestration.skills.views import version_page
+
+
+@require_safe
+@refusals_answered
+def skill_version(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
+    """Show a version; a draft with its differences and the button that publishes it."""
+    return _page(request, slug, pk)
+
+
+@require_POST
+@refusals_answered
+def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
+    """Publish the draft that the admin saw."""
+    form = PublishForm(request.POST)
+    if not form.is_valid():
+        invalid = Invalid(" ".join(map(str, form.errors.get("digest", ()))))
+        return _page(request, slug, pk, form=form, refusal=invalid, status=422)
+    try:
+        version = releases.publish(
+            version_id=pk,
+            **form.cleaned_data,
+            by=request.user.actor(),
+            at=clock.now(),
+        )
+    except Missing:
+        raise
+    except Refusal as refusal:
+        status = STATUS[refusal.kind]
+        return _page(request, slug, pk, form=form, refusal=refusal, status=status)
+    messages.success(request, f"{slug} {version.version} is published.")
+    return redirect("skill", slug=slug)
+
+
+def _page(request: HttpRequest, slug: str, pk: UUID, **context: Any) -> HttpResponse:
+    return version_page(request, slug, pk, uses=selectors.using(slug), **context)
