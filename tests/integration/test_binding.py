@@ -189,17 +189,19 @@ def test_a_new_version_does_not_touch_a_run_that_was_approved_with_the_old(
 
 @pytest.mark.parametrize("how", ["left the group", "was deactivated"])
 def test_an_approver_who_lost_the_right_approved_nothing(
-    how, waiting, bench, witness, operator
+    how, proposer, operator, second_operator, bench, witness
 ):
+    run = driven(approved(TEXT, proposer, operator), bench)
+    decided(open_gate(run, "effect"), second_operator)
     if how == "left the group":
-        operator.groups.clear()
+        second_operator.groups.clear()
     else:
-        type(operator).objects.filter(pk=operator.pk).update(is_active=False)
+        type(operator).objects.filter(pk=second_operator.pk).update(is_active=False)
 
-    driven(waiting, bench)
+    driven(run, bench)
 
     assert witness.read() == []
-    assert states(waiting)["effect"] == "gated"
+    assert states(run)["effect"] == "gated"
 
 
 def change_how_often_it_is_tried(run):
