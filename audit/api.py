@@ -9,16 +9,19 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
+from pydantic import AfterValidator
 
 from audit import selectors
 from audit.domain.chain import Verified
 from audit.errors import CursorUnknown
 from audit.models import Event
+from execfabric.lib import clock
 
 router = Router(tags=["trace"])
 
 MAX_PAGE = 1000
 Cursor = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Moment = Annotated[datetime, AfterValidator(clock.in_utc)]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 
 
@@ -31,8 +34,8 @@ class TraceQuery(Schema):
     step: str = ""
     trace_id: str = ""
     text: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     before: Annotated[str, Field(max_length=100)] = ""
     limit: PageSize = 100
 

@@ -1,11 +1,24 @@
 """What people ask of the record."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django import forms
 
 from audit.selectors import Filter
+from execfabric.lib import clock
+
+
+class MomentField(forms.DateTimeField):
+    """A date and time, in UTC where no offset is given."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Return the moment in UTC."""
+        at = super().to_python(value)
+        try:
+            return clock.in_utc(at) if at else None
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
 
 
 class TraceForm(forms.Form):
@@ -22,8 +35,8 @@ class TraceForm(forms.Form):
         error_messages={"invalid": "A trace id has 32 lower-case hex digits."},
     )
     text = forms.CharField(required=False, max_length=200)
-    since = forms.DateTimeField(required=False, label="Since (UTC)")
-    until = forms.DateTimeField(required=False, label="Until (UTC)")
+    since = MomentField(required=False, label="Since (UTC)")
+    until = MomentField(required=False, label="Until (UTC)")
 
     def query(self) -> Filter:
         """The question for the selector; wrong fields do not restrict."""
@@ -31,8 +44,8 @@ class TraceForm(forms.Form):
         names = ("stream", "kind", "actor", "step", "trace_id", "text")
         return Filter(
             **{name: given.get(name) or "" for name in names},
-            since=_utc(given.get("since")),
-            until=_utc(given.get("until")),
+            since=given.get("since"),
+            until=given.get("until"),
         )
 
     def clean(self) -> dict[str, Any]:
@@ -42,7 +55,3 @@ class TraceForm(forms.Form):
         if since and until and until < since:
             self.add_error("until", "This is before “since”.")
         return given
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.replace(tzinfo=UTC) if at and at.tzinfo is None else at

@@ -1,19 +1,21 @@
 """REST under `/api/v1`: who may call, how a refusal looks, and which routes there are."""
 
-import json
 import logging
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, HttpResponse
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path
-from django.utils.datastructures import MultiValueDict
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
-from pydantic_core import to_jsonable_python
 
 from approvals.api import router as approvals_router
 from audit.api import router as audit_router
@@ -21,21 +23,16 @@ from execfabric.accounts.api import router as accounts_router
 from execfabric.accounts.authority import Right
 from execfabric.accounts.errors import NotSignedIn
 from execfabric.accounts.http import Bearer, Holding
-from execfabric.http import RequestTooLarge
+from execfabric.api_document import describe
+from execfabric.http import RequestTooLarge, Unreadable, check_texts, problem
 from execfabric.lib import canonical
-from execfabric.lib.refusal import Invalid, Missing, Refusal, RefusalKind
+from execfabric.lib.refusal import Invalid, Missing, Refusal
 from orchestration.plans.api import router as plans_router
 from orchestration.runs.api import router as runs_router
 from orchestration.skills.api import router as skills_router
 
 log = logging.getLogger(__name__)
-
-STATUS = {
-    RefusalKind.DENIED: 403,
-    RefusalKind.MISSING: 404,
-    RefusalKind.CONFLICT: 409,
-    RefusalKind.INVALID: 422,
-}
+View = Callable[..., HttpResponseBase]
 
 
 class RouteUnknown(Missing):
@@ -44,10 +41,10 @@ class RouteUnknown(Missing):
     code = "request.route_unknown"
 
 
-class BodyUnreadable(Invalid):
-    """The body is not JSON that can be read and kept."""
+class MethodNotAllowed(Invalid):
+    """This address does not answer this method; `Allow` lists the ones it does."""
 
-    code = "request.unreadable"
+    code = "request.method_not_allowed"
 
 
 class RequestInvalid(Invalid):
@@ -69,18 +66,7 @@ class StrictParser(Parser):
         """The JSON value of the body, without duplicate keys, NUL or deep nesting."""
         value = canonical.loads(request.body)
         canonical.check_depth(value)
-        _check_texts(value)
-        return value
-
-    def parse_querydict(
-        self,
-        data: MultiValueDict[str, Any],
-        list_fields: list[str],
-        request: HttpRequest,
-    ) -> dict[str, Any]:
-        """The parameters of a query."""
-        value = super().parse_querydict(data, list_fields, request)
-        _check_texts(value)
+        check_texts("", value)
         return value
 
 
@@ -91,48 +77,64 @@ class ExecFabricAPI(NinjaAPI):
     def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
         """What `urls.py` mounts."""
         patterns, app, namespace = super().urls
-        patterns.append(path("<path:rest>", csrf_exempt(_route_unknown)))
-        for pattern in patterns:
-            if pattern.callback is not None:
-                login_not_required(pattern.callback)
+        routes = [found for found in patterns if isinstance(found, URLPattern)]
+        for route in routes:
+            methods = ["GET"] if route.name == "openapi-json" else None
+            route.callback = with_methods(route.callback, methods)
+        # Ninja's own page at the root gives way; its name is asked for.
+        patterns = [route for route in routes if route.name != "api-root"]
+        patterns.append(path("", route_unknown, name="api-root"))
+        patterns.append(path("<path:rest>", route_unknown))
         return patterns, app, namespace
 
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """Return the document, with the refusals that every operation shares."""
+        document = super().get_openapi_schema(**options)
+        describe(document)
+        return document
 
-def problem(refusal: Refusal, *, status: int | None = None) -> HttpResponse:
-    """A refusal as RFC 9457 problem details."""
-    title = (type(refusal).__doc__ or refusal.code).strip().splitlines()[0]
-    code = status or (401 if isinstance(refusal, NotSignedIn) else STATUS[refusal.kind])
-    body = {
-        **to_jsonable_python(refusal.details, fallback=str),
-        "type": f"urn:execfabric:problem:{refusal.code}",
-        "title": title,
-        "status": code,
-        "code": refusal.code,
-        "detail": refusal.message,
-    }
-    response = HttpResponse(
-        json.dumps(body), status=code, content_type="application/problem+json"
-    )
-    if code == 401:  # noqa: PLR2004  RFC 9110 asks for the header
-        response["WWW-Authenticate"] = 'Bearer realm="execfabric"'
+
+def with_methods(view: View, methods: list[str] | None = None) -> View:
+    """Answer HEAD like GET, OPTIONS with the methods, and others as a problem.
+
+    `methods` are those of a view that answers any method; Ninja's views refuse others.
+    """
+
+    @login_not_required
+    @csrf_exempt
+    @wraps(view)
+    def answered(request: HttpRequest, **parts: Any) -> HttpResponseBase:
+        asked = request.method
+        method = "GET" if asked == "HEAD" else asked
+        if methods and method not in methods:
+            return _not_allowed(asked, methods)
+        request.method = method
+        response = view(request, **parts)
+        # The handler drops the body of a response to HEAD.
+        request.method = asked
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return _not_allowed(asked, response["Allow"].split(", "))
+        return response
+
+    return answered
+
+
+def _not_allowed(asked: str | None, methods: list[str]) -> HttpResponse:
+    allowed = {*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}
+    if asked == "OPTIONS":
+        response = HttpResponse(status=HTTPStatus.NO_CONTENT)
+        del response["Content-Type"]
+    else:
+        response = problem(MethodNotAllowed(), status=HTTPStatus.METHOD_NOT_ALLOWED)
+    response["Allow"] = ", ".join(sorted(allowed))
     return response
 
 
-def _check_texts(value: Any) -> None:
-    """Refuse NUL characters and lone surrogates, wherever they stand."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            waiting.extend([*item.keys(), *item.values()])
-        elif isinstance(item, list):
-            waiting.extend(item)
-        elif isinstance(item, str) and ("\0" in item or not _is_unicode(item)):
-            raise BodyUnreadable("A text contains a character that cannot be kept.")
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+@login_not_required
+@csrf_exempt
+def route_unknown(_request: HttpRequest, **_parts: str) -> HttpResponse:
+    """Answer an address that no route has."""
+    return problem(RouteUnknown())
 
 
 def _refused(_request: HttpRequest, refusal: Any) -> HttpResponse:
@@ -146,7 +148,8 @@ def _without_token(_request: HttpRequest, _error: Any) -> HttpResponse:
 def _unreadable(_request: HttpRequest, error: Any) -> HttpResponse:
     cause = error.__cause__
     sentence = str(cause) if isinstance(cause, Refusal) else str(error)
-    return problem(BodyUnreadable(sentence), status=error.status_code)
+    details = cause.details if isinstance(cause, Refusal) else {}
+    return problem(Unreadable(sentence, **details), status=error.status_code)
 
 
 def _malformed(_request: HttpRequest, error: Any) -> HttpResponse:
@@ -162,8 +165,8 @@ def _too_large(_request: HttpRequest, _error: Any) -> HttpResponse:
     return problem(RequestTooLarge(), status=413)
 
 
-def _route_unknown(_request: HttpRequest, **_parts: str) -> HttpResponse:
-    return problem(RouteUnknown())
+def _suspicious(_request: HttpRequest, error: Any) -> HttpResponse:
+    return problem(Unreadable(f"Cannot read the request: {error}"), status=400)
 
 
 def _unexpected(request: HttpRequest, error: Any) -> HttpResponse:
@@ -189,6 +192,8 @@ api.add_exception_handler(Refusal, _refused)
 api.add_exception_handler(AuthenticationError, _without_token)
 api.add_exception_handler(HttpError, _unreadable)
 api.add_exception_handler(ValidationError, _malformed)
+api.add_exception_handler(SuspiciousOperation, _suspicious)
+api.add_exception_handler(UnreadablePostError, _suspicious)
 api.add_exception_handler(RequestDataTooBig, _too_large)
 api.add_exception_handler(Http404, _not_found)
 api.add_router("", accounts_router)

@@ -1,15 +1,37 @@
-"""What pages and API share of HTTP: a request that is too large, a file as a response."""
+"""What pages and API share of HTTP: problems, refused requests, files as a response."""
 
 import base64
 import hashlib
+import json
+import re
 from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import FileResponse, HttpResponse
 from django.utils.http import content_disposition_header
+from pydantic_core import to_jsonable_python
 
-from execfabric.lib.refusal import Invalid
+from execfabric.accounts.errors import NotSignedIn
+from execfabric.lib.refusal import Invalid, Refusal, RefusalKind
+
+REFUSED = re.compile("[\0\ud800-\udfff]")
+"""Null characters and lone surrogates: Postgres cannot store them."""
+PROBLEM = "application/problem+json"
+STATUS = {
+    RefusalKind.DENIED: HTTPStatus.FORBIDDEN,
+    RefusalKind.MISSING: HTTPStatus.NOT_FOUND,
+    RefusalKind.CONFLICT: HTTPStatus.CONFLICT,
+    RefusalKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+class Unreadable(Invalid):
+    """The request cannot be read, or holds text that cannot be stored."""
+
+    code = "request.unreadable"
 
 
 class RequestTooLarge(Invalid):
@@ -58,3 +80,61 @@ class FileDownload(FileResponse):
 
         while piece := await sync_to_async(following)():
             yield piece
+
+
+def problem(refusal: Refusal, *, status: int | None = None) -> HttpResponse:
+    """Return a refusal as RFC 9457 problem details."""
+    title = (type(refusal).__doc__ or refusal.code).strip().splitlines()[0]
+    code = status or _status(refusal)
+    body = {
+        **to_jsonable_python(refusal.details, fallback=str),
+        "type": f"urn:execfabric:problem:{refusal.code}",
+        "title": title,
+        "status": int(code),
+        "code": refusal.code,
+        "detail": refusal.message,
+    }
+    response = HttpResponse(json.dumps(body), status=code, content_type=PROBLEM)
+    if code == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = 'Bearer realm="execfabric"'
+    return response
+
+
+def check_texts(name: str, value: Any) -> None:
+    """Refuse null characters and lone surrogates anywhere in a value.
+
+    `name` says where the value is from, and is empty for the body as a whole.
+
+    :raises Unreadable: with the place of the first one
+    """
+    waiting = [(name, value)]
+    while waiting:
+        where, item = waiting.pop()
+        if isinstance(item, dict):
+            for key, inner in item.items():
+                _check_text(where, key)
+                waiting.append((f"{where}.{key}" if where else key, inner))
+        elif isinstance(item, list):
+            waiting.extend((where, inner) for inner in item)
+        elif isinstance(item, str):
+            _check_text(where, item)
+
+
+def _check_text(where: str, text: str) -> None:
+    found = REFUSED.search(text)
+    if found is None:
+        return
+    at = found.start()
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    what = "a null character" if text[at] == "\0" else "a lone surrogate"
+    raise Unreadable(
+        f"{where or 'name'}, line {line}, column {column}: {what} is not allowed.",
+        line=line,
+        column=column,
+    )
+
+
+def _status(refusal: Refusal) -> HTTPStatus:
+    if isinstance(refusal, NotSignedIn):
+        return HTTPStatus.UNAUTHORIZED
+    return STATUS[refusal.kind]

@@ -135,6 +135,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "execfabric.middleware.TextMiddleware",
 ]
 
 ROOT_URLCONF = "execfabric.urls"

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from execfabric.api import api
+from execfabric.api import api, route_unknown
 from orchestration.runs.views import streams
 
 handler400 = "execfabric.console.views.bad_request"
@@ -17,4 +17,6 @@ urlpatterns = [
     path("", include("orchestration.skills.urls")),
     path("", include("audit.urls"), {"reads": streams.may_read}),
     path("api/v1/", api.urls),
+    path("api/", route_unknown),
+    path("api/<path:rest>", route_unknown),
 ]

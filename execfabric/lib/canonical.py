@@ -37,12 +37,14 @@ def dumps(value: Json) -> bytes:
 
 
 def loads(body: bytes) -> Any:
-    """Parse JSON strictly: duplicate keys, NaN and infinities are refused.
+    """Parse JSON strictly: UTF-8, no duplicate keys, no NaN, no infinities.
 
     :raises NotCanonical: when the bytes are not strict JSON
     """
     try:
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
+        # Given bytes, Python would guess the encoding and accept UTF-16.
+        text = body.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise NotCanonical(f"The text is not strict JSON: {error}") from error
 

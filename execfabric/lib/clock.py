@@ -17,3 +17,15 @@ def stamp(at: datetime) -> str:
         message = "a recorded time must know its zone"
         raise ValueError(message)
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def in_utc(at: datetime) -> datetime:
+    """Return the moment in UTC; a naive one is UTC already.
+
+    :raises ValueError: when it is outside the years 1 to 9999 in UTC
+    """
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        message = "The date must be within the years 1 to 9999 in UTC."
+        raise ValueError(message) from error

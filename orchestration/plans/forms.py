@@ -61,12 +61,13 @@ class PlanForm(forms.Form):
             text: str = file.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise forms.ValidationError(
-                f"The file is not UTF-8 text (byte {error.start}).",
+                f"Line {_line(error.object, error.start)}: the file is not UTF-8 text.",
                 code="plan.not_text",
             ) from error
         if "\0" in text:
+            line = _line(text.encode(), text.encode().index(0))
             raise forms.ValidationError(
-                "The file is not text: it contains null characters.",
+                f"Line {line}: the file contains a null character.",
                 code="plan.not_text",
             )
         return text
@@ -164,6 +165,10 @@ def input_fields(
             )
         )
     return found
+
+
+def _line(body: bytes, at: int) -> int:
+    return body.count(b"\n", 0, at) + 1
 
 
 def _typed(text: str, kind: str) -> Any:

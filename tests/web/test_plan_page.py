@@ -193,7 +193,7 @@ def test_a_bad_plan_gets_a_clear_code_and_no_run(route, fields, code, client) ->
     ("content", "says"),
     [
         pytest.param(b"\xff\xfe\x00plan", "not UTF-8", id="binary"),
-        pytest.param(b"plan\x00: 1", "null characters", id="null bytes"),
+        pytest.param(b"plan\x00: 1", "null character", id="null bytes"),
         pytest.param(b"x" * 10_000_000, "10,000,000 bytes", id="10 MB"),
     ],
 )

@@ -1,0 +1,61 @@
+"""What the API document says of every operation beside its own answers."""
+
+from http import HTTPStatus
+from typing import Any
+
+from execfabric.http import PROBLEM
+
+SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "A refusal (RFC 9457). `code` is stable; more members may follow.",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+    },
+    "required": ["type", "title", "status", "code", "detail"],
+}
+REFUSALS = {
+    HTTPStatus.BAD_REQUEST: "The request cannot be read.",
+    HTTPStatus.UNAUTHORIZED: "The token is missing, unknown, expired or revoked.",
+    HTTPStatus.FORBIDDEN: "Your role or kind of account does not allow this.",
+    HTTPStatus.NOT_FOUND: "It does not exist, or you do not have access to it.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "Other methods of this path; see `Allow`.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "The input is not valid. Nothing was stored.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; see `Retry-After`.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable; see `Retry-After`.",
+}
+OF_CHANGES = {
+    HTTPStatus.CONFLICT: "The state has changed since you read it.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
+}
+BYTES = {"type": "string", "format": "binary"}
+
+
+def describe(document: dict[str, Any]) -> None:
+    """Add to each operation the statuses that any of them can answer."""
+    document["components"]["schemas"]["Problem"] = SCHEMA
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            refusals = REFUSALS if method == "get" else REFUSALS | OF_CHANGES
+            responses = operation["responses"]
+            for response in responses.values():
+                _name_bytes(response)
+            for status, sentence in refusals.items():
+                responses.setdefault(int(status), _refusal(sentence))
+
+
+def _refusal(sentence: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": sentence, "content": {PROBLEM: {"schema": schema}}}
+
+
+def _name_bytes(response: dict[str, Any]) -> None:
+    """Give a file its media type: Ninja documents everything as JSON."""
+    content = response.get("content", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    if schema.get("format") == BYTES["format"]:
+        response["content"] = {"application/octet-stream": {"schema": BYTES}}
