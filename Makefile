@@ -18,7 +18,7 @@ install = { command -v $(PYTHON) >/dev/null || \
   $(PYTHON) .ci/environment.py $(VENV) --requirements $(1) --project . $(2); }
 
 .PHONY: help up down status test screenshots lint types imports migrations check fmt promises \
-  bench chaos lock clean environment development tools
+  bench chaos schemathesis lock clean environment development tools
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,11 @@ check: lint types imports migrations ## all of these
 fmt: development ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+schemathesis: development ## the API against its document, long (EXAMPLES=200, ROLES=...)
+	@EXECFABRIC_SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),200) \
+	  $(if $(ROLES),EXECFABRIC_SCHEMATHESIS_ROLES=$(ROLES)) \
+	  $(BIN)/python -m pytest -q tests/integration/test_api_document.py
 
 promises: development ## which promises the last test run showed
 	@$(BIN)/python -m tests.promises

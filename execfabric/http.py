@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from execfabric.accounts.errors import NotSignedIn
 from execfabric.lib.refusal import Invalid, Refusal, RefusalKind
 
-REFUSED = re.compile("[\0\ud800-\udfff]")
+REFUSED = re.compile(r"[\0\ud800-\udfff]")
 """Null characters and lone surrogates: Postgres cannot store them."""
 PROBLEM = "application/problem+json"
 STATUS = {

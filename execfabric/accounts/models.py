@@ -76,6 +76,10 @@ class Token(models.Model):
     def __str__(self) -> str:
         return f"{self.label or 'token'} of {self.user or self.agent}"
 
+    def holder_name(self) -> str:
+        """Return `user:NAME` or `agent:NAME`."""
+        return f"user:{self.user}" if self.user else f"agent:{self.agent}"
+
     def state(self, at: datetime) -> str:
         """Return `valid`, `expired` or `revoked`."""
         if self.revoked_at is not None:

@@ -1,21 +1,15 @@
 """The `execfabric` command against a real server: answers, JSON and exit codes."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import httpx2
 import pytest
-from django.db import connection
 
 from tests.api_builders import PLAN, tamper
 from tests.integration.cli_builders import (
@@ -28,56 +22,16 @@ from tests.integration.cli_builders import (
     shell_at,
     work_off,
 )
+from tests.web_server import serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-START_SECONDS = 90
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The address of the real web server, over the test's own database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path / "server.log").open("wb")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "uvicorn", "execfabric.asgi:application"),
-            *("--host", "127.0.0.1", "--port", str(port), "--lifespan", "off"),
-        ],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": _database_url()},
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield _answering(f"http://127.0.0.1:{port}", process)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        log.close()
-
-
-def _database_url() -> str:
-    at = connection.settings_dict
-    who = quote(at["USER"], safe="")
-    if at["PASSWORD"]:
-        who += ":" + quote(at["PASSWORD"], safe="")
-    return f"postgresql://{who}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
-
-
-def _answering(url: str, process: subprocess.Popen) -> str:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        assert process.poll() is None, "the server ended at once"
-        try:
-            httpx2.get(f"{url}/api/v1/openapi.json", trust_env=False)
-        except httpx2.HTTPError:
-            time.sleep(0.2)
-        else:
-            return url
-    pytest.fail("the server does not answer")
+    with serving(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ class Command(AccountCommand):
 
 
 def _line(token: Token, *, at: datetime) -> str:
-    holder = f"user:{token.user}" if token.user else f"agent:{token.agent}"
+    holder = token.holder_name()
     expires = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
     state = token.state(at)
     created = f"{token.created_at:%Y-%m-%d}"

@@ -1,0 +1,34 @@
+"""`execfabric token`: the tokens that can be revoked."""
+
+from typing import Annotated
+
+import typer
+
+from execfabric.cli.session import segment, session
+
+app = typer.Typer(no_args_is_help=True, help="List and revoke tokens.")
+COLUMNS = ("id", "holder", "state", "expires_at", "label")
+
+
+@app.command("list")
+def list_tokens(ctx: typer.Context) -> None:
+    """List your tokens and those of your agents."""
+    now = session(ctx)
+    found = now.client.get("tokens")["items"]
+    if now.output.as_json:
+        now.output.document(found)
+        return
+    now.output.table(COLUMNS, ([token[name] for name in COLUMNS] for token in found))
+
+
+@app.command()
+def revoke(
+    ctx: typer.Context, token_id: Annotated[str, typer.Argument(metavar="ID")]
+) -> None:
+    """Revoke a token; the next call with it is refused."""
+    now = session(ctx)
+    revoked = now.client.post(f"tokens/{segment(token_id)}:revoke")
+    if now.output.as_json:
+        now.output.document(revoked)
+    else:
+        now.output.fields((name, revoked[name]) for name in COLUMNS)
