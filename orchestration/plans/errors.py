@@ -1,12 +1,18 @@
 """Refusals about plans."""
 
-from execfabric.lib.refusal import Invalid
+from execfabric.lib.refusal import Conflict, Invalid
 
 
 class PlanInvalid(Invalid):
     """The plan has problems; see the list."""
 
     code = "plan.invalid"
+
+
+class PlanUnreadable(Conflict):
+    """Cannot read the plan: a newer release wrote it."""
+
+    code = "plan.unreadable"
 
 
 class ReferenceUnresolved(Invalid):

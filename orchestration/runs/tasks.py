@@ -24,8 +24,11 @@ _benches: dict[int, Bench] = {}
 
 
 @shared_task(name=dispatch.WORK, ignore_result=True)
-def work_on(*, step_run_id: str) -> None:
-    """Work on a run from this step on; a stale, doubled or forged id does nothing."""
+def work_on(*, step_run_id: str, **_: object) -> None:
+    """Work on a run from this step on; a stale, doubled or forged id does nothing.
+
+    What else a newer release puts into a hint is not needed: the database decides.
+    """
     database.check()
     work.work(step_run_id=UUID(step_run_id), bench=bench())
 

@@ -11,6 +11,7 @@ from execfabric.lib.ids import uuid7
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.states import SkillState, VersionState
+from orchestration.skills.errors import ContractUnreadable
 
 DIGEST_DOMAIN = "execfabric/skill/v1"
 
@@ -115,6 +116,13 @@ class SkillVersion(models.Model):
     def contract(self) -> SkillContract:
         """The contract in this version."""
         return contracts.from_json(self.content()["contract"])
+
+    def readable(self) -> SkillContract | None:
+        """The contract in this version; None if this release cannot read it."""
+        try:
+            return self.contract()
+        except ContractUnreadable:
+            return None
 
     def shipped_contract(self) -> SkillContract | None:
         """The shipped contract that this version is based on; None if unknown."""

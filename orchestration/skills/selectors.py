@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -16,6 +17,7 @@ from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 from orchestration.skills import builtin
 from orchestration.skills.domain import contract as contracts
+from orchestration.skills.domain import rebase
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 from orchestration.skills.domain.states import SkillState, VersionState
 from orchestration.skills.errors import (
@@ -164,6 +166,30 @@ def version(by: Actor, version_id: UUID) -> SkillVersion:
     if found is None:
         raise SkillVersionUnknown(version=str(version_id))
     return found
+
+
+def waiting(by: Actor, skills: Iterable[Skill]) -> dict[UUID, SkillVersion]:
+    """Return per skill that `by` may publish the shipped version waiting for review."""
+    editable = _Asker(by).permitted("publish_skill")
+    drafts = SkillVersion.objects.filter(
+        skill__in=[skill.pk for skill in skills],
+        state=VersionState.DRAFT,
+        shipped__isnull=False,
+    ).filter(skill__in=editable)
+    found = {}
+    for draft in drafts.select_related("skill__current").order_by("created_at"):
+        current = draft.skill.current
+        if current is not None and _is_newer(draft.shipped, current.shipped):
+            found[draft.skill_id] = draft
+    return found
+
+
+def _is_newer(shipped: Any, base: Any) -> bool:
+    """Return True if a shipped contract came after the one that is current."""
+    if base is None:
+        return True
+    numbers = [rebase.number_of(str(one.get("version"))) for one in (shipped, base)]
+    return bool(shipped != base and numbers[0] >= numbers[1])
 
 
 def pinned(ids: Iterable[str]) -> dict[str, Pinned]:

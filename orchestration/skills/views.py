@@ -55,11 +55,15 @@ def skills(request: HttpRequest) -> HttpResponse:
     if after := request.GET.get("after", "").replace("\0", ""):
         found = found.filter(slug__gt=after)
     listed = list(found[: PAGE + 1])
+    waiting = selectors.waiting(request.user.actor(), listed)
     context = {
         "form": form,
         "chosen": chosen,
         "facets": _facets(visible, request.GET),
-        "lines": [(skill, _at_a_glance(skill)) for skill in listed[:PAGE]],
+        "lines": [
+            (skill, _at_a_glance(skill), waiting.get(skill.pk))
+            for skill in listed[:PAGE]
+        ],
         "following": _address(request.GET, after=listed[PAGE - 1].slug)
         if len(listed) > PAGE
         else "",
@@ -143,7 +147,8 @@ def _skill_page(
     state = SkillState(found.state)
     context = {
         "skill": found,
-        "contract": found.current.contract() if found.current else None,
+        "contract": found.current.readable() if found.current else None,
+        "waiting": selectors.waiting(request.user.actor(), [found]).get(found.pk),
         "versions": list(versions),
         "may_publish": may_publish,
         "may_propose": opened.may_propose,
@@ -252,9 +257,10 @@ def _address(address: QueryDict, **changes: str) -> str:
 
 def _at_a_glance(skill: Skill) -> dict[str, Any]:
     """What a line of the list says of the current version."""
-    if skill.current is None:
-        return {"actions": [], "risk": ""}
-    actions = skill.current.contract().actions
+    contract = skill.current.readable() if skill.current else None
+    if contract is None:
+        return {"actions": [], "risk": "", "unreadable": skill.current is not None}
+    actions = contract.actions
     risk = max(
         (Risk(action.risk) for action in actions), key=lambda r: r.rank, default=""
     )

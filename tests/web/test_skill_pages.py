@@ -1,12 +1,18 @@
 """The registry's pages: rights hold in lists and counts; a version is reviewed, then published."""
 
+from dataclasses import replace
+
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
 from guardian.shortcuts import assign_perm, remove_perm
 
 from audit import selectors as record
+from execfabric.lib import clock
+from execfabric.lib.actor import system
+from orchestration.skills.builtin import noop
 from orchestration.skills.models import Skill, SkillVersion
+from orchestration.skills.services import shipped
 from tests.console_builders import codes, rows, signed_in, words
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -258,6 +264,36 @@ def test_only_who_may_publish_edits_publishes_or_changes_states(
     assert "9.0.0" not in words(page)
     assert rows(page, "skill-state-form") == 0
     assert Skill.objects.get(slug="noop").state == "active"
+
+
+def test_a_shipped_version_waits_for_an_admin_who_has_changed_the_skill(
+    client, operator
+) -> None:
+    draft = a_draft(client, risk__pass="high", config="{}")
+    client.post(f"/skills/noop/versions/{draft.pk}/publish", {"digest": draft.digest})
+    shipped.take(
+        replace(noop.SKILL, version="1.1.0", description="Hands it on, better."),
+        by=system("setup"),
+        at=clock.now(),
+    )
+    waiting = SkillVersion.objects.get(skill__slug="noop", state="draft")
+
+    listed, page = client.get("/skills"), client.get("/skills/noop")
+    review = client.get(f"/skills/noop/versions/{waiting.pk}")
+    client.post(
+        f"/skills/noop/versions/{waiting.pk}/publish", {"digest": waiting.digest}
+    )
+
+    assert rows(listed, "skill-waiting") == rows(page, "skill-waiting") == 1
+    assert f"Review and publish {waiting.version}" in words(page)
+    assert "Hands it on, better." in words(review)
+    assert "risk raised" not in words(review)
+    assert "risk lowered" not in words(review)
+    assert rows(signed_in(operator).get("/skills"), "skill-waiting") == 0
+    current = Skill.objects.get(slug="noop").current
+    assert current.pk == waiting.pk
+    assert current.contract().action("pass").risk == "high"
+    assert rows(client.get("/skills"), "skill-waiting") == 0
 
 
 def test_a_draft_of_one_skill_is_not_found_under_another(client) -> None:

@@ -1,13 +1,29 @@
 """A plan as frozen values, its one normal form, and its digest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from execfabric.lib import canonical
+from orchestration.plans.errors import PlanUnreadable
 from orchestration.skills.domain.contract import RetryRule
 
 DIGEST_DOMAIN = "execfabric/plan/v1"
+
+
+PLAN_KEYS = (
+    "id", "name", "description", "inputs", "parallel", "onFailure", "steps",
+)  # fmt: skip
+STEP_KEYS = (
+    "id", "name", "kind", "skill", "version", "action", "params", "dependsOn",
+    "triggerRule", "rollback", "approval", "retry", "timeout",
+)  # fmt: skip
+APPROVAL_KEYS = ("reason", "groups", "expiresIn")
+ROLLBACK_KEYS = ("action", "params")
+RETRY_KEYS = ("attempts", "backoff", "initial", "max")
+KINDS = ("skill", "approval")
+TRIGGER_RULES = ("all_success", "one_success", "all_done")
+ON_FAILURE = ("pause", "abort", "continue")
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,13 @@ def digest(document: PlanDocument) -> str:
 
 
 def from_normal_form(value: Mapping[str, Any]) -> PlanDocument:
-    """The plan that `normal_form` wrote."""
+    """Read the plan that `normal_form` of this or another release wrote.
+
+    Every key says something about what runs, so none may be ignored.
+
+    :raises PlanUnreadable: when it says something that this release does not know
+    """
+    _require_readable(value)
     parallel = value.get("parallel")
     return PlanDocument(
         id=value["id"],
@@ -130,6 +152,27 @@ def from_normal_form(value: Mapping[str, Any]) -> PlanDocument:
         on_failure=value.get("onFailure", "pause"),
         steps=tuple(_step(item, index) for index, item in enumerate(value["steps"])),
     )
+
+
+def _require_readable(value: Mapping[str, Any]) -> None:
+    _require_known(value, PLAN_KEYS)
+    _require_known([value.get("onFailure", "pause")], ON_FAILURE)
+    for step in value["steps"]:
+        _require_known(step, STEP_KEYS)
+        _require_known([step.get("kind", "skill")], KINDS)
+        _require_known([step.get("triggerRule", "all_success")], TRIGGER_RULES)
+        _require_known(step.get("approval") or {}, APPROVAL_KEYS)
+        _require_known(step.get("rollback") or {}, ROLLBACK_KEYS)
+        _require_known(step.get("retry") or {}, RETRY_KEYS)
+
+
+def _require_known(words: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := sorted(set(words) - set(known)):
+        raise PlanUnreadable(
+            f"Cannot read the plan: unknown {', '.join(unknown)}. A newer release"
+            " wrote it; upgrade this installation.",
+            unknown=unknown,
+        )
 
 
 def _put(value: dict[str, Any], key: str, item: Any) -> None:

@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 
 from orchestration.plans.domain.document import (
+    KINDS,
+    ON_FAILURE,
+    PLAN_KEYS,
+    STEP_KEYS,
+    TRIGGER_RULES,
     ApprovalDocument,
     GroupCount,
     Parallel,
@@ -25,16 +30,6 @@ from orchestration.skills.domain.contract import RetryRule
 MAX_STEPS = 10_000
 MOST = 1_000
 """The largest count that a plan can ask for: people, attempts, steps side by side."""
-PLAN_KEYS = (
-    "id", "name", "description", "inputs", "parallel", "onFailure", "steps",
-)  # fmt: skip
-STEP_KEYS = (
-    "id", "name", "kind", "skill", "version", "action", "params", "dependsOn",
-    "triggerRule", "rollback", "approval", "retry", "timeout",
-)  # fmt: skip
-KINDS = ("skill", "approval")
-TRIGGER_RULES = ("all_success", "one_success", "all_done")
-ON_FAILURE = ("pause", "abort", "continue")
 
 
 def read(parsed: Parsed) -> tuple[PlanDocument | None, list[Problem]]:

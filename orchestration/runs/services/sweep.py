@@ -4,17 +4,21 @@ Every function finds candidates first and looks again under the run's lock, so a
 number of keepers may sweep at once.
 """
 
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 
 from approvals import selectors as approvals
 from approvals.models import Gate
 from execfabric.lib.actor import Actor, system
+from execfabric.lib.refusal import Conflict
 from orchestration.runs import dispatch
 from orchestration.runs.domain.states import (
     Phase,
@@ -30,6 +34,8 @@ from orchestration.runs.services.transitions import Change, change
 
 BY: Actor = system("keeper")
 BATCH = 200
+Row = tuple[Any, ...]
+log = logging.getLogger(__name__)
 MOST_LOSSES = 5
 """A step whose workers die more often than this is taken for the cause."""
 
@@ -56,6 +62,21 @@ def sweep(*, at: datetime) -> Swept:
     )
 
 
+def _each(found: Iterable[Row], act: Callable[..., bool]) -> int:
+    """Do `act` for each row; one run that cannot be read does not stop the others."""
+    done = 0
+    for row in found:
+        try:
+            done += act(*row)
+        except (OperationalError, InterfaceError):
+            raise
+        except Conflict as error:
+            log.info("A sweep could not move %s: %s", row, error.message)
+        except Exception:
+            log.exception("A sweep failed on %s", row)
+    return done
+
+
 _LAPSED = """
 SELECT id, run_id FROM runs_steprun
 WHERE state = 'running' AND lease_until < clock_timestamp()
@@ -72,15 +93,17 @@ def _lapsed_leases(at: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_LAPSED, [BATCH])
         found = cursor.fetchall()
-    done = 0
-    for step_run_id, run_id in found:
+
+    def rescued(step_run_id: UUID, run_id: UUID) -> bool:
         with change(run_id, by=BY, at=at) as opened:
             step = opened.step_by_id(step_run_id)
-            if _lapsed(step_run_id):
-                _rescue(opened, step)
-                advance(opened)
-                done += 1
-    return done
+            if not _lapsed(step_run_id):
+                return False
+            _rescue(opened, step)
+            advance(opened)
+            return True
+
+    return _each(found, rescued)
 
 
 def _lapsed(step_run_id: UUID) -> bool:
@@ -122,15 +145,17 @@ def _waits_over(at: datetime) -> int:
     found = StepRun.objects.filter(
         state=StepState.BACKOFF, not_before__lte=at, run__state=RunState.RUNNING
     )
-    done = 0
-    for step_run_id, run_id in found.values_list("id", "run_id")[:BATCH]:
+
+    def released(step_run_id: UUID, run_id: UUID) -> bool:
         with change(run_id, by=BY, at=at) as opened:
             step = opened.step_by_id(step_run_id)
             due = step.not_before is not None and step.not_before <= at
-            if step.state == StepState.BACKOFF and due:
-                opened.move_step(step, StepEvent.RELEASED)
-                done += 1
-    return done
+            if step.state != StepState.BACKOFF or not due:
+                return False
+            opened.move_step(step, StepEvent.RELEASED)
+            return True
+
+    return _each(found.values_list("id", "run_id")[:BATCH], released)
 
 
 def _lost_hints(at: datetime) -> int:
@@ -152,10 +177,11 @@ def _lost_hints(at: datetime) -> int:
 def _expired_gates(at: datetime) -> int:
     ids = approvals.expired_gates(at=at, limit=BATCH)
     contexts = Gate.objects.filter(pk__in=ids).values_list("id", "context_id")
-    return sum(
-        gates.expire(gate_id=gate_id, context_id=context_id, by=BY, at=at)
-        for gate_id, context_id in contexts
-    )
+
+    def expired(gate_id: UUID, context_id: UUID) -> bool:
+        return gates.expire(gate_id=gate_id, context_id=context_id, by=BY, at=at)
+
+    return _each(contexts, expired)
 
 
 def _unconfirmed(at: datetime) -> int:
@@ -163,9 +189,10 @@ def _unconfirmed(at: datetime) -> int:
     found = Run.objects.filter(
         state__in=[RunState.PAUSING, RunState.CANCELLING]
     ).exclude(steps__state=StepState.RUNNING)
-    done = 0
-    for run_id in found.values_list("id", flat=True)[:BATCH]:
+
+    def confirmed(run_id: UUID) -> bool:
         with change(run_id, by=BY, at=at) as opened:
             advance(opened)
-            done += 1
-    return done
+            return True
+
+    return _each(found.values_list("id")[:BATCH], confirmed)

@@ -120,8 +120,9 @@ def free_number(current: str, shipped: str, taken: Collection[str]) -> str:
 
 
 def number_of(version: str) -> Number:
-    """Return a version as numbers that can be compared."""
-    major, minor, patch = (int(part) for part in version.split("."))
+    """Return a version as numbers that can be compared; 0 for what is not a number."""
+    parts = [int(part) if part.isdecimal() else 0 for part in version.split(".")]
+    major, minor, patch, *_ = [*parts, 0, 0, 0]
     return major, minor, patch
 
 
