@@ -79,6 +79,8 @@ def misbehave(call: Call) -> Outcome:
         return Succeeded(output={"ok": True})
     if how == "huge":
         return Succeeded(output={"text": "x" * (8 << 20)})
+    if how == "memory":
+        return Succeeded(output={"text": "x" * (3 << 30)})
     if how == "schema":
         return Succeeded(output={"ok": "not a boolean"})
     if how == "die":

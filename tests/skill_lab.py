@@ -126,3 +126,38 @@ TOUCHES: dict[str, Callable[[str, Call], Any]] = {
     "shell": lambda path, call: os.system(f"touch {path}"),
     "write": lambda path, call: Path(path).write_text("touched"),
 }
+
+
+def _memory(call: Call) -> None:
+    call.log(str(len("x" * (call.params["mb"] << 20))))
+
+
+def _processor(call: Call) -> None:
+    while True:
+        pass
+
+
+def _programs(call: Call) -> None:
+    started = [subprocess.Popen(["sleep", "30"]) for _ in range(call.params["count"])]
+    started[0].wait()
+
+
+def _one_file(call: Call) -> None:
+    with (call.workdir / "big").open("wb") as out:
+        for _ in range(call.params["mb"]):
+            out.write(bytes(1 << 20))
+
+
+def _many_files(call: Call) -> None:
+    for number in range(call.params["count"]):
+        (call.workdir / str(number)).write_bytes(bytes(1 << 20))
+    time.sleep(30)
+
+
+DEEDS |= {
+    "many files": _many_files,
+    "memory": _memory,
+    "one file": _one_file,
+    "processor": _processor,
+    "programs": _programs,
+}

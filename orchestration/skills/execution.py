@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from execfabric.lib.masking import Masker
 from orchestration.skills import descendants, folders, wire
 from orchestration.skills.builtin import EXTRA
 from orchestration.skills.domain.guard import Allow
+from orchestration.skills.domain.limits import BY_EXIT_CODE, Limit, Limits, sentence
 from orchestration.skills.domain.outcome import DryRun, Outcome, TargetProblem
 from orchestration.skills.logtap import LogTap
 from orchestration.skills.masked import Secrets, answer_masked, resolved
@@ -71,6 +72,7 @@ class WireCall:
     config: Mapping[str, Any] = field(default_factory=dict)
     kind: CallKind = CallKind.RUN
     allow: Allow = field(default_factory=Allow)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,15 @@ class TouchedSomething:
     what: str
 
 
-Answer = Outcome | DryRun | Checked | TouchedSomething
+@dataclass(frozen=True)
+class LimitPassed:
+    """The call passed a limit and was stopped: its effect is unknown."""
+
+    code: str
+    message: str
+
+
+Answer = Outcome | DryRun | Checked | TouchedSomething | LimitPassed
 
 
 def no_secrets(name: str) -> str:
@@ -117,6 +127,7 @@ class Runner:
         self.masker = Masker(())
         """Masks the secrets of the last call."""
         self._frames = wire.Frames()
+        self._call: WireCall | None = None
         self._death = ""
         self.log_dropped = 0
         """Bytes of the last call's log that were not kept."""
@@ -195,12 +206,14 @@ class Runner:
             "workdir": str(call.workdir),
             "idempotency_key": call.idempotency_key,
             "deadline_s": call.deadline_s,
+            "limits": asdict(call.limits),
             "allow": {
                 "network": call.allow.network,
                 "programs": list(call.allow.programs),
             },
             "paths": {digest: str(known[digest]) for digest in wanted & known.keys()},
         }
+        self._call = call
         self._send({"call": frame}, Masker(used))
 
     def poll(self, timeout_s: float) -> Log | Answer | None:
@@ -303,7 +316,12 @@ class Runner:
     def _finish(self, frame: dict[str, Any]) -> None:
         self._finish_log()
         if "warm" not in frame:
-            self._ready.append(_answer(answer_masked(frame, self.masker)))
+            self._ready.append(self._answer(answer_masked(frame, self.masker)))
+
+    def _answer(self, frame: dict[str, Any]) -> Answer:
+        if "passed" in frame and self._call is not None:
+            return _limit_passed(Limit(frame["passed"]), self._call)
+        return _answer(frame)
 
     def _finish_log(self) -> None:
         # All a handler wrote is in the pipe before its answer is.
@@ -327,6 +345,9 @@ class Runner:
                 code = program.wait(END_S)
         self.kill()
         self._ready.extend(words)
+        if code in BY_EXIT_CODE and self._call is not None:
+            self._ready.append(_limit_passed(BY_EXIT_CODE[code], self._call))
+            return
         self._death = f"The runner ended with code {code} before it answered."
 
 
@@ -365,6 +386,10 @@ def _end(program: subprocess.Popen[bytes]) -> None:
         descendants.end(program.pid)
         program.kill()
         program.wait()
+
+
+def _limit_passed(limit: Limit, call: WireCall) -> LimitPassed:
+    return LimitPassed(str(limit), sentence(limit, call.limits, call.deadline_s))
 
 
 def _answer(frame: dict[str, Any]) -> Answer:

@@ -10,6 +10,7 @@ from django import forms
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid
 from orchestration.skills.domain.contract import ActionContract, Risk, SkillContract
+from orchestration.skills.domain.limits import LARGEST, TITLES
 from orchestration.skills.domain.states import SkillEvent, SkillState
 from orchestration.skills.models import SkillVersion
 
@@ -113,6 +114,14 @@ class VersionForm(forms.Form):
                 initial=action.retry.attempts,
                 label="Attempts",
             )
+            for name, title in TITLES.items():
+                self.fields[f"{name}__{action.name}"] = forms.IntegerField(
+                    required=False,
+                    min_value=1,
+                    max_value=LARGEST,
+                    initial=getattr(action.limits, name),
+                    label=title[0].upper() + title[1:],
+                )
 
     def clean_config(self) -> dict[str, Any]:
         """Strict JSON with an object at its root."""
@@ -126,11 +135,19 @@ class VersionForm(forms.Form):
             raise forms.ValidationError("The configuration is a JSON object.")
         return value
 
-    def by_action(self) -> Iterator[tuple[ActionContract, list[forms.BoundField]]]:
-        """The fields of each action, for a table."""
+    def by_action(
+        self,
+    ) -> Iterator[
+        tuple[ActionContract, list[forms.BoundField], list[forms.BoundField]]
+    ]:
+        """The fields of each action and of its limits, for a table."""
         for action in self.contract.actions:
             names = ("risk", "timeout", "attempts")
-            yield action, [self[f"{name}__{action.name}"] for name in names]
+            yield (
+                action,
+                [self[f"{name}__{action.name}"] for name in names],
+                [self[f"{name}__{action.name}"] for name in TITLES],
+            )
 
     def changes(self) -> dict[str, Any]:
         """The argument of the drafting service."""
@@ -146,6 +163,11 @@ class VersionForm(forms.Form):
                     "timeout_s": given[f"timeout__{action.name}"],
                     "retry": asdict(action.retry)
                     | {"attempts": given[f"attempts__{action.name}"]},
+                    "limits": {
+                        name: value
+                        for name in TITLES
+                        if (value := given[f"{name}__{action.name}"]) is not None
+                    },
                 }
                 for action in self.contract.actions
             },

@@ -6,12 +6,18 @@ between it and the worker, so that nothing is left when either of them dies.
 """
 
 import contextlib
+import errno
+import json
+import mmap
 import os
 import select
 import signal
+import struct
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +26,7 @@ from execfabric.lib.masking import Masker
 from orchestration.skills import builtin, descendants, wire
 from orchestration.skills.domain.guard import Allow, touched
 from orchestration.skills.domain.handlers import Registered
+from orchestration.skills.domain.limits import BY_EXIT_CODE, Limit, Limits
 from orchestration.skills.domain.outcome import (
     Call,
     Failed,
@@ -29,9 +36,15 @@ from orchestration.skills.domain.outcome import (
     Succeeded,
     Unknown,
 )
+from orchestration.skills.metering import Meter, kernel_limits
 from orchestration.skills.reasons import plain, trace
 
-PARENT_CHECK_MS = 2000
+LOOK_MS = 250
+LATE_S = 2.0
+"""How long after the deadline the guardian acts: the worker comes first."""
+NUMBER = struct.Struct("=Q")
+SHARED_SIZE = 16384
+ROOM = SHARED_SIZE - NUMBER.size
 DIED_BY_SIGNAL = 128
 
 
@@ -44,6 +57,10 @@ class Touched(BaseException):
 
 class StopAsked(Exception):
     """The worker wants the runner to end, whatever it is doing."""
+
+
+class FileTooLarge(Exception):
+    """The handler wrote a file that is larger than the call's limit."""
 
 
 class FileMissing(Exception):
@@ -102,44 +119,129 @@ def main(lifeline: int) -> NoReturn:
     os.dup2(2, 1)
     descendants.adopt_orphans()
     worker = os.getppid()
+    calls = Calls()
     child = os.fork()
     if child:
         for fd in (frames_in, frames_out):
             os.close(fd)
         for fd in (1, 2):
             os.dup2(null, fd)
-        _guard(child, lifeline=lifeline, worker=worker)
+        _guard(child, calls, lifeline=lifeline, worker=worker)
     os.close(lifeline)
     descendants.die_with_parent()
     descendants.adopt_orphans()
-    _serve(frames_in, frames_out)
+    _serve(frames_in, frames_out, calls)
 
 
-def _guard(child: int, *, lifeline: int, worker: int) -> NoReturn:
-    """Wait until the runner or the worker ends; then leave nothing behind."""
+def _guard(child: int, calls: "Calls", *, lifeline: int, worker: int) -> NoReturn:
+    """Wait until the runner or the worker ends; then leave nothing behind.
+
+    Meanwhile, end the runner when a call passes a limit or its deadline: the worker
+    may be frozen.
+    """
     watched = select.poll()
     watched.register(lifeline, select.POLLHUP)
     pidfd = os.pidfd_open(child)
     watched.register(pidfd, select.POLLIN)
+    watch: CallWatch | None = None
+    passed: Limit | None = None
     # A process forked from the worker may hold the other end of the lifeline, so
     # the worker's own life is looked at as well.
     with contextlib.suppress(StopAsked):
         signal.signal(signal.SIGTERM, _stop)
-        while not watched.poll(PARENT_CHECK_MS) and os.getppid() == worker:
-            pass
+        while passed is None and os.getppid() == worker:
+            if watched.poll(LOOK_MS):
+                break
+            watch = calls.watched(child, watch)
+            over = watch.passed() if watch else None
+            if watch and over and calls.stopped_in(child, watch.number):
+                passed = over
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     exited, status = os.waitpid(child, os.WNOHANG)
     descendants.end(os.getpid())
     descendants.reap_all()
+    if passed is not None:
+        os._exit(passed.exit_code)
     code = os.waitstatus_to_exitcode(status) if exited else 0
+    # A handler must not be able to say that it passed a limit.
+    code = 1 if code in BY_EXIT_CODE else code
     os._exit(DIED_BY_SIGNAL - code if code < 0 else code)
+
+
+class Calls:
+    """The call under way, as the runner tells the guardian: without a message each."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, SHARED_SIZE)
+        self._last = 0
+
+    @contextmanager
+    def one(self, call: Mapping[str, Any]) -> Iterator[None]:
+        """Have the guardian look at a call while the body runs."""
+        self._last += 1
+        told = {key: call[key] for key in ("limits", "deadline_s", "workdir")}
+        self._shared[NUMBER.size :] = json.dumps(told).encode().ljust(ROOM)
+        NUMBER.pack_into(self._shared, 0, self._last)
+        try:
+            yield
+        finally:
+            NUMBER.pack_into(self._shared, 0, 0)
+
+    def current(self) -> int:
+        """Return the number of the call under way; 0 for none."""
+        number: int = NUMBER.unpack_from(self._shared)[0]
+        return number
+
+    def watched(self, child: int, before: "CallWatch | None") -> "CallWatch | None":
+        """Return the call to look at now; the same one while it lasts."""
+        number = self.current()
+        if before is not None and before.number == number:
+            return before
+        content = self._shared[NUMBER.size :]
+        # It may have ended, and the next may have begun, while this was read.
+        if not number or self.current() != number:
+            return None
+        told = json.loads(content)
+        meter = Meter(child, Limits(**told["limits"]), Path(told["workdir"]))
+        until = time.monotonic() + told["deadline_s"] + LATE_S
+        return CallWatch(number, meter, until)
+
+    def stopped_in(self, child: int, number: int) -> bool:
+        """Stop the runner; return False, and let it go on, where it is past that call."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGSTOP)
+            # Without reaping it: how it ended is read later.
+            os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if self.current() == number:
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGCONT)
+        return False
+
+
+@dataclass
+class CallWatch:
+    """One call as the guardian looks at it."""
+
+    number: int
+    meter: Meter
+    until: float
+    before: Limit | None = None
+
+    def passed(self) -> Limit | None:
+        """Return the limit that was passed twice running: a handler may act itself."""
+        if time.monotonic() > self.until:
+            return Limit.TIME
+        found, before = self.meter.passed(), self.before
+        self.before = found
+        return found if found == before else None
 
 
 def _stop(*_: object) -> NoReturn:
     raise StopAsked
 
 
-def _serve(frames_in: int, frames_out: int) -> NoReturn:
+def _serve(frames_in: int, frames_out: int, calls: Calls) -> NoReturn:
     watch = Watch()
     frames = wire.Frames()
     while chunk := os.read(frames_in, wire.CHUNK):
@@ -151,7 +253,7 @@ def _serve(frames_in: int, frames_out: int) -> NoReturn:
                 builtin.load(prefix)
             answer = wire.encode({"warm": True})
         else:
-            answer = _bounded(_answer(frame["call"], watch))
+            answer = _limited(frame["call"], watch, calls)
         sys.stdout.flush()
         sys.stderr.flush()
         if descendants.any_child():
@@ -159,6 +261,19 @@ def _serve(frames_in: int, frames_out: int) -> NoReturn:
         wire.send(frames_out, answer)
     descendants.end(os.getpid())
     os._exit(0)
+
+
+def _limited(call: dict[str, Any], watch: Watch, calls: Calls) -> bytes:
+    """Answer a call within its limits; passing one that the kernel holds is an answer."""
+    limits = Limits(**call["limits"])
+    try:
+        with calls.one(call), kernel_limits(limits):
+            return _bounded(_answer(call, watch))
+    except MemoryError:
+        passed = Limit.MEMORY
+    except FileTooLarge:
+        passed = Limit.FILE_SIZE
+    return wire.encode({"passed": passed})
 
 
 def _bounded(answer: dict[str, Any]) -> bytes:
@@ -186,7 +301,11 @@ def _answer(call: dict[str, Any], watch: Watch) -> dict[str, Any]:
         return _look(call, found, ready, watch)
     except FileMissing as error:
         return _failed("skill.file_missing", str(error), before_effect=True)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the worker's edge
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise FileTooLarge from error
         _log(trace(error))
         return _failed("skill.raised", f"{type(error).__name__}: {plain(error)}")
 
@@ -240,6 +359,7 @@ def _call(call: dict[str, Any]) -> Call:
             "config": call["config"],
             "idempotency_key": call["idempotency_key"],
             "deadline_s": call["deadline_s"],
+            "limits": Limits(**call["limits"]),
             "log": _log,
             "masker": Masker(call["sensitive"]),
         },

@@ -18,13 +18,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
 from orchestration.skills import seccomp
+from orchestration.skills.domain.limits import MEGABYTE, Limit, Limits
+from orchestration.skills.metering import Meter
 
 TAIL = 64 * 1024
 CHUNK = 65536
@@ -41,21 +43,12 @@ MASKED = tuple(
 """What a container hides of /proc too: root on the host may read these inside."""
 SYSTEM_PATH = "/usr/bin:/bin"
 TOOL_ENVIRONMENT: Mapping[str, str] = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
+PERIOD_S = 0.05
+OPEN_FILES = 256
+HEADROOM = 32
 STATUS_SIZE = 65536
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 READABLE = ("/etc/alternatives", "/etc/ld.so.cache")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a program may use. Sizes in bytes."""
-
-    memory: int = 1024 * 1024 * 1024
-    cpu_s: int = 60
-    file_size: int = 256 * 1024 * 1024
-    open_files: int = 256
-    programs: int = 256
-    """Programs and threads at once; not held against root outside the sandbox."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,10 @@ class Program:
 
     argv: Sequence[str]
     workdir: Path
-    """The one folder it may write to; inside the sandbox its name is `/call`."""
+    """The folder it works in; inside the sandbox its name is `/call`."""
+    scratch: Path | None = None
+    """Holds the folders `tmp` and `shm` for the sandbox's `/tmp` and `/dev/shm`;
+    without it they are not there."""
     environment: Mapping[str, str] = field(default_factory=dict)
     stdin: bytes = b""
     limits: Limits = field(default_factory=Limits)
@@ -87,6 +83,8 @@ class Ended:
     stdout: Stream
     stderr: Stream
     sandboxed: bool = False
+    passed: Limit | None = None
+    """The limit for which it was killed, or whose mark its files bear."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +174,9 @@ def run(
             start_new_session=True,
             preexec_fn=partial(_limit, program.limits),  # noqa: PLW1509 - one thread
         )
+        meter = _meter(program, started.pid)
         with started:
-            streams = _Streams(started, on_text)
+            streams = _Streams(started, on_text, meter)
             in_time = streams.read(time.monotonic() + deadline_s)
             if not in_time:
                 _kill(started)
@@ -190,7 +189,14 @@ def run(
         streams.stdout,
         streams.stderr,
         sandboxed=program.sandboxed,
+        passed=streams.passed or meter.passed_on_disk(),
     )
+
+
+def _meter(program: Program, pid: int) -> Meter:
+    folder = program.scratch or program.workdir
+    # The first process of the namespace is bubblewrap's, too.
+    return Meter(pid, program.limits, folder, spare=1 if program.sandboxed else 0)
 
 
 def _variables(program: Program) -> dict[str, str]:
@@ -241,7 +247,7 @@ class _Wrapper:
 
 
 def _options(program: Program) -> list[str]:
-    """Build bubblewrap's options: everything new, the system read-only, one folder."""
+    """Build bubblewrap's options: everything new, the system read-only, its own folders."""
     options = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     options += _no_nesting()
     options += ["--cap-drop", "ALL", "--hostname", "sandbox"]
@@ -260,15 +266,24 @@ def _options(program: Program) -> list[str]:
         if Path(path).exists():
             options += ["--ro-bind", "/dev/null", path]
     options += ["--remount-ro", "/proc", "--dev", "/dev"]
-    options += ["--tmpfs", "/tmp"]  # noqa: S108 - its own, inside
+    # All it can write lies in folders that are looked at. What is only in memory
+    # would be counted by nobody.
+    if program.scratch is not None:
+        options += ["--bind", str(program.scratch / "tmp"), "/tmp"]  # noqa: S108
+        options += ["--bind", str(program.scratch / "shm"), "/dev/shm"]  # noqa: S108
+    options += ["--remount-ro", "/dev"]
     options += ["--bind", str(program.workdir), INSIDE, "--chdir", INSIDE]
     return [*options, "--remount-ro", "/"]
 
 
 def _process_limit(limits: Limits) -> list[str]:
-    """Count the processes inside: outside, the host's own of this user would count."""
+    """Count the processes inside: outside, the host's own of this user would count.
+
+    It only holds a bomb up until it is noticed, and does not hold root.
+    """
     tool = shutil.which("prlimit", path=SYSTEM_PATH)
-    return [tool, f"--nproc={limits.programs}", "--"] if tool else []
+    most = limits.processes + HEADROOM
+    return [tool, f"--nproc={most}", "--"] if tool else []
 
 
 @lru_cache(maxsize=1)
@@ -298,16 +313,19 @@ def _holding(content: bytes) -> IO[bytes]:
 
 
 def _limit(limits: Limits) -> None:
+    # More than the meter allows, so that it is the meter which says what happened.
     for kind, value in (
-        (resource.RLIMIT_AS, limits.memory),
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_FSIZE, limits.file_size),
-        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_DATA, limits.memory_mb * MEGABYTE * 4),
+        (resource.RLIMIT_CPU, limits.cpu_s + 2),
+        (resource.RLIMIT_FSIZE, limits.file_mb * MEGABYTE + 1),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
         most = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (most, most))
+    # The process that looks at it comes first.
+    os.nice(5)
 
 
 def _kill(started: subprocess.Popen[bytes]) -> None:
@@ -320,9 +338,15 @@ class _Streams:
     """Reads both outputs of a program side by side and keeps their ends."""
 
     def __init__(
-        self, started: subprocess.Popen[bytes], on_text: Callable[[bytes], None]
+        self,
+        started: subprocess.Popen[bytes],
+        on_text: Callable[[bytes], None],
+        meter: Meter,
     ) -> None:
         self._on_text = on_text
+        self._meter = meter
+        self.passed: Limit | None = None
+        """The limit that ended the reading, if one did."""
         self._kept = {name: (bytearray(), [0]) for name in ("stdout", "stderr")}
         self._selector = selectors.DefaultSelector()
         for name in self._kept:
@@ -341,18 +365,30 @@ class _Streams:
         return self._stream("stderr")
 
     def read(self, until: float) -> bool:
-        """Read until both are closed or the program has ended; False at the deadline."""
-        while self._selector.get_map():
+        """Read until both are closed or the program has ended.
+
+        False when it has to be killed: at the deadline, or for a limit it passed.
+        """
+        while True:
             left = until - time.monotonic()
-            if left <= 0:
+            self.passed = self._meter.due()
+            if left <= 0 or self.passed:
                 return False
-            ready = self._selector.select(min(left, 0.5))
-            for key, _ in ready:
+            pause = min(left, PERIOD_S)
+            # Closing its outputs does not end a program.
+            ready = self._selector.get_map() and self._selector.select(pause)
+            for key, _ in ready or ():
                 self._take(key)
             # A program it left behind may hold the pipes open for ever.
-            if not ready and self._started.poll() is not None:
-                break
-        return True
+            if not ready and self._ended(pause):
+                return True
+
+    def _ended(self, pause: float) -> bool:
+        if self._selector.get_map():
+            return self._started.poll() is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._started.wait(pause)
+        return self._started.returncode is not None
 
     def _take(self, key: selectors.SelectorKey) -> None:
         pipe = key.fileobj

@@ -96,6 +96,7 @@ def test_partial_success_is_an_end_of_its_own(proposer, operator, bench):
         pytest.param("schema", "skill.output_invalid", id="breaks its schema"),
         pytest.param("huge", "skill.output_too_large", id="floods its output"),
         pytest.param("die", "step.runner_died", id="kills its program"),
+        pytest.param("memory", "limits.memory", id="takes all memory"),
     ],
 )
 @pytest.mark.promise("S3.46")
@@ -119,7 +120,7 @@ def test_a_flood_in_the_log_is_cut_and_the_cut_is_said(proposer, operator, bench
     assert "more bytes were written and not kept" in text
 
 
-@pytest.mark.parametrize("how", ["hang", "die"])
+@pytest.mark.parametrize("how", ["hang", "die", "memory"])
 @pytest.mark.promise("S3.47")
 def test_a_step_that_must_not_repeat_is_unknown_when_it_was_cut_off(
     how, proposer, operator, bench

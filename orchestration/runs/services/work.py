@@ -22,7 +22,14 @@ from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.watch import LOG_EVERY_S, Cancelled, FenceLost, Watch
 from orchestration.skills import masked, outputs
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
-from orchestration.skills.execution import Log, Runner, RunnerDied, WireCall, discard
+from orchestration.skills.execution import (
+    LimitPassed,
+    Log,
+    Runner,
+    RunnerDied,
+    WireCall,
+    discard,
+)
 from orchestration.skills.services import secrets
 
 BY: Actor = system("worker")
@@ -112,6 +119,7 @@ def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
         workdir=bench.home / f"{grip.step_run_id}-{grip.fence}",
         idempotency_key=grip.idempotency_key,
         deadline_s=float(grip.spec["timeout_s"]),
+        limits=grip.action.limits,
     )
     try:
         bench.runner.begin(call, secrets=secrets.read, paths=paths)
@@ -159,11 +167,8 @@ def _await(runner: Runner, call: WireCall, watch: Watch) -> Any:
 def _result(
     grip: Grip, answer: Any, workdir: Path, masker: Masker, watch: Watch
 ) -> Result:
-    if isinstance(answer, _DeadlinePassed):
-        limit = grip.spec["timeout_s"]
-        return _unknown(grip, "step.timed_out", f"It did not end within {limit:g} s.")
-    if isinstance(answer, Cancelled):
-        return Failure("run.cancelled", "It was stopped with its run.", killed=True)
+    if isinstance(answer, _DeadlinePassed | Cancelled | LimitPassed):
+        return _stopped(grip, answer)
     answer = outputs.validate_output(grip.action, answer, workdir)
     changed: tuple[str, ...] = ()
     if isinstance(answer, Succeeded):
@@ -202,6 +207,19 @@ def _not_done(grip: Grip, answer: Failed | Retry | Unknown) -> Result:
     if isinstance(answer, Unknown) or answer.code == "skill.raised":
         return _unknown(grip, answer.code, answer.message)
     return Failure(answer.code, answer.message, ran=not answer.before_effect)
+
+
+def _stopped(grip: Grip, answer: "_DeadlinePassed | Cancelled | LimitPassed") -> Result:
+    """Return the result of a call that did not end by itself."""
+    if isinstance(answer, _DeadlinePassed):
+        limit = grip.spec["timeout_s"]
+        return _unknown(grip, "step.timed_out", f"It did not end within {limit:g} s.")
+    if isinstance(answer, Cancelled):
+        return Failure("run.cancelled", "It was stopped with its run.", killed=True)
+    # Where a second run is harmless it would pass the limit again, so there is none.
+    if attempts.may_rerun(grip.spec["effect_class"]):
+        return Failure(answer.code, answer.message)
+    return _unknown(grip, answer.code, answer.message)
 
 
 def _unknown(grip: Grip, code: str, message: str) -> Result:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,18 +11,19 @@ from orchestration.skills import folders, sandbox
 from orchestration.skills.builtin.command_contract import RUN, SKILL
 from orchestration.skills.builtin.shapes import file_list
 from orchestration.skills.domain.handlers import dry_run_of, handler
+from orchestration.skills.domain.limits import LARGEST, Limit, Limits, sentence
 from orchestration.skills.domain.outcome import (
     Call,
     DryRun,
     Failed,
     Outcome,
     Succeeded,
+    Unknown,
 )
 from orchestration.skills.reasons import plain
 from orchestration.skills.sandbox import (
     BadEnvironment,
     Ended,
-    Limits,
     Program,
     SandboxUnavailable,
     Stream,
@@ -30,8 +32,10 @@ from orchestration.skills.sandbox import (
 __all__ = ["SKILL"]
 
 MARGIN_S = 2.0
-MEGABYTE = 1024 * 1024
 MOST_FILES = 1000
+SAME_NAMES = (
+    "Cannot copy the files to in/: two of them have the same name, or one has none."
+)
 OUT_REPLACED = "Cannot read out/: the program replaced it by something that is not a folder it can read."
 
 
@@ -41,21 +45,22 @@ def run(call: Call) -> Outcome:
     refusal = _refusal(call.config, call.params["argv"][0])
     if refusal is not None:
         return refusal
-    workdir = _prepared(call)
+    try:
+        workdir = _prepared(call)
+    except (FileExistsError, IsADirectoryError):
+        return _not_started("command.file_names", SAME_NAMES)
     program = Program(
         argv=call.params["argv"],
         workdir=workdir,
+        scratch=call.workdir,
         environment=call.params.get("environment", {}),
         stdin=call.params.get("stdin", "").encode(),
-        limits=_limits(call.config),
+        limits=_limits(call),
         sandboxed=sandbox.self_test().works,
     )
+    seconds = max(1.0, call.deadline_s - MARGIN_S)
     try:
-        ended = sandbox.run(
-            program,
-            deadline_s=max(1.0, call.deadline_s - MARGIN_S),
-            on_text=_log,
-        )
+        ended = sandbox.run(program, deadline_s=seconds, on_text=_log)
     except BadEnvironment as error:
         return _not_started("command.environment", f"Cannot run the program: {error}.")
     except SandboxUnavailable as error:
@@ -66,7 +71,7 @@ def run(call: Call) -> Outcome:
         return _not_started(
             "command.cannot_start", f"{program.argv[0]}: {plain(error)}"
         )
-    return _outcome(call, ended, workdir)
+    return _killed(ended, program.limits, seconds) or _outcome(call, ended, workdir)
 
 
 @dry_run_of(RUN)
@@ -100,31 +105,46 @@ def _not_started(code: str, message: str) -> Failed:
 
 
 def _prepared(call: Call) -> Path:
+    """Make the folders of the program and copy its files in.
+
+    :raises FileExistsError: when two files have the same name
+    """
     workdir = call.workdir / "work"
-    for name in ("in", "out"):
-        (workdir / name).mkdir(parents=True)
+    for path in (*("in", "out"), "../tmp", "../shm"):
+        (workdir / path).mkdir(parents=True)
     for file in file_list(call.params.get("files", [])):
         target = workdir / "in" / PurePosixPath(file.name).name
-        shutil.copyfile(file.path, target)
+        with file.path.open("rb") as source, target.open("xb") as copy:
+            shutil.copyfileobj(source, copy)
     return workdir
 
 
-def _limits(config: Mapping[str, Any]) -> Limits:
-    return Limits(
-        memory=config.get("memory_mb", 1024) * MEGABYTE,
-        cpu_s=config.get("cpu_s", 60),
-        file_size=config.get("file_mb", 256) * MEGABYTE,
-        programs=config.get("programs_at_once", 256),
+def _limits(call: Call) -> Limits:
+    """Return the limits of the call, or what the configuration says where it is less."""
+    config = call.config
+    return replace(
+        call.limits,
+        memory_mb=min(call.limits.memory_mb, config.get("memory_mb", LARGEST)),
+        cpu_s=min(call.limits.cpu_s, config.get("cpu_s", LARGEST)),
+        file_mb=min(call.limits.file_mb, config.get("file_mb", LARGEST)),
+        processes=min(call.limits.processes, config.get("programs_at_once", LARGEST)),
     )
+
+
+def _killed(ended: Ended, limits: Limits, seconds: float) -> Failed | Unknown | None:
+    """Return the outcome of a program that was stopped; None if it was not."""
+    passed = ended.passed or (Limit.TIME if ended.exit_code is None else None)
+    if passed is None:
+        return None
+    code = "command.timed_out" if passed is Limit.TIME else str(passed)
+    last_words = _text(ended.stderr)[-500:]
+    message = f"{sentence(passed, limits, seconds)} {last_words}".strip()
+    # Only in the sandbox is it certain that it changed nothing outside.
+    return Failed(code, message) if ended.sandboxed else Unknown(code, message)
 
 
 def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
     stderr = _text(ended.stderr)
-    if ended.exit_code is None:
-        return Failed(
-            "command.timed_out",
-            f"It did not end in time and was killed. {stderr[-500:]}",
-        )
     if ended.exit_code not in call.params.get("expect", [0]):
         return Failed("command.exit", f"Exit code {ended.exit_code}. {stderr[-1000:]}")
     try:

@@ -15,6 +15,7 @@ from orchestration.skills.domain.contract import (
     Risk,
     SkillContract,
 )
+from orchestration.skills.domain.limits import Limits
 
 RUN = "command.run@1"
 
@@ -37,6 +38,7 @@ _RUN = ActionContract(
                 "title": "Environment",
                 "description": "Variables; no others are passed on.",
                 "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+                "maxProperties": 500,
                 "additionalProperties": {"type": "string"},
             },
             "expect": listing(
@@ -54,7 +56,7 @@ _RUN = ActionContract(
             "stderr": text("Errors", "The end of its standard error output."),
             "stdout_bytes": number("Output bytes", "In all."),
             "stderr_bytes": number("Error bytes", "In all."),
-            "sandboxed": flag("Sandboxed", "Whether it ran in a sandbox."),
+            "sandboxed": flag("Sandboxed", "True if this run was in a sandbox."),
             "names": listing(
                 "Names", "Of the files it left in `out/`.", {"type": "string"}
             ),
@@ -72,6 +74,7 @@ _RUN = ActionContract(
     effect_class=EffectClass.NON_IDEMPOTENT,
     risk=Risk.CRITICAL,
     timeout_s=300,
+    limits=Limits(processes=256, file_mb=256, disk_mb=1024),
     dry_run=DryRunKind.NONE,
     sandboxed=True,
     files=("out",),

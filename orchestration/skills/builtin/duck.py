@@ -1,5 +1,6 @@
 """DuckDB, locked in: it reads the files it was given and knows no other place."""
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,11 @@ def opened(
     except duckdb.OutOfMemoryException as error:
         raise BadQuery("data.memory", f"The query needs over {memory}.") from error
     except duckdb.Error as error:
-        raise BadQuery("data.sql", str(error)) from error
+        message = str(error)
+        if "File too large" in message:
+            raise OSError(errno.EFBIG, "the result or its spill") from error
+        # Its messages name the files by where they are on this host.
+        raise BadQuery("data.sql", message.replace(f"{workdir}/", "")) from error
     finally:
         connection.close()
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from orchestration.skills.domain.limits import Limits
 from orchestration.skills.errors import ContractUnreadable
 
 FEATURES: frozenset[str] = frozenset()
@@ -102,6 +103,8 @@ class ActionContract:
     effect_class: EffectClass = EffectClass.NON_IDEMPOTENT
     risk: Risk = Risk.CRITICAL
     timeout_s: float = 60.0
+    limits: Limits = field(default_factory=Limits)
+    """What a call may use, with all that it starts."""
     retry: RetryRule = field(default_factory=RetryRule)
     undo: str = ""
     """The action of the same skill that undoes this one; empty where none exists."""
@@ -192,6 +195,7 @@ def _action(value: Mapping[str, Any]) -> ActionContract:
     found["risk"] = Risk(value["risk"])
     found["dry_run"] = DryRunKind(value["dry_run"])
     found["retry"] = RetryRule(**_known(RetryRule, value["retry"]))
+    found["limits"] = Limits(**_known(Limits, value.get("limits", {})))
     found["files"] = tuple(value.get("files", ()))
     needs = value.get("needs")
     found["needs"] = None if needs is None else tuple(needs)

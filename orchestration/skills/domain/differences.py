@@ -11,6 +11,7 @@ from orchestration.skills.domain.contract import (
     Risk,
     SkillContract,
 )
+from orchestration.skills.domain.limits import TITLES
 
 
 class Weight(IntEnum):
@@ -138,6 +139,10 @@ def _limits(before: ActionContract, after: ActionContract) -> Iterator[Differenc
     for what, old, new in (
         ("time limit in seconds", before.timeout_s, after.timeout_s),
         ("attempts", before.retry.attempts, after.retry.attempts),
+        *(
+            (title, getattr(before.limits, name), getattr(after.limits, name))
+            for name, title in TITLES.items()
+        ),
     ):
         if old != new:
             weight = Weight.LOOSER if new > old else Weight.STRICTER

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from execfabric.lib.masking import Masker
+from orchestration.skills.domain.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Call:
 
     Outputs, logs and files are masked in the worker in any case.
     """
+    limits: Limits = field(default_factory=Limits)
+    """What the call may use; a handler that starts programs passes them on."""
 
 
 @dataclass(frozen=True)

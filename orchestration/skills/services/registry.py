@@ -44,7 +44,10 @@ from orchestration.skills.services import versions
 
 EDITABLE = frozenset({"description", "config", "allowed", "forbidden", "actions"})
 EDITABLE_OF_ACTION = frozenset(
-    {"summary", "risk", "effect_class", "timeout_s", "retry", "undo", "fallback"}
+    {
+        *("summary", "risk", "effect_class", "timeout_s", "retry", "limits"),
+        *("undo", "fallback"),
+    }
 )
 
 
@@ -198,6 +201,8 @@ def _changed(action: ActionContract, changes: Mapping[str, Any]) -> ActionContra
             fields["effect_class"] = contracts.EffectClass(fields["effect_class"])
         if "retry" in fields:
             fields["retry"] = RetryRule(**fields["retry"])
+        if "limits" in fields:
+            fields["limits"] = replace(action.limits, **fields["limits"])
         return replace(action, **fields)
     except (TypeError, ValueError) as error:
         raise ContractInvalid(f"{action.name}: {error}") from error

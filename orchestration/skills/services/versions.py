@@ -162,6 +162,7 @@ def check(contract: SkillContract) -> None:
             found.append(
                 f"{action.name}: the timeout and the attempts must be positive"
             )
+        found += [f"{action.name}: {text}" for text in action.limits.problems()]
         found += [
             f"{action.name}: there is no action {other}"
             for other in (action.undo, action.fallback)
