@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path
@@ -24,7 +25,7 @@ from execfabric.accounts.authority import Right
 from execfabric.accounts.errors import NotSignedIn
 from execfabric.accounts.http import Bearer, Holding
 from execfabric.api_document import describe
-from execfabric.http import RequestTooLarge, Unreadable, check_texts, problem
+from execfabric.http import DatabaseAway, RequestTooLarge, Unreadable, check_texts, problem
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Missing, Refusal
 from orchestration.plans.api import router as plans_router
@@ -169,6 +170,11 @@ def _suspicious(_request: HttpRequest, error: Any) -> HttpResponse:
     return problem(Unreadable(f"Cannot read the request: {error}"), status=400)
 
 
+def _database_away(request: HttpRequest, error: Any) -> HttpResponse:
+    log.error("%s %s: %s", request.method, request.path, error)
+    return problem(DatabaseAway())
+
+
 def _unexpected(request: HttpRequest, error: Any) -> HttpResponse:
     log.error("%s %s", request.method, request.path, exc_info=error)
     return problem(Unexpected(), status=500)
@@ -188,6 +194,8 @@ api = ExecFabricAPI(
     urls_namespace="api",
 )
 api.add_exception_handler(Exception, _unexpected)
+api.add_exception_handler(OperationalError, _database_away)
+api.add_exception_handler(InterfaceError, _database_away)
 api.add_exception_handler(Refusal, _refused)
 api.add_exception_handler(AuthenticationError, _without_token)
 api.add_exception_handler(HttpError, _unreadable)

@@ -101,6 +101,12 @@ def check() -> None:
     close_old_connections()
 
 
+def release() -> None:
+    """Give this thread's connection back to the pool, where there is one."""
+    if connection.settings_dict["CONN_MAX_AGE"] == 0:
+        connection.close()
+
+
 def rows(statement: str, values: Sequence[Any]) -> list[Row]:
     """All rows of one query."""
     with _connected() as server:

@@ -15,7 +15,7 @@ from django.utils.http import content_disposition_header
 from pydantic_core import to_jsonable_python
 
 from execfabric.accounts.errors import NotSignedIn
-from execfabric.lib.refusal import Invalid, Refusal, RefusalKind
+from execfabric.lib.refusal import Invalid, Refusal, RefusalKind, Unavailable
 
 REFUSED = re.compile(r"[\0\ud800-\udfff]")
 """Null characters and lone surrogates: Postgres cannot store them."""
@@ -25,6 +25,8 @@ STATUS = {
     RefusalKind.MISSING: HTTPStatus.NOT_FOUND,
     RefusalKind.CONFLICT: HTTPStatus.CONFLICT,
     RefusalKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RefusalKind.LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+    RefusalKind.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -39,13 +41,30 @@ class RequestTooLarge(Invalid):
 
     code = "request.too_large"
 
-    def __init__(self) -> None:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    def __init__(self, limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE) -> None:
+        size = f"{limit >> 20} MB" if limit >> 20 else f"{limit >> 10} KB"
         sentence = (
-            f"A request carries at most {limit:,} bytes ({limit >> 20} MB);"
-            f" this one has more."
+            f"A request carries at most {limit:,} bytes ({size}); this one has more."
         )
         super().__init__(sentence, limit=limit)
+
+
+class ServiceBusy(Unavailable):
+    """The service has too many requests at once. Try again in a moment."""
+
+    code = "service.busy"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=2)
+
+
+class DatabaseAway(Unavailable):
+    """The database does not answer. Try again in a moment."""
+
+    code = "service.database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
 
 
 class BytesDownload(HttpResponse):
@@ -97,6 +116,8 @@ def problem(refusal: Refusal, *, status: int | None = None) -> HttpResponse:
     response = HttpResponse(json.dumps(body), status=code, content_type=PROBLEM)
     if code == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="execfabric"'
+    if seconds := refusal.details.get("retry_after"):
+        response["Retry-After"] = str(seconds)
     return response
 
 

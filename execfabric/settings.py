@@ -1,5 +1,6 @@
 """All settings, read from the environment; a wrong value stops the start."""
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -43,6 +44,26 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 
 PREPARED_STATEMENTS = env_bool("EXECFABRIC_PREPARED_STATEMENTS", default=True)
+IN_WEB_SERVER = "execfabric.asgi" in sys.modules
+"""The web server imports `asgi` before these settings; no other process does."""
+WEB_CONNECTIONS = env_int("EXECFABRIC_WEB_CONNECTIONS", 20)
+OTHER_THREADS = 2
+"""Besides requests, the readiness check and the sockets use a connection each."""
+if WEB_CONNECTIONS <= OTHER_THREADS:
+    raise ImproperlyConfigured(
+        f"EXECFABRIC_WEB_CONNECTIONS must be at least {OTHER_THREADS + 1}."
+    )
+WEB_SLOTS = WEB_CONNECTIONS - OTHER_THREADS
+"""Requests that the web server works on at once; each uses one connection."""
+WEB_POOL = {
+    "min_size": 1,
+    "max_size": WEB_CONNECTIONS,
+    "max_waiting": 100,
+    "timeout": 5,
+    # Attempts to connect are spaced out more and more; soon after an outage there
+    # must be a new one.
+    "reconnect_timeout": 2,
+}
 
 
 def database(url: str) -> dict[str, Any]:
@@ -57,9 +78,12 @@ def database(url: str) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "CONN_MAX_AGE": None,
+        # A worker and the keeper have one thread and keep its connection. The web
+        # server has a new thread for each request: it needs a pool.
+        "CONN_MAX_AGE": 0 if IN_WEB_SERVER else None,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
+            **({"pool": WEB_POOL} if IN_WEB_SERVER else {}),
             "application_name": "execfabric",
             # None keeps nothing prepared, for poolers that hand connections around.
             "prepare_threshold": 1 if PREPARED_STATEMENTS else None,
@@ -123,6 +147,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "execfabric.web.middleware.ReleaseConnection",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -184,7 +209,28 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_LOGOUT_ON_GET = False
+# Failures are counted in `execfabric.accounts.sign_in`.
+ACCOUNT_RATE_LIMITS = {"login_failed": None, "login": "600/m/ip"}
+BEHIND_PROXY = env_bool("EXECFABRIC_BEHIND_PROXY", default=False)
+ALLAUTH_TRUSTED_PROXY_COUNT = env_int("EXECFABRIC_TRUSTED_PROXIES", int(BEHIND_PROXY))
+"""How many proxies of ours add to X-Forwarded-For: so many entries, from its end, are true."""
 
+
+def cookie(name: str) -> str:
+    """Return the name of one of our cookies.
+
+    Browsers send cookies to every port of a host. In production the prefix keeps other
+    hosts from setting them; elsewhere two installations on one host need two names.
+    """
+    if PRODUCTION:
+        return f"__Host-execfabric-{name}"
+    installation = hashlib.sha256(f"cookies:{SECRET_KEY}".encode()).hexdigest()[:8]
+    return f"execfabric-{name}-{installation}"
+
+
+SESSION_COOKIE_NAME = cookie("session")
+CSRF_COOKIE_NAME = cookie("csrf")
+KNOWN_BROWSER_COOKIE_NAME = cookie("browser")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = PRODUCTION
@@ -195,7 +241,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
 SECURE_HSTS_PRELOAD = PRODUCTION
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-if PRODUCTION and env_bool("EXECFABRIC_BEHIND_PROXY", default=False):
+if PRODUCTION and BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -234,12 +280,12 @@ STORAGES = {
 }
 
 CACHES = {
-    # Counts failed sign-ins: in the process, so that nobody is locked out when Redis
-    # is away.
+    # In the process: where `execfabric.throttle` counts while Redis is away.
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "shared": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL or "redis://127.0.0.1:1/0",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 1},
     },
 }
 CHANNEL_LAYERS = {
@@ -265,8 +311,11 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    # It reports each use of each connection.
+    "loggers": {"psycopg.pool": {"level": "WARNING"}},
 }
 
+API_PER_MINUTE = env_int("EXECFABRIC_API_PER_MINUTE", 3000)
 LEASE_SECONDS = env_int("EXECFABRIC_LEASE_SECONDS", 10)
 HEARTBEAT_SECONDS = max(1, LEASE_SECONDS // 3)
 HINT_AGAIN_SECONDS = env_int("EXECFABRIC_HINT_AGAIN_SECONDS", 5)

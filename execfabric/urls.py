@@ -1,4 +1,4 @@
-"""Every address of the web server; websockets are in `orchestration.runs.routing`."""
+"""Every address of the web server but health (`web.health`) and websockets (`runs.routing`)."""
 
 from django.urls import include, path
 
@@ -6,6 +6,7 @@ from execfabric.api import api, route_unknown
 from orchestration.runs.views import streams
 
 handler400 = "execfabric.console.views.bad_request"
+handler500 = "execfabric.web.errors.server_error"
 
 urlpatterns = [
     path("", include("execfabric.console.urls")),

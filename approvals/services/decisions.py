@@ -26,6 +26,7 @@ from approvals.models import Decision, Gate
 from approvals.services.transitions import locked, move, record
 from audit import services as audit
 from audit.services import Fact
+from execfabric import throttle
 from execfabric.accounts import authority
 from execfabric.accounts.errors import AgentsCannotDecide
 from execfabric.lib.actor import Actor, ActorKind
@@ -34,6 +35,7 @@ from execfabric.lib.text import is_visible
 
 MAX_COMMENT = 10_000
 HEX_DIGITS = 64
+REFUSALS = throttle.Limit("refused-decisions", 10, 24 * 3600)
 STRAY = "approvals"
 """The stream for refusals about gates that do not exist."""
 
@@ -117,9 +119,14 @@ def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) ->
     """Put a refused decision into the record, in a transaction of its own.
 
     Called after the refused transaction has rolled back: the attempt is a fact even
-    though the decision is none.
+    though the decision is none. The first few of one actor at one gate are recorded one
+    by one, then only each that doubles their number, with that number.
     """
+    tried = throttle.take(REFUSALS, f"{by.key} {gate_id}")
+    if tried.wait and tried.count & (tried.count - 1):
+        return
     payload = {
+        "attempts": tried.count,
         "gate": str(gate_id),
         "code": error.code,
         "message": error.message,

@@ -3,9 +3,10 @@
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.http import HttpRequest, HttpResponse
 
-from execfabric.accounts import services
+from execfabric.accounts import services, sign_in
 from execfabric.accounts.models import User
 from execfabric.lib import actor, clock
 
@@ -33,6 +34,36 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if isinstance(request.user, User):
             record("sign_in.ended", request.user)
         super().logout(request)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Limit how often a password can be guessed."""
+        username = str(credentials.get("username", ""))
+        try:
+            self._tries = sign_in.begin(request, username, self.get_client_ip(request))
+        except sign_in.TooManyFailures as refusal:
+            raise ValidationError(refusal.message, refusal.code) from None
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
+        """Return the user with this name and password, if there is one."""
+        user: User | None = super().authenticate(request, **credentials)
+        if user is not None:
+            sign_in.succeeded(self._tries)
+        return user
+
+    def post_login(
+        self, request: HttpRequest, user: User, **options: Any
+    ) -> HttpResponse:
+        """Send the user on, and remember the browser."""
+        response: HttpResponse = super().post_login(request, user, **options)
+        sign_in.remember(request, response, user.get_username())
+        return response
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the address of the client, as far back as proxies can be trusted."""
+        try:
+            return str(super().get_client_ip(request))
+        except ImproperlyConfigured:  # it came past a proxy that is configured
+            return str(request.META.get("REMOTE_ADDR", ""))
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Record a failed try under the name that was given."""

@@ -8,14 +8,29 @@ from django.http import HttpRequest
 from django.urls import reverse
 from ninja.security import HttpBearer
 
+from execfabric import throttle
 from execfabric.accounts import services
 from execfabric.accounts.authority import Right, require
 from execfabric.accounts.errors import AgentsCannotDecide
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.refusal import Limited
 
 Channel = Literal["api", "cli"]
 CHANNEL_HEADER = "X-ExecFabric-Channel"
+
+
+class TooManyRequests(Limited):
+    """You have sent too many requests in one minute."""
+
+    code = "request.rate_limited"
+
+    def __init__(self, seconds: int) -> None:
+        sentence = (
+            f"You may send {settings.API_PER_MINUTE} requests a minute."
+            f" Try again in {throttle.in_words(seconds)}."
+        )
+        super().__init__(sentence, retry_after=seconds)
 
 
 class ApiRequest(HttpRequest):
@@ -28,8 +43,12 @@ class Bearer(HttpBearer):
     """`Authorization: Bearer ef_...`; a browser's session opens nothing here."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor:  # noqa: ARG002
-        """Who holds the token now."""
-        return services.holder(token, at=clock.now())
+        """Who holds the token now, within the limit of requests."""
+        holder = services.holder(token, at=clock.now())
+        limit = throttle.Limit("api", settings.API_PER_MINUTE, 60)
+        if wait := throttle.take(limit, holder.key).wait:
+            raise TooManyRequests(wait)
+        return holder
 
 
 class PeopleOnly(Bearer):

@@ -23,6 +23,8 @@ STATUS = {
     RefusalKind.MISSING: HTTPStatus.NOT_FOUND,
     RefusalKind.CONFLICT: HTTPStatus.CONFLICT,
     RefusalKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RefusalKind.LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+    RefusalKind.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -69,14 +71,17 @@ def refusal_response(
     A fragment without a template of its own goes into the alert at the head of the
     page; what the reader has typed stays where it is.
     """
-    status = status or STATUS[refusal.kind]
+    fragment = wants_fragment(request) and not template
+    template = template or (
+        "console/_refusal.html" if fragment else "console/refusal.html"
+    )
     values = {**(context or {}), "refusal": refusal}
-    if template:
-        return page(request, template, values, status=status)
-    if wants_fragment(request):
-        alert = page(request, "console/_refusal.html", values, status=status)
-        return reswap(retarget(alert, "#refusal"), "outerHTML")
-    return page(request, "console/refusal.html", values, status=status)
+    response = page(request, template, values, status=status or STATUS[refusal.kind])
+    if seconds := refusal.details.get("retry_after"):
+        response["Retry-After"] = str(seconds)
+    if fragment:
+        return reswap(retarget(response, "#refusal"), "outerHTML")
+    return response
 
 
 def refusals_answered(view: View[P]) -> View[P]:

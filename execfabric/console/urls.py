@@ -5,6 +5,4 @@ from execfabric.console import views
 urlpatterns = [
     path("", views.home, name="home"),
     path("styleguide", views.styleguide, name="styleguide"),
-    path("healthz", views.healthz, name="healthz"),
-    path("readyz", views.readyz, name="readyz"),
 ]

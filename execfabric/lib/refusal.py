@@ -13,6 +13,8 @@ class RefusalKind(StrEnum):
     )
     CONFLICT = "conflict"  # the state has moved on; HTTP 409, exit 1
     INVALID = "invalid"  # the input is wrong; HTTP 422, exit 2
+    LIMITED = "limited"  # too many requests from this actor; HTTP 429, exit 1
+    UNAVAILABLE = "unavailable"  # not now, for no one; HTTP 503, exit 1
 
 
 class Refusal(Exception):
@@ -59,3 +61,26 @@ class Invalid(Refusal):
 
     code = "invalid"
     kind = RefusalKind.INVALID
+
+
+class Later(Refusal):
+    """The same request may succeed later."""
+
+    def __init__(self, message: str = "", *, retry_after: int, **details: Any) -> None:
+        super().__init__(message, retry_after=retry_after, **details)
+        self.retry_after = retry_after
+        """Seconds to wait before the next try."""
+
+
+class Limited(Later):
+    """You have sent too many requests; wait before you send the next one."""
+
+    code = "limited"
+    kind = RefusalKind.LIMITED
+
+
+class Unavailable(Later):
+    """The service cannot do this now; try again later."""
+
+    code = "unavailable"
+    kind = RefusalKind.UNAVAILABLE

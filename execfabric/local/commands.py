@@ -34,6 +34,8 @@ def web_command(port: int) -> list[str]:
     """The web server. No proxy is trusted here: nothing stands before it."""
     command = [sys.executable, "-m", "uvicorn", "execfabric.asgi:application"]
     command += ["--host", HOST, "--port", str(port), "--no-proxy-headers"]
+    command += ["--http", "execfabric.web.protocol:TimedProtocol"]
+    command += ["--limit-concurrency", "2000"]
     # An open websocket would otherwise hold the stop for ever.
     return [*command, "--timeout-graceful-shutdown", "5", "--no-server-header"]
 

@@ -131,21 +131,6 @@ def test_the_chosen_theme_is_in_the_page_from_its_first_byte(
     assert "onload" not in text
 
 
-def test_health_and_readiness_are_told_without_signing_in(db) -> None:
-    assert Client().get("/healthz").status_code == 200
-    ready = Client().get("/readyz")
-    assert ready.status_code == 200
-    assert ready.json() == {"database": "ok", "broker": "ok", "migrations": "ok"}
-
-
-@override_settings(REDIS_URL="redis://127.0.0.1:1/0")
-def test_readiness_names_the_part_that_is_missing(db) -> None:
-    ready = Client().get("/readyz")
-
-    assert ready.status_code == 503
-    assert ready.json()["broker"] == "unreachable"
-
-
 def icons() -> set[str]:
     sprite = Path("static/execfabric/icons.svg").read_text(encoding="utf-8")
     return set(re.findall(r'<symbol id="([\w-]+)"', sprite))

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connections
 from django.test import Client
@@ -34,7 +35,8 @@ real = pytest.mark.django_db(transaction=True)
 
 
 def cookie(client: Client) -> bytes:
-    return f"sessionid={client.cookies['sessionid'].value}".encode()
+    name = settings.SESSION_COOKIE_NAME
+    return f"{name}={client.cookies[name].value}".encode()
 
 
 class Socket(ApplicationCommunicator):

@@ -1,0 +1,19 @@
+"""The types of ASGI, and one whole response as its two messages."""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+App = Any
+"""An ASGI application; Django, Channels and asgiref each type it their own way."""
+
+
+async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send a whole response."""
+    length = (b"content-length", b"%d" % len(body))
+    start = {"status": status, "headers": [*headers, length]}
+    await send({"type": "http.response.start", **start})
+    await send({"type": "http.response.body", "body": body})

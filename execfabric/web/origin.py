@@ -1,0 +1,37 @@
+"""Which pages may open a socket: those that may also post a form."""
+
+from io import BytesIO
+
+from channels.security.websocket import WebsocketDenier
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+
+from execfabric.web.messages import App, Message, Receive, Send
+
+
+class SameOrigin(CsrfViewMiddleware):
+    """Refuses a socket whose Origin is neither our own nor trusted.
+
+    Compared are scheme, host and port, as Django does for a form. Channels' own check
+    compares the host alone, and pages of another service on this host have the same.
+    """
+
+    def __init__(self, app: App) -> None:
+        super().__init__(lambda _request: HttpResponse())
+        self._app = app
+
+    async def __call__(  # type: ignore[override]
+        self, scope: Message, receive: Receive, send: Send
+    ) -> None:
+        """Serve one connection."""
+        app: App = self._app if self._is_allowed(scope) else WebsocketDenier()
+        await app(scope, receive, send)
+
+    def _is_allowed(self, scope: Message) -> bool:
+        scheme = "https" if scope.get("scheme") == "wss" else "http"
+        http = {**scope, "type": "http", "method": "GET", "scheme": scheme}
+        request = ASGIRequest(http, BytesIO())
+        if "HTTP_ORIGIN" not in request.META:
+            return False
+        return bool(self._origin_verified(request))  # type: ignore[attr-defined]

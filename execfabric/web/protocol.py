@@ -1,0 +1,68 @@
+"""HTTP for uvicorn, with the time limits that it has none for.
+
+`uvicorn --http execfabric.web.protocol:TimedProtocol`
+"""
+
+import asyncio
+import os
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+REQUEST_SECONDS = float(os.environ.get("EXECFABRIC_REQUEST_SECONDS") or 30)
+"""Seconds in which a whole request, headers and body, must have come in."""
+STALLED_SECONDS = 30.0
+"""Seconds for which a client may read nothing of its response."""
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """Closes the connection of a client that does not finish what it has begun."""
+
+    _reading: asyncio.TimerHandle | None = None
+    _writing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect a request."""
+        super().connection_made(transport)
+        self._reading = self.loop.call_later(REQUEST_SECONDS, transport.close)
+
+    def on_message_begin(self) -> None:
+        """Start the time of a further request on the same connection."""
+        super().on_message_begin()
+        if self._reading is None:
+            self._reading = self.loop.call_later(REQUEST_SECONDS, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        """Stop the time: the request is complete."""
+        self._stop_reading()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the websocket, which has time limits of its own."""
+        self._stop_reading()
+        super().handle_websocket_upgrade()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read, but not for ever."""
+        super().pause_writing()
+        self._writing = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop the time: the client reads again."""
+        self._stop_writing()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave no timer behind."""
+        self._stop_reading()
+        self._stop_writing()
+        super().connection_lost(exc)
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading.cancel()
+            self._reading = None
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing.cancel()
+            self._writing = None
