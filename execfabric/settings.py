@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from execfabric.lib import space
 from execfabric.local import endpoints
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -320,5 +321,6 @@ LEASE_SECONDS = env_int("EXECFABRIC_LEASE_SECONDS", 10)
 HEARTBEAT_SECONDS = max(1, LEASE_SECONDS // 3)
 HINT_AGAIN_SECONDS = env_int("EXECFABRIC_HINT_AGAIN_SECONDS", 5)
 GATE_TTL_SECONDS = env_int("EXECFABRIC_GATE_DEFAULT_TTL", 7 * 24 * 3600)
+MIN_FREE_BYTES = env_int("EXECFABRIC_MIN_FREE_MB", space.DEFAULT_MB) * space.MB
 MAX_ARTIFACT_BYTES = env_int("EXECFABRIC_MAX_ARTIFACT_BYTES", 256 * 1024 * 1024)
 SECRETS_DIR = Path(env_text("EXECFABRIC_SECRETS_DIR", str(DATA_DIR / "secrets")))

@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from approvals import selectors as approvals
 from approvals.domain.eligibility import Voter
 from approvals.models import Gate
+from execfabric import disk
 from execfabric.accounts.authority import Right, Role, rights_from
 from execfabric.accounts.models import User
 from execfabric.console.stamps import stamp_of
@@ -100,6 +101,11 @@ class Shell:
             for place in PLACES
             if (place.right is None or place.right in self.rights) and _exists(place)
         ]
+
+    @property
+    def disk_is_low(self) -> bool:
+        """Return True if new work is refused for want of disk space."""
+        return disk.shortage() is not None
 
     @cached_property
     def watches_inbox(self) -> bool:

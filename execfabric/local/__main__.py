@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from execfabric.lib import space
 from execfabric.local import (
     commands,
     endpoints,
@@ -174,9 +175,12 @@ def status(data: DataDir) -> int:
         _say(f"Nothing runs on {data.root}.")
         return 3
     _say(f"ExecFabric on {data.root}: {found.url if found else 'starting'}")
+    if short := space.shortage([data.root], space.least_free()):
+        _say(f"  {short} No new work starts; free some space.")
     for name, part in leftovers.read(data).items():
+        state = part.state if processes.alive(part.identity) else "not running"
         times = f", restarted {part.restarts} times" if part.restarts else ""
-        _say(f"  {name:<10} pid {part.pid:<8} {part.state}{times}")
+        _say(f"  {name:<10} pid {part.pid:<8} {state}{times}")
     return 0
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from execfabric.lib import clock
 
+SUPERVISOR = "supervisor"
+"""Its lines are shown on stderr where they cannot be written."""
 LARGEST = 20 * 1024 * 1024
 """Bytes above which the log is set aside at the next start."""
 
@@ -33,13 +35,21 @@ class Journal:
         """
         line = f"{clock.now():%Y-%m-%d %H:%M:%S} {part:<10} | {text}\n"
         with self._lock:
-            if not self._file.closed:
+            written = self._write(line)
+            out = sys.stdout if self._shown else sys.stderr
+            if self._shown or (part == SUPERVISOR and not written):
                 with contextlib.suppress(OSError):
-                    self._file.write(line.encode())
-            if self._shown:
-                with contextlib.suppress(OSError):
-                    sys.stdout.write(line)
-                    sys.stdout.flush()
+                    out.write(line)
+                    out.flush()
+
+    def _write(self, line: str) -> bool:
+        if self._file.closed:
+            return False
+        try:
+            self._file.write(line.encode())
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file; lines that come later are lost."""

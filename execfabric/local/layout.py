@@ -28,7 +28,7 @@ class DataDir:
 
     @property
     def valkey(self) -> Path:
-        """The broker's append-only file and its configuration."""
+        """The broker's configuration."""
         return self.root / "valkey"
 
     @property

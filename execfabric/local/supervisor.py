@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from execfabric.lib import space
 from execfabric.local import leftovers, processes
 from execfabric.local import part as parts
 from execfabric.local.errors import PartFailed, StartFailed, Stopped
@@ -18,6 +19,8 @@ LONGEST_PAUSE = 30.0
 STEADY_AFTER = 60.0
 """Seconds of service after which earlier failures no longer count."""
 TICK = 0.1
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the free space."""
 
 
 def pause_before_restart(failures: int) -> float:
@@ -56,6 +59,11 @@ class Supervisor:
         self._watched: list[Watched] = []
         self._stop_asked = False
         self._stage = Stage.STARTING
+        self._unrecorded = False
+        """Whether what is written down is not what runs."""
+        self._short = False
+        """Whether the disk was almost full at the last look."""
+        self._look_again_at = 0.0
 
     def enter(self, stage: Stage) -> None:
         """Write down how far the installation is."""
@@ -110,8 +118,11 @@ class Supervisor:
     def watch(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Keep every part alive until a stop is asked for."""
         while not self._stop_asked and not until():
+            self._look_at_disk()
             for watched in self._watched:
-                self._tend(watched)
+                self._tend_whatever_happens(watched)
+            if self._unrecorded:
+                self.record()
             time.sleep(TICK)
 
     def stop(self) -> None:
@@ -137,6 +148,35 @@ class Supervisor:
         name = watched.part.name
         self._journal.line("supervisor", f"{name} ready after {seconds:.1f} s")
         self.record()
+
+    def _look_at_disk(self) -> None:
+        """Say when the disk gets full; restart everything at once when it is not."""
+        now = time.monotonic()
+        if now < self._look_again_at:
+            return
+        self._look_again_at = now + LOOK_EVERY
+        short = space.shortage([self._data.root], space.least_free())
+        if short and not self._short:
+            text = f"{short} New work waits until there is more."
+            self._journal.line("supervisor", text)
+        elif self._short and not short:
+            self._journal.line("supervisor", "The disk has room again.")
+            for watched in self._watched:
+                watched.failures = 0
+                if watched.again_at is not None:
+                    watched.again_at = now
+        self._short = short is not None
+
+    def _tend_whatever_happens(self, watched: Watched) -> None:
+        """Tend one part; no failure of that ends the supervision of the others."""
+        try:
+            self._tend(watched)
+        except Exception as error:  # noqa: BLE001  it must outlive whatever happens
+            text = f"{watched.part.name} cannot be tended: {error!r}"
+            self._journal.line("supervisor", text)
+            watched.failures += 1
+            pause = pause_before_restart(watched.failures)
+            watched.again_at = time.monotonic() + pause
 
     def _tend(self, watched: Watched) -> None:
         now = time.monotonic()
@@ -178,7 +218,10 @@ class Supervisor:
             raise Stopped
 
     def record(self) -> None:
-        """Write down what runs, for `status`, `down` and the next `up`."""
+        """Write down what runs, for `status`, `down` and the next `up`.
+
+        What cannot be written now is written as soon as it can be.
+        """
         own = processes.identify(os.getpid())
         recorded = {}
         if own:
@@ -188,4 +231,12 @@ class Supervisor:
             recorded[watched.part.name] = Recorded(
                 found.pid, found.started, watched.state, watched.restarts
             )
-        leftovers.write(self._data, recorded)
+        try:
+            leftovers.write(self._data, recorded)
+        except OSError as error:
+            if not self._unrecorded:
+                text = f"Cannot write {self._data.run}: {error}. Trying again."
+                self._journal.line("supervisor", text)
+            self._unrecorded = True
+        else:
+            self._unrecorded = False

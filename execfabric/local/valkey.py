@@ -49,7 +49,9 @@ class Valkey:
             f"port {self.port}",
             f"requirepass {self.data.key(PASSWORD)}",
             f'dir "{_quoted(self.data.valkey)}"',
-            "appendonly yes",
+            # It holds hints only: after a restart the keeper sends them again, and a
+            # full disk is no reason to refuse one.
+            "appendonly no",
             'save ""',
             "daemonize no",
         )

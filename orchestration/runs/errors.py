@@ -33,6 +33,12 @@ class ArtifactNotPlain(Invalid):
     code = "artifact.not_plain"
 
 
+class ArtifactNotStored(Conflict):
+    """The file could not be written into the store."""
+
+    code = "artifact.not_stored"
+
+
 class ArtifactCorrupt(Conflict):
     """The stored bytes of a file are not the ones that were recorded."""
 

@@ -4,12 +4,13 @@ import hashlib
 import mimetypes
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.core.files.base import File
@@ -19,6 +20,7 @@ from django.db import transaction
 from orchestration.runs.errors import (
     ArtifactCorrupt,
     ArtifactNotPlain,
+    ArtifactNotStored,
     ArtifactTooLarge,
     ArtifactUnknown,
 )
@@ -131,8 +133,22 @@ def _store(source: BufferedReader, name: str, size: int) -> str:
     sha256 = hashlib.file_digest(source, "sha256").hexdigest()
     if not default_storage.exists(_place(sha256)):
         source.seek(0)
-        default_storage.save(_place(sha256), File(source))
+        _save(source, _place(sha256), name)
     return sha256
+
+
+def _save(source: BufferedReader, place: str, name: str) -> None:
+    """Write the bytes beside their place, then move them: never half a file there."""
+    draft = f"{place}.{uuid4().hex}.draft"
+    try:
+        default_storage.save(draft, File(source))
+        Path(default_storage.path(draft)).replace(default_storage.path(place))
+    except OSError as error:
+        with suppress(OSError):
+            default_storage.delete(draft)
+        raise ArtifactNotStored(
+            f"Cannot store the file {name}: {error.strerror}."
+        ) from error
 
 
 def _place(sha256: str) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from execfabric import database
+from execfabric import database, disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
@@ -56,7 +56,12 @@ def claim(
     at: datetime,
     memory: Memory | None = None,
 ) -> Grip | None:
-    """Take a ready step run; None when the hint was stale, doubled or forged."""
+    """Take a ready step run; None when the hint was stale, doubled or forged.
+
+    None too while the disk is almost full: the keeper hints again.
+    """
+    if disk.shortage():
+        return None
     found = database.row(_RUN_OF_READY, [step_run_id])
     if found is None:
         return None
@@ -116,6 +121,8 @@ def _holds(step: StepRun, grip: Grip) -> bool:
 
 def _take_next(opened: Change, *, worker: str) -> Grip | None:
     """Take any ready step, so that a run goes on although its hints may be lost."""
+    if disk.shortage():
+        return None
     while (step := _first_ready(opened)) is not None:
         grip = _take(opened, step, worker=worker)
         if grip is not None:

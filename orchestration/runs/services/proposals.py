@@ -9,6 +9,7 @@ from django.db.models import Max
 
 from approvals.domain.subject import exclusions
 from approvals.services import require_satisfiable
+from execfabric import disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import trace_id
@@ -29,10 +30,12 @@ MOST_DRY_RUN_STEPS = 200
 def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) -> Run:
     """Put a plan to people. Nothing runs before its gate is approved.
 
+    :raises DiskFull: when there is no room for new work
     :raises RightMissing: when `by` may not propose
     :raises PlanInvalid: with every problem in `details["problems"]`
     :raises Unsatisfiable: when nobody could approve what this proposer proposes
     """
+    disk.require_space()
     checked, report = check.dry_run(text=text, inputs=inputs, by=by, at=at)
     if not checked.valid or checked.document is None:
         found = [problem.as_json() for problem in checked.problems]

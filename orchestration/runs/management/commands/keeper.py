@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class Command(BaseCommand):
         while not self._stopped:
             self._sweep()
             if options["ready_file"]:
-                Path(options["ready_file"]).touch()
+                # A full disk is no reason to stop sweeping.
+                with suppress(OSError):
+                    Path(options["ready_file"]).touch()
             if options["once"]:
                 return
             time.sleep(options["every"])

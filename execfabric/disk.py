@@ -1,0 +1,39 @@
+"""Whether there is room for new work: it is refused before the disk is full."""
+
+import tempfile
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+
+from execfabric.lib import space
+from execfabric.lib.refusal import Unavailable
+from execfabric.lib.space import Shortage
+
+
+class DiskFull(Unavailable):
+    """The disk of the service is almost full, so no new work is accepted."""
+
+    code = "service.disk_full"
+
+    def __init__(self) -> None:
+        sentence = (
+            "The disk of the service is almost full, so no new work is accepted."
+            " Runs continue when there is room again."
+        )
+        super().__init__(sentence, retry_after=30)
+
+
+def shortage() -> Shortage | None:
+    """Return which disk has too little room, if one has."""
+    folders = (Path(default_storage.path("")), Path(tempfile.gettempdir()))
+    return space.shortage(folders, settings.MIN_FREE_BYTES)
+
+
+def require_space() -> None:
+    """Refuse new work while the disk is almost full.
+
+    :raises DiskFull: when it is
+    """
+    if shortage():
+        raise DiskFull

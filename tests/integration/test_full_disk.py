@@ -1,0 +1,137 @@
+"""A real installation on a disk that gets full: it stays, says so, and recovers."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from execfabric.local import commands, endpoints, leftovers
+from execfabric.local.layout import PROJECT, DataDir
+from tests.servers import eventually
+
+SIZE_MB = 400
+LEAST_FREE_MB = 30
+RECOVERY = 5.0
+"""Seconds after which it must serve again when there is room."""
+
+
+class Disk:
+    """A small disk of its own, and the installation on it."""
+
+    def __init__(self, mount: Path) -> None:
+        self.mount = mount
+        self.data = DataDir(mount / "data")
+        outer = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PORT")
+        kept = {name: text for name, text in os.environ.items() if name not in outer}
+        self.env = kept | {
+            "EXECFABRIC_DATA_DIR": str(self.data.root),
+            "EXECFABRIC_MIN_FREE_MB": str(LEAST_FREE_MB),
+            "EXECFABRIC_WORKER_CONCURRENCY": "1",
+            "PYTHONPATH": str(PROJECT),
+        }
+
+    def local(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Call what `make up`, `make status` and `make down` call."""
+        return self._run([sys.executable, "-m", "execfabric.local", *arguments])
+
+    def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return self._run(commands.manage(*arguments))
+
+    def fill(self) -> None:
+        """Take what is left of the disk."""
+        with (self.mount / "filler").open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 65536)
+            except OSError:
+                return
+
+    def empty(self) -> None:
+        """Give the space back."""
+        (self.mount / "filler").unlink()
+
+    def supervisor(self) -> psutil.Process:
+        found = leftovers.supervisor(self.data)
+        assert found is not None
+        return psutil.Process(found.pid)
+
+    def workers(self) -> set[int]:
+        """The first process of each worker that the supervisor has now."""
+        found = self.supervisor().children()
+        return {child.pid for child in found if "celery" in " ".join(child.cmdline())}
+
+    def serves(self) -> bool:
+        found = endpoints.load(self.data.root)
+        return found is not None and commands.answers(f"{found.url}/readyz")
+
+    def _run(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command,
+            env=self.env,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    size = f"size={SIZE_MB}m"
+    command = ["mount", "-t", "tmpfs", "-o", size, "execfabric-test", str(mount)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    made = Disk(mount)
+    try:
+        yield made
+    finally:
+        made.local("down")
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def write_for_ever(disk: Disk) -> None:
+    """Have Postgres need more disk than there is."""
+    found = endpoints.load(disk.data.root)
+    assert found is not None
+    with psycopg.connect(found.owner_database_url) as connection:
+        connection.execute("CREATE TABLE waste (text text)")
+        while True:
+            connection.execute(
+                "INSERT INTO waste SELECT repeat(md5(random()::text), 30)"
+                " FROM generate_series(1, 10000)"
+            )
+
+
+def test_a_full_disk_ends_nothing_for_good(disk: Disk) -> None:
+    up = disk.local("up", "--no-demo")
+    assert up.returncode == 0, up.stdout
+    made = disk.manage("create_user", "kept", "--role", "auditor")
+    assert made.returncode == 0, made.stderr
+    supervisor = disk.supervisor()
+    first = disk.workers()
+
+    disk.fill()
+    for pid in first:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(psycopg.Error):
+        write_for_ever(disk)
+    assert eventually(lambda: disk.workers() - first, within=60)
+    said = disk.local("status").stdout
+    disk.empty()
+
+    assert eventually(disk.serves, within=RECOVERY)
+    assert "MB left. No new work starts; free some space." in said
+    assert disk.supervisor() == supervisor
+    assert disk.manage("verify_trace").returncode == 0
+    again = disk.manage("create_user", "kept", "--role", "auditor")
+    assert "kept" in again.stdout + again.stderr
+    assert again.returncode != 0
