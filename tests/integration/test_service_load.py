@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from execfabric.local import commands
 from execfabric.local.layout import PROJECT
+from execfabric.local.postgres import SUPERUSER
 from tests.load_clients import Answer, Site
 from tests.servers import Spawned, TestServers, environment, eventually, spawn
 
@@ -94,7 +96,12 @@ def stage() -> Iterator[Stage]:
             web.wait_ready()
             port = int(web.url.rpartition(":")[2])
             cookie = made.stdout.split()[-1]
-            yield Stage(Site(port), web, found.owner_database_url, cookie)
+            server = urlsplit(found.owner_database_url)
+            key = servers.data.key(SUPERUSER)
+            owner = (
+                f"postgresql://{SUPERUSER}:{key}@{server.hostname}:{server.port}/load"
+            )
+            yield Stage(Site(port), web, owner, cookie)
         finally:
             web.stop()
     finally:
@@ -165,8 +172,11 @@ def test_a_large_upload_of_unknown_length_is_refused_on_the_way(stage: Stage) ->
         writer.write(stage.site.head("/plans/propose", chunked, method="POST"))
         for _ in range(20):
             writer.write(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
-        async with asyncio.timeout(30):
-            return await reader.readline()
+        try:
+            async with asyncio.timeout(30):
+                return await reader.readline()
+        finally:
+            writer.transport.abort()
 
     assert b" 413 " in asyncio.run(upload())
 
@@ -184,7 +194,7 @@ def test_a_burst_that_finds_no_slot_is_told_when_to_come_back(stage: Stage) -> N
     assert stage.recovers()
 
 
-def test_a_restart_of_the_database_is_survived(stage: Stage) -> None:
+def test_connections_that_are_cut_are_replaced(stage: Stage) -> None:
     with psycopg.connect(stage.database, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
