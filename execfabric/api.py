@@ -25,7 +25,13 @@ from execfabric.accounts.authority import Right
 from execfabric.accounts.errors import NotSignedIn
 from execfabric.accounts.http import Bearer, Holding
 from execfabric.api_document import describe
-from execfabric.http import DatabaseAway, RequestTooLarge, Unreadable, check_texts, problem
+from execfabric.http import (
+    DatabaseAway,
+    RequestTooLarge,
+    Unreadable,
+    check_texts,
+    problem,
+)
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Missing, Refusal
 from orchestration.plans.api import router as plans_router

@@ -9,7 +9,7 @@ from django.views import defaults
 
 from execfabric import api
 from execfabric.console.http import STATUS, refusal_response, wants_fragment
-from execfabric.http import DatabaseAway, RequestTooLarge
+from execfabric.http import DatabaseAway, RequestTooLarge, problem
 from execfabric.lib.refusal import Refusal
 
 API = "/api/"
@@ -23,7 +23,7 @@ def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """Answer a refusal before anyone is known to be signed in."""
     status = _status(refusal)
     if request.path.startswith(API):
-        return api.problem(refusal, status=status)
+        return problem(refusal, status=status)
     template = "" if wants_fragment(request) else TEMPLATES.get(status, "")
     return refusal_response(request, refusal, template=template, status=status)
 
@@ -33,7 +33,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
         return refused(request, DatabaseAway())
     if request.path.startswith(API):
-        return api.problem(api.Unexpected(), status=500)
+        return problem(api.Unexpected(), status=500)
     return defaults.server_error(request)
 
 
