@@ -1,6 +1,6 @@
 """Reading and verifying the record."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from audit.domain import chain
-from audit.domain.chain import Link, Verified
+from audit.domain.chain import Break, Envelope, Link, Verified
 from audit.errors import StreamUnknown
 from audit.models import Event, Stream
 from execfabric.lib import canonical
@@ -22,8 +22,7 @@ __all__ = [
     "events_after",
     "head",
     "search",
-    "verify_all",
-    "verify_stream",
+    "verify_chain",
 ]
 
 LONGEST_SEQ = 18
@@ -117,23 +116,29 @@ def envelope(event: Event) -> Any:
     return canonical.loads(bytes(event.body))
 
 
-def verify_stream(key: str) -> Verified:
+def verify_chain(
+    key: str,
+    *,
+    expected: bool = False,
+    visit: Callable[[Envelope], None] = lambda _: None,
+) -> Verified:
     """Check one stream from its first event to its head.
+
+    `expected` says that the stream must exist, because rows elsewhere need it.
 
     :raises StreamUnknown: when no such stream exists
     """
     stream = Stream.objects.filter(key=key).first()
-    if stream is None:
+    if stream is not None:
+        head = bytes(stream.head)
+        links = _links(key)
+        return chain.verify(
+            key, links, last_seq=stream.last_seq, head=head, visit=visit
+        )
+    if not expected and not Event.objects.filter(stream_id=key).exists():
         raise StreamUnknown(stream=key)
-    return chain.verify(
-        key, _links(key), last_seq=stream.last_seq, head=bytes(stream.head)
-    )
-
-
-def verify_all() -> Iterator[Verified]:
-    """Check every stream, in the order of their keys."""
-    for key in Stream.objects.order_by("key").values_list("key", flat=True):
-        yield verify_stream(key)
+    reason = "the stream is missing from the register of streams"
+    return Verified(key, 0, "", Break(key, 1, reason, key))
 
 
 def _links(key: str) -> Iterator[Link]:

@@ -10,12 +10,13 @@ from django.db import connection
 
 from audit.domain import chain
 from audit.domain.chain import Fact
+from audit.domain.rows import RowFact
 from audit.errors import NotInTransaction, StreamUnknown
 from execfabric import database
 from execfabric.database import Write
 from execfabric.lib.actor import Actor
 
-__all__ = ["LOCK_END", "End", "Fact", "append", "chained"]
+__all__ = ["LOCK_END", "End", "Fact", "RowFact", "append", "chained"]
 
 LOCK_END = "SELECT last_seq, head FROM audit_stream WHERE key = %s FOR UPDATE"
 _OPEN = (

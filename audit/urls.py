@@ -1,4 +1,4 @@
-"""The trace. Whoever includes this may pass `reads`: who else reads which stream."""
+"""The trace. The project passes `reads` (who else reads a stream) and `verify`."""
 
 from django.urls import path
 
@@ -7,6 +7,5 @@ from audit import views
 urlpatterns = [
     # /trace
     path("trace", views.trace, name="trace"),
-    path("trace/verify", views.trace_verify, name="trace_verify"),
     path("trace/<str:stream>/<int:seq>", views.trace_event, name="trace_event"),
 ]

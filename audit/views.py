@@ -14,15 +14,15 @@ from audit.forms import TraceForm
 from audit.models import Event
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.accounts.errors import RightMissing
-from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
+from execfabric.console.http import HttpRequest, page, refusals_answered
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Invalid
 
 PAGE = 50
 LARGEST = 2**63
-VERIFIED_AT_ONCE = 5000
-"""A stream of at most so many events is checked whenever its page is shown."""
 
+Verify = Callable[[str], Verified | None]
+"""The verification of a stream that is short enough to wait for, else None."""
 Reads = Callable[[Actor, str], bool]
 """Whether somebody may read a stream although they may not browse the record."""
 
@@ -42,14 +42,21 @@ def nobody(by: Actor, stream: str) -> bool:
     return False
 
 
+def unverified(stream: str) -> None:
+    """The answer where the project names no verification."""
+    del stream
+
+
 @require_safe
 @refusals_answered
-def trace(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
+def trace(
+    request: HttpRequest, verify: Verify = unverified, reads: Reads = nobody
+) -> HttpResponse:
     """Events newest first, filtered by the address."""
     form = TraceForm(request.GET)
     form.is_valid()
     query = form.query()
-    _require_reader(request.user.actor(), query.stream, reads)
+    require_reader(request.user.actor(), query.stream, reads)
     before = selectors.event_at(request.GET.get("before", ""))
     found = selectors.search(query, before=before)
     events = list(found[: PAGE + 1])
@@ -59,7 +66,7 @@ def trace(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
         "lines": [_line(event) for event in events[:PAGE]],
         "older": _older(request.GET, events),
         "paged": "before" in request.GET,
-        "verified_results": _verified_at_once(query.stream),
+        "verified_results": _results(verify(query.stream) if query.stream else None),
     }
     return page(request, "audit/trace.html", context)
 
@@ -67,10 +74,14 @@ def trace(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
 @require_safe
 @refusals_answered
 def trace_event(
-    request: HttpRequest, stream: str, seq: int, reads: Reads = nobody
+    request: HttpRequest,
+    stream: str,
+    seq: int,
+    verify: Verify = unverified,
+    reads: Reads = nobody,
 ) -> HttpResponse:
     """One event in its place; the address never changes."""
-    _require_reader(request.user.actor(), stream, reads)
+    require_reader(request.user.actor(), stream, reads)
     found = selectors.events_after(stream, seq - 1, limit=2) if seq < LARGEST else []
     if not found or found[0].seq != seq:
         raise StreamUnknown(f"The stream {stream} has no event {seq}.", stream=stream)
@@ -79,32 +90,16 @@ def trace_event(
         "previous": seq - 1,
         "following": seq + 1,
         "has_next": len(found) > 1,
-        "verified_results": _verified_at_once(stream),
+        "verified_results": _results(verify(stream)),
     }
     return page(request, "audit/event.html", context)
 
 
-@require_safe
-@refusals_answered
-def trace_verify(request: HttpRequest, reads: Reads = nobody) -> HttpResponse:
-    """Check one stream now, or all of them."""
-    stream = request.GET.get("stream", "")
-    _require_reader(request.user.actor(), stream, reads)
-    if stream:
-        results = [selectors.verify_stream(stream)]
-    else:
-        results = list(selectors.verify_all())
-    context = {
-        "stream": stream,
-        "results": results,
-        "broken": [result for result in results if result.broken],
-        "events": sum(result.events for result in results),
-    }
-    template = "_verification.html" if wants_fragment(request) else "verify.html"
-    return page(request, f"audit/{template}", context)
+def require_reader(by: Actor, stream: str, reads: Reads) -> None:
+    """Check that `by` may read a stream; the whole record, for an empty one.
 
-
-def _require_reader(by: Actor, stream: str, reads: Reads) -> None:
+    :raises RightMissing: when they may not
+    """
     if "\0" in stream:
         raise Invalid("A stream's name has no such characters.")
     if Right.TRACE in rights_of(by) or (stream and reads(by, stream)):
@@ -116,10 +111,8 @@ def _require_reader(by: Actor, stream: str, reads: Reads) -> None:
     )
 
 
-def _verified_at_once(stream: str) -> list[Verified]:
-    """The check of a short stream; a long one is checked when somebody asks."""
-    short = 0 < selectors.head(stream) <= VERIFIED_AT_ONCE
-    return [selectors.verify_stream(stream)] if short else []
+def _results(found: Verified | None) -> list[Verified]:
+    return [found] if found else []
 
 
 def _line(event: Event) -> Line:

@@ -8,6 +8,8 @@ from orchestration.runs.views import streams
 handler400 = "execfabric.console.views.bad_request"
 handler500 = "execfabric.web.errors.server_error"
 
+STREAMS = {"reads": streams.may_read, "verify": streams.verified}
+
 urlpatterns = [
     path("", include("execfabric.console.urls")),
     path("accounts/", include("execfabric.accounts.urls")),
@@ -16,7 +18,7 @@ urlpatterns = [
     path("", include("orchestration.runs.urls")),
     path("", include("orchestration.runs.urls_gates")),
     path("", include("orchestration.skills.urls")),
-    path("", include("audit.urls"), {"reads": streams.may_read}),
+    path("", include("audit.urls"), STREAMS),
     path("api/v1/", api.urls),
     path("api/", route_unknown),
     path("api/<path:rest>", route_unknown),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals import selectors
+from approvals import history, selectors
 from approvals.domain import eligibility, verdict
 from approvals.domain.states import GateEvent, GateStatus
 from approvals.domain.subject import Why
@@ -197,11 +197,12 @@ def _count(gate: Gate, decision: Decision, *, by: Actor, at: datetime) -> bool:
         deciders = [{"id": d.voter_key, "name": d.voter_name} for d in given]
         sums: dict[str, object] = {"digest": gate.digest_hex, "deciders": deciders}
         facts.append((f"gate.{result}", sums))
+    rows = [history.DECISION.born(decision)]
     if event := EVENTS.get(result):
         names = ", ".join(one.voter_name for one in given)
         reason = (
             decision.comment if result is Verdict.REJECTED else f"Approved by {names}."
         )
-        move(gate, event, at=at, reason=reason)
-    record(gate, *facts, by=by, at=at)
+        rows += move(gate, event, at=at, reason=reason)
+    record(gate, *facts, by=by, at=at, rows=rows)
     return settled

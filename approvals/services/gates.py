@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Max
 
-from approvals import selectors
+from approvals import history, selectors
 from approvals.domain.seats import Requirement
 from approvals.domain.states import GateEvent
 from approvals.domain.subject import Exclusion, Subject
@@ -63,7 +63,8 @@ def open_gate(*, subject: Subject, by: Actor, at: datetime) -> Gate:
         "expires_at": stamp(gate.expires_at),
         "unmet": [asdict(group) for group in unmet],
     }
-    record(gate, ("gate.requested", asked), by=by, at=at)
+    rows = [history.GATE.born(gate)]
+    record(gate, ("gate.requested", asked), by=by, at=at, rows=rows)
     return gate
 
 
@@ -94,9 +95,9 @@ def supersede(
     :raises IllegalTransition: when it is final already
     """
     gate = locked(gate_id)
-    move(gate, GateEvent.SUPERSEDED, at=at, reason=reason)
+    rows = move(gate, GateEvent.SUPERSEDED, at=at, reason=reason)
     digests = {"digest": gate.digest_hex, "found": found_digest, "reason": reason}
-    record(gate, ("gate.superseded", digests), by=by, at=at)
+    record(gate, ("gate.superseded", digests), by=by, at=at, rows=rows)
     return gate
 
 
@@ -107,9 +108,9 @@ def withdraw(*, gate_id: UUID, reason: str, by: Actor, at: datetime) -> Gate:
     :raises IllegalTransition: when it is final already
     """
     gate = locked(gate_id)
-    move(gate, GateEvent.SUPERSEDED, at=at, reason=reason)
+    rows = move(gate, GateEvent.SUPERSEDED, at=at, reason=reason)
     why = {"digest": gate.digest_hex, "reason": reason}
-    record(gate, ("gate.withdrawn", why), by=by, at=at)
+    record(gate, ("gate.withdrawn", why), by=by, at=at, rows=rows)
     return gate
 
 
@@ -122,9 +123,9 @@ def expire(*, gate_id: UUID, at: datetime) -> Gate | None:
     gate = locked(gate_id)
     if not gate.is_open or at < gate.expires_at:
         return None
-    move(gate, GateEvent.EXPIRED, at=at, reason="Nobody settled it in time.")
+    rows = move(gate, GateEvent.EXPIRED, at=at, reason="Nobody settled it in time.")
     over = {"digest": gate.digest_hex, "expires_at": stamp(gate.expires_at)}
-    record(gate, ("gate.expired", over), by=system("keeper"), at=at)
+    record(gate, ("gate.expired", over), by=system("keeper"), at=at, rows=rows)
     return gate
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import Max
 
+from approvals import history
 from approvals.domain.policy import EFFECT_CLASSES, RISKS
 from approvals.domain.seats import Requirement, merge
 from approvals.errors import PolicyInvalid, PolicyUnknown
@@ -51,6 +52,7 @@ def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
         cursor.execute(_ONE_AT_A_TIME)
     same = Policy.objects.filter(name=draft.name)
     version = (same.aggregate(last=Max("version"))["last"] or 0) + 1
+    retired = list(same.filter(retired_at__isnull=True))
     same.filter(retired_at__isnull=True).update(retired_at=at)
     stated = asdict(draft) | {"requirements": [r.as_fact() for r in requirements]}
     policy = Policy.objects.create(
@@ -60,7 +62,13 @@ def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
         published_by_key=by.key,
         published_by_name=by.name,
     )
-    fact = Fact("policy.published", {"version": version, **stated})
+    rows = [history.POLICY.changed(old, {"retired_at": at}) for old in retired]
+    fact = Fact(
+        "policy.published",
+        {"version": version, **stated},
+        component=f"policy:{policy.name}",
+        rows=(history.POLICY.born(policy), *rows),
+    )
     audit.append(STREAM, [fact], by=by, at=at)
     return policy
 
@@ -81,7 +89,13 @@ def retire_policy(*, name: str, reason: str, by: Actor, at: datetime) -> Policy:
     policy.retired_at = at
     policy.save(update_fields=["retired_at"])
     payload = {"name": name, "version": policy.version, "reason": reason}
-    audit.append(STREAM, [Fact("policy.retired", payload)], by=by, at=at)
+    fact = Fact(
+        "policy.retired",
+        payload,
+        component=f"policy:{name}",
+        rows=(history.POLICY.changed(policy, {"retired_at": at}),),
+    )
+    audit.append(STREAM, [fact], by=by, at=at)
     return policy
 
 

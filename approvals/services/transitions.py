@@ -1,14 +1,15 @@
 """The only code that writes a gate's status. Lock order: the gate, then its stream."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
+from approvals import history
 from approvals.domain.states import GATE, SETTLED, GateEvent, GateStatus
 from approvals.errors import GateUnknown
 from approvals.models import Gate
 from audit import services as audit
-from audit.services import Fact
+from audit.services import Fact, RowFact
 from execfabric.lib.actor import Actor
 from execfabric.lib.machine import StaleTransition
 
@@ -24,8 +25,10 @@ def locked(gate_id: UUID) -> Gate:
     return gate
 
 
-def move(gate: Gate, event: GateEvent, *, at: datetime, reason: str = "") -> None:
-    """Apply one row of the table to a locked gate.
+def move(
+    gate: Gate, event: GateEvent, *, at: datetime, reason: str = ""
+) -> tuple[RowFact]:
+    """Apply one row of the table to a locked gate; return the columns it set.
 
     :raises IllegalTransition: when the table has no such row
     :raises StaleTransition: when the status is not what the caller read
@@ -42,12 +45,19 @@ def move(gate: Gate, event: GateEvent, *, at: datetime, reason: str = "") -> Non
         raise StaleTransition(gate=str(gate.pk), expected=str(source))
     for name, value in changed.items():
         setattr(gate, name, value)
+    return (history.GATE.changed(gate, changed),)
 
 
 def record(
-    gate: Gate, *facts: tuple[str, Mapping[str, object]], by: Actor, at: datetime
+    gate: Gate,
+    *facts: tuple[str, Mapping[str, object]],
+    by: Actor,
+    at: datetime,
+    rows: Iterable[RowFact] = (),
 ) -> None:
     """Append facts about a gate to its stream; each names the gate."""
+    task = gate.step or gate.subject_kind
+    written = tuple(rows)
     audit.append(
         gate.stream,
         [
@@ -55,8 +65,10 @@ def record(
                 kind,
                 {"gate": str(gate.pk), "kind": gate.subject_kind, **payload},
                 step=gate.step,
+                component=f"gate:{task}",
+                rows=written if place == 0 else (),
             )
-            for kind, payload in facts
+            for place, (kind, payload) in enumerate(facts)
         ],
         by=by,
         at=at,

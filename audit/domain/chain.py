@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from audit.domain.rows import Difference, RowFact
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.clock import stamp
+from execfabric.lib.ids import root_span
 from execfabric.lib.refusal import Invalid
+
+Envelope = dict[str, Any]
 
 GENESIS = b"\0" * 32
 """The predecessor's hash that the first event of a stream names."""
@@ -29,6 +33,8 @@ class Fact:
     session: str = ""
     component: str = ""
     """`{type}:{task}`: the part that the fact is about."""
+    rows: tuple[RowFact, ...] = ()
+    """The columns that the same transaction set."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,6 @@ class Link:
     body: bytes
     hash: bytes
 
-
-Envelope = dict[str, Any]
 
 COLUMNS: dict[str, Callable[[Envelope], Any]] = {
     "stream": lambda body: body.get("stream"),
@@ -75,12 +79,25 @@ class Break:
 
 @dataclass(frozen=True)
 class Verified:
-    """The result of checking one stream."""
+    """The result of checking one stream, and the rows that it speaks of."""
 
     stream: str
     events: int
     head: str
     broken: Break | None = None
+    differences: tuple[Difference, ...] = ()
+    """The first stored values that are not the recorded ones."""
+    outputs: int = 0
+    """Steps whose stored output and files are the recorded ones."""
+    uncovered: int = 0
+    """Rows of which the record does not say every column: older than this check."""
+    unread: int = 0
+    """Files whose bytes were not read, because they are too many for a page."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was found."""
+        return self.broken is None and not self.differences
 
 
 def leaf(body: bytes) -> bytes:
@@ -98,7 +115,10 @@ def write(
     at: datetime,
     trace_id: str,
 ) -> bytes:
-    """The body bytes of an event in its place: the one envelope of the record."""
+    """Return the body bytes of an event in its place: the one envelope of the record.
+
+    A fact without a session of its own belongs to the session of its trace.
+    """
     return canonical.dumps(
         {
             "v": 1,
@@ -109,27 +129,34 @@ def write(
             "at": stamp(at),
             "actor": by.as_fact(),
             "traceId": trace_id,
-            "sessionId": fact.session,
-            "componentTag": fact.component,
+            "sessionId": fact.session or root_span(trace_id),
+            "componentTag": fact.component or fact.kind.replace(".", ":", 1),
             "step": fact.step,
             "payload": fact.payload,
+            "rows": [row.as_json() for row in fact.rows],
         }
     )
 
 
 def verify(
-    stream: str, links: Iterable[Link], *, last_seq: int, head: bytes
+    stream: str,
+    links: Iterable[Link],
+    *,
+    last_seq: int,
+    head: bytes,
+    visit: Callable[[Envelope], None] = lambda _: None,
 ) -> Verified:
     """Check a stream from its first event; `links` are in order of `seq`.
 
-    `last_seq` and `head` are what the stream's own row says of its end, so that a
+    `visit` gets the body of each event that is as it was written. `last_seq` and `head` are what the stream's own row says of its end, so that a
     removed tail is found too.
     """
     prev, count = GENESIS, 0
     for link in links:
         found = _check(link, seq=count + 1, prev=prev, stream=stream)
-        if found is not None:
+        if isinstance(found, Break):
             return Verified(stream, count, prev.hex(), found)
+        visit(found)
         prev, count = link.hash, count + 1
     if count > last_seq:
         reason = "the stream's head knows of no such event"
@@ -146,7 +173,7 @@ def verify(
     return Verified(stream, count, prev.hex())
 
 
-def _check(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | None:
+def _check(link: Link, *, seq: int, prev: bytes, stream: str) -> Envelope | Break:
     if link.seq != seq:
         return Break(stream, seq, "an event is missing", str(seq), str(link.seq))
     computed = leaf(link.body)
@@ -156,7 +183,7 @@ def _check(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | None:
     return _check_body(link, seq=seq, prev=prev, stream=stream)
 
 
-def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | None:
+def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Envelope | Break:
     try:
         body = canonical.loads(link.body)
     except Invalid as error:
@@ -170,7 +197,7 @@ def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Break | No
         if stated != recorded:
             reason = f"the column {name} differs from the body"
             return Break(stream, seq, reason, str(recorded), str(stated))
-    return None
+    return body
 
 
 def _columns(link: Link, body: Envelope) -> Iterator[tuple[str, Any, Any]]:

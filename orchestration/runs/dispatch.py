@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from execfabric.celery import app
 
 WORK = "runs.work"
+VERIFY = "runs.verify"
 
 log = logging.getLogger(__name__)
 
@@ -21,19 +22,31 @@ def hint(step_runs: Sequence[UUID]) -> None:
     A broker that is away is no error: the keeper's sweep hints again.
     """
     ids = tuple(step_runs)
-
-    # A function with a name, which Django's log of a robust callback needs.
-    def publish() -> None:
-        send(ids)
-
     if ids:
-        transaction.on_commit(publish, robust=True)
+        _after_commit(WORK, [{"step_run_id": str(step_run)} for step_run in ids])
+
+
+def hint_verification(job_id: UUID) -> None:
+    """After commit, tell the workers that a verification waits; it may be lost."""
+    _after_commit(VERIFY, [{"job_id": str(job_id)}])
 
 
 def send(step_runs: Sequence[UUID]) -> None:
     """Publish the hints now."""
+    _send(WORK, [{"step_run_id": str(step_run)} for step_run in step_runs])
+
+
+def _after_commit(task: str, messages: Sequence[dict[str, str]]) -> None:
+    # A function with a name, which Django's log of a robust callback needs.
+    def publish() -> None:
+        _send(task, messages)
+
+    transaction.on_commit(publish, robust=True)
+
+
+def _send(task: str, messages: Sequence[dict[str, str]]) -> None:
     try:
-        for step_run in step_runs:
-            app.send_task(WORK, kwargs={"step_run_id": str(step_run)})
+        for message in messages:
+            app.send_task(task, kwargs=message)
     except (OperationalError, RedisError, OSError) as error:
         log.warning("The broker took no hint: %s", error)

@@ -11,6 +11,7 @@ from django.db.models.functions import Length
 
 from approvals import selectors as approvals
 from approvals.models import Gate
+from execfabric import database
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.accounts.models import User
 from execfabric.lib.actor import Actor, ActorKind
@@ -140,6 +141,21 @@ def log_text(step_run: StepRun, after: int) -> tuple[str, int]:
         if taken >= LOG_PAGE:
             break
     return "".join(parts), position
+
+
+_LOG_DIGEST = """
+SELECT max("offset" + length(text)), encode(sha256(convert_to(string_agg(
+  "offset" || ':' || extract(epoch FROM at) || ':' || text, chr(10) ORDER BY "offset"
+), 'UTF8')), 'hex')
+FROM runs_logchunk WHERE step_run_id = %s AND fence = %s AND "offset" < %s
+"""
+
+
+def log_digest(step_run_id: UUID, fence: int, *, until: int | None = None) -> str:
+    """The end and the digest of what an attempt wrote; empty if it wrote nothing."""
+    last = 2**62 if until is None else until
+    found = database.row(_LOG_DIGEST, [step_run_id, fence, last])
+    return f"{found[0]}:{found[1]}" if found and found[1] else ""
 
 
 def log_pieces(step_run: StepRun) -> Iterator[str]:

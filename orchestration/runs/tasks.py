@@ -13,8 +13,9 @@ from celery.signals import (
 )
 
 from execfabric import database
+from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.services import work
+from orchestration.runs.services import verification_jobs, work
 from orchestration.runs.services.work import Bench
 from orchestration.skills import sandbox
 
@@ -31,6 +32,13 @@ def work_on(*, step_run_id: str, **_: object) -> None:
     """
     database.check()
     work.work(step_run_id=UUID(step_run_id), bench=bench())
+
+
+@shared_task(name=dispatch.VERIFY, ignore_result=True)
+def verify(*, job_id: str) -> None:
+    """Take a verification one turn further; a stale or doubled id does nothing."""
+    database.check()
+    verification_jobs.work(job_id=UUID(job_id), at=clock.now())
 
 
 def bench() -> Bench:

@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from orchestration.runs.views import runs
+from orchestration.runs.views import runs, verification
 
 urlpatterns = [
     # /runs
@@ -19,6 +19,13 @@ urlpatterns = [
         "runs/<uuid:pk>/steps/<str:key>/resolve", runs.step_resolve, name="step_resolve"
     ),
     path("runs/<uuid:pk>/steps/<str:key>/log", runs.step_log, name="step_log"),
+    # /trace/verify
+    path("trace/verify", verification.trace_verify, name="trace_verify"),
+    path(
+        "trace/verify/<uuid:pk>",
+        verification.trace_verification,
+        name="trace_verification",
+    ),
     # /artifacts/<sha256>
     re_path(r"^artifacts/(?P<sha256>[0-9a-f]{64})$", runs.artifact, name="artifact"),
 ]

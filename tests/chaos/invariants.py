@@ -19,6 +19,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.services import verification
 from tests.chaos.plans import AGAIN, ONCE
 
 EFFECTS = {*ONCE, AGAIN}
@@ -95,10 +96,11 @@ def only_an_intent_leaves_an_unknown_outcome(lines: Lines) -> Iterator[str]:
 
 
 def every_stream_verifies(lines: Lines) -> Iterator[str]:
-    """Every event is there, unchanged, in its place."""
-    for found in record.verify_all():
+    """Every event is there, unchanged, in its place, and the tables say the same."""
+    for found in verification.verify_all():
         if found.broken is not None:
             yield f"{found.stream} is broken at {found.broken.seq}"
+        yield from map(str, found.differences)
     heads = dict(Stream.objects.values_list("key", "last_seq"))
     counted = Event.objects.values("stream_id").annotate(n=Count("id"), top=Max("seq"))
     for row in counted:

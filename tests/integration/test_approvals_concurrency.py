@@ -156,7 +156,7 @@ def tell_one_story(gate: Gate, proposer: Actor) -> None:
     assert {bytes(decision.digest) for decision in given} <= {bytes(stored.digest)}
     assert events["gate.decided"] == len(given)
     assert all(count == 1 for kind, count in events.items() if kind != "gate.decided")
-    assert record.verify_stream(gate.stream).broken is None
+    assert record.verify_chain(gate.stream).broken is None
     yes = {decision.voter_key for decision in given if decision.approve}
     if stored.status == "approved":
         assert len(yes) >= 2

@@ -198,4 +198,4 @@ def test_decisions_keep_their_deciders_name_after_the_account_is_gone() -> None:
     [decision] = selectors.decisions(Gate.objects.get(pk=gate.pk))
     assert (decision.voter_key, decision.voter_name) == (operator.key, "operator-one")
     assert told(gate)[1][1]["voter"] == {"id": operator.key, "name": "operator-one"}
-    assert record.verify_stream(gate.stream).broken is None
+    assert record.verify_chain(gate.stream).broken is None

@@ -68,7 +68,7 @@ def test_a_fact_whose_transaction_fails_is_no_event():
         transaction.set_rollback(True)
 
     assert record.head("test") == 3
-    assert record.verify_stream("test").broken is None
+    assert record.verify_chain("test").broken is None
 
 
 @pytest.mark.django_db
@@ -122,7 +122,7 @@ def test_what_is_done_past_the_triggers_is_found(statement, seq):
 
     past_the_triggers(statement)
 
-    broken = record.verify_stream("test").broken
+    broken = record.verify_chain("test").broken
     assert broken is not None
     assert broken.seq == seq
 
@@ -177,7 +177,7 @@ def test_even_the_owner_of_the_tables_is_refused(statement):
     ):
         cursor.execute(statement)
 
-    assert record.verify_stream("test").broken is None
+    assert record.verify_chain("test").broken is None
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_two_writers_leave_no_gap_and_a_reader_misses_nothing():
 
     assert failed == []
     assert seen == list(range(1, 4 * each + 1))
-    assert record.verify_stream("shared").broken is None
+    assert record.verify_chain("shared").broken is None
 
 
 def _new(seen: list[int]) -> list[int]:
@@ -285,4 +285,4 @@ def test_who_decided_outlives_their_account(proposer, operator, bench):
     assert all(
         who == {"kind": "user", "id": key.split(":")[1], "name": name} for who in told
     )
-    assert record.verify_stream(run.stream).broken is None
+    assert record.verify_chain(run.stream).broken is None

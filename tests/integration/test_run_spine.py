@@ -4,6 +4,7 @@ import pytest
 
 from approvals.models import Gate
 from audit import selectors as record
+from audit.models import Event
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.services import work
@@ -44,7 +45,7 @@ def test_an_approved_step_runs_once_and_its_result_is_kept(proposer, operator, b
     assert run.state == "succeeded"
     assert outputs(run) == {"only": {"a": 1}}
     assert run.steps.get().attempts.get().phase == "done"
-    assert record.verify_stream(run.stream).broken is None
+    assert record.verify_chain(run.stream).broken is None
 
 
 @pytest.mark.promise("S0.7", "S1.3", "S3.31", "S4.13")
@@ -283,18 +284,41 @@ def test_the_record_tells_the_whole_chain_in_order(proposer, operator, bench):
 def test_every_event_is_one_envelope_with_trace_session_and_component(
     proposer, operator, bench
 ):
-    run = driven(approved(chain(1), proposer, operator), bench)
+    run = approved(plan(step("risky", "risky")), proposer, operator)
+    decided(open_gate(run, "risky"), operator)
+    run = driven(run, bench)
 
-    for event in record.events_after(run.stream, 0):
-        body = record.envelope(event)
+    bodies = [record.envelope(event) for event in record.events_after(run.stream, 0)]
+    for body in bodies:
         assert body["traceId"] == run.trace_id
         assert body["at"].endswith("Z")
         assert set(body["actor"]) >= {"kind", "id", "name"}
-        if event.step and event.kind.startswith(("step.", "attempt.")):
-            assert body["componentTag"] == "step:s0"
-    intents = [
-        record.envelope(event)["payload"]["session"]
-        for event in record.events_after(run.stream, 0)
-        if event.kind == "attempt.intent"
+    attempt, of_run = run.steps.get().attempts.get().session_id, run.trace_id[:16]
+    assert attempt != of_run
+    assert [(b["kind"], b["sessionId"], b["componentTag"]) for b in bodies] == [
+        ("run.proposed", of_run, "run:lab-plan"),
+        ("gate.requested", of_run, "gate:run"),
+        ("gate.decided", of_run, "gate:run"),
+        ("gate.approved", of_run, "gate:run"),
+        ("run.approved", of_run, "run:lab-plan"),
+        ("gate.requested", of_run, "gate:risky"),
+        ("step.gate_opened", of_run, "step:risky"),
+        ("gate.decided", of_run, "gate:risky"),
+        ("gate.approved", of_run, "gate:risky"),
+        ("step.gate_approved", of_run, "step:risky"),
+        ("step.claimed", attempt, "step:risky"),
+        ("attempt.intent", attempt, "step:risky"),
+        ("step.succeeded", attempt, "step:risky"),
+        ("run.succeeded", of_run, "run:lab-plan"),
     ]
-    assert intents == [run.steps.get().attempts.get().session_id]
+    [intent] = [b for b in bodies if b["kind"] == "attempt.intent"]
+    assert intent["payload"]["session"] == attempt
+
+
+def test_every_event_names_the_component_it_is_about():
+    events = Event.objects.all()
+
+    tags = {record.envelope(event)["componentTag"] for event in events}
+
+    assert "skill:files" in tags
+    assert all(":" in tag for tag in tags)

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from ninja import Field, Header, Path, Query, Router, Schema, Status
 
-from audit import selectors as audit
 from audit.api import Cursor, EventList, PageSize, VerifiedOut, page_of, verified
 from execfabric.accounts.http import ApiRequest, page
 from execfabric.accounts.once import once
@@ -23,7 +22,8 @@ from orchestration.runs.api.shapes import (
     run_out,
 )
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.services import proposals
+from orchestration.runs.errors import RecordTooLong
+from orchestration.runs.services import proposals, verification
 from orchestration.runs.services.artifacts import open_artifact
 
 router = Router(tags=["runs"])
@@ -100,9 +100,15 @@ def list_events(
 
 @router.get("/runs/{uuid:run_id}/trace:verify", response=VerifiedOut)
 def verify_trace(request: ApiRequest, run_id: UUID) -> VerifiedOut:
-    """Check the record of a run; the first event that is not as written is named."""
+    """Check the record of a run, and the stored rows against it; name what differs.
+
+    A long record is refused: verify it with `POST /trace:verify`.
+    """
     run = selectors.get(request.auth, run_id)
-    return verified(audit.verify_stream(run.stream))
+    found = verification.verify_now(run.stream)
+    if found is None:
+        raise RecordTooLong(stream=run.stream)
+    return verified(found)
 
 
 @router.get("/artifacts/{sha256}", response={200: bytes}, tags=["artifacts"])

@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from audit.services import RowFact
 from execfabric import database, disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
+from orchestration.runs import history, selectors
 from orchestration.runs.domain import retry
 from orchestration.runs.domain.states import (
     Phase,
@@ -41,6 +43,8 @@ class Grip:
     spec: dict[str, Any]
     action: ActionContract
     idempotency_key: str
+    session: str
+    """The id of the attempt within the trace."""
     intent: bool
     """Whether the intent is committed: the effect may follow."""
 
@@ -83,7 +87,7 @@ def intend(
         if not _holds(step, grip):
             return False
         if opened.run.state != RunState.RUNNING:
-            _give_back(opened, step)
+            _give_back(opened, step, session=grip.session)
             advance(opened)
             return False
         allowed = _intend(opened, step)
@@ -100,9 +104,11 @@ def complete(
     by: Actor,
     at: datetime,
     memory: Memory | None = None,
+    logged: bool = True,
 ) -> Grip | None:
     """Record how an attempt ended, let the run go on, and take a ready step of it.
 
+    `logged` says whether it may have written a log, whose digest is then recorded.
     A result whose fence has passed is kept as evidence and changes nothing.
     """
     with change(grip.run_id, by=by, at=at, memory=memory) as opened:
@@ -110,7 +116,8 @@ def complete(
         if not _holds(step, grip):
             _late(opened, step, grip, result)
             return None
-        _finish(opened, step, result)
+        log = selectors.log_digest(step.id, grip.fence) if logged else ""
+        _finish(opened, step, result, session=grip.session, log=log)
         advance(opened)
         return _take_next(opened, worker=worker)
 
@@ -141,17 +148,6 @@ def _first_ready(opened: Change) -> StepRun | None:
 def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
     """Claim, and where nothing needs to be fetched first, intend at once."""
     fence = step.fence + 1
-    opened.move_step(
-        step,
-        StepEvent.CLAIMED,
-        {"fence": fence, "worker": worker},
-        fence=fence,
-        tries=step.tries + 1,
-        worker=worker,
-        lease_until=LEASE,
-        started_at=step.started_at or opened.at,
-        not_before=None,
-    )
     attempt = Attempt(
         step_run=step,
         fence=fence,
@@ -161,6 +157,19 @@ def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
         spec_id=str(step.spec_id),
         session_id=span_id(),
         started_at=opened.at,
+    )
+    opened.move_step(
+        step,
+        StepEvent.CLAIMED,
+        {"fence": fence, "worker": worker},
+        session=attempt.session_id,
+        rows=[history.ATTEMPT.born(attempt)],
+        fence=fence,
+        tries=step.tries + 1,
+        worker=worker,
+        lease_until=LEASE,
+        started_at=step.started_at or opened.at,
+        not_before=None,
     )
     opened.add_attempt(attempt)
     spec = checks.passed(opened, step, attempt)
@@ -177,6 +186,7 @@ def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
         spec=spec.value,
         action=spec.action,
         idempotency_key=_idempotency_key(opened, step),
+        session=attempt.session_id,
         intent=not needs_fetching,
     )
 
@@ -204,34 +214,45 @@ def _commit_intent(opened: Change, step: StepRun, spec: Spec, attempt: Attempt) 
         "digest": spec.digest,
         "session": attempt.session_id,
     }
-    opened.record("attempt.intent", fact, step=step.key)
-
-
-def _give_back(opened: Change, step: StepRun) -> None:
-    """A claimed step whose run stopped meanwhile: no effect has happened."""
-    _end_attempt(opened, step, Phase.FENCED, {"reason": "The run is not running."})
-    opened.move_step(step, StepEvent.LEASE_LOST, tries=step.tries - 1)
-
-
-def _end_attempt(
-    opened: Change, step: StepRun, phase: Phase, result: Any = None
-) -> None:
-    opened.add(
-        store.end_attempt(
-            step.id, step.fence, phase=phase, ended_at=opened.at, result=result
-        )
+    values = {"phase": attempt.phase, "intent_at": attempt.intent_at}
+    opened.record(
+        "attempt.intent",
+        fact,
+        step=step.key,
+        session=attempt.session_id,
+        rows=history.attempt_changed(step, attempt.fence, values),
     )
 
 
-def _finish(opened: Change, step: StepRun, result: Result) -> None:
+def _give_back(opened: Change, step: StepRun, *, session: str) -> None:
+    """A claimed step whose run stopped meanwhile: no effect has happened."""
+    reason = {"reason": "The run is not running."}
+    rows = _end_attempt(opened, step, Phase.FENCED, reason)
+    opened.move_step(
+        step, StepEvent.LEASE_LOST, session=session, rows=rows, tries=step.tries - 1
+    )
+
+
+def _end_attempt(
+    opened: Change, step: StepRun, phase: Phase, result: Any = None, *, log: str = ""
+) -> tuple[RowFact]:
+    """Write how an attempt ended; return the columns for the event that says so."""
+    ended = {"phase": phase, "ended_at": opened.at, "result": result}
+    opened.add(store.end_attempt(step.id, step.fence, **ended))
+    return history.attempt_changed(step, step.fence, ended, log=log)
+
+
+def _finish(
+    opened: Change, step: StepRun, result: Result, *, session: str, log: str
+) -> None:
     if isinstance(result, Finished):
         try:
             digest = specs.result_digest(result.output, result.files)
         except canonical.NotCanonical as error:
             # Or nobody would ever hear of an effect that has happened.
-            _finish(opened, step, Failure("skill.output_invalid", error.message))
+            invalid = Failure("skill.output_invalid", error.message)
+            _finish(opened, step, invalid, session=session, log=log)
             return
-        _end_attempt(opened, step, Phase.DONE)
         payload = {
             "fence": step.fence,
             "result": digest,
@@ -245,6 +266,8 @@ def _finish(opened: Change, step: StepRun, result: Result) -> None:
             step,
             StepEvent.SUCCEEDED,
             payload,
+            session=session,
+            rows=_end_attempt(opened, step, Phase.DONE, log=log),
             output=result.output,
             files=result.files,
             output_digest=digest,
@@ -252,22 +275,33 @@ def _finish(opened: Change, step: StepRun, result: Result) -> None:
         )
         return
     fact = result.as_fact()
+    phase = Phase.LOST if isinstance(result, Lost) else Phase.FAILED
+    rows = _end_attempt(opened, step, phase, fact, log=log)
+    event, payload, fields = _after_failure(opened, step, result)
+    opened.move_step(
+        step,
+        event,
+        {"error": fact, **payload},
+        session=session,
+        rows=rows,
+        error=fact,
+        **fields,
+    )
+
+
+def _after_failure(
+    opened: Change, step: StepRun, result: Failure | Lost
+) -> tuple[StepEvent, dict[str, Any], dict[str, Any]]:
+    """What becomes of the step: the event, more of its payload, the fields to set."""
     if isinstance(result, Lost):
-        _end_attempt(opened, step, Phase.LOST, fact)
-        opened.move_step(step, StepEvent.OUTCOME_UNKNOWN, {"error": fact}, error=fact)
-        return
-    _end_attempt(opened, step, Phase.FAILED, fact)
+        return StepEvent.OUTCOME_UNKNOWN, {}, {}
     if opened.run.state == RunState.CANCELLING and result.killed:
-        opened.move_step(step, StepEvent.CANCELLED, {"error": fact}, error=fact)
-    elif result.again and step.tries < step.max_attempts:
+        return StepEvent.CANCELLED, {}, {}
+    if result.again and step.tries < step.max_attempts:
         wait = retry.delay(rule_of(opened, step), tries=step.tries)
-        later = opened.at + wait
-        fact_later = {"error": fact, "wait_s": wait.total_seconds()}
-        opened.move_step(
-            step, StepEvent.RETRY_LATER, fact_later, error=fact, not_before=later
-        )
-    else:
-        opened.move_step(step, StepEvent.FAILED, {"error": fact}, error=fact)
+        payload = {"wait_s": wait.total_seconds()}
+        return StepEvent.RETRY_LATER, payload, {"not_before": opened.at + wait}
+    return StepEvent.FAILED, {}, {}
 
 
 def rule_of(opened: Change, step: StepRun) -> RetryRule:
@@ -291,5 +325,10 @@ def _names(files: dict[str, Any]) -> list[str]:
 def _late(opened: Change, step: StepRun, grip: Grip, result: Result) -> None:
     fact = result.as_fact()
     Attempt.objects.filter(step_run_id=step.id, fence=grip.fence).update(result=fact)
-    payload = {"fence": grip.fence, "result": fact}
-    opened.record("attempt.late_result", payload, step=step.key)
+    opened.record(
+        "attempt.late_result",
+        {"fence": grip.fence, "result": fact},
+        step=step.key,
+        session=grip.session,
+        rows=history.attempt_changed(step, grip.fence, {"result": fact}),
+    )

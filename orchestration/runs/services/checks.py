@@ -9,6 +9,7 @@ from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold, ProposerInactive
 from execfabric import database
 from execfabric.lib.refusal import Refusal
+from orchestration.runs import history
 from orchestration.runs.domain.states import Phase, RunEvent, StepEvent
 from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import Attempt, StepRun
@@ -138,4 +139,11 @@ def _fence(
 ) -> None:
     attempt.phase, attempt.ended_at = Phase.FENCED, opened.at
     attempt.result = payload
-    opened.record("attempt.fenced", {"fence": step.fence, **payload}, step=step.key)
+    ended = {"phase": attempt.phase, "ended_at": opened.at, "result": payload}
+    opened.record(
+        "attempt.fenced",
+        {"fence": step.fence, **payload},
+        step=step.key,
+        session=attempt.session_id,
+        rows=history.attempt_changed(step, attempt.fence, ended),
+    )

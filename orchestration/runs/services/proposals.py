@@ -13,11 +13,13 @@ from execfabric import disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import trace_id
+from orchestration.plans import history as plan_history
 from orchestration.plans.domain.document import normal_form
 from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.models import Plan, PlanRevision
 from orchestration.plans.services import check
 from orchestration.plans.services.check import Checked
+from orchestration.runs import history
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.services import subjects
 from orchestration.runs.services.advance import open_plan_gate
@@ -48,7 +50,8 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
         run = _run(checked, revision, dict(checked.inputs), by=by, at=at)
         run.dry_run = report.as_json() if report else None
         run.save()
-        StepRun.objects.bulk_create(_steps(checked, run))
+        steps = _steps(checked, run)
+        StepRun.objects.bulk_create(steps)
         opened = open_change(run.id, by=by, at=at)
         opened.record(
             "run.proposed",
@@ -59,6 +62,12 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
                 "inputs": canonical.digest_of("execfabric/inputs/v1", run.inputs),
                 "steps": list(checked.order),
             },
+            rows=[
+                plan_history.PLAN.born(revision.plan),
+                plan_history.REVISION.born(revision),
+                history.RUN.born(run),
+                *map(history.STEP.born, steps),
+            ],
         )
         open_plan_gate(opened)
         opened.close()

@@ -19,7 +19,7 @@ from approvals import selectors as approvals
 from approvals.models import Gate
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.refusal import Conflict
-from orchestration.runs import dispatch
+from orchestration.runs import dispatch, history, selectors
 from orchestration.runs.domain.states import (
     Phase,
     RunState,
@@ -27,7 +27,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import gates
+from orchestration.runs.services import gates, verification_jobs
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.attempts import may_rerun
 from orchestration.runs.services.transitions import Change, change
@@ -49,6 +49,7 @@ class Swept:
     hinted: int
     expired: int
     confirmed: int
+    verifications: int
 
 
 def sweep(*, at: datetime) -> Swept:
@@ -59,6 +60,7 @@ def sweep(*, at: datetime) -> Swept:
         hinted=_lost_hints(at),
         expired=_expired_gates(at),
         confirmed=_unconfirmed(at),
+        verifications=verification_jobs.sweep(at=at),
     )
 
 
@@ -120,19 +122,33 @@ def _rescue(opened: Change, step: StepRun) -> None:
     attempt.phase, attempt.ended_at = Phase.LOST, opened.at
     attempt.save()
     fact = {"fence": step.fence, "worker": step.worker, "intent": not before_intent}
+    ended = {"phase": attempt.phase, "ended_at": attempt.ended_at}
+    of_attempt: dict[str, Any] = {
+        "session": attempt.session_id,
+        "rows": history.attempt_changed(
+            step,
+            attempt.fence,
+            ended,
+            log=selectors.log_digest(step.id, attempt.fence),
+        ),
+    }
     if not before_intent and not may_rerun(step.effect_class):
         message = "Its worker was lost after it may have begun."
         error = {"code": "step.worker_lost", "message": message, "ran": None}
-        opened.move_step(step, StepEvent.OUTCOME_UNKNOWN, fact, error=error)
+        opened.move_step(
+            step, StepEvent.OUTCOME_UNKNOWN, fact, **of_attempt, error=error
+        )
     elif opened.run.state == RunState.CANCELLING:
-        opened.move_step(step, StepEvent.CANCELLED, fact)
+        opened.move_step(step, StepEvent.CANCELLED, fact, **of_attempt)
     elif _losses(step) >= MOST_LOSSES:
         message = f"Its worker was lost {MOST_LOSSES} times: it may be what kills them."
         error = {"code": "step.attempts_exhausted", "message": message, "ran": None}
-        opened.move_step(step, StepEvent.FAILED, fact, error=error)
+        opened.move_step(step, StepEvent.FAILED, fact, **of_attempt, error=error)
     else:
         # A lost worker is not the step's failure, so it costs none of its attempts.
-        opened.move_step(step, StepEvent.LEASE_LOST, fact, tries=step.tries - 1)
+        opened.move_step(
+            step, StepEvent.LEASE_LOST, fact, **of_attempt, tries=step.tries - 1
+        )
 
 
 def _losses(step: StepRun) -> int:

@@ -5,7 +5,7 @@ table when they are made and written by compare-and-swap when the change closes,
 together with their events.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,12 +19,12 @@ from django.db import transaction
 from approvals import selectors as approvals
 from approvals.domain.policy import Rule
 from audit import services as audit
-from audit.services import Fact
+from audit.services import Fact, RowFact
 from execfabric.database import Write
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.runs import dispatch, live
+from orchestration.runs import dispatch, history, live
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     FINAL_STEP,
@@ -109,20 +109,36 @@ class Change:
         """What the plan says of a step."""
         return self.document.step(key)
 
-    def record(self, kind: str, payload: dict[str, Any], *, step: str = "") -> None:
-        """Add a fact to this change's events."""
-        self.facts.append(
-            Fact(kind, payload, step=step, component=f"step:{step}" if step else "run")
-        )
+    def record(
+        self,
+        kind: str,
+        payload: dict[str, Any],
+        *,
+        step: str = "",
+        session: str = "",
+        rows: Iterable[RowFact] = (),
+    ) -> None:
+        """Add a fact to this change's events.
+
+        `session` is that of an attempt, where the fact belongs to one; `rows` are the
+        columns that this change sets.
+        """
+        component = f"step:{step}" if step else f"run:{self.document.id}"
+        self.facts.append(Fact(kind, payload, step, session, component, tuple(rows)))
 
     def move_step(
         self,
         step: StepRun,
         event: StepEvent,
         payload: dict[str, Any] | None = None,
+        *,
+        session: str = "",
+        rows: Iterable[RowFact] = (),
         **fields: Any,
     ) -> None:
         """Move a step run by the table; `fields` change with it.
+
+        `session` and `rows` are those of the attempt that the move begins or ends.
 
         :raises IllegalTransition: when the table has no such row
         """
@@ -141,7 +157,8 @@ class Change:
         else:
             self.ready.pop(step.key, None)
         fact = {"from": str(source), "to": str(target), **(payload or {})}
-        self.record(f"step.{event}", fact, step=step.key)
+        written = (history.STEP.changed(step, fields), *rows)
+        self.record(f"step.{event}", fact, step=step.key, session=session, rows=written)
 
     def move_run(self, event: RunEvent, reason: str = "", **fields: Any) -> None:
         """Move the run by the table.
@@ -160,7 +177,7 @@ class Change:
         fact = {"from": str(source), "to": str(target)}
         if reason:
             fact["reason"] = reason
-        self.record(f"run.{event}", fact)
+        self.record(f"run.{event}", fact, rows=[history.RUN.changed(self.run, fields)])
 
     def bind_gate(self, gate_id: UUID) -> None:
         """Make a gate the run's plan gate in force."""

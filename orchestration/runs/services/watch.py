@@ -88,8 +88,10 @@ class _StepLog:
         self._offset: int | None = None
         self._written_at = time.monotonic()
         self.dropped = 0
+        self.is_empty = True
 
     def add(self, text: str) -> None:
+        self.is_empty = False
         self._parts.append(text)
 
     def write_due(self) -> None:

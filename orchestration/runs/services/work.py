@@ -81,19 +81,20 @@ def _one(grip: Grip, bench: Bench) -> Grip | None:
         paths = artifacts.local_paths(grip.spec["files"])
     except Refusal as error:
         result = Failure(error.code, error.message, ran=False)
-        return _complete(grip, result, bench)
+        return _complete(grip, result, bench, logged=False)
     if not grip.intent and not attempts.intend(
         grip, by=BY, at=clock.now(), memory=bench.memory
     ):
         return None
+    watch = Watch(grip)
     try:
-        result = _execute(grip, bench, paths)
+        result = _execute(grip, bench, paths, watch)
     except FenceLost:
         return None
-    return _complete(grip, result, bench)
+    return _complete(grip, result, bench, logged=not watch.log.is_empty)
 
 
-def _complete(grip: Grip, result: Result, bench: Bench) -> Grip | None:
+def _complete(grip: Grip, result: Result, bench: Bench, *, logged: bool) -> Grip | None:
     """Record the result; repeat until the database has given a definite answer.
 
     The fence makes repetition safe: a first try that did commit, its answer lost,
@@ -107,11 +108,12 @@ def _complete(grip: Grip, result: Result, bench: Bench) -> Grip | None:
             by=BY,
             at=clock.now(),
             memory=bench.memory,
+            logged=logged,
         )
     )
 
 
-def _execute(grip: Grip, bench: Bench, paths: dict[str, Path]) -> Result:
+def _execute(grip: Grip, bench: Bench, paths: dict[str, Path], watch: Watch) -> Result:
     call = WireCall(
         handler=grip.spec["handler"],
         params=grip.spec["params"],

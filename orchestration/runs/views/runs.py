@@ -30,7 +30,14 @@ from execfabric.lib.refusal import Refusal
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run, stream_of
-from orchestration.runs.services import artifacts, control, frames, recovery, run_page
+from orchestration.runs.services import (
+    artifacts,
+    control,
+    frames,
+    recovery,
+    run_page,
+    verification,
+)
 from orchestration.runs.services.frames import Cursor
 
 PAGE = 50
@@ -147,7 +154,8 @@ def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
 def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Whether the run's stream is as it was written."""
     found = selectors.get(request.user.actor(), pk)
-    context = {"run": found, "verified": audit.verify_stream(found.stream)}
+    verified = verification.verify_now(found.stream)
+    context = {"run": found, "verified": verified, "long": verified is None}
     return page(request, "runs/_verification.html", context)
 
 

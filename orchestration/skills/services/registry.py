@@ -13,7 +13,7 @@ from audit import services as audit
 from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor, ActorKind, system
 from execfabric.lib.text import is_visible
-from orchestration.skills import selectors
+from orchestration.skills import history, selectors
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import differences
 from orchestration.skills.domain.contract import (
@@ -159,7 +159,13 @@ def set_state(
     skill.state = SKILL.next(source, event)
     skill.save(update_fields=["state"])
     fact = {"skill": slug, "from": str(source), "to": skill.state, "reason": reason}
-    audit.append(versions.STREAM, [audit.Fact(f"skill.{event}", fact)], by=by, at=at)
+    moved = audit.Fact(
+        f"skill.{event}",
+        fact,
+        component=f"skill:{slug}",
+        rows=(history.SKILL.changed(skill, {"state": skill.state}),),
+    )
+    audit.append(versions.STREAM, [moved], by=by, at=at)
     if event == SkillEvent.RESTORED:
         # An upgrade leaves a quarantined skill with the code of the release before.
         with suppress(HandlerMissing):

@@ -13,7 +13,7 @@ from jsonschema.exceptions import SchemaError
 from audit import services as audit
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
-from orchestration.skills import builtin
+from orchestration.skills import builtin, history
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase
 from orchestration.skills.domain.contract import SkillContract
@@ -190,7 +190,14 @@ def record(
     }
     if notes:
         fact["notes"] = list(notes)
-    audit.append(STREAM, [audit.Fact(kind, fact)], by=by, at=at)
+    skill = Skill.objects.get(pk=version.skill_id)
+    written = audit.Fact(
+        kind,
+        fact,
+        component=f"skill:{skill.slug}",
+        rows=(history.SKILL.born(skill), history.VERSION.born(version)),
+    )
+    audit.append(STREAM, [written], by=by, at=at)
 
 
 def _fits(version: SkillVersion) -> bool:

@@ -1,0 +1,7 @@
+"""Which columns of plans and revisions the record covers."""
+
+from audit.history import Table
+from orchestration.plans.models import Plan, PlanRevision
+
+PLAN = Table(Plan, key=("id",), exempt={})
+REVISION = Table(PlanRevision, key=("id",), exempt={})

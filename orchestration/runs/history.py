@@ -1,0 +1,45 @@
+"""Which columns of runs, steps and attempts the record covers."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from audit.domain.rows import RowFact
+from audit.history import Table
+from orchestration.runs.models import Attempt, Run, StepRun
+
+RUN = Table(
+    Run,
+    key=("id",),
+    exempt={"gate_id": "Compared with the last plan gate of the record."},
+)
+STEP = Table(
+    StepRun,
+    key=("id",),
+    exempt={
+        "run_id": "A row is looked up by it, and missing there.",
+        "output": "Compared with the recorded digest of output and files.",
+        "files": "Compared with the recorded digest of output and files.",
+        "lease_until": "Says until when a worker is waited for; renewed all the time.",
+        "hinted_at": "Says when workers were last notified; changes nothing.",
+    },
+)
+ATTEMPT = Table(
+    Attempt,
+    key=("step_run_id", "fence"),
+    exempt={
+        "id": "Has no meaning: attempts are sorted by fence.",
+        "heartbeat_at": "Not used.",
+    },
+)
+
+
+def attempt_changed(
+    step: StepRun, fence: int, values: Mapping[str, Any], *, log: str = ""
+) -> tuple[RowFact]:
+    """Columns that are set in the attempt of a step with that fence.
+
+    `log` is the end and the digest of what it wrote, which is no column of the row.
+    """
+    fact = ATTEMPT.changed(Attempt(step_run=step, fence=fence), values)
+    return (replace(fact, columns={**fact.columns, "log": log}) if log else fact,)

@@ -1,0 +1,193 @@
+"""Verification as a job: a worker takes it stream by stream, in turns, under a lease.
+
+The only code that writes a job's state. A job that lost its worker continues after the
+last stream that was verified.
+"""
+
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from audit.domain.chain import Verified
+from audit.errors import StreamUnknown
+from execfabric.accounts.authority import Right, require
+from execfabric.lib.actor import Actor
+from orchestration.runs import dispatch
+from orchestration.runs.domain.verifying import JOB, JobEvent, JobState
+from orchestration.runs.errors import VerificationUnknown
+from orchestration.runs.models import VerificationJob
+from orchestration.runs.services import verification
+
+TURN_SECONDS = 10.0
+"""After a turn the job goes back to the queue, so that steps get their turn."""
+LEASE_SECONDS = 300
+"""Longer than the verification of any one stream should take."""
+MOST_TRIES = 3
+"""Workers that may be lost in the same stream before the job fails."""
+MOST_FINDINGS = 200
+HINT_AGAIN = 30
+
+_LEASE = "clock_timestamp() + %s * interval '1 s'"
+_TAKE = f"""
+UPDATE runs_verificationjob
+SET state = 'running', fence = fence + 1, tries = tries + 1, lease_until = {_LEASE},
+  started_at = coalesce(started_at, %s)
+WHERE id = %s AND state = 'queued' RETURNING fence
+"""
+_LAPSED = """
+UPDATE runs_verificationjob SET lease_until = NULL,
+  state = CASE WHEN tries < %s THEN 'queued' ELSE 'failed' END,
+  finished_at = CASE WHEN tries < %s THEN NULL ELSE clock_timestamp() END,
+  error = CASE WHEN tries < %s THEN '' ELSE
+    'The verification stopped several times after the stream "' || last || '".' END
+WHERE state = 'running' AND lease_until < clock_timestamp()
+"""
+_HINT = """
+UPDATE runs_verificationjob SET hinted_at = %s WHERE id IN (
+  SELECT id FROM runs_verificationjob
+  WHERE state = 'queued' AND (hinted_at IS NULL OR hinted_at < %s - %s * interval '1 s')
+  ORDER BY asked_at LIMIT 50 FOR UPDATE SKIP LOCKED
+) RETURNING id
+"""
+
+
+def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
+    """Ask for a verification of one stream, or of all for an empty one.
+
+    A job that is still open for the same stream is returned instead of a second one.
+
+    :raises RightMissing: without the right to read the whole record
+    :raises StreamUnknown: when there is no such stream and no row needs it
+    """
+    require(by, Right.TRACE)
+    if stream and not verification.needs(stream):
+        raise StreamUnknown(stream=stream)
+    try:
+        with transaction.atomic():
+            job = VerificationJob.objects.create(
+                stream=stream,
+                asked_by=by.key,
+                asked_by_name=by.name,
+                asked_at=at,
+                hinted_at=at,
+            )
+            dispatch.hint_verification(job.pk)
+    except IntegrityError:
+        # It may have finished since; then it has just answered the question.
+        return VerificationJob.objects.filter(stream=stream).latest("pk")
+    return job
+
+
+def get(*, job_id: UUID, by: Actor) -> VerificationJob:
+    """Return one job.
+
+    :raises RightMissing: without the right to read the whole record
+    :raises VerificationUnknown: when there is none
+    """
+    require(by, Right.TRACE)
+    job = VerificationJob.objects.filter(pk=job_id).first()
+    if job is None:
+        raise VerificationUnknown(verification=str(job_id))
+    return job
+
+
+def recent(*, by: Actor, limit: int = 10) -> list[VerificationJob]:
+    """Return the last jobs, newest first.
+
+    :raises RightMissing: without the right to read the whole record
+    """
+    require(by, Right.TRACE)
+    return list(VerificationJob.objects.order_by("-pk")[:limit])
+
+
+def work(*, job_id: UUID, at: datetime) -> None:
+    """Take a queued job one turn further; a stale or doubled hint does nothing."""
+    fence = _claim(job_id, at)
+    if fence is None:
+        return
+    job = VerificationJob.objects.get(pk=job_id)
+    until = time.monotonic() + TURN_SECONDS
+    while streams := _next(job):
+        for stream, needed in streams:
+            result = verification.verify_stream(stream, expected=needed)
+            if not _progressed(job, fence, result):
+                return
+            if time.monotonic() > until:
+                _move(job, fence, JobEvent.RELEASED)
+                dispatch.hint_verification(job_id)
+                return
+    _move(job, fence, JobEvent.FINISHED, finished_at=Now())
+
+
+def sweep(*, at: datetime) -> int:
+    """Give back jobs whose worker was lost, and hint again those that wait."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LAPSED, [MOST_TRIES] * 3)
+        cursor.execute(_HINT, [at, at, HINT_AGAIN])
+        ids = [row[0] for row in cursor.fetchall()]
+        for job_id in ids:
+            dispatch.hint_verification(job_id)
+    return len(ids)
+
+
+def _claim(job_id: UUID, at: datetime) -> int | None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_TAKE, [LEASE_SECONDS, at, job_id])
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        stream = VerificationJob.objects.values_list("stream", flat=True).get(pk=job_id)
+        total = 1 if stream else verification.count()
+        VerificationJob.objects.filter(pk=job_id).update(total=total)
+        return int(row[0])
+
+
+def _next(job: VerificationJob) -> list[tuple[str, bool]]:
+    """The streams that follow; `last` is the one that was verified last."""
+    if not job.stream:
+        return verification.register(job.last)
+    return [] if job.last else [(job.stream, True)]
+
+
+def _progressed(job: VerificationJob, fence: int, result: Verified) -> bool:
+    """Add the result of one stream; False when the job is another worker's now."""
+    room = MOST_FINDINGS - len(job.findings)
+    job.findings += _findings(result)[: max(room, 0)]
+    job.last = result.stream
+    values: dict[str, Any] = {
+        "last": result.stream,
+        "findings": job.findings,
+        "tries": 1,
+        "done": F("done") + 1,
+        "events": F("events") + result.events,
+        "outputs": F("outputs") + result.outputs,
+        "uncovered": F("uncovered") + result.uncovered,
+        "broken": F("broken") + (not result.whole),
+    }
+    return bool(_mine(job, fence).update(**values))
+
+
+def _move(job: VerificationJob, fence: int, event: JobEvent, **values: Any) -> None:
+    state = JOB.next(JobState.RUNNING, event)
+    tries = {"tries": 0} if event is JobEvent.RELEASED else {}
+    _mine(job, fence).update(state=state, lease_until=None, **tries, **values)
+
+
+def _mine(job: VerificationJob, fence: int) -> Any:
+    """The job's row, if this worker still has it."""
+    holds = Q(pk=job.pk, fence=fence, state=JobState.RUNNING)
+    return VerificationJob.objects.filter(holds)
+
+
+def _findings(result: Verified) -> list[dict[str, Any]]:
+    """What was found in one stream, as plain values: the first break or differences."""
+    found = [asdict(item) for item in result.differences]
+    if result.broken is not None:
+        found.insert(0, asdict(result.broken))
+    return found

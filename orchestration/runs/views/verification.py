@@ -1,0 +1,46 @@
+"""Verify the record from the console: one short stream at once, the rest as a job."""
+
+from uuid import UUID
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from audit.views import require_reader
+from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
+from execfabric.lib import clock
+from orchestration.runs.services import verification, verification_jobs
+from orchestration.runs.views import streams
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@refusals_answered
+def trace_verify(request: HttpRequest) -> HttpResponse:
+    """Start a job, verify one short stream, or list the last jobs."""
+    by = request.user.actor()
+    if request.method == "POST":
+        stream = request.POST.get("stream", "")
+        job = verification_jobs.start(stream=stream, by=by, at=clock.now())
+        return HttpResponseRedirect(reverse("trace_verification", args=[job.pk]))
+    stream = request.GET.get("stream", "")
+    require_reader(by, stream, streams.may_read)
+    if not stream:
+        jobs = verification_jobs.recent(by=by)
+        return page(request, "audit/verifications.html", {"jobs": jobs})
+    result = verification.verify_now(stream)
+    context = {
+        "stream": stream,
+        "results": [result] if result else [],
+        "long": not result,
+    }
+    template = "_verification.html" if wants_fragment(request) else "verify.html"
+    return page(request, f"audit/{template}", context)
+
+
+@require_safe
+@refusals_answered
+def trace_verification(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show the progress of a job, and what it found."""
+    job = verification_jobs.get(job_id=pk, by=request.user.actor())
+    template = "_job.html" if wants_fragment(request) else "job.html"
+    return page(request, f"audit/{template}", {"job": job})
