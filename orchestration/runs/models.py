@@ -298,7 +298,7 @@ class VerificationJob(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     stream = models.CharField(max_length=80, blank=True)
     """Empty for the whole record."""
-    state = models.CharField(max_length=20, default=JobState.QUEUED)
+    state = models.CharField(max_length=20, default=str(JobState.QUEUED))
     asked_by = models.CharField(max_length=60)
     asked_by_name = models.CharField(max_length=150)
     asked_at = models.DateTimeField()

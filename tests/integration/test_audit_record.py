@@ -4,6 +4,7 @@ import dataclasses
 import io
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import psycopg
@@ -25,6 +26,7 @@ from execfabric.local.layout import DataDir
 from tests.builders import approved, chain, decided, driven, open_gate, plan, step
 
 BY = system("setup")
+no_truncate: Any = import_module("orchestration.runs.migrations.0005_refuse_truncate")
 
 
 def appended(stream: str, count: int = 3) -> str:
@@ -178,6 +180,28 @@ def test_even_the_owner_of_the_tables_is_refused(statement):
         cursor.execute(statement)
 
     assert record.verify_chain("test").broken is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("table", no_truncate.TABLES)
+def test_not_even_the_owner_empties_a_table(table):
+    with connection.cursor() as cursor:
+        cursor.execute(no_truncate.FORWARD)
+
+        with pytest.raises(IntegrityError, match="insert-only"):
+            cursor.execute(f"TRUNCATE {table} CASCADE")
+
+
+@pytest.mark.django_db
+def test_every_table_with_a_guard_refuses_to_be_emptied():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger"
+            " WHERE NOT tgisinternal AND tgrelid::regclass::text ~ '_'"
+        )
+        guarded = {table for (table,) in cursor.fetchall()}
+
+    assert guarded == set(no_truncate.TABLES)
 
 
 @pytest.fixture

@@ -3,14 +3,21 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
+from execfabric.cli import trace
+from execfabric.lib import clock
+from orchestration.runs.models import VerificationJob
+from orchestration.runs.services import verification_jobs
 from tests.api_builders import PLAN, tamper
 from tests.integration.cli_builders import (
     ROOT,
@@ -206,6 +213,46 @@ def test_one_changed_byte_is_named(shell: Shell) -> None:
     assert (found["verified"], found["broken"]["seq"]) == (False, 1)
     assert for_people.returncode == 1
     assert f"BROKEN run:{run} at seq 1" in for_people.stdout
+
+
+def test_the_whole_record_is_verified_by_a_worker(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = propose(shell)
+    monkeypatch.setattr(trace, "POLL_SECONDS", 0.05)
+
+    with working():
+        whole = shell.json("operator", "trace", "verify")
+        tamper(run, 1)
+        broken = shell.json("operator", "trace", "verify", code=1)
+        for_people = shell.call("operator", "trace", "verify")
+
+    assert (whole["state"], whole["verified"]) == ("finished", True)
+    assert whole["done"] == whole["total"]
+    assert [found["seq"] for found in broken["findings"]] == [1]
+    assert f"BROKEN run:{run} at seq 1" in for_people.stdout
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Have a keeper and a worker take every verification that is queued."""
+    stop = threading.Event()
+
+    def take() -> None:
+        try:
+            while not stop.wait(0.05):
+                for job in VerificationJob.objects.filter(state="queued"):
+                    verification_jobs.work(job_id=job.pk, at=clock.now())
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=take)
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join()
 
 
 def test_json_may_stand_before_or_behind_and_people_get_tables(shell: Shell) -> None:

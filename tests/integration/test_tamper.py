@@ -68,6 +68,8 @@ NO_HISTORY = {
     "accounts_token": "Who may do what now.",
     "skills_skilluserpermission": "Who may do what now.",
     "skills_skillgrouppermission": "Who may do what now.",
+    "accounts_passwordlink": "Who may do what now.",
+    "runs_verificationjob": "What a check found; verify again to know.",
 }
 OURS = ("accounts", "approvals", "audit", "plans", "runs", "skills")
 

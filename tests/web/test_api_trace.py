@@ -1,8 +1,12 @@
 """The record by API: search, and finding one changed byte."""
 
+from uuid import UUID
+
 import pytest
 
 from execfabric.accounts.authority import Role
+from execfabric.lib import clock
+from orchestration.runs.services import verification_jobs
 from tests.api_builders import a_run, caller, registry, tamper
 
 pytestmark = pytest.mark.django_db
@@ -30,14 +34,18 @@ def test_one_changed_byte_is_found_and_named() -> None:
     tamper(run, 2)
 
     of_run = auditor.get(f"runs/{run}/trace:verify").json()
-    of_all = auditor.get("trace/verify").json()
+    job = auditor.post("trace:verify", {})
+    verification_jobs.work(job_id=UUID(job.json()["id"]), at=clock.now())
+    of_all = auditor.get(f"trace/verifications/{job.json()['id']}").json()
 
     assert of_run["verified"] is False
     assert of_run["broken"]["seq"] == 2
     assert of_run["broken"]["expected"] != of_run["broken"]["found"]
-    assert of_all["verified"] is False
-    broken = [item["stream"] for item in of_all["items"] if not item["verified"]]
-    assert broken == [f"run:{run}"]
+    assert job.status_code == 202
+    assert (of_all["state"], of_all["verified"]) == ("finished", False)
+    assert of_all["done"] == of_all["total"] > 1
+    [found] = of_all["findings"]
+    assert (found["stream"], found["seq"]) == (f"run:{run}", 2)
 
 
 def test_the_record_is_searched_newest_first_by_cursor() -> None:
@@ -55,7 +63,9 @@ def test_the_record_is_searched_newest_first_by_cursor() -> None:
     assert [event["stream"] for event in proposed["items"]] == [f"run:{run}"]
 
 
-@pytest.mark.parametrize("path", ["trace", "trace/verify", "trace?limit=0"])
+@pytest.mark.parametrize(
+    "path", ["trace", "trace/verify?stream=registry", "trace?limit=0"]
+)
 def test_the_whole_record_is_not_for_proposers(path) -> None:
     answer = caller("proposer", Role.PROPOSER).get(path)
 

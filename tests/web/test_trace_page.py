@@ -1,6 +1,8 @@
 """The trace: every event can be found, and one that was tampered with is named."""
 
 import re
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -10,11 +12,15 @@ from audit import services as audit
 from audit.models import Event
 from audit.services import Fact
 from execfabric.lib import clock
+from orchestration.runs.models import Run
+from orchestration.runs.services import verification_jobs
 from tests.builders import decided, open_gate
 from tests.console_builders import a_run, codes, rows, signed_in, words
 
 pytestmark = pytest.mark.usefixtures("registry")
 AIM = 12
+VERIFYING = 16
+"""Queries that read the rows which a run's record speaks of, however many."""
 
 
 @pytest.fixture
@@ -162,24 +168,50 @@ def test_a_removed_event_is_named(proposer, client) -> None:
     assert "an event is missing" in words(page)
 
 
-def test_the_whole_record_is_verified_on_one_page(proposer, client) -> None:
+def test_the_whole_record_is_verified_by_a_job(proposer, client) -> None:
     run = a_run(proposer)
+    count = Event.objects.count()
 
-    whole = client.get("/trace/verify")
+    whole = _verified(client)
     tamper(run.stream, 1)
-    broken = client.get("/trace/verify")
+    broken = _verified(client)
     part = client.get(
         "/trace/verify", {"stream": run.stream}, headers={"HX-Request": "true"}
     )
 
-    assert f"Verified {Event.objects.count()} of {Event.objects.count()}" in words(
-        whole
-    )
+    assert f"Verified {count} of {count}" in words(whole)
+    assert "Broken at event 1 of" in words(broken)
     assert run.stream in words(broken)
-    assert re.search(r"1 of \d+ streams? is broken", words(broken))
+    assert re.search(r"1 of \d+ streams is broken", words(broken))
+    assert rows(client.get("/trace/verify"), "verification-row") == 2
     assert "<html" not in part.content.decode()
     assert "Broken at event 1" in words(part)
     assert client.get("/trace/verify?stream=nothing").status_code == 404
+
+
+def _verified(client: Client) -> Any:
+    """The page of a new job before and after a worker took it."""
+    address = client.post("/trace/verify").url
+    waiting = client.get(address)
+    assert 'hx-trigger="every 1s"' in waiting.content.decode()
+    pk = UUID(address.rpartition("/")[2])
+    verification_jobs.work(job_id=pk, at=clock.now())
+    ended = client.get(address)
+    assert 'hx-trigger="every' not in ended.content.decode()
+    return ended
+
+
+def test_a_changed_row_is_named_on_the_page_and_the_badge(proposer, client) -> None:
+    run = a_run(proposer)
+    Run.objects.filter(pk=run.pk).update(proposer_name="Mallory")
+
+    page = client.get("/trace", {"stream": run.stream})
+    badge = client.get(f"/runs/{run.pk}/verified")
+
+    assert rows(page, "verification-differs") == 1
+    assert "runs_run.proposer_name" in words(page)
+    assert "Mallory" in words(page)
+    assert "Stored data differs from the record" in words(badge)
 
 
 def test_an_event_has_an_address_of_its_own(proposer, client) -> None:
@@ -210,6 +242,7 @@ def test_who_may_not_browse_the_record_still_reads_that_of_their_run(
         assert client.get("/trace", {"stream": stream}).status_code == 403
     assert client.get(f"/trace/{other.stream}/1").status_code == 403
     assert client.get("/trace/verify").status_code == 403
+    assert client.post("/trace/verify").status_code == 403
 
 
 def test_hostile_text_in_an_event_is_marked(proposer, client) -> None:
@@ -239,7 +272,7 @@ def test_more_events_make_no_more_queries(
 
     with django_assert_max_num_queries(AIM):
         client.get("/trace")
-    with django_assert_max_num_queries(AIM):
+    with django_assert_max_num_queries(AIM + VERIFYING):
         client.get("/trace", {"stream": run.stream})
-    with django_assert_max_num_queries(AIM):
+    with django_assert_max_num_queries(AIM + VERIFYING):
         client.get(f"/trace/{run.stream}/1")

@@ -39,6 +39,7 @@ PAGE_BYTES = 16 << 20
 
 Stored = tuple[Table, "QuerySet[Any]"]
 
+# Tokens were recorded with the sign-ins before accounts had a stream of their own.
 _REGISTER = """
 SELECT key, bool_or(needed) FROM (
   SELECT key, false AS needed FROM audit_stream
@@ -47,7 +48,10 @@ SELECT key, bool_or(needed) FROM (
   UNION ALL SELECT DISTINCT stream, true FROM approvals_gate
   UNION ALL (SELECT 'registry', true FROM skills_skill LIMIT 1)
   UNION ALL (SELECT 'policy', true FROM approvals_policy LIMIT 1)
-  UNION ALL (SELECT 'sign-in', true FROM accounts_token LIMIT 1)
+  UNION ALL SELECT DISTINCT CASE WHEN created_at > (
+    SELECT applied FROM django_migrations
+    WHERE app = 'accounts' AND name = '0002_password_links'
+  ) THEN 'accounts' ELSE 'sign-in' END, true FROM accounts_token
 ) AS streams
 WHERE key COLLATE "C" > %s GROUP BY key ORDER BY key COLLATE "C" LIMIT %s
 """

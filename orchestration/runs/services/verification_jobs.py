@@ -33,10 +33,10 @@ MOST_TRIES = 3
 MOST_FINDINGS = 200
 HINT_AGAIN = 30
 
-_LEASE = "clock_timestamp() + %s * interval '1 s'"
-_TAKE = f"""
+_TAKE = """
 UPDATE runs_verificationjob
-SET state = 'running', fence = fence + 1, tries = tries + 1, lease_until = {_LEASE},
+SET state = 'running', fence = fence + 1, tries = tries + 1,
+  lease_until = clock_timestamp() + %s * interval '1 s',
   started_at = coalesce(started_at, %s)
 WHERE id = %s AND state = 'queued' RETURNING fence
 """
@@ -168,7 +168,7 @@ def _progressed(job: VerificationJob, fence: int, result: Verified) -> bool:
         "events": F("events") + result.events,
         "outputs": F("outputs") + result.outputs,
         "uncovered": F("uncovered") + result.uncovered,
-        "broken": F("broken") + (not result.whole),
+        "broken": F("broken") + int(not result.whole),
     }
     return bool(_mine(job, fence).update(**values))
 
