@@ -18,6 +18,7 @@ PACKAGES = ("execfabric", "orchestration", "approvals", "audit")
 WRITERS = {
     "orchestration/runs/services/transitions.py",
     "orchestration/runs/services/store.py",
+    "orchestration/runs/services/verification_jobs.py",  # of its own table only
 }
 
 

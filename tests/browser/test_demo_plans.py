@@ -154,7 +154,7 @@ def _see_success(page: Page, live: Stack, run: str) -> None:
     pages.expect_state(page, "succeeded")
     events = len(live.events(run))
     badge = page.get_by_test_id("run-verified")
-    expect(badge).to_contain_text(f"Verified {events} of {events}")
+    expect(badge).to_contain_text(f"Record verified: {events} events")
     assert pages.is_unbroken(page)
 
 

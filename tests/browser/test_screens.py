@@ -91,7 +91,7 @@ def test_screens_of_a_run_at_work_and_ended(browse: Browsing, camera: Camera):
     expect(page.get_by_test_id("run-progress")).to_have_text(re.compile("^[1-4] of 5"))
     camera.take(page, "run-live")
     pages.expect_state(page, "succeeded")
-    expect(page.get_by_test_id("run-verified")).to_contain_text("Verified")
+    expect(page.get_by_test_id("run-verified")).to_contain_text("Record verified")
     page.get_by_role("button", name="Open or close all").click()
     camera.take(page, "run-ended")
     page.goto(f"/runs/{run}?view=events")

@@ -51,9 +51,13 @@ def test_the_first_changed_event_is_named_on_every_page_that_verifies(
 
     page.goto("/trace")
     page.get_by_role("link", name="Verify everything").click()
-    expect(broken).to_have_count(1)
-    expect(broken).to_contain_text(f"run:{tampered}")
-    expect(broken).to_have_attribute("data-seq", str(BROKEN))
+    page.get_by_role("button", name="Verify everything").click()
+    found = page.get_by_test_id("verification-finding")
+    expect(found).to_have_count(1)
+    expect(found).to_contain_text(f"Broken at event {BROKEN} of run:{tampered}")
+    expect(page.get_by_test_id("verification-job")).to_have_attribute(
+        "data-state", "finished"
+    )
 
 
 def test_an_untouched_record_is_verified_in_full(

@@ -161,7 +161,7 @@ def test_the_record_of_the_run_is_checked_for_the_badge(proposer, operator) -> N
 
     badge = signed_in(operator).get(f"/runs/{run.pk}/verified")
 
-    assert f"Verified {count} of {count}" in words(badge)
+    assert f"Record verified: {count} events" in words(badge)
 
 
 def test_a_hostile_name_is_shown_and_not_obeyed(proposer) -> None:
