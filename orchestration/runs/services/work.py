@@ -129,7 +129,6 @@ def _execute(grip: Grip, bench: Bench, paths: dict[str, Path], watch: Watch) -> 
         return Failure(error.code, error.message, ran=False)
     except RunnerDied as error:
         return _unknown(grip, "step.runner_died", str(error))
-    watch = Watch(grip)
     try:
         answer = _await(bench.runner, call, watch)
         return _result(grip, answer, call.workdir, bench.runner.masker, watch)
