@@ -81,7 +81,7 @@ class SkillWithdrawn(Conflict):
     code = "step.skill_withdrawn"
 
 
-class RecordTooLong(Conflict):
+class RecordTooLong(Invalid):
     """This record is too long to verify while you wait; start a verification job."""
 
     code = "trace.too_long"

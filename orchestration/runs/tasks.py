@@ -35,7 +35,7 @@ def work_on(*, step_run_id: str, **_: object) -> None:
 
 
 @shared_task(name=dispatch.VERIFY, ignore_result=True)
-def verify(*, job_id: str) -> None:
+def verify(*, job_id: str, **_: object) -> None:
     """Take a verification one turn further; a stale or doubled id does nothing."""
     database.check()
     verification_jobs.work(job_id=UUID(job_id), at=clock.now())
