@@ -1,6 +1,7 @@
 """SQL over files, and reports made of the result."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,13 +68,13 @@ def test_several_files_are_one_source(bench, sales, tmp_path):
 @pytest.mark.parametrize(
     ("sql", "code"),
     [
-        ("SELECT * FROM read_csv('/etc/passwd')", "data.sql"),
-        ("SELECT * FROM read_text('/etc/hostname')", "data.sql"),
-        ("SELECT * FROM '/etc/passwd'", "data.sql"),
-        ("SELECT * FROM glob('/etc/*')", "data.sql"),
-        ("SELECT * FROM read_csv('http://127.0.0.1:1/x.csv')", "data.sql"),
-        ("SELECT * FROM bench", "data.sql"),
-        ("SELECT getenv('PATH')", "data.sql"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "data.not_allowed"),
+        ("SELECT * FROM read_text('/etc/hostname')", "data.not_allowed"),
+        ("SELECT * FROM '/etc/passwd'", "data.not_allowed"),
+        ("SELECT * FROM glob('/etc/*')", "data.not_allowed"),
+        ("SELECT * FROM read_csv('http://127.0.0.1:1/x.csv')", "data.not_allowed"),
+        ("SELECT * FROM bench", "data.not_allowed"),
+        ("SELECT getenv('PATH')", "data.not_allowed"),
         ("SELECT * FROM s; SELECT 1", "data.not_a_query"),
         ("COPY s TO '/tmp/never.csv'", "data.not_a_query"),
         ("SELECT 1) TO '/tmp/never.csv'; --", "data.sql"),
@@ -94,6 +95,81 @@ def test_sql_reaches_nothing_but_its_sources(bench, sales, sql, code):
     assert isinstance(outcome, Failed)
     assert outcome.code == code
     assert not Path("/tmp/never.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT current_setting('allowed_paths')",
+        "SELECT system.main.current_setting('temp_directory')",
+        "SELECT list_transform(['allowed_paths'], x -> current_setting(x))",
+        "SELECT (SELECT current_setting('allowed_paths')) FROM s",
+        "SELECT * FROM s WHERE amount IN (SELECT 1 WHERE current_query() <> '')",
+        "SELECT * FROM s ORDER BY current_setting('allowed_paths')",
+        "SELECT current_query()",
+        "SELECT * FROM duckdb_settings()",
+        "SELECT * FROM duckdb_views()",
+        "SELECT * FROM pg_catalog.pg_settings",
+        "SELECT * FROM pg_settings",
+        "SELECT sql FROM sqlite_master",
+        "SELECT * FROM information_schema.tables",
+        "SELECT * FROM duckdb_tables",
+        "WITH sqlite_master AS (SELECT * FROM sqlite_master) SELECT * FROM sqlite_master",
+        "SELECT * FROM sqlite_master, (WITH sqlite_master AS (SELECT 1) SELECT 1) t",
+        "SELECT * FROM (SHOW ALL TABLES)",
+        "SHOW DATABASES",
+        "SELECT * FROM query('SELECT current_setting(''allowed_paths'')')",
+        "SELECT * FROM query_table('sqlite_master')",
+        "SELECT pg_get_viewdef(1)",
+        "SELECT json_serialize_plan('SELECT * FROM s')",
+        "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+        "SELECT 1 UNION ALL SELECT * FROM which_secret('x', 'y')",
+        "SUMMARIZE sqlite_master",
+        "SELECT * FROM s PIVOT (first(current_setting('allowed_paths')) FOR region IN ('a'))",
+    ],
+)
+def test_a_query_does_not_learn_where_things_are_on_the_host(bench, sales, sql):
+    params = {"sources": {"s": sales}, "sql": sql}
+
+    outcome = bench.run("data.query", params)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "data.not_allowed"
+    assert str(sales.path.parent) not in outcome.message
+    preview = bench.dry_run("data.query", params)
+    assert preview.summary == f"Would fail: {outcome.message}"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH t AS (SELECT * FROM s), u AS (SELECT * FROM T) SELECT * FROM u JOIN S USING (day)",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT * FROM n",
+        "SELECT * FROM s, range(3) r, unnest([1, 2]) u",
+        "SUMMARIZE s",
+        "DESCRIBE s",
+        "FROM s SELECT region",
+        "VALUES (1), (2)",
+        "SELECT * FROM s PIVOT (sum(amount) FOR region IN ('north', 'south'))",
+        "SELECT region, list(amount ORDER BY day) FROM s GROUP BY ALL",
+    ],
+)
+def test_ordinary_queries_run(bench, sales, sql):
+    assert bench.good("data.query", {"sources": {"s": sales}, "sql": sql})
+
+
+def test_an_error_names_the_file_and_not_its_place(bench, tmp_path):
+    tmp_path.joinpath("stored").mkdir()
+    broken = as_file(tmp_path / "stored" / "0123", "a,b\n1,2\n3\n4,5,6\n" * 20)
+    file = replace(broken, name="sales.parquet")
+
+    outcome = bench.run(
+        "data.query", {"sources": {"s": file}, "sql": "SELECT * FROM s"}
+    )
+
+    assert isinstance(outcome, Failed)
+    assert str(tmp_path) not in outcome.message
+    assert "sales.parquet" in outcome.message
 
 
 def test_a_query_that_needs_too_much_memory_fails_and_says_so(bench, sales):

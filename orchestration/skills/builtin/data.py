@@ -38,7 +38,7 @@ def query(call: Call) -> Outcome:
     statement = call.params["sql"]
     try:
         with duck.opened(_sources(call), call.workdir, _memory(call)) as connection:
-            columns = duck.columns(connection, statement)
+            columns = duck.columns(connection, statement, call.params["sources"])
             rows = duck.write(connection, statement, path, kind)
     except BadQuery as error:
         return Failed(error.code, error.message)
@@ -55,7 +55,7 @@ def preview_query(call: Call) -> DryRun:
         return DryRun(summary=f"Runs SQL over {', '.join(sources)}.")
     try:
         with duck.opened(sources, call.workdir, _memory(call)) as connection:
-            columns = duck.columns(connection, call.params["sql"])
+            columns = duck.columns(connection, call.params["sql"], sources)
     except BadQuery as error:
         return DryRun(summary=f"Would fail: {error.message}")
     named = ", ".join(f"{column.name} {column.type}" for column in columns)
@@ -70,7 +70,7 @@ def load(call: Call) -> Outcome:
     rows = call.workdir / "rows.csv"
     try:
         with duck.opened({"given": [file]}, call.workdir, _memory(call)) as connection:
-            columns = duck.columns(connection, "SELECT * FROM given")
+            columns = duck.columns(connection, "SELECT * FROM given", ["given"])
             tagged = f"SELECT *, '{load_id}' AS {loading.LOAD_COLUMN} FROM given"  # noqa: S608 - hex digits
             count = duck.write(connection, tagged, rows, "csv")
         wanted = Load(load_id, _table(call), file.sha256, count)
@@ -92,7 +92,7 @@ def preview_load(call: Call) -> DryRun:
         return DryRun(summary=f"Loads {shown(file)} into {table}.")
     try:
         with duck.opened({"given": [file]}, call.workdir, _memory(call)) as connection:
-            columns = duck.columns(connection, "SELECT * FROM given")
+            columns = duck.columns(connection, "SELECT * FROM given", ["given"])
             counted = connection.execute("SELECT count(*) FROM given").fetchone()
     except BadQuery as error:
         return DryRun(summary=f"Would fail: {error.message}")

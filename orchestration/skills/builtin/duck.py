@@ -1,7 +1,7 @@
 """DuckDB, locked in: it reads the files it was given and knows no other place."""
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from orchestration.skills.builtin import duck_rules
 from orchestration.skills.domain.outcome import File
 
 MEMORY = "512MB"
@@ -80,24 +81,38 @@ def opened(
     except duckdb.OutOfMemoryException as error:
         raise BadQuery("data.memory", f"The query needs over {memory}.") from error
     except duckdb.Error as error:
-        message = str(error)
+        message = _without_places(str(error), sources, workdir)
         if "File too large" in message:
             raise OSError(errno.EFBIG, "the result or its spill") from error
-        # Its messages name the files by where they are on this host.
-        raise BadQuery("data.sql", message.replace(f"{workdir}/", "")) from error
+        raise BadQuery("data.sql", message) from error
     finally:
         connection.close()
 
 
-def columns(connection: duckdb.DuckDBPyConnection, sql: str) -> list[Column]:
-    """The columns that a query would give, without running it.
+def _without_places(
+    message: str, sources: Mapping[str, Sequence[File]], workdir: Path
+) -> str:
+    """A message of DuckDB with the names of files in place of their paths."""
+    names = {str(file.path): file.name for given in sources.values() for file in given}
+    names[str(workdir)] = "."
+    for path in sorted(names, key=len, reverse=True):
+        message = message.replace(path, names[path])
+    return message
 
-    :raises BadQuery: when it is not exactly one query that reads
+
+def columns(
+    connection: duckdb.DuckDBPyConnection, sql: str, sources: Collection[str]
+) -> list[Column]:
+    """The columns that a query over the sources would give, without running it.
+
+    :raises BadQuery: when it is not exactly one query that reads only them
     """
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         message = "The SQL must be exactly one SELECT; it may start with WITH."
         raise BadQuery("data.not_a_query", message)
+    if refused := duck_rules.refusal(connection, sql, sources):
+        raise BadQuery("data.not_allowed", refused)
     described = connection.execute(f"DESCRIBE {_bare(sql)}").fetchall()
     return [Column(name=row[0], type=row[1]) for row in described]
 
