@@ -113,8 +113,11 @@ def list_gates(request: ApiRequest, query: Query[GateQuery]) -> GateList:
 
 @router.get("/gates/{uuid:gate_id}", response=GateOut)
 def get_gate(request: ApiRequest, gate_id: UUID) -> GateOut:
-    """One gate with the content that an approval covers."""
-    return shown(request, selectors.get(by=request.auth, gate_id=gate_id))
+    """Return one gate with the content that an approval covers.
+
+    Proposers and agents see `[hidden]` for the values of a skill's configuration.
+    """
+    return shown(request, selectors.readable(by=request.auth, gate_id=gate_id))
 
 
 def row_of(request: HttpRequest, gate: Gate) -> dict[str, Any]:

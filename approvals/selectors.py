@@ -26,6 +26,7 @@ from execfabric.accounts.authority import RIGHTS, Right, Role, person_of, rights
 from execfabric.accounts.models import User
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.redaction import without_values
 
 DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role])
 MAY_SEE = (Why.PROPOSER, Why.EDITOR, Why.AGENT_OWNER)
@@ -136,6 +137,32 @@ def get(*, by: Actor, gate_id: UUID) -> Gate:
     if found is None:
         raise GateUnknown(gate=str(gate_id))
     return found
+
+
+def readable(*, by: Actor, gate_id: UUID) -> Gate:
+    """Return a gate to show, without configuration for those who see only their own.
+
+    The digest stays that of the whole content, so these readers cannot recompute it.
+
+    :raises GateUnknown: when there is none, or `by` may not see it
+    """
+    found = get(by=by, gate_id=gate_id)
+    if Right.SEE_ALL not in rights_of(by):
+        found.subject = _without_config(bytes(found.subject))
+    return found
+
+
+def _without_config(subject: bytes) -> bytes:
+    try:
+        value = canonical.loads(subject)
+    except canonical.NotCanonical:
+        return b'"This content cannot be read."'
+    hidden = {
+        name: without_values(value[name])
+        for name in ("config", "secrets")
+        if name in value
+    }
+    return canonical.dumps({**value, **hidden}) if hidden else subject
 
 
 def inbox(*, by: Actor, at: datetime, mine: Voter | None = None) -> list[Gate]:

@@ -29,6 +29,7 @@ class Right(StrEnum):
     CONTROL = "control"  # pause, resume and cancel any run
     SEE_ALL = "see_all"  # read every run, gate and plan
     REGISTRY = "registry"  # edit and publish skill versions
+    CONFIG = "config"  # read the configuration of skills: paths, hosts, secret names
     POLICY = "policy"  # edit approval policies
     TRACE = "trace"  # browse and verify the whole record
     INDETERMINATE = "indeterminate"  # say what happened where nobody could know
@@ -47,10 +48,11 @@ RIGHTS: dict[Role, frozenset[Right]] = {
             Right.SEE_ALL,
             Right.TRACE,
             Right.REGISTRY,
+            Right.CONFIG,
             Right.POLICY,
         }
     ),
-    Role.AUDITOR: frozenset({Right.SEE_ALL, Right.TRACE}),
+    Role.AUDITOR: frozenset({Right.SEE_ALL, Right.CONFIG, Right.TRACE}),
 }
 
 OF_AGENTS = frozenset({Right.PROPOSE})

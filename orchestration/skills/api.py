@@ -61,13 +61,16 @@ def list_skills(request: ApiRequest) -> SkillList:
 
 @router.get("/skills/{slug:slug}", response=SkillOut)
 def get_skill(request: ApiRequest, slug: str) -> SkillOut:
-    """One skill: its current contract and its published releases."""
+    """Return one skill: its current contract and its published releases.
+
+    Configuration values are shown to admins and auditors; others see `[hidden]`.
+    """
     skill = selectors.get(request.auth, slug)
     published = skill.versions.exclude(state=VersionState.DRAFT)
-    current = skill.current
+    current = selectors.contract_for(request.auth, skill.current)
     return SkillOut(
         **_row(skill),
-        contract=contracts.as_json(current.contract()) if current else None,
+        contract=contracts.as_json(current) if current else None,
         versions=[_version(row) for row in published.order_by("-published_at")],
     )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from execfabric.accounts import authority
 from execfabric.accounts.authority import Right
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.redaction import without_values
 from orchestration.skills import builtin
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase
@@ -150,6 +151,14 @@ def opened(by: Actor, slug: str) -> Opened:
     if skill is None:
         raise SkillUnknown(f"There is no skill {slug}, or it is hidden from you.")
     return Opened(skill, skill.may_propose, skill.may_publish)
+
+
+def contract_for(by: Actor, version: SkillVersion | None) -> SkillContract | None:
+    """Return a version's contract as `by` may see it; None if it cannot be read."""
+    contract = version.readable() if version else None
+    if contract is None or Right.CONFIG in authority.rights_of(by):
+        return contract
+    return replace(contract, config=without_values(contract.config))
 
 
 def version(by: Actor, version_id: UUID) -> SkillVersion:

@@ -147,7 +147,7 @@ def _skill_page(
     state = SkillState(found.state)
     context = {
         "skill": found,
-        "contract": found.current.readable() if found.current else None,
+        "contract": selectors.contract_for(request.user.actor(), found.current),
         "waiting": selectors.waiting(request.user.actor(), [found]).get(found.pk),
         "versions": list(versions),
         "may_publish": may_publish,
@@ -184,8 +184,9 @@ def version_page(
         raise Missing
     is_draft = version.state == VersionState.DRAFT
     current = found.current
-    before = current.contract() if current and current.pk != version.pk else None
-    contract = version.contract()
+    is_other = current is not None and current.pk != version.pk
+    before = selectors.contract_for(by, current if is_other else None)
+    contract = selectors.contract_for(by, version) or version.contract()
     changes = differences.between(before, contract) if is_draft or before else []
     looser = sum(1 for one in changes if one.weight is differences.Weight.LOOSER)
     context = {

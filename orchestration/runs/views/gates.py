@@ -45,7 +45,7 @@ def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
     """
     if not wants_fragment(request):
         return _gate_page(request, pk, DecisionForm())
-    found = approvals.get(by=request.user.actor(), gate_id=pk)
+    found = approvals.readable(by=request.user.actor(), gate_id=pk)
     content = contents.of(found, first=_first(request))
     return page(request, "gates/_plan_rows.html", {"gate": found, "content": content})
 
@@ -81,7 +81,7 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
 @refusals_answered
 def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The very bytes that the digest covers, for whoever wants to compute it."""
-    found = approvals.get(by=request.user.actor(), gate_id=pk)
+    found = approvals.readable(by=request.user.actor(), gate_id=pk)
     response = BytesDownload(
         bytes(found.subject), name=f"gate-{pk}.json", content_type="application/json"
     )
@@ -93,7 +93,7 @@ def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
 @refusals_answered
 def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One value of the content (`?at=`, a JSON pointer) as canonical JSON."""
-    found = approvals.get(by=request.user.actor(), gate_id=pk)
+    found = approvals.readable(by=request.user.actor(), gate_id=pk)
     pointer = request.GET.get("at", "")
     value = subjects.value_at(subjects.read(found), pointer)
     name = "-".join(["gate", str(pk)[:13], *pointer.split("/")[1:]])
@@ -106,7 +106,7 @@ def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
 @refusals_answered
 def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
     """The details of one step of a plan gate: a fragment, or a page of its own."""
-    found = approvals.get(by=request.user.actor(), gate_id=pk)
+    found = approvals.readable(by=request.user.actor(), gate_id=pk)
     actions = subjects.planned(subjects.read(found), place, place + 1)
     if not actions:
         raise Missing(f"This plan has no step at place {place + 1}.")
@@ -125,7 +125,7 @@ def _gate_page(
     status: int = 200,
 ) -> HttpResponse:
     by, at = request.user.actor(), clock.now()
-    found = approvals.get(by=by, gate_id=pk)
+    found = approvals.readable(by=by, gate_id=pk)
     given = approvals.decisions(found)
     eligible = approvals.still_eligible_of({found: given})[found]
     content = contents.of(found, first=_first(request))
