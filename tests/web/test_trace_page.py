@@ -221,6 +221,8 @@ def test_an_event_has_an_address_of_its_own(proposer, client) -> None:
 
     assert page.status_code == 200
     assert "run.proposed" in words(page)
+    assert "Component run:hand-on" in words(page)
+    assert f"Session {run.trace_id[:16]}" in words(page)
     for seq in ["0", "999", "9" * 30]:
         assert client.get(f"/trace/{run.stream}/{seq}").status_code == 404
 
