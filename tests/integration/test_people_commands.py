@@ -146,7 +146,7 @@ def test_an_expired_link_and_one_of_a_deactivated_user_are_refused() -> None:
     assert refused("password_link", "ada").returncode == 1
 
 
-@pytest.mark.parametrize("text", ["x", "%00", "a:b", "%F0%9F%98%80:x"])
+@pytest.mark.parametrize("text", ["x", "a:b", "%F0%9F%98%80:x"])
 def test_a_guessed_link_is_refused_without_a_query(
     text, django_assert_num_queries
 ) -> None:
