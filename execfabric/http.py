@@ -15,6 +15,7 @@ from django.utils.http import content_disposition_header
 from pydantic_core import to_jsonable_python
 
 from execfabric.accounts.errors import NotSignedIn
+from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Refusal, RefusalKind, Unavailable
 
 REFUSED = re.compile(r"[\0\ud800-\udfff]")
@@ -77,6 +78,12 @@ class BytesDownload(HttpResponse):
         self["Cache-Control"] = "no-store"
         self["X-Content-Type-Options"] = "nosniff"
         self["Repr-Digest"] = repr_digest(hashlib.sha256(body).digest())
+
+
+def json_download(value: Any, name: str) -> BytesDownload:
+    """Return a value as canonical JSON to be saved."""
+    body = canonical.dumps(value)
+    return BytesDownload(body, name=name, content_type="application/json")
 
 
 def repr_digest(sha256: bytes) -> str:

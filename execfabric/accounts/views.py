@@ -10,7 +10,7 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, resolve_url
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from execfabric.accounts import demo, links
 from execfabric.accounts.errors import (
@@ -21,7 +21,7 @@ from execfabric.accounts.errors import (
 )
 from execfabric.accounts.forms import FirstAdminForm, PasswordForm
 from execfabric.accounts.models import PasswordLink, User
-from execfabric.console.http import page, refusal_response
+from execfabric.console.http import form_on, page, refusal_response
 from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
 
@@ -37,7 +37,7 @@ class SignIn(LoginView):  # type: ignore[misc]
 sign_in = SignIn.as_view()
 
 
-@require_POST
+@form_on("account_login")
 @login_not_required
 @never_cache
 def demo_sign_in(request: HttpRequest) -> HttpResponse:

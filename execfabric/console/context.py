@@ -42,6 +42,7 @@ SECTIONS = {
     "gate": "inbox",
     "gate_step": "inbox",
     "run": "runs",
+    "step": "runs",
     "step_resolve": "runs",
     "plan_check": "plan_new",
     "plan_dry_run": "plan_new",

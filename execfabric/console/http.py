@@ -8,8 +8,10 @@ from typing import Any, Concatenate, ParamSpec
 from django.http import HttpRequest as BaseRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_POST
 from django_htmx.http import reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
@@ -82,6 +84,30 @@ def refusal_response(
     if fragment:
         return reswap(retarget(response, "#refusal"), "outerHTML")
     return response
+
+
+def form_on(name: str, *keep: str) -> Callable[[View[P]], View[P]]:
+    """Accept a POST; answer a GET of its address with the page that the form is on.
+
+    A GET comes from a reload and from the way back after signing in. `keep` names
+    the arguments that the page's address shares.
+    """
+
+    def decorated(view: View[P]) -> View[P]:
+        posted = require_POST(view)
+
+        @wraps(view)
+        def answered(
+            request: HttpRequest, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            if request.method not in {"GET", "HEAD"}:
+                return posted(request, *args, **kwargs)
+            shared: dict[str, Any] = {one: kwargs[one] for one in keep}
+            return redirect(reverse(name, kwargs=shared))
+
+        return answered  # type: ignore[return-value]
+
+    return decorated
 
 
 def refusals_answered(view: View[P]) -> View[P]:

@@ -67,3 +67,9 @@ def bad_request(request: BaseRequest, exception: Exception) -> HttpResponse:
         template="" if wants_fragment(request) else "413.html",
         status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     )
+
+
+def csrf_failure(request: BaseRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    """Answer a form from before a sign-in or from elsewhere; lead back to its page."""
+    context = {"back": request.path}
+    return page(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)

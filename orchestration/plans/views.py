@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from django.http import HttpResponse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from execfabric.accounts.authority import Right, require
 from execfabric.console.http import (
     HttpRequest,
+    form_on,
     page,
     refusals_answered,
 )
@@ -63,7 +64,7 @@ def plan_new(request: HttpRequest) -> HttpResponse:
     return plan_page(request, PlanForm(), text=_example(name) if name else "")
 
 
-@require_POST
+@form_on("plan_new")
 @refusals_answered
 def plan_check(request: HttpRequest) -> HttpResponse:
     """Say everything that is wrong with the plan; nothing is stored."""
@@ -77,7 +78,7 @@ def plan_check(request: HttpRequest) -> HttpResponse:
     return plan_page(request, form, text=text, checked=checked)
 
 
-@require_POST
+@form_on("plan_new")
 @refusals_answered
 def plan_dry_run(request: HttpRequest) -> HttpResponse:
     """Say what each step would do; nothing is touched."""

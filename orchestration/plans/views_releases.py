@@ -6,9 +6,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from execfabric.console.http import STATUS, HttpRequest, refusals_answered
+from execfabric.console.http import STATUS, HttpRequest, form_on, refusals_answered
 from execfabric.lib import clock
 from execfabric.lib.refusal import Invalid, Missing, Refusal
 from orchestration.plans import selectors
@@ -24,7 +24,7 @@ def skill_version(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
     return _page(request, slug, pk)
 
 
-@require_POST
+@form_on("skill_version", "slug", "pk")
 @refusals_answered
 def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
     """Publish the draft that the admin saw."""

@@ -31,6 +31,7 @@ from orchestration.runs import live, selectors
 from orchestration.runs.errors import RunUnknown
 from orchestration.runs.services import frames
 from orchestration.runs.services.frames import Cursor
+from orchestration.runs.services.run_page import Window
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +172,7 @@ class RunConsumer(Watcher):
     run_id: UUID
     cursor: Cursor
     view: str
+    steps: Window
 
     async def connect(self) -> None:
         """Read the address: which run, and what the page has seen."""
@@ -179,6 +181,9 @@ class RunConsumer(Watcher):
         self.cursor = frames.parse(_first(query, "after"), _first(query, "log"))
         wanted = _first(query, "view")
         self.view = wanted if wanted in frames.VIEWS else frames.STEPS
+        self.steps = frames.window(_first(query, "shown"))
+        self._sent: dict[str, str] = {}
+        """What the head of the page shows, as it was sent last."""
         await super().connect()
 
     def group(self) -> str:
@@ -193,7 +198,12 @@ class RunConsumer(Watcher):
         """The frame behind the cursor."""
         try:
             frame = frames.since(
-                self.by, self.run_id, self.cursor, view=self.view, at=clock.now()
+                self.by,
+                self.run_id,
+                self.cursor,
+                view=self.view,
+                at=clock.now(),
+                steps=self.steps,
             )
         except RunUnknown:
             raise Ended(REFUSED) from None
@@ -201,7 +211,10 @@ class RunConsumer(Watcher):
             return ""
         self.cursor = frame.cursor
         self._pause = BUSY_SPACING if frame.events > BUSY else SPACING
-        return frame.html
+        html = frame.besides(self._sent)
+        heads = frames.HEADS & frame.parts.keys()
+        self._sent |= {place: frame.parts[place] for place in heads}
+        return html
 
     def heartbeat(self) -> str:
         """The cursor alone."""

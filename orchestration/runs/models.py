@@ -239,6 +239,8 @@ class LogChunk(models.Model):
     fence = models.BigIntegerField()
     offset = models.BigIntegerField()
     """Where the text starts, in characters from the start of the step run's log."""
+    line = models.BigIntegerField(null=True)
+    """How many line breaks are before it; unknown for rows of older releases."""
     text = models.TextField()
     at = models.DateTimeField()
 

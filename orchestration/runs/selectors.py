@@ -1,15 +1,15 @@
 """Reading runs: each read starts from what the asker may see."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet, Sum, Window
-from django.db.models.functions import Length
+from django.db.models import Count, Q, QuerySet
 
 from approvals import selectors as approvals
+from approvals.domain.states import OPEN
 from approvals.models import Gate
 from execfabric import database
 from execfabric.accounts.authority import Right, rights_of
@@ -17,23 +17,24 @@ from execfabric.accounts.models import User
 from execfabric.lib.actor import Actor, ActorKind
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.plans.models import Plan, PlanRevision
+from orchestration.runs.domain.states import StepState
 from orchestration.runs.errors import ArtifactUnknown, RunUnknown, StepUnknown
 from orchestration.runs.models import (
     Artifact,
     ArtifactUse,
     Attempt,
-    LogChunk,
     Run,
     StepRun,
 )
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 
-LOG_PAGE = 64 * 1024
-"""Characters of log that one read returns at most, and a little more."""
-TAIL = 16 * 1024
-"""Characters of a log that a page shows; the rest is a link away."""
+LARGE = frozenset({"inputs", "pins", "dry_run", "revision__body", "revision__source"})
+"""Columns of a run that a page reads only where it shows them."""
+PLANNED = frozenset({"pins", "revision__body"})
+"""Those of them that say what a step does."""
+CONTENT = ("output", "files", "error")
+"""Columns of a step that its line in a list does not show."""
 
 
 @dataclass(frozen=True)
@@ -53,32 +54,12 @@ class StepDetail:
 
 @dataclass(frozen=True)
 class RunDetail:
-    """A run with everything that its page shows."""
+    """A run with all that its steps hold."""
 
     run: Run
-    revision: PlanRevision
-    plan: Plan
-    document: PlanDocument
     gate: Gate | None
     """The plan gate in force."""
-    gates: list[Gate]
-    """All gates it had, oldest first, without their bytes."""
-    rows: list[StepRun]
-    """All its steps."""
     steps: list[StepDetail]
-    on_behalf_of: str
-    """For an agent's run: the name of the person who answers for it."""
-
-
-@dataclass(frozen=True)
-class LogTail:
-    """The end of a step's log."""
-
-    text: str
-    end: int
-    """Where the log ends."""
-    skipped: int
-    """Characters before the text that are left out."""
 
 
 def visible_to(by: Actor) -> QuerySet[Run]:
@@ -104,9 +85,51 @@ def get(by: Actor, run_id: UUID) -> Run:
     return run
 
 
-def steps(run: Run) -> list[StepRun]:
-    """All steps of a run in the order in which they take their turn."""
-    return list(run.steps.select_related("spec").order_by("position"))
+def outline(by: Actor, run_id: UUID, *, needs: Collection[str] = ()) -> Run:
+    """One visible run; of its large columns only what the caller `needs`.
+
+    :raises RunUnknown: when there is none, or `by` may not see it
+    """
+    light = visible_to(by).defer(*LARGE - set(needs))
+    run = light.filter(pk=run_id).first()
+    if run is None:
+        raise RunUnknown(run=str(run_id))
+    return run
+
+
+def step_states(run: Run) -> Counter[str]:
+    """How many steps of a run are in each state."""
+    counted = run.steps.order_by().values_list("state").annotate(count=Count("pk"))
+    return Counter(dict(counted))
+
+
+def step_lines(
+    run: Run, first: int, end: int, *, keys: Collection[str] | None = None
+) -> list[StepRun]:
+    """The steps between two places without their content; only `keys`, where given."""
+    lines = run.steps.filter(position__gte=first, position__lt=end)
+    if keys is not None:
+        lines = lines.filter(key__in=keys)
+    return list(lines.defer(*CONTENT).order_by("position"))
+
+
+def steps_in(run: Run, states: Collection[StepState], *, limit: int) -> list[StepRun]:
+    """The first steps in one of these states, without their content."""
+    found = run.steps.filter(state__in=states).defer(*CONTENT)
+    return list(found.order_by("position")[:limit])
+
+
+def gates_by_id(run: Run, ids: Collection[UUID]) -> dict[UUID, Gate]:
+    """These gates of a run, without their content."""
+    if not ids:
+        return {}
+    found = approvals.of_context(run.pk).filter(pk__in=ids).defer("subject")
+    return {gate.pk: gate for gate in found}
+
+
+def open_gates(run: Run) -> QuerySet[Gate]:
+    """The gates of a run that wait for a decision, oldest first, without their content."""
+    return approvals.of_context(run.pk).filter(status__in=OPEN).defer("subject")
 
 
 def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
@@ -115,37 +138,18 @@ def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
     :raises RunUnknown: when there is no such run for `by`
     :raises StepUnknown: when the run has no such step
     """
-    found = detail(by, run_id, keys=[key]).steps
-    if not found:
+    run = outline(by, run_id, needs=PLANNED)
+    row = run.steps.select_related("spec").filter(key=key).first()
+    if row is None:
         raise StepUnknown(run=str(run_id), step=key)
-    return found[0]
-
-
-def attempts(step_run: StepRun) -> list[Attempt]:
-    """The tries of a step, first to last."""
-    return list(step_run.attempts.order_by("fence"))
-
-
-def log_text(step_run: StepRun, after: int) -> tuple[str, int]:
-    """The log behind an offset in characters, and the offset to go on from."""
-    chunks = LogChunk.objects.filter(step_run=step_run).order_by("offset")
-    held = chunks.filter(offset__lte=after).order_by("-offset").first()
-    parts: list[str] = []
-    position, taken = after, 0
-    behind = chunks.filter(offset__gte=held.offset if held else 0)
-    for chunk in behind.iterator(chunk_size=50):
-        piece = chunk.text[max(0, position - chunk.offset) :]
-        parts.append(piece)
-        position = max(position, chunk.offset + len(chunk.text))
-        taken += len(piece)
-        if taken >= LOG_PAGE:
-            break
-    return "".join(parts), position
+    gates = gates_by_id(run, {row.gate_id} if row.gate_id else set())
+    [found] = _details(run, [row], plans.document(run.revision), gates)
+    return found
 
 
 _LOG_DIGEST = """
 SELECT max("offset" + length(text)), encode(sha256(convert_to(string_agg(
-  "offset" || ':' || extract(epoch FROM at) || ':' || text, chr(10) ORDER BY "offset"
+  "offset" || ':' || coalesce(line, -1) || ':' || extract(epoch FROM at) || ':' || text, chr(10) ORDER BY "offset"
 ), 'UTF8')), 'hex')
 FROM runs_logchunk WHERE step_run_id = %s AND fence = %s AND "offset" < %s
 """
@@ -156,48 +160,6 @@ def log_digest(step_run_id: UUID, fence: int, *, until: int | None = None) -> st
     last = 2**62 if until is None else until
     found = database.row(_LOG_DIGEST, [step_run_id, fence, last])
     return f"{found[0]}:{found[1]}" if found and found[1] else ""
-
-
-def log_pieces(step_run: StepRun) -> Iterator[str]:
-    """The whole log of a step, piece by piece."""
-    chunks = LogChunk.objects.filter(step_run=step_run).order_by("offset")
-    yield from chunks.values_list("text", flat=True).iterator(chunk_size=50)
-
-
-def log_tails(run: Run | UUID, after: Mapping[int, int]) -> dict[int, LogTail]:
-    """Per position what its step has written behind an offset, at most a tail of it.
-
-    Steps that have written nothing since are left out.
-    """
-    fresh = ~Q(step_run__position__in=after.keys())
-    for position, offset in after.items():
-        fresh |= Q(step_run__position=position, offset__gte=offset)
-    from_end = Window(
-        Sum(Length("text")),
-        partition_by=F("step_run_id"),
-        order_by=F("offset").desc(),
-    )
-    chunks = (
-        LogChunk.objects.filter(fresh, step_run__run=run)
-        .annotate(from_end=from_end, size=Length("text"))
-        .filter(from_end__lt=TAIL + F("size"))
-        .order_by("step_run_id", "offset")
-        .values_list("step_run__position", "offset", "text")
-    )
-    tails: dict[int, LogTail] = {}
-    for position, offset, text in chunks:
-        known = tails.get(position)
-        whole = (known.text if known else "") + text
-        end = offset + len(text)
-        whole = whole[-TAIL:]
-        skipped = end - len(whole) - after.get(position, 0)
-        tails[position] = LogTail(whole, end, max(0, skipped))
-    return tails
-
-
-def gates_of(run: Run) -> list[Gate]:
-    """All gates of a run, oldest first, those of the past too."""
-    return list(approvals.of_context(run.pk))
 
 
 def artifact_visible_to(by: Actor, sha256: str) -> Artifact:
@@ -212,26 +174,44 @@ def artifact_visible_to(by: Actor, sha256: str) -> Artifact:
     return found
 
 
-def detail(
-    by: Actor, run_id: UUID, *, keys: Collection[str] | None = None
-) -> RunDetail:
-    """A visible run as its page shows it; of its steps only `keys`, where given.
+def detail(by: Actor, run_id: UUID) -> RunDetail:
+    """A visible run with all that its steps hold.
 
     :raises RunUnknown: when there is none, or `by` may not see it
     """
     run = get(by, run_id)
-    every = steps(run)
-    rows = [row for row in every if keys is None or row.key in keys]
-    document = plans.document(run.revision)
-    planned = {item.id: item for item in document.steps}
+    rows = list(run.steps.select_related("spec").order_by("position"))
     gates = {gate.pk: gate for gate in approvals.of_context(run.pk).defer("subject")}
+    return RunDetail(
+        run=run,
+        gate=gates.get(run.gate_id) if run.gate_id else None,
+        steps=_details(run, rows, plans.document(run.revision), gates),
+    )
+
+
+def name_of(owner: str) -> str:
+    """The name of an agent's owner (`user:7`) now; the key where the account is gone."""
+    if not owner:
+        return ""
+    pk = owner.removeprefix("user:")
+    found = User.objects.filter(pk=pk).values_list("username", flat=True).first()
+    return found or owner
+
+
+def _details(
+    run: Run,
+    rows: list[StepRun],
+    document: PlanDocument,
+    gates: Mapping[UUID, Gate],
+) -> list[StepDetail]:
     tries, files = _attempts_by_step(rows), _files_by_step(rows)
-    pinned = skills.pinned(pin["version_id"] for pin in run.pins.values())
+    pins = [run.pins[row.key] for row in rows if row.key in run.pins]
+    pinned = skills.pinned(pin["version_id"] for pin in pins)
 
     def shown(row: StepRun) -> StepDetail:
         pin: dict[str, Any] = run.pins.get(row.key, {})
         version = pinned.get(pin.get("version_id", ""))
-        asked = planned[row.key]
+        asked = document.step(row.key)
         return StepDetail(
             step_run=row,
             step=asked,
@@ -243,17 +223,7 @@ def detail(
             files=files[row.pk],
         )
 
-    return RunDetail(
-        run=run,
-        revision=run.revision,
-        plan=run.revision.plan,
-        document=document,
-        gate=gates.get(run.gate_id) if run.gate_id else None,
-        gates=list(gates.values()),
-        rows=every,
-        steps=[shown(row) for row in rows],
-        on_behalf_of=_name_of(run.proposer_owner),
-    )
+    return [shown(row) for row in rows]
 
 
 def _attempts_by_step(rows: list[StepRun]) -> dict[UUID, list[Attempt]]:
@@ -269,12 +239,3 @@ def _files_by_step(rows: list[StepRun]) -> dict[UUID, list[ArtifactUse]]:
     for use in uses.order_by("name", "pk"):
         found[use.step_run_id].append(use)
     return found
-
-
-def _name_of(owner: str) -> str:
-    """The name of an agent's owner (`user:7`) now; the key where the account is gone."""
-    if not owner:
-        return ""
-    pk = owner.removeprefix("user:")
-    found = User.objects.filter(pk=pk).values_list("username", flat=True).first()
-    return found or owner

@@ -129,8 +129,6 @@ class Runner:
         self._frames = wire.Frames()
         self._call: WireCall | None = None
         self._death = ""
-        self.log_dropped = 0
-        """Bytes of the last call's log that were not kept."""
 
     @property
     def alive(self) -> bool:
@@ -287,7 +285,6 @@ class Runner:
         self.start()
         self.masker = masker
         self._tap = LogTap(masker)
-        self.log_dropped = 0
         try:
             wire.send(self._stdin, wire.encode(value))
         except BrokenPipeError:
@@ -329,7 +326,6 @@ class Runner:
             self._read_log()
         if self._tap is not None:
             rest = self._tap.finish()
-            self.log_dropped = self._tap.dropped
             if rest:
                 self._ready.append(Log(rest))
         self._tap = None

@@ -11,11 +11,16 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.views.decorators.http import (
     require_http_methods,
-    require_POST,
     require_safe,
 )
 
-from execfabric.console.http import STATUS, HttpRequest, page, refusals_answered
+from execfabric.console.http import (
+    STATUS,
+    HttpRequest,
+    form_on,
+    page,
+    refusals_answered,
+)
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
@@ -79,7 +84,7 @@ def skill(request: HttpRequest, slug: str) -> HttpResponse:
     return _skill_page(request, slug)
 
 
-@require_POST
+@form_on("skill", "slug")
 @refusals_answered
 def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
     """Deprecate, quarantine or restore a skill."""

@@ -8,7 +8,6 @@
   const HIDDEN = 300000;
   const FAILURES = 3;
   const KEEP_ROWS = 500;
-  const KEEP_LINES = 500;
   const ENDINGS = { 4401: "Signed out – sign in again", 4403: "No longer open to you" };
 
   const run = { socket: null, wrapper: null, failures: 0, heard: 0, lost: 0, ended: "" };
@@ -26,13 +25,51 @@
     Math.min(8000, 500 * 2 ** tries) * (0.5 + Math.random() / 2);
   htmx.createWebSocket = (url) => {
     if (!isRun(url)) return new WebSocket(url);
+    run.asked = parts();
     run.socket = new WebSocket(url + "?" + position());
     return run.socket;
   };
 
+  /* What the page shows, so that the server sends no more: its steps and open logs. */
   function position() {
     const { seq, log } = byId("cursor").dataset;
-    return new URLSearchParams({ after: seq, log, view: byId("run-live").dataset.view });
+    const { view } = byId("run-live").dataset;
+    const places = [...document.querySelectorAll("#steps .step")].map((one) => +one.dataset.place);
+    const shown = places.length ? places[0] + "-" + (places[places.length - 1] + 1) : "";
+    return new URLSearchParams({ after: seq, log, view, shown });
+  }
+
+  function parts() {
+    const asked = position();
+    return asked.get("shown") + " " + asked.get("log").replace(/\.\d+/g, "");
+  }
+
+  /* Steps and logs that the page did not show before: ask for them as well. */
+  function follow() {
+    const cursor = byId("cursor");
+    if (!cursor || !byId("run-live")) return;
+    const known = new Set(cursor.dataset.log.split(",").map((one) => one.split(".")[0]));
+    for (const log of document.querySelectorAll("#steps .log")) {
+      const place = log.id.slice(4);
+      if (known.has(place)) continue;
+      cursor.dataset.log += (cursor.dataset.log ? "," : "") + place + "." + log.dataset.end;
+      log.scrollTop = log.scrollHeight;
+    }
+    if (parts() === run.asked) return;
+    clearTimeout(run.switching);
+    run.switching = setTimeout(ask, 100);
+  }
+
+  function ask() {
+    run.switching = 0;
+    if (run.ended || !run.wrapper || !run.socket) return;
+    if (run.socket.readyState === WebSocket.CONNECTING) {
+      run.switching = setTimeout(ask, 100);
+    } else if (run.socket.readyState === WebSocket.OPEN) {
+      run.moving = true;
+      run.socket.close(1000);
+      run.wrapper.reconnect();
+    }
   }
 
   function cursorOf(html) {
@@ -65,12 +102,13 @@
     if (focused && document.activeElement === document.body) {
       byId(focused)?.focus({ preventScroll: true });
     }
-    for (const [, id] of html.matchAll(/beforeend:#(log-\d+)/g)) trimLog(byId(id));
+    for (const [, place] of html.matchAll(/id="head-(\d+)"/g)) renew(byId("body-" + place));
     following.forEach((log) => (log.scrollTop = log.scrollHeight));
     const rows = byId("events");
     while (rows && rows.children.length > KEEP_ROWS) rows.firstElementChild.remove();
     doubt();
-    if (html.includes('id="run-numbers"')) {
+    const cursor = cursorOf(html);
+    if (cursor.from !== cursor.seq) {
       clearTimeout(idle);
       idle = setTimeout(() => htmx.trigger(document.body, "live-idle"), 1200);
     }
@@ -84,14 +122,11 @@
     badge.toggleAttribute("data-stale", behind);
   }
 
-  function trimLog(log) {
-    if (!log) return;
-    const lines = (node) => node.textContent.split("\n").length - 1;
-    let count = lines(log);
-    while (count > KEEP_LINES && log.childNodes.length > 1) {
-      count -= lines(log.firstChild);
-      log.firstChild.remove();
-    }
+  /* The details of a step that changed: at once where they are open. */
+  function renew(body) {
+    if (!body) return;
+    if (body.closest("details").open) htmx.trigger(body, "wanted");
+    else body.dataset.stale = "";
   }
 
   const listen = (name, handler) => document.addEventListener(name, handler);
@@ -101,6 +136,7 @@
     if (!ofRun(event)) return;
     run.wrapper = event.detail.socketWrapper;
     run.heard = Date.now();
+    run.moving = false;
     show();
   });
 
@@ -127,9 +163,16 @@
     else inboxSeen();
   });
 
+  /* Said as soon as it is known, and not only when a form is sent. */
+  function signedOut() {
+    const alert = byId("signed-out")?.content.firstElementChild;
+    if (alert && byId("refusal")?.hidden) byId("refusal").replaceWith(alert.cloneNode(true));
+  }
+
   listen("htmx:wsClose", (event) => {
-    if (!ofRun(event) || event.detail.event.target !== run.socket) return;
     const code = event.detail.event.code;
+    if (code === 4401) signedOut();
+    if (!ofRun(event) || event.detail.event.target !== run.socket) return;
     run.ended = ENDINGS[code] || "";
     if (code !== 1000) {
       run.failures += 1;
@@ -157,13 +200,17 @@
   });
 
   listen("htmx:afterSettle", (event) => {
+    if (event.target.closest?.("#steps")) follow();
     if (event.detail.requestConfig?.path.endsWith("/verified")) doubt();
   });
 
   listen("htmx:afterRequest", (event) => {
     if (event.detail.requestConfig?.elt.id !== "run-live") return;
-    const { status, responseText, responseURL } = event.detail.xhr;
-    if (status === 401 || responseURL.includes("/accounts/login")) run.ended = ENDINGS[4401];
+    const { status, responseText } = event.detail.xhr;
+    if (status === 401) {
+      run.ended = ENDINGS[4401];
+      signedOut();
+    }
     if (status === 403 || status === 404) run.ended = ENDINGS[4403];
     run.polled = status === 200 || status === 204;
     if (run.polled) run.heard = Date.now();
@@ -174,7 +221,7 @@
   function show() {
     const pill = byId("live-pill");
     if (!pill) return;
-    const open = run.socket?.readyState === WebSocket.OPEN && !run.lost;
+    const open = (run.socket?.readyState === WebSocket.OPEN || run.moving) && !run.lost;
     let state = "connecting";
     let text = "Connecting";
     if (run.ended) {

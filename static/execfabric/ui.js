@@ -60,7 +60,7 @@
   document.addEventListener(
     "toggle",
     (event) => {
-      const body = event.target.open && event.target.querySelector("[data-lazy]");
+      const body = event.target.open && event.target.querySelector("[data-lazy], [data-stale]");
       if (body) htmx.trigger(body, "wanted");
     },
     true,

@@ -147,10 +147,6 @@ def test_the_guard_tells_looking_from_touching(event, args, allow, refused):
 SECRET = 'p"ss/wörd+1'
 
 
-def leaks(text: str) -> bool:
-    return any(part in text for part in ('p"ss/w', "rd+1", "p%22ss", "rd%2B1"))
-
-
 @pytest.mark.parametrize(
     "form", [SECRET, "p%22ss%2Fw%C3%B6rd%2B1", 'p\\"ss/w\\u00f6rd+1']
 )
@@ -170,14 +166,6 @@ def test_one_byte_at_a_time_gives_the_same_text():
     text = "".join(tap.feed(said[i : i + 1]) for i in range(len(said))) + tap.finish()
 
     assert text == f"a {MASK} b {MASK} c {MASK} d"
-
-
-def test_a_secret_that_the_limit_cuts_in_two_does_not_show_its_first_half():
-    for limit in range(5, 30):
-        tap = LogTap(Masker([SECRET]), limit=limit)
-        text = tap.feed(f"0123456789 {SECRET} and more".encode()) + tap.finish()
-        assert not leaks(text), limit
-        assert "bytes of output were not kept" in text
 
 
 def test_text_that_cannot_be_stored_or_decoded_is_replaced():

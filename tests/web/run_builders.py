@@ -34,6 +34,12 @@ def page_of(run: Run, client: Client, **query: str):
     return client.get(f"/runs/{run.pk}", query)
 
 
+def step_of(run: Run, key: str, client: Client):
+    """The details of a step, as its run's page fetches them."""
+    fetched = {"HX-Request": "true"}
+    return client.get(f"/runs/{run.pk}/steps/{key}", headers=fetched)
+
+
 def element(page, identity: str) -> str:
     """One live part of a page, from its opening tag to the next part's."""
     text = page.content.decode()

@@ -65,6 +65,9 @@ def test_gate_and_run_pages_stay_small(text, proposer, operator) -> None:
     client = signed_in(operator)
 
     measured(client, f"/gates/{open_gate(run).pk}")
+    measured(client, f"/runs/{run.pk}")
+    measured(client, f"/runs/{run.pk}?view=plan")
+    measured(client, f"/runs/{run.pk}/steps/{run.steps.first().key}")
 
 
 def test_a_step_gate_with_a_large_value_stays_small_and_gives_every_byte(

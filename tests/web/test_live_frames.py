@@ -50,7 +50,7 @@ def test_the_parts_of_a_frame_are_the_parts_of_the_page(
     )
 
     parts = re.findall(r'id="([\w-]+)"[^>]*hx-swap-oob', frame.html)
-    assert {"run-state", "run-waits", "run-numbers", "head-0", "body-1"} <= set(parts)
+    assert {"run-state", "run-waits", "run-numbers", "head-0", "gate-1"} <= set(parts)
     for part in parts:
         assert f'id="{part}"' in page
 

@@ -1,5 +1,8 @@
 """What can be asked of a run on its page, by whom, and what is answered."""
 
+import html
+import re
+
 import pytest
 
 from orchestration.runs.models import Run
@@ -44,7 +47,7 @@ def test_looking_at_an_address_that_acts_changes_nothing(
 
     answer = signed_in(operator).get(f"/runs/{run.pk}/{ask}")
 
-    assert answer.status_code == 405
+    assert (answer.status_code, answer["Location"]) == (302, f"/runs/{run.pk}")
     run.refresh_from_db()
     assert run.state == "running"
 
@@ -144,6 +147,71 @@ def test_that_it_did_not_happen_cannot_be_said_while_it_may_still_be_at_work(
     assert answer.status_code == 409
     assert codes(answer) == ["step.old_attempt_may_live"]
     assert "Nothing there." in answer.content.decode()
+
+
+def messages_of(page) -> list[str]:
+    text = page.content.decode()
+    found = re.findall(r'data-testid="message">.*?</svg><div>(.*?)</div>', text)
+    return [html.unescape(re.sub(r"<[^>]+>", "", one)) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        pytest.param("pause", "The run is paused; resume it to go on.", id="pause"),
+        pytest.param("cancel", "The run is cancelled.", id="cancel"),
+    ],
+)
+def test_the_answer_to_a_request_is_the_state_after_it(
+    ask, said, proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+
+    page = signed_in(operator).post(f"/runs/{run.pk}/{ask}", follow=True)
+
+    [message] = messages_of(page)
+    assert message.startswith(said)
+
+
+def test_resuming_with_an_unknown_outcome_does_not_claim_that_the_run_goes_on(
+    proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    lost_after_intent(run, "first")
+    client = signed_in(operator)
+    client.post(f"/runs/{run.pk}/pause")
+
+    offered = element(page_of(run, client), "ctl-resume")[:600]
+    page = client.post(f"/runs/{run.pk}/resume", follow=True)
+
+    run.refresh_from_db()
+    assert run.state == "paused"
+    assert "disabled" in offered
+    assert "First say what happened in “first”." in offered
+    [message] = messages_of(page)
+    assert message.startswith("The run is paused")
+    assert (
+        "notice-wait" in page.content.decode().split('data-testid="message"')[0][-90:]
+    )
+
+
+def test_an_outcome_is_confirmed_with_what_the_run_does_then(
+    proposer, operator
+) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    lost_after_intent(run, "first")
+    client = signed_in(operator)
+    client.post(f"/runs/{run.pk}/pause")
+    address = f"/runs/{run.pk}/steps/first/resolve"
+
+    form = words(client.get(address))
+    page = client.post(address, {"happened": "yes", "evidence": "Seen."}, follow=True)
+
+    assert "The run stays paused until someone resumes it." in form
+    [message] = messages_of(page)
+    assert message.startswith(
+        "Outcome recorded. The run is paused; resume it to go on."
+    )
 
 
 def test_only_those_with_the_right_are_asked_what_happened(proposer, operator) -> None:

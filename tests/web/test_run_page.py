@@ -19,6 +19,7 @@ from tests.web.run_builders import (
     TWO_STEPS,
     element,
     page_of,
+    step_of,
 )
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -27,14 +28,16 @@ pytestmark = pytest.mark.usefixtures("registry")
 @pytest.mark.promise("S1.2")
 def test_the_page_shows_every_step_from_the_start(proposer) -> None:
     run = proposed(GATED, proposer)
+    client = signed_in(proposer)
 
-    page = page_of(run, signed_in(proposer))
+    page = page_of(run, client)
+    second = step_of(run, "second", client)
 
     assert rows(page, "step-first") == rows(page, "step-second") == 1
     assert page.content.decode().count('data-state="pending"') >= 2
     assert "0 of 2 steps" in words(page)
-    assert "Parameters, not resolved yet" in words(page)
-    assert "$first.output.word" in words(page)
+    assert "Parameters, not resolved yet" in words(second)
+    assert "$first.output.word" in words(second)
 
 
 def test_the_page_says_what_is_waited_for_by_whom_and_where(proposer, operator) -> None:
@@ -54,14 +57,17 @@ def test_after_the_work_values_outputs_and_attempts_are_there(
 ) -> None:
     run = driven(approved(TWO_STEPS, proposer, operator), bench)
 
-    page = page_of(run, signed_in(proposer))
+    client = signed_in(proposer)
+    page = page_of(run, client)
+    first, second = (step_of(run, key, client) for key in ("first", "second"))
 
     assert run.state == "succeeded"
-    text = words(page)
-    assert "2 of 2 steps" in text
-    assert text.count("Parameters, resolved") == 2
-    assert "word : hello" in text.replace("word hello", "word : hello")
-    assert rows(page, "step-output-second") == 1
+    assert "2 of 2 steps" in words(page)
+    for details in (first, second):
+        assert "Parameters, resolved" in words(details)
+        assert "word hello" in words(details)
+        assert "Attempts" in words(details)
+    assert rows(second, "step-output-second") == 1
 
 
 def test_a_failure_says_what_happened_whether_anything_ran_and_what_to_do(
@@ -69,16 +75,26 @@ def test_a_failure_says_what_happened_whether_anything_ran_and_what_to_do(
 ) -> None:
     run = driven(approved(FAILING, proposer, operator), bench)
 
-    page = page_of(run, signed_in(operator))
-
-    error = element(page, "body-0")
+    error = element(step_of(run, "only", signed_in(operator)), "body-0")
     assert "The target said no." in error
     assert "It ran and changed nothing: this action only reads." in error
-    assert "Mend the cause." in error
+    assert "Fix the cause." in error
     assert "lab.refused" in error
 
 
-@pytest.mark.parametrize("part", ["", "/live", "/verified", "/steps/first/log"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "",
+        "/live",
+        "/verified",
+        "/inputs.json",
+        "/plan.yaml",
+        "/steps/first",
+        "/steps/first/log",
+        "/steps/first/params.json",
+    ],
+)
 def test_whoever_may_not_see_a_run_is_told_that_there_is_none(
     proposer, stranger, part
 ) -> None:

@@ -15,8 +15,16 @@ from audit import selectors as audit
 from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
 from orchestration.runs.models import Run
-from orchestration.runs.services import run_page
-from orchestration.runs.services.run_page import EVENTS_SHOWN, EventView, RunView
+from orchestration.runs.services import logs, run_page
+from orchestration.runs.services.logs import LogView
+from orchestration.runs.services.run_page import (
+    EVENTS_SHOWN,
+    FIRST_STEPS,
+    NO_STEPS,
+    EventView,
+    RunView,
+    Window,
+)
 
 GAP = 2000
 """Events behind a cursor from which on the page is drawn anew."""
@@ -24,11 +32,13 @@ LARGEST = 256 * 1024
 """Characters of a frame from which on the page is drawn anew."""
 STEPS, EVENTS, PLAN = "steps", "events", "plan"
 VIEWS = (STEPS, EVENTS, PLAN)
+HEADS = frozenset({"run-state", "run-waits", "ctl-pause", "ctl-resume", "ctl-cancel"})
+"""Places whose content often stays the same from frame to frame."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Up to where a page has seen the events, and the log of each step by position."""
+    """Up to where a page has seen the events, and by position each log that it shows."""
 
     seq: int = 0
     log: Mapping[int, int] = field(default_factory=dict)
@@ -41,11 +51,23 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Frame:
-    """Fragments, and the cursor they lead to."""
+    """Fragments by the id of their place, and the cursor they lead to."""
 
-    html: str
+    parts: Mapping[str, str]
+    end: str
+    """The fragment of the cursor; it comes last."""
     cursor: Cursor
     events: int
+
+    @property
+    def html(self) -> str:
+        """All fragments."""
+        return "".join(self.parts.values()) + self.end
+
+    def besides(self, sent: Mapping[str, str]) -> str:
+        """The fragments that are not the same as what was sent before."""
+        news = [html for place, html in self.parts.items() if sent.get(place) != html]
+        return "".join(news) + self.end
 
 
 def parse(after: str, log: str) -> Cursor:
@@ -58,61 +80,78 @@ def parse(after: str, log: str) -> Cursor:
     return Cursor(int(after) if _is_number(after) else 0, ends)
 
 
+def window(shown: str) -> Window:
+    """The steps that a page lists, as it says: `0-200`; the first ones otherwise."""
+    first, _, end = shown.partition("-")
+    if _is_number(first) and _is_number(end):
+        return Window(int(first), int(end))
+    return FIRST_STEPS
+
+
 def since(
-    by: Actor, run_id: UUID, cursor: Cursor, *, view: str, at: datetime
+    by: Actor,
+    run_id: UUID,
+    cursor: Cursor,
+    *,
+    view: str,
+    at: datetime,
+    steps: Window = FIRST_STEPS,
 ) -> Frame | None:
     """What changed behind a cursor; None where nothing did.
 
     :raises RunUnknown: when there is no such run for `by` any more
     """
-    run = selectors.get(by, run_id)
+    run = selectors.outline(by, run_id)
     events = run_page.events(run.stream, cursor.seq, limit=GAP + 1)
     if len(events) > GAP:
-        return snapshot(by, run_id, cursor, view=view, at=at)
-    tails = selectors.log_tails(run, cursor.log) if view == STEPS else {}
-    if not events and not tails:
+        return snapshot(by, run_id, cursor, view=view, at=at, steps=steps)
+    grown = logs.views_of(run_id, cursor.log) if view == STEPS else {}
+    if not events and not grown:
         return None
-    reached = Cursor(
-        events[-1].seq if events else cursor.seq,
-        {**cursor.log, **{place: tail.end for place, tail in tails.items()}},
-    )
-    parts = []
+    reached = Cursor(events[-1].seq if events else cursor.seq, _ends(cursor, grown))
+    parts: dict[str, str] = {}
     if events:
         keys = {event.step for event in events if event.step}
-        shown = run_page.view(by, run_id, at=at, keys=keys)
-        parts.append(_leaves(shown, view=view))
+        listed = steps if view == STEPS else NO_STEPS
+        shown = run_page.view(by, run_id, at=at, steps=listed, keys=keys)
+        parts |= _leaves(shown)
     if view == EVENTS:
-        parts.append(_rows(events))
-    parts.append(render_to_string("runs/_log_tails.html", {"tails": tails}))
-    html = "".join(parts)
-    if len(html) > LARGEST:
-        return snapshot(by, run_id, cursor, view=view, at=at)
-    return Frame(html + cursor_html(reached, start=cursor), reached, len(events))
+        parts["events"] = _rows(events)
+    parts |= _logs(grown)
+    if sum(map(len, parts.values())) > LARGEST:
+        return snapshot(by, run_id, cursor, view=view, at=at, steps=steps)
+    end = cursor_html(reached, start=cursor)
+    return Frame(parts, end, reached, len(events))
 
 
 def snapshot(
-    by: Actor, run_id: UUID, cursor: Cursor, *, view: str, at: datetime
+    by: Actor,
+    run_id: UUID,
+    cursor: Cursor,
+    *,
+    view: str,
+    at: datetime,
+    steps: Window = FIRST_STEPS,
 ) -> Frame:
-    """Everything that is live on the page, drawn anew.
+    """Everything that is live on the page, drawn again.
 
     :raises RunUnknown: when there is no such run for `by` any more
     """
-    run = selectors.get(by, run_id)
+    run = selectors.outline(by, run_id)
     # The cursor is read first: what happens meanwhile is then drawn twice into the
     # same places, and never missed.
     head = audit.head(run.stream)
-    tails = selectors.log_tails(run, {}) if view == STEPS else {}
-    reached = Cursor(head, {place: tail.end for place, tail in tails.items()})
-    shown = run_page.view(by, run_id, at=at, keys=None if view == STEPS else ())
-    parts = [_leaves(shown, view=view)]
+    everything = dict.fromkeys(cursor.log, 0)
+    grown = logs.views_of(run_id, everything) if view == STEPS else {}
+    reached = Cursor(head, _ends(cursor, grown))
+    listed = steps if view == STEPS else NO_STEPS
+    parts = _leaves(run_page.view(by, run_id, at=at, steps=listed))
     if view == EVENTS:
         context = {"rows": latest(run, head), "oob": True}
-        parts.append(render_to_string("runs/_events.html", context))
-    for place, tail in tails.items():
-        context = {"position": place, "tail": tail, "oob": True}
-        parts.append(render_to_string("runs/_log.html", context))
-    html = "".join(parts) + cursor_html(reached, start=cursor, anew=True)
-    return Frame(html, reached, 0)
+        parts["events"] = render_to_string("runs/_events.html", context)
+    parts |= _logs(grown)
+    end = cursor_html(reached, start=cursor, anew=True)
+    return Frame(parts, end, reached, 0)
 
 
 def heartbeat(cursor: Cursor) -> str:
@@ -135,25 +174,39 @@ def latest(run: Run, head: int, *, before: int | None = None) -> list[EventView]
     return run_page.events(run.stream, start, limit=max(0, end - start))
 
 
-def _leaves(shown: RunView, *, view: str) -> str:
-    """The parts of the head, and of each touched step."""
+def _ends(cursor: Cursor, grown: Mapping[int, LogView]) -> dict[int, int]:
+    return {**cursor.log, **{place: log.end for place, log in grown.items()}}
+
+
+def _logs(grown: Mapping[int, LogView]) -> dict[str, str]:
+    return {
+        f"log-{place}": render_to_string(
+            "runs/_log.html", {"position": place, "log": log, "oob": True}
+        )
+        for place, log in grown.items()
+    }
+
+
+def _leaves(shown: RunView) -> dict[str, str]:
+    """The parts of the head, and of the line of each touched step."""
     context = {"shown": shown, "oob": True}
-    parts = [
-        render_to_string("runs/_state.html", context),
-        render_to_string("runs/_waits.html", context),
-        render_to_string("runs/_numbers.html", context),
-    ]
+    parts: dict[str, str] = {
+        name: render_to_string(f"runs/{template}.html", context)
+        for name, template in (
+            ("run-state", "_state"),
+            ("run-waits", "_waits"),
+            ("run-numbers", "_numbers"),
+        )
+    }
     for control in shown.controls.values():
         one = {"control": control, "oob": True}
-        parts.append(render_to_string("runs/_control.html", one))
-    if view == STEPS:
-        for step in shown.steps:
-            one_step = {"step": step, "run": shown.detail.run, "oob": True}
-            parts += [
-                render_to_string(f"runs/_step_{part}.html", one_step)
-                for part in ("head", "gate", "body")
-            ]
-    return "".join(parts)
+        parts[f"ctl-{control.name}"] = render_to_string("runs/_control.html", one)
+    for step in shown.steps:
+        one_step = {"step": step, "run": shown.run, "oob": True}
+        for part in ("head", "gate"):
+            html = render_to_string(f"runs/_step_{part}.html", one_step)
+            parts[f"{part}-{step.row.position}"] = html
+    return parts
 
 
 def _rows(events: list[EventView]) -> str:

@@ -5,14 +5,11 @@ import time
 from django.conf import settings
 from django.db import connection
 
-from execfabric.lib import clock
-from orchestration.runs import live
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.models import LogChunk
 from orchestration.runs.services import attempts, outage
 from orchestration.runs.services.attempts import Grip
+from orchestration.runs.services.step_log import StepLog
 
-LOG_EVERY_S = 0.25
 SELF_FENCE_MARGIN_S = 2.0
 
 
@@ -29,7 +26,9 @@ class Watch:
 
     def __init__(self, grip: Grip) -> None:
         self.grip = grip
-        self.log = _StepLog(grip)
+        self.log = StepLog(
+            run_id=grip.run_id, step_run_id=grip.step_run_id, fence=grip.fence
+        )
         now = time.monotonic()
         self.next_beat = now + settings.HEARTBEAT_SECONDS
         self._safe_until = now + settings.LEASE_SECONDS - SELF_FENCE_MARGIN_S
@@ -77,57 +76,3 @@ def _renew(grip: Grip) -> str | None:
         cursor.execute(_RENEW, [settings.LEASE_SECONDS, grip.step_run_id, grip.fence])
         found = cursor.fetchone()
     return found[0] if found else None
-
-
-class _StepLog:
-    """Collects what a handler writes and stores it in pieces."""
-
-    def __init__(self, grip: Grip) -> None:
-        self._grip = grip
-        self._parts: list[str] = []
-        self._offset: int | None = None
-        self._written_at = time.monotonic()
-        self.dropped = 0
-        self.is_empty = True
-
-    def add(self, text: str) -> None:
-        self.is_empty = False
-        self._parts.append(text)
-
-    def write_due(self) -> None:
-        if self._parts and time.monotonic() - self._written_at >= LOG_EVERY_S:
-            self._write()
-
-    def close(self) -> None:
-        if self.dropped:
-            self.add(f"\n[{self.dropped} more bytes were written and not kept]\n")
-        for _ in range(2):  # the second time on a new connection
-            if self._parts:
-                self._write()
-
-    def _write(self) -> None:
-        """Store what has come in; what cannot be stored now waits for the next time."""
-        try:
-            self._store("".join(self._parts))
-        except outage.PASSING:
-            # No log is worth the result of the step.
-            connection.close()
-            self._offset = None
-        else:
-            self._parts = []
-            live.run_changed(self._grip.run_id)
-        self._written_at = time.monotonic()
-
-    def _store(self, text: str) -> None:
-        if self._offset is None:
-            ends = LogChunk.objects.filter(step_run_id=self._grip.step_run_id)
-            last = ends.order_by("-offset").first()
-            self._offset = last.offset + len(last.text) if last else 0
-        LogChunk.objects.create(
-            step_run_id=self._grip.step_run_id,
-            fence=self._grip.fence,
-            offset=self._offset,
-            text=text,
-            at=clock.now(),
-        )
-        self._offset += len(text)

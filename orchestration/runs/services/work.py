@@ -15,11 +15,11 @@ from execfabric.lib import clock
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.masking import Masker
 from execfabric.lib.refusal import Refusal
-from orchestration.runs.services import artifacts, attempts, outage
+from orchestration.runs.services import artifacts, attempts, outage, step_log
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Failure, Finished, Lost, Result
-from orchestration.runs.services.watch import LOG_EVERY_S, Cancelled, FenceLost, Watch
+from orchestration.runs.services.watch import Cancelled, FenceLost, Watch
 from orchestration.skills import masked, outputs
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
 from orchestration.skills.execution import (
@@ -147,12 +147,11 @@ def _await(runner: Runner, call: WireCall, watch: Watch) -> Any:
     until = time.monotonic() + call.deadline_s
     try:
         while (now := time.monotonic()) < until:
-            wait = min(until - now, watch.next_beat - now, LOG_EVERY_S)
+            wait = min(until - now, watch.next_beat - now, step_log.EVERY_S)
             item = runner.poll(max(0.0, wait))
             if isinstance(item, Log):
                 watch.log.add(item.text)
             elif item is not None:
-                watch.log.dropped = runner.log_dropped
                 return item
             watch.beat()
     except Cancelled as stopped:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from approvals import selectors as approvals
 from approvals.domain import eligibility, seats
@@ -19,12 +20,13 @@ from execfabric.accounts.models import User
 from execfabric.console.http import (
     STATUS,
     HttpRequest,
+    form_on,
     page,
     refusals_answered,
     wants_fragment,
 )
-from execfabric.http import BytesDownload
-from execfabric.lib import canonical, clock
+from execfabric.http import BytesDownload, json_download
+from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
@@ -50,7 +52,7 @@ def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
     return page(request, "gates/_plan_rows.html", {"gate": found, "content": content})
 
 
-@require_POST
+@form_on("gate", "pk")
 @refusals_answered
 def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Answer a gate; a refusal shows the gate as it stands now, with the reason."""
@@ -72,8 +74,7 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
         return _gate_page(
             request, pk, form, refusal=refusal, status=STATUS[refusal.kind]
         )
-    verb = "approved" if answer["approve"] else "rejected"
-    messages.success(request, f"You {verb} “{decided.label}”.")
+    messages.success(request, _said(decided, approve=answer["approve"]))
     return redirect("run", pk=decided.context_id)
 
 
@@ -97,9 +98,7 @@ def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
     pointer = request.GET.get("at", "")
     value = subjects.value_at(subjects.read(found), pointer)
     name = "-".join(["gate", str(pk)[:13], *pointer.split("/")[1:]])
-    return BytesDownload(
-        canonical.dumps(value), name=f"{name}.json", content_type="application/json"
-    )
+    return json_download(value, f"{name}.json")
 
 
 @require_safe
@@ -164,6 +163,16 @@ def _hindrance(
     return eligibility.may_decide(
         approvals.voter(by), requirements=gate.required(), excluded=gate.exclusions()
     )
+
+
+def _said(gate: Gate, *, approve: bool) -> str:
+    """What has come of a decision, by the state of the gate after it."""
+    label = shorten(gate.label, 100)
+    if not approve:
+        return f"You rejected “{label}”."
+    if gate.is_open:
+        return f"You approved “{label}”. More approvals are needed before it runs."
+    return f"You approved “{label}”."
 
 
 def _first(request: HttpRequest) -> int:

@@ -2,10 +2,9 @@
 
 from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
 
 from execfabric.accounts.authority import Right, require
-from execfabric.console.http import STATUS, HttpRequest, refusals_answered
+from execfabric.console.http import STATUS, HttpRequest, form_on, refusals_answered
 from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
 from orchestration.plans.forms import PlanForm
@@ -13,7 +12,7 @@ from orchestration.plans.views import plan_page
 from orchestration.runs.services import proposals
 
 
-@require_POST
+@form_on("plan_new")
 @refusals_answered
 def plan_propose(request: HttpRequest) -> HttpResponse:
     """Propose what stands on the page; a refusal shows it again, with the reasons."""

@@ -4,29 +4,28 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
 
-from django import forms
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import HttpResponse, QueryDict, StreamingHttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.views.decorators.http import (
-    require_http_methods,
-    require_POST,
     require_safe,
 )
 
 from audit import selectors as audit
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.console.http import (
-    STATUS,
     HttpRequest,
+    form_on,
     page,
     refusal_response,
     refusals_answered,
+    wants_fragment,
 )
-from execfabric.http import FileDownload
+from execfabric.http import BytesDownload, FileDownload, json_download, repr_digest
 from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
+from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run, stream_of
@@ -34,19 +33,15 @@ from orchestration.runs.services import (
     artifacts,
     control,
     frames,
-    recovery,
     run_page,
+    run_waits,
     verification,
 )
 from orchestration.runs.services.frames import Cursor
+from orchestration.runs.services.run_page import NO_STEPS, ROWS, Window
 
 PAGE = 50
 REASON = 500
-ASKED = {
-    "pause": "Pause requested: what is at work finishes first.",
-    "resume": "The run goes on.",
-    "cancel": "Cancel requested: what is at work finishes first.",
-}
 
 
 @dataclass(frozen=True)
@@ -73,15 +68,6 @@ class Filters:
         return runs
 
 
-class ResolutionForm(forms.Form):
-    """What a person found where nobody could know."""
-
-    happened = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
-    evidence = forms.CharField(
-        max_length=10_000, error_messages={"required": "Say how you know."}
-    )
-
-
 @require_safe
 @refusals_answered
 def runs(request: HttpRequest) -> HttpResponse:
@@ -105,30 +91,48 @@ def runs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @refusals_answered
 def run(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """One run: its steps, its events or its plan."""
+    """One run: its steps, its events or its plan. `?from=` lists later steps."""
     by = request.user.actor()
     wanted = request.GET.get("view", frames.STEPS)
     view = wanted if wanted in frames.VIEWS else frames.STEPS
+    steps = _window(request.GET) if view == frames.STEPS else NO_STEPS
     # The cursor is read before what it stands for: a change between the two is
     # then sent once more into the same places, and never missed.
     head = audit.head(stream_of(pk))
-    tails = selectors.log_tails(pk, {}) if view == frames.STEPS else {}
-    keys = None if view == frames.STEPS else ()
-    shown = run_page.view(by, pk, at=clock.now(), keys=keys)
+    shown = run_page.view(by, pk, at=clock.now(), steps=steps)
+    if wants_fragment(request):
+        return page(request, "runs/_step_rows.html", {"shown": shown})
     rows = []
     if view == frames.EVENTS:
         before = request.GET.get("before", "")
         last = int(before) if before.isdecimal() else None
-        rows = frames.latest(shown.detail.run, head, before=last)
+        rows = frames.latest(shown.run, head, before=last)
     context = {
         "shown": shown,
+        "title": plans.document(shown.run.revision).name,
         "view": view,
-        "cursor": Cursor(head, {place: tail.end for place, tail in tails.items()}),
-        "tails": tails,
+        "cursor": Cursor(head),
         "rows": rows,
         "earlier": rows[0].seq if rows and rows[0].seq > 1 else None,
     }
     return page(request, "runs/run.html", context)
+
+
+@require_safe
+@refusals_answered
+def run_inputs(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The inputs of a run as canonical JSON."""
+    found = selectors.get(request.user.actor(), pk)
+    return json_download(found.inputs, f"inputs-{pk}.json")
+
+
+@require_safe
+@refusals_answered
+def run_plan(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The plan of a run exactly as it was written."""
+    found = selectors.get(request.user.actor(), pk)
+    body = found.revision.source.encode()
+    return BytesDownload(body, name=f"plan-{pk}.yaml", content_type="application/yaml")
 
 
 @require_safe
@@ -138,11 +142,12 @@ def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
     wanted = request.GET.get("view", "")
     view = wanted if wanted in frames.VIEWS else frames.STEPS
     cursor = frames.parse(request.GET.get("after", ""), request.GET.get("log", ""))
+    steps = frames.window(request.GET.get("shown", ""))
     by, at = request.user.actor(), clock.now()
     if "after" in request.GET:
-        frame = frames.since(by, pk, cursor, view=view, at=at)
+        frame = frames.since(by, pk, cursor, view=view, at=at, steps=steps)
     else:
-        frame = frames.snapshot(by, pk, cursor, view=view, at=at)
+        frame = frames.snapshot(by, pk, cursor, view=view, at=at, steps=steps)
     status = HTTPStatus.OK if frame else HTTPStatus.NO_CONTENT
     response = HttpResponse(frame.html if frame else "", status=status)
     response["Cache-Control"] = "no-store"
@@ -159,7 +164,7 @@ def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
     return page(request, "runs/_verification.html", context)
 
 
-@require_POST
+@form_on("run", "pk")
 @refusals_answered
 def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
     """Ask for a pause, a resumption or the end of a run."""
@@ -167,60 +172,17 @@ def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
     reason = request.POST.get("reason", "").strip()[:REASON]
     try:
         if ask == "pause":
-            control.pause(run_id=pk, by=by, at=at, reason=reason)
+            changed = control.pause(run_id=pk, by=by, at=at, reason=reason)
         elif ask == "resume":
-            control.resume(run_id=pk, by=by, at=at)
+            changed = control.resume(run_id=pk, by=by, at=at)
         else:
-            control.cancel(run_id=pk, by=by, at=at, reason=reason)
+            changed = control.cancel(run_id=pk, by=by, at=at, reason=reason)
     except Refusal as refusal:
         back = {"back": request.path.rpartition("/")[0]}
         return refusal_response(request, refusal, context=back)
-    messages.success(request, ASKED[ask])
+    add = messages.success if run_waits.has_come(ask, changed) else messages.warning
+    add(request, run_waits.said_of(changed))
     return redirect("run", pk=pk)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@refusals_answered
-def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
-    """Say what happened to a step whose outcome nobody knows."""
-    by = request.user.actor()
-    step = run_page.step_view(by, pk, key)
-    form = ResolutionForm(request.POST if request.method == "POST" else None)
-    context = {
-        "run": selectors.get(by, pk),
-        "step": step,
-        "form": form,
-        "may_resolve": run_page.may_resolve(by),
-    }
-    if request.method != "POST" or not form.is_valid():
-        bad = request.method == "POST"
-        status = HTTPStatus.UNPROCESSABLE_ENTITY if bad else HTTPStatus.OK
-        return page(request, "runs/resolve.html", context, status=status)
-    try:
-        recovery.resolve(
-            step_run_id=step.row.pk,
-            happened=form.cleaned_data["happened"] == "yes",
-            evidence=form.cleaned_data["evidence"],
-            by=by,
-            at=clock.now(),
-        )
-    except Refusal as refusal:
-        context["refusal"] = refusal
-        return page(request, "runs/resolve.html", context, status=STATUS[refusal.kind])
-    messages.success(request, "Your word is on record.")
-    return redirect("run", pk=pk)
-
-
-@require_safe
-@refusals_answered
-def step_log(request: HttpRequest, pk: UUID, key: str) -> StreamingHttpResponse:
-    """All that a step has written, as plain text."""
-    row = run_page.step_view(request.user.actor(), pk, key).row
-    response = StreamingHttpResponse(
-        selectors.log_pieces(row), content_type="text/plain; charset=utf-8"
-    )
-    response["Cache-Control"] = "no-store"
-    return response
 
 
 @require_safe
@@ -236,7 +198,16 @@ def artifact(request: HttpRequest, sha256: str) -> FileDownload:
     )
     response["Cache-Control"] = "no-store"
     response["X-Content-Type-Options"] = "nosniff"
+    response["Repr-Digest"] = repr_digest(bytes.fromhex(sha256))
     return response
+
+
+def _window(query: QueryDict) -> Window:
+    """The steps to list, from the one that `?from=` numbers."""
+    asked = query.get("from", "")
+    first = int(asked) - 1 if asked.isascii() and asked.isdecimal() else 0
+    first = max(0, min(first, 10**6))
+    return Window(first, first + ROWS)
 
 
 def _filters(query: QueryDict) -> Filters:

@@ -1,0 +1,154 @@
+"""Reading a step's log: what a page shows of it, and all that is stored."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Max, QuerySet
+
+from orchestration.runs.models import LogChunk
+
+HEAD_SHOWN = 4 * 1024
+TAIL_SHOWN = 12 * 1024
+"""Characters that a page shows of a longer log."""
+SHOWN = HEAD_SHOWN + TAIL_SHOWN
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of a log that is left out."""
+
+    characters: int
+    lines: int | None
+    """None where nobody counted them."""
+
+    def __str__(self) -> str:
+        lines = f"{self.lines:,} lines, " if self.lines else ""
+        return f"{lines}{self.characters:,} characters"
+
+
+@dataclass(frozen=True)
+class LogView:
+    """A log as a page shows it: whole, or its head and its tail."""
+
+    head: str
+    gap: Gap | None
+    tail: str
+    end: int
+    """How many characters were written."""
+
+
+EMPTY = LogView("", None, "", 0)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Stored text without a gap in it."""
+
+    at: int
+    line: int | None
+    text: str
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.text)
+
+    @property
+    def end_line(self) -> int | None:
+        return None if self.line is None else self.line + self.text.count("\n")
+
+    def cut_after(self, count: int) -> "_Stretch":
+        """Return its start, up to the end of a line."""
+        head = self.text[:count]
+        return _Stretch(self.at, self.line, head[: head.rfind("\n") + 1] or head)
+
+    def cut_before(self, count: int) -> "_Stretch":
+        """Return its end, from the start of a line."""
+        start = max(0, len(self.text) - count)
+        line_start = self.text.find("\n", start) + 1
+        start = line_start if start and 0 < line_start < len(self.text) else start
+        passed = self.text.count("\n", 0, start)
+        line = None if self.line is None else self.line + passed
+        return _Stretch(self.at + start, line, self.text[start:])
+
+
+def view_of(step_run_id: UUID) -> LogView:
+    """Return the log of a step as its page shows it."""
+    chunks = LogChunk.objects.filter(step_run_id=step_run_id)
+    last = _last(chunks)
+    if last is None:
+        return EMPTY
+    if last.at == 0 and len(last.text) <= SHOWN:
+        return LogView(last.text, None, "", last.end)
+    tail = last.cut_before(TAIL_SHOWN)
+    head = _first(chunks).cut_after(HEAD_SHOWN)
+    return LogView(head.text, _between(head, tail), tail.text, tail.end)
+
+
+def views_of(run_id: UUID, known: Mapping[int, int]) -> dict[int, LogView]:
+    """Return by position the logs that have grown beyond what is `known` of them."""
+    if not known:
+        return {}
+    chunks = LogChunk.objects.filter(
+        step_run__run_id=run_id, step_run__position__in=known.keys()
+    )
+    newest = chunks.values_list("step_run_id", "step_run__position")
+    return {
+        position: view_of(step_run_id)
+        for step_run_id, position, offset in newest.annotate(newest=Max("offset"))
+        if offset >= known[position]
+    }
+
+
+def pieces(step_run_id: UUID) -> Iterator[str]:
+    """Return all that is stored of a log, piece by piece, each gap as a line of its own."""
+    before: _Stretch | None = _Stretch(0, 0, "")
+    for chunk in _stretches(LogChunk.objects.filter(step_run_id=step_run_id)):
+        if before is not None and chunk.at > before.end:
+            yield f"\n[{_between(before, chunk)} were not stored]\n"
+        yield chunk.text
+        before = chunk
+
+
+def _between(head: _Stretch, tail: _Stretch) -> Gap:
+    lines = None
+    if head.end_line is not None and tail.line is not None:
+        lines = tail.line - head.end_line
+    return Gap(tail.at - head.end, lines)
+
+
+def _last(chunks: QuerySet[LogChunk]) -> _Stretch | None:
+    """The end of a log, at least as much as a page shows unless a gap is before it."""
+    found: list[_Stretch] = []
+    size = 0
+    for chunk in _stretches(chunks, backwards=True):
+        if found and chunk.end < found[-1].at:
+            break
+        found.append(chunk)
+        size += len(chunk.text)
+        if size > SHOWN:
+            break
+    return _joined(found[::-1]) if found else None
+
+
+def _first(chunks: QuerySet[LogChunk]) -> _Stretch:
+    found: list[_Stretch] = []
+    size = 0
+    for chunk in _stretches(chunks):
+        if size >= HEAD_SHOWN or (found and chunk.at > found[-1].end):
+            break
+        found.append(chunk)
+        size += len(chunk.text)
+    return _joined(found)
+
+
+def _joined(found: list[_Stretch]) -> _Stretch:
+    return _Stretch(found[0].at, found[0].line, "".join(one.text for one in found))
+
+
+def _stretches(
+    chunks: QuerySet[LogChunk], *, backwards: bool = False
+) -> Iterator[_Stretch]:
+    ordered = chunks.order_by("-offset" if backwards else "offset")
+    rows = ordered.values_list("offset", "line", "text").iterator(chunk_size=50)
+    return (_Stretch(*row) for row in rows)

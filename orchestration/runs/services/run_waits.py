@@ -1,0 +1,158 @@
+"""What a run waits for, and what can be asked of it now."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+
+from approvals import selectors as approvals
+from approvals.models import Gate
+from approvals.selectors import StillEligible
+from execfabric.lib.actor import Actor
+from orchestration.runs import selectors
+from orchestration.runs.domain.states import (
+    FINAL_RUN,
+    RUN,
+    RunEvent,
+    RunState,
+    StepState,
+)
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.services.control import may_control
+
+WAITS = 50
+"""Things that the run waits for, listed at once."""
+
+
+NOW = {
+    RunState.AWAITING_APPROVAL: "The run waits for the approval of its plan.",
+    RunState.RUNNING: "The run is running.",
+    RunState.PAUSING: "The run is pausing. Running steps finish first.",
+    RunState.PAUSED: "The run is paused; resume it to go on.",
+    RunState.CANCELLING: "The run is being cancelled. Running steps finish first.",
+    RunState.CANCELLED: "The run is cancelled.",
+}
+"""What is said of a run after somebody asked something of it."""
+WANTED = {
+    "pause": {RunState.PAUSING, RunState.PAUSED},
+    "cancel": {RunState.CANCELLING, RunState.CANCELLED},
+}
+
+
+def said_of(run: Run) -> str:
+    """The state of a run as a sentence, with what keeps it there."""
+    state = RunState(run.state)
+    reason = f" {run.reason}" if run.reason and state != RunState.RUNNING else ""
+    word = state.replace("_", " ")
+    return NOW.get(state, f"The run has ended: {word}.") + reason
+
+
+def has_come(ask: str, run: Run) -> bool:
+    """Whether a run does now what it was asked to do."""
+    stopped = {RunState.PAUSING, RunState.PAUSED}
+    state = RunState(run.state)
+    return state in WANTED[ask] if ask in WANTED else state not in stopped
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Something that the run waits for, and who can end that."""
+
+    tone: str
+    icon: str
+    text: str
+    who: str = ""
+    url: str = ""
+    link: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A thing one can do with a run, or why not now."""
+
+    name: str
+    why_not: str
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it can be asked for now."""
+        return not self.why_not
+
+
+def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], int]:
+    """What keeps this run from its end, as far as it is listed, and how much more.
+
+    `states` says how many of its steps are in each state.
+    """
+    found: list[Wait] = []
+    if run.state in {RunState.PAUSED, RunState.PAUSING}:
+        text = run.reason or "The run is paused."
+        who = "An operator, an admin or the proposer can resume or cancel it."
+        found.append(Wait("wait", "pause", text, who, key="paused"))
+    troubled = {StepState.INDETERMINATE, StepState.BACKOFF} & states.keys()
+    steps = selectors.steps_in(run, troubled, limit=WAITS) if troubled else []
+    unknown = [step for step in steps if step.state == StepState.INDETERMINATE]
+    found += [_wait_for_outcome(run, step) for step in unknown]
+    gates = selectors.open_gates(run)
+    given = approvals.decisions_of(gates[:WAITS])
+    eligible = approvals.still_eligible_of(given) if given else {}
+    found += [_wait_for_gate(gate, groups) for gate, groups in eligible.items()]
+    for step in steps:
+        if step.state != StepState.BACKOFF or step.not_before is None:
+            continue
+        if step.not_before > at:
+            text = f"“{step.key}” is tried again at {step.not_before:%H:%M:%S} UTC."
+            found.append(Wait("wait", "retry", text, key=step.key))
+    unlisted = gates.count() - WAITS if len(given) == WAITS else 0
+    return found[:WAITS], max(0, len(found) - WAITS) + unlisted
+
+
+def _wait_for_outcome(run: Run, step: StepRun) -> Wait:
+    url = reverse("step_resolve", args=[run.pk, step.key])
+    text = f"Outcome unknown: nobody can tell from here whether “{step.key}” happened."
+    who = "An operator or admin has to find out before the run can go on."
+    return Wait("odd", "unknown", text, who, url, "Say what happened", step.key)
+
+
+def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
+    who = "Still needed: " + "; ".join(
+        f"{group.group} {group.have} of {group.count}"
+        + (f" ({', '.join(group.people)})" if group.people else " (nobody can)")
+        for group in seats
+        if group.have < group.count
+    )
+    text = (
+        f"“{gate.label}” waits for approval"
+        if gate.step
+        else "The plan waits for approval"
+    )
+    url = reverse("gate", args=[gate.pk])
+    return Wait("wait", "hand", text, who, url, "Open the gate", gate.step or "plan")
+
+
+def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, Control]:
+    """What can be asked of the run; `unknown` is a step whose outcome nobody knows."""
+    asked = {
+        "pause": (RunEvent.PAUSE_REQUESTED, "The run is not running."),
+        "resume": (RunEvent.RESUMED, "The run is not paused."),
+        "cancel": (RunEvent.CANCEL_REQUESTED, "The run has ended."),
+    }
+    mine = may_control(run, by)
+    found = {}
+    for name, (event, why_not) in asked.items():
+        if RunState(run.state) in FINAL_RUN:
+            why = "The run has ended."
+        elif not RUN.allows(RunState(run.state), event):
+            why = (
+                "It is being cancelled."
+                if run.state == RunState.CANCELLING
+                else why_not
+            )
+        elif name == "resume" and unknown:
+            why = f"First say what happened in “{unknown}”."
+        else:
+            why = "" if mine else "Only operators, admins and the proposer may do this."
+        found[name] = Control(name, why)
+    return found

@@ -1,0 +1,148 @@
+"""What the pages show of one step: its line in the list, its values and its error."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from approvals.models import Gate
+from execfabric.console.values import Excerpt, excerpt
+from execfabric.lib import canonical
+from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Missing
+from orchestration.plans.domain.document import StepDocument
+from orchestration.runs import selectors
+from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
+from orchestration.runs.models import StepRun
+from orchestration.runs.selectors import StepDetail
+from orchestration.runs.services import specs
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """A step as its line in the list shows it."""
+
+    row: StepRun
+    step: StepDocument
+    version: str
+    gate: Gate | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more of it will happen by itself."""
+        return StepState(self.row.state) in FINAL_STEP
+
+    @property
+    def title(self) -> str:
+        """What people call the step."""
+        return self.step.name or self.row.key
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A step with its values, as its details show it."""
+
+    line: StepLine
+    detail: StepDetail
+    params: Excerpt
+    is_resolved: bool
+    """Whether the params are the very values that run, or still hold references."""
+    output: Excerpt | None
+    undo: dict[str, Any] | None
+    undo_params: Excerpt | None
+    happened: str
+    """For an error: whether anything ran."""
+    advice: str
+
+    @property
+    def row(self) -> StepRun:
+        """The step run."""
+        return self.line.row
+
+
+def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
+    """One step for one reader.
+
+    :raises RunUnknown: when there is no such run for `by`
+    :raises StepUnknown: when the run has no such step
+    """
+    found = selectors.step(by, run_id, key)
+    row, planned = found.step_run, found.step
+    params, is_resolved = step_params(found)
+    undo = step_undo(found)
+    happened, advice = _after_error(row, found)
+    return StepView(
+        line=StepLine(row, planned, found.version, found.gate),
+        detail=found,
+        params=excerpt(params),
+        is_resolved=is_resolved,
+        output=None if row.output is None else excerpt(row.output),
+        undo=undo,
+        undo_params=excerpt(undo["params"]) if undo else None,
+        happened=happened,
+        advice=advice,
+    )
+
+
+def step_value(by: Actor, run_id: UUID, key: str, part: str) -> Any:
+    """One whole value of a step: `params`, `output` or `undo`.
+
+    :raises RunUnknown: when there is no such run for `by`
+    :raises StepUnknown: when the run has no such step
+    :raises Missing: when the step has no such value
+    """
+    found = selectors.step(by, run_id, key)
+    undo = step_undo(found) or {}
+    value = {
+        "params": step_params(found)[0],
+        "output": found.step_run.output,
+        "undo": undo.get("params"),
+    }.get(part)
+    if value is None:
+        raise Missing(f"The step has no {part}.")
+    return value
+
+
+def step_params(found: StepDetail) -> tuple[Any, bool]:
+    """The params of a step, and whether they are the very values that run."""
+    if found.step_run.spec is None:
+        return found.step.params, False
+    value = canonical.loads(bytes(found.step_run.spec.body))
+    return value.get("params", value.get("context", {})), True
+
+
+def step_undo(found: StepDetail) -> dict[str, Any] | None:
+    """The declared undo of a step."""
+    return specs.undo_of(found.step, found.contract) if found.contract else None
+
+
+def _after_error(row: StepRun, found: StepDetail) -> tuple[str, str]:
+    """Whether anything ran, and what to do, as sentences."""
+    if not row.error:
+        return "", ""
+    ran = row.error.get("ran")
+    pure = row.effect_class == "pure"
+    if ran is None and row.state == StepState.INDETERMINATE:
+        happened = "Nobody can know from here whether it happened."
+        return happened, "Look at the target, then say what you found."
+    if row.state == StepState.BACKOFF:
+        return "", "It is tried again by itself."
+    if ran is None:
+        happened = (
+            "Whether it ran to its end is not known; running it again is harmless."
+        )
+    elif not ran:
+        happened = "Nothing was changed: it failed before its effect began."
+    elif pure:
+        happened = "It ran and changed nothing: this action only reads."
+    else:
+        happened = "It ran, so parts of its effect may be there."
+    return happened, _advice(row, found, may_remain=bool(ran) and not pure)
+
+
+def _advice(row: StepRun, found: StepDetail, *, may_remain: bool) -> str:
+    """What to do about a failed step while its run can still be resumed."""
+    over = RunState(row.run.state) in FINAL_RUN
+    if row.state != StepState.FAILED or over or not found.action:
+        return ""
+    target = " Look at its target first." if may_remain else ""
+    return f"Fix the cause.{target} Resuming the paused run tries it again."
