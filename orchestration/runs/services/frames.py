@@ -181,7 +181,7 @@ def _ends(cursor: Cursor, grown: Mapping[int, LogView]) -> dict[int, int]:
 def _logs(grown: Mapping[int, LogView]) -> dict[str, str]:
     return {
         f"log-{place}": render_to_string(
-            "runs/_log.html", {"position": place, "log": log, "oob": True}
+            "runs/_log_frame.html", {"position": place, "log": log}
         )
         for place, log in grown.items()
     }
