@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from execfabric.local.layout import PROJECT
+from orchestration.skills import builtin
+from orchestration.skills.domain import code
+from orchestration.skills.domain.earlier_code import EARLIER
 from tests.servers import TestServers, spawn, start_servers
 
 PREVIOUS = "1e91625f4a6be9f6599a7564464b9a211e404685"
@@ -40,7 +43,11 @@ def previous_release(folder: Path) -> Path:
         )
     with tarfile.open(fileobj=BytesIO(packed.stdout)) as tar:
         tar.extractall(folder, filter="data")
-    shutil.copytree(SCRIPTS, folder / "tests" / "upgrade")
+    scripts = folder / "tests" / "upgrade"
+    shutil.copytree(SCRIPTS, scripts)
+    changing = scripts / "changing.py"
+    text = changing.read_text()
+    changing.write_text(text.replace('RELEASE = "new"', 'RELEASE = "old"'))
     return folder
 
 
@@ -70,7 +77,7 @@ class Installation:
             "REDIS_URL": self.servers.endpoints.redis_url,
             "SECRET_KEY": self.servers.data.secret_key(),
             "EXECFABRIC_DATA_DIR": str(self.home / "data"),
-            "EXECFABRIC_EXTRA_HANDLERS": "tests.upgrade.acme",
+            "EXECFABRIC_EXTRA_HANDLERS": "tests.upgrade.acme,tests.upgrade.changing",
             "EXECFABRIC_LEASE_SECONDS": "2",
             "EXECFABRIC_LOG_LEVEL": "WARNING",
             "ACME_WITNESS": str(self.home / "witness"),
@@ -107,6 +114,8 @@ class Upgraded:
     sync: str
     """What the preparation by this release printed."""
     after: Mapping[str, Any]
+    digests: Mapping[str, str]
+    """Of the previous release's built-in code, in its form and in today's."""
     verified: str
     witness: list[str]
 
@@ -139,7 +148,9 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
         told = place.run(PROJECT, "-m", "tests.upgrade.after", ids, ACME_RELEASE="2")
         after = json.loads(told)
         verified = place.run(PROJECT, "manage.py", "verify_trace")
-        yield Upgraded(before, sync, after, verified, place.witness)
+        now = str(PROJECT / "orchestration" / "skills" / "domain")
+        digests = json.loads(place.run(old, "-m", "tests.upgrade.earlier", now))
+        yield Upgraded(before, sync, after, digests, verified, place.witness)
     finally:
         for one in parts:
             one.stop()
@@ -154,6 +165,8 @@ def test_the_previous_release_left_runs_at_every_place(upgraded) -> None:
         "ready": ["ready", "pending"],
         "paused": ["succeeded", "pending"],
         "running": ["running", "pending"],
+        "built-in": ["ready"],
+        "changing": ["ready", "pending"],
     }
 
 
@@ -204,14 +217,32 @@ def test_a_run_asks_no_more_than_it_would_have(upgraded) -> None:
         for name, run in upgraded.after["runs"].items()
     }
 
-    assert asked == {
-        "waiting-plan": ["", "s1"],
-        "waiting-step": ["", "s1"],
-        "approved-step": ["", "s1"],
-        "ready": [""],
-        "paused": [""],
-        "running": [""],
-    }
+    # A release may change the built-in code; then the step asks again.
+    noop = builtin.MODULES["noop"]
+    is_same = code.digest_of(noop) in EARLIER.values()
+    unless_changed = {"built-in": [""] if is_same else ["", "s0"]}
+    assert (
+        asked
+        == {
+            "waiting-plan": ["", "s1"],
+            "waiting-step": ["", "s1"],
+            "approved-step": ["", "s1"],
+            "ready": [""],
+            "paused": [""],
+            "running": [""],
+            # Its code has changed, so each step asks for an approval of its own.
+            "changing": ["", "s0", "s1"],
+        }
+        | unless_changed
+    )
+
+
+def test_a_step_whose_code_has_changed_says_so_and_runs_the_new_code(upgraded) -> None:
+    run = upgraded.run("changing")
+
+    changed = "The code of acme-changing.mark@1 has changed since it was approved."
+    assert [reasons for step, _, reasons in run["gates"] if step] == [[changed]] * 2
+    assert [output for _, _, output in run["steps"].values()] == [{"mark": "new"}] * 2
 
 
 def test_no_effect_is_lost_or_doubled(upgraded) -> None:
@@ -220,10 +251,14 @@ def test_no_effect_is_lost_or_doubled(upgraded) -> None:
         for name, run in upgraded.after["runs"].items()
         for step in run["steps"]
         # A worker held this one when it ended; the previous release recorded nothing.
-        if (name, step) != ("paused", "s0")
+        if (name, step) != ("paused", "s0") and name != "built-in"
     ]
 
     assert sorted(upgraded.witness) == sorted(marks)
+
+
+def test_the_digests_of_the_previous_release_are_known(upgraded) -> None:
+    assert upgraded.digests.items() <= EARLIER.items()
 
 
 def test_the_record_verifies(upgraded) -> None:

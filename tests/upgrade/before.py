@@ -60,6 +60,10 @@ def moved(slug: str, event: str) -> None:
     )
 
 
+MAIN = {"noop": "value"}
+"""The parameter of a skill's actions that is not `mark`."""
+
+
 def proposed(name: str, *actions: str, skill: str = "acme") -> Run:
     """A run of these actions, one after the other, whose plan gate is open."""
     steps = [
@@ -67,7 +71,7 @@ def proposed(name: str, *actions: str, skill: str = "acme") -> Run:
             "id": f"s{number}",
             "skill": skill,
             "action": action,
-            "params": {"mark": f"{name}-s{number}"},
+            "params": {MAIN.get(skill, "mark"): f"{name}-s{number}"},
             "dependsOn": [f"s{number - 1}"] if number else [],
         }
         for number, action in enumerate(actions)
@@ -122,6 +126,8 @@ def runs() -> dict[str, Run]:
             ("running", ("mark", "mark")),
         )
     }
+    found["built-in"] = proposed("built-in", "pass", skill="noop")
+    found["changing"] = proposed("changing", "mark", "mark", skill="acme-changing")
     for name, run in found.items():
         if name != "waiting-plan":
             approved(run)
