@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,21 @@ def validate_output(
         return outcome
     shown = "; ".join(found[:MOST_PROBLEMS])
     return Failed("skill.output_invalid", f"The output breaks its schema: {shown}")
+
+
+def declared(action: ActionContract, outcome: Succeeded) -> Succeeded:
+    """Leave out what the contract does not declare.
+
+    After an upgrade the installed code may return more than the version declares that
+    was approved. The effect has happened, and its promised output is there.
+    """
+    schema = action.output_schema
+    output, files = outcome.output, outcome.files
+    if schema.get("additionalProperties") is False:
+        known = schema.get("properties", {})
+        output = {key: value for key, value in output.items() if key in known}
+    files = {name: file for name, file in files.items() if name in action.files}
+    return replace(outcome, output=output, files=files)
 
 
 def problems(schema: Mapping[str, Any], value: Any) -> list[str]:

@@ -132,6 +132,22 @@ def test_an_approval_of_the_old_code_is_void_and_nothing_runs_before_the_new_one
     assert fenced == [CHANGED.format("witness@1")]
 
 
+def test_code_that_returns_more_than_the_version_declares_has_still_succeeded(
+    proposer, operator, bench
+) -> None:
+    closed = {"additionalProperties": False, "properties": {"value": {}}}
+    actions = Skill.objects.get(slug="lab").current.contract().actions
+    published(
+        "lab",
+        actions=tuple(replace(one, output_schema=closed) for one in actions),
+    )
+    text = plan(step("one", params={"value": 1, "more": 2}))
+
+    run = driven(approved(text, proposer, operator), bench)
+
+    assert (run.state, run.steps.get().output) == ("succeeded", {"value": 1})
+
+
 def test_a_key_of_a_newer_release_is_ignored_and_a_required_feature_is_not() -> None:
     value = contracts.as_json(Skill.objects.get(slug="noop").current.contract())
     value["colour"] = "green"

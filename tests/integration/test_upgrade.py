@@ -114,8 +114,8 @@ class Upgraded:
     sync: str
     """What the preparation by this release printed."""
     after: Mapping[str, Any]
-    digests: Mapping[str, str]
-    """Of the previous release's built-in code, in its form and in today's."""
+    shipped: Mapping[str, Any]
+    """What the previous release shipped: digests of its code, schemas of its outputs."""
     verified: str
     witness: list[str]
 
@@ -149,8 +149,8 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
         after = json.loads(told)
         verified = place.run(PROJECT, "manage.py", "verify_trace")
         now = str(PROJECT / "orchestration" / "skills" / "domain")
-        digests = json.loads(place.run(old, "-m", "tests.upgrade.earlier", now))
-        yield Upgraded(before, sync, after, digests, verified, place.witness)
+        shipped = json.loads(place.run(old, "-m", "tests.upgrade.earlier", now))
+        yield Upgraded(before, sync, after, shipped, verified, place.witness)
     finally:
         for one in parts:
             one.stop()
@@ -258,7 +258,34 @@ def test_no_effect_is_lost_or_doubled(upgraded) -> None:
 
 
 def test_the_digests_of_the_previous_release_are_known(upgraded) -> None:
-    assert upgraded.digests.items() <= EARLIER.items()
+    assert upgraded.shipped["digests"].items() <= EARLIER.items()
+
+
+def test_a_handler_still_returns_what_its_version_promised(upgraded) -> None:
+    """Otherwise raise its version: approved runs and customised skills use the old one."""
+    now = {
+        action.handler: action.output_schema
+        for skill in builtin.contracts()
+        for action in skill.actions
+    }
+    broken = [
+        f"{handler}: {name}"
+        for handler, schema in upgraded.shipped["schemas"].items()
+        for name in schema.get("required", ())
+        if handler in now
+        and bare(schema["properties"][name])
+        != bare(now[handler].get("properties", {}).get(name))
+    ]
+
+    assert broken == []
+
+
+def bare(schema: Any) -> Any:
+    """A schema without the words for people."""
+    if isinstance(schema, dict):
+        words = {"title", "description"}
+        return {k: bare(v) for k, v in schema.items() if k not in words}
+    return [bare(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def test_the_record_verifies(upgraded) -> None:

@@ -1,4 +1,4 @@
-"""Print the digests of the previous release's built-in code in both forms, as JSON.
+"""Print what the previous release ships, as JSON: digests of code in both forms, schemas.
 
 Run by that release's code with the folder of this release's `domain`: what it
 finds on its path is the code of its time.
@@ -31,4 +31,11 @@ def loaded(name: str) -> ModuleType:
 sys.modules["orchestration.skills.domain.earlier_code"] = loaded("earlier_code")
 now = loaded("code")
 modules = builtin.MODULES.values()
-json.dump({code.digest_of(name): now.digest_of(name) for name in modules}, sys.stdout)
+digests = {code.digest_of(name): now.digest_of(name) for name in modules}
+schemas = {
+    action.handler: action.output_schema
+    for skill in builtin.contracts()
+    if skill.slug in builtin.MODULES
+    for action in skill.actions
+}
+json.dump({"digests": digests, "schemas": schemas}, sys.stdout)

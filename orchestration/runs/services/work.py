@@ -169,6 +169,8 @@ def _result(
 ) -> Result:
     if isinstance(answer, _DeadlinePassed | Cancelled | LimitPassed):
         return _stopped(grip, answer)
+    if isinstance(answer, Succeeded):
+        answer = outputs.declared(grip.action, answer)
     answer = outputs.validate_output(grip.action, answer, workdir)
     changed: tuple[str, ...] = ()
     if isinstance(answer, Succeeded):
