@@ -90,7 +90,6 @@ def test_a_hidden_skill_is_neither_listed_counted_found_nor_opened(client) -> No
         ("domain=work-management", {"jira-write"}),
         ("state=quarantined", set()),
         ("source=built-in&q=noop", {"noop"}),
-        ("q=%00", None),
         ("state=nonsense", None),
         ("after=notify", {"report"}),
     ],
