@@ -22,6 +22,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 BLOCK = 512
 SHARE_OF_TIME = 10
 """Looking takes at most one part in so many of the time."""
+LONGEST_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Meter:
         if now < self._next_look:
             return None
         passed = self.passed()
-        self._next_look = now + SHARE_OF_TIME * (time.monotonic() - now)
+        pause = SHARE_OF_TIME * (time.monotonic() - now)
+        self._next_look = now + min(pause, LONGEST_PAUSE_S)
         return passed
 
     def passed(self) -> Limit | None:

@@ -1,9 +1,7 @@
 """Programs in the sandbox, and what they cannot do there."""
 
 import contextlib
-import os
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -121,49 +119,6 @@ def test_a_command_reads_its_files_and_leaves_its_own(bench, tmp_path):
     assert outcome.output["names"] == ["d/in", "sorted"]
     assert [path.read_text() for path in outcome.files["out"]] == ["typed", "a\nb\n"]
     assert outcome.output["stdout"] == "done\n"
-
-
-ESCAPES = [
-    "cat /etc/passwd", "cat /etc/shadow", "cat /root/.bashrc", "ls /home", "ls /var",
-    "echo x > /usr/bin/x", "echo x > /bin/x", "echo x > /x", "mkdir /new",
-    "cat /proc/{pid}/environ", "ls -d /proc/{pid}", "kill -0 {pid}",
-    "echo 1 > /proc/sys/vm/drop_caches",
-    "cat {secret}", "echo x > {secret}", "ls {folder}", "cat ../../../../{secret}",
-    "ln -s {secret} way && cat way", "mount -t tmpfs none /mnt", "umount /tmp",
-    "mount -o remount,rw /usr", "chroot / true", "unshare -Ur true", "unshare -m true",
-    "nsenter -t 1 -m true", "bash -c 'echo > /dev/tcp/127.0.0.1/{port}'",
-    "bash -c 'echo > /dev/udp/1.1.1.1/53'", "bash -c 'echo > /dev/tcp/1.1.1.1/53'",
-    "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr=>\"127.0.0.1:{port}\") or exit 1'",
-    "echo h > /proc/sysrq-trigger", "cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern",
-    "echo -17 > /proc/self/oom_adj", "hostname changed", "mknod disk b 8 0", "cat /dev/sda", "cat /dev/mem", "cat /dev/vda",
-    "touch /usr/bin/env", "test -n \"$DATABASE_URL\"", "test -n \"$SECRET_KEY\"",
-    "sysctl -w kernel.hostname=x", "dmesg -C",
-    "ip link add x type dummy", "ip addr show | grep -v lo: | grep 'state UP'",
-    "test -S /run/docker.sock", "ls /run/systemd", "cat /sys/kernel/notes", "ls /sys/class",
-    "setpriv --bounding-set +all --inh-caps +all true", "renice -n -10 1",
-]  # fmt: skip
-
-
-@needs_sandbox
-@pytest.mark.parametrize("escape", ESCAPES)
-def test_a_way_out_of_the_sandbox_is_closed(bench, tmp_path, monkeypatch, escape):
-    monkeypatch.setenv("DATABASE_URL", "postgresql://x")
-    monkeypatch.setenv("SECRET_KEY", "x")
-    secret = tmp_path / "secret"
-    secret.write_text("secret")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        script = escape.format(
-            pid=os.getpid(),
-            secret=secret,
-            folder=tmp_path,
-            port=server.getsockname()[1],
-        )
-
-        outcome = sh(bench, f"({script}) >/dev/null 2>&1")
-
-    assert isinstance(outcome, Failed), script
-    assert outcome.code == "command.exit"
-    assert secret.read_text() == "secret"
 
 
 @needs_sandbox
