@@ -8,7 +8,7 @@ from django.test import Client
 
 from execfabric.accounts.authority import Role
 from execfabric.asgi import application
-from tests.api_builders import caller, registry
+from tests.api_builders import a_run, caller, open_gate, registry
 from tests.console_builders import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,7 @@ PAGES = [
     "plans/new?example=%00",
     "?%00=1",
     "accounts/login/?next=%00",
+    "accounts/password/%00",
 ]
 
 
@@ -80,6 +81,27 @@ def test_a_null_character_in_an_address_is_refused(operator, path) -> None:
     page = signed_in(operator).get(f"/{path}")
 
     assert page.status_code in {400, 404}
+
+
+def test_a_cursor_or_place_that_no_page_gave_breaks_nothing(operator) -> None:
+    registry()
+    author = caller("somebody-else", Role.OPERATOR)
+    run = a_run(author)
+    gate = open_gate(author, run)["id"]
+    client = signed_in(operator)
+
+    for number in ("9" * 19, "9" * 5000, "-1", "\u0663", "1e3", "x:y"):
+        for path in (
+            f"runs/{run}?view=events&before={number}",
+            f"runs/{run}/live?view=events&after={number}",
+            f"runs/{run}/live?after=1&log={number}.{number}",
+            f"trace?before=run:{run}:{number}",
+            f"trace/run:{run}/{number}",
+            f"gates/{gate}?from={number}",
+            f"gates/{gate}/steps/{number}",
+            f"gates/{gate}/value?at=/steps/{number}",
+        ):
+            assert client.get(f"/{path}").status_code < 500, path
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from execfabric.console.http import (
     wants_fragment,
 )
 from execfabric.http import BytesDownload, json_download
-from execfabric.lib import clock
+from execfabric.lib import clock, numbers
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
@@ -177,8 +177,7 @@ def _said(gate: Gate, *, approve: bool) -> str:
 
 def _first(request: HttpRequest) -> int:
     """The place of the first step to list; a page begins where one would begin."""
-    asked = request.GET.get("from", "")
-    place = int(asked) - 1 if asked.isascii() and asked.isdecimal() else 0
+    place = (numbers.whole(request.GET.get("from", "")) or 1) - 1
     return max(0, min(place, 10**6))
 
 

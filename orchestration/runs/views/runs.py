@@ -23,7 +23,7 @@ from execfabric.console.http import (
     wants_fragment,
 )
 from execfabric.http import BytesDownload, FileDownload, json_download, repr_digest
-from execfabric.lib import clock
+from execfabric.lib import clock, numbers
 from execfabric.lib.refusal import Refusal
 from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
@@ -104,8 +104,7 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
         return page(request, "runs/_step_rows.html", {"shown": shown})
     rows = []
     if view == frames.EVENTS:
-        before = request.GET.get("before", "")
-        last = int(before) if before.isdecimal() else None
+        last = numbers.whole(request.GET.get("before", ""))
         rows = frames.latest(shown.run, head, before=last)
     context = {
         "shown": shown,

@@ -7,7 +7,7 @@ from typing import Any
 
 from approvals.models import Gate
 from execfabric.console.values import FileReference, file_of
-from execfabric.lib import canonical
+from execfabric.lib import canonical, numbers
 from execfabric.lib.refusal import Missing
 
 ALWAYS_ASKED = frozenset({"high", "critical"})
@@ -153,11 +153,16 @@ def value_at(subject: Any, pointer: str) -> Any:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, Mapping) and name in value:
             value = value[name]
-        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-            value = value[int(name)]
+        elif isinstance(value, list) and (at := _index(name)) < len(value):
+            value = value[at]
         else:
             raise Missing(f"There is no value at {pointer!r}.")
     return value
+
+
+def _index(name: str) -> int:
+    at = numbers.whole(name)
+    return numbers.LARGEST if at is None else at
 
 
 def sentence(summary: str, params: Mapping[str, Any]) -> tuple[Part, ...]:
