@@ -26,10 +26,10 @@ from execfabric.accounts.errors import NotSignedIn
 from execfabric.accounts.http import Bearer, Holding
 from execfabric.api_document import describe
 from execfabric.http import (
-    DatabaseAway,
     RequestTooLarge,
     Unreadable,
     check_texts,
+    database_failure,
     problem,
 )
 from execfabric.lib import canonical
@@ -179,7 +179,7 @@ def _suspicious(_request: HttpRequest, error: Any) -> HttpResponse:
 
 def _database_away(request: HttpRequest, error: Any) -> HttpResponse:
     log.error("%s %s: %s", request.method, request.path, error)
-    return problem(DatabaseAway())
+    return problem(database_failure(error))
 
 
 def _unexpected(request: HttpRequest, error: Any) -> HttpResponse:

@@ -1,6 +1,8 @@
 """Whether there is room for new work: it is refused before the disk is full."""
 
 import tempfile
+import time
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -25,9 +27,8 @@ class DiskFull(Unavailable):
 
 
 def shortage() -> Shortage | None:
-    """Return which disk has too little room, if one has."""
-    folders = (Path(default_storage.path("")), Path(tempfile.gettempdir()))
-    return space.shortage(folders, settings.MIN_FREE_BYTES)
+    """Return which disk has too little room, if one has; looked at once a second."""
+    return _shortage(settings.MIN_FREE_BYTES, int(time.monotonic()))
 
 
 def require_space() -> None:
@@ -37,3 +38,9 @@ def require_space() -> None:
     """
     if shortage():
         raise DiskFull
+
+
+@lru_cache(maxsize=1)
+def _shortage(least: int, _second: int) -> Shortage | None:
+    folders = (Path(default_storage.path("")), Path(tempfile.gettempdir()))
+    return space.shortage(folders, least)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
+import psycopg
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import FileResponse, HttpResponse
@@ -15,6 +16,7 @@ from django.utils.http import content_disposition_header
 from pydantic_core import to_jsonable_python
 
 from execfabric.accounts.errors import NotSignedIn
+from execfabric.disk import DiskFull
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Refusal, RefusalKind, Unavailable
 
@@ -66,6 +68,12 @@ class DatabaseAway(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)
+
+
+def database_failure(error: Exception) -> Unavailable:
+    """Return the refusal that says why the database could not do it."""
+    full = isinstance(error.__cause__, psycopg.errors.DiskFull)
+    return DiskFull() if full else DatabaseAway()
 
 
 class BytesDownload(HttpResponse):

@@ -9,7 +9,7 @@ from django.views import defaults
 
 from execfabric import api
 from execfabric.console.http import STATUS, refusal_response, wants_fragment
-from execfabric.http import DatabaseAway, RequestTooLarge, problem
+from execfabric.http import RequestTooLarge, database_failure, problem
 from execfabric.lib.refusal import Refusal
 
 API = "/api/"
@@ -30,8 +30,9 @@ def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a request that failed; one that only the database failed may be repeated."""
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        return refused(request, DatabaseAway())
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
+        return refused(request, database_failure(error))
     if request.path.startswith(API):
         return problem(api.Unexpected(), status=500)
     return defaults.server_error(request)

@@ -254,3 +254,15 @@ def test_what_nobody_could_approve_is_refused_with_the_groups_that_are_short() -
     approvals.require_satisfiable(
         requirements=OPERATOR_AND_LEGAL, excluded=exclusions(proposer=proposer)
     )
+
+
+def test_refusals_that_repeat_do_not_flood_the_record(cast):
+    gate, by = cast["gate"], cast["auditor"]
+
+    for _ in range(40):
+        approvals.record_refusal(
+            gate_id=gate.pk, by=by, error=CommentRequired(), at=LATER
+        )
+
+    refused = [fact for kind, fact in told(gate) if kind == "gate.decision_refused"]
+    assert [fact["attempts"] for fact in refused] == [*range(1, 11), 16, 32]

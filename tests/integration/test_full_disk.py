@@ -5,14 +5,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 
+from execfabric.lib.ids import uuid7
 from execfabric.local import commands, endpoints, leftovers
 from execfabric.local.layout import PROJECT, DataDir
+from orchestration.runs.errors import ArtifactNotStored
+from orchestration.runs.services import artifacts
+from tests.builders import NOON
 from tests.servers import eventually
 
 SIZE_MB = 400
@@ -82,20 +87,29 @@ class Disk:
         )
 
 
+@contextmanager
+def mounted(folder: Path, megabytes: int) -> Iterator[None]:
+    """A disk of this size on the folder."""
+    folder.mkdir()
+    size = f"size={megabytes}m"
+    command = ["mount", "-t", "tmpfs", "-o", size, "execfabric-test", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     mount = tmp_path / "disk"
-    mount.mkdir()
-    size = f"size={SIZE_MB}m"
-    command = ["mount", "-t", "tmpfs", "-o", size, "execfabric-test", str(mount)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("no disk can be mounted here")
-    made = Disk(mount)
-    try:
-        yield made
-    finally:
-        made.local("down")
-        subprocess.run(["umount", "-l", str(mount)], check=True)
+    with mounted(mount, SIZE_MB):
+        made = Disk(mount)
+        try:
+            yield made
+        finally:
+            made.local("down")
 
 
 def write_for_ever(disk: Disk) -> None:
@@ -135,3 +149,25 @@ def test_a_full_disk_ends_nothing_for_good(disk: Disk) -> None:
     again = disk.manage("create_user", "kept", "--role", "auditor")
     assert "kept" in again.stdout + again.stderr
     assert again.returncode != 0
+
+
+def test_a_file_that_does_not_fit_is_refused_and_leaves_no_half(
+    tmp_path: Path, settings, db
+) -> None:
+    store, work = tmp_path / "store", tmp_path / "work"
+    work.mkdir()
+    (work / "large").write_bytes(b"x" * 3_000_000)
+    options = {"OPTIONS": {"location": str(store)}}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": settings.STORAGES["default"] | options,
+    }
+
+    with mounted(store, 1):
+        with pytest.raises(ArtifactNotStored, match="No space left on device"):
+            artifacts.keep(
+                {"file": work / "large"}, folder=work, step_run_id=uuid7(), at=NOON
+            )
+        left = [path for path in store.rglob("*") if path.is_file()]
+
+    assert left == []

@@ -194,11 +194,24 @@ def test_a_burst_that_finds_no_slot_is_told_when_to_come_back(stage: Stage) -> N
     assert stage.recovers()
 
 
-def test_connections_that_are_cut_are_replaced(stage: Stage) -> None:
+def test_a_database_that_is_away_is_said_so_and_comes_back(stage: Stage) -> None:
+    bearer = {"authorization": "Bearer ef_bogus"}
     with psycopg.connect(stage.database, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE usename = 'execfabric_app'"
-        )
+        connection.execute("ALTER ROLE execfabric_app NOLOGIN")
+        try:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'execfabric_app'"
+            )
+            page = stage.site.get("/runs", cookie=stage.cookie)
+            problem = stage.site.get("/api/v1/me", **bearer)
+            ready = stage.site.get("/readyz")
+        finally:
+            connection.execute("ALTER ROLE execfabric_app LOGIN")
 
+    assert (page.status, problem.status, ready.status) == (503, 503, 503)
+    assert b"service.database_unavailable" in page.body
+    assert b"service.database_unavailable" in problem.body
+    assert int(page.headers["retry-after"]) > 0
+    assert int(problem.headers["retry-after"]) > 0
     assert stage.recovers()
