@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import pytest
 
 from execfabric.lib.ids import uuid7
 from execfabric.local import commands, endpoints, leftovers
+from execfabric.local.journal import Journal
 from execfabric.local.layout import PROJECT, DataDir
+from execfabric.local.part import Part
+from execfabric.local.supervisor import Supervisor
 from orchestration.runs.errors import ArtifactNotStored
 from orchestration.runs.services import artifacts
 from tests.builders import NOON
@@ -47,15 +51,6 @@ class Disk:
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return self._run(commands.manage(*arguments))
-
-    def fill(self) -> None:
-        """Take what is left of the disk."""
-        with (self.mount / "filler").open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 65536)
-            except OSError:
-                return
 
     def empty(self) -> None:
         """Give the space back."""
@@ -112,6 +107,38 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
             made.local("down")
 
 
+def fill(mount: Path) -> None:
+    """Take what is left of a disk."""
+    with (mount / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            return
+
+
+def sleeper() -> Part:
+    code = "import time; print('ready', flush=True); time.sleep(600)"
+    return Part(
+        name="sleeper",
+        argv=[sys.executable, "-c", code],
+        env=os.environ,
+        ready=lambda running: running.said("ready"),
+        grace=1.0,
+    )
+
+
+def down(supervisor: Supervisor) -> list[str]:
+    """The parts that wait for their restart or are not ready again."""
+    return [one.part.name for one in supervisor._watched if one.state != "ready"]
+
+
+def watch_until(supervisor: Supervisor, true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    supervisor.watch(until=lambda: true() or time.monotonic() > until)
+    assert true()
+
+
 def write_for_ever(disk: Disk) -> None:
     """Have Postgres need more disk than there is."""
     found = endpoints.load(disk.data.root)
@@ -133,7 +160,7 @@ def test_a_full_disk_ends_nothing_for_good(disk: Disk) -> None:
     supervisor = disk.supervisor()
     first = disk.workers()
 
-    disk.fill()
+    fill(disk.mount)
     for pid in first:
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(psycopg.Error):
@@ -149,6 +176,31 @@ def test_a_full_disk_ends_nothing_for_good(disk: Disk) -> None:
     again = disk.manage("create_user", "kept", "--role", "auditor")
     assert "kept" in again.stdout + again.stderr
     assert again.returncode != 0
+
+
+def test_the_supervisor_goes_on_although_it_cannot_write_what_runs(
+    tmp_path: Path,
+) -> None:
+    small = tmp_path / "small"
+    with mounted(small, 2):
+        data = DataDir(small / "data")
+        data.prepare()
+        journal = Journal(data.log)
+        supervisor = Supervisor(data, journal)
+        running = supervisor.begin(sleeper())
+        fill(small)
+        os.kill(running.child.pid, signal.SIGKILL)
+        watch_until(supervisor, lambda: "sleeper" in down(supervisor))
+        watch_until(supervisor, lambda: not down(supervisor))
+        assert leftovers.read(data)["sleeper"].pid == running.child.pid
+
+        (small / "filler").unlink()
+        now = lambda: leftovers.read(data)["sleeper"]  # noqa: E731  short
+        watch_until(supervisor, lambda: now().pid != running.child.pid)
+
+        assert now().restarts == 1
+        supervisor.stop()
+        journal.close()
 
 
 def test_a_file_that_does_not_fit_is_refused_and_leaves_no_half(
