@@ -102,9 +102,18 @@ def check() -> None:
 
 
 def release() -> None:
-    """Give this thread's connection back to the pool, where there is one."""
-    if connection.settings_dict["CONN_MAX_AGE"] == 0:
-        connection.close()
+    """Give this thread's connection back to the pool, where there is one.
+
+    After an error the pool replaces what is broken, all at once: usually the server
+    was away, and every connection that waits in the pool is then as dead as this one.
+    """
+    pool = getattr(connection, "pool", None)
+    if pool is None:
+        return
+    failed = connection.errors_occurred
+    connection.close()
+    if failed:
+        pool.check()
 
 
 def rows(statement: str, values: Sequence[Any]) -> list[Row]:

@@ -82,7 +82,9 @@ def database(url: str) -> dict[str, Any]:
         # A worker and the keeper have one thread and keep its connection. The web
         # server has a new thread for each request: it needs a pool.
         "CONN_MAX_AGE": 0 if IN_WEB_SERVER else None,
-        "CONN_HEALTH_CHECKS": True,
+        # Not with a pool: it would try its dead connections one by one, with pauses.
+        # `database.release` has all of them replaced after an error.
+        "CONN_HEALTH_CHECKS": not IN_WEB_SERVER,
         "OPTIONS": {
             **({"pool": WEB_POOL} if IN_WEB_SERVER else {}),
             "application_name": "execfabric",
