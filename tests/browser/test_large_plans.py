@@ -74,4 +74,4 @@ def test_each_step_of_a_long_plan_is_reached_and_opened_by_keyboard(
         last = listed.last
         last.locator("summary").press("Enter")
 
-        expect(last.locator(".json")).to_contain_text("299")
+        expect(last.locator(".json").first).to_contain_text("299")

@@ -38,7 +38,7 @@ def test_a_run_that_ends_cannot_be_cancelled_any_more(browse: Browsing):
 
 
 def test_an_empty_log_says_whether_more_can_come(browse: Browsing):
-    page = _at_work(browse, seconds=2)
+    page = _at_work(browse, seconds=6)
     page.get_by_test_id("step-s1").locator("summary").click()
     log = page.locator("#log-1")
     expect(log).to_have_count(1)
