@@ -24,7 +24,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
-from orchestration.skills import seccomp
+from orchestration.skills import cgroups, seccomp
 from orchestration.skills.domain.limits import MEGABYTE, Limit, Limits
 from orchestration.skills.metering import Meter
 
@@ -162,6 +162,8 @@ def run(
     with ExitStack() as stack:
         stdin = stack.enter_context(_holding(program.stdin))
         wrapper = _Wrapper(program, variables, stack) if program.sandboxed else None
+        most = program.limits.processes + HEADROOM
+        group = stack.enter_context(cgroups.a_group(most))
         # The tool that makes the sandbox gets nothing of the plan: with the plan's
         # variables or folder its loader would run the plan's code on the host.
         started = subprocess.Popen(
@@ -173,7 +175,7 @@ def run(
             env=TOOL_ENVIRONMENT if wrapper else variables,
             pass_fds=wrapper.fds if wrapper else (),
             start_new_session=True,
-            preexec_fn=partial(_limit, program.limits),  # noqa: PLW1509 - one thread
+            preexec_fn=partial(_limit, program.limits, group),  # noqa: PLW1509 - one thread
         )
         meter = _meter(program, started.pid)
         with started, _ahead():
@@ -326,7 +328,9 @@ def _holding(content: bytes) -> IO[bytes]:
     return file
 
 
-def _limit(limits: Limits) -> None:
+def _limit(limits: Limits, group: int | None) -> None:
+    if group is not None:
+        os.write(group, b"0")
     # More than the meter allows, so that it is the meter which says what happened.
     for kind, value in (
         (resource.RLIMIT_DATA, limits.memory_mb * MEGABYTE * 4),
