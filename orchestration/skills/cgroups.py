@@ -5,6 +5,7 @@ It counts the processes of root too, which resource limits do not.
 
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ TRIES = 50
 @contextmanager
 def a_group(most_processes: int) -> Iterator[int | None]:
     """Make a group with a limit; return the descriptor through which one joins it."""
-    parent = _pids_folder()
+    parent = pids_folder()
     folder = parent / f"execfabric-{secrets.token_hex(8)}" if parent else None
     joined = _made(folder, most_processes) if folder else None
     try:
@@ -37,19 +38,20 @@ def _made(folder: Path, most_processes: int) -> int | None:
 
 
 def _remove(folder: Path) -> None:
-    # The kernel ends what is left of a namespace in its own time.
+    """End what is left in the group and remove it; the kernel takes its own time."""
     for _ in range(TRIES):
-        try:
+        with suppress(OSError):
             folder.rmdir()
-        except FileNotFoundError:
+        if not folder.exists():
             return
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
+        with suppress(OSError):
+            for pid in (folder / "cgroup.procs").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.02)
 
 
-def _pids_folder() -> Path | None:
+def pids_folder() -> Path | None:
     """Return this process's own group in the hierarchy that counts processes."""
     with suppress(OSError, ValueError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -58,7 +60,7 @@ def _pids_folder() -> Path | None:
                 own = Path("/sys/fs/cgroup/pids") / path.lstrip("/")
                 return own if os.access(own, os.W_OK) else None
         # Version 2: a delegated folder, whose own processes are in another one.
-        given = Path(os.environ.get("EXECFABRIC_CGROUP", ""))
+        given = Path(os.environ.get("EXECFABRIC_CGROUP", "/nonexistent"))
         enabled = (given / "cgroup.subtree_control").read_text().split()
         return given if "pids" in enabled else None
     return None

@@ -28,7 +28,17 @@ from orchestration.skills.logtap import LogTap
 from orchestration.skills.masked import Secrets, answer_masked, resolved
 
 PASSED_ON = frozenset(
-    {"EXECFABRIC_CGROUP", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ", EXTRA}
+    {
+        "EXECFABRIC_CGROUP",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "PATH",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TZ",
+        EXTRA,
+    }
 )
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
