@@ -54,9 +54,13 @@ class Table:
 
     def changed(self, row: Model, values: Mapping[str, Any]) -> RowFact:
         """Columns of a row that are set to these values."""
+        return self.set(self.key_of(row), values)
+
+    def set(self, key: str, values: Mapping[str, Any]) -> RowFact:
+        """Columns that are set in the row of that key."""
         columns = self.columns
         chosen = {n: plain(v) for n, v in values.items() if n in columns}
-        return RowFact(self.name, self.key_of(row), chosen)
+        return RowFact(self.name, key, chosen)
 
     def stored(self, rows: "QuerySet[Any]") -> Iterator[tuple[str, dict[str, Plain]]]:
         """The key and the columns of each row, as they are stored now."""

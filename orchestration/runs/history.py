@@ -41,5 +41,5 @@ def attempt_changed(
 
     `log` is the end and the digest of what it wrote, which is no column of the row.
     """
-    fact = ATTEMPT.changed(Attempt(step_run=step, fence=fence), values)
+    fact = ATTEMPT.set(f"{step.pk}:{fence}", values)
     return (replace(fact, columns={**fact.columns, "log": log}) if log else fact,)

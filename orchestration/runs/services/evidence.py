@@ -48,20 +48,21 @@ class Checked:
     """Steps whose stored output and files are the recorded ones."""
     uncovered: int = 0
     unread: int = 0
+    """Files whose bytes were not read."""
+    files: Files = field(default_factory=dict)
 
 
-def check(replay: Replay, run: UUID | None, *, most_bytes: int | None) -> Checked:
+def check(replay: Replay, run: UUID | None) -> Checked:
     """Compare the results of a run; nothing for a stream of another kind."""
     checked = Checked()
     if run is not None:
-        files = _outputs(replay, run, checked)
+        checked.files = files = _outputs(replay, run, checked)
         found = checked.differences
         found += _plan_gate(replay, run)
         found += _specs(replay)
         found += _logs(replay, run, checked)
         found += _uses(replay, run, files)
         found += _artifacts(replay, files)
-        _bytes(replay, files, checked, most_bytes)
     return checked
 
 
@@ -226,13 +227,14 @@ def _artifacts(replay: Replay, files: Files) -> Found:
         yield Difference(replay.stream, "runs_artifact", sha256, "", "a row", "")
 
 
-def _bytes(
-    replay: Replay, files: Files, checked: Checked, most_bytes: int | None
-) -> None:
-    """Compare the bytes in the store with their digest, at most so many in all."""
+def read_files(replay: Replay, checked: Checked, *, most_bytes: int | None) -> None:
+    """Compare the bytes in the store with their digest, at most so many in all.
+
+    Outside any transaction: large files take longer than one may last.
+    """
     sizes = {
         str(reference["sha256"]): int(reference["size"])
-        for references in files.values()
+        for references in checked.files.values()
         for reference in references.values()
     }
     left = most_bytes

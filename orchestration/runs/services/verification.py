@@ -93,7 +93,8 @@ def verify_stream(
         if result.broken is not None:
             return result
         found = list(_compared(replay))
-        checked = evidence.check(replay, _run_id(key), most_bytes=most_bytes)
+        checked = evidence.check(replay, _run_id(key))
+    evidence.read_files(replay, checked, most_bytes=most_bytes)
     differences = [item for item in found if item is not None]
     return replace(
         result,
