@@ -149,7 +149,8 @@ def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
 
 _LOG_DIGEST = """
 SELECT max("offset" + length(text)), encode(sha256(convert_to(string_agg(
-  "offset" || ':' || coalesce(line, -1) || ':' || extract(epoch FROM at) || ':' || text, chr(10) ORDER BY "offset"
+  "offset" || ':' || coalesce(line, -1) || ':' || extract(epoch FROM at) || ':' || text,
+  chr(10) ORDER BY "offset"
 ), 'UTF8')), 'hex')
 FROM runs_logchunk WHERE step_run_id = %s AND fence = %s AND "offset" < %s
 """
