@@ -138,6 +138,25 @@ def test_credentials_of_the_configuration_go_to_their_host(bench):
     assert "authorization" not in not_seen["headers"]
 
 
+@pytest.mark.parametrize(
+    ("to", "kind", "code"),
+    [
+        ("http://127.0.0.1:1/", Failed, "outbound.denied"),
+        ("http://nosuch.invalid/", Unknown, "http.outcome_unknown"),
+    ],
+)
+def test_a_redirect_that_fails_is_no_proof_that_nothing_happened(bench, to, kind, code):
+    with http_server(lambda request, body: reply(request, 307, Location=to)) as base:
+        bench.config = {"allow_hosts": [base.removeprefix("http://")]}
+        outcome = bench.run(
+            "http.request", {"method": "POST", "url": base, "redirects": 1}
+        )
+
+    assert isinstance(outcome, kind)
+    assert outcome.code == code
+    assert not getattr(outcome, "before_effect", False)
+
+
 def test_a_secret_that_the_host_sends_back_is_masked_and_digested_as_stored(
     runner, tmp_path
 ):

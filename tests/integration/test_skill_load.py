@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from orchestration.skills.domain.outcome import Retry, Succeeded
+from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
 from tests.skill_calls import Bench, as_file
 
 SALES = 'id,name,amount,day\n1,"Ä, b",1.5,2024-01-02\n2,,2.25,\n3,"say ""x""",3,2024-03-04\n'
@@ -51,6 +51,58 @@ def sales(tmp_path: Path):
 def rows(dsn: str, query: str) -> list:
     with psycopg.connect(dsn) as connection:
         return connection.execute(query).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("when", "returned"),
+    [
+        pytest.param("INSERT", "NULL", id="drops a row"),
+        pytest.param("DELETE", "NULL", id="keeps a row"),
+    ],
+)
+def test_a_table_that_takes_other_rows_than_approved_stays_as_it_was(
+    bench, dsn, sales, when, returned
+):
+    made = bench.good("data.load", {"file": sales, "table": "shop.sales"})
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "CREATE FUNCTION shop.meddle() RETURNS trigger LANGUAGE plpgsql"
+            f" AS 'BEGIN RETURN {returned}; END'"
+        )
+        connection.execute(
+            f"CREATE TRIGGER meddle BEFORE {when} ON shop.sales FOR EACH ROW"
+            " WHEN (" + ("NEW" if when == "INSERT" else "OLD") + ".id = 2)"
+            " EXECUTE FUNCTION shop.meddle()"
+        )
+
+    undo = {key: made.output[key] for key in ("load_id", "table", "database")}
+    again = {"file": sales, "table": "shop.sales"}
+    outcome = (
+        bench.run("data.load", again)
+        if when == "INSERT"
+        else bench.run("data.unload", undo)
+    )
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == ("data.effect_differs", True)
+    assert rows(dsn, "SELECT count(*) FROM shop.sales") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"port": 1}, {"host": "nosuch.invalid"}, {"password": "wrong"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_database_that_cannot_be_reached_is_not_placed(bench, dsn, sales, change):
+    known = psycopg.conninfo.conninfo_to_dict(dsn) | change
+    bench.config["databases"]["warehouse"] = psycopg.conninfo.make_conninfo(**known)
+
+    outcome = bench.run("data.load", {"file": sales, "table": "shop.sales"})
+
+    assert isinstance(outcome, Retry)
+    assert outcome.code == "data.unreachable"
+    assert "Errno" not in outcome.message
+    assert str(known["port"]) not in outcome.message
 
 
 def test_a_load_makes_the_table_and_its_undo_empties_it(bench, dsn, sales):

@@ -310,6 +310,46 @@ def test_of_two_publishing_at_once_one_wins_and_the_other_is_told(
     assert {o.code for o in outcomes if isinstance(o, Failed)} == {"files.exists"}
 
 
+def test_a_file_with_other_content_than_approved_is_not_published(
+    bench, published, tmp_path
+):
+    file = as_file(tmp_path / "report.txt", "approved")
+    file.path.write_text("tampered")
+
+    outcome = bench.run("files.publish", {"file": file, "to": "report.txt"})
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == ("files.effect_differs", True)
+    assert [path.name for path in published.iterdir()] == [".execfabric"]
+
+
+def test_taking_back_says_when_the_former_content_is_lost(bench, published, tmp_path):
+    first = as_file(tmp_path / "first.txt", "first")
+    second = as_file(tmp_path / "second.txt", "second")
+    bench.good("files.publish", {"file": first, "to": "x"})
+    bench.good("files.publish", {"file": second, "to": "x", "overwrite": True})
+    published.joinpath(".execfabric", first.sha256).unlink()
+
+    outcome = bench.run("files.unpublish", {"path": "x"})
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == ("files.effect_differs", False)
+
+
+def test_a_configured_folder_that_is_missing_is_named_without_its_place(
+    bench, tmp_path
+):
+    bench.config["publish_root"] = str(tmp_path / "away" / "site")
+    file = as_file(tmp_path / "report.txt", "x")
+
+    outcome = bench.run("files.publish", {"file": file, "to": "x"})
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.before_effect) == ("files.no_root", True)
+    assert "'site'" in outcome.message
+    assert str(tmp_path) not in outcome.message
+
+
 def test_the_dry_run_of_publish_says_what_it_would_meet(bench, published, tmp_path):
     file = as_file(tmp_path / "report.html", "one")
     params = {"file": file, "to": "monthly/"}
