@@ -12,7 +12,7 @@ urlpatterns = [
     path("runs/<uuid:pk>/inputs.json", runs.run_inputs, name="run_inputs"),
     path("runs/<uuid:pk>/plan.yaml", runs.run_plan, name="run_plan"),
     re_path(
-        r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<ask>pause|resume|cancel)$",
+        r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<ask>pause|resume|cancel)\Z",
         runs.run_control,
         name="run_control",
     ),
@@ -20,7 +20,7 @@ urlpatterns = [
     path("runs/<uuid:pk>/steps/<str:key>", steps.step, name="step"),
     re_path(
         r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-        r"/steps/(?P<key>[^/]+)/(?P<part>params|output|undo)\.json$",
+        r"/steps/(?P<key>[^/]+)/(?P<part>params|output|undo)\.json\Z",
         steps.step_value,
         name="step_value",
     ),
@@ -38,5 +38,5 @@ urlpatterns = [
         name="trace_verification",
     ),
     # /artifacts/<sha256>
-    re_path(r"^artifacts/(?P<sha256>[0-9a-f]{64})$", runs.artifact, name="artifact"),
+    re_path(r"^artifacts/(?P<sha256>[0-9a-f]{64})\Z", runs.artifact, name="artifact"),
 ]
