@@ -70,7 +70,7 @@ class HandlerMissing(Conflict):
 
 
 class SecretMissing(Conflict):
-    """A secret that the skill refers to is not there."""
+    """A secret of the skill's configuration is not set; the worker's log names it."""
 
     code = "skill.secret_missing"
 

@@ -93,6 +93,21 @@ def test_what_is_missing_is_found_before_any_effect(
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("registry")
+def test_a_secret_that_is_not_set_is_named_in_the_log_of_the_worker_only(
+    proposer, operator, bench, caplog, monkeypatch
+):
+    monkeypatch.delenv("EXECFABRIC_SECRET_LAB_TOKEN")
+    run = driven(approved(plan(step("a", "secret")), proposer, operator), bench)
+
+    error = run.steps.get().error
+
+    assert (error["code"], error["ran"]) == ("skill.secret_missing", False)
+    assert "lab-token" not in error["message"]
+    assert "lab-token" in caplog.text
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(
     ("action", "how", "tries"),
     [
