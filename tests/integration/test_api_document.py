@@ -1,0 +1,103 @@
+"""Schemathesis against the API document, for each role: the API does what it says.
+
+The long form is `make schemathesis` (`EXAMPLES=200`, `ROLES=operator,agent`).
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from execfabric.accounts.authority import Role
+from tests.api_builders import Caller, a_run, agent, caller, open_gate, person, registry
+from tests.web_server import serving
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+EXAMPLES = int(os.environ.get("EXECFABRIC_SCHEMATHESIS_EXAMPLES", "2"))
+EVERYONE = "anonymous,proposer,operator,admin,auditor,agent"
+ROLES = os.environ.get("EXECFABRIC_SCHEMATHESIS_ROLES", EVERYONE).split(",")
+LONGEST_RUN = 3600
+PHASES = "examples,coverage,fuzzing"
+CHECKS = ",".join(
+    [
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+        "unsupported_method",
+        "allow_header_conformance",
+    ]
+)
+SEED = "20260601"
+
+
+def callers() -> dict[str, Caller | None]:
+    """A caller of each role, an agent, and nobody."""
+    made: dict[str, Caller | None] = {
+        str(role): caller(f"the-{role}", role) for role in Role
+    }
+    made["agent"] = agent("the-agent", person("the-owner", Role.ADMIN))
+    return made | {"anonymous": None}
+
+
+def configuration(proposer: Caller, operator: Caller) -> str:
+    """Ids of things that exist, without which every path would answer 404."""
+    run = a_run(proposer)
+    gate = open_gate(operator, run)["id"]
+    step = operator.get(f"runs/{run}").json()["steps"][0]["step_run_id"]
+    return (
+        f'[parameters]\n"path.run_id" = "{run}"\n"path.gate_id" = "{gate}"\n'
+        f'"path.step_run_id" = "{step}"\n"path.slug" = "noop"\n'
+    )
+
+
+def run_schemathesis(url: str, who: Caller | None, folder: Path) -> str:
+    """Run Schemathesis as `who`; return its report, empty if it found nothing."""
+    token = ["-H", f"Authorization: Bearer {who.token}"] if who else []
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run"),
+            *(f"{url}/api/v1/openapi.json", "--checks", CHECKS, "--phases", PHASES),
+            *("--max-examples", str(EXAMPLES), "--seed", SEED),
+            "--generation-deterministic",
+            *(
+                "--request-timeout",
+                "60",
+                "--continue-on-failure",
+                "--suppress-health-check",
+                "all",
+            ),
+            *("--warnings", "off", "--no-color", *token),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_RUN,
+        check=False,
+    )
+    return "" if done.returncode == 0 else done.stdout[-20_000:] + done.stderr
+
+
+def test_the_api_answers_each_role_as_its_document_says(tmp_path) -> None:
+    registry()
+    who = callers()
+    proposer, operator = who["proposer"], who["operator"]
+    assert proposer
+    assert operator
+    found = configuration(proposer, operator)
+    (tmp_path / "schemathesis.toml").write_text(found)
+
+    with serving(tmp_path, EXECFABRIC_API_PER_MINUTE="1000000") as url:
+        reports = {
+            name: run_schemathesis(url, one, tmp_path)
+            for name, one in who.items()
+            if name in ROLES
+        }
+
+    failed = {name: report for name, report in reports.items() if report}
+    if failed:
+        print(*failed.values(), (tmp_path / "server.log").read_text()[-20_000:])
+    assert sorted(failed) == []
