@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -60,6 +61,21 @@ def end(pid: int) -> int:
         _reap(living)
         time.sleep(0.001)
     return len(killed)
+
+
+def end_program(program: subprocess.Popen[bytes], seconds: float) -> None:
+    """Have the guardian end everything; where it does not, do it from here."""
+    if program.poll() is None:
+        program.terminate()
+    try:
+        program.wait(seconds)
+    except subprocess.TimeoutExpired:
+        # Stopped, the guardian cannot end by itself, so its descendants stay
+        # below it until the last of them is found.
+        program.send_signal(signal.SIGSTOP)
+        end(program.pid)
+        program.kill()
+        program.wait()
 
 
 def any_child() -> bool:

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -275,7 +274,7 @@ class Runner:
         program, self._program = self._program, None
         if program is None:
             return
-        _end(program)
+        descendants.end_program(program, END_S)
         for pipe in (program.stdin, program.stdout, program.stderr):
             if pipe is not None:
                 pipe.close()
@@ -302,7 +301,7 @@ class Runner:
             raise RunnerDied(self._death) from None
 
     def _read_log(self) -> None:
-        chunk = _read(self._log_fd)
+        chunk = wire.read_now(self._log_fd)
         if chunk == b"":
             self._poller.unregister(self._log_fd)
         text = self._tap.feed(chunk) if self._tap and chunk else ""
@@ -310,7 +309,7 @@ class Runner:
             self._ready.append(Log(text))
 
     def _read_frames(self) -> None:
-        chunk = _read(self._frames_fd)
+        chunk = wire.read_now(self._frames_fd)
         try:
             frame = self._frames.feed(chunk or b"")
         except (wire.FrameTooLarge, ValueError):
@@ -379,21 +378,6 @@ def discard(workdir: Path) -> None:
         logger.warning("Cannot remove the folder of a call: %s", error.strerror)
 
 
-def _end(program: subprocess.Popen[bytes]) -> None:
-    """Have the guardian end everything; where it does not, do it from here."""
-    if program.poll() is None:
-        program.terminate()
-    try:
-        program.wait(END_S)
-    except subprocess.TimeoutExpired:
-        # Stopped, the guardian cannot end by itself, so its descendants stay
-        # below it until the last of them is found.
-        program.send_signal(signal.SIGSTOP)
-        descendants.end(program.pid)
-        program.kill()
-        program.wait()
-
-
 def _limit_passed(limit: Limit, call: WireCall) -> LimitPassed:
     return LimitPassed(str(limit), sentence(limit, call.limits, call.deadline_s))
 
@@ -406,11 +390,3 @@ def _answer(frame: dict[str, Any]) -> Answer:
     if "touched" in frame:
         return TouchedSomething(frame["touched"])
     return wire.outcome_from_wire(frame["outcome"])
-
-
-def _read(fd: int) -> bytes | None:
-    """What is there now: None for nothing yet, no bytes at the end."""
-    try:
-        return os.read(fd, wire.CHUNK)
-    except BlockingIOError:
-        return None

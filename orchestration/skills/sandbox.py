@@ -9,7 +9,6 @@ import fcntl
 import os
 import re
 import resource
-import selectors
 import shutil
 import signal
 import socket
@@ -27,9 +26,10 @@ from typing import IO
 from orchestration.skills import cgroups, seccomp
 from orchestration.skills.domain.limits import MEGABYTE, Limit, Limits
 from orchestration.skills.metering import Meter
+from orchestration.skills.streams import TAIL, Stream, Streams
 
-TAIL = 64 * 1024
-CHUNK = 65536
+__all__ = ["TAIL", "Stream"]
+
 INSIDE = "/call"
 PROBE_S = 20.0
 SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
@@ -43,7 +43,6 @@ MASKED = tuple(
 """What a container hides of /proc too: root on the host may read these inside."""
 SYSTEM_PATH = "/usr/bin:/bin"
 TOOL_ENVIRONMENT: Mapping[str, str] = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
-PERIOD_S = 0.05
 OPEN_FILES = 256
 HEADROOM = 1000
 PROGRAM_NICE, METER_NICE = 10, -20
@@ -66,14 +65,6 @@ class Program:
     stdin: bytes = b""
     limits: Limits = field(default_factory=Limits)
     sandboxed: bool = True
-
-
-@dataclass(frozen=True)
-class Stream:
-    """The end of what a program wrote, and how much it was in all."""
-
-    tail: bytes
-    total: int
 
 
 @dataclass(frozen=True)
@@ -179,7 +170,7 @@ def run(
         )
         meter = _meter(program, started.pid)
         with started, _ahead():
-            streams = _Streams(started, on_text, meter)
+            streams = Streams(started, on_text, meter)
             in_time = streams.read(time.monotonic() + deadline_s)
             if not in_time:
                 _kill(started)
@@ -349,76 +340,3 @@ def _kill(started: subprocess.Popen[bytes]) -> None:
     # The first process of the PID namespace is among bwrap's children and dies
     # with it, and everything in the namespace with that one.
     started.send_signal(signal.SIGKILL)
-
-
-class _Streams:
-    """Reads both outputs of a program side by side and keeps their ends."""
-
-    def __init__(
-        self,
-        started: subprocess.Popen[bytes],
-        on_text: Callable[[bytes], None],
-        meter: Meter,
-    ) -> None:
-        self._on_text = on_text
-        self._meter = meter
-        self.passed: Limit | None = None
-        """The limit that ended the reading, if one did."""
-        self._kept = {name: (bytearray(), [0]) for name in ("stdout", "stderr")}
-        self._selector = selectors.DefaultSelector()
-        for name in self._kept:
-            pipe: IO[bytes] = getattr(started, name)
-            self._selector.register(pipe, selectors.EVENT_READ, name)
-        self._started = started
-
-    @property
-    def stdout(self) -> Stream:
-        """The standard output."""
-        return self._stream("stdout")
-
-    @property
-    def stderr(self) -> Stream:
-        """The standard error output."""
-        return self._stream("stderr")
-
-    def read(self, until: float) -> bool:
-        """Read until both are closed or the program has ended.
-
-        False when it has to be killed: at the deadline, or for a limit it passed.
-        """
-        while True:
-            left = until - time.monotonic()
-            self.passed = self._meter.due()
-            if left <= 0 or self.passed:
-                return False
-            pause = min(left, PERIOD_S)
-            # Closing its outputs does not end a program.
-            ready = self._selector.get_map() and self._selector.select(pause)
-            for key, _ in ready or ():
-                self._take(key)
-            # A program it left behind may hold the pipes open for ever.
-            if not ready and self._ended(pause):
-                return True
-
-    def _ended(self, pause: float) -> bool:
-        if self._selector.get_map():
-            return self._started.poll() is not None
-        with suppress(subprocess.TimeoutExpired):
-            self._started.wait(pause)
-        return self._started.returncode is not None
-
-    def _take(self, key: selectors.SelectorKey) -> None:
-        pipe = key.fileobj
-        chunk = pipe.read1(CHUNK)  # type: ignore[union-attr]
-        if not chunk:
-            self._selector.unregister(pipe)
-            return
-        self._on_text(chunk)
-        kept, total = self._kept[key.data]
-        total[0] += len(chunk)
-        kept += chunk
-        del kept[:-TAIL]
-
-    def _stream(self, name: str) -> Stream:
-        kept, total = self._kept[name]
-        return Stream(tail=bytes(kept), total=total[0])

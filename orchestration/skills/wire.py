@@ -43,6 +43,14 @@ def send(fd: int, frame: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def read_now(fd: int) -> bytes | None:
+    """What is there now: None for nothing yet, no bytes at the end."""
+    try:
+        return os.read(fd, CHUNK)
+    except BlockingIOError:
+        return None
+
+
 class Frames:
     """Collects bytes as they come and gives back whole frames."""
 
