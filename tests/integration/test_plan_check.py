@@ -9,6 +9,7 @@ from guardian.shortcuts import remove_perm
 from audit.models import Event
 from execfabric.accounts.errors import RightMissing
 from execfabric.lib import clock
+from execfabric.lib.actor import system
 from orchestration.plans.models import Plan
 from orchestration.plans.services import check as checks
 from orchestration.runs.models import Run
@@ -287,18 +288,18 @@ def test_a_dry_run_that_tries_to_write_is_stopped_and_flagged(
 
 @pytest.mark.promise("S1.22")
 def test_a_target_that_does_not_exist_is_said_before_anybody_is_asked(
-    proposer, admin, tmp_path
+    proposer, tmp_path
 ) -> None:
     (tmp_path / "sales-1.csv").write_text("a\n")
     draft = skills.draft_from(
         slug="files",
         changes={"config": {"roots": [str(tmp_path)]}},
         version="1.1.0",
-        by=admin.actor(),
+        by=system("test"),
         at=clock.now(),
     )
     skills.publish(
-        version_id=draft.id, digest=draft.digest, by=admin.actor(), at=clock.now()
+        version_id=draft.id, digest=draft.digest, by=system("test"), at=clock.now()
     )
     text = plan(
         *(
