@@ -18,6 +18,7 @@ from orchestration.skills.builtin import noop
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults
+from tests.builders import end_dry_runs
 
 PLAN = """\
 plan:
@@ -105,6 +106,7 @@ def a_run(by: Caller, plan: str = PLAN, word: str = "hello") -> str:
     """A proposed run; its id."""
     made = by.post("runs", {"plan": plan, "inputs": {"word": word}})
     assert made.status_code == 201, made.content
+    end_dry_runs()
     return str(made.json()["run_id"])
 
 

@@ -1,20 +1,33 @@
 """Test data: plans as text, runs in a wanted state, and a worker that works inline."""
 
+import atexit
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from approvals.models import Gate
 from execfabric.accounts.models import User
 from execfabric.lib import clock
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.services import attempts, gates, proposals, work
+from orchestration.runs.services import (
+    attempts,
+    dry_run_work,
+    dry_runs,
+    gates,
+    proposals,
+    work,
+)
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.work import Bench
+from orchestration.skills.execution import Runner
+from orchestration.skills.services import secrets
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 OPEN = ("requested", "partial")
@@ -46,10 +59,45 @@ def chain(length: int, action: str = "echo") -> str:
 
 
 def proposed(text: str, by: User, inputs: Mapping[str, Any] | None = None) -> Run:
-    """A run whose plan gate is open."""
-    return proposals.propose(
+    """A run whose plan gate is open and whose dry run has ended."""
+    run = proposals.propose(
         text=text, inputs=inputs or {}, by=by.actor(), at=clock.now()
     )
+    end_dry_runs()
+    return run
+
+
+def end_dry_runs() -> None:
+    """Carry out every queued dry run, as a worker does."""
+    while (queued := dry_runs.next_queued()) is not None:
+        assert carried_out(queued)
+
+
+def carried_out(dry_run_id: UUID) -> bool:
+    """Carry out one dry run in this process, in a runner that all tests share."""
+    secrets.open_here()
+    home = _dry_home()
+    return dry_run_work.carry_out(
+        dry_run_id=dry_run_id,
+        worker="test-worker",
+        runner=dry_runner(),
+        workdir=home / "work",
+    )
+
+
+@cache
+def _dry_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="execfabric-test-dry-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return home
+
+
+@cache
+def dry_runner() -> Runner:
+    """The runner in which this process carries out dry runs."""
+    runner = Runner(home=_dry_home() / "home")
+    atexit.register(runner.kill)
+    return runner
 
 
 def open_gate(run: Run, step_key: str = "") -> Gate:
@@ -79,7 +127,8 @@ def approved(text: str, by: User, operator: User, **inputs: Any) -> Run:
 
 
 def a_bench(name: str = "test-worker") -> Bench:
-    """A worker's bench in a folder of its own."""
+    """A worker's bench in a folder of its own; from now on this process is a worker."""
+    secrets.open_here()
     return Bench(name=name, home=Path(tempfile.mkdtemp(prefix="execfabric-test-")))
 
 

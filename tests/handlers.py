@@ -145,6 +145,38 @@ def touch_dry_run(call: Call) -> DryRun:
     return DryRun("wrote it")
 
 
+@handler("lab.look@1")
+def look(call: Call) -> Outcome:
+    """Succeed; its dry run is what matters."""
+    return Succeeded(output={"ok": True})
+
+
+@dry_run_of("lab.look@1")
+def look_dry_run(call: Call) -> DryRun:
+    """Answer in the way that is named."""
+    how = call.params["how"]
+    if how == "die":
+        os._exit(3)
+    if how == "hang":
+        time.sleep(3600)
+    if how == "slow":
+        time.sleep(float(call.params["seconds"]))
+    if how == "raise":
+        message = "it broke"
+        raise RuntimeError(message)
+    if how == "touch":
+        Path(call.params["path"]).write_text("touched")
+    if how == "would fail":
+        return DryRun.failing("The target is not there.")
+    if how == "secret":
+        return DryRun(f"The token is {call.config['token']}.")
+    if how == "long":
+        return DryRun(
+            "\0" + "x" * 5000, changes=("y",) * 1000, output={"z": "z" * 300_000}
+        )
+    return DryRun("It looks.")
+
+
 def _action(name: str, **fields: Any) -> ActionContract:
     given = {
         "summary": f"Laboratory action {name}.",
@@ -216,6 +248,13 @@ SKILL = SkillContract(
         _action("secret"),
         _action("leak", files=("note",)),
         _action("touch", dry_run=DryRunKind.SIMULATED),
+        _action("look", dry_run=DryRunKind.SIMULATED),
+        _action(
+            "look-with-secret",
+            handler="lab.look@1",
+            dry_run=DryRunKind.SIMULATED,
+            dry_run_secrets=("token",),
+        ),
     ),
     config_schema={"type": "object"},
 )

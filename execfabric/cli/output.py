@@ -21,6 +21,11 @@ TONES = {
     "paused": "yellow",
     "indeterminate": "magenta",
     "failed": "red",
+    "would fail": "red",
+    "covered": "green",
+    "finished": "green",
+    "incomplete": "yellow",
+    "queued": "yellow",
     "rejected": "red",
     "expired": "red",
 }
@@ -85,6 +90,11 @@ class Output:
         """A JSON value for people."""
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._out.print(cell(text), soft_wrap=True)
+
+    def progress(self, text: str) -> None:
+        """How far something is, on standard error; nothing where JSON is wanted."""
+        if not self.as_json:
+            self._err.print(cell(text))
 
     def problem(self, problem: dict[str, Any]) -> None:
         """A refusal on standard error: code and sentence."""

@@ -46,6 +46,7 @@ SECTIONS = {
     "step_resolve": "runs",
     "plan_check": "plan_new",
     "plan_dry_run": "plan_new",
+    "dry_run": "plan_new",
     "plan_propose": "plan_new",
     "skill": "skills",
     "skill_edit": "skills",

@@ -46,6 +46,10 @@ STATES: dict[str, Look] = {
     "cancelled":           Look("stop",       "Cancelled",            Q),
     "rejected":            Look("no",         "Rejected",             X),
     "expired":             Look("clock",      "Expired",              Q),
+    # dry runs
+    "queued":              Look("clock",      "Queued",               W),
+    "finished":            Look("check",      "Finished",             G),
+    "incomplete":          Look("half",       "Incomplete",           W),
     # gates
     "requested":           Look("hand",       "Waiting for approval", W),
     "partial":             Look("half",       "Partly approved",      W),

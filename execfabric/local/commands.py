@@ -72,13 +72,25 @@ def default_concurrency() -> int:
     return int(told)
 
 
+def without_secrets(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a part that reads no secrets of skills: all but workers."""
+    return {name: value for name, value in env.items() if not _is_secret(name)}
+
+
+def _is_secret(variable: str) -> bool:
+    """Whether a variable holds a secret of a skill, or says where they are."""
+    if variable == "EXECFABRIC_SECRET_KEY_FALLBACKS":
+        return False  # of Django's own signing key
+    return variable.startswith(("EXECFABRIC_SECRET_", "EXECFABRIC_SECRETS_DIR"))
+
+
 def web(env: Mapping[str, str], *, port: int) -> Part:
     """The web server as a part."""
     address = f"http://{HOST}:{port}/readyz"
     return Part(
         name="web",
         argv=web_command(port),
-        env=env,
+        env=without_secrets(env),
         # Another server may answer on a port that this one did not get.
         ready=lambda running: running.said(LISTENS) and answers(address),
         grace=10,
@@ -108,7 +120,12 @@ def keeper(env: Mapping[str, str], *, ready_file: Path) -> Part:
     def swept(running: Running) -> bool:
         return ready_file.exists() and ready_file.stat().st_mtime >= running.started
 
-    return Part(name="keeper", argv=keeper_command(ready_file), env=env, ready=swept)
+    return Part(
+        name="keeper",
+        argv=keeper_command(ready_file),
+        env=without_secrets(env),
+        ready=swept,
+    )
 
 
 def answers(address: str) -> bool:

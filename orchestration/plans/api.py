@@ -1,4 +1,4 @@
-"""Plans for clients: what is wrong with one, and what it would do."""
+"""Plans for clients: what is wrong with one. Dry runs are in the API of runs."""
 
 from typing import Any
 
@@ -64,16 +64,6 @@ def validate(request: ApiRequest, body: PlanIn) -> CheckedOut:
         text=body.text(), inputs=body.inputs, by=request.auth, at=clock.now()
     )
     return CheckedOut(**_checked(found))
-
-
-@router.post("/plans:dry-run", response=dict[str, Any])
-def dry_run(request: ApiRequest, body: PlanIn) -> dict[str, Any]:
-    """Say what each step of a plan would do; nothing is touched."""
-    found, report = plans.dry_run(
-        text=body.text(), inputs=body.inputs, by=request.auth, at=clock.now()
-    )
-    told = report.as_json() if report else {"steps": [], "coverage": 0}
-    return {**_checked(found), **told}
 
 
 def _checked(found: Checked) -> dict[str, Any]:

@@ -3,10 +3,9 @@ from django.urls import path
 from orchestration.plans import views, views_releases
 
 urlpatterns = [
-    # /plans; proposing is a view of runs
+    # /plans; proposing and dry runs are views of runs
     path("plans/new", views.plan_new, name="plan_new"),
     path("plans/check", views.plan_check, name="plan_check"),
-    path("plans/dry-run", views.plan_dry_run, name="plan_dry_run"),
     # /skills/<slug>/versions/<uuid>
     path(
         "skills/<slug:slug>/versions/<uuid:pk>",

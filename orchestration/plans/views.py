@@ -1,6 +1,6 @@
-"""The plan page: write a plan, see what is wrong with it and what it would do.
+"""The plan page: write a plan, and see what is wrong with it.
 
-Proposing it is a view of runs; it draws the same page when the plan is refused.
+Proposing it and its dry run are views of runs, which draw the same page.
 """
 
 import re
@@ -22,7 +22,6 @@ from execfabric.console.http import (
 from execfabric.http import RequestTooLarge
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
-from orchestration.plans.domain.dryrun import Report
 from orchestration.plans.forms import (
     LARGEST_FILE,
     InputField,
@@ -78,37 +77,25 @@ def plan_check(request: HttpRequest) -> HttpResponse:
     return plan_page(request, form, text=text, checked=checked)
 
 
-@form_on("plan_new")
-@refusals_answered
-def plan_dry_run(request: HttpRequest) -> HttpResponse:
-    """Say what each step would do; nothing is touched."""
-    by = request.user.actor()
-    require(by, Right.PROPOSE)
-    form = PlanForm(request.POST, request.FILES)
-    if not form.is_valid():
-        return plan_page(request, form, text=form.plan_text(), status=422)
-    text, inputs = form.plan_text(), form.given_inputs()
-    checked, report = plans.dry_run(text=text, inputs=inputs, by=by, at=clock.now())
-    return plan_page(request, form, text=text, checked=checked, report=report)
-
-
 def plan_page(
     request: HttpRequest,
     form: PlanForm,
     *,
     text: str,
     checked: Checked | None = None,
-    report: Report | None = None,
+    extra: Mapping[str, Any] | None = None,
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """The page with a text in it, and whatever is known about that text."""
+    """The page with a text in it, and what is known about that text.
+
+    `extra` goes to the template as it is.
+    """
     problems = _problems(form, checked, refusal)
     context = {
         "form": form,
         "text": text,
         "checked": checked,
-        "report": report.as_json() if report else None,
         "refusal": refusal,
         "problems": problems,
         "excerpt": excerpt(text, problems),
@@ -117,7 +104,7 @@ def plan_page(
         "file_too_large": FILE_TOO_LARGE,
         "examples": [file.stem for file in _examples()],
     }
-    return page(request, "plans/new.html", context, status=status)
+    return page(request, "plans/new.html", context | dict(extra or {}), status=status)
 
 
 def excerpt(text: str, problems: Sequence[Mapping[str, Any]]) -> list[Line]:

@@ -12,6 +12,7 @@ from execfabric.celery import app
 
 WORK = "runs.work"
 VERIFY = "runs.verify"
+DRY_RUN = "runs.dry_run"
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,20 @@ def hint_verification(job_id: UUID) -> None:
 def send(step_runs: Sequence[UUID]) -> None:
     """Publish the hints now."""
     _send(WORK, [{"step_run_id": str(step_run)} for step_run in step_runs])
+
+
+def hint_dry_run(dry_run: UUID) -> None:
+    """After commit, tell the workers that this dry run is queued."""
+
+    def publish() -> None:
+        send_dry_runs([dry_run])
+
+    transaction.on_commit(publish, robust=True)
+
+
+def send_dry_runs(dry_runs: Sequence[UUID]) -> None:
+    """Publish the hints about queued dry runs now."""
+    _send(DRY_RUN, [{"dry_run_id": str(one)} for one in dry_runs])
 
 
 def _after_commit(task: str, messages: Sequence[dict[str, str]]) -> None:

@@ -1,6 +1,6 @@
 """Refusals about runs, steps and attempts."""
 
-from execfabric.lib.refusal import Conflict, Denied, Invalid, Missing
+from execfabric.lib.refusal import Conflict, Denied, Invalid, Limited, Missing
 
 
 class RunUnknown(Missing):
@@ -43,6 +43,24 @@ class ArtifactCorrupt(Conflict):
     """The stored bytes of a file are not the ones that were recorded."""
 
     code = "artifact.corrupt"
+
+
+class DryRunUnknown(Missing):
+    """Unknown dry run, or you do not have access to it."""
+
+    code = "dry_run.unknown"
+
+
+class TooManyDryRuns(Limited):
+    """Too many of your dry runs are waiting. Try again when one has ended."""
+
+    code = "dry_run.too_many"
+
+
+class DryRunPending(Conflict):
+    """Cannot approve yet: the dry run of this plan has not ended. Wait until it has."""
+
+    code = "approval.dry_run_pending"
 
 
 class NotControllable(Denied):

@@ -18,18 +18,24 @@ from execfabric.lib.actor import Actor, ActorKind
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.runs.domain.states import StepState
-from orchestration.runs.errors import ArtifactUnknown, RunUnknown, StepUnknown
+from orchestration.runs.errors import (
+    ArtifactUnknown,
+    DryRunUnknown,
+    RunUnknown,
+    StepUnknown,
+)
 from orchestration.runs.models import (
     Artifact,
     ArtifactUse,
     Attempt,
+    DryRun,
     Run,
     StepRun,
 )
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 
-LARGE = frozenset({"inputs", "pins", "dry_run", "revision__body", "revision__source"})
+LARGE = frozenset({"inputs", "pins", "revision__body", "revision__source"})
 """Columns of a run that a page reads only where it shows them."""
 PLANNED = frozenset({"pins", "revision__body"})
 """Those of them that say what a step does."""
@@ -130,6 +136,29 @@ def gates_by_id(run: Run, ids: Collection[UUID]) -> dict[UUID, Gate]:
 def open_gates(run: Run) -> QuerySet[Gate]:
     """The gates of a run that wait for a decision, oldest first, without their content."""
     return approvals.of_context(run.pk).filter(status__in=OPEN).defer("subject")
+
+
+def dry_run(by: Actor, dry_run_id: UUID) -> DryRun:
+    """Return a dry run of a visible run, or one that `by` or their agent asked for.
+
+    :raises DryRunUnknown: when there is none, or `by` may not see it
+    """
+    row = DryRun.objects.select_related("run__revision__plan").filter(pk=dry_run_id)
+    found = row.first()
+    if found is None or not _may_see(by, found):
+        raise DryRunUnknown(dry_run=str(dry_run_id))
+    return found
+
+
+def dry_run_of(run: Run) -> DryRun | None:
+    """Return the dry run of a proposed run; None for one of an older release."""
+    return DryRun.objects.filter(run=run).first()
+
+
+def _may_see(by: Actor, row: DryRun) -> bool:
+    if row.run_id is not None:
+        return visible_to(by).filter(pk=row.run_id).exists()
+    return by.key in {row.actor, row.actor_owner}
 
 
 def step(by: Actor, run_id: UUID, key: str) -> StepDetail:

@@ -1,4 +1,4 @@
-"""Celery's way in: a hint names a step run, and one service call does the rest."""
+"""Celery's tasks: a hint names a row, and one service call does the rest."""
 
 import logging
 import os
@@ -15,9 +15,10 @@ from celery.signals import (
 from execfabric import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.services import verification_jobs, work
+from orchestration.runs.services import dry_run_work, verification_jobs, work
 from orchestration.runs.services.work import Bench
 from orchestration.skills import sandbox
+from orchestration.skills.services import secrets
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,18 @@ def verify(*, job_id: str, **_: object) -> None:
     """Take a verification one turn further; a stale or doubled id does nothing."""
     database.check()
     verification_jobs.work(job_id=UUID(job_id), at=clock.now())
+
+
+@shared_task(name=dispatch.DRY_RUN, ignore_result=True)
+def dry_run(*, dry_run_id: str, **_: object) -> None:
+    """Carry out a queued dry run; a stale, doubled or forged id does nothing."""
+    database.check()
+    dry_run_work.work(dry_run_id=UUID(dry_run_id), worker=node())
+
+
+def node() -> str:
+    """Name this worker: the same in all of its processes, which Celery has forked."""
+    return f"{socket.gethostname()}:{os.getppid()}"
 
 
 def bench() -> Bench:
@@ -70,6 +83,7 @@ def _prove_sandbox(**_: object) -> None:
 def _open(**_: object) -> None:
     """Start the runner now rather than in somebody's first step."""
     database.bound_transactions()
+    secrets.open_here()
     bench().runner.start()
 
 

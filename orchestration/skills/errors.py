@@ -75,6 +75,12 @@ class SecretMissing(Conflict):
     code = "skill.secret_missing"
 
 
+class SecretsClosed(Conflict):
+    """Only worker processes can read secrets."""
+
+    code = "skill.secrets_closed"
+
+
 class ReasonRequired(Invalid):
     """Give a reason."""
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from execfabric.lib.masking import Masker
-from orchestration.skills import builtin, descendants, wire
+from orchestration.skills import builtin, descendants, wire, withheld
 from orchestration.skills.domain.guard import Allow, touched
 from orchestration.skills.domain.handlers import Registered
 from orchestration.skills.domain.limits import BY_EXIT_CODE, Limit, Limits
@@ -301,6 +301,8 @@ def _answer(call: dict[str, Any], watch: Watch) -> dict[str, Any]:
         return _look(call, found, ready, watch)
     except FileMissing as error:
         return _failed("skill.file_missing", str(error), before_effect=True)
+    except withheld.SecretWithheld as error:
+        return _failed(withheld.CODE, str(error), before_effect=True)
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:
@@ -356,7 +358,7 @@ def _call(call: dict[str, Any]) -> Call:
         folder=Path(call["workdir"]),
         fields={
             "params": _with_files(call["params"], paths),
-            "config": call["config"],
+            "config": withheld.guarded(call["config"]),
             "idempotency_key": call["idempotency_key"],
             "deadline_s": call["deadline_s"],
             "limits": Limits(**call["limits"]),

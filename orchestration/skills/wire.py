@@ -116,6 +116,7 @@ def dry_run_to_wire(dry_run: DryRun) -> dict[str, Any]:
         "summary": dry_run.summary,
         "changes": list(dry_run.changes),
         "output": dry_run.output,
+        "fails": dry_run.fails,
     }
 
 
@@ -125,6 +126,7 @@ def dry_run_from_wire(value: dict[str, Any]) -> DryRun:
         summary=value["summary"],
         changes=tuple(value["changes"]),
         output=value["output"],
+        fails=value["fails"],
     )
 
 

@@ -18,8 +18,9 @@ import pytest
 from execfabric.accounts.authority import Role
 from execfabric.cli.main import main
 from orchestration.runs.models import StepRun
-from orchestration.runs.services.work import Bench, work
+from orchestration.runs.services.work import work
 from tests.api_builders import PLAN, agent, person, registry, token_of
+from tests.builders import a_bench, end_dry_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,7 +110,7 @@ def shell_at(url: str, folder: Path) -> Shell:
 
 def work_off(run: str) -> None:
     """What a worker does: take what is ready, until nothing is."""
-    bench = Bench(name="test")
+    bench = a_bench("test")
     ready = StepRun.objects.filter(run_id=UUID(run), state="ready").order_by("position")
     try:
         while found := ready.first():
@@ -122,6 +123,7 @@ def propose(shell: Shell, who: str = "proposer") -> str:
     """A run of the plan; its id."""
     file = shell.write("plan.yaml", PLAN)
     made = shell.json(who, "plan", "propose", file, "--input", "word=hello")
+    end_dry_runs()
     return str(made["run_id"])
 
 

@@ -13,10 +13,11 @@ from execfabric.lib.actor import system
 from orchestration.plans.models import Plan
 from orchestration.plans.services import check as checks
 from orchestration.runs.models import Run
+from orchestration.runs.services import dry_runs
 from orchestration.skills.domain.states import SkillEvent
 from orchestration.skills.models import Skill
 from orchestration.skills.services import registry as skills
-from tests.builders import plan, step
+from tests.builders import carried_out, plan, step
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
 
@@ -50,12 +51,13 @@ def check(text, by, inputs=None):
 
 
 def dry_run(text, by, inputs=None):
-    """The report of a plan without errors."""
-    checked, report = checks.dry_run(
-        text=text, inputs=inputs, by=by.actor(), at=clock.now()
+    """The stored report of a plan without errors."""
+    queued = dry_runs.request(
+        text=text, inputs=inputs or {}, by=by.actor(), at=clock.now()
     )
-    assert checked.valid, checked.problems
-    return report
+    assert carried_out(queued.id)
+    queued.refresh_from_db()
+    return queued.report
 
 
 def found(text, by, inputs=None):
@@ -260,7 +262,8 @@ def test_a_dry_run_previews_each_step_and_says_how_much_it_covers(proposer) -> N
 
     report = dry_run(text, proposer)
 
-    told = [(one.step, one.kind, one.covered, one.output_known) for one in report.steps]
+    names = ("step", "kind", "covered", "output_known")
+    told = [tuple(one[name] for name in names) for one in report["steps"]]
     assert told == [
         ("a", "simulated", True, True),
         ("b", "simulated", True, True),
@@ -268,8 +271,8 @@ def test_a_dry_run_previews_each_step_and_says_how_much_it_covers(proposer) -> N
         ("d", "none", False, False),
         ("e", "approval", False, False),
     ]
-    assert report.coverage == 50
-    assert "earlier step" in report.steps[3].summary
+    assert report["coverage"] == 50
+    assert "earlier step" in report["steps"][3]["summary"]
 
 
 @pytest.mark.promise("S1.18")
@@ -281,9 +284,10 @@ def test_a_dry_run_that_tries_to_write_is_stopped_and_flagged(
     report = dry_run(plan(step("a", "touch", params={"path": str(path)})), proposer)
 
     assert not path.exists()
-    assert report.steps[0].touched
-    assert "stopped" in report.steps[0].summary
-    assert report.coverage == 0
+    assert report["steps"][0]["touched"]
+    assert "stopped" in report["steps"][0]["summary"]
+    assert [one["step"] for one in report["would_fail"]] == ["a"]
+    assert report["coverage"] == 0
 
 
 @pytest.mark.promise("S1.22")
@@ -308,8 +312,10 @@ def test_a_target_that_does_not_exist_is_said_before_anybody_is_asked(
         )
     )
 
-    there, missing = dry_run(text, proposer).steps
+    report = dry_run(text, proposer)
 
-    assert there.problems == ()
-    assert len(missing.problems) == 1
-    assert "costs-*.csv" in missing.problems[0]
+    there, missing = report["steps"]
+    assert (there["problems"], there["verdict"]) == ([], "covered")
+    assert (len(missing["problems"]), missing["verdict"]) == (1, "would_fail")
+    assert "costs-*.csv" in missing["problems"][0]
+    assert report["coverage"] == 50

@@ -12,6 +12,8 @@ from execfabric.lib.refusal import Refusal, RefusalKind
 BY = system("cli")
 EXIT = {
     RefusalKind.CONFLICT: 1,
+    RefusalKind.LIMITED: 1,
+    RefusalKind.UNAVAILABLE: 1,
     RefusalKind.INVALID: 2,
     RefusalKind.DENIED: 4,
     RefusalKind.MISSING: 5,

@@ -1,10 +1,8 @@
-"""Checking a plan before anybody is asked: every problem at once, and a dry run."""
+"""Check a plan before it is proposed: every problem at once. No handler is called."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from django.db.models import F
@@ -17,11 +15,9 @@ from execfabric.lib.actor import Actor
 from orchestration.plans.domain import document as documents
 from orchestration.plans.domain import form, gates, source, validation
 from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.plans.domain.dryrun import Report
 from orchestration.plans.domain.gates import PlannedGate
 from orchestration.plans.domain.problem import Problem
 from orchestration.plans.domain.validation import CatalogEntry
-from orchestration.plans.services.preview import Previewer
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.states import VersionState
@@ -90,21 +86,6 @@ def check(
         entries=entries,
         inputs=inputs or {},
     )
-
-
-def dry_run(
-    *, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor, at: datetime
-) -> tuple[Checked, Report | None]:
-    """Check a plan and say per step what it would do; None for an invalid plan."""
-    checked = check(text=text, inputs=inputs or {}, by=by, at=at)
-    if not checked.valid or checked.document is None:
-        return checked, None
-    with tempfile.TemporaryDirectory(prefix="execfabric-dry-") as folder:
-        previewer = Previewer(Path(folder), checked, checked.inputs)
-        try:
-            return checked, previewer.report()
-        finally:
-            previewer.close()
 
 
 class Catalog:

@@ -10,8 +10,32 @@ from ninja import Schema
 from approvals.api import GateRow
 from approvals.api import row_of as gate_row
 from execfabric.accounts.http import page
-from orchestration.runs.models import Run
-from orchestration.runs.selectors import RunDetail, StepDetail
+from orchestration.runs.models import DryRun, Run
+from orchestration.runs.selectors import RunDetail, StepDetail, dry_run_of
+
+
+class StepFailure(Schema):
+    """A step that would fail, and why."""
+
+    step: str
+    message: str
+
+
+class DryRunRow(Schema):
+    """How far a dry run is, and whether a step would fail."""
+
+    id: UUID
+    run_id: UUID | None
+    state: str
+    reason: str
+    steps_done: int
+    steps_total: int
+    coverage: int | None
+    """Per cent of the skill steps whose dry run worked; null without a report."""
+    would_fail: list[StepFailure]
+    url: str
+    created_at: datetime
+    finished_at: datetime | None
 
 
 class StepOut(Schema):
@@ -52,6 +76,7 @@ class RunOut(RunRow):
     """A run with its steps and the gates that are open."""
 
     inputs: dict[str, Any]
+    dry_run: DryRunRow | None
     gates: list[GateRow]
     steps: list[StepOut]
 
@@ -96,6 +121,7 @@ def run_out(request: HttpRequest, found: RunDetail) -> RunOut:
     return RunOut(
         **row_of(request, found.run),
         inputs=found.run.inputs,
+        dry_run=_dry_run(request, found.run),
         gates=[
             GateRow(**gate_row(request, gate))
             for gate in gates
@@ -103,6 +129,30 @@ def run_out(request: HttpRequest, found: RunDetail) -> RunOut:
         ],
         steps=[_step(step) for step in found.steps],
     )
+
+
+def dry_run_row(row: DryRun) -> dict[str, Any]:
+    """What every view of a dry run states, but for its address."""
+    report = row.report or {}
+    return {
+        "id": row.pk,
+        "run_id": row.run_id,
+        "state": row.state,
+        "reason": row.reason,
+        "steps_done": row.steps_done,
+        "steps_total": row.steps_total,
+        "coverage": report.get("coverage"),
+        "would_fail": report.get("would_fail", []),
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def _dry_run(request: HttpRequest, run: Run) -> DryRunRow | None:
+    row = dry_run_of(run)
+    if row is None:
+        return None
+    return DryRunRow(**dry_run_row(row), url=page(request, "dry_run", row.pk))
 
 
 def _step(found: StepDetail) -> StepOut:

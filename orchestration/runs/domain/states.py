@@ -1,4 +1,4 @@
-"""Every state of a run, a step run and an attempt, and every legal move.
+"""Every state of a run, a step run, an attempt and a dry run, and every legal move.
 
 This page is the specification. The README shows the same tables and a test
 compares them; the database refuses a state that is not in them.
@@ -85,7 +85,27 @@ class Phase(StrEnum):
     LOST = "lost"  # its lease lapsed; whether it did anything depends on the phase
 
 
+class DryRunState(StrEnum):
+    """Where one dry run of a plan is."""
+
+    QUEUED = "queued"  # any worker may claim it
+    RUNNING = "running"  # one worker holds its lease
+    FINISHED = "finished"  # every step was tried; some may fail
+    INCOMPLETE = "incomplete"  # a limit, or the lack of a worker, ended it early
+    FAILED = "failed"  # the dry run itself did not work
+
+
+class DryRunEvent(StrEnum):
+    CLAIMED = "claimed"
+    LEASE_LOST = "lease_lost"
+    FINISHED = "finished"
+    LIMIT_REACHED = "limit_reached"
+    GIVEN_UP = "given_up"
+    FAILED = "failed"
+
+
 R, E, S, T = RunState, RunEvent, StepState, StepEvent
+D, V = DryRunState, DryRunEvent
 
 # fmt: off
 RUN: Machine[RunState, RunEvent] = Machine(
@@ -153,10 +173,27 @@ STEP_RUN: Machine[StepState, StepEvent] = Machine(
     ),
     final=frozenset({S.SUCCEEDED, S.FAILED, S.SKIPPED, S.REJECTED, S.CANCELLED}),
 )
+
+DRY_RUN: Machine[DryRunState, DryRunEvent] = Machine(
+    name="dry run",
+    initial=D.QUEUED,
+    rows=(
+        # from       on               to
+        (D.QUEUED,  V.CLAIMED,       D.RUNNING),
+        (D.QUEUED,  V.GIVEN_UP,      D.INCOMPLETE),
+        (D.RUNNING, V.FINISHED,      D.FINISHED),
+        (D.RUNNING, V.LIMIT_REACHED, D.INCOMPLETE),
+        (D.RUNNING, V.FAILED,        D.FAILED),
+        (D.RUNNING, V.LEASE_LOST,    D.QUEUED),
+        (D.RUNNING, V.GIVEN_UP,      D.INCOMPLETE),
+    ),
+    final=frozenset({D.FINISHED, D.INCOMPLETE, D.FAILED}),
+)
 # fmt: on
 
 FINAL_RUN = RUN.final
 FINAL_STEP = STEP_RUN.final
+FINAL_DRY_RUN = DRY_RUN.final
 AT_WORK = frozenset({S.READY, S.RUNNING, S.BACKOFF})
 """A step that a worker has, or will have without anybody's word."""
 HELD = frozenset({S.GATED, S.INDETERMINATE})

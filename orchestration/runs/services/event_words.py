@@ -7,6 +7,10 @@ from typing import Any
 WORDS: dict[str, tuple[str, str]] = {
     # kind                    state it looks like     what it says
     "run.proposed":           ("draft",               "Plan proposed"),
+    "run.dry_run_finished":  ("succeeded",        "Dry run finished"),
+    "run.dry_run_limit_reached": ("partial",      "Dry run incomplete"),
+    "run.dry_run_given_up":  ("partial",          "Dry run incomplete"),
+    "run.dry_run_failed":    ("failed",           "Dry run failed"),
     "run.approved":           ("approved",            "Plan approved"),
     "run.approval_voided":    ("superseded",          "Approval no longer holds"),
     "run.pause_requested":    ("pausing",             "Pause requested"),

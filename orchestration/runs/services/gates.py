@@ -16,7 +16,7 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
-from orchestration.runs.services import specs, subjects
+from orchestration.runs.services import dry_runs, specs, subjects
 from orchestration.runs.services.advance import (
     REFUSED,
     UNANSWERED,
@@ -41,6 +41,7 @@ def decide(
     `digest` is that of the content the person saw, as hex.
 
     :raises AgentsCannotDecide: for anybody who is not a person
+    :raises DryRunPending: when a plan is approved before its dry run has ended
     :raises ApprovalRefusal: whatever `approvals.record_decision` refuses
     """
     if by.kind is not ActorKind.USER:
@@ -49,6 +50,8 @@ def decide(
     try:
         with change(gate.context_id, by=by, at=at) as opened:
             opened.settle()
+            if approve and gate.subject_kind == subjects.RUN:
+                dry_runs.require_ended(opened.run)
             recorded = approvals.record_decision(
                 gate_id=gate_id,
                 by=by,

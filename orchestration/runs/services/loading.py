@@ -30,11 +30,10 @@ from orchestration.skills.selectors import PINNED, PINNED_ROWS, Pinned, pinned_f
 REMEMBERED = 16
 """Runs that a worker remembers; a row of a step is about 2 kB."""
 
-_NOT_OF_RUN = ("dry_run",)
 _NOT_OF_STEP = ("output", "files")
 _NOT_OF_REVISION = ("source",)
 _READ_RUN = (
-    f"SELECT {database.columns(Run, prefix='run', but=_NOT_OF_RUN)}, run.xmin::text"
+    f"SELECT {database.columns(Run, prefix='run')}, run.xmin::text"
     " FROM runs_run AS run WHERE run.id = %s FOR UPDATE"
 )
 _READ_REVISION = (
@@ -166,7 +165,7 @@ def _read(run_id: UUID) -> Loaded | None:
     if row is None:
         return None
     *values, run_version = row
-    run = database.instance(Run, values, but=_NOT_OF_RUN)
+    run = database.instance(Run, values)
     *values, revision_version = revision.fetchone() or ()
     run.revision = database.instance(PlanRevision, values, but=_NOT_OF_REVISION)
     steps, versions = _steps(step_rows.fetchall())

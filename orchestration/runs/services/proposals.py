@@ -1,4 +1,4 @@
-"""Proposing a run: validated, dry-run, bound to skill versions, then put to people."""
+"""Propose a run: validate it, bind it to skill versions, queue its dry run, ask people."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,24 +21,24 @@ from orchestration.plans.services import check
 from orchestration.plans.services.check import Checked
 from orchestration.runs import history
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.services import subjects
+from orchestration.runs.services import dry_runs, subjects
 from orchestration.runs.services.advance import open_plan_gate
 from orchestration.runs.services.transitions import open_change
 
-MOST_DRY_RUN_STEPS = 200
-"""A longer plan is not dry-run at once when it is proposed; its report says so."""
-
 
 def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) -> Run:
-    """Put a plan to people. Nothing runs before its gate is approved.
+    """Propose a plan: nothing runs before its gate is approved.
+
+    Its dry run is queued in the same transaction.
 
     :raises DiskFull: when there is no room for new work
     :raises RightMissing: when `by` may not propose
     :raises PlanInvalid: with every problem in `details["problems"]`
+    :raises TooManyDryRuns: when too many dry runs of `by` have not ended
     :raises Unsatisfiable: when nobody could approve what this proposer proposes
     """
     disk.require_space()
-    checked, report = check.dry_run(text=text, inputs=inputs, by=by, at=at)
+    checked = check.check(text=text, inputs=inputs, by=by, at=at)
     if not checked.valid or checked.document is None:
         found = [problem.as_json() for problem in checked.problems]
         raise PlanInvalid(problems=found)
@@ -48,7 +48,6 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
     with transaction.atomic(durable=True):
         revision = _revision(checked, text, by=by, at=at)
         run = _run(checked, revision, dict(checked.inputs), by=by, at=at)
-        run.dry_run = report.as_json() if report else None
         run.save()
         steps = _steps(checked, run)
         StepRun.objects.bulk_create(steps)
@@ -71,6 +70,7 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
         )
         open_plan_gate(opened)
         opened.close()
+        dry_runs.queue(checked, run=run, by=by, at=at)
         return opened.run
 
 

@@ -100,7 +100,6 @@ def run_body(change: Change) -> bytes:
             "steps": _preview(change),
             "parallel": run.parallel_max,
             "on_failure": change.document.on_failure,
-            "dry_run": run.dry_run,
             "proposer": proposer.as_fact(),
             "on_behalf_of": proposer.on_behalf_of,
         }

@@ -27,7 +27,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import gates, verification_jobs
+from orchestration.runs.services import dry_runs, gates, verification_jobs
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.attempts import may_rerun
 from orchestration.runs.services.transitions import Change, change
@@ -50,6 +50,7 @@ class Swept:
     expired: int
     confirmed: int
     verifications: int
+    dry_runs: int
 
 
 def sweep(*, at: datetime) -> Swept:
@@ -61,6 +62,7 @@ def sweep(*, at: datetime) -> Swept:
         expired=_expired_gates(at),
         confirmed=_unconfirmed(at),
         verifications=verification_jobs.sweep(at=at),
+        dry_runs=dry_runs.sweep(at=at),
     )
 
 

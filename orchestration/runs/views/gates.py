@@ -30,10 +30,13 @@ from execfabric.lib import clock, numbers
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
+from orchestration.runs import selectors
 from orchestration.runs.forms import DecisionForm
 from orchestration.runs.models import Run
 from orchestration.runs.services import gates
+from orchestration.runs.services.subjects import RUN
 from orchestration.runs.views import content as contents
+from orchestration.runs.views import dry_runs
 from orchestration.runs.views import subject as subjects
 from orchestration.runs.views.content import PlanStep
 
@@ -128,8 +131,9 @@ def _gate_page(
     given = approvals.decisions(found)
     eligible = approvals.still_eligible_of({found: given})[found]
     content = contents.of(found, first=_first(request))
-    light = Run.objects.defer("dry_run", "pins", "revision__source")
+    light = Run.objects.defer("pins", "revision__source")
     run = light.select_related("revision__plan").get(pk=found.context_id)
+    row = selectors.dry_run_of(run) if found.subject_kind == RUN else None
     context = {
         "gate": found,
         "content": content,
@@ -146,6 +150,7 @@ def _gate_page(
         "refusal": refusal,
         "now": at,
     }
+    context |= dry_runs.shown(row)
     context |= _asker(content.subject) | _reasons(found, run)
     return page(request, "gates/gate.html", context, status=status)
 

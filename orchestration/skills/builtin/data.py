@@ -57,7 +57,7 @@ def preview_query(call: Call) -> DryRun:
         with duck.opened(sources, call.workdir, _memory(call)) as connection:
             columns = duck.columns(connection, call.params["sql"], sources)
     except BadQuery as error:
-        return DryRun(summary=f"Would fail: {error.message}")
+        return DryRun.failing(error.message)
     named = ", ".join(f"{column.name} {column.type}" for column in columns)
     return DryRun(summary=f"Reads {', '.join(sources)} and gives {named}.")
 
@@ -95,7 +95,7 @@ def preview_load(call: Call) -> DryRun:
             columns = duck.columns(connection, "SELECT * FROM given", ["given"])
             counted = connection.execute("SELECT count(*) FROM given").fetchone()
     except BadQuery as error:
-        return DryRun(summary=f"Would fail: {error.message}")
+        return DryRun.failing(error.message)
     rows = counted[0] if counted else 0
     named = ", ".join(column.name for column in columns)
     return DryRun(

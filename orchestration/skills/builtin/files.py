@@ -75,7 +75,7 @@ def preview_collect(call: Call) -> DryRun:
     try:
         found = list(_found(call))
     except OutOfBounds as error:
-        return DryRun(summary=f"Would fail: {error.message}")
+        return DryRun.failing(error.message)
     size = sum(item.size for _, item in found)
     return DryRun(
         summary=f"Copies {_files(len(found))} with {size} bytes in all.",
@@ -127,9 +127,9 @@ def preview_publish(call: Call) -> DryRun:
         path = _destination(call.params, file.name)
         standing = publishing.standing(_publish_root(call.config), path)
     except OutOfBounds as error:
-        return DryRun(summary=f"Would fail: {error.message}")
+        return DryRun.failing(error.message)
     if standing and not call.params.get("overwrite", False):
-        return DryRun(summary=f"Would fail: {path} is there already.")
+        return DryRun.failing(f"{path} is there already.")
     verb = "replaces" if standing else "creates"
     change = f"{verb} {path} ({file.size} bytes, sha256 {file.sha256})"
     return DryRun(summary=f"Publishes {file.name} as {path}.", changes=(change,))

@@ -75,7 +75,7 @@ def foreseen(
             check(call)
             return preview(call)
         except GitFailed as error:
-            return DryRun(summary=f"Would fail: {error.message}")
+            return DryRun.failing(error.message)
 
     return run
 

@@ -66,7 +66,7 @@ def preview(call: Call) -> DryRun:
     """Say what would be sent where; nothing is looked up."""
     method, url = call.params.get("method", "GET"), shown(call.params["url"])
     if refused := outbound.foreseen(call.params["url"], Rules.of(call.config)):
-        return DryRun(summary=f"Would fail: {refused}")
+        return DryRun.failing(str(refused))
     size = len(_content(call.params)[0])
     return DryRun(
         summary=f"Sends {method} to {url}.",

@@ -82,7 +82,7 @@ def preview(call: Call) -> DryRun:
             return DryRun(summary=f"{issue} is {current} already; nothing changes.")
         to = _chosen(call.config, issue, wanted, current)["to"]["name"]
     except JiraRefused as error:
-        return DryRun(summary=f"Would fail: {error}")
+        return DryRun.failing(str(error))
     return DryRun(
         summary=f"Moves {issue} from {current} to {to}.",
         changes=(f"{issue}: {current} -> {to}",),

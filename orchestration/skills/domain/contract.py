@@ -123,6 +123,10 @@ class ActionContract:
     """The keys of the skill's config that it is given, with the secrets behind them;
     None for all."""
 
+    dry_run_secrets: tuple[str, ...] = ()
+    """The keys of the skill's config whose secrets its dry run and target check get:
+    credentials that can only read. All other secrets are withheld from them."""
+
     def given(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The part of the skill's config that a call of this action gets."""
         if self.needs is None:
@@ -157,8 +161,12 @@ class SkillContract:
 
 def as_json(contract: SkillContract) -> dict[str, Any]:
     """The contract as a JSON value: what is digested, stored and shown."""
-    value: dict[str, Any] = asdict(contract)
-    return _plain(value)  # type: ignore[no-any-return]
+    value: dict[str, Any] = _plain(asdict(contract))
+    for action in value["actions"]:
+        # Left out where empty, so that older contracts keep their digests.
+        if not action["dry_run_secrets"]:
+            del action["dry_run_secrets"]
+    return value
 
 
 def from_json(value: Mapping[str, Any]) -> SkillContract:
@@ -196,7 +204,8 @@ def _action(value: Mapping[str, Any]) -> ActionContract:
     found["dry_run"] = DryRunKind(value["dry_run"])
     found["retry"] = RetryRule(**_known(RetryRule, value["retry"]))
     found["limits"] = Limits(**_known(Limits, value.get("limits", {})))
-    found["files"] = tuple(value.get("files", ()))
+    for name in ("files", "dry_run_secrets"):
+        found[name] = tuple(value.get(name, ()))
     needs = value.get("needs")
     found["needs"] = None if needs is None else tuple(needs)
     return ActionContract(**found)

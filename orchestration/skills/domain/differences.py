@@ -109,6 +109,12 @@ def _action(
         ("undo params", before.undo_params, after.undo_params, Weight.NEUTRAL),
         ("fallback", before.fallback, after.fallback, Weight.NEUTRAL),
         ("dry run", before.dry_run, after.dry_run, Weight.NEUTRAL),
+        (
+            "secrets in the dry run",
+            before.dry_run_secrets,
+            after.dry_run_secrets,
+            Weight.LOOSER,
+        ),
         ("target check", before.checks_target, after.checks_target, Weight.NEUTRAL),
         ("files", before.files, after.files, Weight.BREAKING),
     ):

@@ -92,6 +92,13 @@ class DryRun:
     """One line per thing that would be created, changed, sent or removed."""
     output: dict[str, Any] | None = None
     """The output the call would have, where that can be known; else None."""
+    fails: str = ""
+    """Why the call would fail; empty where nothing speaks against it."""
+
+    @classmethod
+    def failing(cls, reason: str) -> "DryRun":
+        """Return the dry run of a call that would fail."""
+        return cls(summary=f"Would fail: {reason}", fails=reason)
 
 
 @dataclass(frozen=True)

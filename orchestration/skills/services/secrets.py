@@ -1,4 +1,4 @@
-"""Secrets by name: read at the last moment, from the environment or the secrets folder."""
+"""Secrets by name: read at the last moment, and in worker processes only."""
 
 import logging
 import os
@@ -6,17 +6,34 @@ import re
 
 from django.conf import settings
 
-from orchestration.skills.errors import SecretMissing
+from orchestration.skills.errors import SecretMissing, SecretsClosed
 
 LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_open_in = 0
+"""The process that may read secrets; 0 for none."""
+
+
+def open_here() -> None:
+    """Let this process read secrets; a worker process calls it when it starts."""
+    global _open_in  # noqa: PLW0603  a fact about the process
+    _open_in = os.getpid()
+
+
+def close() -> None:
+    """Let this process read no secrets any more."""
+    global _open_in  # noqa: PLW0603  a fact about the process
+    _open_in = 0
 
 
 def read(name: str) -> str:
-    """The value of a secret: `EXECFABRIC_SECRET_<NAME>`, else a file of that name.
+    """Return a secret: `EXECFABRIC_SECRET_<NAME>`, else the file of that name.
 
+    :raises SecretsClosed: in a process that is not a worker
     :raises SecretMissing: when there is none, or the name is not a plain one
     """
+    if _open_in != os.getpid():
+        raise SecretsClosed(secret=name)
     if not _NAME.fullmatch(name):
         LOG.warning("%r is not a valid name for a secret", name)
         raise SecretMissing

@@ -58,5 +58,5 @@ class Command(BaseCommand):
         except Conflict as error:
             log.info("A sweep lost a race: %s", error.code)
         else:
-            if any((done.leases, done.released, done.expired)):
+            if any((done.leases, done.released, done.expired, done.dry_runs)):
                 log.info("%s", done)

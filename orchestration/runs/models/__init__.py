@@ -16,6 +16,21 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.domain.verifying import JOB, JobState
+from orchestration.runs.models.dry_runs import DryRun
+
+__all__ = [
+    "SPEC_DOMAIN",
+    "Artifact",
+    "ArtifactUse",
+    "Attempt",
+    "DryRun",
+    "ExecSpec",
+    "LogChunk",
+    "Run",
+    "StepRun",
+    "VerificationJob",
+    "stream_of",
+]
 
 SPEC_DOMAIN = "execfabric/action/v1"
 
@@ -42,8 +57,6 @@ class Run(models.Model):
     inputs = models.JSONField()
     pins = models.JSONField()
     """Per step the skill version it was approved with: id, skill, version, digest."""
-    dry_run = models.JSONField(null=True)
-    """The report of the dry run that its approvers see."""
     parallel_max = models.PositiveIntegerField(default=1)
     """How many steps may be at work at once: 1 is one after the other, 0 no bound."""
     gate_id = models.UUIDField(null=True)

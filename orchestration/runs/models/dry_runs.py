@@ -1,0 +1,103 @@
+"""Dry runs of plans, carried out by workers."""
+
+from django.db import models
+from django.db.models import Q
+
+from execfabric.lib.ids import uuid7
+from orchestration.runs.domain.states import FINAL_DRY_RUN, DryRunState
+
+# Plain text: a migration must not import the states of today.
+ENDED = sorted(map(str, FINAL_DRY_RUN))
+ENDED_EARLY = [str(DryRunState.FAILED), str(DryRunState.INCOMPLETE)]
+QUEUED, RUNNING = str(DryRunState.QUEUED), str(DryRunState.RUNNING)
+
+
+class DryRun(models.Model):
+    """The dry run of a plan: a proposed run's, or one that was only asked for."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.OneToOneField(
+        "runs.Run", on_delete=models.PROTECT, null=True, related_name="dry_run"
+    )
+    actor = models.CharField(max_length=60)
+    actor_owner = models.CharField(max_length=60, blank=True)
+    source = models.TextField(blank=True)
+    """The text as it was written; empty for a proposed run, whose revision has it."""
+    body = models.BinaryField()
+    """RFC 8785 bytes of the plan's normal form."""
+    digest = models.CharField(max_length=64)
+    """The plan's digest."""
+    inputs = models.JSONField()
+    pins = models.JSONField()
+    order = models.JSONField()
+    """The ids of its steps, in the order in which they take their turn."""
+    state = models.CharField(max_length=12, default=QUEUED)
+    reason = models.TextField(blank=True)
+    """Why it is incomplete or failed, as a sentence."""
+    steps_done = models.PositiveIntegerField(default=0)
+    steps_total = models.PositiveIntegerField()
+    report = models.JSONField(null=True)
+    tries = models.PositiveIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0)
+    """Rises with each claim; only the holder of the last one may write a report."""
+    worker = models.CharField(max_length=120, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    hinted_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="dry_run_state_is_known",
+                condition=Q(state__in=sorted(map(str, DryRunState))),
+            ),
+            models.CheckConstraint(
+                name="dry_run_finished_at_iff_final",
+                condition=Q(state__in=ENDED, finished_at__isnull=False)
+                | (~Q(state__in=ENDED) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="dry_run_lease_iff_running",
+                condition=(Q(state=RUNNING, lease_until__isnull=False) & ~Q(worker=""))
+                | (~Q(state=RUNNING) & Q(lease_until__isnull=True, worker="")),
+            ),
+            models.CheckConstraint(
+                name="dry_run_reason_iff_ended_early",
+                condition=(Q(state__in=ENDED_EARLY) & ~Q(reason=""))
+                | (~Q(state__in=ENDED_EARLY) & Q(reason="")),
+            ),
+            models.CheckConstraint(
+                name="dry_run_finished_has_report",
+                condition=~Q(state=str(DryRunState.FINISHED)) | Q(report__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="dry_run_steps_are_bounded",
+                condition=Q(steps_done__lte=models.F("steps_total")),
+            ),
+            models.UniqueConstraint(
+                fields=["worker"],
+                name="dry_run_one_per_worker",
+                condition=Q(state=RUNNING),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                name="dry_run_unfinished",
+                condition=Q(state__in=[QUEUED, RUNNING]),
+            ),
+            models.Index(
+                fields=["finished_at"],
+                name="dry_run_of_no_run",
+                condition=Q(run__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"dry run {self.id}"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.state in FINAL_DRY_RUN

@@ -1,0 +1,72 @@
+"""A worker's way through a dry run: claim, ask each handler, store the report."""
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+from uuid import UUID
+
+from execfabric.lib import clock
+from orchestration.plans.services.preview import Previewer
+from orchestration.runs import dispatch
+from orchestration.runs.services import dry_runs, outage
+from orchestration.runs.services.dry_runs import Claim, ClaimLost
+from orchestration.skills.execution import Runner
+
+PROGRESS_EVERY_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def work(*, dry_run_id: UUID, worker: str) -> bool:
+    """Carry out a queued dry run in a runner of its own; False when it was not free.
+
+    Safe to call any number of times with the same id.
+    """
+    with tempfile.TemporaryDirectory(prefix="execfabric-dry-") as folder:
+        runner = Runner(home=Path(folder) / "home")
+        try:
+            return carry_out(
+                dry_run_id=dry_run_id,
+                worker=worker,
+                runner=runner,
+                workdir=Path(folder) / "work",
+            )
+        finally:
+            runner.kill()
+
+
+def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -> bool:
+    """Carry out a queued dry run; False when it was not free or was taken away."""
+    claim = dry_runs.claim(dry_run_id=dry_run_id, worker=worker)
+    if claim is None:
+        return False
+    previewer = Previewer(claim.content, runner, workdir, on_step=_Progress(claim))
+    try:
+        report = previewer.report()
+    except ClaimLost:
+        return False
+    except Exception as error:
+        log.exception("Dry run %s failed.", dry_run_id)
+        reason = f"The dry run did not work: {type(error).__name__}."
+        ended = outage.insist(lambda: dry_runs.fail(claim, reason, at=clock.now()))
+    else:
+        ended = outage.insist(lambda: dry_runs.finish(claim, report, at=clock.now()))
+    if (waiting := dry_runs.next_queued()) is not None:
+        # Hints that came while this worker was busy were dropped.
+        dispatch.send_dry_runs([waiting])
+    return ended
+
+
+class _Progress:
+    """Stores how far a dry run is, a few times a second at most."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._next = time.monotonic() + PROGRESS_EVERY_S
+
+    def __call__(self, done: int) -> None:
+        if time.monotonic() < self._next:
+            return
+        outage.insist(lambda: dry_runs.progress(self._claim, done))
+        self._next = time.monotonic() + PROGRESS_EVERY_S

@@ -1,0 +1,108 @@
+"""Dry runs in the browser: start one, watch its progress, read its report."""
+
+import json
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_safe
+
+from execfabric.accounts.authority import Right, require
+from execfabric.console.http import (
+    STATUS,
+    HttpRequest,
+    form_on,
+    page,
+    refusals_answered,
+)
+from execfabric.lib import clock
+from execfabric.lib.refusal import Refusal
+from orchestration.plans.domain.dryrun import MOST_STEPS, Verdict
+from orchestration.plans.errors import PlanInvalid
+from orchestration.plans.forms import PlanForm
+from orchestration.plans.services import check as plans
+from orchestration.plans.views import plan_page
+from orchestration.runs import selectors
+from orchestration.runs.domain.states import DryRunState
+from orchestration.runs.models import DryRun
+from orchestration.runs.services import dry_runs
+
+MOST_LISTED = 20
+"""Steps that a gate page lists of each sort; the full report has all of them."""
+
+
+@form_on("plan_new")
+@refusals_answered
+def plan_dry_run(request: HttpRequest) -> HttpResponse:
+    """Queue the dry run of what is on the page; its own address shows it again."""
+    by, at = request.user.actor(), clock.now()
+    require(by, Right.PROPOSE)
+    form = PlanForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return plan_page(request, form, text=form.plan_text(), status=422)
+    text, inputs = form.plan_text(), form.given_inputs()
+    try:
+        queued = dry_runs.request(text=text, inputs=inputs, by=by, at=at)
+    except PlanInvalid:
+        checked = plans.check(text=text, inputs=inputs, by=by, at=at)
+        return plan_page(request, form, text=text, checked=checked)
+    except Refusal as refusal:
+        status = STATUS[refusal.kind]
+        return plan_page(request, form, text=text, refusal=refusal, status=status)
+    return redirect("dry_run", pk=queued.pk)
+
+
+@require_safe
+@refusals_answered
+def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show a dry run: with the plan it is of, or as the report of a proposed run."""
+    by = request.user.actor()
+    found = selectors.dry_run(by, pk)
+    if found.run_id is not None:
+        context = {"run": found.run, **shown(found)}
+        return page(request, "runs/dry_run.html", context)
+    require(by, Right.PROPOSE)
+    inputs = json.dumps(found.inputs, ensure_ascii=False, indent=1)
+    form = PlanForm({"text": found.source, "inputs": inputs if found.inputs else ""})
+    form.is_valid()
+    checked = plans.check(text=found.source, inputs=found.inputs, by=by, at=clock.now())
+    return plan_page(
+        request, form, text=found.source, checked=checked, extra=shown(found)
+    )
+
+
+@require_safe
+@refusals_answered
+def dry_run_state(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The part of a page that shows how far a dry run is; it asks again by itself."""
+    found = selectors.dry_run(request.user.actor(), pk)
+    return page(request, "runs/_dry_run.html", {**shown(found), "is_update": True})
+
+
+def shown(row: DryRun | None) -> dict[str, Any]:
+    """What the templates of a dry run need."""
+    if row is None:
+        return {"dry_run": None, "failing": set()}
+    report = row.report or {"steps": [], "would_fail": [], "coverage": 0}
+    steps = report["steps"]
+    verdicts = Counter(step["verdict"] for step in steps)
+    reasons = Counter(
+        step["summary"] for step in steps if step["verdict"] == Verdict.NOT_DRY_RUN
+    )
+    return {
+        "dry_run": row,
+        "report": row.report,
+        "failing": {one["step"] for one in report["would_fail"]},
+        "would_fail": report["would_fail"][:MOST_LISTED],
+        "would_fail_count": len(report["would_fail"]),
+        "would_fail_more": max(0, len(report["would_fail"]) - MOST_LISTED),
+        "covered": verdicts[Verdict.COVERED],
+        "skill_steps": len(steps) - verdicts[Verdict.APPROVAL],
+        "not_dry_run": reasons.most_common(MOST_LISTED),
+        "steps": steps[:MOST_STEPS],
+        "more_steps": max(0, len(steps) - MOST_STEPS),
+        "is_full": row.run_id is None,
+        "is_failed": row.state == DryRunState.FAILED,
+    }
