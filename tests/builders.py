@@ -4,6 +4,7 @@ import atexit
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -14,8 +15,8 @@ from uuid import UUID
 from approvals.models import Gate
 from execfabric.accounts.models import User
 from execfabric.lib import clock
-from orchestration.runs.domain.states import StepState
-from orchestration.runs.models import Run, StepRun
+from orchestration.runs.domain.states import FINAL_DRY_RUN, StepState
+from orchestration.runs.models import DryRun, Run, StepRun
 from orchestration.runs.services import (
     attempts,
     dry_run_work,
@@ -68,9 +69,14 @@ def proposed(text: str, by: User, inputs: Mapping[str, Any] | None = None) -> Ru
 
 
 def end_dry_runs() -> None:
-    """Carry out every queued dry run, as a worker does."""
-    while (queued := dry_runs.next_queued()) is not None:
-        assert carried_out(queued)
+    """Carry out every queued dry run, as a worker does; wait for those others have."""
+    until = time.monotonic() + 60
+    unfinished = DryRun.objects.exclude(state__in=FINAL_DRY_RUN)
+    while unfinished.exists():
+        assert time.monotonic() < until, "a dry run does not end"
+        queued = dry_runs.next_queued()
+        if queued is None or not carried_out(queued):
+            time.sleep(0.05)
 
 
 def carried_out(dry_run_id: UUID) -> bool:

@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from execfabric.accounts.authority import Role
 from execfabric.cli.main import main
@@ -117,6 +119,25 @@ def work_off(run: str) -> None:
             work(step_run_id=found.pk, bench=bench)
     finally:
         bench.close()
+
+
+@contextmanager
+def a_worker() -> Iterator[None]:
+    """Carry out dry runs beside the body, as a worker does."""
+    stop = threading.Event()
+
+    def carry_out() -> None:
+        while not stop.wait(0.05):
+            end_dry_runs()
+        connection.close()
+
+    thread = threading.Thread(target=carry_out)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def propose(shell: Shell, who: str = "proposer") -> str:

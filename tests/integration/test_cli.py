@@ -18,10 +18,16 @@ from execfabric.cli import trace
 from execfabric.lib import clock
 from orchestration.runs.models import VerificationJob
 from orchestration.runs.services import verification_jobs
+from execfabric.lib.actor import system
+from orchestration.skills.builtin import http_contract as builtin_http
+from orchestration.skills.models import Skill
+from orchestration.skills.services import registry as services
+from orchestration.skills.services.sync import grant_defaults
 from tests.api_builders import PLAN, tamper
 from tests.integration.cli_builders import (
     ROOT,
     Shell,
+    a_worker,
     approve,
     gate_of,
     in_a_process,
@@ -52,14 +58,42 @@ def test_a_plan_is_checked_tried_and_proposed(shell: Shell) -> None:
     given = ("--input", "word=hello")
 
     checked = shell.json("proposer", "plan", "validate", file, *given)
-    told = shell.json("proposer", "plan", "dry-run", file, *given)
+    with a_worker():
+        told = shell.json("proposer", "plan", "dry-run", file, *given)
+        plain = shell.call("proposer", "plan", "dry-run", file, *given)
     made = shell.json("proposer", "plan", "propose", file, *given)
 
     assert set(checked) == {"valid", "digest", "order", "gates", "problems"}
     assert (checked["valid"], checked["order"]) == (True, ["first", "second"])
-    assert (told["valid"], told["coverage"], len(told["steps"])) == (True, 100, 2)
+    assert (told["state"], told["coverage"], len(told["steps"])) == ("finished", 100, 2)
+    assert plain.returncode == 0
+    assert "Does nothing." in plain.stdout
+    assert "{" not in plain.stdout
+    assert "steps done" in plain.stderr
     assert set(made) == {"run_id", "state", "url"}
     assert made["state"] == "awaiting_approval"
+
+
+def test_a_dry_run_that_finds_a_failure_exits_with_1_and_names_the_step(
+    shell: Shell,
+) -> None:
+    text = PLAN.replace("skill: noop", "skill: http").replace(
+        "action: pass", "action: request"
+    )
+    text = text.replace("{value: $inputs.word}", "{url: 'http://127.0.0.1/'}")
+    text = text.replace("{value: $first.output.value}", "{url: 'http://127.0.0.1/'}")
+    services.register(
+        builtin_http.SKILL, source="built-in", by=system("test"), at=clock.now()
+    )
+    grant_defaults(Skill.objects.get(slug="http"))
+    file = shell.write("plan.yaml", text)
+
+    with a_worker():
+        done = shell.call("proposer", "plan", "dry-run", file, "--input", "word=x")
+
+    assert done.returncode == 1
+    assert "would fail: first" in done.stdout
+    assert "coverage  0 %" in done.stdout
 
 
 def test_from_proposal_to_result(server: str, tmp_path: Path) -> None:

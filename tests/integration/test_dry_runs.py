@@ -197,7 +197,7 @@ def test_a_declared_secret_is_given_and_masked(proposer) -> None:
     row = ended(queued(proposer, text))
 
     (shown,) = row.report["steps"]
-    assert (shown["verdict"], shown["summary"]) == ("covered", "The token is ***.")
+    assert (shown["verdict"], shown["summary"]) == ("covered", "The token is [masked].")
 
 
 def test_what_a_handler_says_is_cut_to_what_can_be_stored_and_shown(proposer) -> None:

@@ -9,6 +9,7 @@ from execfabric.accounts.authority import Role
 from orchestration.plans.models import Plan
 from orchestration.runs.models import Run
 from tests.api_builders import PLAN, caller, registry
+from tests.builders import end_dry_runs
 
 pytestmark = pytest.mark.django_db
 
@@ -82,27 +83,63 @@ def test_a_plan_as_an_object_is_the_same_plan_as_its_text(proposer) -> None:
 def test_a_dry_run_tells_of_each_step_and_states_its_coverage(proposer) -> None:
     body = {"plan": PLAN, "inputs": {"word": "hello"}}
 
-    told = proposer.post("plans:dry-run", body).json()
+    answer = proposer.post("plans:dry-run", body)
+    queued = answer.json()
+    end_dry_runs()
+    ended = proposer.get(f"dry-runs/{queued['id']}").json()
 
-    assert told["valid"] is True
-    assert len(told["steps"]) == 2
-    assert told["coverage"] == 100
+    assert (answer.status_code, queued["state"]) == (202, "queued")
+    assert (queued["steps"], queued["coverage"]) == ([], None)
+    assert (ended["state"], len(ended["steps"])) == ("finished", 2)
+    assert (ended["coverage"], ended["would_fail"]) == (100, [])
     assert not Run.objects.exists()
 
 
 def test_a_dry_run_of_a_broken_plan_tells_its_problems(proposer) -> None:
-    told = proposer.post("plans:dry-run", {"plan": BROKEN, "inputs": {}}).json()
+    answer = proposer.post("plans:dry-run", {"plan": BROKEN, "inputs": {}})
 
-    assert told["valid"] is False
-    assert told["problems"]
-    assert (told["steps"], told["coverage"]) == ([], 0)
+    assert (answer.status_code, answer.json()["code"]) == (422, "plan.invalid")
+    assert answer.json()["problems"]
+
+
+def test_the_dry_run_of_somebody_else_is_unknown(proposer) -> None:
+    body = {"plan": PLAN, "inputs": {"word": "hello"}}
+    queued = proposer.post("plans:dry-run", body).json()
+
+    answer = caller("other", Role.OPERATOR).get(f"dry-runs/{queued['id']}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "dry_run.unknown")
+
+
+def test_too_many_dry_runs_are_refused_with_429(proposer, settings) -> None:
+    settings.DRY_RUNS_PER_ACTOR = 1
+    body = {"plan": PLAN, "inputs": {"word": "hello"}}
+    proposer.post("plans:dry-run", body)
+
+    answers = [proposer.post(route, body) for route in ("plans:dry-run", "runs")]
+
+    told = [(answer.status_code, answer.json()["code"]) for answer in answers]
+    assert told == [(429, "dry_run.too_many")] * 2
+    assert not Run.objects.exists()
+
+
+def test_a_run_names_its_dry_run_and_what_would_fail(proposer) -> None:
+    body = {"plan": PLAN, "inputs": {"word": "hello"}}
+    run = proposer.post("runs", body).json()["run_id"]
+    before = proposer.get(f"runs/{run}").json()["dry_run"]
+    end_dry_runs()
+    after = proposer.get(f"runs/{run}").json()["dry_run"]
+
+    assert (before["state"], before["coverage"]) == ("queued", None)
+    assert (after["state"], after["coverage"]) == ("finished", 100)
+    assert after["would_fail"] == []
+    assert after["run_id"] == run
 
 
 def test_a_dry_run_tells_of_inputs_that_proposing_would_refuse(proposer) -> None:
     told = proposer.post("plans:dry-run", {"plan": PLAN}).json()
     refused = proposer.post("runs", {"plan": PLAN, "inputs": {}}).json()
 
-    assert told["valid"] is False
     assert [one["code"] for one in told["problems"]] == ["plan.input_invalid"]
     assert told["problems"] == refused["problems"]
 

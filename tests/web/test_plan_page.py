@@ -7,6 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from orchestration.runs.models import Run
+from tests.builders import end_dry_runs
 from tests.console_builders import PLAN, codes, rows, signed_in, words
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -111,11 +112,85 @@ def test_what_was_typed_stays_on_the_page(client) -> None:
 
 @pytest.mark.promise("S1.18", "S1.23", "S3.73")
 def test_a_dry_run_says_what_each_step_would_do_and_how_much_is_known(client) -> None:
-    page = client.post("/plans/dry-run", {"text": PLAN, "inputs": "word: hello"})
+    fields = {"text": PLAN, "inputs": "word: hello"}
+    started = client.post("/plans/dry-run", fields)
+    waiting = client.get(started["Location"])
+    end_dry_runs()
+    page = client.get(started["Location"])
 
+    assert (started.status_code, waiting.status_code) == (302, 200)
+    assert "Waiting for a worker." in words(waiting)
+    assert 'hx-trigger="every 1s"' in waiting.content.decode()
     assert rows(page, "dry-run-step") == 2
-    assert "% covered" in words(page)
+    assert "100 % covered" in words(page)
+    assert "hx-trigger" not in page.content.decode()
     assert not Run.objects.exists()
+
+
+def test_what_was_typed_is_on_the_page_of_its_dry_run(client) -> None:
+    fields = {"text": PLAN, "input.word": "<kept>", "kind.word": "string"}
+    started = client.post("/plans/dry-run", fields)
+
+    page = client.get(started["Location"])
+
+    assert 'value="&lt;kept&gt;"' in page.content.decode()
+    assert "name: Hand a value on" in page.content.decode()
+    assert "This plan can be proposed" in words(page)
+
+
+def test_the_end_of_a_dry_run_is_announced(client) -> None:
+    started = client.post("/plans/dry-run", {"text": PLAN, "inputs": "word: hello"})
+    state = started["Location"] + "/state"
+    waiting = client.get(state, headers={"HX-Request": "true"})
+    end_dry_runs()
+    ended = client.get(state, headers={"HX-Request": "true"})
+
+    assert (
+        'role="status" id="dry-run-said"'
+        in client.get(started["Location"]).content.decode()
+    )
+    assert "hx-swap-oob" not in waiting.content.decode()
+    assert "Dry run ended: 100 % covered." in words(ended)
+
+
+def test_a_step_that_would_fail_is_red_and_named_at_the_top(client) -> None:
+    text = (
+        "plan:\n  id: p\n  name: P\n  steps:\n"
+        "    - {id: bad, skill: lab, action: look, params: {how: would fail}}\n"
+        "    - {id: good, skill: lab, action: look, params: {how: ok}}\n"
+    )
+    started = client.post("/plans/dry-run", {"text": text})
+    end_dry_runs()
+
+    page = client.get(started["Location"])
+
+    assert rows(page, "would-fail") == 1
+    assert "Would fail: 1 of 2 steps. bad : The target is not there." in words(page)
+    assert "50 % covered" in words(page)
+    assert 'data-step="bad" data-kind="simulated" data-verdict="would_fail"' in (
+        page.content.decode()
+    )
+
+
+def test_too_many_dry_runs_are_refused_on_the_page_and_nothing_typed_is_lost(
+    client, settings
+) -> None:
+    settings.DRY_RUNS_PER_ACTOR = 1
+    fields = {"text": PLAN, "input.word": "kept", "kind.word": "string"}
+    client.post("/plans/dry-run", fields)
+
+    page = client.post("/plans/dry-run", fields)
+
+    assert page.status_code == 429
+    assert codes(page)[0] == "dry_run.too_many"
+    assert 'value="kept"' in page.content.decode()
+
+
+def test_the_dry_run_of_somebody_else_is_not_shown(client, operator) -> None:
+    started = client.post("/plans/dry-run", {"text": PLAN, "inputs": "word: hello"})
+
+    for address in (started["Location"], started["Location"] + "/state"):
+        assert signed_in(operator).get(address).status_code == 404
 
 
 @pytest.mark.promise("S1.1", "S1.19", "S3.1")
