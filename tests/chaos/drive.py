@@ -18,10 +18,15 @@ from execfabric.accounts.people import ensure_roles
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.refusal import Conflict
-from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
-from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import control, recovery
-from tests.builders import OPEN, decided, proposed
+from orchestration.runs.domain.states import (
+    FINAL_DRY_RUN,
+    FINAL_RUN,
+    RunState,
+    StepState,
+)
+from orchestration.runs.models import Attempt, DryRun, Run, StepRun
+from orchestration.runs.services import control, proposals, recovery
+from tests.builders import OPEN, decided
 from tests.chaos import invariants
 from tests.chaos.faults import Crew, Faults, Publisher
 from tests.chaos.plans import Made, random_plan
@@ -120,7 +125,12 @@ class Drive:
         """One look as proposer, operator and publisher; True when all is over."""
         free = self.wanted.at_once - self._open().count()
         for _ in range(min(free, AT_A_TIME, len(self.plans))):
-            proposed(self.plans.pop().text, self.proposer)
+            proposals.propose(
+                text=self.plans.pop().text,
+                inputs={},
+                by=self.proposer.actor(),
+                at=clock.now(),
+            )
         self._approve()
         ready = StepRun.objects.filter(state=StepState.READY, run__state="running")
         self.publisher.hint(list(ready.values_list("id", "fence")))
@@ -128,8 +138,14 @@ class Drive:
         return not self.plans and not self._open().exists()
 
     def _approve(self) -> None:
-        """Approve whatever is asked, unless the run stopped in between."""
-        for gate in Gate.objects.filter(status__in=OPEN):
+        """Approve whatever is asked, unless the run stopped in between.
+
+        A plan is approved once a worker has ended its dry run.
+        """
+        unfinished = DryRun.objects.exclude(state__in=FINAL_DRY_RUN)
+        pending = unfinished.filter(run__isnull=False).values("run_id")
+        gates = Gate.objects.filter(status__in=OPEN)
+        for gate in gates.exclude(context_id__in=pending):
             with suppress(Conflict):
                 decided(gate, self.operator)
 

@@ -69,6 +69,8 @@ def on_stage(*, durable: bool, env: Mapping[str, str]) -> Iterator[Stage]:
             "EXECFABRIC_TEST_WITNESS": str(witness),
             "EXECFABRIC_SECRET_LAB_TOKEN": "laboratory-secret-token",
             "EXECFABRIC_LOG_LEVEL": "WARNING",
+            # One proposer proposes for all.
+            "EXECFABRIC_DRY_RUNS_PER_ACTOR": "10000",
             "TMPDIR": str(home),
             **env,
         }

@@ -8,9 +8,11 @@ import pytest
 from execfabric.lib.machine import IllegalTransition, Machine
 from orchestration.runs.domain.states import (
     AT_WORK,
+    DRY_RUN,
     HELD,
     RUN,
     STEP_RUN,
+    DryRunState,
     RunState,
     StepEvent,
     StepState,
@@ -20,6 +22,7 @@ from tests.docs import PROJECT, between_markers, state_table
 MACHINES = [
     pytest.param(RUN, RunState, id="run"),
     pytest.param(STEP_RUN, StepState, id="step run"),
+    pytest.param(DRY_RUN, DryRunState, id="dry run"),
 ]
 WAYS_BACK = {(StepState.FAILED, StepEvent.RETRIED)}
 """Moves out of a final state: only a person's word to try a failed step again."""
@@ -73,7 +76,11 @@ def test_each_step_state_has_one_role_in_the_course_of_a_run():
 
 @pytest.mark.parametrize(
     ("machine", "name"),
-    [pytest.param(RUN, "run", id="run"), pytest.param(STEP_RUN, "step", id="step")],
+    [
+        pytest.param(RUN, "run", id="run"),
+        pytest.param(STEP_RUN, "step", id="step"),
+        pytest.param(DRY_RUN, "dry-run", id="dry run"),
+    ],
 )
 def test_the_readme_shows_the_tables_of_the_code(machine, name):
     assert between_markers("README.md", f"states:{name}") == state_table(machine)
@@ -81,7 +88,11 @@ def test_the_readme_shows_the_tables_of_the_code(machine, name):
 
 @pytest.mark.parametrize(
     ("machine", "name"),
-    [pytest.param(RUN, "run", id="run"), pytest.param(STEP_RUN, "step", id="step")],
+    [
+        pytest.param(RUN, "run", id="run"),
+        pytest.param(STEP_RUN, "step", id="step"),
+        pytest.param(DRY_RUN, "dry-run", id="dry run"),
+    ],
 )
 def test_the_lifecycle_page_has_a_paragraph_per_state(machine: Machine, name):
     text = (PROJECT / "docs/lifecycle.md").read_text(encoding="utf-8")
