@@ -159,8 +159,9 @@ def look_dry_run(call: Call) -> DryRun:
         os._exit(3)
     if how == "hang":
         time.sleep(3600)
-    if how == "slow":
-        time.sleep(float(call.params["seconds"]))
+    if how == "wait":
+        while Path(call.params["while"]).exists():
+            time.sleep(0.05)
     if how == "raise":
         message = "it broke"
         raise RuntimeError(message)

@@ -31,7 +31,7 @@ def serving(folder: Path, **environment: str) -> Iterator[str]:
             *("--host", "127.0.0.1", "--port", str(port), "--lifespan", "off"),
         ],
         cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": _database_url()} | environment,
+        env=os.environ | {"DATABASE_URL": database_url()} | environment,
         stdout=log,
         stderr=subprocess.STDOUT,
     )
@@ -43,7 +43,8 @@ def serving(folder: Path, **environment: str) -> Iterator[str]:
         log.close()
 
 
-def _database_url() -> str:
+def database_url() -> str:
+    """Return the address of the test's database, for processes of their own."""
     at = connection.settings_dict
     who = quote(at["USER"], safe="")
     if at["PASSWORD"]:

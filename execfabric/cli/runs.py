@@ -160,6 +160,7 @@ def _show(output: Output, run: dict[str, Any]) -> None:
         "url",
     )
     output.fields((name, run[name]) for name in names)
+    _show_dry_run(output, run["dry_run"])
     columns = ("step", "state", "attempts", "started", "finished", "error")
     rows = [
         (
@@ -177,6 +178,16 @@ def _show(output: Output, run: dict[str, Any]) -> None:
         output.line(
             "waiting at gate", gate["id"], gate["step"] or "plan", gate["label"]
         )
+
+
+def _show_dry_run(output: Output, dry_run: dict[str, Any] | None) -> None:
+    if dry_run is None:
+        return
+    coverage = dry_run["coverage"]
+    covers = "" if coverage is None else f"{coverage} % covered"
+    output.line("dry run", dry_run["state"], covers, dry_run["reason"])
+    for failure in dry_run["would_fail"]:
+        output.line("would fail:", failure["step"], failure["message"])
 
 
 def _sentence(error: Any) -> Any:
