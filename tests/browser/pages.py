@@ -90,8 +90,15 @@ def open_from_inbox(page: Page, run: str) -> None:
     expect(page.get_by_test_id("decision-form")).to_be_visible()
 
 
+def await_dry_run(page: Page) -> None:
+    """Wait until the dry run that the page shows, if any, has ended."""
+    pending = page.locator('[data-testid="dry-run"]:not([data-ended])')
+    expect(pending).to_have_count(0)
+
+
 def approve(page: Page) -> None:
     """Approve what the gate page shows; the run's page follows."""
+    await_dry_run(page)
     page.get_by_role("button", name="Approve", exact=True).click()
     page.wait_for_url(RUN_ADDRESS)
 

@@ -49,6 +49,7 @@ def test_a_gate_is_found_and_approved_with_the_keyboard_alone(browse: Browsing):
     _tab_to(page, run[:13])
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("decision-form")).to_be_visible()
+    pages.await_dry_run(page)
     _tab_to(page, "Approve")
     page.keyboard.press("Enter")
 
