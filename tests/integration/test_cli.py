@@ -16,9 +16,9 @@ from django.db import connection
 
 from execfabric.cli import trace
 from execfabric.lib import clock
+from execfabric.lib.actor import system
 from orchestration.runs.models import VerificationJob
 from orchestration.runs.services import verification_jobs
-from execfabric.lib.actor import system
 from orchestration.skills.builtin import http_contract as builtin_http
 from orchestration.skills.models import Skill
 from orchestration.skills.services import registry as services

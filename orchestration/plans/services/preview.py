@@ -224,6 +224,13 @@ class Previewer:
             raise _NotKnown(f"It needs a secret. {error.message}") from None
         finally:
             discard(self.workdir)
+        return self._telling(answer)
+
+    def _telling(self, answer: Answer) -> Answer:
+        """Return an answer that says something about the step.
+
+        :raises _NotKnown: for any other
+        """
         if isinstance(answer, LimitPassed):
             self._deaths += 1
             raise _NotKnown(f"Its dry run was stopped: {answer.message}")
