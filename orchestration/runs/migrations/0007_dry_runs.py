@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0005_refuse_truncate'),
+        ('runs', '0006_log_lines'),
     ]
 
     operations = [
