@@ -30,7 +30,6 @@ from execfabric.lib import clock, numbers
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
-from orchestration.runs import selectors
 from orchestration.runs.forms import DecisionForm
 from orchestration.runs.models import Run
 from orchestration.runs.services import gates
@@ -39,6 +38,13 @@ from orchestration.runs.views import content as contents
 from orchestration.runs.views import dry_runs
 from orchestration.runs.views import subject as subjects
 from orchestration.runs.views.content import PlanStep
+
+DRY_RUN_CONTENT = (
+    "dry_run__body",
+    "dry_run__source",
+    "dry_run__inputs",
+    "dry_run__pins",
+)
 
 
 @require_safe
@@ -131,9 +137,10 @@ def _gate_page(
     given = approvals.decisions(found)
     eligible = approvals.still_eligible_of({found: given})[found]
     content = contents.of(found, first=_first(request))
-    light = Run.objects.defer("pins", "revision__source")
-    run = light.select_related("revision__plan").get(pk=found.context_id)
-    row = selectors.dry_run_of(run) if found.subject_kind == RUN else None
+    light = Run.objects.defer("pins", "revision__source", *DRY_RUN_CONTENT)
+    run = light.select_related("revision__plan", "dry_run").get(pk=found.context_id)
+    # A run of an older release has none.
+    row = getattr(run, "dry_run", None) if found.subject_kind == RUN else None
     context = {
         "gate": found,
         "content": content,
