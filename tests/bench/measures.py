@@ -187,17 +187,17 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def _commits() -> Iterator[list[float]]:
     """When each hint was sent: the first thing that happens after a commit."""
     times: list[float] = []
-    real = dispatch.send
+    real = dispatch._send
 
-    def send(step_runs: Sequence[UUID]) -> None:
+    def send(task: str, messages: Sequence[dict[str, str]]) -> None:
         times.append(time.time())
-        real(step_runs)
+        real(task, messages)
 
-    dispatch.send = send
+    dispatch._send = send
     try:
         yield times
     finally:
-        dispatch.send = real
+        dispatch._send = real
 
 
 def _await_end(ids: Sequence[UUID]) -> None:
