@@ -85,9 +85,12 @@ def test_a_program_may_remove_its_out(bench):
 
 @needs_sandbox
 @pytest.mark.parametrize(
-    "script",
+    ("code", "script"),
     [
-        'perl -e \'chdir "out"; for (1..60) { mkdir "d"; chdir "d" }\'',
+        (
+            "limits.disk",
+            'perl -e \'chdir "out"; for (1..60) { mkdir "d"; chdir "d" }\'',
+        ),
         (
             "command.too_many_files",
             "perl -e 'for (1..300) { open F, \">out/$_\"; close F }'",
