@@ -240,6 +240,3 @@ BOMBS = {
     "asleep": ("command.timed_out", "exec >&- 2>&-; sleep 600"),
     "stopped": ("command.timed_out", "kill -STOP $$"),
 }
-
-BOUNDED_BY_THE_KERNEL = {"forks"}
-"""Bombs that double until the kernel's own count of processes stops them."""

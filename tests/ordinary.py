@@ -21,6 +21,8 @@ def folder_of(user: int) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="ordinary-", dir="/tmp"))
     try:
         os.chown(made, user, user)
+        # As a worker's own folder is: others may pass, and not read.
+        made.chmod(0o711)
         yield made
     finally:
         execution.discard(made)

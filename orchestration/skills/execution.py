@@ -28,7 +28,6 @@ from orchestration.skills.masked import Secrets, answer_masked, resolved
 
 PASSED_ON = frozenset(
     {
-        "EXECFABRIC_CGROUP",
         "LANG",
         "LC_ALL",
         "LC_CTYPE",

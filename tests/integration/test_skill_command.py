@@ -63,6 +63,7 @@ def test_the_self_test_fails_where_the_sandbox_does_not_confine(monkeypatch, tmp
     probe = sandbox.PROBE.replace("setsid sleep", "true")
     monkeypatch.setattr(sandbox, "PROBE", probe)
     monkeypatch.setenv("PROBE_SECRET", "x")
+    monkeypatch.setattr(sandbox, "_has_ordinary_user", lambda: False)
 
     test = sandbox.self_test.__wrapped__()
 
