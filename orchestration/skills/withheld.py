@@ -24,7 +24,7 @@ class Guarded(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         value = self._values[key]
         if _has_mark(value) and not isinstance(value, Guarded):
-            message = f"The dry run needs the secret {_name(value)}."
+            message = f"The dry run reads {key!r} of the configuration."
             raise SecretWithheld(message)
         return value
 
@@ -77,7 +77,3 @@ def _has_mark(value: Any) -> bool:
     if isinstance(value, Mapping):
         return value.keys() == {MARK}
     return isinstance(value, list) and any(_has_mark(guarded(item)) for item in value)
-
-
-def _name(value: Any) -> str:
-    return str(value[MARK]) if isinstance(value, Mapping) else "of a list"

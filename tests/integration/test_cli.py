@@ -19,9 +19,9 @@ from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.models import VerificationJob
 from orchestration.runs.services import verification_jobs
-from orchestration.skills.builtin import http_contract as builtin_http
+from orchestration.skills.builtin import http_contract
 from orchestration.skills.models import Skill
-from orchestration.skills.services import registry as services
+from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults
 from tests.api_builders import PLAN, tamper
 from tests.integration.cli_builders import (
@@ -82,10 +82,8 @@ def test_a_dry_run_that_finds_a_failure_exits_with_1_and_names_the_step(
     )
     text = text.replace("{value: $inputs.word}", "{url: 'http://127.0.0.1/'}")
     text = text.replace("{value: $first.output.value}", "{url: 'http://127.0.0.1/'}")
-    services.register(
-        builtin_http.SKILL, source="built-in", by=system("test"), at=clock.now()
-    )
-    grant_defaults(Skill.objects.get(slug="http"))
+    shipped.take(http_contract.SKILL, by=system("test"), at=clock.now())
+    grant_defaults(Skill.objects.get(slug="http"), by=system("test"), at=clock.now())
     file = shell.write("plan.yaml", text)
 
     with a_worker():

@@ -188,7 +188,11 @@ def test_a_dry_run_gets_no_secret_that_is_not_declared_for_it(proposer) -> None:
 
     (shown,) = row.report["steps"]
     assert shown["verdict"] == "not_dry_run"
-    assert shown["summary"].startswith("It needs a secret")
+    assert shown["summary"] == (
+        "It needs a secret that dry runs do not get."
+        " The dry run reads 'token' of the configuration."
+    )
+    assert "lab-token" not in str(row.report)
     assert "laboratory-secret" not in str(row.report)
 
 

@@ -92,7 +92,8 @@ class Previewer:
         steps = self.content.document.by_id()
         previews = []
         for done, key in enumerate(self.content.order):
-            self.on_step(done)
+            if done < self.limits.steps:
+                self.on_step(done)
             previews.append(self._preview(steps[key], done))
         return Report(tuple(previews), tuple(self._hit))
 
@@ -220,8 +221,9 @@ class Previewer:
         except RunnerDied as error:
             self._deaths += 1
             raise _NotKnown(f"Its dry run did not work: {error}") from None
-        except SecretMissing as error:
-            raise _NotKnown(f"It needs a secret. {error.message}") from None
+        except SecretMissing:
+            # Without its message: the names of secrets are not for proposers.
+            raise _NotKnown("It needs a secret that the worker has not.") from None
         finally:
             discard(self.workdir)
         return self._telling(answer)

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -12,8 +12,6 @@ from orchestration.runs import dispatch
 from orchestration.runs.services import dry_runs, outage
 from orchestration.runs.services.dry_runs import Claim, ClaimLost
 from orchestration.skills.execution import Runner
-
-PROGRESS_EVERY_S = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,9 @@ def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -
     claim = dry_runs.claim(dry_run_id=dry_run_id, worker=worker)
     if claim is None:
         return False
-    previewer = Previewer(claim.content, runner, workdir, on_step=_Progress(claim))
+    previewer = Previewer(
+        claim.content, runner, workdir, on_step=partial(_progress, claim)
+    )
     try:
         report = previewer.report()
     except ClaimLost:
@@ -58,15 +58,5 @@ def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -
     return ended
 
 
-class _Progress:
-    """Stores how far a dry run is, a few times a second at most."""
-
-    def __init__(self, claim: Claim) -> None:
-        self._claim = claim
-        self._next = time.monotonic() + PROGRESS_EVERY_S
-
-    def __call__(self, done: int) -> None:
-        if time.monotonic() < self._next:
-            return
-        outage.insist(lambda: dry_runs.progress(self._claim, done))
-        self._next = time.monotonic() + PROGRESS_EVERY_S
+def _progress(claim: Claim, done: int) -> None:
+    outage.insist(lambda: dry_runs.progress(claim, done))
