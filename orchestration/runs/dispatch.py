@@ -23,13 +23,22 @@ def hint(step_runs: Sequence[UUID]) -> None:
     A broker that is away is no error: the keeper's sweep hints again.
     """
     ids = tuple(step_runs)
+
+    # A function with a name, which Django's log of a robust callback needs.
+    def publish() -> None:
+        send(ids)
+
     if ids:
-        _after_commit(WORK, [{"step_run_id": str(step_run)} for step_run in ids])
+        transaction.on_commit(publish, robust=True)
 
 
 def hint_verification(job_id: UUID) -> None:
     """After commit, tell the workers that a verification waits; it may be lost."""
-    _after_commit(VERIFY, [{"job_id": str(job_id)}])
+
+    def publish() -> None:
+        _send(VERIFY, [{"job_id": str(job_id)}])
+
+    transaction.on_commit(publish, robust=True)
 
 
 def send(step_runs: Sequence[UUID]) -> None:
@@ -49,14 +58,6 @@ def hint_dry_run(dry_run: UUID) -> None:
 def send_dry_runs(dry_runs: Sequence[UUID]) -> None:
     """Publish the hints about queued dry runs now."""
     _send(DRY_RUN, [{"dry_run_id": str(one)} for one in dry_runs])
-
-
-def _after_commit(task: str, messages: Sequence[dict[str, str]]) -> None:
-    # A function with a name, which Django's log of a robust callback needs.
-    def publish() -> None:
-        _send(task, messages)
-
-    transaction.on_commit(publish, robust=True)
 
 
 def _send(task: str, messages: Sequence[dict[str, str]]) -> None:

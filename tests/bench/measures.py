@@ -187,17 +187,17 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def _commits() -> Iterator[list[float]]:
     """When each hint was sent: the first thing that happens after a commit."""
     times: list[float] = []
-    real = dispatch._send
+    real = dispatch.send
 
-    def send(task: str, messages: Sequence[dict[str, str]]) -> None:
+    def send(step_runs: Sequence[UUID]) -> None:
         times.append(time.time())
-        real(task, messages)
+        real(step_runs)
 
-    dispatch._send = send
+    dispatch.send = send
     try:
         yield times
     finally:
-        dispatch._send = real
+        dispatch.send = real
 
 
 def _await_end(ids: Sequence[UUID]) -> None:

@@ -93,6 +93,7 @@ def test_screens_of_a_run_at_work_and_ended(browse: Browsing, camera: Camera):
     pages.expect_state(page, "succeeded")
     expect(page.get_by_test_id("run-verified")).to_contain_text("Record verified")
     page.get_by_role("button", name="Open or close all").click()
+    expect(page.locator("#steps [data-lazy]")).to_have_count(0)
     camera.take(page, "run-ended")
     page.goto(f"/runs/{run}?view=events")
     camera.take(page, "run-events")
@@ -117,6 +118,7 @@ def test_inbox_gate_and_run_are_whole_in_every_look(
     page.goto(f"/runs/{waiting}")
     pages.expect_live(page)
     page.get_by_role("button", name="Open or close all").click()
+    expect(page.locator("#steps [data-lazy]")).to_have_count(0)
     assert pages.overflow(page) == []
     camera.take(page, f"run-{look}")
 
