@@ -24,7 +24,7 @@ def test_a_report_is_collected_cleaned_written_confirmed_and_published(
     _decide_the_plan(page, run)
 
     gate = _open_step_gate(page, "publish")
-    expect(page.get_by_text(re.compile(r"^\s*Verified"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^\s*Record verified"))).to_be_visible()
     camera.take(page, "run-gated", readme="run")
     camera.take(gate, "gate-step")
     _see_resolved_parameters(gate, "reports/")
