@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from execfabric.lib import clock
-from orchestration.runs.services import run_page, sweep
+from orchestration.runs.services import step_page, sweep
 from orchestration.skills import wire
 from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 from tests.builders import approved, decided, driven, open_gate, plan, step
@@ -55,7 +55,7 @@ def test_a_page_says_whether_parts_of_an_effect_may_be_there(
 
     once = run.steps.get()
 
-    view = run_page.step_view(operator.actor(), run.id, "once")
+    view = step_page.step_view(operator.actor(), run.id, "once")
     assert (once.state, once.error["ran"], view.happened) == expected
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -63,8 +63,13 @@ class Disk:
 
     def workers(self) -> set[int]:
         """The first process of each worker that the supervisor has now."""
-        found = self.supervisor().children()
-        return {child.pid for child in found if "celery" in " ".join(child.cmdline())}
+        found = set()
+        for child in self.supervisor().children():
+            # One that has just ended has no command line any more.
+            with suppress(psutil.Error):
+                if "celery" in " ".join(child.cmdline()):
+                    found.add(child.pid)
+        return found
 
     def serves(self) -> bool:
         found = endpoints.load(self.data.root)

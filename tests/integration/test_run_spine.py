@@ -298,6 +298,7 @@ def test_every_event_is_one_envelope_with_trace_session_and_component(
     assert [(b["kind"], b["sessionId"], b["componentTag"]) for b in bodies] == [
         ("run.proposed", of_run, "run:lab-plan"),
         ("gate.requested", of_run, "gate:run"),
+        ("run.dry_run_finished", of_run, "run:lab-plan"),
         ("gate.decided", of_run, "gate:run"),
         ("gate.approved", of_run, "gate:run"),
         ("run.approved", of_run, "run:lab-plan"),

@@ -88,7 +88,9 @@ def test_an_unknown_handler_is_named(runner, tmp_path):
     answer = runner.complete(call_of("nothing.here@9", tmp_path))
 
     assert answer == Failed(
-        "skill.no_handler", "This worker has no handler nothing.here@9."
+        "skill.no_handler",
+        "This worker has no handler nothing.here@9.",
+        before_effect=True,
     )
 
 
@@ -212,5 +214,7 @@ def test_a_file_that_was_not_handed_over_is_named(runner, tmp_path):
     answer = runner.complete(call)
 
     assert answer == Failed(
-        "skill.file_missing", "The file sales.csv was not handed to the runner."
+        "skill.file_missing",
+        "The file sales.csv was not handed to the runner.",
+        before_effect=True,
     )

@@ -142,7 +142,7 @@ def test_an_emptied_and_registered_stream_is_found(proposer):
 
 def test_a_cut_off_tail_with_its_head_is_found_by_the_tables(proposer):
     run = proposed(chain(1), proposer)
-    past_the_guards("DELETE FROM audit_event WHERE stream = %s AND seq = 2", run.stream)
+    past_the_guards("DELETE FROM audit_event WHERE stream = %s AND seq > 1", run.stream)
     past_the_guards(
         "UPDATE audit_stream SET last_seq = 1, head = (SELECT hash FROM audit_event"
         " WHERE stream = key AND seq = 1) WHERE key = %s",

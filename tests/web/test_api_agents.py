@@ -24,6 +24,8 @@ from tests.api_builders import (
 pytestmark = pytest.mark.django_db
 
 PROPOSING = {"/api/v1/plans:validate", "/api/v1/plans:dry-run", "/api/v1/runs"}
+ITS_OWN = {"/api/v1/tokens/{token_id}:revoke"}
+"""An agent may take back its own tokens; those of others do not exist for it."""
 BODIES = {
     "decisions": {"approve": True, "digest": "0" * 64, "comment": "yes"},
     ":resolve": {"happened": True, "evidence": "seen"},
@@ -37,7 +39,7 @@ def deciding_routes() -> list[tuple[str, str]]:
         (method, path)
         for path, methods in document["paths"].items()
         for method in methods
-        if method != "get" and path not in PROPOSING
+        if method != "get" and path not in PROPOSING | ITS_OWN
     ]
 
 
@@ -61,6 +63,7 @@ def test_the_document_lists_the_routes_that_decide() -> None:
         "/api/v1/runs/{run_id}:pause",
         "/api/v1/runs/{run_id}:resume",
         "/api/v1/steps/{step_run_id}:resolve",
+        "/api/v1/trace:verify",
     }
 
 

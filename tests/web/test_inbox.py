@@ -173,7 +173,7 @@ def test_hostile_labels_are_marked(proposer, operator) -> None:
     assert "⟦U+202E⟧" in page
 
 
-@pytest.mark.parametrize("before", ["not-an-id", "0", "%00"])
+@pytest.mark.parametrize("before", ["not-an-id", "0"])
 def test_a_wrong_page_is_the_first_page(before, operator) -> None:
     page = signed_in(operator).get(f"/inbox?tab=decided&before={before}")
 
