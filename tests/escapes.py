@@ -195,7 +195,8 @@ BOMBS = {
         "limits.memory",
         "for i in 1 2 3 4 5; do perl -e '$x = \"x\" x 35000000; sleep 60' & done; wait",
     ),
-    "forks": ("limits.processes", "f() { f | f & }; f; sleep 60"),
+    # Not a shell's: a shell ends when it cannot fork, maybe before anything looks.
+    "forks": ("limits.processes", "exec perl -e 'fork while 1'"),
     "many programs": (
         "limits.processes",
         "perl -e 'for (1..2000) { if (!fork) { sleep 60; exit } } sleep 60'",

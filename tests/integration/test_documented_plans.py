@@ -70,7 +70,7 @@ def configured(slug: str, config: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def local_targets(tmp_path: Path) -> None:
+def local_targets(tmp_path: Path, registry: list[str]) -> None:
     inbox, published = tmp_path / "inbox", tmp_path / "published"
     inbox.mkdir()
     published.mkdir()
