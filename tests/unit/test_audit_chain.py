@@ -173,7 +173,7 @@ def test_what_is_done_to_a_stream_is_found_and_named(change, seq, reason):
         ("kind", "step.succeeded"),
         ("at", datetime(2026, 6, 1, 13, tzinfo=UTC)),
         ("actor", "user:1"),
-        ("actor_name", "Mallory"),
+        ("actor_name", "forged-name"),
         ("trace_id", "u" * 32),
         ("step", "s2"),
     ],

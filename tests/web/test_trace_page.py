@@ -203,14 +203,14 @@ def _verified(client: Client) -> Any:
 
 def test_a_changed_row_is_named_on_the_page_and_the_badge(proposer, client) -> None:
     run = a_run(proposer)
-    Run.objects.filter(pk=run.pk).update(proposer_name="Mallory")
+    Run.objects.filter(pk=run.pk).update(proposer_name="forged-name")
 
     page = client.get("/trace", {"stream": run.stream})
     badge = client.get(f"/runs/{run.pk}/verified")
 
     assert rows(page, "verification-differs") == 1
     assert "runs_run.proposer_name" in words(page)
-    assert "Mallory" in words(page)
+    assert "forged-name" in words(page)
     assert "Stored data differs from the record" in words(badge)
 
 
