@@ -175,15 +175,15 @@ def test_a_large_upload_of_unknown_length_is_refused_on_the_way(stage: Stage) ->
         try:
             async with asyncio.timeout(30):
                 return await reader.readline()
-        except ConnectionResetError:
+        except ConnectionError:
             # Closed with unread data: the reset may overtake the answer.
-            return b"reset"
+            return b""
         finally:
             writer.transport.abort()
 
     answer = asyncio.run(upload())
 
-    assert b" 413 " in answer or answer == b"reset"
+    assert b" 413 " in answer or answer == b""
 
 
 def test_a_burst_that_finds_no_slot_is_told_when_to_come_back(stage: Stage) -> None:
