@@ -181,9 +181,10 @@ def test_a_large_upload_of_unknown_length_is_refused_on_the_way(stage: Stage) ->
         finally:
             writer.transport.abort()
 
-    answer = asyncio.run(upload())
+    # An answer that a reset overtook says nothing: ask again.
+    answers = (asyncio.run(upload()) for _ in range(10))
 
-    assert b" 413 " in answer or answer == b""
+    assert any(b" 413 " in answer for answer in answers)
 
 
 def test_a_burst_that_finds_no_slot_is_told_when_to_come_back(stage: Stage) -> None:
