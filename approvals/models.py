@@ -10,7 +10,7 @@ from approvals.domain.policy import Rule
 from approvals.domain.seats import Requirement
 from approvals.domain.states import GATE, OPEN, SETTLED, GateStatus
 from approvals.domain.subject import Exclusion
-from execfabric.lib.ids import uuid7
+from execfabric.fields import Uuid7Key
 
 
 def _words(states: Iterable[GateStatus]) -> list[str]:
@@ -25,7 +25,7 @@ class Gate(models.Model):
     legal moves too. `digest` = SHA-256 of domain, newline and subject is a constraint.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     subject_kind = models.CharField(max_length=20)
     subject_id = models.UUIDField()
     context_id = models.UUIDField()
@@ -117,7 +117,7 @@ class Gate(models.Model):
 class Decision(models.Model):
     """One person's answer to one gate; it outlives their account and never changes."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="decisions")
     approve = models.BooleanField()
     voter_key = models.CharField(max_length=60)
@@ -151,7 +151,7 @@ class Decision(models.Model):
 class Policy(models.Model):
     """One immutable version of a rule that says when people are asked, and whom."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     name = models.CharField(max_length=60)
     version = models.PositiveIntegerField()
     order = models.IntegerField()

@@ -1,6 +1,5 @@
 import django.contrib.postgres.indexes
 import django.db.models.deletion
-import execfabric.lib.ids
 from django.db import migrations, models
 
 
@@ -15,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Gate',
             fields=[
-                ('id', models.UUIDField(default=execfabric.lib.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ('subject_kind', models.CharField(max_length=20)),
                 ('subject_id', models.UUIDField()),
                 ('context_id', models.UUIDField()),
@@ -46,7 +45,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Policy',
             fields=[
-                ('id', models.UUIDField(default=execfabric.lib.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=60)),
                 ('version', models.PositiveIntegerField()),
                 ('order', models.IntegerField()),
@@ -70,7 +69,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Decision',
             fields=[
-                ('id', models.UUIDField(default=execfabric.lib.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ('approve', models.BooleanField()),
                 ('voter_key', models.CharField(max_length=60)),
                 ('voter_name', models.CharField(max_length=150)),

@@ -7,8 +7,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 
+from execfabric.fields import Uuid7Key
 from execfabric.lib.actor import Actor, ActorKind
-from execfabric.lib.ids import uuid7
 
 
 class User(AbstractUser):
@@ -51,7 +51,7 @@ class Agent(models.Model):
 class Token(models.Model):
     """A bearer token of one person or one agent, kept as a hash only."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     sha256 = models.BinaryField(max_length=32, unique=True)
     label = models.CharField(max_length=100, blank=True)
     user = models.ForeignKey(
@@ -94,7 +94,7 @@ class PasswordLink(models.Model):
     Without a user it is the link of the first admin, who gets an account by it.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     sha256 = models.BinaryField(max_length=32, unique=True)
     user = models.ForeignKey(
         User, on_delete=models.CASCADE, null=True, related_name="password_links"

@@ -2,13 +2,13 @@
 
 from django.db import models
 
-from execfabric.lib.ids import uuid7
+from execfabric.fields import Uuid7Key
 
 
 class Plan(models.Model):
     """A named procedure; what it says stands in its revisions."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     slug = models.CharField(max_length=100, unique=True)
     name = models.CharField(max_length=200)
     created_at = models.DateTimeField()
@@ -20,7 +20,7 @@ class Plan(models.Model):
 class PlanRevision(models.Model):
     """The content of a plan at one time: immutable, known by its digest."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="revisions")
     number = models.PositiveIntegerField()
     body = models.BinaryField()

@@ -6,8 +6,8 @@ from django.db import models
 from django.db.models import Q
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
+from execfabric.fields import Uuid7Key
 from execfabric.lib import canonical
-from execfabric.lib.ids import uuid7
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.states import SkillState, VersionState
@@ -19,7 +19,7 @@ DIGEST_DOMAIN = "execfabric/skill/v1"
 class Skill(models.Model):
     """A registered capability."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     slug = models.CharField(max_length=64, unique=True)
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True)
@@ -68,7 +68,7 @@ class SkillGroupPermission(GroupObjectPermissionBase):
 class SkillVersion(models.Model):
     """An immutable release of a skill: contract and code, bound by one digest."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     skill = models.ForeignKey(Skill, on_delete=models.PROTECT, related_name="versions")
     version = models.CharField(max_length=40)
     state = models.CharField(max_length=20, default=VersionState.DRAFT)

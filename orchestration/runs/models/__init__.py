@@ -5,8 +5,8 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Q
 
+from execfabric.fields import Uuid7Key
 from execfabric.lib.actor import Actor, ActorKind
-from execfabric.lib.ids import uuid7
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.states import (
     FINAL_RUN,
@@ -47,7 +47,7 @@ def stream_of(run_id: UUID) -> str:
 class Run(models.Model):
     """One execution of a plan revision."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     revision = models.ForeignKey(
         PlanRevision, on_delete=models.PROTECT, related_name="runs"
     )
@@ -118,7 +118,7 @@ class ExecSpec(models.Model):
 class StepRun(models.Model):
     """One step of one run: its state, its lease, what it will execute and yielded."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     # Steps and attempts are written at every turn, so each index has to earn its keep:
     # the unique constraints begin with these keys, and specs are never deleted.
     run = models.ForeignKey(
@@ -310,7 +310,7 @@ class ArtifactUse(models.Model):
 class VerificationJob(models.Model):
     """A verification of one stream of the record, or of all, by a worker."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     stream = models.CharField(max_length=80, blank=True)
     """Empty for the whole record."""
     state = models.CharField(max_length=20, default=str(JobState.QUEUED))

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from execfabric.lib.ids import uuid7
+from execfabric.fields import Uuid7Key
 from orchestration.runs.domain.states import FINAL_DRY_RUN, DryRunState
 
 # Plain text: a migration must not import the states of today.
@@ -15,7 +15,7 @@ QUEUED, RUNNING = str(DryRunState.QUEUED), str(DryRunState.RUNNING)
 class DryRun(models.Model):
     """The dry run of a plan: a proposed run's, or one that was only asked for."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = Uuid7Key()
     run = models.OneToOneField(
         "runs.Run", on_delete=models.PROTECT, null=True, related_name="dry_run"
     )
