@@ -16,7 +16,7 @@ from execfabric import database
 from execfabric.database import Write
 from execfabric.lib.actor import Actor
 
-__all__ = ["LOCK_END", "End", "Fact", "RowFact", "append", "chained"]
+__all__ = ["LOCK_END", "End", "Fact", "RowFact", "append", "chained", "open_stream"]
 
 LOCK_END = "SELECT last_seq, head FROM audit_stream WHERE key = %s FOR UPDATE"
 _OPEN = (
@@ -68,6 +68,11 @@ def append(
     return end.seq
 
 
+def open_stream(stream: str) -> None:
+    """Create a stream without events, unless it exists."""
+    database.rows(_OPEN, [stream, chain.GENESIS])
+
+
 def chained(
     stream: str,
     facts: Sequence[Fact],
@@ -77,10 +82,10 @@ def chained(
     at: datetime,
     trace_id: str,
 ) -> tuple[list[Write], End]:
-    """The statements that append facts behind `end`, and the end that follows.
+    """Build the statements that append facts after `end`; return them with the new end.
 
-    For a caller that has read `end` under its lock in this transaction and knows that
-    nobody has appended since: it sends them together with its own.
+    For a caller that has read `end` under its lock in this transaction and is the only
+    one to append in it: it sends them together with its own.
     """
     seq, prev = end.seq, end.hash
     added: list[dict[str, Any]] = []
@@ -114,7 +119,7 @@ def _end(stream: str) -> End:
     """Lock the end of a stream, which begins with its first event."""
     found = database.row(LOCK_END, [stream])
     if found is None:
-        database.rows(_OPEN, [stream, chain.GENESIS])
+        open_stream(stream)
         found = database.row(LOCK_END, [stream])
     if found is None:
         raise StreamUnknown(stream=stream)

@@ -10,8 +10,10 @@ from approvals.services.gates import (
     withdraw,
 )
 from approvals.services.policies import PolicyDraft, publish_policy, retire_policy
+from approvals.services.transitions import GateChange
 
 __all__ = [
+    "GateChange",
     "PolicyDraft",
     "Recorded",
     "expire",

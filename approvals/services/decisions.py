@@ -23,7 +23,7 @@ from approvals.errors import (
     StaleDigest,
 )
 from approvals.models import Decision, Gate
-from approvals.services.transitions import locked, move, record
+from approvals.services.transitions import GateChange, facts_of, locked, move
 from audit import services as audit
 from audit.services import Fact
 from execfabric import throttle
@@ -47,10 +47,9 @@ EVENTS = {
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(GateChange):
     """What became of a decision."""
 
-    gate: Gate
     decision: Decision
     settled: bool
     """Whether this decision settled the gate: the caller then moves what waited.
@@ -94,7 +93,7 @@ def record_decision(
     before = gate.decisions.filter(voter_key=by.key).first()
     if before:
         if before.approve is approve and bytes(before.digest).hex() == seen:
-            return Recorded(gate, before, settled=False)
+            return Recorded(gate, (), before, settled=False)
         raise AlreadyDecided(gate=str(gate.pk), approved=before.approve)
     _require_open(gate, at)
     if seen != gate.digest_hex:
@@ -112,7 +111,7 @@ def record_decision(
         channel=channel,
         at=at,
     )
-    return Recorded(gate, decision, settled=_count(gate, decision, by=by, at=at))
+    return _counted(gate, decision, at=at)
 
 
 def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) -> None:
@@ -134,10 +133,11 @@ def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) ->
     }
     with transaction.atomic(durable=True):
         gate = Gate.objects.filter(pk=gate_id).defer("subject").first()
-        if gate is not None:
-            record(gate, ("gate.decision_refused", payload), by=by, at=at)
-        else:
+        if gate is None:
             audit.append(STRAY, [Fact("gate.decision_refused", payload)], by=by, at=at)
+            return
+        facts = facts_of(gate, ("gate.decision_refused", payload))
+        audit.append(gate.stream, facts, by=by, at=at, trace_id=gate.trace_id)
 
 
 def _require_open(gate: Gate, at: datetime) -> None:
@@ -174,8 +174,8 @@ def _readable(comment: str, *, required: bool) -> str:
     return text
 
 
-def _count(gate: Gate, decision: Decision, *, by: Actor, at: datetime) -> bool:
-    """Move the gate by what all decisions add up to now; whether it is settled."""
+def _counted(gate: Gate, decision: Decision, *, at: datetime) -> Recorded:
+    """Move the gate by what all decisions add up to now."""
     given = selectors.decisions(gate)
     people = selectors.standing_of({one.voter_key for one in given})
     result = verdict.of(
@@ -184,7 +184,7 @@ def _count(gate: Gate, decision: Decision, *, by: Actor, at: datetime) -> bool:
         excluded=gate.excluded_keys(),
     )
     answer: dict[str, object] = {
-        "voter": {"id": by.key, "name": by.name},
+        "voter": {"id": decision.voter_key, "name": decision.voter_name},
         "verdict": "approved" if decision.approve else "rejected",
         "digest": gate.digest_hex,
         "groups": decision.groups,
@@ -204,5 +204,4 @@ def _count(gate: Gate, decision: Decision, *, by: Actor, at: datetime) -> bool:
             decision.comment if result is Verdict.REJECTED else f"Approved by {names}."
         )
         rows += move(gate, event, at=at, reason=reason)
-    record(gate, *facts, by=by, at=at, rows=rows)
-    return settled
+    return Recorded(gate, facts_of(gate, *facts, rows=rows), decision, settled)

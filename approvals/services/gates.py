@@ -1,11 +1,11 @@
-"""Opening and ending gates, and asking at dispatch whether an approval holds."""
+"""Open and end gates, and check at dispatch that an approval holds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection
 from django.db.models import Max
 
 from approvals import history, selectors
@@ -14,18 +14,22 @@ from approvals.domain.states import GateEvent
 from approvals.domain.subject import Exclusion, Subject
 from approvals.errors import GateDoesNotHold, Unsatisfiable
 from approvals.models import Gate
-from approvals.services.transitions import locked, move, record
-from execfabric.lib.actor import Actor, system
+from approvals.services.transitions import GateChange, facts_of, locked, move
+from audit.errors import NotInTransaction
 from execfabric.lib.clock import stamp
 
 
-def open_gate(*, subject: Subject, by: Actor, at: datetime) -> Gate:
-    """Ask people about a subject, in the caller's transaction.
+def open_gate(*, subject: Subject, at: datetime) -> GateChange:
+    """Open a gate on a subject, in the caller's transaction.
 
-    It opens even when nobody could answer it now: a run that is under way must wait
-    where people see it. The event names the groups that cannot be met. Whoever can
+    It opens even when no one could answer it now: a run that is under way must wait
+    where it is seen. The event names the groups that cannot be met. A caller that can
     still refuse (a proposal) calls `require_satisfiable` first.
+
+    :raises NotInTransaction: outside a transaction
     """
+    if not connection.in_atomic_block:
+        raise NotInTransaction
     same = Gate.objects.filter(subject_kind=subject.kind, subject_id=subject.id)
     last = same.aggregate(last=Max("rev"))["last"] or 0
     excluded = {exclusion.key for exclusion in subject.excluded}
@@ -64,8 +68,7 @@ def open_gate(*, subject: Subject, by: Actor, at: datetime) -> Gate:
         "unmet": [asdict(group) for group in unmet],
     }
     rows = [history.GATE.born(gate)]
-    record(gate, ("gate.requested", asked), by=by, at=at, rows=rows)
-    return gate
+    return GateChange(gate, facts_of(gate, ("gate.requested", asked), rows=rows))
 
 
 def require_satisfiable(
@@ -86,47 +89,41 @@ def require_satisfiable(
         )
 
 
-@transaction.atomic
 def supersede(
-    *, gate_id: UUID, found_digest: str, reason: str, by: Actor, at: datetime
-) -> Gate:
-    """End a gate because its subject is no longer what people saw.
+    *, gate_id: UUID, found_digest: str, reason: str, at: datetime
+) -> GateChange:
+    """End a gate because its subject is no longer what approvers saw.
 
     :raises IllegalTransition: when it is final already
     """
     gate = locked(gate_id)
     rows = move(gate, GateEvent.SUPERSEDED, at=at, reason=reason)
     digests = {"digest": gate.digest_hex, "found": found_digest, "reason": reason}
-    record(gate, ("gate.superseded", digests), by=by, at=at, rows=rows)
-    return gate
+    return GateChange(gate, facts_of(gate, ("gate.superseded", digests), rows=rows))
 
 
-@transaction.atomic
-def withdraw(*, gate_id: UUID, reason: str, by: Actor, at: datetime) -> Gate:
-    """End a gate because nobody needs the answer any more (its run was cancelled).
+def withdraw(*, gate_id: UUID, reason: str, at: datetime) -> GateChange:
+    """End a gate because its answer is not needed any more (its run was cancelled).
 
     :raises IllegalTransition: when it is final already
     """
     gate = locked(gate_id)
     rows = move(gate, GateEvent.SUPERSEDED, at=at, reason=reason)
     why = {"digest": gate.digest_hex, "reason": reason}
-    record(gate, ("gate.withdrawn", why), by=by, at=at, rows=rows)
-    return gate
+    return GateChange(gate, facts_of(gate, ("gate.withdrawn", why), rows=rows))
 
 
-@transaction.atomic
-def expire(*, gate_id: UUID, at: datetime) -> Gate | None:
+def expire(*, gate_id: UUID, at: datetime) -> GateChange | None:
     """End an open gate whose time is over; None when there was nothing to end.
 
-    Any number of keepers may ask, at any time and again.
+    Any number of keepers may call it, at any time and again.
     """
     gate = locked(gate_id)
     if not gate.is_open or at < gate.expires_at:
         return None
     rows = move(gate, GateEvent.EXPIRED, at=at, reason="Nobody settled it in time.")
     over = {"digest": gate.digest_hex, "expires_at": stamp(gate.expires_at)}
-    record(gate, ("gate.expired", over), by=system("keeper"), at=at, rows=rows)
-    return gate
+    return GateChange(gate, facts_of(gate, ("gate.expired", over), rows=rows))
 
 
 def holds(*, gate_id: UUID, digest: bytes, at: datetime) -> None:

@@ -1,6 +1,10 @@
-"""The only code that writes a gate's status. Lock order: the gate, then its stream."""
+"""The only code that writes a gate's status.
+
+Services return what they did as facts; the caller records them in its own change.
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -8,10 +12,16 @@ from approvals import history
 from approvals.domain.states import GATE, SETTLED, GateEvent, GateStatus
 from approvals.errors import GateUnknown
 from approvals.models import Gate
-from audit import services as audit
 from audit.services import Fact, RowFact
-from execfabric.lib.actor import Actor
 from execfabric.lib.machine import StaleTransition
+
+
+@dataclass(frozen=True)
+class GateChange:
+    """A gate after a change, and the facts for its caller to record, in order."""
+
+    gate: Gate
+    facts: tuple[Fact, ...]
 
 
 def locked(gate_id: UUID) -> Gate:
@@ -48,29 +58,21 @@ def move(
     return (history.GATE.changed(gate, changed),)
 
 
-def record(
+def facts_of(
     gate: Gate,
     *facts: tuple[str, Mapping[str, object]],
-    by: Actor,
-    at: datetime,
     rows: Iterable[RowFact] = (),
-) -> None:
-    """Append facts about a gate to its stream; each names the gate."""
+) -> tuple[Fact, ...]:
+    """Build the facts about a gate; each names the gate, the first has the rows."""
     task = gate.step or gate.subject_kind
     written = tuple(rows)
-    audit.append(
-        gate.stream,
-        [
-            Fact(
-                kind,
-                {"gate": str(gate.pk), "kind": gate.subject_kind, **payload},
-                step=gate.step,
-                component=f"gate:{task}",
-                rows=written if place == 0 else (),
-            )
-            for place, (kind, payload) in enumerate(facts)
-        ],
-        by=by,
-        at=at,
-        trace_id=gate.trace_id,
+    return tuple(
+        Fact(
+            kind,
+            {"gate": str(gate.pk), "kind": gate.subject_kind, **payload},
+            step=gate.step,
+            component=f"gate:{task}",
+            rows=written if place == 0 else (),
+        )
+        for place, (kind, payload) in enumerate(facts)
     )

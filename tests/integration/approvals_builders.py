@@ -12,8 +12,9 @@ from approvals.domain.seats import Requirement
 from approvals.domain.subject import Subject, exclusions
 from approvals.errors import GateDoesNotHold
 from approvals.models import Gate
-from approvals.services import Recorded
+from approvals.services import GateChange, Recorded
 from audit import selectors as record
+from audit import services as audit
 from execfabric.accounts.models import Agent, User
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind, system
@@ -80,10 +81,43 @@ def a_gate(*requirements: Requirement, by: Actor = STRANGER, **facts: Any) -> Ga
     """An open gate; the stranger who proposes by default gets an account."""
     if by is STRANGER:
         User.objects.get_or_create(pk=by.id, defaults={"username": by.name})
+    return opened(a_subject(*requirements, by=by, **facts))
+
+
+def opened(subject: Subject, at: datetime = NOON) -> Gate:
+    """A gate on that subject, recorded."""
     with transaction.atomic():
-        return approvals.open_gate(
-            subject=a_subject(*requirements, by=by, **facts), by=ENGINE, at=NOON
+        return recorded(approvals.open_gate(subject=subject, at=at), at=at)
+
+
+def superseded(gate: Gate, *, reason: str = "edited", found: str = "ff") -> Gate:
+    """The gate once its subject has changed, recorded."""
+    with transaction.atomic():
+        change = approvals.supersede(
+            gate_id=gate.pk, found_digest=found, reason=reason, at=LATER
         )
+        return recorded(change, at=LATER)
+
+
+def withdrawn(gate: Gate, reason: str = "The run was cancelled.") -> Gate:
+    """The gate once its answer is not needed any more, recorded."""
+    with transaction.atomic():
+        change = approvals.withdraw(gate_id=gate.pk, reason=reason, at=LATER)
+        return recorded(change, at=LATER)
+
+
+def expired(gate: Gate, at: datetime = OVER) -> Gate | None:
+    """The gate once the keeper has looked at it, recorded; None if it did nothing."""
+    with transaction.atomic():
+        change = approvals.expire(gate_id=gate.pk, at=at)
+        return recorded(change, at=at) if change else None
+
+
+def recorded(change: GateChange, *, at: datetime, by: Actor = ENGINE) -> Gate:
+    """The gate, its facts appended to its stream as its run does."""
+    gate = change.gate
+    audit.append(gate.stream, change.facts, by=by, at=at, trace_id=gate.trace_id)
+    return gate
 
 
 def answer(gate: Gate, by: Actor, **said: Any) -> Recorded:
@@ -95,8 +129,11 @@ def answer(gate: Gate, by: Actor, **said: Any) -> Recorded:
         "channel": "page",
         "at": LATER,
     }
+    known |= said
     with transaction.atomic():
-        return approvals.record_decision(gate_id=gate.pk, by=by, **(known | said))
+        answered = approvals.record_decision(gate_id=gate.pk, by=by, **known)
+        recorded(answered, by=by, at=known["at"])
+        return answered
 
 
 def status(gate: Gate) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier
-from typing import Any
 
 import pytest
 from django.db import connection
 
 from approvals import selectors
-from approvals import services as approvals
 from approvals.domain.seats import Requirement
 from approvals.domain.subject import exclusions
 from approvals.models import Decision, Gate
@@ -20,16 +18,15 @@ from audit import selectors as record
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
 from tests.integration.approvals_builders import (
-    ENGINE,
-    LATER,
-    OVER,
     a_gate,
     a_person,
     answer,
+    expired,
     holds_why,
     kinds,
     leaves,
     status,
+    superseded,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,8 +99,8 @@ def test_the_keeper_and_a_person_at_the_same_moment_give_one_outcome() -> None:
         gate = a_gate()
         at_once(
             lambda gate=gate: answer(gate, operator).settled,
-            lambda gate=gate: approvals.expire(gate_id=gate.pk, at=OVER),
-            lambda gate=gate: approvals.expire(gate_id=gate.pk, at=OVER),
+            lambda gate=gate: expired(gate),
+            lambda gate=gate: expired(gate),
         )
 
         settling = {"gate.approved", "gate.expired"} & set(kinds(gate))
@@ -132,18 +129,12 @@ def acts_on(
     """Everything that may happen to a gate at the same moment."""
     yes = [partial(answer, gate, person) for person in people[:3]]
     no = partial(answer, gate, people[3], approve=False, comment="no")
-    edited: dict[str, Any] = {
-        "found_digest": "ff",
-        "reason": "edited",
-        "by": ENGINE,
-        "at": LATER,
-    }
     return [
         *yes,
         no,
         partial(answer, gate, proposer),
-        partial(approvals.expire, gate_id=gate.pk, at=OVER),
-        partial(approvals.supersede, gate_id=gate.pk, **edited),
+        partial(expired, gate),
+        partial(superseded, gate),
         partial(leaves, people[4], "operator"),
     ]
 
@@ -174,15 +165,7 @@ def test_an_approval_that_is_being_used_cannot_be_superseded_meanwhile() -> None
         answer(gate, operator)
         used, ended = at_once(
             lambda gate=gate: holds_why(gate),
-            lambda gate=gate: (
-                approvals.supersede(
-                    gate_id=gate.pk,
-                    found_digest="ff",
-                    reason="edit",
-                    by=ENGINE,
-                    at=LATER,
-                ).status
-            ),
+            lambda gate=gate: superseded(gate).status,
         )
 
         assert used in {"", "not_approved"}

@@ -3,18 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
 
 from approvals import selectors
-from approvals import services as approvals
 from approvals.domain.seats import Requirement
 from approvals.models import Gate
 from audit import selectors as record
 from execfabric.accounts.models import User
 from tests.integration.approvals_builders import (
-    ENGINE,
     LATER,
-    NOON,
     OPERATOR_AND_LEGAL,
     STRANGER,
     a_gate,
@@ -24,6 +20,7 @@ from tests.integration.approvals_builders import (
     deactivate,
     kinds,
     leaves,
+    opened,
     status,
     told,
 )
@@ -35,8 +32,7 @@ pytestmark = pytest.mark.django_db
 def test_a_request_says_what_is_asked_of_whom_and_why() -> None:
     a_person("operator-one", "operator")
     subject = a_subject()
-    with transaction.atomic():
-        gate = approvals.open_gate(subject=subject, by=ENGINE, at=NOON)
+    gate = opened(subject)
 
     [event] = record.events_after(subject.stream, 0)
 

@@ -25,11 +25,15 @@ from tests.integration.approvals_builders import (
     an_agent,
     answer,
     deactivate,
+    expired,
     holds_why,
     kinds,
     leaves,
+    opened,
     status,
+    superseded,
     told,
+    withdrawn,
 )
 
 pytestmark = pytest.mark.django_db
@@ -86,12 +90,10 @@ def test_only_an_approved_gate_holds(end) -> None:
     if end == "rejected":
         answer(gate, two, approve=False, comment="no")
     if end == "expired":
-        approvals.expire(gate_id=gate.pk, at=OVER)
+        expired(gate)
     if end == "superseded":
         answer(gate, two)
-        approvals.supersede(
-            gate_id=gate.pk, found_digest="ff", reason="changed", by=ENGINE, at=LATER
-        )
+        superseded(gate)
 
     assert status(gate) == end
     assert holds_why(gate) == "not_approved"
@@ -188,17 +190,10 @@ def test_what_was_changed_behind_all_guards_does_not_hold(sql, why) -> None:
 
 def test_superseding_an_approved_gate_tells_both_digests_and_frees_its_place() -> None:
     subject = a_subject(by=a_person("proposer"))
-    with transaction.atomic():
-        gate = approvals.open_gate(subject=subject, by=ENGINE, at=NOON)
+    gate = opened(subject)
     answer(gate, a_person("one", "operator"))
 
-    ended = approvals.supersede(
-        gate_id=gate.pk,
-        found_digest="ff" * 32,
-        reason="rows changed",
-        by=ENGINE,
-        at=LATER,
-    )
+    ended = superseded(gate, found="ff" * 32, reason="rows changed")
 
     assert (ended.status, ended.settled_reason) == ("superseded", "rows changed")
     assert told(gate)[-1] == (
@@ -211,9 +206,7 @@ def test_superseding_an_approved_gate_tells_both_digests_and_frees_its_place() -
             "reason": "rows changed",
         },
     )
-    with transaction.atomic():
-        following = approvals.open_gate(subject=subject, by=ENGINE, at=LATER)
-    assert following.rev == 2
+    assert opened(subject, at=LATER).rev == 2
 
 
 @pytest.mark.parametrize("end", ["rejected", "expired", "superseded"])
@@ -222,17 +215,15 @@ def test_a_final_gate_can_be_neither_superseded_nor_withdrawn(end) -> None:
     if end == "rejected":
         answer(gate, a_person("one", "operator"), approve=False, comment="no")
     if end == "expired":
-        approvals.expire(gate_id=gate.pk, at=OVER)
+        expired(gate)
     if end == "superseded":
-        approvals.withdraw(gate_id=gate.pk, reason="cancelled", by=ENGINE, at=LATER)
+        withdrawn(gate)
     before = kinds(gate)
 
     with pytest.raises(IllegalTransition):
-        approvals.supersede(
-            gate_id=gate.pk, found_digest="ff", reason="late", by=ENGINE, at=LATER
-        )
+        superseded(gate)
     with pytest.raises(IllegalTransition):
-        approvals.withdraw(gate_id=gate.pk, reason="late", by=ENGINE, at=LATER)
+        withdrawn(gate)
 
     assert kinds(gate) == before
 
@@ -240,9 +231,9 @@ def test_a_final_gate_can_be_neither_superseded_nor_withdrawn(end) -> None:
 def test_expiry_happens_once_and_not_before_its_time() -> None:
     gate = a_gate()
 
-    early = approvals.expire(gate_id=gate.pk, at=OVER - timedelta(microseconds=1))
-    first = approvals.expire(gate_id=gate.pk, at=OVER)
-    again = approvals.expire(gate_id=gate.pk, at=OVER)
+    early = expired(gate, at=OVER - timedelta(microseconds=1))
+    first = expired(gate)
+    again = expired(gate)
 
     assert (early, again) == (None, None)
     assert first is not None
@@ -253,7 +244,7 @@ def test_expiry_happens_once_and_not_before_its_time() -> None:
 def test_an_approved_gate_is_not_expired_by_the_keeper() -> None:
     gate = an_approved_gate(a_person("one", "operator"))
 
-    assert approvals.expire(gate_id=gate.pk, at=OVER) is None
+    assert expired(gate) is None
     assert status(gate) == "approved"
 
 
@@ -270,7 +261,9 @@ def test_the_keeper_finds_open_gates_whose_time_is_over() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_gate_opens_only_in_the_transaction_of_what_it_holds_back() -> None:
     with pytest.raises(NotInTransaction):
-        approvals.open_gate(subject=a_subject(), by=ENGINE, at=NOON)
+        approvals.open_gate(subject=a_subject(), at=NOON)
+
+    assert not Gate.objects.exists()
 
 
 def test_a_gate_that_nobody_can_answer_opens_and_says_so() -> None:
@@ -355,7 +348,6 @@ def test_the_page_can_say_who_may_still_decide() -> None:
 def test_opening_costs_few_queries() -> None:
     subject = a_subject(Requirement("operator", 4))
     with CaptureQueriesContext(connection) as opening, transaction.atomic():
-        approvals.open_gate(subject=subject, by=ENGINE, at=NOON)
+        approvals.open_gate(subject=subject, at=NOON)
 
-    own = [q["sql"] for q in opening if "audit_" not in q["sql"]]
-    assert len([sql for sql in own if "SAVEPOINT" not in sql]) == 3
+    assert len([q for q in opening if "SAVEPOINT" not in q["sql"]]) == 3

@@ -27,9 +27,12 @@ from tests.integration.approvals_builders import (
     a_person,
     an_agent,
     answer,
+    expired,
     kinds,
     status,
+    superseded,
     told,
+    withdrawn,
 )
 
 pytestmark = pytest.mark.django_db
@@ -208,14 +211,10 @@ def test_a_settled_gate_takes_no_more_decisions(end, code) -> None:
     {
         "approve": lambda: answer(gate, first),
         "reject": lambda: answer(gate, first, approve=False, comment="no"),
-        "expire": lambda: approvals.expire(gate_id=gate.pk, at=OVER),
+        "expire": lambda: expired(gate),
         "time": lambda: None,
-        "supersede": lambda: approvals.supersede(
-            gate_id=gate.pk, found_digest="ff", reason="changed", by=ENGINE, at=LATER
-        ),
-        "withdraw": lambda: approvals.withdraw(
-            gate_id=gate.pk, reason="The run was cancelled.", by=ENGINE, at=LATER
-        ),
+        "supersede": lambda: superseded(gate),
+        "withdraw": lambda: withdrawn(gate),
     }[end]()
     before = kinds(gate)
 

@@ -7,10 +7,10 @@ from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
 from execfabric.lib import clock
-from orchestration.runs.services import work
+from orchestration.runs.services import control, gates, sweep, work
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.transitions import change
-from tests.builders import approved, chain
+from tests.builders import approved, chain, decided, open_gate, plan, proposed, step
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -65,3 +65,50 @@ def test_what_has_to_be_rolled_back_is_not_committed_with_the_writes(spoil, run)
     assert memory.take(run.id) is None
     noted(run, memory, lambda: None)
     assert events(run) == before + 1
+
+
+# An INSERT of several rows has one command id, and each has its transaction's id.
+APPENDS = """
+SELECT array_agg(kind ORDER BY seq) FROM audit_event WHERE stream = %s
+GROUP BY xmin::text, cmin::text ORDER BY min(seq)
+"""
+CHANGES = "SELECT count(DISTINCT xmin::text) FROM audit_event WHERE stream = %s"
+
+
+def appends(run):
+    """The kinds of the run's events by the statement that appended them."""
+    with connection.cursor() as cursor:
+        cursor.execute(CHANGES, [run.stream])
+        [changes] = cursor.fetchone()
+        cursor.execute(APPENDS, [run.stream])
+        found = [kinds for (kinds,) in cursor.fetchall()]
+    assert len(found) == changes
+    return found
+
+
+def test_a_change_that_opens_and_ends_gates_appends_once(proposer, operator):
+    text = plan(step("one", "risky"), step("two", "risky"), parallel={"max": 2})
+    run = approved(text, proposer, operator)
+
+    decided(open_gate(run, "one"), operator)
+    late = open_gate(run, "two").expires_at
+    gates.expire(
+        gate_id=open_gate(run, "two").pk, context_id=run.pk, by=sweep.BY, at=late
+    )
+    cancelled = proposed(text, proposer)
+    control.cancel(run_id=cancelled.pk, by=operator.actor(), at=clock.now())
+
+    asked = ["gate.requested", "step.gate_opened"]
+    assert appends(run)[2:] == [
+        ["gate.decided", "gate.approved", "run.approved", *asked, *asked],
+        ["gate.decided", "gate.approved", "step.gate_approved"],
+        ["gate.expired", "step.gate_rejected", "step.cancelled", "run.expired"],
+    ]
+    assert appends(cancelled)[2:] == [
+        [
+            "run.cancel_requested",
+            "gate.withdrawn",
+            *["step.cancelled"] * 2,
+            "run.cancelled",
+        ],
+    ]

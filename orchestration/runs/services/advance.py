@@ -50,21 +50,19 @@ def snapshot(change: Change) -> Snapshot:
 
 
 def open_plan_gate(change: Change) -> None:
-    """Ask people for the run as it stands; the gate becomes the one in force."""
-    change.settle()
-    gate = approvals.open_gate(
-        subject=subjects.of_run(change), by=change.by, at=change.at
-    )
-    change.bind_gate(gate.id)
+    """Open a gate on the run as it is now; it becomes the run's plan gate."""
+    opened = approvals.open_gate(subject=subjects.of_run(change), at=change.at)
+    change.facts += opened.facts
+    change.bind_gate(opened.gate.id)
 
 
 def withdraw_gate(change: Change, step: StepRun, reason: str) -> None:
     """Take back the open question of a step that will not run."""
     if step.gate_id is not None:
-        change.settle()
-        approvals.withdraw(
-            gate_id=step.gate_id, reason=reason, by=change.by, at=change.at
+        withdrawn = approvals.withdraw(
+            gate_id=step.gate_id, reason=reason, at=change.at
         )
+        change.facts += withdrawn.facts
 
 
 def fail(change: Change, step: StepRun, error: Refusal) -> None:
@@ -105,14 +103,14 @@ def _release(action: decider.Release, change: Change) -> None:
         )
         return
     subject = subjects.of_step(change, step, spec)
-    change.settle()
-    gate = approvals.open_gate(subject=subject, by=change.by, at=change.at)
+    opened = approvals.open_gate(subject=subject, at=change.at)
+    change.facts += opened.facts
     change.move_step(
         step,
         StepEvent.GATE_OPENED,
-        {"digest": spec.digest, "gate": str(gate.id)},
+        {"digest": spec.digest, "gate": str(opened.gate.id)},
         spec_id=spec.digest,
-        gate_id=gate.id,
+        gate_id=opened.gate.id,
     )
 
 

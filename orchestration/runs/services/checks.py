@@ -101,14 +101,10 @@ def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) ->
         return
     live = gates.of_context(opened.run.id).filter(pk=gate_id, status__in=LIVE)
     if live.exists():
-        opened.settle()
-        approvals.supersede(
-            gate_id=gate_id,
-            found_digest=found,
-            reason=reason,
-            by=opened.by,
-            at=opened.at,
+        superseded = approvals.supersede(
+            gate_id=gate_id, found_digest=found, reason=reason, at=opened.at
         )
+        opened.facts += superseded.facts
 
 
 def _hold(opened: Change, step: StepRun, attempt: Attempt) -> None:

@@ -75,13 +75,10 @@ def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
         waited = opened.run.state == RunState.AWAITING_APPROVAL
         _ask(opened, RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
         if waited and opened.run.gate_id is not None:
-            opened.settle()
-            approvals.withdraw(
-                gate_id=opened.run.gate_id,
-                reason="The run was cancelled.",
-                by=by,
-                at=at,
+            withdrawn = approvals.withdraw(
+                gate_id=opened.run.gate_id, reason="The run was cancelled.", at=at
             )
+            opened.facts += withdrawn.facts
         advance(opened)
         return opened.run
 

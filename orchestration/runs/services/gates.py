@@ -49,7 +49,6 @@ def decide(
     gate = selectors.get(by=by, gate_id=gate_id)
     try:
         with change(gate.context_id, by=by, at=at) as opened:
-            opened.settle()
             if approve and gate.subject_kind == subjects.RUN:
                 dry_runs.require_ended(opened.run)
             recorded = approvals.record_decision(
@@ -61,6 +60,7 @@ def decide(
                 channel=channel,
                 at=at,
             )
+            opened.facts += recorded.facts
             if recorded.settled:
                 _settled(opened, recorded.gate, approved=approve)
                 advance(opened)
@@ -73,11 +73,11 @@ def decide(
 def expire(*, gate_id: UUID, context_id: UUID, by: Actor, at: datetime) -> bool:
     """End a gate that nobody settled in time; False when it was settled meanwhile."""
     with change(context_id, by=by, at=at) as opened:
-        opened.settle()
-        gate = approvals.expire(gate_id=gate_id, at=at)
-        if gate is None:
+        expired = approvals.expire(gate_id=gate_id, at=at)
+        if expired is None:
             return False
-        _unanswered(opened, gate)
+        opened.facts += expired.facts
+        _unanswered(opened, expired.gate)
         advance(opened)
         return True
 

@@ -21,6 +21,7 @@ from approvals.selectors import (
     VOTERS,
     Held,
 )
+from audit.errors import StreamUnknown
 from audit.services import LOCK_END, End
 from execfabric import database
 from orchestration.plans.models import PlanRevision
@@ -100,8 +101,8 @@ class Loaded:
     run: Run
     steps: dict[str, StepRun]
     """By key, in the order of the plan, without outputs and files: read on demand."""
-    end: End | None
-    """The end of its stream, locked; None before its first event."""
+    end: End
+    """The end of its stream, locked."""
     approval: Held | None
     """Its plan gate with the decisions on it; None before its first gate."""
     proposer_active: bool
@@ -138,6 +139,8 @@ def load(run_id: UUID, memory: Memory | None = None) -> Loaded | None:
 
     Each statement sees what was committed when it starts, so those behind the lock
     see what its last holder wrote.
+
+    :raises StreamUnknown: when the run has no stream
     """
     known = memory.take(run_id) if memory else None
     if known is not None and _brought_up_to_date(known):
@@ -176,7 +179,7 @@ def _read(run_id: UUID) -> Loaded | None:
     return Loaded(
         run=run,
         steps=steps,
-        end=_end(end.fetchone()),
+        end=_end(end.fetchone(), run.stream),
         approval=approvals.held_from(gate, decided, voted) if gate else None,
         proposer_active=active.fetchone() == (True,),
         any_policy=policy.fetchone() == (True,),
@@ -205,7 +208,7 @@ def _brought_up_to_date(known: Loaded) -> bool:
     *rows, known.any_policy, steps = looked
     if (locked[0], *rows) != (seen.run, seen.revision, seen.gate, seen.pins):
         return False
-    known.end = _end(locked[1:])
+    known.end = _end(locked[1:], run.stream)
     known.proposer_active = active.fetchone() == (True,)
     if known.approval is not None:
         gate = known.approval.gate
@@ -251,5 +254,7 @@ def _rows_of(pinned: dict[str, Pinned]) -> str | None:
     return " ".join(pinned[key].rows for key in sorted(pinned)) or None
 
 
-def _end(row: Sequence[Any] | None) -> End | None:
-    return End(int(row[0]), bytes(row[1])) if row else None
+def _end(row: Sequence[Any] | None, stream: str) -> End:
+    if row is None:
+        raise StreamUnknown(stream=stream)
+    return End(int(row[0]), bytes(row[1]))

@@ -9,6 +9,7 @@ from django.db.models import Max
 
 from approvals.domain.subject import exclusions
 from approvals.services import require_satisfiable
+from audit import services as audit
 from execfabric import disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
@@ -51,6 +52,7 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
         run.save()
         steps = _steps(checked, run)
         StepRun.objects.bulk_create(steps)
+        audit.open_stream(run.stream)
         opened = open_change(run.id, by=by, at=at)
         opened.record(
             "run.proposed",

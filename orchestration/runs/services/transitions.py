@@ -61,6 +61,7 @@ class Change:
     by: Actor
     at: datetime
     facts: list[Fact] = field(default_factory=list)
+    """What happened, in order: appended to the run's stream when the change closes."""
     ready: dict[str, StepRun] = field(default_factory=dict)
     """Steps that this change made ready and that nobody has claimed yet."""
     built: dict[str, Any] = field(default_factory=dict)
@@ -202,7 +203,7 @@ class Change:
             *self._run_writes(),
             *(store.add_attempt(attempt) for attempt in self._attempts),
         ]
-        if self.facts and self.loaded.end is not None:
+        if self.facts:
             appended, end = audit.chained(
                 self.run.stream,
                 self.facts,
@@ -211,11 +212,9 @@ class Change:
                 at=self.at,
                 trace_id=self.run.trace_id,
             )
-            self._wrote(store.write([*writes, *appended], commit=commit))
+            writes += appended
             live.run_changed(self.run.id, end.seq)
-        else:
-            self._wrote(store.write(writes))
-            self.settle()
+        self._wrote(store.write(writes, commit=commit))
         if self.run.state == RunState.RUNNING:
             dispatch.hint([step.id for step in self._hinted().values()])
 
@@ -225,23 +224,6 @@ class Change:
         seen.steps |= dict.fromkeys(self._steps, version)
         if self._run:
             seen.run = version
-
-    def settle(self) -> None:
-        """Append the facts so far, so that what others append now comes after them.
-
-        To be called before anybody else appends to the run's stream in this change.
-        """
-        self.loaded.end = None
-        if self.facts:
-            seq = audit.append(
-                self.run.stream,
-                self.facts,
-                by=self.by,
-                at=self.at,
-                trace_id=self.run.trace_id,
-            )
-            self.facts.clear()
-            live.run_changed(self.run.id, seq)
 
     def _hinted(self) -> dict[str, StepRun]:
         """The ready steps that workers are told of now.
