@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.test import TransactionTestCase
 
 from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
@@ -18,24 +18,21 @@ from orchestration.runs.services.work import Bench
 from orchestration.skills import builtin
 from orchestration.skills.models import Skill
 from orchestration.skills.services import sync
+from tests import committed
 from tests.builders import a_bench
-
-NO_TRUNCATE = "SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'no_truncate'"
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Register every installed skill once, not in each test anew.
-
-    Django empties the tables after a test with real transactions, which production's
-    triggers refuse: they are dropped here, and tested by creating them again.
-    """
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Register every installed skill once; each test starts with these rows."""
     with django_db_blocker.unblock():
-        with connection.cursor() as cursor:
-            cursor.execute(NO_TRUNCATE)
-            for (table,) in cursor.fetchall():
-                cursor.execute(f"DROP TRIGGER no_truncate ON {table}")
         sync.sync(at=clock.now())
+        committed.save()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            TransactionTestCase, "_fixture_teardown", lambda _: committed.restore()
+        )
+        yield
 
 
 @pytest.fixture
