@@ -13,6 +13,7 @@ from orchestration.runs.models import ExecSpec, StepRun
 from orchestration.runs.services import work
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import registry as skills
+from tests import committed
 from tests.builders import (
     approved,
     decided,
@@ -23,7 +24,10 @@ from tests.builders import (
     step,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 TEXT = plan(
     step("source", params={"value": "agreed"}),
@@ -45,20 +49,36 @@ def waiting(proposer, operator, bench, witness):
     return run
 
 
-def without_guards(*tables: str) -> None:
+CHECKS = {
+    "runs_execspec": "exec_spec_digest_is_of_body",
+    "plans_planrevision": "plan_revision_digest_is_of_body",
+    "skills_skillversion": "skill_version_digest_is_of_body",
+}
+
+
+def without_guards(table: str) -> None:
     """Take down triggers and checks, as a database administrator could."""
     with connection.cursor() as cursor:
-        # Deferred foreign keys would forbid altering a table in this transaction.
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for table in tables:
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        for table, check in (
-            ("runs_execspec", "exec_spec_digest_is_of_body"),
-            ("plans_planrevision", "plan_revision_digest_is_of_body"),
-            ("skills_skillversion", "skill_version_digest_is_of_body"),
-        ):
-            if table in tables:
-                cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {check}")
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {CHECKS[table]}")
+
+
+@pytest.fixture
+def guards(db):
+    """The triggers and checks, put back after the test."""
+    found = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{found} WHERE conname = ANY(%s)", [[*CHECKS.values()]])
+        definitions = dict(cursor.fetchall())
+    yield
+    committed.restore()
+    with connection.cursor() as cursor:
+        for table, check in CHECKS.items():
+            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {check}")
+            cursor.execute(
+                f"ALTER TABLE {table} ADD CONSTRAINT {check} {definitions[check]}"
+            )
 
 
 def change_parameter(run):
@@ -113,7 +133,7 @@ def change_inputs(run):
     ],
 )
 def test_anything_changed_after_approval_stops_the_worker(
-    tamper, waiting, bench, witness
+    tamper, guards, waiting, bench, witness
 ):
     gate = Gate.objects.get(context_id=waiting.id, step="effect")
     tamper(waiting)

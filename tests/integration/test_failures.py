@@ -28,7 +28,10 @@ from tests.builders import (
     step,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 
 def bad(how: str, **fields):
@@ -235,7 +238,6 @@ def test_a_late_result_of_a_fenced_attempt_changes_nothing(
     assert outputs(run) == {"again": {"mark": "x"}}
 
 
-@pytest.mark.django_db(transaction=True)
 def test_a_hint_is_repeated_without_waiting_for_whoever_has_the_step(
     proposer, operator
 ):
