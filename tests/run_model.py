@@ -2,16 +2,17 @@
 that may answer anything. Explored exhaustively by one test, at random by another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from orchestration.runs.domain import decider
-from orchestration.runs.domain.decider import Snapshot, StepView
+from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepView
 from orchestration.runs.domain.states import (
     AT_WORK,
     FINAL_RUN,
     FINAL_STEP,
+    HELD,
     RUN,
     STEP_RUN,
     RunEvent,
@@ -65,26 +66,34 @@ def start(graph: Graph) -> State:
     return State(R.RUNNING, (S.PENDING,) * len(graph.parents))
 
 
-def due(graph: Graph, state: State) -> list[decider.Action]:
-    """What the decider wants done now, without the mere waiting."""
-    if state.run in FINAL_RUN:
-        return []
+def progress(graph: Graph, state: State) -> Progress:
+    """The progress of a run in this state; steps are known by their number."""
     steps = [
         StepView(
-            key=str(index),
+            key=index,
+            name=str(index),
             state=now,
-            depends_on=tuple(map(str, graph.parents[index])),
+            depends_on=graph.parents[index],
             trigger_rule=graph.rules[index],
+            error=error_of(now),
         )
         for index, now in enumerate(state.steps)
     ]
-    snapshot = Snapshot(state.run, steps, graph.parallel_max, graph.on_failure)
-    actions = decider.next_actions(snapshot)
-    return [one for one in actions if not isinstance(one, decider.Drain)]
+    return Progress(steps, parallel_max=graph.parallel_max, on_failure=graph.on_failure)
+
+
+def error_of(state: StepState) -> str:
+    """The error code of a step: in this world only failures cause a skip."""
+    return UPSTREAM_FAILED if state is S.SKIPPED else ""
+
+
+def due(graph: Graph, state: State) -> Sequence[decider.Action]:
+    """What the decider wants done now."""
+    return decider.next_actions(state.run, progress(graph, state))
 
 
 def carried_out(
-    graph: Graph, state: State, actions: list[decider.Action]
+    graph: Graph, state: State, actions: Sequence[decider.Action]
 ) -> Iterator[State]:
     """The states that carrying out these actions may lead to."""
     releases = [one for one in actions if isinstance(one, decider.Release)]
@@ -101,30 +110,33 @@ def _carried_out(
     before: State,
     now: State,
     action: decider.Action,
-    chosen: dict[str, StepEvent],
+    chosen: dict[int, StepEvent],
 ) -> State:
     match action:
         case decider.Release(key):
-            if not satisfied(graph, before, int(key)):
+            if not satisfied(graph, before, key):
                 message = f"step {key} was released before its rule held: {before}"
                 raise Violation(message)
-            return moved(now, int(key), chosen[key])
+            return moved(now, key, chosen[key])
         case decider.Skip(key):
-            return moved(now, int(key), T.SKIPPED)
+            return moved(now, key, T.SKIPPED)
         case decider.Cancel(key):
-            return moved(now, int(key), T.CANCELLED)
+            return moved(now, key, T.CANCELLED)
         case decider.Move(event):
             return replace(now, run=RUN.next(now.run, event))
     raise Violation(f"unknown action {action}")
 
 
-def answers(state: State) -> Iterator[State]:
+def answers(graph: Graph, state: State) -> Iterator[State]:
     """What workers, keeper and people may do next."""
     if state.run in FINAL_RUN:
         return
+    is_full = not progress(graph, state).may_start()
     for index, now in enumerate(state.steps):
         for event in ANSWERS.get(now, ()):
             if state.run is not R.RUNNING and now in {S.READY, S.BACKOFF}:
+                continue
+            if event is T.CLAIMED and is_full:
                 continue
             yield moved(state, index, event)
     if state.patience:
@@ -184,3 +196,21 @@ def check(graph: Graph, state: State) -> None:
         raise Violation(f"it succeeded with failed steps: {state}")
     if graph.parallel_max == 1 and at_work > 1:
         raise Violation(f"two steps at work in a sequential run: {state}")
+    if graph.parallel_max and state.steps.count(S.RUNNING) > graph.parallel_max:
+        raise Violation(f"more steps running than the plan allows: {state}")
+    if graph.parallel_max == 1:
+        at_work += sum(now in HELD for now in state.steps)
+    if state.run is R.RUNNING and (at_work < (graph.parallel_max or at_work + 1)):
+        starved = [
+            index
+            for index, now in enumerate(state.steps)
+            if now is S.PENDING and satisfied(graph, state, index)
+        ]
+        if starved and not _is_aborting(graph, state):
+            raise Violation(f"a free slot is left unused: {state}")
+
+
+def _is_aborting(graph: Graph, state: State) -> bool:
+    """Return True if nothing new starts, because the run is about to end."""
+    is_failing = graph.on_failure == "abort" and S.FAILED in state.steps
+    return is_failing or S.REJECTED in state.steps

@@ -5,11 +5,14 @@ from typing import Any
 
 from approvals import services as approvals
 from execfabric.lib.refusal import Refusal
-from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.domain import decider
-from orchestration.runs.domain.decider import Snapshot, StepView
+from orchestration.runs.domain.progress import (
+    UNANSWERED,
+    UPSTREAM_FAILED,
+    Progress,
+    StepView,
+)
 from orchestration.runs.domain.states import (
-    FINAL_RUN,
     RunEvent,
     RunState,
     StepEvent,
@@ -19,33 +22,46 @@ from orchestration.runs.models import StepRun
 from orchestration.runs.services import specs, store, subjects
 from orchestration.runs.services.transitions import Change
 
-UNANSWERED = "gate.expired"
+__all__ = ["REFUSED", "UNANSWERED", "advance", "progress_of"]
+
 REFUSED = "gate.rejected"
 _STATES = {str(state): state for state in StepState}
 
 
 def advance(change: Change) -> None:
     """Do everything that is due in a run until all that is left is to wait."""
+    progress = progress_of(change)
     # Each round moves at least one step along a table without cycles among the
     # moves made here, so the bound is never met by a sound table.
     for _ in range(4 * len(change.steps) + 4):
-        if change.run.state in FINAL_RUN:
-            return
-        actions = decider.next_actions(snapshot(change))
+        actions = decider.next_actions(RunState(change.run.state), progress)
         for action in actions:
             _carry_out(action, change)
-        if not actions or all(isinstance(a, decider.Drain) for a in actions):
+            if not isinstance(action, decider.Move):
+                step = change.step(action.key)
+                progress.moved(step.key, _STATES[step.state], _error_code(step))
+        if not actions:
             return
 
 
-def snapshot(change: Change) -> Snapshot:
-    """A run as the decider sees it."""
+def progress_of(change: Change) -> Progress:
+    """Build the progress of a run from its steps."""
     planned = change.document.by_id()
-    return Snapshot(
-        state=RunState(change.run.state),
+    views = (
+        StepView(
+            key=key,
+            name=key,
+            state=_STATES[step.state],
+            depends_on=planned[key].depends_on,
+            trigger_rule=planned[key].trigger_rule,
+            error=_error_code(step),
+        )
+        for key, step in change.steps.items()
+    )
+    return Progress(
+        views,
         parallel_max=change.run.parallel_max,
         on_failure=change.document.on_failure,
-        steps=[_view(planned[key], step) for key, step in change.steps.items()],
     )
 
 
@@ -71,14 +87,8 @@ def fail(change: Change, step: StepRun, error: Refusal) -> None:
     change.move_step(step, StepEvent.FAILED, {"error": fact}, error=fact)
 
 
-def _view(planned: StepDocument, step: StepRun) -> StepView:
-    return StepView(
-        step.key,
-        _STATES[step.state],
-        planned.depends_on,
-        planned.trigger_rule,
-        step.error is not None and step.error.get("code") == UNANSWERED,
-    )
+def _error_code(step: StepRun) -> str:
+    return str(step.error.get("code", "")) if step.error else ""
 
 
 @singledispatch
@@ -117,7 +127,7 @@ def _release(action: decider.Release, change: Change) -> None:
 @_carry_out.register
 def _skip(action: decider.Skip, change: Change) -> None:
     step = change.step(action.key)
-    fact = {"code": "step.skipped", "message": action.reason, "ran": False}
+    fact = {"code": UPSTREAM_FAILED, "message": action.reason, "ran": False}
     change.move_step(step, StepEvent.SKIPPED, {"reason": action.reason}, error=fact)
 
 
@@ -132,11 +142,6 @@ def _cancel(action: decider.Cancel, change: Change) -> None:
 @_carry_out.register
 def _move(action: decider.Move, change: Change) -> None:
     change.move_run(action.event, action.reason or _kept_reason(action, change))
-
-
-@_carry_out.register
-def _drain(action: decider.Drain, change: Change) -> None:
-    del action, change
 
 
 def _kept_reason(action: decider.Move, change: Change) -> str:

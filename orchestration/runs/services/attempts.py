@@ -24,7 +24,7 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.services import checks, specs, store
-from orchestration.runs.services.advance import advance
+from orchestration.runs.services.advance import advance, progress_of
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.specs import Spec
@@ -72,6 +72,8 @@ def claim(
     with change(found[0], by=by, at=at, memory=memory) as opened:
         step = opened.step_by_id(step_run_id)
         if step.state != StepState.READY or opened.run.state != RunState.RUNNING:
+            return None
+        if not progress_of(opened).may_start():
             return None
         grip = _take(opened, step, worker=worker)
         advance(opened)
@@ -141,8 +143,8 @@ def _take_next(opened: Change, *, worker: str) -> Grip | None:
 def _first_ready(opened: Change) -> StepRun | None:
     if opened.run.state != RunState.RUNNING:
         return None
-    steps = opened.steps.values()
-    return next((step for step in steps if step.state == StepState.READY), None)
+    startable = progress_of(opened).startable(limit=1)
+    return opened.step(startable[0]) if startable else None
 
 
 def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:

@@ -1,0 +1,39 @@
+"""What waits for what: slots, gates and joins of parallel plans, on the real engine."""
+
+import pytest
+
+from tests.builders import (
+    approved,
+    claimed,
+    decided,
+    driven,
+    open_gate,
+    plan,
+    states,
+    step,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+
+def test_open_gates_do_not_keep_a_free_step_from_running(proposer, operator, bench):
+    text = plan(
+        step("one", "risky"), step("two", "risky"), step("free"), parallel={"max": 2}
+    )
+
+    run = driven(approved(text, proposer, operator), bench)
+
+    assert states(run) == {"one": "gated", "two": "gated", "free": "succeeded"}
+
+
+def test_approved_steps_wait_for_a_slot(proposer, operator, bench):
+    keys = ["one", "two", "three"]
+    text = plan(*(step(key, "risky") for key in keys), parallel={"max": 2})
+    run = approved(text, proposer, operator)
+    for key in keys:
+        decided(open_gate(run, key), operator)
+
+    leases = [claimed(run, key) for key in keys]
+
+    assert [lease is not None for lease in leases] == [True, True, False]
+    assert states(run) == {"one": "running", "two": "running", "three": "ready"}
