@@ -4,9 +4,9 @@ import pytest
 
 from execfabric.lib import clock
 from execfabric.lib.machine import IllegalTransition
+from orchestration.runs.domain.results import Finished
 from orchestration.runs.errors import NotControllable
 from orchestration.runs.services import attempts, control
-from orchestration.runs.services.results import Finished
 from orchestration.runs.services.work import BY
 from tests.builders import (
     approved,

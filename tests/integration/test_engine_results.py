@@ -4,9 +4,9 @@ import pytest
 
 from execfabric.lib import clock
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
+from orchestration.runs.domain.results import Finished
 from orchestration.runs.services import attempts, work
 from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.results import Finished
 from tests.builders import approved, chain, states
 
 pytestmark = [

@@ -8,13 +8,13 @@ import pytest
 from django.db import connection
 
 from execfabric.lib import clock
+from orchestration.runs.domain.results import Finished
 from orchestration.runs.errors import (
     EvidenceRequired,
     OldAttemptMayLive,
 )
 from orchestration.runs.models import Attempt, LogChunk, StepRun
 from orchestration.runs.services import attempts, control, logs, recovery, sweep
-from orchestration.runs.services.results import Finished
 from orchestration.runs.services.work import BY
 from tests.builders import (
     approved,

@@ -14,10 +14,10 @@ from approvals import services as approvals
 from approvals.domain.seats import Requirement
 from approvals.services.policies import PolicyDraft
 from execfabric.lib import clock
+from orchestration.runs.domain.results import Finished
 from orchestration.runs.models import StepRun
 from orchestration.runs.services import attempts, loading, work
 from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.results import Finished
 from tests.builders import approved, chain, driven, outputs, plan, states, step
 
 pytestmark = [

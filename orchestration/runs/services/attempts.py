@@ -16,6 +16,13 @@ from execfabric.lib.actor import Actor
 from execfabric.lib.ids import span_id
 from orchestration.runs import history, selectors
 from orchestration.runs.domain import retry
+from orchestration.runs.domain.results import (
+    Failure,
+    Finished,
+    Lost,
+    Result,
+    result_digest,
+)
 from orchestration.runs.domain.states import (
     Phase,
     RunState,
@@ -26,7 +33,6 @@ from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.services import checks, specs, store
 from orchestration.runs.services.advance import advance, progress_of
 from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.specs import Spec
 from orchestration.runs.services.transitions import LEASE, Change, change
 from orchestration.skills.domain.contract import ActionContract, EffectClass, RetryRule
@@ -249,7 +255,7 @@ def _finish(
 ) -> None:
     if isinstance(result, Finished):
         try:
-            digest = specs.result_digest(result.output, result.files)
+            digest = result_digest(result.output, result.files)
         except canonical.NotCanonical as error:
             # Or nobody would ever hear of an effect that has happened.
             invalid = Failure("skill.output_invalid", error.message)

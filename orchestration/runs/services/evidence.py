@@ -14,6 +14,7 @@ from django.db.models import Model
 from audit.domain.rows import Difference, Replay
 from execfabric.lib import canonical
 from orchestration.runs import history, selectors
+from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import Phase, StepState
 from orchestration.runs.errors import ArtifactCorrupt, ArtifactUnknown
 from orchestration.runs.models import (
@@ -113,7 +114,7 @@ def _result_digest(step: StepRun) -> str:
     if step.output is None and step.files == {}:
         return ""
     try:
-        return specs.result_digest(step.output, step.files)
+        return result_digest(step.output, step.files)
     except canonical.NotCanonical as error:
         return str(error)
 

@@ -9,6 +9,7 @@ from approvals.models import Gate
 from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Refusal
+from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import (
     STEP_RUN,
     RunEvent,
@@ -16,7 +17,7 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
-from orchestration.runs.services import dry_runs, specs, subjects
+from orchestration.runs.services import dry_runs, subjects
 from orchestration.runs.services.advance import (
     REFUSED,
     UNANSWERED,
@@ -101,7 +102,7 @@ def _settled(opened: Change, gate: Gate, *, approved: bool) -> None:
             StepEvent.SUCCEEDED,
             {"gate": str(gate.id)},
             output=output,
-            output_digest=specs.result_digest(output, {}),
+            output_digest=result_digest(output, {}),
         )
     else:
         opened.move_step(step, StepEvent.GATE_APPROVED, {"gate": str(gate.id)})

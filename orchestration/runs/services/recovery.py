@@ -9,6 +9,7 @@ from execfabric.accounts.authority import Right, require
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.text import is_visible
+from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import StepEvent, StepState
 from orchestration.runs.errors import (
     EvidenceRequired,
@@ -17,7 +18,6 @@ from orchestration.runs.errors import (
     StepUnknown,
 )
 from orchestration.runs.models import Attempt, StepRun
-from orchestration.runs.services import specs
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.transitions import Change, change
 
@@ -64,7 +64,7 @@ def _happened(opened: Change, step: StepRun, evidence: str) -> None:
         StepEvent.RESOLVED,
         {"happened": True, "evidence": evidence},
         output=output,
-        output_digest=specs.result_digest(output, {}),
+        output_digest=result_digest(output, {}),
         error=None,
     )
 

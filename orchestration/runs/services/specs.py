@@ -15,6 +15,7 @@ from execfabric.lib import canonical
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain import references, undo
 from orchestration.plans.domain.document import StepDocument
+from orchestration.runs.domain.results import result_digest
 from orchestration.runs.errors import ContentChanged, SkillWithdrawn
 from orchestration.runs.models import SPEC_DOMAIN, StepRun
 from orchestration.runs.services.transitions import Change
@@ -250,13 +251,6 @@ def _load_results(sources: Sequence[StepRun]) -> None:
     rows = StepRun.objects.filter(pk__in=missing) if missing else ()
     for row in rows:
         missing[row.pk].output, missing[row.pk].files = row.output, row.files
-
-
-def result_digest(output: Any, files: Any) -> str:
-    """The digest of what a step yielded; kept beside it and in its event."""
-    return canonical.digest_of(
-        "execfabric/result/v1", {"output": output, "files": files}
-    )
 
 
 def _require_untouched(source: StepRun) -> None:

@@ -15,10 +15,10 @@ from execfabric.lib import clock
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.masking import Masker
 from execfabric.lib.refusal import Refusal
+from orchestration.runs.domain.results import Failure, Finished, Lost, Result
 from orchestration.runs.services import artifacts, attempts, outage, step_log
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.results import Failure, Finished, Lost, Result
 from orchestration.runs.services.watch import Cancelled, FenceLost, Watch
 from orchestration.skills import masked, outputs
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.runs.services import specs
+from execfabric.lib import canonical
+
+
+def result_digest(output: Any, files: Any) -> str:
+    """Return the digest of what a step returned; stored with it and in its event."""
+    return canonical.digest_of(
+        "execfabric/result/v1", {"output": output, "files": files}
+    )
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,7 @@ class Finished:
 
     def as_fact(self) -> dict[str, Any]:
         """For the record: that it finished, and with what."""
-        return {"finished": specs.result_digest(self.output, self.files)}
+        return {"finished": result_digest(self.output, self.files)}
 
 
 @dataclass(frozen=True)
