@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
@@ -35,6 +36,7 @@ KNOWS_TRANSACTION_TIMEOUT = 170_000
 AT_ONCE = 12
 """Statements put together as one; more go out as several, in the same pipeline."""
 
+_limited: WeakKeyDictionary[Connection[Any], set[str]] = WeakKeyDictionary()
 M = TypeVar("M", bound=Model)
 Names = tuple[str, ...]
 Row = tuple[Any, ...]
@@ -76,24 +78,40 @@ def instance(model: type[M], row: Sequence[Any], *, but: Names = ()) -> M:
     return model.from_db(DEFAULT_DB_ALIAS, names, values)
 
 
-def bound_transactions() -> None:
-    """Have the server end a transaction of this process that outlasts its lease by far.
+def bound_idle_transactions() -> None:
+    """Have the server end transactions whose process is frozen between statements.
 
-    A process that is frozen keeps its connection and with it the lock of its run:
-    nobody could decide on that run, and every worker that is hinted would wait for it.
+    A frozen process keeps its connection and with it the lock of its run: nobody could
+    decide on that run, and every worker that is hinted would wait for it.
     """
-    connection_created.connect(_bound)
+    connection_created.connect(_bound_idle)
 
 
-def _bound(connection: BaseDatabaseWrapper, **_: object) -> None:
-    limits = ["idle_in_transaction_session_timeout"]
-    if connection.connection.info.server_version >= KNOWS_TRANSACTION_TIMEOUT:
-        # The other one does not see a process frozen within a pipeline.
-        limits.append("transaction_timeout")
-    milliseconds = int(LEASES * settings.LEASE_SECONDS * 1000)
-    with connection.cursor() as cursor:
-        for limit in limits:
-            cursor.execute(f"SET {limit} = {milliseconds}")
+def bound_transactions() -> None:
+    """Have the server end every transaction of this process that takes too long.
+
+    Unlike `bound_idle_transactions` this covers a process frozen within a pipeline. It
+    is for processes that serve: a command such as `migrate` may take its time.
+    """
+    connection_created.connect(_bound_length)
+
+
+def _bound_idle(connection: BaseDatabaseWrapper, **_: object) -> None:
+    _limit(connection.connection, "idle_in_transaction_session_timeout")
+
+
+def _bound_length(connection: BaseDatabaseWrapper, **_: object) -> None:
+    server = connection.connection
+    if server.info.server_version >= KNOWS_TRANSACTION_TIMEOUT:
+        _limit(server, "transaction_timeout")
+
+
+def _limit(server: Connection[Any], name: str) -> None:
+    limited = _limited.setdefault(server, set())
+    if name not in limited:  # a pool hands out the same connection again and again
+        milliseconds = int(LEASES * settings.LEASE_SECONDS * 1000)
+        server.execute(f"SET {name} = {milliseconds}")
+        limited.add(name)
 
 
 def check() -> None:

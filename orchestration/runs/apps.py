@@ -1,7 +1,13 @@
 from django.apps import AppConfig
 
+from execfabric import database
+
 
 class RunsConfig(AppConfig):
     name = "orchestration.runs"
     label = "runs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Prepare every process, whatever it is for."""
+        database.bound_idle_transactions()

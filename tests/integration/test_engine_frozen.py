@@ -1,7 +1,10 @@
-"""A worker that is frozen in the middle of a transaction does not keep its run for ever."""
+"""A process that is frozen in the middle of a transaction does not keep its run for ever."""
 
+import os
+import signal
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager, suppress
 
 import psycopg
@@ -11,7 +14,10 @@ from django.db.backends.signals import connection_created
 
 from execfabric import database
 from orchestration.runs.services import loading
+from tests.api_builders import token_of
 from tests.builders import approved, chain
+from tests.servers import eventually, spawn
+from tests.web_server import database_url
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -54,7 +60,7 @@ def test_the_lock_of_a_frozen_worker_ends(
                 frozen.set()
                 over.wait()
         finally:
-            connection_created.disconnect(database._bound)
+            connection_created.disconnect(database._bound_length)
             connection.close()
 
     beside = threading.Thread(target=worker)
@@ -73,8 +79,70 @@ def test_the_lock_of_a_frozen_worker_ends(
     assert found.run.id == run.id
 
 
+@pytest.fixture
+def web():
+    """A web server whose transactions may last six seconds."""
+    started = spawn(
+        "web", {"DATABASE_URL": database_url(), "EXECFABRIC_LEASE_SECONDS": "1"}
+    )
+    try:
+        yield started.wait_ready()
+    finally:
+        started.kill9()
+
+
+def test_the_lock_of_a_frozen_web_server_ends(web, proposer, operator):
+    run = approved(chain(1), proposer, operator)
+    request = urllib.request.Request(
+        f"{web.url}/api/v1/runs/{run.id}:pause",
+        data=b"{}",
+        headers={
+            "Authorization": f"Bearer {token_of(operator)}",
+            "Content-Type": "application/json",
+        },
+    )
+    pause = threading.Thread(target=sent, args=[request])
+    with psycopg.connect(database_url()) as other:
+        other.execute(
+            "SELECT 1 FROM audit_stream WHERE key = %s FOR UPDATE", [run.stream]
+        )
+        pause.start()
+        assert eventually(somebody_waits)
+        os.kill(web.pid, signal.SIGSTOP)
+    # The server answers a process that does not read: the transaction goes on.
+    try:
+        assert is_locked(run)
+        assert eventually(lambda: not is_locked(run), within=30)
+    finally:
+        os.kill(web.pid, signal.SIGCONT)
+        pause.join()
+    run.refresh_from_db()
+    assert run.state == "running"
+    assert eventually(lambda: sent(f"{web.url}/readyz") == 200)
+
+
+def test_every_process_limits_how_long_a_transaction_is_idle(transactional_db):
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("1min",)
+
+
+def sent(request):
+    """Send a request and return the status of its answer, if there is one."""
+    with suppress(OSError), urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status
+
+
+def somebody_waits():
+    """Return True while a statement waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() != (0,)
+
+
 def is_locked(run):
-    """Whether somebody holds the run, seen within a second."""
+    """Return True if another transaction holds the run, seen within a second."""
     for _ in range(20):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
