@@ -30,6 +30,17 @@ from orchestration.skills.domain.outcome import (
 )
 
 ANY: dict[str, Any] = {"type": "object"}
+STRICT: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["url"],
+    "properties": {
+        "url": {"type": "string", "pattern": "^https://"},
+        "count": {"type": "integer", "minimum": 1},
+        "note": {"type": ["string", "null"]},
+        "day": {"type": "string", "format": "date"},
+    },
+}
 
 
 @handler("lab.echo@1")
@@ -245,6 +256,13 @@ SKILL = SkillContract(
                 "required": ["file"],
                 "properties": {"file": FILE_SCHEMA},
             },
+        ),
+        _action("strict", handler="lab.echo@1", input_schema=STRICT),
+        _action(
+            "strict-risky",
+            handler="lab.echo@1",
+            input_schema=STRICT,
+            risk=Risk.HIGH,
         ),
         _action("secret"),
         _action("leak", files=("note",)),

@@ -12,7 +12,14 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
+NOTHING_ELSE: Registry[Any] = Registry()
+"""No schema but the one at hand: left to itself the library would fetch a `$ref`."""
+UNUSABLE = (Unresolvable, RecursionError, re.error)
+"""What a validator raises when the schema itself is at fault."""
+FORMATS = Draft202012Validator.FORMAT_CHECKER
 _PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$|.", re.DOTALL)
 
 
@@ -76,6 +83,9 @@ _Validator = extend(  # type: ignore[no-untyped-call]
 
 
 def validator(schema: Mapping[str, Any], **options: Any) -> Draft202012Validator:
-    """Return a validator of draft 2020-12; `options` are those of the library."""
-    made: Draft202012Validator = _Validator(schema, **options)
+    """Return a validator of draft 2020-12 that resolves `$ref` inside the schema only.
+
+    `options` are those of the library.
+    """
+    made: Draft202012Validator = _Validator(schema, registry=NOTHING_ELSE, **options)
     return made

@@ -93,6 +93,12 @@ class ContentChanged(Conflict):
     code = "step.content_changed"
 
 
+class ParamsInvalid(Invalid):
+    """The resolved parameters do not satisfy the action's input schema."""
+
+    code = "step.params_invalid"
+
+
 class SkillWithdrawn(Conflict):
     """The skill was quarantined or its version withdrawn after the approval."""
 

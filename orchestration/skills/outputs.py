@@ -1,17 +1,12 @@
 """Whether an outcome is what its action promised: schema, files, and storable text."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.protocols import Validator
-
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
-from execfabric.lib.schema import validator
+from execfabric.lib.schema import FORMATS, UNUSABLE, validator
 from orchestration.skills import folders
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
@@ -55,22 +50,18 @@ def declared(action: ActionContract, outcome: Succeeded) -> Succeeded:
 
 def problems(schema: Mapping[str, Any], value: Any) -> list[str]:
     """Where `value` breaks the JSON Schema, one sentence each."""
-    checker = _validator(json.dumps(schema, sort_keys=True))
-    return [
-        f"{error.json_path}: {error.message}" for error in checker.iter_errors(value)
-    ]
+    checker = validator(schema, format_checker=FORMATS)
+    try:
+        errors = [*checker.iter_errors(value)]
+    except UNUSABLE as error:
+        return [f"$: the schema cannot be used: {error}"]
+    return [f"{error.json_path}: {error.message}" for error in errors]
 
 
 def storable(value: Any) -> bool:
     """Whether a JSON value may be an output: no reserved keys, no NUL characters,
     no numbers that JSON does not hold exactly."""
     return next(_unstorable(value, "value"), None) is None
-
-
-@lru_cache(maxsize=512)
-def _validator(schema: str) -> Validator:
-    formats = Draft202012Validator.FORMAT_CHECKER
-    return validator(json.loads(schema), format_checker=formats)
 
 
 def _unstorable(value: Any, where: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from jsonschema.exceptions import ValidationError
 
 from execfabric.lib import canonical
 from execfabric.lib.canonical import NotCanonical
+from execfabric.lib.schema import validator
 from orchestration.plans.domain import patterns, schemas
 from orchestration.plans.domain.naming import near
 from orchestration.plans.domain.patterns import LONGEST_MATCHED, LONGEST_PATTERN
@@ -80,7 +81,7 @@ def wrong(schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> list[s
     found += _too_costly(schema, inputs)
     if found:
         return found
-    errors, why = schemas.errors(schemas.validator(schema), dict(inputs))
+    errors, why = schemas.errors(validator(schema), dict(inputs))
     if why:
         return [f"The inputs cannot be checked: {why}."]
     return [_said(error) for error in errors]

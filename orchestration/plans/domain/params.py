@@ -2,7 +2,7 @@
 
 A reference stands for a value that only the run will know. What is certain whatever
 it turns out to be (a missing param, a wrong type) is said now; the rest is left to
-the run, which checks again.
+the run, which checks the resolved params when it releases the step, and at dispatch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from execfabric.lib.refusal import Refusal
+from execfabric.lib.schema import FORMATS, validator
 from orchestration.plans.domain import references, schemas
 from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
@@ -59,7 +60,9 @@ class Around:
         """The validator of an action's params, made once."""
         key = id(action.input_schema)
         if key not in self._validators:
-            self._validators[key] = schemas.validator(action.input_schema)
+            self._validators[key] = validator(
+                action.input_schema, format_checker=FORMATS
+            )
         return self._validators[key]
 
     def schema_of(self, step: StepDocument, found: Reference) -> Mapping[str, Any]:

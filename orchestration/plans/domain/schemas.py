@@ -1,27 +1,17 @@
 """JSON Schemas, read with care: nothing is fetched."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
-from execfabric.lib import schema as schema_lib
+from execfabric.lib.schema import UNUSABLE
 
-NOTHING_ELSE: Registry[Any] = Registry()
-"""No schema but the one at hand: left to itself the library would fetch a `$ref`."""
 LONGEST_MESSAGE = 300
 MOST_ERRORS = 100
 META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
-
-
-def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """A validator that resolves references inside the schema only."""
-    return schema_lib.validator(schema, registry=NOTHING_ELSE)
 
 
 def errors(
@@ -30,7 +20,7 @@ def errors(
     """The first errors of a value, and why the schema itself could not be used."""
     try:
         return list(islice(checker.iter_errors(value), MOST_ERRORS)), ""
-    except (Unresolvable, RecursionError, re.error) as error:
+    except UNUSABLE as error:
         said = str(error).splitlines() or [type(error).__name__]
         return [], said[0]
 

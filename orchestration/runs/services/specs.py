@@ -16,15 +16,15 @@ from orchestration.plans import selectors as plans
 from orchestration.plans.domain import references, undo
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.domain.results import result_digest
-from orchestration.runs.errors import ContentChanged, SkillWithdrawn
+from orchestration.runs.errors import ContentChanged, ParamsInvalid, SkillWithdrawn
 from orchestration.runs.models import SPEC_DOMAIN, StepRun
 from orchestration.runs.services.transitions import Change
+from orchestration.skills import inputs
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 from orchestration.skills.errors import HandlerMissing
 from orchestration.skills.selectors import Pinned
 
-QUESTION_DOMAIN = "execfabric/question/v1"
 DEFAULT_APPROVERS = (Requirement("operator", 1),)
 
 
@@ -51,6 +51,7 @@ def build(change: Change, step: StepRun) -> Spec:
     :raises ContractUnreadable: when a newer release wrote the version
     :raises HandlerMissing: when this installation lacks the handler
     :raises ReferenceUnresolved: when a reference leads nowhere
+    :raises ParamsInvalid: when the params do not satisfy the action's input schema
     """
     planned = change.plan_step(step.key)
     scope = _scope(change, planned)
@@ -77,7 +78,7 @@ def build(change: Change, step: StepRun) -> Spec:
         changed = f"The code of {action.handler} has changed since it was approved."
         demand = demand.also(DEFAULT_APPROVERS, reason=changed)
         value["code"] = new_code
-    params = references.resolve(planned.params, scope)
+    params = _params(planned, pinned, action, scope)
     config = action.given(pinned.contract.config)
     value |= {
         "skill": {
@@ -101,6 +102,27 @@ def build(change: Change, step: StepRun) -> Spec:
         "policies": list(demand.versions),
     }
     return _finished(value, action, demand, changed)
+
+
+def _params(
+    planned: StepDocument,
+    pinned: Pinned,
+    action: ActionContract,
+    scope: references.Scope,
+) -> Any:
+    """Resolve a step's params.
+
+    :raises ReferenceUnresolved: when a reference leads nowhere
+    :raises ParamsInvalid: when they do not satisfy the action's input schema
+    """
+    params = references.resolve(planned.params, scope)
+    if wrong := inputs.problems(action, params):
+        raise ParamsInvalid(
+            f"Cannot run {pinned.slug} {action.name}: {'; '.join(wrong)}."
+            " Change the params in the plan, or the step that returns the value.",
+            problems=wrong,
+        )
+    return params
 
 
 def _new_code(pinned: Pinned, action: ActionContract) -> str:

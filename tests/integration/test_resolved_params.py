@@ -1,0 +1,133 @@
+"""Resolved parameters satisfy the input schema of their action, or nothing runs."""
+
+import pytest
+
+from approvals.models import Gate
+from orchestration.runs.models import Attempt, ExecSpec, StepRun
+from tests.builders import (
+    approved,
+    claimed,
+    decided,
+    driven,
+    open_gate,
+    plan,
+    states,
+    step,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+
+HIDDEN = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("value", "params", "sentence"),
+    [
+        pytest.param(
+            7,
+            {"url": "$given.output.value"},
+            "url must be text, not an integer",
+            id="type",
+        ),
+        pytest.param(
+            HIDDEN,
+            {"url": "$given.output.value"},
+            "url must match ^https://",
+            id="pattern",
+        ),
+        pytest.param(
+            0,
+            {"url": "https://example.com", "count": "$given.output.value"},
+            "count must be at least 1",
+            id="range",
+        ),
+        pytest.param(
+            HIDDEN,
+            {"url": "https://example.com", "day": "$given.output.value"},
+            "day must be a valid date",
+            id="format",
+        ),
+    ],
+)
+def test_params_that_break_the_input_schema_are_refused_at_release(
+    value, params, sentence, proposer, operator, bench
+):
+    run = approved(
+        plan(
+            step("given", params={"value": value}),
+            step("strict", "strict", after="given", params=params),
+        ),
+        proposer,
+        operator,
+    )
+
+    run = driven(run, bench)
+
+    failed = run.steps.get(key="strict")
+    assert failed.state == "failed"
+    assert failed.error["code"] == "step.params_invalid"
+    assert failed.error["ran"] is False
+    assert f"Cannot run lab strict: {sentence}." in failed.error["message"]
+    assert HIDDEN not in failed.error["message"]
+    assert failed.spec_id is None
+    assert not Attempt.objects.filter(step_run=failed).exists()
+    assert run.state == "paused"
+
+
+def test_no_gate_opens_on_params_that_break_the_input_schema(proposer, operator, bench):
+    run = approved(
+        plan(
+            step("given", params={"value": 7}),
+            step(
+                "strict",
+                "strict-risky",
+                after="given",
+                params={"url": "$given.output.value"},
+            ),
+        ),
+        proposer,
+        operator,
+    )
+
+    run = driven(run, bench)
+
+    assert states(run)["strict"] == "failed"
+    assert not Gate.objects.filter(context_id=run.id, step="strict").exists()
+
+
+def test_params_are_checked_again_at_dispatch(proposer, operator, bench):
+    text = plan(
+        step("given", params={"value": "https://example.com"}),
+        step(
+            "strict",
+            "strict-risky",
+            after="given",
+            params={"url": "$given.output.value"},
+        ),
+    )
+    run = driven(approved(text, proposer, operator), bench)
+    gate = open_gate(run, "strict")
+    # As a release that checked neither outputs nor params could have left it.
+    StepRun.objects.filter(run=run, key="given").update(
+        output={"value": 7}, output_digest=""
+    )
+    decided(gate, operator)
+
+    grip = claimed(run, "strict")
+
+    failed = run.steps.get(key="strict")
+    gate.refresh_from_db()
+    assert grip is None
+    assert failed.error["code"] == "step.params_invalid"
+    assert failed.error["ran"] is False
+    assert not failed.attempts.exclude(intent_at=None).exists()
+    assert gate.status == "superseded"
+
+
+def test_an_approval_step_takes_any_context(proposer, operator, bench):
+    asking = {"id": "ask", "kind": "approval", "params": {"any": [1]}}
+
+    run = driven(approved(plan(asking), proposer, operator), bench)
+
+    assert states(run) == {"ask": "gated"}
+    assert ExecSpec.objects.filter(pk=run.steps.get().spec_id).exists()
