@@ -15,7 +15,10 @@ from tests.builders import (
     step,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 HIDDEN = "hunter2"
 
