@@ -14,7 +14,7 @@ from tests.browser.browsing import Browsing, Camera
 from tests.browser.stack import Stack
 
 
-@pytest.mark.promise("S0.23", "S3.61")
+@pytest.mark.promise("S0.23", "S3.61", "S1.3")
 def test_a_report_is_collected_cleaned_written_confirmed_and_published(
     browse: Browsing, live: Stack, camera: Camera, tmp_path: Path
 ):

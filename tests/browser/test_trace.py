@@ -30,7 +30,6 @@ def tampered(finished: str, live: Stack) -> Iterator[str]:
     live.flip_a_bit(finished, BROKEN)
 
 
-@pytest.mark.promise("S3.85")
 def test_the_first_changed_event_is_named_on_every_page_that_verifies(
     browse: Browsing, tampered: str
 ):

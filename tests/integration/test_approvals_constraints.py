@@ -292,7 +292,6 @@ def test_no_statement_changes_what_a_gate_asks(column) -> None:
         ),
     ],
 )
-@pytest.mark.promise("S2.26")
 def test_no_statement_rewrites_what_people_answered(sql, sentence) -> None:
     answer(a_gate(), a_person("one", "operator"))
 

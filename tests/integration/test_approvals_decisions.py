@@ -118,7 +118,6 @@ def test_a_gate_of_two_groups_waits_for_both() -> None:
     assert (second.settled, status(gate)) == (True, "approved")
 
 
-@pytest.mark.promise("S2.21")
 def test_the_approval_record_says_who_when_why_for_what_and_what_is_missing() -> None:
     operator = a_person("operator-one", "operator")
     a_person("legal-one", "operator", "legal")
@@ -183,7 +182,7 @@ def test_the_same_answer_again_returns_the_first_and_writes_nothing() -> None:
     assert kinds(gate) == ["gate.requested", "gate.decided", "gate.approved"]
 
 
-@pytest.mark.promise("S2.26", "S2.27")
+@pytest.mark.promise("S2.26")
 def test_decisions_keep_their_deciders_name_after_the_account_is_gone() -> None:
     operator = a_person("operator-one", "operator")
     gate = a_gate()

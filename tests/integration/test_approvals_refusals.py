@@ -204,7 +204,6 @@ def test_another_answer_of_the_same_person_is_refused(said) -> None:
         pytest.param("withdraw", "approval.superseded", id="withdrawn"),
     ],
 )
-@pytest.mark.promise("S2.25")
 def test_a_settled_gate_takes_no_more_decisions(end, code) -> None:
     first = a_person("operator-one", "operator")
     gate = a_gate()

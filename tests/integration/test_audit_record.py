@@ -256,7 +256,6 @@ def test_the_application_may_add_to_the_record(as_app):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.promise("S3.27")
 def test_two_writers_leave_no_gap_and_a_reader_misses_nothing():
     each, seen = 25, []
     failed: list[Exception] = []

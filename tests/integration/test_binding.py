@@ -120,7 +120,7 @@ def change_inputs(run):
     type(run).objects.filter(pk=run.pk).update(inputs={"added": True})
 
 
-@pytest.mark.promise("S1.10", "S2.25", "S3.74", "S2.47")
+@pytest.mark.promise("S1.10", "S2.25")
 @pytest.mark.parametrize(
     "tamper",
     [
@@ -165,7 +165,6 @@ def test_unchanged_it_runs_exactly_once(waiting, bench, witness):
     assert [line.split()[0] for line in witness.read()] == ["agreed"]
 
 
-@pytest.mark.promise("S2.37")
 def test_a_skill_quarantined_after_approval_does_not_start(
     waiting, bench, witness, admin
 ):
@@ -184,7 +183,6 @@ def test_a_skill_quarantined_after_approval_does_not_start(
     assert (failed.state, failed.error["code"]) == ("failed", "step.skill_withdrawn")
 
 
-@pytest.mark.promise("S3.92")
 def test_a_new_version_does_not_touch_a_run_that_was_approved_with_the_old(
     waiting, bench, witness, admin
 ):

@@ -26,7 +26,6 @@ pytestmark = [
 ]
 
 
-@pytest.mark.promise("S3.65")
 def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, bench):
     run = approved(chain(2), proposer, operator)
     grip = claimed(run, "s0")
@@ -40,7 +39,6 @@ def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, b
     assert states(run) == {"s0": "succeeded", "s1": "pending"}
 
 
-@pytest.mark.promise("S3.65")
 def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
     proposer, operator, bench, witness
 ):

@@ -38,7 +38,7 @@ def bad(how: str, **fields):
     return step("bad", "misbehave", params={"how": how}, **fields)
 
 
-@pytest.mark.promise("S0.13", "S1.8", "S1.33", "S3.52")
+@pytest.mark.promise("S0.13", "S1.8", "S1.33")
 def test_one_failure_pauses_the_run_and_says_where_and_why(proposer, operator, bench):
     text = plan(step("first"), bad("fail", after="first"), step("last", after="bad"))
     run = driven(approved(text, proposer, operator), bench)
@@ -55,7 +55,7 @@ def test_one_failure_pauses_the_run_and_says_where_and_why(proposer, operator, b
     assert states(run)["last"] == "pending"
 
 
-@pytest.mark.promise("S0.17", "S1.30", "S1.31", "S3.51", "S3.72")
+@pytest.mark.promise("S0.17", "S1.30", "S1.31", "S3.51")
 def test_resume_goes_on_from_the_last_success(proposer, operator, bench, witness):
     text = plan(
         step("done", "witness", params={"mark": "once"}),
@@ -73,7 +73,6 @@ def test_resume_goes_on_from_the_last_success(proposer, operator, bench, witness
     assert run.state == "paused"
 
 
-@pytest.mark.promise("S1.24")
 def test_abort_ends_the_run_at_the_first_failure(proposer, operator, bench):
     text = plan(bad("fail"), step("never", after="bad"), onFailure="abort")
     run = driven(approved(text, proposer, operator), bench)
@@ -102,7 +101,6 @@ def test_partial_success_is_an_end_of_its_own(proposer, operator, bench):
         pytest.param("memory", "limits.memory", id="takes all memory"),
     ],
 )
-@pytest.mark.promise("S3.46")
 def test_a_skill_that_misbehaves_fails_by_name(how, code, proposer, operator, bench):
     run = driven(approved(plan(bad(how)), proposer, operator), bench)
 
@@ -124,7 +122,6 @@ def test_a_flood_in_the_log_is_cut_and_the_cut_is_said(proposer, operator, bench
 
 
 @pytest.mark.parametrize("how", ["hang", "die", "memory"])
-@pytest.mark.promise("S3.47")
 def test_a_step_that_must_not_repeat_is_unknown_when_it_was_cut_off(
     how, proposer, operator, bench
 ):
@@ -136,7 +133,6 @@ def test_a_step_that_must_not_repeat_is_unknown_when_it_was_cut_off(
     assert Attempt.objects.count() == 1
 
 
-@pytest.mark.promise("S3.42", "S3.48", "S3.53")
 def test_a_retry_waits_in_the_database_and_keeps_its_key(
     proposer, operator, bench, witness
 ):
@@ -182,7 +178,6 @@ def lapse(step_run: StepRun) -> None:
         )
 
 
-@pytest.mark.promise("S3.17", "S4.12")
 def test_a_lost_worker_costs_a_repeatable_step_nothing(
     proposer, operator, bench, witness
 ):
@@ -219,7 +214,6 @@ def test_a_worker_lost_after_intent_leaves_an_honest_unknown(
     assert witness.read() == []
 
 
-@pytest.mark.promise("S3.28")
 def test_a_late_result_of_a_fenced_attempt_changes_nothing(
     proposer, operator, bench, witness
 ):
@@ -272,7 +266,6 @@ def test_a_step_whose_workers_keep_dying_is_given_up(proposer, operator):
     assert run.steps.get().error["code"] == "step.attempts_exhausted"
 
 
-@pytest.mark.promise("S3.56")
 def test_a_person_settles_an_unknown_outcome_with_evidence(
     proposer, operator, bench, witness
 ):
@@ -328,7 +321,7 @@ def test_an_unanswered_gate_expires_and_ends_the_run(proposer, operator, bench):
     assert states(run) == {"risky": "rejected"}
 
 
-@pytest.mark.promise("S3.75", "S3.83")
+@pytest.mark.promise("S3.83")
 def test_a_secret_goes_by_name_and_is_masked_wherever_it_comes_out(
     proposer, operator, bench
 ):

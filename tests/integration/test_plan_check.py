@@ -112,7 +112,6 @@ def test_checking_and_dry_running_leave_nothing_behind(proposer, witness) -> Non
     assert Event.objects.count() == before
 
 
-@pytest.mark.promise("S1.20")
 @pytest.mark.parametrize(
     "inputs",
     [
@@ -180,7 +179,6 @@ def test_text_about_secrets_is_only_text(proposer) -> None:
     assert found(text, proposer) == []
 
 
-@pytest.mark.promise("S1.21")
 def test_who_may_not_propose_may_not_even_check(stranger, auditor) -> None:
     for person in (stranger, auditor):
         with pytest.raises(RightMissing):
@@ -195,7 +193,6 @@ def test_a_chain_with_one_skill_that_is_not_permitted_is_refused(proposer) -> No
     assert found(text, proposer) == [("plan.skill_not_permitted", "b", "error")]
 
 
-@pytest.mark.promise("S1.21")
 def test_a_hidden_skill_does_not_exist_for_the_proposer(proposer) -> None:
     withdraw("view_skill")
 
@@ -290,7 +287,6 @@ def test_a_dry_run_that_tries_to_write_is_stopped_and_flagged(
     assert report["coverage"] == 0
 
 
-@pytest.mark.promise("S1.22")
 def test_a_target_that_does_not_exist_is_said_before_anybody_is_asked(
     proposer, tmp_path
 ) -> None:

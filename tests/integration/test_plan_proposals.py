@@ -183,7 +183,6 @@ def test_inputs_cannot_forge_secrets_and_files(key, proposer) -> None:
     assert set(codes) == {"plan.input_invalid"}
 
 
-@pytest.mark.promise("S1.21")
 def test_who_may_not_propose_is_refused(auditor) -> None:
     with pytest.raises(RightMissing):
         proposed(TEXT, auditor)
@@ -229,7 +228,6 @@ def test_the_record_says_what_was_proposed_and_by_whom(proposer) -> None:
     assert "hello" not in str(fact)
 
 
-@pytest.mark.promise("S3.73", "S3.8")
 def test_a_plan_is_previewed_approved_and_then_done_as_it_says(
     proposer, operator, bench
 ) -> None:

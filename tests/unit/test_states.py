@@ -28,7 +28,6 @@ WAYS_BACK = {(StepState.FAILED, StepEvent.RETRIED)}
 """Moves out of a final state: only a person's word to try a failed step again."""
 
 
-@pytest.mark.promise("S3.41")
 @pytest.mark.parametrize(("machine", "states"), MACHINES)
 def test_every_state_and_event_is_a_row_or_refused(machine, states):
     events = type(machine.rows[0][1])

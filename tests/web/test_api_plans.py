@@ -34,7 +34,7 @@ def proposer():
     return caller("proposer", Role.PROPOSER)
 
 
-@pytest.mark.promise("S1.15", "S1.18")
+@pytest.mark.promise("S1.15")
 def test_validation_states_order_digest_and_gates_and_stores_nothing(proposer) -> None:
     events = Event.objects.count()
 

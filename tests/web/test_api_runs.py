@@ -52,7 +52,6 @@ def work_on(by: Caller, run: str, key: str) -> None:
         bench.close()
 
 
-@pytest.mark.promise("S3.2")
 def test_a_proposal_makes_a_run_that_waits(proposer) -> None:
     body = {"plan": PLAN, "inputs": {"word": "hello"}}
 
@@ -84,7 +83,7 @@ def test_a_run_has_the_documented_shape(proposer) -> None:
     assert found["started_at"] is None
 
 
-@pytest.mark.promise("S0.3", "S0.11", "S0.12", "S1.6", "S3.61")
+@pytest.mark.promise("S0.3", "S0.12", "S3.61", "S1.4", "S3.57")
 def test_a_run_goes_from_proposal_to_result_through_both_its_gates(
     proposer, operator
 ) -> None:

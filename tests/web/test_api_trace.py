@@ -26,7 +26,6 @@ def test_an_untouched_record_verifies_for_its_proposer() -> None:
     assert found["head"] == events[-1]["hash"]
 
 
-@pytest.mark.promise("S3.85")
 def test_one_changed_byte_is_found_and_named() -> None:
     registry()
     run = a_run(caller("proposer", Role.PROPOSER))

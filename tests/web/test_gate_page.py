@@ -44,7 +44,7 @@ def decide(client: Client, gate: Gate, **fields: str):
     return client.post(f"/gates/{gate.pk}/decide", known | fields)
 
 
-@pytest.mark.promise("S1.15", "S1.16", "S1.17", "S3.68")
+@pytest.mark.promise("S1.15", "S1.16", "S1.17")
 def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) -> None:
     page = signed_in(operator).get(f"/gates/{open_gate(run).pk}")
 
@@ -70,7 +70,6 @@ def test_a_plan_that_runs_side_by_side_says_so(proposer, operator) -> None:
     assert "Steps run side by side , at most 3 at once" in words(page)
 
 
-@pytest.mark.promise("S0.11")
 def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
     run, operator
 ) -> None:
@@ -168,7 +167,7 @@ def test_hostile_values_are_marked_and_never_act(name, proposer, operator) -> No
     assert payload not in page
 
 
-@pytest.mark.promise("S0.3", "S3.61")
+@pytest.mark.promise("S3.61")
 def test_approving_leads_to_the_run_which_goes_on(run, operator) -> None:
     answered = decide(signed_in(operator), open_gate(run), comment="as agreed")
 
@@ -180,7 +179,6 @@ def test_approving_leads_to_the_run_which_goes_on(run, operator) -> None:
     assert (decision.channel, decision.approve) == ("page", True)
 
 
-@pytest.mark.promise("S1.6")
 def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
     gate = open_gate(run)
     client = signed_in(operator)

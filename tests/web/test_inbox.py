@@ -87,7 +87,6 @@ def test_a_rules_reason_names_the_rule(proposer, operator, admin) -> None:
     assert reasons(page) == ["Rule echoes@1: Echoes are loud."]
 
 
-@pytest.mark.promise("S0.12")
 def test_after_the_plan_its_risky_step_waits_in_turn(proposer, operator) -> None:
     step_gate(a_run(proposer), operator)
 

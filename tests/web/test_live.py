@@ -126,7 +126,6 @@ def approve(run: Run, operator: User) -> None:
 
 
 @real
-@pytest.mark.promise("S0.20")
 async def test_a_change_reaches_the_page_that_watches(
     registry, proposer, operator
 ) -> None:

@@ -13,7 +13,6 @@ from tests.web.run_builders import TWO_STEPS, element, lost_after_intent, page_o
 pytestmark = pytest.mark.usefixtures("registry")
 
 
-@pytest.mark.promise("S1.15")
 def test_pause_and_resume_are_asked_for_by_post_and_confirmed(
     proposer, operator, bench
 ) -> None:

@@ -25,7 +25,6 @@ from tests.web.run_builders import (
 pytestmark = pytest.mark.usefixtures("registry")
 
 
-@pytest.mark.promise("S1.2")
 def test_the_page_shows_every_step_from_the_start(proposer) -> None:
     run = proposed(GATED, proposer)
     client = signed_in(proposer)
@@ -51,7 +50,7 @@ def test_the_page_says_what_is_waited_for_by_whom_and_where(proposer, operator) 
     assert f"/gates/{open_gate(run).pk}" in waits
 
 
-@pytest.mark.promise("S0.4", "S0.9")
+@pytest.mark.promise("S0.9")
 def test_after_the_work_values_outputs_and_attempts_are_there(
     proposer, operator, bench
 ) -> None:

@@ -119,7 +119,6 @@ def test_a_skill_shows_what_it_may_and_must_not_do_and_each_action(client) -> No
     assert "pattern" in text
 
 
-@pytest.mark.promise("S3.87")
 def test_the_edit_page_says_what_can_be_configured(client) -> None:
     page = client.get("/skills/jira-write/edit")
 

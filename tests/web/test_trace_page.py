@@ -47,7 +47,6 @@ def tamper(stream: str, seq: int) -> None:
     )
 
 
-@pytest.mark.promise("S0.18", "S3.23")
 def test_a_runs_events_are_listed_with_what_each_says(
     proposer, operator, client
 ) -> None:
@@ -135,7 +134,6 @@ def test_pages_follow_each_other_without_gap_or_repeat(proposer, client) -> None
     assert seen == sorted(seen, key=int, reverse=True)
 
 
-@pytest.mark.promise("S3.85")
 def test_an_untouched_stream_is_verified_and_a_changed_byte_is_named(
     proposer, operator, client
 ) -> None:
