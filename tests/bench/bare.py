@@ -1,4 +1,4 @@
-"""What the product is measured against: a bare Celery canvas, one row per step.
+"""The yardstick: a bare Celery canvas with one committed row per step.
 
 `celery -A tests.bench.bare worker` with the product's own worker options. A step is
 a task that commits one row over a connection its process keeps open; the canvas
@@ -14,7 +14,9 @@ from celery import Celery, chain
 
 QUEUE = "bare"
 TABLE = """
-CREATE TABLE bare_step (chain int, step int, at timestamptz DEFAULT clock_timestamp())
+CREATE TABLE bare_step (
+    round int, chain int, step int, at timestamptz DEFAULT clock_timestamp()
+)
 """
 
 app = Celery("bare")
@@ -34,18 +36,20 @@ app.config_from_object(
 
 @cache
 def connection() -> psycopg.Connection[Any]:
-    """This process's connection; made in the pool's child, after the fork."""
+    """Return this process's connection, opened in the pool's child after the fork."""
     return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
 
 
 @app.task(name="bare.step")
-def step(number: int, place: int) -> None:
+def step(of_round: int, number: int, place: int) -> None:
     """Commit one row."""
     connection().execute(
-        "INSERT INTO bare_step (chain, step) VALUES (%s, %s)", [number, place]
+        "INSERT INTO bare_step (round, chain, step) VALUES (%s, %s, %s)",
+        [of_round, number, place],
     )
 
 
-def submit(number: int, length: int) -> None:
-    """Send one chain of so many steps."""
-    chain(*(step.si(number, place) for place in range(length))).apply_async()
+def submit(of_round: int, number: int, length: int) -> None:
+    """Send one chain of `length` steps."""
+    steps = (step.si(of_round, number, place) for place in range(length))
+    chain(*steps).apply_async()

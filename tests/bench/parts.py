@@ -1,41 +1,38 @@
-"""The processes of the benchmark, and what they cost."""
+"""The processes of the benchmark, and the CPU time they use."""
 
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import psycopg
+import redis
 
-from execfabric.local import commands, part, processes
+from execfabric.local import commands, part, ports, processes
 from execfabric.local.part import Part, Running
 from tests.bench import bare
+from tests.chaos.stage import Stage
 
-PROCESSES = 2
-"""Worker processes, for the product and for the bare canvas alike."""
+BACKENDS = """
+SELECT pid, usesysid IS NOT NULL FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+"""
+NS_PER_MS = 1e6
 
 
 @contextmanager
-def worker(env: Mapping[str, str]) -> Iterator[Running]:
-    """The product's worker with its command line, ready."""
-    with _ready(commands.worker(env, concurrency=PROCESSES)) as running:
+def worker(env: Mapping[str, str], count: int) -> Iterator[Running]:
+    """Run the product's worker with its command line, until the block ends."""
+    with _ready(commands.worker(env, concurrency=count)) as running:
         yield running
 
 
 @contextmanager
-def keeper(env: Mapping[str, str]) -> Iterator[Running]:
-    """The product's keeper, ready."""
-    with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder) / "ready"
-        with _ready(commands.keeper(env, ready_file=ready)) as running:
-            yield running
-
-
-@contextmanager
-def bare_worker(env: Mapping[str, str]) -> Iterator[Running]:
-    """A worker of the bare canvas, with the same options, ready."""
-    argv = commands.worker_command(concurrency=PROCESSES, name="bare")
+def bare_worker(env: Mapping[str, str], count: int) -> Iterator[Running]:
+    """Run a worker of the bare canvas with the same options."""
+    argv = commands.worker_command(concurrency=count, name="bare")
     swapped = {"execfabric.celery": bare.__name__, "execfabric": bare.QUEUE}
     argv = [swapped.get(word, word) for word in argv]
     wanted = Part(
@@ -45,17 +42,72 @@ def bare_worker(env: Mapping[str, str]) -> Iterator[Running]:
         yield running
 
 
-def rss_mib(running: Running) -> float:
-    """Memory of a part and all it started: what would be free without it.
+@contextmanager
+def keeper(env: Mapping[str, str]) -> Iterator[Running]:
+    """Run the product's keeper."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready"
+        with _ready(commands.keeper(env, ready_file=ready)) as running:
+            yield running
 
-    Pages that its processes share are counted once.
-    """
+
+@contextmanager
+def web(env: Mapping[str, str]) -> Iterator[int]:
+    """Run the product's web server; return its port."""
+    port = ports.any_free()
+    with _ready(commands.web(env, port=port)):
+        yield port
+
+
+@contextmanager
+def halted(running: Running) -> Iterator[None]:
+    """Stop a worker's processes during the block, so that work can be queued."""
+    family = processes.family(running.identity)
+    for member in family:
+        member.suspend()
+    try:
+        yield
+    finally:
+        for member in family:
+            member.resume()
+
+
+class Meter:
+    """The CPU time of a worker and of the servers, by kind of process."""
+
+    def __init__(self, stage: Stage, running: Running) -> None:
+        owner_url = stage.endpoints.owner_database_url
+        with psycopg.connect(owner_url, autocommit=True) as owner:
+            backends = owner.execute(BACKENDS).fetchall()
+        self._kinds = {
+            pid: "Postgres backends" if client else "Postgres auxiliaries"
+            for pid, client in backends
+        }
+        with redis.Redis.from_url(stage.endpoints.redis_url) as broker:
+            self._kinds[broker.info("server")["process_id"]] = "Valkey"
+        main = running.identity.pid
+        for member in processes.family(running.identity):
+            is_pool = member.ppid() == main
+            self._kinds[member.pid] = "pool" if is_pool else "runners"
+        self._kinds[main] = "Celery main"
+
+    def read(self) -> Counter[str]:
+        """Return milliseconds so far, of all threads of each kind of process."""
+        total: Counter[str] = Counter()
+        for pid, kind in self._kinds.items():
+            total[kind] += 0
+            for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    total[kind] += int(thread.read_text().split()[0]) / NS_PER_MS
+        return total
+
+
+def rss_mib(running: Running) -> float:
+    """Return the memory that a part and its children use; shared pages count once."""
     total = 0
     for member in processes.family(running.identity):
-        try:
+        with suppress(psutil.NoSuchProcess):
             total += member.memory_full_info().pss
-        except psutil.NoSuchProcess:
-            continue
     return total / 2**20
 
 

@@ -6,34 +6,33 @@ import re
 import time
 from typing import Any
 
-from tests.bench.measures import People
+from tests.bench.people import People
 from tests.builders import a_bench, driven
 
-CHAINS = 20
 SHOWN = 24
 OURS = ("/execfabric/", "/orchestration/", "/approvals/", "/audit/", "/psycopg/")
 
 
-def of_a_chain(who: People, text: str) -> dict[str, Any]:
-    """Milliseconds and calls per step of the work loop on approved chains."""
-    runs = who.propose(text, 2 * CHAINS + 1)
+def of_a_chain(who: People, text: str, chains: int) -> dict[str, Any]:
+    """Return milliseconds and calls per step of the work loop on approved chains."""
+    runs = who.propose(text, 2 * chains + 1)
     for run in runs:
         who.approve(run)
     bench = a_bench("bench-profile")
     try:
         driven(runs.pop(), bench)
         begun = time.perf_counter()
-        for run in runs[:CHAINS]:
+        for run in runs[:chains]:
             driven(run, bench)
         plain = time.perf_counter() - begun
         profiler = cProfile.Profile()
         profiler.enable()
-        for run in runs[CHAINS:]:
+        for run in runs[chains:]:
             driven(run, bench)
         profiler.disable()
     finally:
         bench.close()
-    steps = sum(run.steps.count() for run in runs[CHAINS:])
+    steps = sum(run.steps.count() for run in runs[chains:])
     return {
         "ms_per_step": plain * 1000 / steps,
         "ms_per_step_profiled": _total(profiler) * 1000 / steps,

@@ -9,6 +9,15 @@ from pathlib import Path
 from execfabric.local.layout import PROJECT
 from tests.session import NESTED
 
+KINDS = {
+    "Celery main",
+    "pool",
+    "runners",
+    "Postgres backends",
+    "Postgres auxiliaries",
+    "Valkey",
+}
+
 
 def test_the_benchmark_measures_everything_it_says(tmp_path: Path):
     path = tmp_path / "report.json"
@@ -21,11 +30,19 @@ def test_the_benchmark_measures_everything_it_says(tmp_path: Path):
 
     assert done.returncode == 0, done.stderr[-4000:]
     report = json.loads(path.read_text())
-    assert report["throughput"]["governed_median"] > 0
-    assert report["throughput"]["bare_median"] > 0
+    through = report["throughput"]
+    assert through["speed_ratio"] > 0
+    assert through["cpu_ratio"] > 0
+    assert set(through["governed"]["cpu_ms_by_kind"]) == KINDS
+    assert through["governed"]["cpu_ms_by_kind"]["runners"] > 0
+    assert through["bare"]["cpu_ms_by_kind"]["Postgres backends"] > 0
+    assert through["governed"]["wal_bytes"] > through["bare"]["wal_bytes"]
     assert report["chain_ms"]["from_first_claim"]["p50"] > 0
+    assert report["fan_ms"]["from_first_claim"]["p50"] > 0
     assert report["gate_ms"]["from_commit"]["p50"] > 0
+    assert report["gate_ms"]["from_request"]["p50"] > 0
+    assert report["by_length"]["10"]["cpu_ms"] > 0
     assert report["open_gates"]["gates"] == report["sizes"]["open_gates"]
     assert report["open_gates"]["running_steps"] == 0
     assert report["profile"]["functions"]
-    assert "| the same as a bare Celery canvas |" in done.stdout
+    assert "| CPU ms per step |" in done.stdout
