@@ -15,6 +15,7 @@ from uuid import UUID
 from approvals.models import Gate
 from execfabric.accounts.models import User
 from execfabric.lib import clock
+from orchestration.runs.domain.results import Finished, Result
 from orchestration.runs.domain.states import FINAL_DRY_RUN, StepState
 from orchestration.runs.models import DryRun, Run, StepRun
 from orchestration.runs.services import (
@@ -32,6 +33,7 @@ from orchestration.skills.services import secrets
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 OPEN = ("requested", "partial")
+DONE = Finished({}, {})
 
 
 def step(key: str, action: str = "echo", **fields: Any) -> dict[str, Any]:
@@ -152,6 +154,12 @@ def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
     return attempts.claim(
         step_run_id=ready.id, worker=worker, by=work.BY, at=clock.now()
     )
+
+
+def completed(grip: Grip | None, result: Result = DONE) -> None:
+    """Report the result of an attempt, as its worker does."""
+    assert grip is not None
+    attempts.complete(grip, result, worker="test-worker", by=work.BY, at=clock.now())
 
 
 def states(run: Run) -> dict[str, str]:

@@ -101,7 +101,8 @@ def test_a_plan_shows_its_steps_the_tools_they_need_and_their_risks(proposer) ->
 @pytest.mark.promise("S1.18")
 def test_checking_and_dry_running_leave_nothing_behind(proposer, witness) -> None:
     before = Event.objects.count()
-    text = plan(step("a"), step("b", "witness-gated", params={"mark": "x"}, after="a"))
+    writes = {"how": "touch", "path": str(witness.path)}
+    text = plan(step("a"), step("b", "look", params=writes, after="a"))
 
     check(text, proposer)
     dry_run(text, proposer)
