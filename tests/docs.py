@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from execfabric.lib.machine import Machine
-from orchestration.runs.domain.states import DRY_RUN, RUN, STEP_RUN
+from orchestration.runs.domain.states import ATTEMPT, DRY_RUN, RUN, STEP_RUN
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +52,7 @@ def main() -> None:
     """Write the tables of the code into the README."""
     put_between_markers("README.md", "states:run", state_table(RUN))
     put_between_markers("README.md", "states:step", state_table(STEP_RUN))
+    put_between_markers("README.md", "states:attempt", state_table(ATTEMPT))
     put_between_markers("README.md", "states:dry-run", state_table(DRY_RUN))
 
 

@@ -2,11 +2,11 @@
 that may answer anything. Explored exhaustively by one test, at random by another.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from orchestration.runs.domain import decider
+from orchestration.runs.domain import decider, outcome
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepView
 from orchestration.runs.domain.states import (
     AT_WORK,
@@ -26,7 +26,6 @@ R, E, S, T = RunState, RunEvent, StepState, StepEvent
 STARTS = (T.RELEASED, T.GATE_OPENED, T.FAILED)
 """What may come of a release: ready, gated, or inputs that cannot be resolved."""
 OPEN = frozenset({S.PENDING, S.GATED, S.READY, S.RUNNING, S.BACKOFF})
-PERSON = (E.PAUSE_REQUESTED, E.CANCEL_REQUESTED, E.RESUMED)
 ANSWERS = {
     S.READY: (T.CLAIMED, T.GATE_VOIDED),
     S.RUNNING: (T.SUCCEEDED, T.FAILED, T.RETRY_LATER, T.LEASE_LOST, T.OUTCOME_UNKNOWN),
@@ -122,6 +121,10 @@ def _carried_out(
             return moved(now, key, T.SKIPPED)
         case decider.Cancel(key):
             return moved(now, key, T.CANCELLED)
+        case decider.Retry(key):
+            return moved(now, key, T.RETRIED)
+        case decider.Revive(key):
+            return moved(now, key, T.REVIVED)
         case decider.Move(event):
             return replace(now, run=RUN.next(now.run, event))
     raise Violation(f"unknown action {action}")
@@ -140,20 +143,29 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
                 continue
             yield moved(state, index, event)
     if state.patience:
-        yield from _interfered(state)
+        yield from _interfered(graph, state)
 
 
-def _interfered(state: State) -> Iterator[State]:
-    for event in PERSON:
+def _interfered(graph: Graph, state: State) -> Iterator[State]:
+    """What people may ask for: to pause, cancel or resume, or to try a step again."""
+    less = replace(state, patience=state.patience - 1)
+    for event in (E.PAUSE_REQUESTED, E.CANCEL_REQUESTED):
         if RUN.allows(state.run, event):
-            then = replace(state, run=RUN.next(state.run, event))
-            if event is not E.RESUMED:
-                yield replace(then, patience=state.patience - 1)
-                continue
-            again = [i for i, now in enumerate(state.steps) if now is S.FAILED]
-            for index in again:
-                then = moved(then, index, T.RETRIED)
-            yield replace(then, patience=state.patience - 1)
+            yield replace(less, run=RUN.next(state.run, event))
+    known = progress(graph, state)
+    if RUN.allows(state.run, E.RESUMED):
+        yield _all_carried_out(graph, less, outcome.resume(known))
+    if state.run is R.PAUSED:
+        for failed in known.steps(S.FAILED):
+            yield _all_carried_out(graph, less, outcome.try_again([failed], known))
+
+
+def _all_carried_out(
+    graph: Graph, state: State, actions: Iterable[decider.Action]
+) -> State:
+    for action in actions:
+        state = _carried_out(graph, state, state, action, {})
+    return state
 
 
 def moved(state: State, index: int, event: StepEvent) -> State:
@@ -192,8 +204,8 @@ def check(graph: Graph, state: State) -> None:
         raise Violation(f"paused while a step is running: {state}")
     if state.run in FINAL_RUN and any(now in OPEN for now in state.steps):
         raise Violation(f"it ended with open steps: {state}")
-    if state.run is R.SUCCEEDED and {S.FAILED, S.REJECTED} & set(state.steps):
-        raise Violation(f"it succeeded with failed steps: {state}")
+    if state.run is R.SUCCEEDED and set(state.steps) != {S.SUCCEEDED}:
+        raise Violation(f"it succeeded without some step: {state}")
     if graph.parallel_max == 1 and at_work > 1:
         raise Violation(f"two steps at work in a sequential run: {state}")
     if graph.parallel_max and state.steps.count(S.RUNNING) > graph.parallel_max:

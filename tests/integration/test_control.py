@@ -4,7 +4,7 @@ import pytest
 
 from execfabric.lib import clock
 from execfabric.lib.machine import IllegalTransition
-from orchestration.runs.domain.results import Finished
+from orchestration.runs.domain.results import Failure, Finished
 from orchestration.runs.errors import NotControllable
 from orchestration.runs.services import attempts, control
 from orchestration.runs.services.work import BY
@@ -88,3 +88,39 @@ def test_a_stranger_controls_nothing_and_an_ended_run_cannot_be_paused(
         control.pause(run_id=run.id, by=auditor.actor(), at=clock.now())
     with pytest.raises(IllegalTransition):
         control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "end"),
+    [
+        pytest.param("continue", "partially_succeeded", id="continue"),
+        pytest.param("abort", "failed", id="abort"),
+    ],
+)
+def test_resume_repeats_no_failure_that_did_not_pause_the_run(
+    on_failure, end, proposer, operator, bench
+):
+    text = plan(
+        step("fails"),
+        step("dependent", after="fails"),
+        step("free"),
+        parallel=True,
+        onFailure=on_failure,
+    )
+    run = approved(text, proposer, operator)
+    failing, free = claimed(run, "fails"), claimed(run, "free")
+    known = {"worker": "w", "by": BY, "at": clock.now()}
+    attempts.complete(failing, Failure("lab.refused", "The target said no."), **known)
+
+    control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
+    attempts.complete(free, Finished({}, {}), **known)
+    control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
+    run = driven(run, bench)
+
+    assert states(run) == {
+        "fails": "failed",
+        "dependent": "skipped",
+        "free": "succeeded",
+    }
+    assert run.state == end
+    assert run.steps.get(key="fails").attempts.count() == 1

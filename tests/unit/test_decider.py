@@ -28,7 +28,16 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from tests.run_model import Graph, State, answers, carried_out, check, due, start
+from tests.run_model import (
+    Graph,
+    State,
+    answers,
+    carried_out,
+    check,
+    due,
+    error_of,
+    start,
+)
 
 R, S = RunState, StepState
 RULES = ("all_success", "one_success", "all_done")
@@ -182,11 +191,16 @@ def test_a_run_that_is_not_simply_going_on(run, states, expected):
         ("continue", [S.FAILED, S.PENDING], [Release("b")]),
         ("continue", [S.FAILED, S.SUCCEEDED], [Move(RunEvent.PARTIALLY_SUCCEEDED)]),
         ("continue", [S.FAILED, S.FAILED], [Move(RunEvent.FAILED)]),
+        ("continue", [S.SUCCEEDED, S.SKIPPED], [Move(RunEvent.PARTIALLY_SUCCEEDED)]),
+        ("continue", [S.SKIPPED, S.SKIPPED], [Move(RunEvent.FAILED)]),
         ("continue", [S.INDETERMINATE, S.READY], [Move(RunEvent.PAUSE_REQUESTED)]),
     ],
 )
 def test_a_failure_does_what_the_plan_says(on_failure, states, expected):
-    steps = [view("a", states[0]), view("b", states[1])]
+    steps = [
+        view(key, state, error=error_of(state))
+        for key, state in zip("ab", states, strict=True)
+    ]
 
     found = actions_of(R.RUNNING, steps, parallel_max=0, on_failure=on_failure)
 
@@ -264,7 +278,7 @@ def test_no_small_plan_can_be_led_astray(size, parallel_max, on_failure):
 @pytest.mark.parametrize(
     ("parallel_max", "patience"),
     [
-        pytest.param(1, 1, id="in order, and a person interferes"),
+        pytest.param(1, 2, id="in order, and a person interferes"),
         pytest.param(0, 0, id="side by side"),
     ],
 )

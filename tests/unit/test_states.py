@@ -8,11 +8,14 @@ import pytest
 from execfabric.lib.machine import IllegalTransition, Machine
 from orchestration.runs.domain.states import (
     AT_WORK,
+    ATTEMPT,
     DRY_RUN,
     HELD,
     RUN,
     STEP_RUN,
+    AttemptEvent,
     DryRunState,
+    Phase,
     RunEvent,
     RunState,
     StepEvent,
@@ -23,10 +26,14 @@ from tests.docs import PROJECT, between_markers, state_table
 MACHINES = [
     pytest.param(RUN, RunState, id="run"),
     pytest.param(STEP_RUN, StepState, id="step run"),
+    pytest.param(ATTEMPT, Phase, id="attempt"),
     pytest.param(DRY_RUN, DryRunState, id="dry run"),
 ]
-WAYS_BACK = {(StepState.FAILED, StepEvent.RETRIED)}
-"""Moves out of a final state: only a person's word to try a failed step again."""
+WAYS_BACK = {
+    (StepState.FAILED, StepEvent.RETRIED),
+    (StepState.SKIPPED, StepEvent.REVIVED),
+}
+"""Moves out of a final state: a person has a failed step tried again."""
 
 
 ENTERED_FROM = [
@@ -42,6 +49,7 @@ ENTERED_FROM = [
     (STEP_RUN, StepState.SUCCEEDED, {"running", "gated", "indeterminate"}),
     (STEP_RUN, StepState.SKIPPED, {"pending"}),
     (STEP_RUN, StepState.REJECTED, {"gated"}),
+    (ATTEMPT, Phase.DONE, {"intent"}),
     (DRY_RUN, DryRunState.FINISHED, {"running"}),
 ]
 """Written down a second time: a row added to a table by mistake is seen."""
@@ -53,7 +61,8 @@ def test_a_state_is_entered_only_from_the_states_listed(machine, state, sources)
 
 
 @pytest.mark.parametrize(
-    ("machine", "events"), [(RUN, RunEvent), (STEP_RUN, StepEvent)]
+    ("machine", "events"),
+    [(RUN, RunEvent), (STEP_RUN, StepEvent), (ATTEMPT, AttemptEvent)],
 )
 def test_a_final_state_refuses_every_event_that_is_no_way_back(machine, events):
     for state, event in product(machine.final, events):
@@ -99,6 +108,7 @@ def test_each_step_state_has_one_role_in_the_course_of_a_run():
     [
         pytest.param(RUN, "run", id="run"),
         pytest.param(STEP_RUN, "step", id="step"),
+        pytest.param(ATTEMPT, "attempt", id="attempt"),
         pytest.param(DRY_RUN, "dry-run", id="dry run"),
     ],
 )
@@ -111,6 +121,7 @@ def test_the_readme_shows_the_tables_of_the_code(machine, name):
     [
         pytest.param(RUN, "run", id="run"),
         pytest.param(STEP_RUN, "step", id="step"),
+        pytest.param(ATTEMPT, "attempt", id="attempt"),
         pytest.param(DRY_RUN, "dry-run", id="dry run"),
     ],
 )

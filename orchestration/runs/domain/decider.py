@@ -36,6 +36,20 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Retry:
+    """The failed step is tried again as a new generation."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
+class Revive:
+    """The step was skipped because of a failure that is tried again now."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
 class Move:
     """The run itself moves."""
 
@@ -43,10 +57,15 @@ class Move:
     reason: str = ""
 
 
-Action = Release | Skip | Cancel | Move
+Action = Release | Skip | Cancel | Retry | Revive | Move
 
-_STARTED = (StepState.GATED, StepState.READY, StepState.BACKOFF)
-"""Released, with no worker in them."""
+NOT_STARTED = (
+    StepState.PENDING,
+    StepState.GATED,
+    StepState.READY,
+    StepState.BACKOFF,
+)
+"""Steps that no worker is in, and that may still run."""
 
 
 def next_actions(run: RunState, progress: Progress) -> Sequence[Action]:
@@ -81,7 +100,7 @@ def _proceed(progress: Progress) -> Sequence[Action]:
 
 def _end_when_idle(progress: Progress, end: Move) -> Sequence[Action]:
     """Cancel what has not started, wait for what is running, then end the run."""
-    waiting = progress.steps(StepState.PENDING, *_STARTED)
+    waiting = progress.steps(*NOT_STARTED)
     if waiting or progress.count(StepState.RUNNING):
         return [Cancel(step.key) for step in waiting]
     return [end]

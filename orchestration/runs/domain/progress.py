@@ -129,18 +129,7 @@ class Progress:
     def skipped_by_failure(self) -> list[StepView]:
         """Return the steps skipped because of a failure, not by a condition."""
         skipped = self.steps(StepState.SKIPPED)
-        return [step for step in skipped if _by_failure(step)]
-
-    def downstream_skipped(self, keys: Iterable[Key]) -> list[StepView]:
-        """Return the steps skipped because one of `keys` failed, at any distance."""
-        reached: dict[int, StepView] = {}
-        fresh = [self._by_key[key] for key in keys]
-        while fresh:
-            for child in fresh.pop().children:
-                if _by_failure(child.view) and child.position not in reached:
-                    reached[child.position] = child.view
-                    fresh.append(child)
-        return [reached[position] for position in sorted(reached)]
+        return [step for step in skipped if step.error in _SKIPPED_BY_FAILURE]
 
     def _consider(self, node: _Node) -> None:
         holds = _rule(node) if node.view.state is StepState.PENDING else None
@@ -170,10 +159,6 @@ def _rule(node: _Node) -> bool | None:
 def _count(child: _Node, parent: StepView, sign: int) -> None:
     child.finished += sign * (parent.state in FINAL_STEP)
     child.succeeded += sign * (parent.state is StepState.SUCCEEDED)
-
-
-def _by_failure(step: StepView) -> bool:
-    return step.state is StepState.SKIPPED and step.error in _SKIPPED_BY_FAILURE
 
 
 def _remove(positions: list[int], position: int) -> None:

@@ -70,12 +70,13 @@ class StepEvent(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     RESOLVED = "resolved"
     RETRIED = "retried"
+    REVIVED = "revived"
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
 
 
 class Phase(StrEnum):
-    """How far one attempt has come; what a crash means depends on it."""
+    """The state of one attempt; what a crash means depends on it."""
 
     CLAIMED = "claimed"  # the worker has it; no effect can have happened
     INTENT = "intent"  # the effect may happen from now on
@@ -83,6 +84,14 @@ class Phase(StrEnum):
     FAILED = "failed"  # it ended without success, and that is recorded
     FENCED = "fenced"  # it was refused at intent, or its late result was not taken
     LOST = "lost"  # its lease lapsed; whether it did anything depends on the phase
+
+
+class AttemptEvent(StrEnum):
+    INTENDED = "intended"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    FENCED = "fenced"
+    LOST = "lost"
 
 
 class DryRunState(StrEnum):
@@ -105,6 +114,7 @@ class DryRunEvent(StrEnum):
 
 
 R, E, S, T = RunState, RunEvent, StepState, StepEvent
+P, A = Phase, AttemptEvent
 D, V = DryRunState, DryRunEvent
 
 # fmt: off
@@ -170,8 +180,26 @@ STEP_RUN: Machine[StepState, StepEvent] = Machine(
         (S.INDETERMINATE, T.RESOLVED,        S.SUCCEEDED),
         (S.INDETERMINATE, T.FAILED,          S.FAILED),
         (S.FAILED,        T.RETRIED,         S.PENDING),
+        (S.SKIPPED,       T.REVIVED,         S.PENDING),
     ),
     final=frozenset({S.SUCCEEDED, S.FAILED, S.SKIPPED, S.REJECTED, S.CANCELLED}),
+)
+
+ATTEMPT: Machine[Phase, AttemptEvent] = Machine(
+    name="attempt",
+    initial=P.CLAIMED,
+    rows=(
+        # from      on           to
+        (P.CLAIMED, A.INTENDED,  P.INTENT),
+        (P.CLAIMED, A.FAILED,    P.FAILED),
+        (P.CLAIMED, A.FENCED,    P.FENCED),
+        (P.CLAIMED, A.LOST,      P.LOST),
+        (P.INTENT,  A.SUCCEEDED, P.DONE),
+        (P.INTENT,  A.FAILED,    P.FAILED),
+        (P.INTENT,  A.FENCED,    P.FENCED),
+        (P.INTENT,  A.LOST,      P.LOST),
+    ),
+    final=frozenset({P.DONE, P.FAILED, P.FENCED, P.LOST}),
 )
 
 DRY_RUN: Machine[DryRunState, DryRunEvent] = Machine(

@@ -1,5 +1,6 @@
 """Carrying out what the decider says, within one change."""
 
+from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any
 
@@ -22,7 +23,7 @@ from orchestration.runs.models import StepRun
 from orchestration.runs.services import specs, store, subjects
 from orchestration.runs.services.transitions import Change
 
-__all__ = ["REFUSED", "UNANSWERED", "advance", "progress_of"]
+__all__ = ["REFUSED", "UNANSWERED", "advance", "carry_out", "progress_of"]
 
 REFUSED = "gate.rejected"
 _STATES = {str(state): state for state in StepState}
@@ -91,6 +92,12 @@ def _error_code(step: StepRun) -> str:
     return str(step.error.get("code", "")) if step.error else ""
 
 
+def carry_out(actions: Iterable[decider.Action], change: Change) -> None:
+    """Do what the domain decided, in order."""
+    for action in actions:
+        _carry_out(action, change)
+
+
 @singledispatch
 def _carry_out(action: Any, change: Change) -> None:
     message = f"{change.run} cannot carry out {type(action).__name__}"
@@ -140,8 +147,34 @@ def _cancel(action: decider.Cancel, change: Change) -> None:
 
 
 @_carry_out.register
+def _retry(action: decider.Retry, change: Change) -> None:
+    step = change.step(action.key)
+    generation = step.generation + 1
+    change.move_step(
+        step,
+        StepEvent.RETRIED,
+        {"generation": generation},
+        generation=generation,
+        tries=0,
+        spec_id=None,
+        gate_id=None,
+        error=None,
+        not_before=None,
+    )
+
+
+@_carry_out.register
+def _revive(action: decider.Revive, change: Change) -> None:
+    change.move_step(change.step(action.key), StepEvent.REVIVED, error=None)
+
+
+@_carry_out.register
 def _move(action: decider.Move, change: Change) -> None:
-    change.move_run(action.event, action.reason or _kept_reason(action, change))
+    fields = {}
+    if action.event is RunEvent.APPROVED and change.run.started_at is None:
+        fields["started_at"] = change.at
+    reason = action.reason or _kept_reason(action, change)
+    change.move_run(action.event, reason, **fields)
 
 
 def _kept_reason(action: decider.Move, change: Change) -> str:

@@ -9,16 +9,16 @@ from execfabric.accounts.authority import Right, require, rights_of
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.machine import IllegalTransition
 from orchestration.runs import selectors
+from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import (
     RUN,
     RunEvent,
     RunState,
-    StepEvent,
     StepState,
 )
 from orchestration.runs.errors import NotControllable
-from orchestration.runs.models import Run, StepRun
-from orchestration.runs.services.advance import advance
+from orchestration.runs.models import Run
+from orchestration.runs.services.advance import advance, carry_out, progress_of
 from orchestration.runs.services.transitions import Change, change
 
 WORDS = {
@@ -52,11 +52,10 @@ def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
     with change(run_id, by=by, at=at) as opened:
         if not opened.loaded.proposer_active:
             raise ProposerInactive(run=str(run_id))
-        _ask(opened, RunEvent.RESUMED)
+        _require(opened, RunEvent.RESUMED)
+        carry_out(outcome.resume(progress_of(opened)), opened)
         for step in opened.steps.values():
-            if step.state == StepState.FAILED:
-                _again(opened, step)
-            elif step.state == StepState.READY:
+            if step.state == StepState.READY:
                 opened.ready[step.key] = step
         advance(opened)
         return opened.run
@@ -99,11 +98,15 @@ def _require_control(run_id: UUID, by: Actor) -> None:
         raise NotControllable(run=str(run_id))
 
 
-def _ask(opened: Change, event: RunEvent, reason: str = "") -> None:
-    """Move the run, or say in words for people why it cannot be moved so."""
+def _ask(opened: Change, event: RunEvent, reason: str) -> None:
+    _require(opened, event)
+    opened.move_run(event, reason)
+
+
+def _require(opened: Change, event: RunEvent) -> None:
+    """Check that the run can be moved so, or say in words for people why not."""
     state = RunState(opened.run.state)
     if RUN.allows(state, event):
-        opened.move_run(event, reason)
         return
     word, what = state.replace("_", " "), WORDS[event]
     sentence = (
@@ -113,19 +116,4 @@ def _ask(opened: Change, event: RunEvent, reason: str = "") -> None:
     )
     raise IllegalTransition(
         sentence, machine=RUN.name, state=str(state), event=str(event)
-    )
-
-
-def _again(opened: Change, step: StepRun) -> None:
-    """A failed step as a new generation: resolved anew, and gated anew where it was."""
-    opened.move_step(
-        step,
-        StepEvent.RETRIED,
-        {"generation": step.generation + 1},
-        generation=step.generation + 1,
-        tries=0,
-        spec_id=None,
-        gate_id=None,
-        error=None,
-        not_before=None,
     )

@@ -36,6 +36,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "step.outcome_unknown":   ("indeterminate",       "Outcome unknown"),
     "step.resolved":          ("succeeded",           "A person said what happened"),
     "step.retried":           ("backoff",             "To be tried again"),
+    "step.revived":           ("pending",             "No longer skipped"),
     "step.skipped":           ("skipped",             "Step skipped"),
     "step.cancelled":         ("cancelled",           "Step cancelled"),
     "attempt.intent":         ("intent",              "Effect begins"),

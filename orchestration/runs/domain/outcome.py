@@ -1,0 +1,179 @@
+"""What a result, a loss, a request or a verdict means for attempt, step and run."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from orchestration.runs.domain import retry
+from orchestration.runs.domain.decider import (
+    NOT_STARTED,
+    Action,
+    Cancel,
+    Move,
+    Retry,
+    Revive,
+)
+from orchestration.runs.domain.progress import UNANSWERED, Progress, StepView
+from orchestration.runs.domain.results import Failure, Finished, Lost, Result
+from orchestration.runs.domain.states import (
+    AttemptEvent,
+    Phase,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
+from orchestration.skills.domain.contract import EffectClass, RetryRule
+
+MOST_LOSSES = 5
+"""A step whose workers die more often than this is taken for the cause."""
+KILL_MARGIN = timedelta(seconds=30)
+"""How long after its deadline an attempt may take to be killed."""
+REFUSED = "gate.rejected"
+
+
+class Verdict(StrEnum):
+    """How a gate ended."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What becomes of a step."""
+
+    event: StepEvent
+    error: Failure | Lost | None = None
+    """What is stored as its error."""
+
+
+@dataclass(frozen=True)
+class Ended(StepOutcome):
+    """How an attempt ended, and what becomes of its step."""
+
+    attempt: AttemptEvent = AttemptEvent.FAILED
+    wait: timedelta | None = None
+    """How long until the next attempt."""
+    counts: bool = True
+    """Whether it was one of the step's attempts."""
+
+
+def of_result(
+    result: Result,
+    *,
+    run: RunState,
+    tries: int,
+    max_attempts: int,
+    rule: RetryRule,
+) -> Ended:
+    """Decide what follows from the result that the worker of an attempt reports."""
+    if isinstance(result, Finished):
+        return Ended(StepEvent.SUCCEEDED, attempt=AttemptEvent.SUCCEEDED)
+    if isinstance(result, Lost):
+        return Ended(StepEvent.OUTCOME_UNKNOWN, result, AttemptEvent.LOST)
+    if result.killed and run is RunState.CANCELLING:
+        return Ended(StepEvent.CANCELLED, result)
+    if result.again and tries < max_attempts:
+        wait = retry.delay(rule, tries=tries)
+        return Ended(StepEvent.RETRY_LATER, result, wait=wait)
+    return Ended(StepEvent.FAILED, result)
+
+
+def of_lost_lease(
+    phase: Phase, *, effect_class: str, run: RunState, losses: int
+) -> Ended:
+    """Decide what follows when a worker stopped renewing its lease.
+
+    `losses` counts the attempts of this generation that were lost, this one included.
+    """
+    if phase is not Phase.CLAIMED and not may_rerun(effect_class):
+        message = "Its worker was lost after it may have begun."
+        lost = Lost("step.worker_lost", message)
+        return Ended(StepEvent.OUTCOME_UNKNOWN, lost, AttemptEvent.LOST)
+    if run is RunState.CANCELLING:
+        return Ended(StepEvent.CANCELLED, attempt=AttemptEvent.LOST)
+    if losses >= MOST_LOSSES:
+        message = f"Its worker was lost {losses} times: it may be what kills them."
+        failure = Failure("step.attempts_exhausted", message, ran=None)
+        return Ended(StepEvent.FAILED, failure, AttemptEvent.LOST)
+    # A lost worker is not the step's failure, so it costs none of its attempts.
+    return Ended(StepEvent.LEASE_LOST, attempt=AttemptEvent.LOST, counts=False)
+
+
+def may_rerun(effect_class: str) -> bool:
+    """Return True if an attempt that was cut off may simply be repeated."""
+    return effect_class in {EffectClass.PURE, EffectClass.IDEMPOTENT}
+
+
+def cut_off(effect_class: str, code: str, message: str) -> Failure | Lost:
+    """Return the result of an attempt that was cut off and may have begun its effect."""
+    if may_rerun(effect_class):
+        return Failure(code, message, again=True, ran=None)
+    return Lost(code, f"{message} Whether it had its effect is not known.")
+
+
+def killed_by(begun: datetime, *, timeout_s: float) -> datetime:
+    """Return when a lost attempt has certainly been killed."""
+    return begun + timedelta(seconds=timeout_s) + KILL_MARGIN
+
+
+def resume(progress: Progress) -> Iterator[Action]:
+    """Go on with a run; the failures that paused it are tried again."""
+    yield Move(RunEvent.RESUMED)
+    if progress.on_failure == "pause":
+        yield from try_again(progress.steps(StepState.FAILED), progress)
+
+
+def try_again(failed: Iterable[StepView], progress: Progress) -> Iterator[Action]:
+    """Try failed steps again, with what was skipped because of a failure.
+
+    A step skipped because of another failure is skipped again by the decider.
+    """
+    retried = [Retry(step.key) for step in failed]
+    yield from retried
+    if retried:
+        yield from (Revive(step.key) for step in progress.skipped_by_failure())
+
+
+def of_evidence(*, happened: bool, evidence: str, by: str) -> StepOutcome:
+    """Settle a step whose outcome was unknown."""
+    if happened:
+        return StepOutcome(StepEvent.RESOLVED)
+    message = f"{by} found that it did not happen: {evidence}"
+    failure = Failure("step.did_not_happen", message, ran=False)
+    return StepOutcome(StepEvent.FAILED, failure)
+
+
+def of_step_gate(verdict: Verdict, *, only_asks: bool) -> StepOutcome:
+    """Decide what becomes of a gated step; one that only asks is done when approved."""
+    if verdict is Verdict.APPROVED:
+        done = StepEvent.SUCCEEDED if only_asks else StepEvent.GATE_APPROVED
+        return StepOutcome(done)
+    return StepOutcome(StepEvent.GATE_REJECTED, _NO_STEP[verdict])
+
+
+def of_plan_gate(verdict: Verdict, progress: Progress) -> Iterator[Action]:
+    """Start a run, or end one whose plan has no approval (any more).
+
+    A step that is running is waited for.
+    """
+    if verdict is Verdict.APPROVED:
+        yield Move(RunEvent.APPROVED)
+    elif progress.count(StepState.RUNNING):
+        yield Move(RunEvent.CANCEL_REQUESTED, _NO_PLAN[verdict].reason)
+    else:
+        yield from (Cancel(step.key) for step in progress.steps(*NOT_STARTED))
+        yield _NO_PLAN[verdict]
+
+
+_NO_STEP = {
+    Verdict.REJECTED: Failure(REFUSED, "People said no.", ran=False),
+    Verdict.EXPIRED: Failure(UNANSWERED, "Nobody answered in time.", ran=False),
+}
+_NO_PLAN = {
+    Verdict.REJECTED: Move(RunEvent.REJECTED, "The plan was not approved."),
+    Verdict.EXPIRED: Move(RunEvent.EXPIRED, "Nobody answered for the plan in time."),
+}
