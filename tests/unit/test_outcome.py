@@ -150,7 +150,7 @@ def run_of(*states: StepState, on_failure: str = "pause") -> Progress:
     ],
 )
 def test_resuming_tries_again_what_paused_the_run(on_failure, states, expected):
-    actions = list(outcome.resume(run_of(*states, on_failure=on_failure)))
+    actions = outcome.resume(run_of(*states, on_failure=on_failure))
 
     assert actions == [Move(E.RESUMED), *expected]
 
@@ -159,7 +159,7 @@ def test_resuming_tries_again_what_paused_the_run(on_failure, states, expected):
 def test_trying_a_step_again_revives_what_failures_skipped(on_failure):
     progress = run_of(S.FAILED, S.FAILED, S.SKIPPED, on_failure=on_failure)
 
-    actions = list(outcome.try_again(progress.steps(S.FAILED)[1:], progress))
+    actions = outcome.try_again(progress.steps(S.FAILED)[1:], progress)
 
     assert actions == [Retry("b"), Revive("c")]
 
@@ -211,7 +211,7 @@ def test_what_the_verdict_on_a_step_means(verdict, only_asks, event, code):
     ],
 )
 def test_what_the_verdict_on_a_plan_means(verdict, states, expected):
-    actions = list(outcome.of_plan_gate(verdict, run_of(*states)))
+    actions = outcome.of_plan_gate(verdict, run_of(*states))
 
     plain = [Move(a.event) if isinstance(a, Move) else a for a in actions]
     assert plain == expected

@@ -1,6 +1,6 @@
 """What a result, a loss, a request or a verdict means for attempt, step and run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -120,22 +120,22 @@ def killed_by(begun: datetime, *, timeout_s: float) -> datetime:
     return begun + timedelta(seconds=timeout_s) + KILL_MARGIN
 
 
-def resume(progress: Progress) -> Iterator[Action]:
+def resume(progress: Progress) -> list[Action]:
     """Go on with a run; the failures that paused it are tried again."""
-    yield Move(RunEvent.RESUMED)
-    if progress.on_failure == "pause":
-        yield from try_again(progress.steps(StepState.FAILED), progress)
+    paused_by = progress.steps(StepState.FAILED)
+    if progress.on_failure != "pause":
+        paused_by = []
+    return [Move(RunEvent.RESUMED), *try_again(paused_by, progress)]
 
 
-def try_again(failed: Iterable[StepView], progress: Progress) -> Iterator[Action]:
+def try_again(failed: Iterable[StepView], progress: Progress) -> list[Action]:
     """Try failed steps again, with what was skipped because of a failure.
 
     A step skipped because of another failure is skipped again by the decider.
     """
     retried = [Retry(step.key) for step in failed]
-    yield from retried
-    if retried:
-        yield from (Revive(step.key) for step in progress.skipped_by_failure())
+    skipped = progress.skipped_by_failure() if retried else []
+    return [*retried, *(Revive(step.key) for step in skipped)]
 
 
 def of_evidence(*, happened: bool, evidence: str, by: str) -> StepOutcome:
@@ -155,18 +155,17 @@ def of_step_gate(verdict: Verdict, *, only_asks: bool) -> StepOutcome:
     return StepOutcome(StepEvent.GATE_REJECTED, _NO_STEP[verdict])
 
 
-def of_plan_gate(verdict: Verdict, progress: Progress) -> Iterator[Action]:
+def of_plan_gate(verdict: Verdict, progress: Progress) -> list[Action]:
     """Start a run, or end one whose plan has no approval (any more).
 
     A step that is running is waited for.
     """
     if verdict is Verdict.APPROVED:
-        yield Move(RunEvent.APPROVED)
-    elif progress.count(StepState.RUNNING):
-        yield Move(RunEvent.CANCEL_REQUESTED, _NO_PLAN[verdict].reason)
-    else:
-        yield from (Cancel(step.key) for step in progress.steps(*NOT_STARTED))
-        yield _NO_PLAN[verdict]
+        return [Move(RunEvent.APPROVED)]
+    end = _NO_PLAN[verdict]
+    if progress.count(StepState.RUNNING):
+        return [Move(RunEvent.CANCEL_REQUESTED, end.reason)]
+    return [*(Cancel(step.key) for step in progress.steps(*NOT_STARTED)), end]
 
 
 _NO_STEP = {

@@ -8,7 +8,6 @@ from approvals import services as approvals
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain import decider
 from orchestration.runs.domain.progress import (
-    UNANSWERED,
     UPSTREAM_FAILED,
     Progress,
     StepView,
@@ -23,9 +22,6 @@ from orchestration.runs.models import StepRun
 from orchestration.runs.services import specs, store, subjects
 from orchestration.runs.services.transitions import Change
 
-__all__ = ["REFUSED", "UNANSWERED", "advance", "carry_out", "progress_of"]
-
-REFUSED = "gate.rejected"
 _STATES = {str(state): state for state in StepState}
 
 
@@ -74,7 +70,7 @@ def open_plan_gate(change: Change) -> None:
 
 
 def withdraw_gate(change: Change, step: StepRun, reason: str) -> None:
-    """Take back the open question of a step that will not run."""
+    """Withdraw the open gate of a step that will not run."""
     if step.gate_id is not None:
         withdrawn = approvals.withdraw(
             gate_id=step.gate_id, reason=reason, at=change.at

@@ -1,6 +1,7 @@
 """Deciding a gate, and what follows from it: the one way for every interface."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from approvals import selectors
@@ -9,21 +10,13 @@ from approvals.models import Gate
 from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Refusal
+from orchestration.runs.domain import outcome
+from orchestration.runs.domain.outcome import Verdict
 from orchestration.runs.domain.results import result_digest
-from orchestration.runs.domain.states import (
-    STEP_RUN,
-    RunEvent,
-    RunState,
-    StepEvent,
-    StepState,
-)
+from orchestration.runs.domain.states import RunState, StepEvent, StepState
+from orchestration.runs.models import StepRun
 from orchestration.runs.services import dry_runs, subjects
-from orchestration.runs.services.advance import (
-    REFUSED,
-    UNANSWERED,
-    advance,
-    withdraw_gate,
-)
+from orchestration.runs.services.advance import advance, carry_out, progress_of
 from orchestration.runs.services.transitions import Change, change
 
 
@@ -63,8 +56,11 @@ def decide(
             )
             opened.facts += recorded.facts
             if recorded.settled:
-                _settled(opened, recorded.gate, approved=approve)
-                advance(opened)
+                _follow(
+                    opened,
+                    recorded.gate,
+                    Verdict.APPROVED if approve else Verdict.REJECTED,
+                )
             return recorded.gate
     except Refusal as error:
         approvals.record_refusal(gate_id=gate_id, by=by, error=error, at=at)
@@ -78,71 +74,29 @@ def expire(*, gate_id: UUID, context_id: UUID, by: Actor, at: datetime) -> bool:
         if expired is None:
             return False
         opened.facts += expired.facts
-        _unanswered(opened, expired.gate)
-        advance(opened)
+        _follow(opened, expired.gate, Verdict.EXPIRED)
         return True
 
 
-def _settled(opened: Change, gate: Gate, *, approved: bool) -> None:
+def _follow(opened: Change, gate: Gate, verdict: Verdict) -> None:
+    """Do what the end of a gate means, if it is still the one in force."""
     if gate.subject_kind == subjects.RUN:
-        _plan_settled(opened, gate, approved=approved)
-        return
-    step = opened.step_by_id(gate.subject_id)
-    if step.gate_id != gate.id or step.state != StepState.GATED:
-        return
-    if not approved:
-        fact = {"code": REFUSED, "message": "People said no.", "ran": False}
-        opened.move_step(
-            step, StepEvent.GATE_REJECTED, {"gate": str(gate.id)}, error=fact
-        )
-    elif step.kind == "approval":
-        output = {"approved": True}
-        opened.move_step(
-            step,
-            StepEvent.SUCCEEDED,
-            {"gate": str(gate.id)},
-            output=output,
-            output_digest=result_digest(output, {}),
-        )
+        run = opened.run
+        if run.gate_id == gate.id and run.state == RunState.AWAITING_APPROVAL:
+            carry_out(outcome.of_plan_gate(verdict, progress_of(opened)), opened)
     else:
-        opened.move_step(step, StepEvent.GATE_APPROVED, {"gate": str(gate.id)})
+        step = opened.step_by_id(gate.subject_id)
+        if step.gate_id == gate.id and step.state == StepState.GATED:
+            _move_step(opened, step, verdict)
+    advance(opened)
 
 
-def _plan_settled(opened: Change, gate: Gate, *, approved: bool) -> None:
-    run = opened.run
-    if run.gate_id != gate.id or run.state != RunState.AWAITING_APPROVAL:
-        return
-    if approved:
-        started = run.started_at or opened.at
-        opened.move_run(RunEvent.APPROVED, started_at=started)
-        return
-    _end(opened, RunEvent.REJECTED, "The plan was not approved.")
-
-
-def _unanswered(opened: Change, gate: Gate) -> None:
-    if gate.subject_kind == subjects.RUN:
-        if opened.run.gate_id == gate.id and (
-            opened.run.state == RunState.AWAITING_APPROVAL
-        ):
-            _end(opened, RunEvent.EXPIRED, "Nobody answered for the plan in time.")
-        return
-    step = opened.step_by_id(gate.subject_id)
-    if step.gate_id == gate.id and step.state == StepState.GATED:
-        fact = {"code": UNANSWERED, "message": "Nobody answered in time.", "ran": False}
-        opened.move_step(
-            step, StepEvent.GATE_REJECTED, {"gate": str(gate.id)}, error=fact
-        )
-
-
-def _end(opened: Change, event: RunEvent, reason: str) -> None:
-    """End a run whose plan has no approval (any more); a step under way is awaited."""
-    states = {StepState(step.state) for step in opened.steps.values()}
-    if StepState.RUNNING in states:
-        opened.move_run(RunEvent.CANCEL_REQUESTED, reason)
-        return
-    for step in opened.steps.values():
-        if step.state == StepState.GATED:
-            withdraw_gate(opened, step, reason)
-        if STEP_RUN.allows(StepState(step.state), StepEvent.CANCELLED):
-            opened.move_step(step, StepEvent.CANCELLED)
-    opened.move_run(event, reason)
+def _move_step(opened: Change, step: StepRun, verdict: Verdict) -> None:
+    end = outcome.of_step_gate(verdict, only_asks=step.kind == "approval")
+    fields: dict[str, Any] = {}
+    if end.error is not None:
+        fields["error"] = end.error.as_fact()
+    if end.event is StepEvent.SUCCEEDED:
+        output = {"approved": True}
+        fields |= {"output": output, "output_digest": result_digest(output, {})}
+    opened.move_step(step, end.event, {"gate": str(step.gate_id)}, **fields)
