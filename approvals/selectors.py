@@ -282,10 +282,16 @@ def of_context(context_id: UUID) -> QuerySet[Gate]:
     return Gate.objects.filter(context_id=context_id).order_by("id")
 
 
-def expired_gates(*, at: datetime, limit: int) -> list[UUID]:
-    """The open gates whose time is over, for the keeper."""
+def expired_gates(
+    *, at: datetime, skip: Collection[UUID], limit: int
+) -> list[tuple[UUID, UUID]]:
+    """Return the context and id of open gates whose time is over, oldest first.
+
+    Gates of the contexts in `skip` are left out.
+    """
     found = Gate.objects.filter(status__in=OPEN, expires_at__lte=at)
-    return list(found.order_by("expires_at").values_list("pk", flat=True)[:limit])
+    due = found.exclude(context_id__in=skip).order_by("expires_at")
+    return list(due.values_list("context_id", "pk")[:limit])
 
 
 def policies_in_force() -> list[Rule]:

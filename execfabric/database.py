@@ -119,6 +119,16 @@ def check() -> None:
     close_old_connections()
 
 
+def restore() -> None:
+    """Replace this thread's connection if it is broken.
+
+    :raises OperationalError: when the server cannot be reached
+    """
+    if not connection.is_usable():
+        connection.close()
+        connection.ensure_connection()
+
+
 def release() -> None:
     """Give this thread's connection back to the pool, where there is one.
 

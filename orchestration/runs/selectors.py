@@ -17,7 +17,8 @@ from execfabric.accounts.models import User
 from execfabric.lib.actor import Actor, ActorKind
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.runs.domain.states import StepState
+from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+from orchestration.runs.domain.sweeping import PATIENCE
 from orchestration.runs.errors import (
     ArtifactUnknown,
     DryRunUnknown,
@@ -31,6 +32,7 @@ from orchestration.runs.models import (
     DryRun,
     Run,
     StepRun,
+    SweepFailure,
 )
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract, SkillContract
@@ -131,6 +133,14 @@ def gates_by_id(run: Run, ids: Collection[UUID]) -> dict[UUID, Gate]:
         return {}
     found = approvals.of_context(run.pk).filter(pk__in=ids).defer("subject")
     return {gate.pk: gate for gate in found}
+
+
+def sweep_failure(run: Run) -> SweepFailure | None:
+    """Return why the keeper leaves a run alone; None when it does not."""
+    if RunState(run.state) in FINAL_RUN:
+        return None
+    found = SweepFailure.objects.filter(subject=run.pk, failures__gte=PATIENCE)
+    return found.first()
 
 
 def open_gates(run: Run) -> QuerySet[Gate]:

@@ -17,6 +17,7 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.domain.verifying import JOB, JobState
 from orchestration.runs.models.dry_runs import DryRun
+from orchestration.runs.models.sweep_failures import SweepFailure
 
 __all__ = [
     "SPEC_DOMAIN",
@@ -28,6 +29,7 @@ __all__ = [
     "LogChunk",
     "Run",
     "StepRun",
+    "SweepFailure",
     "VerificationJob",
     "stream_of",
 ]

@@ -4,6 +4,7 @@ The only writer of a dry run's state. Every move is a compare-and-swap, so hints
 lost, doubled or late, and any number of keepers may sweep at once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,8 +25,10 @@ from orchestration.plans.services.check import Checked
 from orchestration.plans.services.preview import Content
 from orchestration.runs import dispatch
 from orchestration.runs.domain.states import DRY_RUN, DryRunEvent, DryRunState
+from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.errors import DryRunPending, TooManyDryRuns
 from orchestration.runs.models import DryRun, Run
+from orchestration.runs.services.quarantine import Quarantine
 from orchestration.runs.services.transitions import change
 
 BY: Actor = system("worker")
@@ -168,35 +171,50 @@ def next_queued() -> UUID | None:
     return _queued().order_by("created_at").values_list("pk", flat=True).first()
 
 
-def sweep(*, at: datetime) -> int:
+def sweep(quarantine: Quarantine) -> int:
     """Do what no message reports: lost workers, long waits, lost hints, old rows."""
-    done = _lapsed(at) + _waited(at)
-    _hint_again(at)
-    old = DryRun.objects.filter(run__isnull=True, finished_at__lt=at - KEEP)
+    done = _lapsed(quarantine) + _waited(quarantine)
+    _hint_again(quarantine.at)
+    kept_since = quarantine.at - KEEP
+    old = DryRun.objects.filter(run__isnull=True, finished_at__lt=kept_since)
     DryRun.objects.filter(pk__in=old.values("pk")[:BATCH]).delete()
     return done
 
 
-def _lapsed(at: datetime) -> int:
+def _lapsed(quarantine: Quarantine) -> int:
     """Give back what a lost worker had; the second time end it."""
-    done = 0
-    for row in _running().filter(lease_until__lt=Now())[:BATCH]:
+
+    def lapsed(_: UUID, row: DryRun) -> bool:
         still = _running().filter(pk=row.pk, fence=row.fence, lease_until__lt=Now())
         if row.tries < TRIES:
             fields = {"hinted_at": None, "steps_done": 0}
-            done += _move(still, row.state, DryRunEvent.LEASE_LOST, **fields)
-        else:
-            done += _give_up(still, row, f"Its worker was lost {TRIES} times.", at)
-    return done
+            return _move(still, row.state, DryRunEvent.LEASE_LOST, **fields)
+        reason = f"Its worker was lost {TRIES} times."
+        return _give_up(still, row, reason, quarantine.at)
+
+    late = _running().filter(lease_until__lt=Now()).order_by("lease_until")
+    return _each(quarantine, late, lapsed)
 
 
-def _waited(at: datetime) -> int:
+def _waited(quarantine: Quarantine) -> int:
     seconds = settings.DRY_RUN_WAIT_SECONDS
     reason = f"No worker was free within {seconds} seconds."
-    late = _queued().filter(created_at__lt=at - timedelta(seconds=seconds))
-    return sum(
-        _give_up(_queued().filter(pk=row.pk), row, reason, at) for row in late[:BATCH]
-    )
+
+    def waited(_: UUID, row: DryRun) -> bool:
+        return _give_up(_queued().filter(pk=row.pk), row, reason, quarantine.at)
+
+    since = quarantine.at - timedelta(seconds=seconds)
+    late = _queued().filter(created_at__lt=since).order_by("created_at")
+    return _each(quarantine, late, waited)
+
+
+def _each(
+    quarantine: Quarantine, rows: "QuerySet[DryRun]", act: Callable[..., bool]
+) -> int:
+    held = quarantine.held
+    found = rows.exclude(run_id__in=held).exclude(pk__in=held)[:BATCH]
+    subjects = [(row.run_id or row.pk, row) for row in found]
+    return quarantine.each(Duty.DRY_RUNS, subjects, act)
 
 
 def _give_up(rows: "QuerySet[DryRun]", row: DryRun, reason: str, at: datetime) -> bool:

@@ -18,7 +18,8 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from orchestration.runs.models import Run, StepRun
+from orchestration.runs.domain.sweeping import WORDS, Duty
+from orchestration.runs.models import Run, StepRun, SweepFailure
 from orchestration.runs.services.control import may_control
 
 WAITS = 50
@@ -91,6 +92,8 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
         text = run.reason or "The run is paused."
         who = "An operator, an admin or the proposer can resume or cancel it."
         found.append(Wait("wait", "pause", text, who, key="paused"))
+    if (failure := selectors.sweep_failure(run)) is not None:
+        found.append(_wait_for_keeper(failure))
     troubled = {StepState.INDETERMINATE, StepState.BACKOFF} & states.keys()
     steps = selectors.steps_in(run, troubled, limit=WAITS) if troubled else []
     unknown = [step for step in steps if step.state == StepState.INDETERMINATE]
@@ -107,6 +110,13 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
             found.append(Wait("wait", "retry", text, key=step.key))
     unlisted = gates.count() - WAITS if len(given) == WAITS else 0
     return found[:WAITS], max(0, len(found) - WAITS) + unlisted
+
+
+def _wait_for_keeper(failure: SweepFailure) -> Wait:
+    text = f"Cannot {WORDS[Duty(failure.duty)]}: {failure.failures} attempts failed."
+    again = f" The keeper tries again at {failure.retry_at:%H:%M:%S} UTC."
+    who = "An administrator finds the cause in the keeper's log."
+    return Wait("wait", "retry", text + again, who, key="keeper")
 
 
 def _wait_for_outcome(run: Run, step: StepRun) -> Wait:

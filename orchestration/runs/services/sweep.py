@@ -5,20 +5,19 @@ number of keepers may sweep at once.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from approvals import selectors as approvals
-from approvals.models import Gate
+from execfabric import database
 from execfabric.lib.actor import Actor, system
-from execfabric.lib.refusal import Conflict
 from orchestration.runs import dispatch, history, selectors
 from orchestration.runs.domain.states import (
     Phase,
@@ -26,15 +25,16 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
+from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import dry_runs, gates, verification_jobs
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.attempts import may_rerun
+from orchestration.runs.services.quarantine import Quarantine
 from orchestration.runs.services.transitions import Change, change
 
 BY: Actor = system("keeper")
 BATCH = 200
-Row = tuple[Any, ...]
 log = logging.getLogger(__name__)
 MOST_LOSSES = 5
 """A step whose workers die more often than this is taken for the cause."""
@@ -54,36 +54,37 @@ class Swept:
 
 
 def sweep(*, at: datetime) -> Swept:
-    """Do everything that is due once."""
-    return Swept(
-        leases=_lapsed_leases(at),
-        released=_waits_over(at),
-        hinted=_lost_hints(at),
-        expired=_expired_gates(at),
-        confirmed=_unconfirmed(at),
-        verifications=verification_jobs.sweep(at=at),
-        dry_runs=dry_runs.sweep(at=at),
+    """Do everything that is due once.
+
+    :raises OperationalError: when the server is lost; nothing else stops it
+    """
+    quarantine = Quarantine(by=BY, at=at)
+    done = Swept(
+        leases=_isolated(_lapsed_leases, quarantine),
+        released=_isolated(_waits_over, quarantine),
+        hinted=_isolated(_lost_hints, quarantine),
+        expired=_isolated(_expired_gates, quarantine),
+        confirmed=_isolated(_unconfirmed, quarantine),
+        verifications=_isolated(_verifications, quarantine),
+        dry_runs=_isolated(dry_runs.sweep, quarantine),
     )
-
-
-def _each(found: Iterable[Row], act: Callable[..., bool]) -> int:
-    """Do `act` for each row; one run that cannot be read does not stop the others."""
-    done = 0
-    for row in found:
-        try:
-            done += act(*row)
-        except (OperationalError, InterfaceError):
-            raise
-        except Conflict as error:
-            log.info("A sweep could not move %s: %s", row, error.message)
-        except Exception:
-            log.exception("A sweep failed on %s", row)
+    quarantine.forget()
     return done
 
 
+def _isolated(duty: Callable[[Quarantine], int], quarantine: Quarantine) -> int:
+    """Do one duty; what fails in it does not stop the others."""
+    try:
+        return duty(quarantine)
+    except Exception:
+        log.exception("%s failed", duty.__name__)
+        database.restore()
+        return 0
+
+
 _LAPSED = """
-SELECT id, run_id FROM runs_steprun
-WHERE state = 'running' AND lease_until < clock_timestamp()
+SELECT run_id, id FROM runs_steprun
+WHERE state = 'running' AND lease_until < clock_timestamp() AND run_id <> ALL(%s)
 ORDER BY lease_until LIMIT %s
 """
 
@@ -93,13 +94,13 @@ WHERE id = %s AND state = 'running' AND lease_until < clock_timestamp()
 """
 
 
-def _lapsed_leases(at: datetime) -> int:
+def _lapsed_leases(quarantine: Quarantine) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(_LAPSED, [BATCH])
+        cursor.execute(_LAPSED, [quarantine.held, BATCH])
         found = cursor.fetchall()
 
-    def rescued(step_run_id: UUID, run_id: UUID) -> bool:
-        with change(run_id, by=BY, at=at) as opened:
+    def rescued(run_id: UUID, step_run_id: UUID) -> bool:
+        with change(run_id, by=BY, at=quarantine.at) as opened:
             step = opened.step_by_id(step_run_id)
             if not _lapsed(step_run_id):
                 return False
@@ -107,7 +108,7 @@ def _lapsed_leases(at: datetime) -> int:
             advance(opened)
             return True
 
-    return _each(found, rescued)
+    return quarantine.each(Duty.LEASES, found, rescued)
 
 
 def _lapsed(step_run_id: UUID) -> bool:
@@ -159,12 +160,13 @@ def _losses(step: StepRun) -> int:
     ).count()
 
 
-def _waits_over(at: datetime) -> int:
+def _waits_over(quarantine: Quarantine) -> int:
+    at = quarantine.at
     found = StepRun.objects.filter(
         state=StepState.BACKOFF, not_before__lte=at, run__state=RunState.RUNNING
-    )
+    ).exclude(run_id__in=quarantine.held)
 
-    def released(step_run_id: UUID, run_id: UUID) -> bool:
+    def released(run_id: UUID, step_run_id: UUID) -> bool:
         with change(run_id, by=BY, at=at) as opened:
             step = opened.step_by_id(step_run_id)
             due = step.not_before is not None and step.not_before <= at
@@ -173,16 +175,19 @@ def _waits_over(at: datetime) -> int:
             opened.move_step(step, StepEvent.RELEASED)
             return True
 
-    return _each(found.values_list("id", "run_id")[:BATCH], released)
+    rows = found.order_by("not_before").values_list("run_id", "id")[:BATCH]
+    return quarantine.each(Duty.WAITS, rows, released)
 
 
-def _lost_hints(at: datetime) -> int:
-    """Ready steps that nobody took since the last hint: the broker may have lost it."""
+def _lost_hints(quarantine: Quarantine) -> int:
+    """Hint again at ready steps: the broker may have lost the last hint."""
+    at = quarantine.at
     again = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
     found = StepRun.objects.filter(
         state=StepState.READY, run__state=RunState.RUNNING
     ).exclude(hinted_at__gt=again)
-    oldest = found.order_by(F("hinted_at").asc(nulls_first=True))
+    due = found.exclude(run_id__in=quarantine.held)
+    oldest = due.order_by(F("hinted_at").asc(nulls_first=True))
     with transaction.atomic():
         # Not under the run's lock: so it waits for nobody, and nobody for it in a circle.
         unlocked = oldest.select_for_update(skip_locked=True, of=("self",))
@@ -192,25 +197,31 @@ def _lost_hints(at: datetime) -> int:
     return len(ids)
 
 
-def _expired_gates(at: datetime) -> int:
-    ids = approvals.expired_gates(at=at, limit=BATCH)
-    contexts = Gate.objects.filter(pk__in=ids).values_list("id", "context_id")
+def _expired_gates(quarantine: Quarantine) -> int:
+    at = quarantine.at
+    rows = approvals.expired_gates(at=at, skip=quarantine.held, limit=BATCH)
 
-    def expired(gate_id: UUID, context_id: UUID) -> bool:
-        return gates.expire(gate_id=gate_id, context_id=context_id, by=BY, at=at)
+    def expired(run_id: UUID, gate_id: UUID) -> bool:
+        return gates.expire(gate_id=gate_id, context_id=run_id, by=BY, at=at)
 
-    return _each(contexts, expired)
+    return quarantine.each(Duty.GATES, rows, expired)
 
 
-def _unconfirmed(at: datetime) -> int:
-    """Runs that wait to stop although nothing of them is running any more."""
-    found = Run.objects.filter(
-        state__in=[RunState.PAUSING, RunState.CANCELLING]
-    ).exclude(steps__state=StepState.RUNNING)
+def _unconfirmed(quarantine: Quarantine) -> int:
+    """Stop runs that wait to stop although none of their steps is running."""
+    waiting = Run.objects.filter(state__in=[RunState.PAUSING, RunState.CANCELLING])
+    found = waiting.exclude(steps__state=StepState.RUNNING).exclude(
+        pk__in=quarantine.held
+    )
 
     def confirmed(run_id: UUID) -> bool:
-        with change(run_id, by=BY, at=at) as opened:
+        with change(run_id, by=BY, at=quarantine.at) as opened:
             advance(opened)
             return True
 
-    return _each(found.values_list("id")[:BATCH], confirmed)
+    rows = found.order_by("id").values_list("id")[:BATCH]
+    return quarantine.each(Duty.STOPS, rows, confirmed)
+
+
+def _verifications(quarantine: Quarantine) -> int:
+    return verification_jobs.sweep(at=quarantine.at)

@@ -12,7 +12,6 @@ from django.db import InterfaceError, OperationalError, connection
 
 from execfabric import database
 from execfabric.lib import clock
-from execfabric.lib.refusal import Conflict
 from orchestration.runs.services import sweep
 
 log = logging.getLogger("keeper")
@@ -49,14 +48,15 @@ class Command(BaseCommand):
         self._stopped = True
 
     def _sweep(self) -> None:
-        """One round; what fails in one is tried again in the next."""
+        """Sweep once; what fails is tried again in the next round."""
         try:
             done = sweep.sweep(at=clock.now())
         except (OperationalError, InterfaceError) as error:
             log.warning("The database did not answer: %s", error)
             connection.close()
-        except Conflict as error:
-            log.info("A sweep lost a race: %s", error.code)
+        except Exception:
+            log.exception("A sweep failed")
+            connection.close()
         else:
             if any((done.leases, done.released, done.expired, done.dry_runs)):
                 log.info("%s", done)
