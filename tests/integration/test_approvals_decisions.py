@@ -9,6 +9,7 @@ from approvals.domain.seats import Requirement
 from approvals.models import Gate
 from audit import selectors as record
 from execfabric.accounts.models import User
+from execfabric.lib.ids import root_span
 from tests.integration.approvals_builders import (
     LATER,
     OPERATOR_AND_LEGAL,
@@ -37,7 +38,10 @@ def test_a_request_says_what_is_asked_of_whom_and_why() -> None:
     [event] = record.events_after(subject.stream, 0)
 
     body = record.envelope(event)
-    assert body["traceId"] == subject.trace_id
+    assert (body["traceId"], body["sessionId"]) == (
+        subject.trace_id,
+        root_span(subject.trace_id),
+    )
     assert body["step"] == "publish"
     assert body["payload"] == {
         "gate": str(gate.pk),

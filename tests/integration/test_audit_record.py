@@ -79,7 +79,10 @@ def test_a_fact_whose_transaction_fails_is_no_event():
 def test_one_changed_byte_of_a_run_is_named_by_the_command(proposer, operator, bench):
     run = driven(approved(chain(2), proposer, operator), bench)
     whole = verify_trace(run.stream)
+    envelopes = [record.envelope(one) for one in record.events_after(run.stream, 0)]
     seq = record.head(run.stream) // 2
+    with pytest.raises(IntegrityError, match="insert-only"), transaction.atomic():
+        Event.objects.filter(stream_id=run.stream, seq=seq).update(kind="other")
 
     past_the_triggers(
         "UPDATE audit_event SET body = set_byte(body, 20, get_byte(body, 20) # 1)"
@@ -90,6 +93,8 @@ def test_one_changed_byte_of_a_run_is_named_by_the_command(proposer, operator, b
     code, text = verify_trace(run.stream)
     all_code, all_text = verify_trace()
 
+    assert envelopes[0]["payload"]["digest"] == run.revision.digest
+    assert all(one["sessionId"] and one["traceId"] for one in envelopes)
     assert whole[0] == 0
     assert f"ok      {run.stream}" in whole[1]
     assert code == all_code == 1

@@ -1,6 +1,7 @@
 """When a step does not work: nothing is ignored, nothing is lost, nothing doubled."""
 
 import os
+from contextlib import closing
 from datetime import timedelta
 
 import psycopg
@@ -17,6 +18,7 @@ from orchestration.runs.models import Attempt, LogChunk, StepRun
 from orchestration.runs.services import attempts, control, logs, recovery, sweep
 from orchestration.runs.services.work import BY
 from tests.builders import (
+    a_bench,
     approved,
     claimed,
     decided,
@@ -64,7 +66,8 @@ def test_resume_goes_on_from_the_last_success(proposer, operator, bench, witness
     run = driven(approved(text, proposer, operator), bench)
 
     control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
-    run = driven(run, bench)
+    with closing(a_bench("another worker")) as another:
+        run = driven(run, another)
 
     again = run.steps.get(key="flaky")
     assert len(witness.read()) == 1

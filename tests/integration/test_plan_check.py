@@ -89,6 +89,7 @@ def test_a_plan_shows_its_steps_the_tools_they_need_and_their_risks(proposer) ->
     assert checked.order == ["look", "make", "sure"]
     make = checked.document.step("make")
     assert (make.skill, make.action, make.depends_on) == ("lab", "risky", ("look",))
+    assert make.params["from"] == "$inputs.base"
     assert make.rollback.action == "echo"
     needed = {key: (pin["skill"], pin["version"]) for key, pin in checked.pins.items()}
     assert needed == {"look": ("lab", "1.0.0"), "make": ("lab", "1.0.0")}
@@ -187,11 +188,21 @@ def test_who_may_not_propose_may_not_even_check(stranger, auditor) -> None:
 
 
 @pytest.mark.promise("S1.21", "S0.21")
-def test_a_chain_with_one_skill_that_is_not_permitted_is_refused(proposer) -> None:
-    text = plan(step("a", skill="noop", action="pass"), step("b", after="a"))
-    withdraw("propose_skill")
+def test_the_right_to_propose_and_each_skill_of_a_chain_are_checked(
+    proposer, auditor
+) -> None:
+    passing = step("a", skill="noop", action="pass")
+    text = plan(passing, step("b", after="a"), step("c", skill="files", after="b"))
+    withdraw("propose_skill", "lab")
+    withdraw("view_skill", "files")
 
-    assert found(text, proposer) == [("plan.skill_not_permitted", "b", "error")]
+    assert found(text, proposer) == [
+        ("plan.skill_not_permitted", "b", "error"),
+        ("plan.unknown_skill", "c", "error"),
+    ]
+    assert found(plan(passing), proposer) == []
+    with pytest.raises(RightMissing):
+        check(plan(passing), auditor)
 
 
 def test_a_hidden_skill_does_not_exist_for_the_proposer(proposer) -> None:

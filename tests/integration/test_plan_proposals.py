@@ -12,6 +12,7 @@ from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.models import Plan, PlanRevision
 from orchestration.runs.models import DryRun, ExecSpec, Run
 from orchestration.skills.domain.states import SkillEvent
+from orchestration.skills.errors import VersionInvalid
 from orchestration.skills.services import registry as skills
 from tests.builders import (
     approved,
@@ -85,12 +86,14 @@ def test_the_same_content_in_another_writing_is_the_same_revision(
     assert again.proposer == second_operator.actor().key
 
 
-def test_other_content_is_the_next_revision(proposer) -> None:
-    first = proposed(plan(step("a")), proposer)
-    second = proposed(plan(step("b")), proposer)
+@pytest.mark.promise("S3.74")
+def test_only_other_content_is_another_revision(proposer) -> None:
+    texts = [plan(step("a")), plan(step("a")), plan(step("b")), plan(step("a"))]
 
-    assert [run.revision.number for run in (first, second)] == [1, 2]
-    assert first.revision.digest != second.revision.digest
+    runs = [proposed(text, proposer) for text in texts]
+
+    assert [run.revision.number for run in runs] == [1, 1, 2, 1]
+    assert len({run.revision.digest for run in runs}) == 2
     assert Plan.objects.count() == 1
 
 
@@ -150,6 +153,15 @@ def test_a_proposal_is_bound_to_the_version_that_was_current(proposer, admin) ->
     assert {pin["digest"] for pin in later.pins.values()} == {draft.digest}
     asked = plan(step("a", version="1.0.0"))
     assert proposed(asked, proposer).pins["a"]["version"] == "1.0.0"
+    for number in ("1.2", "v2.0.0", "newest"):
+        with pytest.raises(VersionInvalid):
+            skills.draft_from(
+                slug="lab",
+                changes={},
+                version=number,
+                by=admin.actor(),
+                at=clock.now(),
+            )
 
 
 def test_a_plan_with_errors_is_not_stored_and_every_problem_is_named(proposer) -> None:

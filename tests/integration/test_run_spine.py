@@ -1,5 +1,7 @@
 """A plan from proposal to its end, through the real services, runner and record."""
 
+from contextlib import closing
+
 import pytest
 
 from approvals.models import Gate
@@ -11,6 +13,7 @@ from orchestration.runs.domain.states import StepState
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.services import work
 from tests.builders import (
+    a_bench,
     approved,
     chain,
     claimed,
@@ -129,7 +132,7 @@ def test_each_risky_step_stops_for_its_own_confirmation(proposer, operator, benc
     assert Gate.objects.filter(context_id=run.id, status="approved").count() == 3
 
 
-@pytest.mark.promise("S4.8")
+@pytest.mark.promise("S3.72", "S4.8")
 def test_a_step_gate_shows_the_very_bytes_that_will_run(proposer, operator, bench):
     text = plan(
         step("safe", params={"path": "/x"}),
@@ -140,14 +143,19 @@ def test_a_step_gate_shows_the_very_bytes_that_will_run(proposer, operator, benc
     waiting = run.steps.get(key="risky")
 
     decided(gate, operator)
-    driven(run, bench)
+    with closing(a_bench("another worker")) as another:
+        run = driven(run, another)
 
     executed = run.steps.get(key="risky").attempts.get().spec
+    traces = {event.trace_id for event in record.events_after(run.stream, 0)}
+    assert run.state == "succeeded"
+    assert traces == {run.trace_id}
     assert b'"params":{"target":"/x"}' in bytes(gate.subject)
     assert bytes(gate.digest).hex() == waiting.spec_id == executed.digest
     assert bytes(gate.subject) == bytes(executed.body)
 
 
+@pytest.mark.promise("S4.10")
 def test_an_approval_step_pauses_the_chain_until_people_answer(
     proposer, operator, bench
 ):
@@ -161,14 +169,22 @@ def test_an_approval_step_pauses_the_chain_until_people_answer(
         },
         step("after", after="ask", params={"said": "$ask.output.approved"}),
     )
-    run = driven(approved(text, proposer, operator), bench)
-    waiting = states(run)
+    run, refused = (approved(text, proposer, operator) for _ in range(2))
+    driven(run, bench)
+    driven(refused, bench)
+    waiting = [states(run), states(refused)]
     decided(open_gate(run, "ask"), operator)
-    run = driven(run, bench)
+    decided(open_gate(refused, "ask"), operator, approve=False)
+    run, refused = driven(run, bench), driven(refused, bench)
 
-    assert waiting == {"before": "succeeded", "ask": "gated", "after": "pending"}
+    assert waiting == [
+        {"before": "succeeded", "ask": "gated", "after": "pending"},
+        {"before": "succeeded", "ask": "gated", "after": "pending"},
+    ]
     assert run.state == "succeeded"
     assert outputs(run)["after"] == {"said": True}
+    assert refused.state == "rejected"
+    assert states(refused)["after"] == "cancelled"
 
 
 @pytest.mark.parametrize("which", ["plan", "step"])

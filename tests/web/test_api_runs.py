@@ -11,6 +11,7 @@ from orchestration.runs.models import Run
 from orchestration.runs.services import artifacts
 from orchestration.runs.services.work import Bench, work
 from tests.api_builders import PLAN, Caller, a_run, approve, caller, open_gate, registry
+from tests.builders import end_dry_runs
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +64,41 @@ def test_a_proposal_makes_a_run_that_waits(proposer) -> None:
     assert made["state"] == "awaiting_approval"
     assert made["url"].endswith(f"/runs/{made['run_id']}")
     assert made["url"].startswith("http://")
+
+
+@pytest.mark.promise("S3.2")
+def test_a_plan_is_proposed_as_a_json_object(proposer) -> None:
+    passing = {"id": "only", "skill": "noop", "action": "pass", "params": {"value": 1}}
+    body = {"plan": {"plan": {"id": "one", "name": "One", "steps": [passing]}}}
+
+    answer = proposer.post("runs", body | {"inputs": {}})
+
+    made = proposer.get(f"runs/{answer.json()['run_id']}").json()
+    assert answer.status_code == 201
+    assert (made["plan"], made["state"]) == ("one", "awaiting_approval")
+    assert [step["id"] for step in made["steps"]] == ["only"]
+
+
+@pytest.mark.promise("S3.26")
+def test_no_request_waits_for_the_work_that_it_asks_for(proposer, operator) -> None:
+    auditor = caller("auditor", Role.AUDITOR)
+    body = {"plan": PLAN, "inputs": {"word": "hello"}}
+
+    tried = proposer.post("plans:dry-run", body).json()
+    run = proposer.post("runs", body).json()["run_id"]
+    verified = auditor.post("trace:verify", {})
+    queued = [proposer.get(f"runs/{run}").json()["dry_run"]["state"], tried["state"]]
+    end_dry_runs()
+    answer = approve(operator, open_gate(operator, run))
+    found = proposer.get(f"runs/{run}").json()
+
+    assert queued == ["queued", "queued"]
+    assert (verified.status_code, verified.json()["state"]) == (202, "queued")
+    assert answer.status_code == 201
+    assert (found["state"], found["steps"][0]["state"]) == ("running", "ready")
+    assert found["steps"][0]["attempts"] == 0
+    work_on(operator, run, "first")
+    assert step_of(proposer, run, "first")["state"] == "succeeded"
 
 
 def test_a_run_has_the_documented_shape(proposer) -> None:

@@ -193,6 +193,35 @@ def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
     assert "there is nothing left to decide" in text
 
 
+@pytest.mark.promise("S3.69")
+def test_the_gate_page_lists_who_decided_when_how_and_with_which_words(
+    proposer, operator, second_operator
+) -> None:
+    two = {"reason": "Two must look", "groups": [{"group": "operator", "count": 2}]}
+    run = approved(plan(step("only", approval=two)), proposer, operator)
+    gate = open_gate(run, "only")
+    decide(signed_in(operator), gate, comment="as agreed")
+    client = signed_in(second_operator)
+
+    waiting = client.get(f"/gates/{gate.pk}").content.decode()
+    decide(client, gate, verdict="reject", comment="not today")
+    settled = client.get(f"/gates/{gate.pk}").content.decode()
+
+    for page, told in (
+        (waiting, [("operator", "as agreed")]),
+        (settled, [("operator", "as agreed"), ("second-operator", "not today")]),
+    ):
+        part = page.split('data-testid="gate-decisions"')[1].split("</ul>")[0]
+        assert part.count("<li") == part.count(", by page") == len(told)
+        for decision, (name, comment) in zip(
+            gate.decisions.order_by("at"), told, strict=False
+        ):
+            assert decision.voter_name == name
+            assert decision.at.isoformat()[:19] in part
+            assert name in part
+            assert comment in part
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [

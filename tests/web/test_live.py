@@ -19,7 +19,16 @@ from execfabric.asgi import application
 from execfabric.lib import clock
 from orchestration.runs import consumers, live
 from orchestration.runs.models import LogChunk, Run
-from tests.builders import approved, decided, open_gate, plan, proposed, step
+from tests.builders import (
+    approved,
+    decided,
+    driven,
+    open_gate,
+    plan,
+    proposed,
+    states,
+    step,
+)
 from tests.console_builders import signed_in
 
 TWO_STEPS = plan(step("first"), step("second", after="first"))
@@ -271,6 +280,31 @@ async def test_the_inbox_count_changes_by_itself(registry, proposer, operator) -
         await frame_with(socket, 'data-count="1"')
         await approve(run, operator)
         await frame_with(socket, 'data-count="0"')
+
+
+@real
+@pytest.mark.promise("S4.9")
+async def test_an_approval_step_pauses_the_run_and_a_frame_asks_for_the_answer(
+    registry, proposer, operator, bench
+) -> None:
+    ask = {"id": "ask", "kind": "approval", "dependsOn": ["first"]}
+    text = plan(step("first"), ask, step("last", after="ask"))
+    run = await sync_to_async(approved)(text, proposer, operator)
+    client = await sync_to_async(signed_in)(operator)
+    head = await sync_to_async(audit.head)(run.stream)
+
+    async with watching(f"/ws/runs/{run.pk}/?after={head}&log=", client) as socket:
+        await frame_with(socket, 'id="cursor"')
+        await sync_to_async(driven)(run, bench)
+        html = await frame_with(socket, "gate-link-ask")
+
+    gate = await sync_to_async(open_gate)(run, "ask")
+    assert f"/gates/{gate.pk}" in html
+    assert await sync_to_async(states)(run) == {
+        "first": "succeeded",
+        "ask": "gated",
+        "last": "pending",
+    }
 
 
 @real
