@@ -47,15 +47,18 @@ DECISIONS = (
     " WHERE gate_id = %s ORDER BY at, id"
 )
 """The decisions on a gate; `%s` may be replaced by a query for its id."""
-VOTERS = """
+_PEOPLE = """
 SELECT person.id, person.username, role.name FROM accounts_user AS person
 LEFT JOIN accounts_user_groups AS part ON part.user_id = person.id
 LEFT JOIN auth_group AS role ON role.id = part.group_id
-WHERE person.is_active AND person.id IN (
-  SELECT substr(voter_key, 6)::bigint FROM approvals_decision
-  WHERE gate_id = %s)
+WHERE person.is_active AND
 """
+_OF_GATE = """person.id IN (
+  SELECT substr(voter_key, 6)::bigint FROM approvals_decision WHERE gate_id = %s)
+"""
+VOTERS = f"{_PEOPLE} {_OF_GATE}"
 """The active voters on a gate, a row for each of their groups."""
+_VOTERS_AND = f"{_PEOPLE} (person.id = %s OR {_OF_GATE})"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Held:
     gate: Gate
     decisions: list[Decision]
     people: dict[str, Standing]
+    """The active ones, by key."""
 
     @property
     def actual(self) -> bytes:
@@ -137,6 +141,17 @@ def get(*, by: Actor, gate_id: UUID) -> Gate:
     if found is None:
         raise GateUnknown(gate=str(gate_id))
     return found
+
+
+def context_of(*, by: Actor, gate_id: UUID) -> tuple[UUID, str]:
+    """Return the context of a gate and the kind of its subject.
+
+    :raises GateUnknown: when there is none, or `by` may not see it
+    """
+    found = visible_to(by).filter(pk=gate_id)
+    for context_id, kind in found.values_list("context_id", "subject_kind"):
+        return context_id, kind
+    raise GateUnknown(gate=str(gate_id))
 
 
 def readable(*, by: Actor, gate_id: UUID) -> Gate:
@@ -254,13 +269,19 @@ def decisions_of(gates: Iterable[Gate]) -> dict[Gate, list[Decision]]:
     return found
 
 
-def held(gate_id: UUID) -> Held:
-    """Lock a gate and read its decisions and how the voters stand now.
+def held(gate_id: UUID, *, voter: str | None = None) -> Held:
+    """Lock a gate and read its decisions and the current groups of its voters.
+
+    `voter` is the id of a person who is about to decide, and is read with them.
 
     :raises GateUnknown: when there is none
     """
     gate_row, given, people = database.pipelined(
-        [(_LOCK_GATE, [gate_id]), (DECISIONS, [gate_id]), (VOTERS, [gate_id])]
+        [
+            (_LOCK_GATE, [gate_id]),
+            (DECISIONS, [gate_id]),
+            (_VOTERS_AND, [voter, gate_id]),
+        ]
     )
     found = gate_row.fetchone()
     if found is None:
@@ -328,7 +349,13 @@ def standing_of(keys: Iterable[str]) -> dict[str, Standing]:
 
 def voter(by: Actor) -> Voter:
     """An actor as somebody who wants to decide; only people have a standing."""
-    person = standing_of([by.key]).get(by.key) if by.kind is ActorKind.USER else None
+    people = standing_of([by.key]) if by.kind is ActorKind.USER else {}
+    return voter_among(people, by)
+
+
+def voter_among(people: Mapping[str, Standing], by: Actor) -> Voter:
+    """The same where the active people have been read; inactive for one not in it."""
+    person = people.get(by.key)
     return Voter(
         key=by.key,
         kind=by.kind,

@@ -10,7 +10,6 @@ from django.db import transaction
 from approvals import history, selectors
 from approvals.domain import eligibility, verdict
 from approvals.domain.states import GateEvent, GateStatus
-from approvals.domain.subject import Why
 from approvals.domain.verdict import Verdict
 from approvals.errors import (
     AlreadyDecided,
@@ -23,11 +22,11 @@ from approvals.errors import (
     StaleDigest,
 )
 from approvals.models import Decision, Gate
-from approvals.services.transitions import GateChange, facts_of, locked, move
+from approvals.selectors import Held
+from approvals.services.transitions import GateChange, facts_of, move
 from audit import services as audit
 from audit.services import Fact
 from execfabric import throttle
-from execfabric.accounts import authority
 from execfabric.accounts.errors import AgentsCannotDecide
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Refusal
@@ -64,13 +63,15 @@ def record_decision(
     digest: str,
     comment: str,
     channel: str,
+    proposer_active: bool,
     at: datetime,
 ) -> Recorded:
     """Record one person's answer, in the caller's transaction.
 
     `digest` (64 hex digits) is that of what the person saw. The same answer again,
-    as by a double click, returns the recorded one and changes nothing. The caller
-    that rolls back on a refusal then calls `record_refusal`.
+    as by a double click or after a lost answer, returns the recorded one and changes
+    nothing. `proposer_active` says whether an active account answers for the proposal.
+    The caller that rolls back on a refusal then calls `record_refusal`.
 
     :raises Denied: for who they are: agents, inactive accounts, proposers, editors,
         owners of agents, people outside the groups (in this order)
@@ -82,15 +83,16 @@ def record_decision(
     """
     if by.kind is not ActorKind.USER:
         raise AgentsCannotDecide(actor=by.key)
-    gate = locked(gate_id)
-    voter = selectors.voter(by)
+    held = selectors.held(gate_id, voter=by.id)
+    gate = held.gate
+    voter = selectors.voter_among(held.people, by)
     refusal = eligibility.may_decide(
         voter, requirements=gate.required(), excluded=gate.exclusions()
     )
     if refusal:
         raise refusal
     seen = _digest(digest)
-    before = gate.decisions.filter(voter_key=by.key).first()
+    before = next((one for one in held.decisions if one.voter_key == by.key), None)
     if before:
         if before.approve is approve and bytes(before.digest).hex() == seen:
             return Recorded(gate, (), before, settled=False)
@@ -98,8 +100,8 @@ def record_decision(
     _require_open(gate, at)
     if seen != gate.digest_hex:
         raise StaleDigest(gate=str(gate.pk), digest=gate.digest_hex, seen=seen)
-    if approve:
-        _require_active_proposer(gate)
+    if approve and not proposer_active:
+        raise ProposerInactive(gate=str(gate.pk))
     decision = Decision.objects.create(
         gate=gate,
         approve=approve,
@@ -111,7 +113,7 @@ def record_decision(
         channel=channel,
         at=at,
     )
-    return _counted(gate, decision, at=at)
+    return _counted(held, decision, at=at)
 
 
 def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) -> None:
@@ -150,13 +152,6 @@ def _require_open(gate: Gate, at: datetime) -> None:
         raise GateAlreadySettled(f"This gate is already {gate.status}.", **facts)
 
 
-def _require_active_proposer(gate: Gate) -> None:
-    """Refuse approval of a proposal for which no active account answers."""
-    proposers = [one.key for one in gate.exclusions() if one.why == Why.PROPOSER]
-    if not all(map(authority.is_active, proposers)):
-        raise ProposerInactive(gate=str(gate.pk), proposers=proposers)
-
-
 def _digest(text: str) -> str:
     """What the voter saw; anything that is no digest equals none and is not recorded."""
     seen = text.strip().lower()
@@ -174,12 +169,11 @@ def _readable(comment: str, *, required: bool) -> str:
     return text
 
 
-def _counted(gate: Gate, decision: Decision, *, at: datetime) -> Recorded:
-    """Move the gate by what all decisions add up to now."""
-    given = selectors.decisions(gate)
-    people = selectors.standing_of({one.voter_key for one in given})
+def _counted(held: Held, decision: Decision, *, at: datetime) -> Recorded:
+    """Move the gate by what its decisions and this one add up to now."""
+    gate, given = held.gate, [*held.decisions, decision]
     result = verdict.of(
-        [selectors.ballot(one, people) for one in given],
+        [selectors.ballot(one, held.people) for one in given],
         requirements=gate.required(),
         excluded=gate.excluded_keys(),
     )

@@ -70,20 +70,6 @@ def person_of(by: Actor) -> User | None:
     return User.objects.filter(pk=by.id, is_active=True).first()
 
 
-def is_active(key: str) -> bool:
-    """Return True if the account behind `user:7` or `agent:3` is active.
-
-    An agent is active only while its owner is; the system has no account.
-    """
-    kind, _, pk = key.partition(":")
-    if kind == ActorKind.USER:
-        return User.objects.filter(pk=pk, is_active=True).exists()
-    if kind == ActorKind.AGENT:
-        agent = Agent.objects.filter(pk=pk, is_active=True, owner__is_active=True)
-        return agent.exists()
-    return False
-
-
 def groups_of(by: Actor) -> frozenset[str]:
     """The groups that `by` speaks for now; none for the system and for agents."""
     if by.kind is not ActorKind.USER:

@@ -127,6 +127,7 @@ def answer(gate: Gate, by: Actor, **said: Any) -> Recorded:
         "digest": gate.digest_hex,
         "comment": "",
         "channel": "page",
+        "proposer_active": True,
         "at": LATER,
     }
     known |= said

@@ -118,6 +118,7 @@ def test_a_refusal_about_no_gate_at_all_is_recorded_too() -> None:
             digest="",
             comment="",
             channel="api",
+            proposer_active=True,
             at=LATER,
         )
 

@@ -40,10 +40,10 @@ def decide(
     """
     if by.kind is not ActorKind.USER:
         require(by, Right.DECIDE)
-    gate = selectors.get(by=by, gate_id=gate_id)
+    run_id, kind = selectors.context_of(by=by, gate_id=gate_id)
     try:
-        with change(gate.context_id, by=by, at=at) as opened:
-            if approve and gate.subject_kind == subjects.RUN:
+        with change(run_id, by=by, at=at) as opened:
+            if approve and kind == subjects.RUN:
                 dry_runs.require_ended(opened.run)
             recorded = approvals.record_decision(
                 gate_id=gate_id,
@@ -52,6 +52,7 @@ def decide(
                 digest=digest,
                 comment=comment,
                 channel=channel,
+                proposer_active=opened.loaded.proposer_active,
                 at=at,
             )
             opened.facts += recorded.facts
