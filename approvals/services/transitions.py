@@ -13,7 +13,14 @@ from approvals.domain.states import GATE, SETTLED, GateEvent, GateStatus
 from approvals.errors import GateUnknown
 from approvals.models import Gate
 from audit.services import Fact, RowFact
+from execfabric import database
 from execfabric.lib.machine import StaleTransition
+
+# Part of a click, as are the reads of `selectors.held`: without the ORM, in half its time.
+_MOVE = (
+    "UPDATE approvals_gate SET status = %s, settled_at = %s, settled_reason = %s"
+    " WHERE id = %s AND status = %s RETURNING id"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ def move(
         "settled_at": at if settled else None,
         "settled_reason": reason if settled else "",
     }
-    if not Gate.objects.filter(pk=gate.pk, status=source).update(**changed):
+    values = [*changed.values(), gate.pk, source]
+    if database.row(_MOVE, values) is None:
         raise StaleTransition(gate=str(gate.pk), expected=str(source))
     for name, value in changed.items():
         setattr(gate, name, value)

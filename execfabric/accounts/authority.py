@@ -7,6 +7,7 @@ change applies at once. Whoever is not known has no rights.
 from collections.abc import Collection
 from enum import StrEnum
 
+from execfabric import database
 from execfabric.accounts.errors import AgentsCannotDecide, RightMissing
 from execfabric.accounts.models import Agent, User
 from execfabric.lib.actor import Actor, ActorKind
@@ -55,6 +56,18 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     Role.AUDITOR: frozenset({Right.SEE_ALL, Right.CONFIG, Right.TRACE}),
 }
 
+# Asked by every page and service, so without the ORM.
+_OF_PERSON = """
+SELECT role.name FROM accounts_user AS person
+LEFT JOIN accounts_user_groups AS part ON part.user_id = person.id
+LEFT JOIN auth_group AS role ON role.id = part.group_id
+WHERE person.is_active AND person.id = %s
+"""
+_OF_AGENT = _OF_PERSON.replace(
+    "person.id = %s",
+    "person.id = (SELECT owner_id FROM accounts_agent WHERE is_active AND id = %s)",
+)
+
 OF_AGENTS = frozenset({Right.PROPOSE})
 """The most that an agent can have, whoever owns it."""
 
@@ -95,13 +108,9 @@ def _groups(by: Actor) -> frozenset[str] | None:
     """The groups of the active person behind `by`, in one query; None for nobody."""
     if by.kind is ActorKind.SYSTEM:
         return None
-    if by.kind is ActorKind.AGENT:
-        found = Agent.objects.filter(pk=by.id, is_active=True, owner__is_active=True)
-        names = list(found.values_list("owner__groups__name", flat=True))
-    else:
-        people = User.objects.filter(pk=by.id, is_active=True)
-        names = list(people.values_list("groups__name", flat=True))
-    return frozenset(name for name in names if name) if names else None
+    statement = _OF_AGENT if by.kind is ActorKind.AGENT else _OF_PERSON
+    names = database.rows(statement, [by.id])
+    return frozenset(name for (name,) in names if name) if names else None
 
 
 def require(by: Actor, right: Right) -> None:

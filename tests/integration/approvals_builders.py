@@ -1,11 +1,14 @@
 """People and gates for the tests of `approvals`."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
 
 from approvals import services as approvals
 from approvals.domain.seats import Requirement
@@ -19,6 +22,7 @@ from execfabric.accounts.models import Agent, User
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind, system
 from execfabric.lib.ids import trace_id, uuid7
+from execfabric.lib.refusal import Refusal
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=5)
@@ -162,3 +166,20 @@ def holds_why(gate: Gate, digest: bytes | None = None, at: datetime = LATER) -> 
     except GateDoesNotHold as error:
         return str(error.details["why"])
     return ""
+
+
+def at_once(*acts: Callable[[], object]) -> list[str]:
+    """Do all acts at the same time, each on its own connection; return what came out."""
+    start = Barrier(len(acts))
+
+    def one(act: Callable[[], object]) -> str:
+        try:
+            start.wait(timeout=30)
+            return str(act())
+        except Refusal as error:
+            return error.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(one, acts))

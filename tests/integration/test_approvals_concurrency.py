@@ -3,12 +3,9 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
 
 import pytest
-from django.db import connection
 
 from approvals import selectors
 from approvals.domain.seats import Requirement
@@ -16,11 +13,11 @@ from approvals.domain.subject import exclusions
 from approvals.models import Decision, Gate
 from audit import selectors as record
 from execfabric.lib.actor import Actor
-from execfabric.lib.refusal import Refusal
 from tests.integration.approvals_builders import (
     a_gate,
     a_person,
     answer,
+    at_once,
     expired,
     holds_why,
     kinds,
@@ -30,23 +27,6 @@ from tests.integration.approvals_builders import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def at_once(*acts) -> list[str]:
-    """Do all acts at the same time, each on its own connection; return what came out."""
-    start = Barrier(len(acts))
-
-    def one(act) -> str:
-        try:
-            start.wait(timeout=30)
-            return str(act())
-        except Refusal as error:
-            return error.code
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(one, acts))
 
 
 def test_a_hundred_identical_approvals_on_many_connections_leave_one_decision() -> None:
