@@ -81,12 +81,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Held:
-    """A gate with its decisions, and how the people who decided stand now."""
+    """A gate with its decisions, and by key the active people who decided."""
 
     gate: Gate
     decisions: list[Decision]
     people: dict[str, Standing]
-    """The active ones, by key."""
 
     @property
     def actual(self) -> bytes:
@@ -132,17 +131,6 @@ def visible_to(by: Actor) -> QuerySet[Gate]:
     return Gate.objects.filter(reduce(or_, own))
 
 
-def get(*, by: Actor, gate_id: UUID) -> Gate:
-    """One gate.
-
-    :raises GateUnknown: when there is none, or `by` may not see it
-    """
-    found = visible_to(by).filter(pk=gate_id).first()
-    if found is None:
-        raise GateUnknown(gate=str(gate_id))
-    return found
-
-
 def context_of(*, by: Actor, gate_id: UUID) -> tuple[UUID, str]:
     """Return the context of a gate and the kind of its subject.
 
@@ -161,7 +149,9 @@ def readable(*, by: Actor, gate_id: UUID) -> Gate:
 
     :raises GateUnknown: when there is none, or `by` may not see it
     """
-    found = get(by=by, gate_id=gate_id)
+    found = visible_to(by).filter(pk=gate_id).first()
+    if found is None:
+        raise GateUnknown(gate=str(gate_id))
     if Right.SEE_ALL not in rights_of(by):
         found.subject = _without_config(bytes(found.subject))
     return found

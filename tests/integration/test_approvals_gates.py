@@ -324,7 +324,7 @@ def test_people_without_an_overview_see_the_gates_of_their_own_proposals() -> No
     assert seen(a_person("closed", "operator", active=False)) == set()
     assert seen(ENGINE) == set()
     with pytest.raises(GateUnknown):
-        selectors.get(by=proposer, gate_id=robots.pk)
+        selectors.context_of(by=proposer, gate_id=robots.pk)
 
 
 def test_the_page_can_say_who_may_still_decide() -> None:
