@@ -15,6 +15,8 @@ SCOPE = Scope(
     },
     files={"step-1": {"table": {"$file": {"sha256": "0" * 64}}}},
     self_={"output": {"path": "p"}, "params": {"name": "branch"}},
+    absent={"late": "running"},
+    first="step-1",
 )
 
 
@@ -51,6 +53,24 @@ SCOPE = Scope(
         pytest.param([1, ["$inputs.n"]], [1, [3]], id="nested"),
         pytest.param("$step-1.output.deep.b.-1", "[1].-1", id="no index from behind"),
         pytest.param("", "", id="empty"),
+        pytest.param("$late.output?", None, id="optional, absent"),
+        pytest.param("$late.output.a.b?", None, id="a field of what is absent"),
+        pytest.param("$late.files.table?", None, id="a file of what is absent"),
+        pytest.param("${late.output.a?}", None, id="optional in braces"),
+        pytest.param("x ${late.output?}", "x null", id="optional in text"),
+        pytest.param("$step-1.output.n?", 1.0, id="optional, present"),
+        pytest.param("$step-1.output.nothing?", None, id="optional field"),
+        pytest.param("$step-1.files.chart?", None, id="optional file"),
+        pytest.param("$inputs.nothing?", None, id="optional input"),
+        pytest.param("Is it $inputs.n?", "Is it 3?", id="a question"),
+        pytest.param("$inputs.n? No.", "3? No.", id="a question first"),
+        pytest.param("${inputs.n}?", "3?", id="a question after braces"),
+        pytest.param("$$inputs.n?", "$inputs.n?", id="no reference, no option"),
+        pytest.param("$first.output.text", "t", id="output of the first"),
+        pytest.param("$first.files.table", {"$file": {"sha256": "0" * 64}},
+                     id="file of the first"),
+        pytest.param("$first.id", "step-1", id="id of the first"),
+        pytest.param("by ${first.id}", "by step-1", id="id of the first in text"),
     ],
 )  # fmt: skip
 def test_references_become_what_they_name(written, meant) -> None:
@@ -71,9 +91,13 @@ def test_references_become_what_they_name(written, meant) -> None:
         ("$step-1.result", ".output or .files"),
         ("$unknown.output", "unknown has no output"),
         ("$HOME", ".output or .files"),
-        ("${}", "no reference"),
-        ("${inputs.n", "no reference"),
-        ("${1+1}", "no reference"),
+        ("${}", "not a reference"),
+        ("${inputs.n", "not a reference"),
+        ("${1+1}", "not a reference"),
+        ("${a.output??}", "not a reference"),
+        ("$late.output", "late has no output, because it is running"),
+        ("$unknown.output?", "unknown has no output"),
+        ("$a.id", ".output or .files"),
     ],
 )
 def test_a_reference_that_leads_nowhere_is_refused_by_name(written, named) -> None:
@@ -109,3 +133,21 @@ def test_references_are_found_with_their_places() -> None:
         ("$two.files.t", "two", ("b",), False),
         ("$inputs.x", None, ("b",), False),
     ]
+
+
+def test_a_step_called_first_is_that_step() -> None:
+    scope = Scope({}, {}, outputs={"first": {"n": 1}})
+
+    assert resolve("$first.output.n", scope) == 1
+
+
+def test_nothing_is_first_before_a_parent_has_succeeded() -> None:
+    with pytest.raises(ReferenceUnresolved, match="first has no output"):
+        resolve("$first.output", Scope({}, {}))
+
+
+def test_optional_references_are_found_as_such() -> None:
+    texts = ["$a.output?", "x ${a.output?}", "x $a.output?", "${a.output}?"]
+
+    assert [next(find(text)).optional for text in texts] == [True, True, False, False]
+    assert str(next(find("$a.output.b?"))) == "$a.output.b?"

@@ -2,6 +2,8 @@
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import and_, or_
 
 Edges = Mapping[str, Sequence[str]]
 """Per step, in document order, the steps that it depends on (known ones only)."""
@@ -38,19 +40,34 @@ class Ancestry:
     Sets of names would take gigabytes for a chain of that length.
     """
 
-    def __init__(self, edges: Edges, ordered: Sequence[str]) -> None:
+    def __init__(
+        self, edges: Edges, ordered: Sequence[str], rules: Mapping[str, str] = {}
+    ) -> None:
         self._bit = {key: 1 << index for index, key in enumerate(ordered)}
         self._keys = tuple(ordered)
         self._before: dict[str, int] = {}
+        self._succeeded: dict[str, int] = {}
         for key in ordered:
             before = 0
             for parent in edges[key]:
                 before |= self._bit[parent] | self._before[parent]
             self._before[key] = before
+            self._succeeded[key] = self._certain(edges[key], rules.get(key, ""))
 
     def precedes(self, first: str, second: str) -> bool:
         """Whether `first` is before `second` on some path."""
         return bool(self._before.get(second, 0) & self._bit.get(first, 0))
+
+    def succeeded(self, first: str, second: str) -> bool:
+        """Return True if `first` has succeeded whenever `second` starts."""
+        return bool(self._succeeded.get(second, 0) & self._bit.get(first, 0))
+
+    def _certain(self, parents: Sequence[str], rule: str) -> int:
+        """Return the ancestors that have succeeded when a join of this rule starts."""
+        if rule == "all_done" or not parents:
+            return 0
+        each = [self._bit[parent] | self._succeeded[parent] for parent in parents]
+        return reduce(and_ if rule == "one_success" else or_, each)
 
     def of(self, key: str) -> frozenset[str]:
         """Everything that is before a step."""

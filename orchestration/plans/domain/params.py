@@ -6,7 +6,7 @@ the run, which checks the resolved params when it releases the step, and at disp
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -19,8 +19,8 @@ from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.graph import Ancestry
 from orchestration.plans.domain.naming import near
-from orchestration.plans.domain.problem import Problems
-from orchestration.plans.domain.references import SELF, Reference, Scope
+from orchestration.plans.domain.problem import WARNING, Problems
+from orchestration.plans.domain.references import FIRST, SELF, Reference, Scope
 from orchestration.skills.domain.contract import ActionContract
 
 Way = tuple[str | int, ...]
@@ -65,7 +65,26 @@ class Around:
             )
         return self._validators[key]
 
-    def schema_of(self, step: StepDocument, found: Reference) -> Mapping[str, Any]:
+    def is_first(self, found: Reference) -> bool:
+        """Return True for `$first`, unless a step of the plan has that id."""
+        return found.head == FIRST and not self.document.has(FIRST)
+
+    def parents(self, step: StepDocument) -> list[str]:
+        """Return the known steps that a step depends on."""
+        return [key for key in step.depends_on if self.document.has(key)]
+
+    def schemas_of(
+        self, step: StepDocument, found: Reference
+    ) -> list[Mapping[str, Any]]:
+        """Return the schema of each value that a sound reference may have."""
+        if not self.is_first(found):
+            return [self._schema_of(step, found)]
+        if found.path == ("id",):
+            return [{"type": "string"}]
+        each = [replace(found, head=key) for key in self.parents(step)]
+        return [self._schema_of(step, one) for one in each]
+
+    def _schema_of(self, step: StepDocument, found: Reference) -> Mapping[str, Any]:
         """What a sound reference yields, as far as anything says; {} for unknown."""
         if found.head == "inputs":
             declared = self.document.inputs_schema or {}
@@ -133,10 +152,18 @@ def _check_types(
                 problems.add("plan.type_mismatch", message, place, step=step.id)
             continue
         wanted = schemas.within(action.input_schema, found.where) or {}
-        why = schemas.mismatch(around.schema_of(step, found), wanted)
-        if why:
+        each = (schemas.mismatch(one, wanted) for one in around.schemas_of(step, found))
+        if why := next(filter(None, each), ""):
             message = f"{found}: {why}."
             problems.add("plan.type_mismatch", message, place, step=step.id)
+        elif found.optional and "null" not in (schemas.types(wanted) or {"null"}):
+            problems.add(
+                "plan.reference_may_be_null",
+                f"{found} may be null, which {action.name} does not take here.",
+                place,
+                step=step.id,
+                severity=WARNING,
+            )
 
 
 class Unknown:

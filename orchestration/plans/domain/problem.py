@@ -52,6 +52,8 @@ CODES: Mapping[str, str] = {
     "plan.reference_unknown": "A reference names something that does not exist.",
     "plan.reference_not_ancestor": "A reference names a step that may run later.",
     "plan.reference_optional": "A reference names an input that may be absent (warning).",
+    "plan.reference_may_be_absent": "A reference names a step that may have no output.",
+    "plan.reference_may_be_null": "An optional reference is used where null does not fit (warning).",
     "plan.reserved_key": "A value claims to be a stored file.",
     "plan.type_mismatch": "A reference yields a type that its place does not take.",
     "plan.param_invalid": "A param does not satisfy the action's input schema.",

@@ -6,11 +6,15 @@ first character that is no letter, digit or `_`, so `$inputs.month-*.csv` is the
 and then `-*.csv`, and the dot that ends a sentence belongs to the text. Braces set
 limits by hand and allow hyphens in fields: `${inputs.month}.csv`. A `$` before
 anything else than a letter, `_` or `{` is a dollar sign.
+
+A question mark after a whole reference, or before the closing brace, makes it optional:
+`$step.output.a?` is null if there is no such value. `$first.output` is the output of the
+parent that started a `one_success` join, unless the plan has a step `first`.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from execfabric.lib import canonical
@@ -27,8 +31,10 @@ _REFERENCE = re.compile(
     )""",
     re.VERBOSE,
 )
-_BRACED = re.compile(rf"({_STEP})((?:\.[A-Za-z0-9_-]+)*)")
+_BRACED = re.compile(rf"({_STEP})((?:\.[A-Za-z0-9_-]+)*)(\??)")
 SELF = "self"
+FIRST = "first"
+_ABSENT = object()
 RESERVED = frozenset({"inputs", "run", SELF, "item"})
 MAX_RESOLVED = 8 << 20
 """Bytes that the references of one value may bring in together: a small text may name
@@ -49,14 +55,17 @@ class Reference:
     """Whether the value is nothing but this reference, so that its type is kept."""
     broken: str = ""
     """The text as written, where it begins like a reference and is none."""
+    optional: bool = False
+    """True if it is null where there is no such value."""
 
     @property
     def step(self) -> str | None:
-        """The step it names, or None."""
+        """The step it names, or None. `first` may be the parent that started a join."""
         return None if self.head in RESERVED or self.broken else self.head
 
     def __str__(self) -> str:
-        return self.broken or "$" + ".".join((self.head, *self.path))
+        name = "$" + ".".join((self.head, *self.path))
+        return self.broken or name + "?" * self.optional
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,11 @@ class Scope:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     self_: Mapping[str, Any] | None = None
     """`{"output": ..., "params": ..., "files": ...}` of the step that is undone."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """The steps that have no output, with their states; optional references to them
+    are null. A step in neither `outputs` nor `absent` is not known yet."""
+    first: str = ""
+    """The parent that started the join: what `$first` names; empty if there is none."""
 
 
 def find(value: Any, where: tuple[str | int, ...] = ()) -> Iterator[Reference]:
@@ -89,28 +103,40 @@ def resolve(value: Any, scope: Scope) -> Any:
 
     What comes in is not read again: an output with a `$` in it stays as it is.
 
-    :raises ReferenceUnresolved: when one leads nowhere
+    :raises ReferenceUnresolved: when one names no value
     :raises ReferenceTooLarge: when they bring in more than MAX_RESOLVED
     """
     return _Resolver(scope).resolve(value)
 
 
 def _in_text(text: str, where: tuple[str | int, ...]) -> Iterator[Reference]:
+    if whole := _whole(text):
+        yield replace(whole, where=where)
+        return
     for match in _REFERENCE.finditer(text):
         if not match["dollar"]:
-            yield _reference(match, where, whole=match[0] == text)
+            yield replace(_reference(match), where=where)
 
 
-def _reference(
-    match: re.Match[str], where: tuple[str | int, ...] = (), *, whole: bool = False
-) -> Reference:
+def _whole(text: str) -> Reference | None:
+    """The reference that a text is, if it is nothing else."""
+    # Inside longer text a question mark ends a question.
+    optional = text.endswith("?")
+    match = _REFERENCE.fullmatch(text.removesuffix("?"))
+    if match is None or match["dollar"] or (optional and not match["head"]):
+        return None
+    found = _reference(match)
+    return replace(found, whole=True, optional=optional or found.optional)
+
+
+def _reference(match: re.Match[str]) -> Reference:
     if match["head"]:
-        parts = match["path"].split(".")[1:]
-        return Reference(match["head"], tuple(parts), where, whole)
+        return Reference(match["head"], tuple(match["path"].split(".")[1:]))
     braced = _BRACED.fullmatch(match["braced"] or "")
     if braced is None:
-        return Reference("", (), where, whole, broken=match[0])
-    return Reference(braced[1], tuple(braced[2].split(".")[1:]), where, whole)
+        return Reference("", (), broken=match[0])
+    path = tuple(braced[2].split(".")[1:])
+    return Reference(braced[1], path, optional=bool(braced[3]))
 
 
 class _Resolver:
@@ -131,9 +157,8 @@ class _Resolver:
         return value
 
     def _text(self, text: str) -> Any:
-        match = _REFERENCE.fullmatch(text)
-        if match and not match["dollar"]:
-            return self._fetch(_reference(match))
+        if whole := _whole(text):
+            return self._fetch(whole)
         return _REFERENCE.sub(self._written, text)
 
     def _written(self, match: re.Match[str]) -> str:
@@ -156,7 +181,7 @@ class _Resolver:
 
 def _look_up(reference: Reference, scope: Scope) -> Any:
     if reference.broken:
-        raise _unresolved(reference, "it is no reference")
+        raise _unresolved(reference, "it is not a reference")
     path = reference.path
     sources = {"inputs": scope.inputs, "run": scope.run, SELF: scope.self_}
     value: Any = sources.get(reference.head)
@@ -165,31 +190,41 @@ def _look_up(reference: Reference, scope: Scope) -> Any:
     if value is None and reference.head == SELF:
         raise _unresolved(reference, "no step is undone here")
     for part in path:
-        value = _into(value, part, reference)
-    return value
+        value = _into(value, part)
+        if value is _ABSENT and not reference.optional:
+            raise _unresolved(reference, f"there is no {part!r}")
+    return None if value is _ABSENT else value
 
 
 def _of_step(reference: Reference, scope: Scope) -> Any:
-    kind = reference.path[0] if reference.path else ""
+    name, kind = reference.head, reference.path[0] if reference.path else ""
+    if name == FIRST and scope.first:
+        name = scope.first
     sources: Mapping[str, Mapping[str, Any]]
-    sources = {"output": scope.outputs, "files": scope.files}
-    if kind not in sources:
+    sources = {"output": scope.outputs, "files": scope.files, "id": {name: name}}
+    if kind not in sources or (kind == "id" and reference.head != FIRST):
         raise _unresolved(reference, "write .output or .files after the step")
-    found = sources[kind].get(reference.head)
-    if found is None:
-        raise _unresolved(reference, f"{reference.head} has no {kind}")
-    return found
+    found = sources[kind].get(name)
+    if found is not None:
+        return found
+    if name not in scope.absent:
+        raise _unresolved(reference, f"{name} has no {kind}")
+    if reference.optional:
+        return _ABSENT
+    raise _unresolved(
+        reference, f"{name} has no {kind}, because it is {scope.absent[name]}"
+    )
 
 
-def _into(value: Any, part: str, reference: Reference) -> Any:
+def _into(value: Any, part: str) -> Any:
     if isinstance(value, Mapping) and part in value:
         return value[part]
     index = int(part) if part.isdecimal() and part.isascii() else None
     if isinstance(value, list) and index is not None and index < len(value):
         return value[index]
-    raise _unresolved(reference, f"there is no {part!r}")
+    return _ABSENT
 
 
 def _unresolved(reference: Reference, why: str) -> ReferenceUnresolved:
     name = str(reference)
-    return ReferenceUnresolved(f"{name} leads nowhere: {why}.", reference=name)
+    return ReferenceUnresolved(f"Cannot resolve {name}: {why}.", reference=name)

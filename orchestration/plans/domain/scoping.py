@@ -11,6 +11,8 @@ from orchestration.plans.domain.problem import WARNING, Problems
 from orchestration.plans.domain.references import SELF, Reference
 
 UNKNOWN = "plan.reference_unknown"
+FIRST_RULE = "one_success"
+"""The rule of joins that one parent starts."""
 DOLLAR = "For a dollar sign write $$."
 
 
@@ -32,7 +34,11 @@ def check(
         place = (*at, *found.where)
         if wrong is not None:
             problems.add(*wrong, place, step=step.id)
-        elif found.head == "inputs" and _may_be_absent(found, around.document):
+        elif (
+            found.head == "inputs"
+            and not found.optional
+            and _may_be_absent(found, around.document)
+        ):
             message = (
                 f"{found} is neither required nor has a default; it may be absent."
             )
@@ -73,6 +79,8 @@ def _wrong(
     if found.head == "run":
         wrong = f"{found}: of the run only $run.id can be referred to."
         return None if found.path == ("id",) else (UNKNOWN, wrong)
+    if around.is_first(found):
+        return _wrong_first(step, found, around, undo=undo)
     if found.head == SELF and not undo:
         return UNKNOWN, "$self is the step that is undone; it exists in rollback only."
     name = step.id if found.head == SELF else found.head
@@ -97,7 +105,33 @@ def _wrong_step(
             f"{found}: {name} need not be done before {step.id}; add it to dependsOn."
         )
         return "plan.reference_not_ancestor", message
+    if not found.optional and not around.ancestry.succeeded(name, step.id):
+        return "plan.reference_may_be_absent", _may_have_none(step, name, found)
     return None
+
+
+def _may_have_none(step: StepDocument, name: str, found: Reference) -> str:
+    plain = str(found)
+    optional = f"{plain}?" if found.whole else f"${{{plain[1:]}?}}"
+    message = (
+        f"{plain}: {name} need not have succeeded when {step.id} starts, so it may have"
+        f" no output. Write {optional} to get null then"
+    )
+    if step.trigger_rule == FIRST_RULE and name in step.depends_on:
+        message += ", or $first for the dependency that succeeded first"
+    return f"{message}."
+
+
+def _wrong_first(
+    step: StepDocument, found: Reference, around: Around, *, undo: bool
+) -> tuple[str, str] | None:
+    if undo or step.trigger_rule != FIRST_RULE:
+        wrong = f"{found}: $first exists only in a step with triggerRule {FIRST_RULE}."
+        return UNKNOWN, wrong
+    if found.path == ("id",):
+        return None
+    each = (_wrong_way(key, found, around) for key in around.parents(step))
+    return next((wrong for wrong in each if wrong), None)
 
 
 def _wrong_input(found: Reference, document: PlanDocument) -> tuple[str, str] | None:

@@ -127,7 +127,8 @@ class _Plan:
                 message = f"It is part of a circle of {len(circle)} steps: {names}."
                 way = self.key(step, "dependsOn", "depends_on")
                 self.problems.add("plan.cycle", message, way, step=key)
-        return graph.Ancestry(edges, self.order)
+        rules = {step.id: step.trigger_rule for step in self.document.steps}
+        return graph.Ancestry(edges, self.order, rules)
 
     def _known_parents(self, step: StepDocument) -> list[str]:
         known = []

@@ -79,7 +79,9 @@ LAB = skill(
     "lab",
     action(
         "ask",
-        input_schema=record(["prompt"], prompt={}, severity=TEXT),
+        input_schema=record(
+            ["prompt"], prompt={}, severity={"type": ["string", "null"]}
+        ),
         output_schema={"type": "object", "properties": {"severity": TEXT}},
     ),
     action(
