@@ -67,6 +67,12 @@ def witness(call: Call) -> Outcome:
     return Succeeded(output={"mark": call.params["mark"]})
 
 
+@handler("lab.ask@1")
+def ask(call: Call) -> Outcome:
+    """Answer a prompt, with what came in."""
+    return Succeeded(output={"text": "An answer.", "severity": "low", **call.params})
+
+
 BAD_ENDS: dict[str, Outcome] = {
     "busy": Retry("lab.busy", "The target is busy."),
     "early": Failed("lab.early", "No target is configured.", before_effect=True),
@@ -257,7 +263,13 @@ SKILL = SkillContract(
                 "properties": {"file": FILE_SCHEMA},
             },
         ),
-        _action("strict", handler="lab.echo@1", input_schema=STRICT),
+        _action("ask"),
+        _action(
+            "strict",
+            handler="lab.echo@1",
+            input_schema=STRICT,
+            dry_run=DryRunKind.SIMULATED,
+        ),
         _action(
             "strict-risky",
             handler="lab.echo@1",

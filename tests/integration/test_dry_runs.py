@@ -182,6 +182,31 @@ def test_a_failure_that_is_found_is_would_fail_and_never_covered(
     assert not (tmp_path / "touched").exists()
 
 
+def test_params_that_break_the_input_schema_would_fail_and_call_no_handler(
+    proposer,
+) -> None:
+    text = plan(
+        step("a", params={"value": 7}),
+        step("b", "strict", after="a", params={"url": "$a.output.value"}),
+    )
+    row = ended(queued(proposer, text))
+
+    (failing,) = row.report["would_fail"]
+    assert failing["step"] == "b"
+    assert "url must be text, not an integer." in failing["message"]
+
+
+def test_an_optional_output_that_is_not_known_is_not_taken_as_null(proposer) -> None:
+    text = plan(
+        step("a", "write", params={"text": "x"}),
+        step("b", after="a", params={"bytes": "$a.output.bytes?"}),
+    )
+    row = ended(queued(proposer, text))
+
+    verdicts = [one["verdict"] for one in row.report["steps"]]
+    assert verdicts == ["not_dry_run", "not_dry_run"]
+
+
 def test_a_dry_run_gets_no_secret_that_is_not_declared_for_it(proposer) -> None:
     text = plan(step("a", "look", params={"how": "secret"}))
     row = ended(queued(proposer, text))

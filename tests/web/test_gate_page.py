@@ -11,7 +11,7 @@ from execfabric.accounts import services as accounts
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.models import ArtifactUse, Run
-from orchestration.runs.services import proposals
+from orchestration.runs.services import proposals, work
 from orchestration.skills.models import Skill
 from tests.builders import approved, decided, driven, open_gate, plan, proposed, step
 from tests.console_builders import (
@@ -81,6 +81,30 @@ def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
     assert "$inputs" not in text
     assert f"noop@{noop_version()} pass" in text
     assert "May still decide: operator" in text
+
+
+def test_a_step_gate_shows_which_parent_started_it_and_which_had_no_output(
+    proposer, operator, bench
+) -> None:
+    text = plan(
+        step("a", params={"n": 1}),
+        step("b", params={"n": 2}),
+        step(
+            "join",
+            after=["a", "b"],
+            trigger_rule="one_success",
+            params={"won": "$first.output", "other": "$b.output?"},
+            approval={"reason": "Sure?"},
+        ),
+        parallel=True,
+    )
+    run = approved(text, proposer, operator)
+    work.work(step_run_id=run.steps.get(key="a").id, bench=bench)
+
+    shown = words(signed_in(operator).get(f"/gates/{open_gate(run, 'join').pk}"))
+
+    assert "Started by a, which succeeded first" in shown
+    assert "No output from b, ready when this was resolved" in shown
 
 
 def test_a_file_is_shown_with_its_own_name_size_and_digest(

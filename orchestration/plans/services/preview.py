@@ -15,7 +15,7 @@ from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain import dryrun, references
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.dryrun import APPROVAL, Limit, Report, StepPreview
-from orchestration.skills import builtin, withheld
+from orchestration.skills import builtin, inputs, withheld
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract, DryRunKind
 from orchestration.skills.domain.outcome import DryRun
@@ -151,6 +151,9 @@ class Previewer:
     def _ask(
         self, step: StepDocument, pin: Pinned, action: ActionContract, params: Any
     ) -> StepPreview:
+        if wrong := inputs.problems(action, params):
+            fails = f"Its params do not satisfy the input schema: {'; '.join(wrong)}."
+            return _named(step, str(action.dry_run), "", fails=dryrun.cut(fails))
         config = action.given(pin.contract.config)
         problems, notes = self._target(action, params, config)
         answer = self._call(CallKind.DRY_RUN, action, params, config)

@@ -16,8 +16,9 @@ from orchestration.plans import selectors as plans
 from orchestration.plans.domain import references, undo
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.domain.results import result_digest
+from orchestration.runs.domain.states import StepState
 from orchestration.runs.errors import ContentChanged, ParamsInvalid, SkillWithdrawn
-from orchestration.runs.models import SPEC_DOMAIN, StepRun
+from orchestration.runs.models import SPEC_DOMAIN, ExecSpec, StepRun
 from orchestration.runs.services.transitions import Change
 from orchestration.skills import inputs
 from orchestration.skills import selectors as skills
@@ -50,12 +51,12 @@ def build(change: Change, step: StepRun) -> Spec:
     :raises SkillWithdrawn: when the skill or its version may not run any more
     :raises ContractUnreadable: when a newer release wrote the version
     :raises HandlerMissing: when this installation lacks the handler
-    :raises ReferenceUnresolved: when a reference leads nowhere
+    :raises ReferenceUnresolved: when a reference has no value
     :raises ParamsInvalid: when the params do not satisfy the action's input schema
     """
     planned = change.plan_step(step.key)
-    scope = _scope(change, planned)
-    value = _common(change, step)
+    scope = _scope(change, step, planned)
+    value = _common(change, step) | _upstream(scope)
     if planned.kind == "approval":
         return _question(planned, value, scope)
     pin = change.run.pins[step.key]
@@ -112,7 +113,7 @@ def _params(
 ) -> Any:
     """Resolve a step's params.
 
-    :raises ReferenceUnresolved: when a reference leads nowhere
+    :raises ReferenceUnresolved: when a reference has no value
     :raises ParamsInvalid: when they do not satisfy the action's input schema
     """
     params = references.resolve(planned.params, scope)
@@ -251,20 +252,69 @@ def _finished(
     return Spec(body, digest_of(body), value, action, demand, changed)
 
 
-def _scope(change: Change, planned: StepDocument) -> references.Scope:
-    """What references can see: inputs, the run, and the outputs of other steps."""
+def _upstream(scope: references.Scope) -> dict[str, Any]:
+    """Return what the step was resolved without, and the parent that started it."""
+    value: dict[str, Any] = {}
+    if scope.absent:
+        value["absent"] = dict(scope.absent)
+    if scope.first:
+        value["first"] = scope.first
+    return value
+
+
+def _scope(change: Change, step: StepRun, planned: StepDocument) -> references.Scope:
+    """Return what references can see: inputs, the run, and outputs of other steps."""
     named = [*references.find(planned.params)]
     if planned.approval is not None:
         named += references.find(planned.approval.reason)
-    keys = {found.step for found in named if found.step in change.steps}
-    sources = [change.steps[key] for key in sorted(keys)]
-    _load_results(sources)
-    for source in sources:
+    heads = {found.step for found in named if found.step}
+    first = ""
+    if references.FIRST in heads and references.FIRST not in change.steps:
+        first = _first_success(change, planned)
+        heads.add(first)
+    sources = [change.steps[key] for key in sorted(heads) if key in change.steps]
+    absent = {
+        source.key: str(source.state)
+        for source in sources
+        if source.state != StepState.SUCCEEDED
+    }
+    if any(found.optional for found in named):
+        absent |= _absent_at_release(step)
+    present = [source for source in sources if source.key not in absent]
+    _load_results(present)
+    for source in present:
         _require_untouched(source)
-    outputs = {source.key: source.output for source in sources}
-    files = {source.key: source.files for source in sources}
-    run = {"id": str(change.run.id)}
-    return references.Scope(change.run.inputs, run, outputs, files)
+    return references.Scope(
+        inputs=change.run.inputs,
+        run={"id": str(change.run.id)},
+        outputs={source.key: source.output for source in present},
+        files={source.key: source.files for source in present},
+        absent=absent,
+        first=first,
+    )
+
+
+def _first_success(change: Change, planned: StepDocument) -> str:
+    """Return the parent that succeeded first; empty if none has."""
+    parents = [change.steps[key] for key in planned.depends_on]
+    done = [
+        (parent.finished_at, parent.position, parent.key)
+        for parent in parents
+        if parent.state == StepState.SUCCEEDED and parent.finished_at is not None
+    ]
+    return min(done)[2] if done else ""
+
+
+def _absent_at_release(step: StepRun) -> dict[str, str]:
+    """Return the parents without output when the step was released.
+
+    One that finishes later must not change what has been shown and approved.
+    """
+    if step.spec_id is None or step.state == StepState.PENDING:
+        return {}
+    body = ExecSpec.objects.values_list("body", flat=True).get(pk=step.spec_id)
+    absent: dict[str, str] = canonical.loads(bytes(body)).get("absent", {})
+    return absent
 
 
 def _load_results(sources: Sequence[StepRun]) -> None:
