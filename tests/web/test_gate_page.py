@@ -103,8 +103,8 @@ def test_a_step_gate_shows_which_parent_started_it_and_which_had_no_output(
 
     shown = words(signed_in(operator).get(f"/gates/{open_gate(run, 'join').pk}"))
 
-    assert "Started by a, which succeeded first" in shown
-    assert "No output from b, ready when this was resolved" in shown
+    assert "Started by a , which succeeded first" in shown
+    assert "No output from b , ready when this was resolved" in shown
 
 
 def test_a_file_is_shown_with_its_own_name_size_and_digest(
