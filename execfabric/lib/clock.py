@@ -1,11 +1,22 @@
 """The only place that reads the wall clock; everything else takes `at`."""
 
+import time
 from datetime import UTC, datetime
+
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def since_boot() -> float:
+    """Return the seconds since this host started: one clock for all of its processes.
+
+    It never jumps, and it counts the time that the host was suspended.
+    """
+    return time.clock_gettime(_SINCE_BOOT)
 
 
 def stamp(at: datetime) -> str:

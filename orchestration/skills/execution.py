@@ -12,17 +12,30 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from execfabric.lib import clock
 from execfabric.lib.masking import Masker
 from orchestration.skills import descendants, folders, wire
 from orchestration.skills.builtin import EXTRA
-from orchestration.skills.domain.guard import Allow
-from orchestration.skills.domain.limits import BY_EXIT_CODE, Limit, Limits, sentence
-from orchestration.skills.domain.outcome import DryRun, Outcome, TargetProblem
+from orchestration.skills.calls import (
+    Answer,
+    Checked,
+    DeadlinePassed,
+    LimitPassed,
+    Log,
+    NotSent,
+    NotStarted,
+    RunnerBusy,
+    RunnerDied,
+    TouchedSomething,
+    WireCall,
+    local_files,
+)
+from orchestration.skills.domain.limits import BY_EXIT_CODE, Limit, sentence
+from orchestration.skills.domain.outcome import Failed, Unknown
 from orchestration.skills.logtap import LogTap
 from orchestration.skills.masked import Secrets, answer_masked, resolved
 
@@ -45,74 +58,6 @@ BOOT = (
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 END_S = 5.0
-
-
-class RunnerDied(Exception):
-    """The runner ended before it answered: whether the effect happened is unknown."""
-
-
-class DeadlinePassed(Exception):
-    """The call did not end in its time and was killed: its effect is unknown."""
-
-
-class RunnerBusy(Exception):
-    """The runner has a call under way."""
-
-
-class CallKind(StrEnum):
-    """What is wanted of a handler."""
-
-    RUN = "run"
-    DRY_RUN = "dry_run"
-    CHECK = "check"
-
-
-@dataclass(frozen=True)
-class WireCall:
-    """One call of a handler, as the worker knows it: references, not values."""
-
-    handler: str
-    params: Mapping[str, Any]
-    workdir: Path
-    """Where its folder may be made; `discard` removes it once the files are kept."""
-    idempotency_key: str
-    deadline_s: float
-    config: Mapping[str, Any] = field(default_factory=dict)
-    kind: CallKind = CallKind.RUN
-    allow: Allow = field(default_factory=Allow)
-    limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True)
-class Log:
-    """Text the handler or a program of its wrote, masked."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a target check found; nothing is good."""
-
-    problems: tuple[TargetProblem, ...]
-
-
-@dataclass(frozen=True)
-class TouchedSomething:
-    """A dry run or a target check tried to change something and was stopped."""
-
-    what: str
-
-
-@dataclass(frozen=True)
-class LimitPassed:
-    """The call passed a limit and was stopped: its effect is unknown."""
-
-    code: str
-    message: str
-
-
-Answer = Outcome | DryRun | Checked | TouchedSomething | LimitPassed
 
 
 def no_secrets(name: str) -> str:
@@ -142,6 +87,11 @@ class Runner:
     def alive(self) -> bool:
         """Whether the program is there to take a call."""
         return self._program is not None and self._program.poll() is None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call was begun and not answered."""
+        return self._tap is not None
 
     def start(self) -> None:
         """Start the program, unless it lives; what an earlier one left is removed."""
@@ -191,15 +141,19 @@ class Runner:
         *,
         secrets: Secrets = no_secrets,
         paths: Mapping[str, Path] | None = None,
+        on_send: Callable[[], None] = lambda: None,
     ) -> None:
         """Hand over a call; `poll` hears of it. Starts the program where needed.
 
         `paths` says where the bytes of each file named in the params lie, by
-        sha256. Whatever `secrets` raises for an unknown name goes through.
+        sha256; `on_send` is called just before the first byte is sent. Only after
+        `RunnerDied` the call may have been begun: after any other error it was not.
 
         :raises RunnerBusy: when the last call has not been answered
-        :raises RunnerDied: when the program could not take the call
+        :raises NotSent: when the program ended before it had the call
+        :raises RunnerDied: when it may have had it
         """
+        until = min(call.until, clock.since_boot() + call.deadline_s)
         used: set[str] = set()
         wanted = local_files(call.params)
         known = paths or {}
@@ -211,7 +165,9 @@ class Runner:
             "sensitive": sorted(used),
             "workdir": str(call.workdir),
             "idempotency_key": call.idempotency_key,
-            "deadline_s": call.deadline_s,
+            "deadline_s": max(0.0, until - clock.since_boot()),
+            "until": until,
+            "valid_until": min(call.valid_until, until),
             "limits": asdict(call.limits),
             "allow": {
                 "network": call.allow.network,
@@ -220,7 +176,7 @@ class Runner:
             "paths": {digest: str(known[digest]) for digest in wanted & known.keys()},
         }
         self._call = call
-        self._send({"call": frame}, Masker(used))
+        self._send({"call": frame}, Masker(used), on_send)
 
     def poll(self, timeout_s: float) -> Log | Answer | None:
         """The next text or the answer; None when nothing came within the time.
@@ -255,8 +211,8 @@ class Runner:
         :raises DeadlinePassed: when it was killed
         :raises RunnerDied: when the program ended by itself
         """
-        self.begin(call, secrets=secrets, paths=paths)
         until = time.monotonic() + call.deadline_s
+        self.begin(call, secrets=secrets, paths=paths)
         while True:
             item = self.poll(until - time.monotonic())
             if isinstance(item, Log):
@@ -271,33 +227,49 @@ class Runner:
     def kill(self) -> None:
         """End the program and everything below it, at once. Safe at any time."""
         program, self._program = self._program, None
-        if program is None:
-            return
-        descendants.end_program(program, END_S)
-        for pipe in (program.stdin, program.stdout, program.stderr):
-            if pipe is not None:
-                pipe.close()
-        os.close(self._lifeline)
         self._tap = None
         self._death = ""
         self._ready.clear()
+        if program is None:
+            return
+        try:
+            descendants.end_program(program, END_S)
+        finally:
+            # Without it the guardian ends everything, should it still be there.
+            os.close(self._lifeline)
+            for pipe in (program.stdin, program.stdout, program.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
         home = str(self._home)
         return {"LANG": "C.UTF-8", **kept, "HOME": home, "TMPDIR": home}
 
-    def _send(self, value: dict[str, Any], masker: Masker) -> None:
-        if self._tap is not None:
+    def _send(
+        self,
+        value: dict[str, Any],
+        masker: Masker,
+        on_send: Callable[[], None] = lambda: None,
+    ) -> None:
+        if self.busy:
             raise RunnerBusy
+        frame = wire.encode(value)
         self.start()
         self.masker = masker
+        on_send()
         self._tap = LogTap(masker)
         try:
-            wire.send(self._stdin, wire.encode(value))
-        except BrokenPipeError:
-            self._died()
-            raise RunnerDied(self._death) from None
+            wire.send(self._stdin, frame)
+        except OSError as error:
+            # A part of a frame begins nothing.
+            self.kill()
+            message = "The runner ended before it had the whole call."
+            raise NotSent(message) from error
+        except Exception as error:
+            self.kill()
+            message = f"The call was not sent as it should be: {type(error).__name__}."
+            raise RunnerDied(message) from error
 
     def _read_log(self) -> None:
         chunk = wire.read_now(self._log_fd)
@@ -321,12 +293,16 @@ class Runner:
     def _finish(self, frame: dict[str, Any]) -> None:
         self._finish_log()
         if "warm" not in frame:
-            self._ready.append(self._answer(answer_masked(frame, self.masker)))
+            self._ready.append(self._answer(frame))
 
     def _answer(self, frame: dict[str, Any]) -> Answer:
-        if "passed" in frame and self._call is not None:
-            return _limit_passed(Limit(frame["passed"]), self._call)
-        return _answer(frame)
+        try:
+            if "passed" in frame and self._call is not None:
+                return _limit_passed(Limit(frame["passed"]), self._call)
+            return _answer(answer_masked(frame, self.masker))
+        except Exception as error:
+            logger.exception("Cannot read the answer of a handler.")
+            return _unreadable(frame, error)
 
     def _finish_log(self) -> None:
         # All a handler wrote is in the pipe before its answer is.
@@ -355,17 +331,6 @@ class Runner:
         self._death = f"The runner ended with code {code} before it answered."
 
 
-def local_files(value: Any) -> set[str]:
-    """The sha256 of every file that a value names."""
-    if isinstance(value, Mapping):
-        if value.keys() == {"$file"}:
-            return {value["$file"]["sha256"]}
-        return set().union(*(local_files(item) for item in value.values()))
-    if isinstance(value, list | tuple):
-        return set().union(*(local_files(item) for item in value))
-    return set()
-
-
 def discard(workdir: Path) -> None:
     """Remove a call's folder, if it was ever made; what cannot be removed stays.
 
@@ -378,10 +343,22 @@ def discard(workdir: Path) -> None:
 
 
 def _limit_passed(limit: Limit, call: WireCall) -> LimitPassed:
-    return LimitPassed(str(limit), sentence(limit, call.limits, call.deadline_s))
+    return LimitPassed(limit, sentence(limit, call.limits, call.deadline_s))
+
+
+def _unreadable(frame: dict[str, Any], error: Exception) -> Answer:
+    """Return an answer in place of one that cannot be read, but for how it ended."""
+    message = f"The answer of the skill cannot be read: {type(error).__name__}."
+    outcome = frame.get("outcome")
+    if isinstance(outcome, dict) and outcome.get("kind") == "succeeded":
+        message = f"The step did its work, but its output is lost. {message}"
+        return Failed("skill.output_invalid", message)
+    return Unknown("skill.answer_invalid", message)
 
 
 def _answer(frame: dict[str, Any]) -> Answer:
+    if "not_started" in frame:
+        return NotStarted()
     if "dry_run" in frame:
         return wire.dry_run_from_wire(frame["dry_run"])
     if "check" in frame:

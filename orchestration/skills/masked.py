@@ -14,6 +14,7 @@ from orchestration.skills.domain.outcome import Failed, Succeeded
 Secrets = Callable[[str], str]
 """The value of a secret by its name; raises where the name is unknown or not allowed."""
 
+LONGEST_CODE = 100
 LONGEST_MESSAGE = 4000
 CHUNK = 1024 * 1024
 SCHEMES = frozenset({"basic", "bearer", "token"})
@@ -45,8 +46,9 @@ def answer_masked(frame: dict[str, Any], masker: Masker) -> dict[str, Any]:
     if outcome["kind"] == "succeeded":
         # Paths are not masked: they are read once, here, and never shown.
         return {"outcome": {**outcome, "output": masker.value(outcome["output"])}}
+    code = masker.text(_storable(outcome["code"]))[:LONGEST_CODE]
     message = masker.text(_storable(outcome["message"]))[:LONGEST_MESSAGE]
-    return {"outcome": {**outcome, "message": message}}
+    return {"outcome": {**outcome, "code": code, "message": message}}
 
 
 def mask_files(

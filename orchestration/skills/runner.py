@@ -14,7 +14,6 @@ import select
 import signal
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from execfabric.lib import clock
 from execfabric.lib.masking import Masker
 from orchestration.skills import builtin, descendants, wire, withheld
 from orchestration.skills.domain.guard import Allow, touched
@@ -179,7 +179,7 @@ class Calls:
     def one(self, call: Mapping[str, Any]) -> Iterator[None]:
         """Have the guardian look at a call while the body runs."""
         self._last += 1
-        told = {key: call[key] for key in ("limits", "deadline_s", "workdir")}
+        told = {key: call[key] for key in ("limits", "until", "workdir")}
         self._shared[NUMBER.size :] = json.dumps(told).encode().ljust(ROOM)
         NUMBER.pack_into(self._shared, 0, self._last)
         try:
@@ -203,8 +203,7 @@ class Calls:
             return None
         told = json.loads(content)
         meter = Meter(child, Limits(**told["limits"]), Path(told["workdir"]))
-        until = time.monotonic() + told["deadline_s"] + LATE_S
-        return CallWatch(number, meter, until)
+        return CallWatch(number, meter, told["until"] + LATE_S)
 
     def stopped_in(self, child: int, number: int) -> bool:
         """Stop the runner; return False, and let it go on, where it is past that call."""
@@ -230,7 +229,7 @@ class CallWatch:
 
     def passed(self) -> Limit | None:
         """Return the limit that was passed twice running: a handler may act itself."""
-        if time.monotonic() > self.until:
+        if clock.since_boot() > self.until:
             return Limit.TIME
         found, before = self.meter.passed(), self.before
         self.before = found
@@ -297,7 +296,7 @@ def _answer(call: dict[str, Any], watch: Watch) -> dict[str, Any]:
             return _failed("skill.no_handler", message, before_effect=True)
         ready = _call(call)
         if call["kind"] == "run":
-            return {"outcome": wire.outcome_to_wire(_outcome(found.run(ready)))}
+            return _run(call, found, ready)
         return _look(call, found, ready, watch)
     except FileMissing as error:
         return _failed("skill.file_missing", str(error), before_effect=True)
@@ -309,7 +308,21 @@ def _answer(call: dict[str, Any], watch: Watch) -> dict[str, Any]:
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
             raise FileTooLarge from error
         _log(trace(error))
-        return _failed("skill.raised", f"{type(error).__name__}: {plain(error)}")
+        # It may have come after an effect.
+        raised = Unknown("skill.raised", f"{type(error).__name__}: {plain(error)}")
+        return {"outcome": wire.outcome_to_wire(raised)}
+
+
+def _run(call: dict[str, Any], found: Registered, ready: Call) -> dict[str, Any]:
+    # Looked at last, after all that takes time: the lease may have lapsed since.
+    if clock.since_boot() > call["valid_until"]:
+        return {"not_started": True}
+    outcome = _outcome(found.run(ready))
+    try:
+        return {"outcome": wire.outcome_to_wire(outcome)}
+    except (TypeError, AttributeError) as error:
+        message = f"The skill returned an outcome that is not valid: {error}"
+        return _failed("skill.output_invalid", message)
 
 
 def _look(

@@ -88,7 +88,7 @@ def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
             for name, path in outcome.files.items()
         }
         return {"kind": "succeeded", "output": outcome.output, "files": files}
-    known = {"code": outcome.code, "message": outcome.message}
+    known = {"code": str(outcome.code), "message": str(outcome.message)}
     if isinstance(outcome, Failed):
         return {"kind": "failed", **known, "before_effect": outcome.before_effect}
     return {"kind": "retry" if isinstance(outcome, Retry) else "unknown", **known}

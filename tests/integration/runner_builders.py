@@ -9,7 +9,8 @@ import pytest
 
 from orchestration.skills import descendants
 from orchestration.skills.builtin import EXTRA
-from orchestration.skills.execution import Runner, WireCall
+from orchestration.skills.calls import WireCall
+from orchestration.skills.execution import Runner
 
 
 @contextmanager

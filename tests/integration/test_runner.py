@@ -8,12 +8,9 @@ import pytest
 
 from execfabric.lib.masking import MASK
 from orchestration.skills.builtin import EXTRA
-from orchestration.skills.domain.outcome import Failed, Succeeded
-from orchestration.skills.execution import (
-    Runner,
-    RunnerBusy,
-    discard,
-)
+from orchestration.skills.calls import RunnerBusy
+from orchestration.skills.domain.outcome import Failed, Succeeded, Unknown
+from orchestration.skills.execution import Runner, discard
 from tests.integration.runner_builders import (
     a_runner,
     call_of,
@@ -69,7 +66,7 @@ def test_the_handler_sees_no_secret_of_the_worker_and_no_django(runner, tmp_path
 def test_an_exception_becomes_a_failure_without_the_values_of_locals(runner, tmp_path):
     said, answer = log_of(runner, misfit(tmp_path, "raise", message="no such thing"))
 
-    assert answer == Failed("skill.raised", "RuntimeError: no such thing")
+    assert answer == Unknown("skill.raised", "RuntimeError: no such thing")
     assert "RuntimeError" in said
     assert "the value of a local" not in answer.message
     assert runner.complete(call_of("noop.pass@1", tmp_path)) == Succeeded()
@@ -80,7 +77,7 @@ def test_a_handler_that_exits_fails_and_the_runner_lives_on(runner, tmp_path):
 
     answer = runner.complete(misfit(tmp_path, "exit"))
 
-    assert answer == Failed("skill.raised", "SystemExit: 4")
+    assert answer == Unknown("skill.raised", "SystemExit: 4")
     assert program_of(runner) == pid
 
 

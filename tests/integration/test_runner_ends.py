@@ -13,14 +13,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.skills.builtin import EXTRA
+from orchestration.skills.calls import DeadlinePassed, Log, RunnerDied
 from orchestration.skills.domain.outcome import Succeeded
-from orchestration.skills.execution import (
-    ROOT,
-    DeadlinePassed,
-    Log,
-    Runner,
-    RunnerDied,
-)
+from orchestration.skills.execution import ROOT, Runner
 from tests.integration.runner_builders import (
     a_runner,
     alive,
@@ -88,7 +83,8 @@ def test_nothing_is_left_when_the_worker_is_killed(tmp_path, monkeypatch):
     worker = f"""
 import time
 from pathlib import Path
-from orchestration.skills.execution import Runner, WireCall
+from orchestration.skills.calls import WireCall
+from orchestration.skills.execution import Runner
 runner = Runner(home=Path({str(tmp_path)!r}))
 runner.begin(WireCall("misfit.run@1", {{"how": "hang", "ready": {str(ready)!r}}},
     Path({str(tmp_path)!r}) / "work", "key", 60))

@@ -4,15 +4,25 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from execfabric.lib import clock
+from orchestration.skills.calls import LimitPassed, NotStarted, WireCall
 from orchestration.skills.domain.limits import Limits
 from orchestration.skills.domain.outcome import Failed, Succeeded
-from orchestration.skills.execution import LimitPassed, Runner, WireCall
-from tests.integration.runner_builders import a_runner, alive, call_of, program_of
+from orchestration.skills.execution import Runner
+from tests.integration.runner_builders import (
+    a_runner,
+    alive,
+    call_of,
+    living_below,
+    program_of,
+)
+from tests.servers import eventually
 
 
 @pytest.fixture
@@ -70,26 +80,47 @@ def test_many_calls_one_after_the_other_do_not_add_up(runner, tmp_path):
         assert isinstance(answer, Succeeded)
 
 
-def test_the_guardian_ends_a_call_at_its_deadline_by_itself(runner, tmp_path):
-    """The worker may be frozen, and then does not look at its clock."""
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_the_guardian_ends_a_call_at_its_deadline_by_itself(
+    runner, tmp_path, is_frozen
+):
+    """The worker may be frozen, and then does not look at its clock; the runner too.
+
+    The deadline is that of the claim, however late the call was handed over.
+    """
     ready = tmp_path / "ready"
     pid = program_of(runner)
     call = call_of(
         "misfit.run@1",
         tmp_path,
         params={"how": "hang", "ready": str(ready)},
-        deadline_s=1.0,
+        deadline_s=600.0,
+        until=clock.since_boot() + 1.0,
     )
     runner.begin(call)
+    assert eventually(ready.exists, within=30)
+    below = living_below(pid)
+    if is_frozen:
+        for child in below:
+            os.kill(child, signal.SIGSTOP)
 
-    until = time.monotonic() + 60
-    while alive(pid) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert eventually(lambda: not any(map(alive, [pid, *below])), within=60)
 
-    assert not alive(pid)
     answer = runner.poll(5)
     assert isinstance(answer, LimitPassed)
     assert answer.code == "limits.time"
+
+
+def test_a_call_that_comes_too_late_is_not_started(runner, tmp_path):
+    ready = tmp_path / "ready"
+    params = {"how": "hang", "ready": str(ready)}
+    call = call_of("misfit.run@1", tmp_path, params=params)
+
+    answer = runner.complete(replace(call, valid_until=clock.since_boot()))
+
+    assert answer == NotStarted()
+    assert not ready.exists()
+    assert runner.complete(call_of("noop.pass@1", tmp_path)) == Succeeded()
 
 
 def test_a_handler_cannot_pretend_that_it_passed_a_limit(runner, tmp_path, monkeypatch):

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from orchestration.skills import builtin
+from orchestration.skills.calls import CallKind, WireCall
 from orchestration.skills.domain.outcome import DryRun, Failed, Unknown
-from orchestration.skills.execution import CallKind, Runner, WireCall
+from orchestration.skills.execution import Runner
 from tests.skill_calls import Bench, http_server, reply
 
 

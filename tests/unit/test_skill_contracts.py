@@ -8,11 +8,11 @@ from jsonschema import Draft202012Validator
 
 from execfabric.lib.masking import MASK, Masker
 from orchestration.skills import builtin
+from orchestration.skills.calls import local_files
 from orchestration.skills.domain import contract, handlers
 from orchestration.skills.domain.contract import DryRunKind, EffectClass, Risk
 from orchestration.skills.domain.guard import Allow, touched
 from orchestration.skills.domain.outcome import Failed, Succeeded
-from orchestration.skills.execution import local_files
 from orchestration.skills.logtap import LogTap
 from orchestration.skills.outputs import storable, validate_output
 from tests.skill_calls import action

@@ -17,22 +17,22 @@ from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.dryrun import APPROVAL, Limit, Report, StepPreview
 from orchestration.skills import builtin, inputs, withheld
 from orchestration.skills import selectors as skills
-from orchestration.skills.domain.contract import ActionContract, DryRunKind
-from orchestration.skills.domain.outcome import DryRun
-from orchestration.skills.errors import SecretMissing
-from orchestration.skills.execution import (
+from orchestration.skills.calls import (
     Answer,
     CallKind,
     Checked,
     DeadlinePassed,
     LimitPassed,
-    Runner,
+    NotSent,
     RunnerDied,
     TouchedSomething,
     WireCall,
-    discard,
     local_files,
 )
+from orchestration.skills.domain.contract import ActionContract, DryRunKind
+from orchestration.skills.domain.outcome import DryRun
+from orchestration.skills.errors import SecretMissing
+from orchestration.skills.execution import Runner, discard
 from orchestration.skills.selectors import Pinned
 from orchestration.skills.services import secrets
 
@@ -221,7 +221,7 @@ class Previewer:
                 self._stop(Limit.SECONDS)
             self._deaths += 1
             raise _NotKnown(f"Its dry run was stopped: {error}") from None
-        except RunnerDied as error:
+        except (RunnerDied, NotSent) as error:
             self._deaths += 1
             raise _NotKnown(f"Its dry run did not work: {error}") from None
         except SecretMissing:
