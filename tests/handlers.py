@@ -59,11 +59,17 @@ def echo_dry_run(call: Call) -> DryRun:
 def witness(call: Call) -> Outcome:
     """Append one line to a file outside the system: the effect that tests count."""
     line = f"{call.params['mark']} {call.idempotency_key}\n".encode()
+    for number in range(call.params.get("say", 0)):
+        call.log(f"line {number}")
     time.sleep(float(call.params.get("before", 0)))
     fd = os.open(call.config["witness"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(fd, line)
     os.close(fd)
-    time.sleep(float(call.params.get("after", 0)))
+    until = time.monotonic() + float(call.params.get("after", 0))
+    while (left := until - time.monotonic()) > 0:
+        if "say" in call.params:
+            call.log("still here")
+        time.sleep(min(left, 0.05))
     return Succeeded(output={"mark": call.params["mark"]})
 
 
@@ -120,7 +126,8 @@ def flaky(call: Call) -> Outcome:
 @handler("lab.write@1")
 def write(call: Call) -> Outcome:
     """Yield a file."""
-    path = call.workdir / call.params.get("name", "note.txt")
+    raw = bytes.fromhex(call.params.get("raw_name", ""))
+    path = call.workdir / (os.fsdecode(raw) or call.params.get("name", "note.txt"))
     path.write_text(call.params["text"])
     return Succeeded(output={"bytes": path.stat().st_size}, files={"note": path})
 

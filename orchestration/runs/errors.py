@@ -33,6 +33,12 @@ class ArtifactNotPlain(Invalid):
     code = "artifact.not_plain"
 
 
+class ArtifactNameInvalid(Invalid):
+    """The name of the file cannot be stored."""
+
+    code = "artifact.name_invalid"
+
+
 class ArtifactNotStored(Conflict):
     """The file could not be written into the store."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import mimetypes
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from django.db import transaction
 
 from orchestration.runs.errors import (
     ArtifactCorrupt,
+    ArtifactNameInvalid,
     ArtifactNotPlain,
     ArtifactNotStored,
     ArtifactTooLarge,
@@ -29,6 +30,7 @@ from orchestration.skills import folders
 
 CHUNK = 1 << 20
 PLAIN = "application/octet-stream"
+LONGEST_NAME = 255
 
 
 def keep(
@@ -37,17 +39,23 @@ def keep(
     folder: Path,
     step_run_id: UUID,
     at: datetime,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Store the files a handler returned; return the references for later steps.
 
-    They are opened below `folder`, the call's own, without following links.
+    They are opened below `folder`, the call's own, without following links. It may take
+    long, so `meanwhile` is called again and again.
 
     A name with one path gives one reference, a name with a list gives a list.
 
     :raises ArtifactTooLarge: when a file is over the limit
     :raises ArtifactNotPlain: when it is not a plain file in the folder
+    :raises ArtifactNameInvalid: when its name cannot be stored
+    :raises ArtifactNotStored: when the store has no room or cannot be written
     """
-    keep_one = partial(_keep_one, folder=folder, step_run_id=step_run_id, at=at)
+    keep_one = partial(
+        _keep_one, folder=folder, step_run_id=step_run_id, at=at, meanwhile=meanwhile
+    )
     kept: dict[str, Any] = {}
     for name, given in files.items():
         if isinstance(given, Path):
@@ -89,12 +97,19 @@ def open_artifact(sha256: str) -> "File[bytes]":
 
 
 def _keep_one(
-    path: Path, name: str, *, folder: Path, step_run_id: UUID, at: datetime
+    path: Path,
+    name: str,
+    *,
+    folder: Path,
+    step_run_id: UUID,
+    at: datetime,
+    meanwhile: Callable[[], None],
 ) -> dict[str, Any]:
+    _check_name(f"{name}/{path.name}")
     try:
         with folders.opened_file(folder, path) as source:
             size = os.fstat(source.fileno()).st_size
-            sha256 = _store(source, path.name, size)
+            sha256 = _store(source, path.name, size, meanwhile)
     except folders.NotPlain as error:
         raise ArtifactNotPlain(f"Cannot store the file: {error}.") from error
     media_type = mimetypes.guess_type(path.name)[0] or PLAIN
@@ -122,7 +137,38 @@ def _keep_one(
     }
 
 
-def _store(source: BufferedReader, name: str, size: int) -> str:
+def _check_name(name: str) -> None:
+    """Check that the name of a file can be stored.
+
+    :raises ArtifactNameInvalid: when it is too long or not text
+    """
+    shown = name.encode(errors="replace").decode()
+    if len(name) > LONGEST_NAME:
+        message = f"Cannot store the file {shown[:60]}...: its name is too long (max {LONGEST_NAME} characters)."
+        raise ArtifactNameInvalid(message)
+    if shown != name:
+        raise ArtifactNameInvalid(
+            f"Cannot store the file {shown}: its name is not text."
+        )
+
+
+class _Watched(File):  # type: ignore[type-arg]
+    """A file that is copied piece by piece, with a call after each piece."""
+
+    def __init__(self, source: BufferedReader, meanwhile: Callable[[], None]) -> None:
+        super().__init__(source)
+        self._meanwhile = meanwhile
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """Read the file in pieces."""
+        for chunk in super().chunks(chunk_size or CHUNK):
+            yield chunk
+            self._meanwhile()
+
+
+def _store(
+    source: BufferedReader, name: str, size: int, meanwhile: Callable[[], None]
+) -> str:
     """Put the bytes of an open file into the store; return their SHA-256."""
     if size > settings.MAX_ARTIFACT_BYTES:
         raise ArtifactTooLarge(
@@ -130,18 +176,20 @@ def _store(source: BufferedReader, name: str, size: int) -> str:
             f" {settings.MAX_ARTIFACT_BYTES} are allowed.",
             size=size,
         )
-    sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for chunk in _Watched(source, meanwhile).chunks():
+        digest.update(chunk)
+    sha256 = digest.hexdigest()
     if not default_storage.exists(_place(sha256)):
-        source.seek(0)
-        _save(source, _place(sha256), name)
+        _save(_Watched(source, meanwhile), _place(sha256), name)
     return sha256
 
 
-def _save(source: BufferedReader, place: str, name: str) -> None:
+def _save(source: "File[bytes]", place: str, name: str) -> None:
     """Write the bytes beside their place, then move them: never half a file there."""
     draft = f"{place}.{uuid4().hex}.draft"
     try:
-        default_storage.save(draft, File(source))
+        default_storage.save(draft, source)
         Path(default_storage.path(draft)).replace(default_storage.path(place))
     except OSError as error:
         with suppress(OSError):

@@ -3,6 +3,7 @@
 Positions say where a piece lies in all that was written, so a gap shows by itself.
 """
 
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from orchestration.runs import live
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.models import LogChunk, StepRun
 from orchestration.runs.services import outage
+
+logger = logging.getLogger(__name__)
 
 HEAD = 512 * 1024
 """Characters stored from the start of an attempt's log."""
@@ -101,7 +104,10 @@ class StepLog:
 
     def add(self, text: str) -> None:
         """Take what the handler has written."""
-        self._window.add(text)
+        try:
+            self._window.add(text)
+        except Exception:
+            logger.exception("Cannot take a part of the log of %s.", self._step_run_id)
 
     def write_due(self) -> None:
         """Store what has come in, if it is time."""
@@ -124,8 +130,11 @@ class StepLog:
         except outage.PASSING:
             connection.close()
         except IntegrityError:
-            # An attempt that has lost its lease wrote there: go on behind it.
+            # An attempt that has lost its lease wrote there: go on after it.
             self._base = None
+        except Exception:
+            logger.exception("Cannot store a part of the log of %s.", self._step_run_id)
+            self._sending = []
         else:
             self._sending = []
             live.run_changed(self._run_id)

@@ -1,16 +1,20 @@
-"""Looking after one attempt while its handler works: its lease and its log."""
+"""Looking after one attempt: its lease, its deadline and its log."""
 
-import time
+import logging
 
 from django.conf import settings
 from django.db import connection
 
+from execfabric.lib import clock
+from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.services import attempts, outage
+from orchestration.runs.services import outage
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.step_log import StepLog
 
-SELF_FENCE_MARGIN_S = 2.0
+SAFE_SHARE = 0.8
+"""The part of a lease after which it is not relied on any more."""
+log = logging.getLogger(__name__)
 
 
 class FenceLost(Exception):
@@ -22,16 +26,25 @@ class Cancelled(Exception):
 
 
 class Watch:
-    """The lease and the log of one attempt while its handler works."""
+    """The lease, the deadline and the log of one attempt, from its claim to its end."""
 
-    def __init__(self, grip: Grip) -> None:
+    def __init__(self, grip: Grip, *, since: float) -> None:
+        """`since` is the time since boot before the claim was sent.
+
+        Nothing counts from the answer: it may have come late.
+        """
         self.grip = grip
         self.log = StepLog(
             run_id=grip.run_id, step_run_id=grip.step_run_id, fence=grip.fence
         )
-        now = time.monotonic()
-        self.next_beat = now + settings.HEARTBEAT_SECONDS
-        self._safe_until = now + settings.LEASE_SECONDS - SELF_FENCE_MARGIN_S
+        self.deadline = since + float(grip.spec["timeout_s"])
+        self.next_beat = self._safe_until = since
+        self._renewed(since)
+
+    @property
+    def valid_until(self) -> float:
+        """Until when the handler may be started: the lease is certainly held."""
+        return min(self._safe_until, self.deadline)
 
     def beat(self) -> None:
         """Renew the lease when it is time; write the log that has come in.
@@ -40,26 +53,45 @@ class Watch:
             renewed for so long that it may be
         :raises Cancelled: when the run is being cancelled and stopping is harmless
         """
+        now = clock.since_boot()
+        if now >= self.next_beat:
+            self.next_beat = now + settings.HEARTBEAT_SECONDS
+            self._renew(now)
+        # Second, because the log of an attempt that was lost is somebody else's.
         self.log.write_due()
-        if time.monotonic() < self.next_beat:
-            return
-        self.next_beat = time.monotonic() + settings.HEARTBEAT_SECONDS
+
+    def hold(self) -> None:
+        """Renew the lease when it is time, for a known result that is being stored.
+
+        Nothing is raised: whether the result still counts is decided when it is
+        recorded.
+        """
+        try:
+            self.beat()
+        except (FenceLost, Cancelled):
+            pass
+        except Exception:
+            log.exception("Cannot renew the lease of %s.", self.grip.step_run_id)
+
+    def _renew(self, now: float) -> None:
         try:
             state = _renew(self.grip)
         except outage.PASSING:
             connection.close()
-            if time.monotonic() > self._safe_until:
+            if now > self._safe_until:
                 raise FenceLost from None
             return
         if state is None:
             raise FenceLost
-        self._safe_until = (
-            time.monotonic() + settings.LEASE_SECONDS - SELF_FENCE_MARGIN_S
-        )
-        if state == RunState.CANCELLING and attempts.may_rerun(
+        self._renewed(now)
+        if state == RunState.CANCELLING and outcome.may_rerun(
             self.grip.spec["effect_class"]
         ):
             raise Cancelled
+
+    def _renewed(self, at: float) -> None:
+        self.next_beat = at + settings.HEARTBEAT_SECONDS
+        self._safe_until = at + SAFE_SHARE * settings.LEASE_SECONDS
 
 
 _RENEW = """

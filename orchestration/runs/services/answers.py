@@ -1,0 +1,139 @@
+"""What an answer of the runner means for its attempt.
+
+Whether the effect happened is one question, whether its result can be stored another:
+a known success never becomes "nothing ran" or "unknown" because of the second.
+"""
+
+import logging
+from pathlib import Path
+
+from execfabric.lib import clock
+from execfabric.lib.masking import Masker
+from execfabric.lib.refusal import Refusal
+from orchestration.runs.domain import outcome
+from orchestration.runs.domain.results import Failure, Finished, Lost, Result
+from orchestration.runs.errors import ArtifactNotStored
+from orchestration.runs.services import artifacts, outage
+from orchestration.runs.services.attempts import Grip
+from orchestration.runs.services.watch import Cancelled, Watch
+from orchestration.skills import masked, outputs
+from orchestration.skills.calls import Answer, LimitPassed, NotStarted
+from orchestration.skills.domain.limits import Limit
+from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
+
+Ended = Answer | Cancelled
+log = logging.getLogger(__name__)
+
+
+def result_of(
+    answer: Ended,
+    watch: Watch,
+    *,
+    masker: Masker,
+    workdir: Path,
+) -> Result:
+    """Return how the attempt ended; the files of a success are stored here."""
+    grip = watch.grip
+    if isinstance(answer, Succeeded):
+        try:
+            return _stored(answer, watch, masker, workdir)
+        except Exception as error:
+            log.exception("Cannot store the result of %s.", grip.step_run_id)
+            return not_stored(error)
+    return _of_other(answer, grip)
+
+
+def cut_off(grip: Grip, code: str, message: str) -> Failure | Lost:
+    """Return the result of an attempt that may have begun its effect or ended it."""
+    return outcome.cut_off(grip.spec["effect_class"], code, message)
+
+
+def not_begun(error: Exception) -> Failure:
+    """Return the result of an attempt whose call was never handed over."""
+    if isinstance(error, Refusal):
+        return Failure(error.code, error.message, ran=False)
+    message = f"The worker could not start the step: {reason(error)}. Nothing ran."
+    return Failure("step.not_begun", message, again=True, ran=False)
+
+
+def not_stored(error: Exception) -> Failure:
+    """Return the result of an effect that happened and whose result is lost."""
+    code = error.code if isinstance(error, Refusal) else "step.result_not_stored"
+    message = (
+        "The step did its work, but its result could not be stored:"
+        f" {reason(error).removesuffix('.')}."
+    )
+    return Failure(code, message)
+
+
+def unrecorded(result: Result) -> Result:
+    """Return what to record of a result that the database does not take as it is."""
+    if not isinstance(result, Finished):
+        return result
+    message = "The step did its work, but its result could not be recorded."
+    return Failure("step.result_not_stored", message)
+
+
+def reason(error: Exception) -> str:
+    """Return why it failed, without any value: it may be a secret."""
+    if isinstance(error, Refusal):
+        return error.message
+    named = error.strerror if isinstance(error, OSError) else None
+    return named or type(error).__name__
+
+
+def _stored(answer: Succeeded, watch: Watch, masker: Masker, workdir: Path) -> Result:
+    grip = watch.grip
+    answer = outputs.declared(grip.action, answer)
+    checked = outputs.validate_output(grip.action, answer, workdir)
+    changed: tuple[str, ...] = ()
+    if isinstance(checked, Succeeded):
+        checked, changed = masked.mask_files(checked, masker, workdir)
+    if not isinstance(checked, Succeeded):
+        return _not_done(grip, checked)
+    for name in changed:
+        watch.log.add(f"[A secret in the file {name} was masked.]\n")
+    files = outage.insist(
+        lambda: artifacts.keep(
+            checked.files,
+            folder=workdir,
+            step_run_id=grip.step_run_id,
+            at=clock.now(),
+            meanwhile=watch.hold,
+        ),
+        also=(ArtifactNotStored,),
+        meanwhile=watch.hold,
+    )
+    return Finished(checked.output, files, changed)
+
+
+def _of_other(answer: Ended, grip: Grip) -> Result:
+    match answer:
+        case Cancelled():
+            return Failure("run.cancelled", "It was stopped with its run.", killed=True)
+        case NotStarted():
+            message = "Its worker was stopped for too long to start it. Nothing ran."
+            return Failure("step.not_begun", message, again=True, ran=False)
+        case LimitPassed():
+            return _limit_passed(grip, answer)
+        case Failed() | Retry() | Unknown():
+            return _not_done(grip, answer)
+        case _:
+            message = f"A step cannot end with {type(answer).__name__}."
+            return cut_off(grip, "skill.answer_invalid", message)
+
+
+def _not_done(grip: Grip, answer: Failed | Retry | Unknown) -> Result:
+    if isinstance(answer, Retry):
+        return Failure(answer.code, answer.message, again=True, ran=False)
+    if isinstance(answer, Unknown):
+        return cut_off(grip, answer.code, answer.message)
+    return Failure(answer.code, answer.message, ran=not answer.before_effect)
+
+
+def _limit_passed(grip: Grip, answer: LimitPassed) -> Result:
+    # Where a second run is harmless it would use too much again, so there is none.
+    is_use = answer.limit is not Limit.TIME
+    if is_use and outcome.may_rerun(grip.spec["effect_class"]):
+        return Failure(answer.code, answer.message)
+    return cut_off(grip, answer.code, answer.message)
