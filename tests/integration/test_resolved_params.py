@@ -3,7 +3,11 @@
 import pytest
 
 from approvals.models import Gate
+from execfabric.lib import clock
 from orchestration.runs.models import Attempt, ExecSpec, StepRun
+from orchestration.runs.services import specs
+from orchestration.runs.services.transitions import change
+from orchestration.runs.services.work import BY
 from tests.builders import (
     approved,
     claimed,
@@ -125,6 +129,31 @@ def test_params_are_checked_again_at_dispatch(proposer, operator, bench):
     assert failed.error["ran"] is False
     assert not failed.attempts.exclude(intent_at=None).exists()
     assert gate.status == "superseded"
+
+
+def test_the_reuse_digest_covers_the_action_and_not_the_run(proposer, operator):
+    def digests(**params):
+        text = plan(
+            step("made", params={"n": 1}), step("used", after="made", params=params)
+        )
+        run = approved(text, proposer, operator)
+        with change(run.id, by=BY, at=clock.now()) as opened:
+            return specs.build(opened, opened.step("made")).reuse_digest, run
+
+    (first, run), (again, other) = digests(a=1), digests(b=2)
+    with change(run.id, by=BY, at=clock.now()) as opened:
+        spec = specs.build(opened, opened.step("made"))
+
+    assert run.id != other.id
+    assert first == again == specs.reuse_digest(spec.value)
+    for name, value in (
+        ("params", {"n": 2}),
+        ("action", "risky"),
+        ("config", {}),
+        ("skill", {"digest": "0" * 64}),
+        ("code", "0" * 64),
+    ):
+        assert specs.reuse_digest({**spec.value, name: value}) != first
 
 
 def test_an_approval_step_takes_any_context(proposer, operator, bench):

@@ -5,7 +5,7 @@ about to start, from what the database says at that moment. If the two differ,
 nothing runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from orchestration.skills.domain.contract import ActionContract, SkillContract
 from orchestration.skills.errors import HandlerMissing
 from orchestration.skills.selectors import Pinned
 
+REUSE_DOMAIN = "execfabric/reuse/v1"
 DEFAULT_APPROVERS = (Requirement("operator", 1),)
 
 
@@ -41,6 +42,8 @@ class Spec:
     demand: Demand
     changed: str = ""
     """Why an approval of the same action may not cover it any more."""
+    reuse_digest: str = ""
+    """Equal for equal actions of any run; empty for an approval step."""
 
 
 def build(change: Change, step: StepRun) -> Spec:
@@ -187,6 +190,17 @@ def digest_of(body: bytes) -> str:
     return canonical.digest(SPEC_DOMAIN, body).hex()
 
 
+def reuse_digest(value: Mapping[str, Any]) -> str:
+    """Return the digest of what decides the output of an action, whatever its run.
+
+    Files are among the params, by content. Code is named only where it is not what the
+    skill version was bound to.
+    """
+    names = ("action", "params", "config", "code")
+    same = {name: value[name] for name in names if name in value}
+    return canonical.digest_of(REUSE_DOMAIN, same | {"skill": value["skill"]["digest"]})
+
+
 def files_in(value: Any) -> Iterator[dict[str, Any]]:
     """Every file reference in a JSON value."""
     for item in _objects(value):
@@ -249,7 +263,8 @@ def _finished(
     changed: str = "",
 ) -> Spec:
     body = canonical.dumps(value)
-    return Spec(body, digest_of(body), value, action, demand, changed)
+    reuse = reuse_digest(value) if action else ""
+    return Spec(body, digest_of(body), value, action, demand, changed, reuse)
 
 
 def _upstream(scope: references.Scope) -> dict[str, Any]:
