@@ -121,7 +121,7 @@ def _carried_out(
             return moved(now, key, T.SKIPPED)
         case decider.Cancel(key):
             return moved(now, key, T.CANCELLED)
-        case decider.Retry(key):
+        case decider.TryAgain(key):
             return moved(now, key, T.RETRIED)
         case decider.Revive(key):
             return moved(now, key, T.REVIVED)

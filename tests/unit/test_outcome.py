@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.decider import Cancel, Move, Retry, Revive
+from orchestration.runs.domain.decider import Cancel, Move, Revive, TryAgain
 from orchestration.runs.domain.outcome import MOST_LOSSES, Verdict
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepView
 from orchestration.runs.domain.results import Failure, Finished, Lost
@@ -21,6 +21,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.skills.domain.contract import EffectClass, RetryRule
+from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 
 A, E, P, R, S, T = AttemptEvent, RunEvent, Phase, RunState, StepState, StepEvent
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -122,6 +123,40 @@ def test_any_other_attempt_that_was_cut_off_is_unknown(effect_class):
     assert result.as_fact()["ran"] is None
 
 
+@pytest.mark.parametrize(
+    ("answer", "effects", "result"),
+    [
+        (Retry("c", "m"), EffectClass, Failure("c", "m", again=True, ran=False)),
+        (Failed("c", "m"), EffectClass, Failure("c", "m", ran=True)),
+        (
+            Failed("c", "m", before_effect=True),
+            EffectClass,
+            Failure("c", "m", ran=False),
+        ),
+        (Unknown("c", "m"), REPEATABLE, Failure("c", "m", again=True, ran=None)),
+        (
+            Unknown("c", "m"),
+            NOT_REPEATABLE,
+            Lost("c", "m Whether it had its effect is not known."),
+        ),
+    ],
+)
+def test_what_the_answer_of_a_handler_means(answer, effects, result):
+    assert {outcome.of_answer(answer, effect) for effect in effects} == {result}
+
+
+def test_a_repeatable_attempt_that_used_too_much_is_not_repeated():
+    results = {
+        effect: outcome.over_limit(effect, "limits.memory", "Too much.")
+        for effect in EffectClass
+    }
+
+    assert {results[effect] for effect in REPEATABLE} == {
+        Failure("limits.memory", "Too much.")
+    }
+    assert all(isinstance(results[effect], Lost) for effect in NOT_REPEATABLE)
+
+
 def test_a_lost_attempt_may_run_until_its_deadline_and_a_margin():
     end = NOON + timedelta(seconds=60) + outcome.KILL_MARGIN
 
@@ -141,9 +176,9 @@ def run_of(*states: StepState, on_failure: str = "pause") -> Progress:
     ("on_failure", "states", "expected"),
     [
         ("pause", [S.READY, S.PENDING], []),
-        ("pause", [S.FAILED, S.SUCCEEDED, S.PENDING], [Retry("a")]),
-        ("pause", [S.FAILED, S.FAILED, S.READY], [Retry("a"), Retry("b")]),
-        ("pause", [S.FAILED, S.SKIPPED], [Retry("a"), Revive("b")]),
+        ("pause", [S.FAILED, S.SUCCEEDED, S.PENDING], [TryAgain("a")]),
+        ("pause", [S.FAILED, S.FAILED, S.READY], [TryAgain("a"), TryAgain("b")]),
+        ("pause", [S.FAILED, S.SKIPPED], [TryAgain("a"), Revive("b")]),
         ("pause", [S.SUCCEEDED, S.SKIPPED, S.PENDING], []),
         ("continue", [S.FAILED, S.SKIPPED, S.READY], []),
         ("abort", [S.FAILED, S.SKIPPED, S.READY], []),
@@ -161,7 +196,7 @@ def test_trying_a_step_again_revives_what_failures_skipped(on_failure):
 
     actions = outcome.try_again(progress.steps(S.FAILED)[1:], progress)
 
-    assert actions == [Retry("b"), Revive("c")]
+    assert actions == [TryAgain("b"), Revive("c")]
 
 
 @pytest.mark.parametrize(

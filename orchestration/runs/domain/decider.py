@@ -36,7 +36,7 @@ class Cancel:
 
 
 @dataclass(frozen=True)
-class Retry:
+class TryAgain:
     """The failed step is tried again as a new generation."""
 
     key: Key
@@ -57,7 +57,7 @@ class Move:
     reason: str = ""
 
 
-Action = Release | Skip | Cancel | Retry | Revive | Move
+Action = Release | Skip | Cancel | TryAgain | Revive | Move
 
 NOT_STARTED = (
     StepState.PENDING,

@@ -11,8 +11,8 @@ from orchestration.runs.domain.decider import (
     Action,
     Cancel,
     Move,
-    Retry,
     Revive,
+    TryAgain,
 )
 from orchestration.runs.domain.progress import UNANSWERED, Progress, StepView
 from orchestration.runs.domain.results import Failure, Finished, Lost, Result
@@ -25,6 +25,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.skills.domain.contract import EffectClass, RetryRule
+from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 
 MOST_LOSSES = 5
 """A step whose workers die more often than this is taken for the cause."""
@@ -115,6 +116,23 @@ def cut_off(effect_class: str, code: str, message: str) -> Failure | Lost:
     return Lost(code, f"{message} Whether it had its effect is not known.")
 
 
+def of_answer(answer: Failed | Retry | Unknown, effect_class: str) -> Failure | Lost:
+    """Return the result of an attempt whose handler says that it did not succeed."""
+    if isinstance(answer, Retry):
+        return Failure(answer.code, answer.message, again=True, ran=False)
+    if isinstance(answer, Unknown):
+        return cut_off(effect_class, answer.code, answer.message)
+    return Failure(answer.code, answer.message, ran=not answer.before_effect)
+
+
+def over_limit(effect_class: str, code: str, message: str) -> Failure | Lost:
+    """Return the result of an attempt that was killed because of what it used."""
+    if may_rerun(effect_class):
+        # It would use too much again.
+        return Failure(code, message)
+    return cut_off(effect_class, code, message)
+
+
 def killed_by(begun: datetime, *, timeout_s: float) -> datetime:
     """Return when a lost attempt has certainly been killed."""
     return begun + timedelta(seconds=timeout_s) + KILL_MARGIN
@@ -133,7 +151,7 @@ def try_again(failed: Iterable[StepView], progress: Progress) -> list[Action]:
 
     A step skipped because of another failure is skipped again by the decider.
     """
-    retried = [Retry(step.key) for step in failed]
+    retried = [TryAgain(step.key) for step in failed]
     skipped = progress.skipped_by_failure() if retried else []
     return [*retried, *(Revive(step.key) for step in skipped)]
 

@@ -143,7 +143,7 @@ def _cancel(action: decider.Cancel, change: Change) -> None:
 
 
 @_carry_out.register
-def _retry(action: decider.Retry, change: Change) -> None:
+def _retry(action: decider.TryAgain, change: Change) -> None:
     step = change.step(action.key)
     generation = step.generation + 1
     change.move_step(

@@ -90,7 +90,7 @@ def _stored(answer: Succeeded, watch: Watch, masker: Masker, workdir: Path) -> R
     if isinstance(checked, Succeeded):
         checked, changed = masked.mask_files(checked, masker, workdir)
     if not isinstance(checked, Succeeded):
-        return _not_done(grip, checked)
+        return outcome.of_answer(checked, grip.spec["effect_class"])
     for name in changed:
         watch.log.add(f"[A secret in the file {name} was masked.]\n")
     files = outage.insist(
@@ -108,32 +108,19 @@ def _stored(answer: Succeeded, watch: Watch, masker: Masker, workdir: Path) -> R
 
 
 def _of_other(answer: Ended, grip: Grip) -> Result:
+    effect_class = grip.spec["effect_class"]
     match answer:
         case Cancelled():
             return Failure("run.cancelled", "It was stopped with its run.", killed=True)
         case NotStarted():
             message = "Its worker was stopped for too long to start it. Nothing ran."
             return Failure("step.not_begun", message, again=True, ran=False)
+        case LimitPassed(limit=Limit.TIME):
+            return cut_off(grip, answer.code, answer.message)
         case LimitPassed():
-            return _limit_passed(grip, answer)
+            return outcome.over_limit(effect_class, answer.code, answer.message)
         case Failed() | Retry() | Unknown():
-            return _not_done(grip, answer)
+            return outcome.of_answer(answer, effect_class)
         case _:
             message = f"A step cannot end with {type(answer).__name__}."
             return cut_off(grip, "skill.answer_invalid", message)
-
-
-def _not_done(grip: Grip, answer: Failed | Retry | Unknown) -> Result:
-    if isinstance(answer, Retry):
-        return Failure(answer.code, answer.message, again=True, ran=False)
-    if isinstance(answer, Unknown):
-        return cut_off(grip, answer.code, answer.message)
-    return Failure(answer.code, answer.message, ran=not answer.before_effect)
-
-
-def _limit_passed(grip: Grip, answer: LimitPassed) -> Result:
-    # Where a second run is harmless it would use too much again, so there is none.
-    is_use = answer.limit is not Limit.TIME
-    if is_use and outcome.may_rerun(grip.spec["effect_class"]):
-        return Failure(answer.code, answer.message)
-    return cut_off(grip, answer.code, answer.message)
