@@ -1,7 +1,4 @@
-"""The whole suite runs on servers of its own; which promises it shows is written down."""
-
-from collections.abc import Iterable
-from typing import Any
+"""Run the suite on servers of its own, and note which promises its tests prove."""
 
 import pytest
 
@@ -9,7 +6,18 @@ from tests import promises, session
 
 pytest_plugins = ["tests.fixtures"]
 
-PROMISE = "promise"
+OUTCOMES = promises.Outcomes()
+SELECTIONS = (
+    "collectonly",
+    "deselect",
+    "ignore",
+    "ignore_glob",
+    "keyword",
+    "lf",
+    "markexpr",
+    "stepwise",
+)
+"""Options with which pytest runs a part of the suite only."""
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -17,70 +25,53 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     session.stop()
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Forget the last result where this run makes a new one."""
+    if _is_whole(session.config):
+        promises.forget()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a promise that nobody made; note at each test what it shows."""
+    """Refuse unknown promises; attach to each test those that it proves."""
     known = promises.listed()
     for item in items:
-        shown = [name for mark in item.iter_markers(PROMISE) for name in mark.args]
-        if unknown := sorted(set(shown) - set(known)):
-            message = f"{item.nodeid} shows unknown promises: {', '.join(unknown)}"
+        proven = [
+            name for mark in item.iter_markers(promises.MARK) for name in mark.args
+        ]
+        if unknown := sorted(set(proven) - set(known)):
+            message = f"{item.nodeid} names unknown promises: {', '.join(unknown)}"
             raise pytest.UsageError(message)
         # Travels with the reports, also from the workers of pytest-xdist.
-        item.user_properties += [(PROMISE, name) for name in shown]
+        item.user_properties += [(promises.MARK, name) for name in proven]
 
 
-class Shown:
-    """Collects which tests passed, and which promises these show."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, set[str]] = {}
-        self._ended: set[str] = set()
-        self._bad: set[str] = set()
-
-    def take(self, report: pytest.TestReport) -> None:
-        """Take one phase of one test."""
-        self._of[report.nodeid] = {
-            name for kind, name in report.user_properties if kind == PROMISE
-        }
-        if not report.passed:
-            self._bad.add(report.nodeid)
-        if report.when == "teardown":
-            self._ended.add(report.nodeid)
-
-    @property
-    def count(self) -> int:
-        """How many tests have ended."""
-        return len(self._ended)
-
-    def by_promise(self) -> dict[str, list[str]]:
-        """Per promise the tests that passed in all their phases."""
-        found: dict[str, list[str]] = {}
-        for nodeid in sorted(self._ended - self._bad):
-            for name in self._of[nodeid]:
-                found.setdefault(name, []).append(nodeid)
-        return found
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which tests are to run."""
+    OUTCOMES.collect(item.nodeid for item in session.items)
 
 
-SHOWN = Shown()
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
+    """Note which tests the workers of pytest-xdist are to run."""
+    OUTCOMES.collect(ids)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Take every report."""
-    SHOWN.take(report)
+    OUTCOMES.take(report)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the promises down, if this was the whole suite and not a part of it."""
-    config = session.config
-    if hasattr(config, "workerinput") or config.option.collectonly:
-        return
-    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
-    selected = config.option.keyword or config.option.markexpr
-    if whole and not selected and SHOWN.count and SHOWN.count >= _collected(session):
-        promises.write(SHOWN.by_promise())
+    """Store the promises that a run of the whole suite proved."""
+    if _is_whole(session.config):
+        promises.write(OUTCOMES)
 
 
-def _collected(session: pytest.Session) -> int:
-    items: Iterable[Any] = getattr(session, "items", ())
-    return len(list(items))
+def _is_whole(config: pytest.Config) -> bool:
+    """Return True if this process runs, or directs, the whole suite."""
+    return (
+        not hasattr(config, "workerinput")
+        and config.args_source is not pytest.Config.ArgsSource.ARGS
+        and not any(getattr(config.option, name, None) for name in SELECTIONS)
+    )

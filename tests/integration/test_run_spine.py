@@ -322,7 +322,7 @@ def test_the_record_tells_the_whole_chain_in_order(proposer, operator, bench):
     assert {event.trace_id for event in events} == {run.trace_id}
 
 
-@pytest.mark.promise("S3.18", "S3.19", "S3.21")
+@pytest.mark.promise("S3.18", "S3.19")
 def test_every_event_is_one_envelope_with_trace_session_and_component(
     proposer, operator, bench
 ):

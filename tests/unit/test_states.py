@@ -21,6 +21,13 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
+from orchestration.runs.domain.verifying import JOB, JobState
+from orchestration.skills.domain.states import (
+    SKILL,
+    VERSION,
+    SkillState,
+    VersionState,
+)
 from tests.docs import PROJECT, between_markers, state_table
 
 MACHINES = [
@@ -28,6 +35,12 @@ MACHINES = [
     pytest.param(STEP_RUN, StepState, id="step run"),
     pytest.param(ATTEMPT, Phase, id="attempt"),
     pytest.param(DRY_RUN, DryRunState, id="dry run"),
+]
+EVERY_MACHINE = [
+    *MACHINES,
+    pytest.param(JOB, JobState, id="verification"),
+    pytest.param(SKILL, SkillState, id="skill"),
+    pytest.param(VERSION, VersionState, id="skill version"),
 ]
 WAYS_BACK = {
     (StepState.FAILED, StepEvent.RETRIED),
@@ -71,7 +84,7 @@ def test_a_final_state_refuses_every_event_that_is_no_way_back(machine, events):
                 machine.next(state, event)
 
 
-@pytest.mark.parametrize(("machine", "states"), MACHINES)
+@pytest.mark.parametrize(("machine", "states"), EVERY_MACHINE)
 def test_every_state_is_reachable_and_every_event_used(machine, states):
     events = set(type(machine.rows[0][1]))
 
