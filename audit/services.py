@@ -13,7 +13,6 @@ from audit.domain.chain import Fact
 from audit.domain.rows import RowFact
 from audit.errors import NotInTransaction, StreamUnknown
 from execfabric import database
-from execfabric.database import Write
 from execfabric.lib.actor import Actor
 
 __all__ = ["LOCK_END", "End", "Fact", "RowFact", "append", "chained", "open_stream"]
@@ -23,16 +22,7 @@ _OPEN = (
     "INSERT INTO audit_stream (key, last_seq, head) VALUES (%s, 0, %s)"
     " ON CONFLICT (key) DO NOTHING RETURNING key"
 )
-# One value for all events: text is bound faster than arrays are.
-_APPEND = """
-INSERT INTO audit_event
-  (stream, seq, kind, at, actor, actor_name, trace_id, step, body, hash)
-SELECT %s, fact.seq, fact.kind, %s, %s, %s, %s, fact.step,
-  convert_to(fact.body, 'UTF8'), decode(fact.hash, 'hex')
-FROM jsonb_to_recordset(%s::jsonb)
-  AS fact (seq bigint, kind text, step text, body text, hash text)
-"""
-_MOVE_END = "UPDATE audit_stream SET last_seq = %s, head = %s WHERE key = %s"
+_APPEND = "SELECT audit_append(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 @dataclass(frozen=True)
@@ -63,9 +53,12 @@ def append(
     end = _end(stream)
     if not facts:
         return end.seq
-    statements, end = chained(stream, facts, end=end, by=by, at=at, trace_id=trace_id)
-    database.together(statements)
-    return end.seq
+    events, after = chained(stream, facts, end=end, by=by, at=at, trace_id=trace_id)
+    database.row(
+        _APPEND,
+        [stream, end.seq, end.hash, after.hash, at, by.key, by.name, trace_id, events],
+    )
+    return after.seq
 
 
 def open_stream(stream: str) -> None:
@@ -81,14 +74,10 @@ def chained(
     by: Actor,
     at: datetime,
     trace_id: str,
-) -> tuple[list[Write], End]:
-    """Build the statements that append facts after `end`; return them with the new end.
-
-    For a caller that has read `end` under its lock in this transaction and is the only
-    one to append in it: it sends them together with its own.
-    """
+) -> tuple[str, End]:
+    """Return the events that `audit_append` adds after `end`, as JSON, and the new end."""
     seq, prev = end.seq, end.hash
-    added: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     for fact in facts:
         seq += 1
         body = chain.write(
@@ -101,7 +90,7 @@ def chained(
             trace_id=trace_id,
         )
         prev = chain.leaf(body)
-        added.append(
+        events.append(
             {
                 "seq": seq,
                 "kind": fact.kind,
@@ -110,13 +99,11 @@ def chained(
                 "hash": prev.hex(),
             }
         )
-    values = [stream, at, by.key, by.name, trace_id, json.dumps(added)]
-    moved = Write(_MOVE_END, [seq, prev, stream], hits=1)
-    return [Write(_APPEND, values, hits=len(added)), moved], End(seq, prev)
+    return json.dumps(events), End(seq, prev)
 
 
 def _end(stream: str) -> End:
-    """Lock the end of a stream, which begins with its first event."""
+    """Lock the end of a stream, which is opened by its first event."""
     found = database.row(LOCK_END, [stream])
     if found is None:
         open_stream(stream)

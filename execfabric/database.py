@@ -1,8 +1,7 @@
 """Hot statements: bound and prepared by the server, sent in pipelines.
 
 Only for the few statements that every step of every run executes; everything else
-goes through the ORM. Row versions are PostgreSQL's `xmin`: whoever changes a row, by
-whatever way, changes its version.
+goes through the ORM.
 """
 
 import json
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -27,39 +26,15 @@ from django.db.backends.signals import connection_created
 from django.db.models import Field, JSONField, Model
 from psycopg import Connection, RawCursor
 
-MISSED = "XF001"
-"""The SQLSTATE of `require_hits`."""
-
 LEASES = 6
 """How many leases a transaction may last: one that opens a thousand gates is long."""
 KNOWS_TRANSACTION_TIMEOUT = 170_000
-AT_ONCE = 12
-"""Statements put together as one; more go out as several, in the same pipeline."""
 
 _limited: WeakKeyDictionary[Connection[Any], set[str]] = WeakKeyDictionary()
 M = TypeVar("M", bound=Model)
 Names = tuple[str, ...]
 Row = tuple[Any, ...]
 Statement = tuple[str, Sequence[Any]]
-
-
-class Write(NamedTuple):
-    """One statement that changes data."""
-
-    statement: str
-    values: Sequence[Any]
-    hits: int | None = None
-    """How many rows it must change; None for any number."""
-    what: str = ""
-    """What is not there if it changes fewer, for the error."""
-
-
-class Missed(Exception):
-    """A statement did not change what it had to, so none of its change is written."""
-
-    def __init__(self, write: Write) -> None:
-        super().__init__(write.what)
-        self.what = write.what
 
 
 def columns(model: type[Model], *, prefix: str = "", but: Names = ()) -> str:
@@ -156,43 +131,23 @@ def row(statement: str, values: Sequence[Any]) -> Row | None:
         return _executed(server, statement, values).fetchone()
 
 
+def sqlstate(error: DatabaseError) -> str:
+    """Return the server's code for an error, or "" if it came from this side."""
+    cause = error.__cause__
+    return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
+
+
+def detail(error: DatabaseError) -> str:
+    """Return what the server adds to an error, or ""."""
+    cause = error.__cause__
+    found = cause.diag.message_detail if isinstance(cause, psycopg.Error) else ""
+    return found or ""
+
+
 def pipelined(statements: Sequence[Statement]) -> list[RawCursor[Row]]:
     """Send statements without waiting in between; they execute in their order."""
     with _connected() as server, server.pipeline():
         return [_executed(server, text, values) for text, values in statements]
-
-
-def together(writes: Sequence[Write], *, commit: bool = False) -> str:
-    """Send statements that change data as one, and the commit behind it where wanted.
-
-    They see the same moment, and no two of them may change the same row. Returned is
-    the version that the rows they wrote now have.
-
-    :raises Missed: when one of them did not change as many rows as it must
-    """
-    statements = [
-        _together(writes[first : first + AT_ONCE], first)
-        for first in range(0, len(writes), AT_ONCE)
-    ]
-    # Inside somebody else's transaction, as tests have one, it is theirs to commit.
-    if commit and len(connection.atomic_blocks) == 1:
-        statements.append(("COMMIT", []))
-    try:
-        done = pipelined(statements)
-        found = done[0].fetchone()
-    except DatabaseError as error:
-        cause = error.__cause__
-        if isinstance(cause, psycopg.Error) and cause.sqlstate == MISSED:
-            raise Missed(writes[int(cause.diag.message_detail or 0)]) from None
-        raise
-    return str(found[0]) if found else ""
-
-
-def _together(writes: Sequence[Write], first: int) -> Statement:
-    text = _joined(tuple(write.statement for write in writes))
-    values = [value for write in writes for value in write.values]
-    wanted = [-1 if write.hits is None else write.hits for write in writes]
-    return text, [*values, first, wanted]
 
 
 def _executed(
@@ -238,10 +193,3 @@ def _numbered(statement: str) -> str:
     return first + "".join(
         f"${number}{part}" for number, part in zip(count(1), rest, strict=False)
     )
-
-
-@lru_cache(maxsize=512)
-def _joined(statements: tuple[str, ...]) -> str:
-    parts = [f"w{n} AS ({text} RETURNING 1)" for n, text in enumerate(statements)]
-    hits = ", ".join(f"(SELECT count(*) FROM w{n})" for n in range(len(statements)))
-    return f"WITH {', '.join(parts)} SELECT require_hits(%s, ARRAY[{hits}], %s)"

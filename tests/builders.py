@@ -15,6 +15,7 @@ from uuid import UUID
 from approvals.models import Gate
 from execfabric.accounts.models import User
 from execfabric.lib import clock
+from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished, Result
 from orchestration.runs.domain.states import FINAL_DRY_RUN, StepState
 from orchestration.runs.models import DryRun, Run, StepRun
@@ -152,14 +153,25 @@ def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
     """The hold of a worker on a step that is ready, and nothing done yet."""
     ready = run.steps.get(key=key)
     return attempts.claim(
-        step_run_id=ready.id, worker=worker, by=work.BY, at=clock.now()
+        step_run_id=ready.id,
+        worker=worker,
+        session=span_id(),
+        by=work.BY,
+        at=clock.now(),
     )
 
 
 def completed(grip: Grip | None, result: Result = DONE) -> None:
     """Report the result of an attempt, as its worker does."""
     assert grip is not None
-    attempts.complete(grip, result, worker="test-worker", by=work.BY, at=clock.now())
+    attempts.complete(
+        grip,
+        result,
+        worker="test-worker",
+        session=span_id(),
+        by=work.BY,
+        at=clock.now(),
+    )
 
 
 def states(run: Run) -> dict[str, str]:

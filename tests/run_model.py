@@ -27,7 +27,7 @@ STARTS = (T.RELEASED, T.GATE_OPENED, T.FAILED)
 """What may come of a release: ready, gated, or inputs that cannot be resolved."""
 OPEN = frozenset({S.PENDING, S.GATED, S.READY, S.RUNNING, S.BACKOFF})
 ANSWERS = {
-    S.READY: (T.CLAIMED, T.GATE_VOIDED),
+    S.READY: (T.STARTED, T.GATE_VOIDED),
     S.RUNNING: (T.SUCCEEDED, T.FAILED, T.RETRY_LATER, T.LEASE_LOST, T.OUTCOME_UNKNOWN),
     S.BACKOFF: (T.RELEASED,),
     S.GATED: (T.GATE_APPROVED, T.GATE_REJECTED),
@@ -139,7 +139,7 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
         for event in ANSWERS.get(now, ()):
             if state.run is not R.RUNNING and now in {S.READY, S.BACKOFF}:
                 continue
-            if event is T.CLAIMED and is_full:
+            if event is T.STARTED and is_full:
                 continue
             yield moved(state, index, event)
     if state.patience:

@@ -11,7 +11,11 @@ from orchestration.runs.models import Attempt, Run, StepRun
 RUN = Table(
     Run,
     key=("id",),
-    exempt={"gate_id": "Compared with the last plan gate of the record."},
+    exempt={
+        "gate_id": "Compared with the last plan gate of the record.",
+        "seq": "Says which event wrote the row last.",
+        "version": "Counts writes by hand, which no event covers.",
+    },
 )
 STEP = Table(
     StepRun,
@@ -22,6 +26,7 @@ STEP = Table(
         "files": "Compared with the recorded digest of output and files.",
         "lease_until": "Says until when a worker is waited for; renewed all the time.",
         "hinted_at": "Says when workers were last notified; changes nothing.",
+        "seq": "Says which event wrote the row last.",
     },
 )
 ATTEMPT = Table(

@@ -128,7 +128,7 @@ def every_transition_has_one_event(lines: Lines) -> Iterator[str]:
 def every_claim_is_one_attempt_with_one_end(lines: Lines) -> Iterator[str]:
     """Fences rise one by one, one attempt per fence, at most one of them done."""
     claims = Counter(
-        Event.objects.filter(kind="step.claimed").values_list("stream_id", "step")
+        Event.objects.filter(kind="step.started").values_list("stream_id", "step")
     )
     resolved = set(
         Event.objects.filter(kind="step.resolved").values_list("stream_id", "step")

@@ -3,6 +3,7 @@
 import pytest
 
 from execfabric.lib import clock
+from execfabric.lib.ids import span_id
 from execfabric.lib.machine import IllegalTransition
 from orchestration.runs.domain.results import Failure, Finished
 from orchestration.runs.errors import NotControllable
@@ -31,7 +32,9 @@ def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, b
     grip = claimed(run, "s0")
 
     asked = control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
-    attempts.complete(grip, Finished({}, {}), worker="w", by=BY, at=clock.now())
+    attempts.complete(
+        grip, Finished({}, {}), worker="w", session=span_id(), by=BY, at=clock.now()
+    )
     run.refresh_from_db()
 
     assert asked.state == "pausing"
@@ -49,7 +52,9 @@ def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
     grip = claimed(run, "once")
 
     asked = control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
-    attempts.complete(grip, Finished({}, {}), worker="w", by=BY, at=clock.now())
+    attempts.complete(
+        grip, Finished({}, {}), worker="w", session=span_id(), by=BY, at=clock.now()
+    )
     run.refresh_from_db()
 
     assert asked.state == "cancelling"
@@ -109,7 +114,7 @@ def test_resume_repeats_no_failure_that_did_not_pause_the_run(
     )
     run = approved(text, proposer, operator)
     failing, free = claimed(run, "fails"), claimed(run, "free")
-    known = {"worker": "w", "by": BY, "at": clock.now()}
+    known = {"worker": "w", "session": span_id(), "by": BY, "at": clock.now()}
     attempts.complete(failing, Failure("lab.refused", "The target said no."), **known)
 
     control.pause(run_id=run.id, by=operator.actor(), at=clock.now())

@@ -8,7 +8,6 @@ from django.db.transaction import TransactionManagementError
 
 from execfabric.lib import clock
 from orchestration.runs.services import control, gates, sweep, work
-from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.transitions import change
 from tests.builders import approved, chain, decided, open_gate, plan, proposed, step
 
@@ -42,28 +41,27 @@ def give_up():
     transaction.set_rollback(True)
 
 
-def noted(run, memory, then):
+def noted(run, then):
     """Change a run: one event, and something else before it is written."""
-    with change(run.id, by=work.BY, at=clock.now(), memory=memory) as opened:
+    with change(run.id, by=work.BY, at=clock.now()) as opened:
         opened.record("test.noted", {})
         then()
 
 
 @pytest.mark.parametrize("spoil", [fail_inside, give_up])
 def test_what_has_to_be_rolled_back_is_not_committed_with_the_writes(spoil, run):
-    memory, before, told = Memory(), events(run), []
+    before, told = events(run), []
 
     def spoiled():
         transaction.on_commit(lambda: told.append(True))
         spoil()
 
     with pytest.raises(TransactionManagementError):
-        noted(run, memory, spoiled)
+        noted(run, spoiled)
 
     assert events(run) == before
     assert not told
-    assert memory.take(run.id) is None
-    noted(run, memory, lambda: None)
+    noted(run, lambda: None)
     assert events(run) == before + 1
 
 

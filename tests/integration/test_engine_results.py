@@ -4,6 +4,7 @@ import pytest
 
 from execfabric.lib import clock
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
+from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.services import attempts, work
 from orchestration.runs.services.loading import Memory
@@ -26,10 +27,10 @@ def test_an_output_without_canonical_form_fails_its_step(value, proposer, operat
     run, memory = approved(chain(2), proposer, operator), Memory()
     ready = run.steps.get(key="s0")
     given = {"worker": "first", "by": work.BY, "at": clock.now(), "memory": memory}
-    grip = attempts.claim(step_run_id=ready.id, **given)
+    grip = attempts.claim(step_run_id=ready.id, session=span_id(), **given)
 
     result = Finished({"value": value}, {})
-    assert attempts.complete(grip, result, **given) is None
+    assert attempts.complete(grip, result, session=span_id(), **given) is None
 
     ready.refresh_from_db()
     assert states(run) == {"s0": "failed", "s1": "pending"}

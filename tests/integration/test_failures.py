@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from execfabric.lib import clock
+from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.errors import (
     EvidenceRequired,
@@ -228,7 +229,12 @@ def test_a_late_result_of_a_fenced_attempt_changes_nothing(
     run = driven(run, bench)
 
     taken = attempts.complete(
-        zombie, Finished({"mark": "zombie"}, {}), worker="doomed", by=BY, at=clock.now()
+        zombie,
+        Finished({"mark": "zombie"}, {}),
+        worker="doomed",
+        session=span_id(),
+        by=BY,
+        at=clock.now(),
     )
 
     assert taken is None

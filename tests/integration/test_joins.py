@@ -6,6 +6,7 @@ import pytest
 
 from approvals.models import Gate
 from execfabric.lib import canonical, clock
+from execfabric.lib.ids import span_id
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.services import attempts, work
@@ -46,6 +47,7 @@ def finished(grip):
         grip,
         Finished({"n": 7, **grip.spec["params"]}, {}),
         worker="w",
+        session=span_id(),
         by=work.BY,
         at=clock.now(),
     )

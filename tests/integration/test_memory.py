@@ -8,16 +8,19 @@ from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
-from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from approvals import services as approvals
 from approvals.domain.seats import Requirement
 from approvals.services.policies import PolicyDraft
 from execfabric.lib import clock
+from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
+from orchestration.runs.domain.states import StepEvent
 from orchestration.runs.models import StepRun
 from orchestration.runs.services import attempts, loading, work
 from orchestration.runs.services.loading import Memory
+from orchestration.runs.services.transitions import Change
 from tests.builders import approved, chain, driven, outputs, plan, states, step
 
 pytestmark = [
@@ -45,6 +48,7 @@ def claimed(ready, memory):
     grip = attempts.claim(
         step_run_id=ready.id,
         worker="first",
+        session=span_id(),
         by=work.BY,
         at=clock.now(),
         memory=memory,
@@ -59,6 +63,7 @@ def completed(grip, memory, output=None):
         grip,
         Finished(output or {}, {}),
         worker="first",
+        session=span_id(),
         by=work.BY,
         at=clock.now(),
         memory=memory,
@@ -66,23 +71,25 @@ def completed(grip, memory, output=None):
 
 
 def loaded(run, memory):
-    """The run as a worker with this memory would work on it now."""
+    """The run as a worker with this memory would work on it under its lock."""
     with transaction.atomic():
-        return loading.load(run.id, memory)
+        return loading.load(run.id, memory.take(run.id))
 
 
-def test_a_run_that_nobody_touched_is_not_read_again(begun, memory):
+def test_a_run_that_no_one_touched_is_not_read_again(begun, memory):
     run, grip = begun
-    before = loaded(run, memory)
+    before = memory.take(run.id)
     memory.keep(before)
 
-    grip = completed(grip, memory)
-    after = loaded(run, memory)
+    with CaptureQueriesContext(connection) as orm:
+        completed(grip, memory)
+    after = memory.take(run.id)
 
+    assert (memory.taken, memory.refused) == (1, 0)
+    assert orm.captured_queries == []
     assert after is before
-    assert after.run is before.run
     assert after.end.seq == run_events(run)
-    assert [after.steps[key].state for key in ("s0", "s1", "s2")] == [
+    assert [step.state for step in after.steps.values()] == [
         "succeeded",
         "running",
         "pending",
@@ -96,86 +103,82 @@ def run_events(run):
         return cursor.fetchone()[0]
 
 
-OF_PIN = "(SELECT (pins -> 's0' ->> 'version_id')::uuid FROM runs_run WHERE id = %s)"
+OF_PIN = """(SELECT (pins -> 's0' ->> 'version_id')::uuid FROM runs_run
+  WHERE id = %(run)s)"""
 
 
 @pytest.mark.parametrize(
-    ("table", "assignment", "which"),
+    "statement",
     [
-        ("runs_run", "inputs = inputs", "%s"),
-        (
-            "plans_planrevision",
-            "number = number",
-            "(SELECT revision_id FROM runs_run WHERE id = %s)",
-        ),
-        (
-            "approvals_gate",
-            "label = label",
-            "(SELECT gate_id FROM runs_run WHERE id = %s)",
-        ),
-        ("skills_skillversion", "state = state", OF_PIN),
-        (
-            "skills_skill",
-            "state = state",
-            f"(SELECT skill_id FROM skills_skillversion WHERE id = {OF_PIN})",
-        ),
+        "UPDATE runs_run SET reason = 'by hand' WHERE id = %(run)s",
+        "UPDATE runs_steprun SET max_attempts = 7 WHERE run_id = %(run)s AND key = 's2'",
+        """UPDATE approvals_gate SET status = 'superseded', settled_at = now(),
+        settled_reason = 'by hand' WHERE context_id = %(run)s""",
+        f"UPDATE skills_skillversion SET state = 'withdrawn' WHERE id = {OF_PIN}",
+        "UPDATE skills_skill SET state = 'quarantined' WHERE slug = 'lab'",
+        "UPDATE accounts_user SET is_active = false WHERE username = 'operator'",
+        "DELETE FROM accounts_user_groups",
     ],
 )
-def test_whoever_writes_a_row_by_whatever_way_has_the_run_read_anew(
-    table, assignment, which, begun, memory
-):
-    run, _ = begun
-    before = loaded(run, memory)
-    memory.keep(before)
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        cursor.execute(f"UPDATE {table} SET {assignment} WHERE id = {which}", [run.id])
-        written = cursor.rowcount
-        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
-
-    after = loaded(run, memory)
-
-    assert written == 1
-    assert after is not before
-
-
-def test_a_step_that_another_worker_wrote_is_read_again(begun, memory):
+def test_a_write_by_hand_makes_a_worker_read_the_run_again(statement, begun, memory):
     run, grip = begun
-    other = Memory()
-    memory.keep(before := loaded(run, memory))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"run": run.id})
+        assert cursor.rowcount
 
-    completed(grip, other)
+    completed(grip, memory)
+
+    assert (memory.taken, memory.refused) == (0, 1)
+    assert run.steps.get(key="s0").state == "succeeded"
+    read = memory.take(run.id)
+    assert read.run.version == type(run).objects.get(pk=run.pk).version
+
+
+@pytest.mark.parametrize("column", ["lease_until", "hinted_at"])
+def test_heartbeats_and_hints_do_not_count_as_writes_by_hand(column, begun, memory):
+    run, grip = begun
+    StepRun.objects.filter(run=run, key="s0").update(**{column: clock.now()})
+
+    completed(grip, memory)
+
+    assert (memory.taken, memory.refused) == (1, 0)
+
+
+def test_what_another_worker_wrote_is_read_and_nothing_else(begun, memory):
+    run, grip = begun
+    mine = memory.take(run.id)
+    completed(grip, Memory())
+
+    memory.keep(mine)
     after = loaded(run, memory)
 
-    assert after is before
-    assert after.steps["s0"].state == "succeeded"
-    assert after.steps["s1"].worker == "first"
+    assert after is mine
+    assert [(s.key, s.state, s.worker) for s in after.steps.values()] == [
+        ("s0", "succeeded", "first"),
+        ("s1", "running", "first"),
+        ("s2", "pending", ""),
+    ]
 
 
-def test_a_step_that_has_another_key_now_is_not_known_by_the_old_one(begun, memory):
-    run, _ = begun
-    memory.keep(loaded(run, memory))
-    run.steps.filter(key="s2").update(key="other")
+def test_a_change_that_is_refused_leaves_what_is_remembered_as_it_was(begun, memory):
+    run, grip = begun
+    mine = memory.take(run.id)
+    other = completed(grip, Memory())
 
-    assert list(loaded(run, memory).steps) == ["s0", "s1", "other"]
+    refused = Change(loaded=mine, by=work.BY, at=clock.now(), is_locked=False)
+    refused.move_step(refused.step(grip.step_run_id), StepEvent.SUCCEEDED)
 
+    assert not refused.close()
+    refused.undo()
 
-def test_steps_that_changed_places_are_told_apart(begun, memory):
-    run, _ = begun
-    memory.keep(loaded(run, memory))
-    run.steps.filter(key__in=["s0", "s1"]).update(position=1 - F("position"))
-    memory.keep(loaded(run, memory))
-    run.steps.filter(key="s0").update(worker="second")
-
-    after = loaded(run, memory)
-
-    assert list(after.steps) == ["s1", "s0", "s2"]
-    assert after.steps["s0"].worker == "second"
+    memory.keep(mine)
+    assert [step.state for step in mine.steps.values()] == ["running", *["pending"] * 2]
+    assert completed(other, memory) is not None
+    assert states(run) == {"s0": "succeeded", "s1": "succeeded", "s2": "running"}
 
 
 def test_a_policy_made_meanwhile_is_asked_for(begun, memory, admin):
     run, grip = begun
-    memory.keep(loaded(run, memory))
     draft = PolicyDraft(
         name="everything",
         reason="Everything of the laboratory is asked for.",
@@ -254,7 +257,7 @@ def end_backend(pid, witness):
 
 def test_only_so_many_runs_are_remembered(memory, begun):
     run, _ = begun
-    one = loaded(run, memory)
+    one = memory.take(run.id)
     for number in range(loading.REMEMBERED + 1):
         other = replace(one, run=copy(one.run))
         other.run.id = UUID(int=number)

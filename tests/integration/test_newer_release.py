@@ -122,14 +122,14 @@ def test_an_approval_of_the_old_code_is_void_and_nothing_runs_before_the_new_one
 
     first.refresh_from_db()
     run.refresh_from_db()
-    fenced = [
+    voided = [
         record.envelope(event)["payload"]["reason"]
         for event in record.events_after(run.stream, 0)
-        if event.kind == "attempt.fenced"
+        if event.kind == "step.gate_voided"
     ]
     assert (before, len(witness.read())) == ([], 1)
     assert (first.status, run.state) == ("superseded", "succeeded")
-    assert fenced == [CHANGED.format("witness@1")]
+    assert voided == [CHANGED.format("witness@1")]
 
 
 def test_code_that_returns_more_than_the_version_declares_has_still_succeeded(

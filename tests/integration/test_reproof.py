@@ -8,6 +8,7 @@ from approvals.models import Gate
 from audit import selectors as record
 from execfabric.accounts.models import Agent, User
 from execfabric.lib import clock
+from execfabric.lib.ids import span_id
 from orchestration.runs.models import Attempt
 from orchestration.runs.services import attempts, control, work
 from tests.builders import (
@@ -142,7 +143,7 @@ def test_a_plan_approval_that_cannot_be_proven_is_voided_before_a_step_runs(
     assert witness.read() == []
     assert run.state == "awaiting_approval"
     assert sentence in voided(run)
-    assert Attempt.objects.get().phase == "fenced"
+    assert not Attempt.objects.exists()
 
 
 def test_the_run_goes_on_after_a_new_approval(
@@ -166,6 +167,7 @@ def test_a_worker_that_remembers_the_run_asks_again_before_each_step(
     grip = attempts.claim(
         step_run_id=run.steps.get(key="s0").id,
         worker="w",
+        session=span_id(),
         by=work.BY,
         at=clock.now(),
         memory=bench.memory,
@@ -176,6 +178,7 @@ def test_a_worker_that_remembers_the_run_asks_again_before_each_step(
         grip,
         work.Finished({}, {}),
         worker="w",
+        session=span_id(),
         by=work.BY,
         at=clock.now(),
         memory=bench.memory,
@@ -252,7 +255,11 @@ def test_a_plan_approval_ends_with_its_expiry(proposer, operator):
     expires = Gate.objects.get(pk=run.gate_id).expires_at
 
     late = attempts.claim(
-        step_run_id=run.steps.get().id, worker="w", by=work.BY, at=expires
+        step_run_id=run.steps.get().id,
+        worker="w",
+        session=span_id(),
+        by=work.BY,
+        at=expires,
     )
 
     run.refresh_from_db()

@@ -311,14 +311,13 @@ def test_the_record_tells_the_whole_chain_in_order(proposer, operator, bench):
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert told[0] == ("run.proposed", "")
     assert told[-1] == ("run.succeeded", "")
-    for key in ("s0", "s1"):
-        kinds = [kind for kind, name in told if name == key]
-        assert kinds == [
-            "step.released",
-            "step.claimed",
-            "attempt.intent",
-            "step.succeeded",
-        ]
+    assert [one for one in told if one[1]] == [
+        ("step.released", "s0"),
+        ("step.started", "s0"),
+        ("step.succeeded", "s0"),
+        ("step.started", "s1"),
+        ("step.succeeded", "s1"),
+    ]
     assert {event.trace_id for event in events} == {run.trace_id}
 
 
@@ -349,13 +348,12 @@ def test_every_event_is_one_envelope_with_trace_session_and_component(
         ("gate.decided", of_run, "gate:risky"),
         ("gate.approved", of_run, "gate:risky"),
         ("step.gate_approved", of_run, "step:risky"),
-        ("step.claimed", attempt, "step:risky"),
-        ("attempt.intent", attempt, "step:risky"),
+        ("step.started", attempt, "step:risky"),
         ("step.succeeded", attempt, "step:risky"),
         ("run.succeeded", of_run, "run:lab-plan"),
     ]
-    [intent] = [b for b in bodies if b["kind"] == "attempt.intent"]
-    assert intent["payload"]["session"] == attempt
+    [started] = [b for b in bodies if b["kind"] == "step.started"]
+    assert started["payload"]["session"] == attempt
 
 
 def test_every_event_names_the_component_it_is_about():

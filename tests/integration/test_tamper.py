@@ -71,6 +71,7 @@ NO_HISTORY = {
     "accounts_passwordlink": "Who may do what now.",
     "runs_dryrun": "What approvers saw of it is in the run and in its gate.",
     "runs_sweepfailure": "When the keeper tries a run again; changes nothing of it.",
+    "runs_outside": "Counts changes of other tables.",
     "runs_verificationjob": "What a check found; verify again to know.",
 }
 OURS = ("accounts", "approvals", "audit", "plans", "runs", "skills")

@@ -62,7 +62,8 @@ class StepEvent(StrEnum):
     GATE_REJECTED = "gate_rejected"
     GATE_VOIDED = "gate_voided"
     RELEASED = "released"
-    CLAIMED = "claimed"
+    STARTED = "started"
+    NOT_STARTED = "not_started"
     SUCCEEDED = "succeeded"
     RETRY_LATER = "retry_later"
     FAILED = "failed"
@@ -156,6 +157,7 @@ STEP_RUN: Machine[StepState, StepEvent] = Machine(
         # from             on                 to
         (S.PENDING,       T.GATE_OPENED,     S.GATED),
         (S.PENDING,       T.RELEASED,        S.READY),
+        (S.PENDING,       T.STARTED,         S.RUNNING),
         (S.PENDING,       T.FAILED,          S.FAILED),
         (S.PENDING,       T.SKIPPED,         S.SKIPPED),
         (S.PENDING,       T.CANCELLED,       S.CANCELLED),
@@ -164,21 +166,22 @@ STEP_RUN: Machine[StepState, StepEvent] = Machine(
         (S.GATED,         T.GATE_REJECTED,   S.REJECTED),
         (S.GATED,         T.GATE_VOIDED,     S.PENDING),
         (S.GATED,         T.CANCELLED,       S.CANCELLED),
-        (S.READY,         T.CLAIMED,         S.RUNNING),
+        (S.READY,         T.STARTED,         S.RUNNING),
         (S.READY,         T.GATE_VOIDED,     S.PENDING),
         (S.READY,         T.FAILED,          S.FAILED),
         (S.READY,         T.CANCELLED,       S.CANCELLED),
         (S.RUNNING,       T.SUCCEEDED,       S.SUCCEEDED),
         (S.RUNNING,       T.RETRY_LATER,     S.BACKOFF),
         (S.RUNNING,       T.FAILED,          S.FAILED),
-        (S.RUNNING,       T.GATE_VOIDED,     S.PENDING),
         (S.RUNNING,       T.LEASE_LOST,      S.READY),
+        (S.RUNNING,       T.NOT_STARTED,     S.READY),
         (S.RUNNING,       T.OUTCOME_UNKNOWN, S.INDETERMINATE),
         (S.RUNNING,       T.CANCELLED,       S.CANCELLED),
         (S.BACKOFF,       T.RELEASED,        S.READY),
         (S.BACKOFF,       T.CANCELLED,       S.CANCELLED),
         (S.INDETERMINATE, T.RESOLVED,        S.SUCCEEDED),
         (S.INDETERMINATE, T.FAILED,          S.FAILED),
+        (S.INDETERMINATE, T.NOT_STARTED,     S.READY),
         (S.FAILED,        T.RETRIED,         S.PENDING),
         (S.SKIPPED,       T.REVIVED,         S.PENDING),
     ),

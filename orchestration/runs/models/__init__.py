@@ -15,9 +15,9 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from orchestration.runs.domain.verifying import JOB, JobState
 from orchestration.runs.models.dry_runs import DryRun
 from orchestration.runs.models.sweep_failures import SweepFailure
+from orchestration.runs.models.verification import VerificationJob
 
 __all__ = [
     "SPEC_DOMAIN",
@@ -27,6 +27,7 @@ __all__ = [
     "DryRun",
     "ExecSpec",
     "LogChunk",
+    "Outside",
     "Run",
     "StepRun",
     "SweepFailure",
@@ -70,6 +71,10 @@ class Run(models.Model):
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    seq = models.BigIntegerField(default=0, db_default=0)
+    """The place of the event that last wrote this row."""
+    version = models.BigIntegerField(default=0, db_default=0)
+    """Rises with each write by hand to the run, its steps or its gates."""
 
     class Meta:
         constraints = [
@@ -118,7 +123,11 @@ class ExecSpec(models.Model):
 
 
 class StepRun(models.Model):
-    """One step of one run: its state, its lease, what it will execute and yielded."""
+    """One step of one run: its state, its lease, what it will execute and yielded.
+
+    It is one instance of a plan's step: a step of a sub-plan has a parent, an item of a
+    list has its index.
+    """
 
     id = Uuid7Key()
     # Steps and attempts are written at every turn, so each index has to earn its keep:
@@ -127,6 +136,12 @@ class StepRun(models.Model):
         Run, on_delete=models.PROTECT, db_index=False, related_name="steps"
     )
     key = models.CharField(max_length=100)
+    """The id of the step in its plan."""
+    item = models.IntegerField(null=True)
+    """The place of its item in the list, from 0."""
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, db_index=False, null=True
+    )
     position = models.PositiveIntegerField()
     kind = models.CharField(max_length=20, default="skill")
     state = models.CharField(max_length=20, default=StepState.PENDING)
@@ -151,10 +166,22 @@ class StepRun(models.Model):
     error = models.JSONField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    seq = models.BigIntegerField(default=0, db_default=0)
+    """The place of the event that last wrote this row."""
+    completed_seq = models.BigIntegerField(null=True)
+    """The place of the event of its success: the order in which steps are undone."""
+    reuse_digest = models.CharField(
+        max_length=64, blank=True, default="", db_default=""
+    )
+    """What it does, without the run: a step of another run with the same may be reused."""
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["run", "key"], name="step_run_key_in_run"),
+            models.UniqueConstraint(
+                fields=["run", "key", "item", "parent"],
+                name="step_run_is_one_instance",
+                nulls_distinct=False,
+            ),
             models.CheckConstraint(
                 name="step_run_state_is_known",
                 condition=Q(state__in=_values(StepState)),
@@ -194,6 +221,24 @@ class StepRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.run_id}"
+
+
+class Outside(models.Model):
+    """How often anything changed that runs depend on and no run's event covers.
+
+    Triggers on skills, policies, people, groups and agents raise the value.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    value = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="outside_has_one_row", condition=Q(id=1))
+        ]
+
+    def __str__(self) -> str:
+        return str(self.value)
 
 
 class Attempt(models.Model):
@@ -307,69 +352,3 @@ class ArtifactUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.step_run_id}"
-
-
-class VerificationJob(models.Model):
-    """A verification of one stream of the record, or of all, by a worker."""
-
-    id = Uuid7Key()
-    stream = models.CharField(max_length=80, blank=True)
-    """Empty for the whole record."""
-    state = models.CharField(max_length=20, default=str(JobState.QUEUED))
-    asked_by = models.CharField(max_length=60)
-    asked_by_name = models.CharField(max_length=150)
-    asked_at = models.DateTimeField()
-    hinted_at = models.DateTimeField(null=True)
-    started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-    lease_until = models.DateTimeField(null=True)
-    fence = models.PositiveIntegerField(default=0)
-    tries = models.PositiveIntegerField(default=0)
-    """Claims since a stream was last verified."""
-    last = models.CharField(max_length=80, blank=True)
-    """The stream verified last, after which another worker continues."""
-    total = models.PositiveIntegerField(default=0)
-    done = models.PositiveIntegerField(default=0)
-    events = models.BigIntegerField(default=0)
-    outputs = models.BigIntegerField(default=0)
-    uncovered = models.BigIntegerField(default=0)
-    broken = models.PositiveIntegerField(default=0)
-    """Streams in which something was found."""
-    findings = models.JSONField(default=list)
-    error = models.TextField(blank=True)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                name="verification_state_is_known",
-                condition=Q(state__in=_values(JobState)),
-            ),
-            models.CheckConstraint(
-                name="verification_lease_iff_running",
-                condition=Q(state=JobState.RUNNING, lease_until__isnull=False)
-                | (~Q(state=JobState.RUNNING) & Q(lease_until__isnull=True)),
-            ),
-            models.CheckConstraint(
-                name="verification_finished_at_iff_final",
-                condition=Q(state__in=_values(JOB.final), finished_at__isnull=False)
-                | (~Q(state__in=_values(JOB.final)) & Q(finished_at__isnull=True)),
-            ),
-            models.UniqueConstraint(
-                name="one_open_verification_per_stream",
-                fields=["stream"],
-                condition=~Q(state__in=_values(JOB.final)),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"verification {self.id}"
-
-    @property
-    def is_open(self) -> bool:
-        """Return True while a worker has it or will."""
-        return self.state not in JOB.final
-
-    @property
-    def is_whole(self) -> bool:
-        """Return True if every stream was verified and nothing was found."""
-        return self.state == JobState.FINISHED and not self.broken

@@ -7,11 +7,7 @@ from typing import Any
 from approvals import services as approvals
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain import decider
-from orchestration.runs.domain.progress import (
-    UPSTREAM_FAILED,
-    Progress,
-    StepView,
-)
+from orchestration.runs.domain.progress import UPSTREAM_FAILED
 from orchestration.runs.domain.states import (
     RunEvent,
     RunState,
@@ -19,47 +15,21 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import StepRun
-from orchestration.runs.services import specs, store, subjects
+from orchestration.runs.services import specs, subjects
 from orchestration.runs.services.transitions import Change
-
-_STATES = {str(state): state for state in StepState}
 
 
 def advance(change: Change) -> None:
     """Do everything that is due in a run until all that is left is to wait."""
-    progress = progress_of(change)
     # Each round moves at least one step along a table without cycles among the
     # moves made here, so the bound is never met by a sound table.
     for _ in range(4 * len(change.steps) + 4):
-        actions = decider.next_actions(RunState(change.run.state), progress)
-        for action in actions:
-            _carry_out(action, change)
-            if not isinstance(action, decider.Move):
-                step = change.step(action.key)
-                progress.moved(step.key, _STATES[step.state], _error_code(step))
+        actions = decider.next_actions(
+            RunState(change.run.state), change.loaded.progress
+        )
+        carry_out(actions, change)
         if not actions:
             return
-
-
-def progress_of(change: Change) -> Progress:
-    """Build the progress of a run from its steps."""
-    planned = change.document.by_id()
-    views = (
-        StepView(
-            key=key,
-            name=key,
-            state=_STATES[step.state],
-            depends_on=planned[key].depends_on,
-            trigger_rule=planned[key].trigger_rule,
-            error=_error_code(step),
-        )
-        for key, step in change.steps.items()
-    )
-    return Progress(
-        views,
-        parallel_max=change.run.parallel_max,
-        on_failure=change.document.on_failure,
-    )
 
 
 def open_plan_gate(change: Change) -> None:
@@ -72,6 +42,7 @@ def open_plan_gate(change: Change) -> None:
 def withdraw_gate(change: Change, step: StepRun, reason: str) -> None:
     """Withdraw the open gate of a step that will not run."""
     if step.gate_id is not None:
+        change.need_lock()
         withdrawn = approvals.withdraw(
             gate_id=step.gate_id, reason=reason, at=change.at
         )
@@ -82,10 +53,6 @@ def fail(change: Change, step: StepRun, error: Refusal) -> None:
     """Fail a step that could not even start, saying why."""
     fact = {"code": error.code, "message": error.message, "ran": False}
     change.move_step(step, StepEvent.FAILED, {"error": fact}, error=fact)
-
-
-def _error_code(step: StepRun) -> str:
-    return str(step.error.get("code", "")) if step.error else ""
 
 
 def carry_out(actions: Iterable[decider.Action], change: Change) -> None:
@@ -108,8 +75,10 @@ def _release(action: decider.Release, change: Change) -> None:
     except Refusal as error:
         fail(change, step, error)
         return
-    change.add(store.keep_spec(spec.digest, spec.body))
-    change.built[step.key] = spec
+    if spec.demand.needed:
+        change.need_lock()
+    change.keep_spec(spec.digest, spec.body)
+    change.built[step.id] = spec
     if not spec.demand.needed:
         change.move_step(
             step, StepEvent.RELEASED, {"digest": spec.digest}, spec_id=spec.digest

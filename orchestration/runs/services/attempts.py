@@ -1,7 +1,9 @@
-"""Claim, intent, complete: the three transactions of an attempt.
+"""Claim and complete: the two transactions of an attempt.
 
-A worker that completes a step claims the next ready one of the same run in the same
-transaction, so a chain needs no message between its steps.
+A claim commits the intent: the effect may follow. A worker that completes a step claims
+the next ready one of the same run in the same transaction, so a chain needs no message
+between its steps. Both may be repeated when their answer was lost: the session of the
+attempt, which the worker chooses, tells its own commit from another's.
 """
 
 from dataclasses import dataclass
@@ -9,11 +11,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from audit.services import RowFact
 from execfabric import database, disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
-from execfabric.lib.ids import span_id
 from orchestration.runs import history, selectors
 from orchestration.runs.domain import retry
 from orchestration.runs.domain.results import (
@@ -30,11 +30,10 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import Attempt, StepRun
-from orchestration.runs.services import checks, specs, store
-from orchestration.runs.services.advance import advance, progress_of
+from orchestration.runs.services import checks, specs
+from orchestration.runs.services.advance import advance
 from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.specs import Spec
-from orchestration.runs.services.transitions import LEASE, Change, change
+from orchestration.runs.services.transitions import Change, change, in_turn
 from orchestration.skills.domain.contract import ActionContract, EffectClass, RetryRule
 
 
@@ -51,57 +50,44 @@ class Grip:
     idempotency_key: str
     session: str
     """The id of the attempt within the trace."""
-    intent: bool
-    """Whether the intent is committed: the effect may follow."""
 
 
-_RUN_OF_READY = "SELECT run_id FROM runs_steprun WHERE id = %s AND state = 'ready'"
+_RUN_OF = (
+    "SELECT run_id FROM runs_steprun WHERE id = %s AND state IN ('ready', 'running')"
+)
 
 
 def claim(
     *,
     step_run_id: UUID,
     worker: str,
+    session: str,
     by: Actor,
     at: datetime,
     memory: Memory | None = None,
 ) -> Grip | None:
     """Take a ready step run; None when the hint was stale, doubled or forged.
 
-    None too while the disk is almost full: the keeper hints again.
+    None too while the disk is almost full: the keeper hints again. With a session that
+    has it already, the hold on it is returned again.
     """
     if disk.shortage():
         return None
-    found = database.row(_RUN_OF_READY, [step_run_id])
+    found = database.row(_RUN_OF, [step_run_id])
     if found is None:
         return None
-    with change(found[0], by=by, at=at, memory=memory) as opened:
-        step = opened.step_by_id(step_run_id)
-        if step.state != StepState.READY or opened.run.state != RunState.RUNNING:
+    # Read in full, so that it starts from nothing but what is stored now.
+    with change(found[0], by=by, at=at) as opened:
+        step = opened.step(step_run_id)
+        if step.state == StepState.RUNNING:
+            return _adopted(opened, session)
+        if not _may_start(opened, step):
             return None
-        if not progress_of(opened).may_start():
-            return None
-        grip = _take(opened, step, worker=worker)
+        grip = _take(opened, step, worker=worker, session=session)
         advance(opened)
-        return grip
-
-
-def intend(
-    grip: Grip, *, by: Actor, at: datetime, memory: Memory | None = None
-) -> bool:
-    """Commit the intent of a prepared attempt; False when it must not run."""
-    with change(grip.run_id, by=by, at=at, memory=memory) as opened:
-        step = opened.step_by_id(grip.step_run_id)
-        if not _holds(step, grip):
-            return False
-        if opened.run.state != RunState.RUNNING:
-            _give_back(opened, step, session=grip.session)
-            advance(opened)
-            return False
-        allowed = _intend(opened, step)
-        if not allowed:
-            advance(opened)
-        return allowed
+    if memory is not None:
+        memory.keep(opened.loaded)
+    return grip
 
 
 def complete(
@@ -109,6 +95,7 @@ def complete(
     result: Result,
     *,
     worker: str,
+    session: str,
     by: Actor,
     at: datetime,
     memory: Memory | None = None,
@@ -116,30 +103,89 @@ def complete(
 ) -> Grip | None:
     """Record how an attempt ended, let the run go on, and take a ready step of it.
 
-    `logged` says whether it may have written a log, whose digest is then recorded.
-    A result whose fence has passed is kept as evidence and changes nothing.
+    `session` is that of the next attempt. `logged` says whether this one may have
+    written a log, whose digest is then recorded. A result whose fence has passed is
+    recorded as evidence and changes nothing else.
     """
-    with change(grip.run_id, by=by, at=at, memory=memory) as opened:
-        step = opened.step_by_id(grip.step_run_id)
+
+    def act(opened: Change) -> Grip | None:
+        step = opened.step(grip.step_run_id)
         if not _holds(step, grip):
+            opened.need_lock()
+            if _is_recorded(step, grip, result):
+                return _adopted(opened, session)
             _late(opened, step, grip, result)
             return None
         log = selectors.log_digest(step.id, grip.fence) if logged else ""
         _finish(opened, step, result, session=grip.session, log=log)
         advance(opened)
-        return _take_next(opened, worker=worker)
+        return _take_next(opened, worker=worker, session=session)
+
+    known = memory if memory is not None else Memory(0)
+    following: Grip | None = in_turn(grip.run_id, act, by=by, at=at, memory=known)
+    return following
+
+
+def not_started(grip: Grip, evidence: str, *, by: Actor, at: datetime) -> bool:
+    """Give a step back whose attempt certainly never began; return False if it is over.
+
+    It is ready again, also where its outcome was taken for unknown meanwhile.
+    """
+    with change(grip.run_id, by=by, at=at) as opened:
+        step = opened.step(grip.step_run_id)
+        unknown = step.state == StepState.INDETERMINATE and step.fence == grip.fence
+        if not unknown and not _holds(step, grip):
+            return False
+        fact = {"fence": grip.fence, "evidence": evidence}
+        rows = () if unknown else opened.end_attempt(step, Phase.FENCED, fact)
+        opened.move_step(
+            step,
+            StepEvent.NOT_STARTED,
+            fact,
+            session=grip.session,
+            rows=rows,
+            tries=step.tries - 1,
+            error=None,
+        )
+        advance(opened)
+        return True
 
 
 def _holds(step: StepRun, grip: Grip) -> bool:
     return step.state == StepState.RUNNING and step.fence == grip.fence
 
 
-def _take_next(opened: Change, *, worker: str) -> Grip | None:
+def _is_recorded(step: StepRun, grip: Grip, result: Result) -> bool:
+    """Return True if a commit whose answer was lost has recorded this very result."""
+    attempt = Attempt.objects.filter(step_run=step, fence=grip.fence).first()
+    if attempt is None or attempt.session_id != grip.session:
+        return False
+    if isinstance(result, Finished):
+        return attempt.phase == Phase.DONE
+    return attempt.result == result.as_fact()
+
+
+def _adopted(opened: Change, session: str) -> Grip | None:
+    """Return the hold that a commit whose answer was lost has taken, if it is still live."""
+    attempt = Attempt.objects.filter(
+        step_run__run=opened.run, session_id=session, phase=Phase.INTENT
+    ).first()
+    if attempt is None:
+        return None
+    step = opened.step(attempt.step_run_id)
+    action = specs.action_of(opened, step)
+    if step.state != StepState.RUNNING or step.fence != attempt.fence or action is None:
+        return None
+    body = canonical.loads(bytes(attempt.spec.body))
+    return _grip(opened, step, spec=body, action=action, session=session)
+
+
+def _take_next(opened: Change, *, worker: str, session: str) -> Grip | None:
     """Take any ready step, so that a run goes on although its hints may be lost."""
     if disk.shortage():
         return None
     while (step := _first_ready(opened)) is not None:
-        grip = _take(opened, step, worker=worker)
+        grip = _take(opened, step, worker=worker, session=session)
         if grip is not None:
             return grip
         advance(opened)
@@ -147,107 +193,85 @@ def _take_next(opened: Change, *, worker: str) -> Grip | None:
 
 
 def _first_ready(opened: Change) -> StepRun | None:
-    if opened.run.state != RunState.RUNNING:
+    ready = opened.loaded.progress.startable(1)
+    step = opened.step(ready[0]) if ready else None
+    return step if step is not None and _may_start(opened, step) else None
+
+
+def _may_start(opened: Change, step: StepRun) -> bool:
+    return (
+        step.state == StepState.READY
+        and opened.run.state == RunState.RUNNING
+        and opened.loaded.progress.may_start()
+    )
+
+
+def _take(opened: Change, step: StepRun, *, worker: str, session: str) -> Grip | None:
+    """Start a ready step if what would run is what was approved."""
+    spec = checks.passed(opened, step)
+    if spec is None or spec.action is None:
         return None
-    startable = progress_of(opened).startable(limit=1)
-    return opened.step(startable[0]) if startable else None
-
-
-def _take(opened: Change, step: StepRun, *, worker: str) -> Grip | None:
-    """Claim, and where nothing needs to be fetched first, intend at once."""
-    fence = step.fence + 1
     attempt = Attempt(
         step_run=step,
-        fence=fence,
+        fence=step.fence + 1,
         generation=step.generation,
         worker=worker,
-        phase=Phase.CLAIMED,
-        spec_id=str(step.spec_id),
-        session_id=span_id(),
+        phase=Phase.INTENT,
+        spec_id=spec.digest,
+        session_id=session,
         started_at=opened.at,
+        intent_at=opened.at,
     )
     opened.move_step(
         step,
-        StepEvent.CLAIMED,
-        {"fence": fence, "worker": worker},
-        session=attempt.session_id,
+        StepEvent.STARTED,
+        {
+            "fence": attempt.fence,
+            "worker": worker,
+            "digest": spec.digest,
+            "session": session,
+        },
+        session=session,
         rows=[history.ATTEMPT.born(attempt)],
-        fence=fence,
+        fence=attempt.fence,
         tries=step.tries + 1,
         worker=worker,
-        lease_until=LEASE,
         started_at=step.started_at or opened.at,
         not_before=None,
     )
-    opened.add_attempt(attempt)
-    spec = checks.passed(opened, step, attempt)
-    if spec is None or spec.action is None:
-        return None
-    needs_fetching = bool(spec.value["files"])
-    if not needs_fetching:
-        _commit_intent(opened, step, spec, attempt)
+    opened.begin_attempt(attempt)
+    return _grip(opened, step, spec=spec.value, action=spec.action, session=session)
+
+
+def _grip(
+    opened: Change,
+    step: StepRun,
+    *,
+    spec: dict[str, Any],
+    action: ActionContract,
+    session: str,
+) -> Grip:
     return Grip(
         run_id=opened.run.id,
         step_run_id=step.id,
         key=step.key,
-        fence=fence,
-        spec=spec.value,
-        action=spec.action,
+        fence=step.fence,
+        spec=spec,
+        action=action,
         idempotency_key=_idempotency_key(opened, step),
-        session=attempt.session_id,
-        intent=not needs_fetching,
+        session=session,
     )
 
 
 def _idempotency_key(opened: Change, step: StepRun) -> str:
     return canonical.digest_of(
         "execfabric/idempotency/v1",
-        {"run": str(opened.run.id), "step": step.key, "generation": step.generation},
+        {
+            "run": str(opened.run.id),
+            "generation": step.generation,
+            **specs.instance_of(step),
+        },
     )
-
-
-def _intend(opened: Change, step: StepRun) -> bool:
-    attempt = Attempt.objects.get(step_run=step, fence=step.fence)
-    spec = checks.passed(opened, step, attempt)
-    if spec is not None:
-        _commit_intent(opened, step, spec, attempt)
-    attempt.save()
-    return spec is not None
-
-
-def _commit_intent(opened: Change, step: StepRun, spec: Spec, attempt: Attempt) -> None:
-    attempt.phase, attempt.intent_at = Phase.INTENT, opened.at
-    fact = {
-        "fence": attempt.fence,
-        "digest": spec.digest,
-        "session": attempt.session_id,
-    }
-    values = {"phase": attempt.phase, "intent_at": attempt.intent_at}
-    opened.record(
-        "attempt.intent",
-        fact,
-        step=step.key,
-        session=attempt.session_id,
-        rows=history.attempt_changed(step, attempt.fence, values),
-    )
-
-
-def _give_back(opened: Change, step: StepRun, *, session: str) -> None:
-    """A claimed step whose run stopped meanwhile: no effect has happened."""
-    reason = {"reason": "The run is not running."}
-    rows = _end_attempt(opened, step, Phase.FENCED, reason)
-    opened.move_step(
-        step, StepEvent.LEASE_LOST, session=session, rows=rows, tries=step.tries - 1
-    )
-
-
-def _end_attempt(
-    opened: Change, step: StepRun, phase: Phase, result: Any = None, *, log: str = ""
-) -> tuple[RowFact]:
-    """Write how an attempt ended; return the columns for the event that says so."""
-    ended = {"phase": phase, "ended_at": opened.at, "result": result}
-    opened.add(store.end_attempt(step.id, step.fence, **ended))
-    return history.attempt_changed(step, step.fence, ended, log=log)
 
 
 def _finish(
@@ -275,7 +299,7 @@ def _finish(
             StepEvent.SUCCEEDED,
             payload,
             session=session,
-            rows=_end_attempt(opened, step, Phase.DONE, log=log),
+            rows=opened.end_attempt(step, Phase.DONE, log=log),
             output=result.output,
             files=result.files,
             output_digest=digest,
@@ -284,7 +308,7 @@ def _finish(
         return
     fact = result.as_fact()
     phase = Phase.LOST if isinstance(result, Lost) else Phase.FAILED
-    rows = _end_attempt(opened, step, phase, fact, log=log)
+    rows = opened.end_attempt(step, phase, fact, log=log)
     event, payload, fields = _after_failure(opened, step, result)
     opened.move_step(
         step,
@@ -314,10 +338,10 @@ def _after_failure(
 
 def rule_of(opened: Change, step: StepRun) -> RetryRule:
     """The retry rule in force: the plan's, else the action's."""
-    planned = opened.plan_step(step.key)
+    planned = opened.plan_step(step)
     if planned.retry is not None:
         return planned.retry
-    action = specs.action_of(opened, step.key)
+    action = specs.action_of(opened, step)
     return action.retry if action else RetryRule()
 
 
@@ -331,12 +355,9 @@ def _names(files: dict[str, Any]) -> list[str]:
 
 
 def _late(opened: Change, step: StepRun, grip: Grip, result: Result) -> None:
-    fact = result.as_fact()
-    Attempt.objects.filter(step_run_id=step.id, fence=grip.fence).update(result=fact)
     opened.record(
         "attempt.late_result",
-        {"fence": grip.fence, "result": fact},
+        {"fence": grip.fence, "result": result.as_fact()},
         step=step.key,
         session=grip.session,
-        rows=history.attempt_changed(step, grip.fence, {"result": fact}),
     )

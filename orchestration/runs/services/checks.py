@@ -1,6 +1,5 @@
 """What must hold in the moment before an attempt: what would run is what was approved."""
 
-from typing import Any
 from uuid import UUID
 
 from approvals import selectors as gates
@@ -9,10 +8,9 @@ from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold, ProposerInactive
 from execfabric import database
 from execfabric.lib.refusal import Refusal
-from orchestration.runs import history
-from orchestration.runs.domain.states import Phase, RunEvent, StepEvent
+from orchestration.runs.domain.states import RunEvent, StepEvent
 from orchestration.runs.errors import ContentChanged
-from orchestration.runs.models import Attempt, StepRun
+from orchestration.runs.models import StepRun
 from orchestration.runs.services import specs, subjects
 from orchestration.runs.services.advance import fail, open_plan_gate
 from orchestration.runs.services.specs import Spec
@@ -23,18 +21,21 @@ LIVE = (GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED)
 _KEPT_SPEC = "SELECT body FROM runs_execspec WHERE digest = %s"
 
 
-def passed(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
-    """The spec if what would run is what was approved; else the attempt is fenced."""
+def passed(opened: Change, step: StepRun) -> Spec | None:
+    """Return the spec of a ready step if what would run is what was approved.
+
+    Otherwise the step or its run is moved, and None returned.
+    """
     if not opened.loaded.proposer_active:
-        _hold(opened, step, attempt)
+        # No one answers for the proposal.
+        opened.move_run(RunEvent.PAUSE_REQUESTED, ProposerInactive().message)
         return None
     if reason := _plan_flaw(opened):
-        _void_plan(opened, step, attempt, reason)
+        _void_plan(opened, step, reason)
         return None
     try:
-        spec = opened.built.get(step.key) or _rebuilt(opened, step)
+        spec = opened.built.get(step.id) or _rebuilt(opened, step)
     except Refusal as error:
-        _fence(opened, step, attempt, {"code": error.code, **error.details})
         found = str(error.details.get("found", error.code))
         _supersede(opened, step.gate_id, found, error.message)
         fail(opened, step, error)
@@ -42,10 +43,9 @@ def passed(opened: Change, step: StepRun, attempt: Attempt) -> Spec | None:
     reason = _difference(opened, step, spec)
     if not reason:
         return spec
-    facts = {"expected": str(step.spec_id), "found": spec.digest, "reason": reason}
-    _fence(opened, step, attempt, facts)
+    digests = {"expected": str(step.spec_id), "found": spec.digest, "reason": reason}
     _supersede(opened, step.gate_id, spec.digest, reason)
-    opened.move_step(step, StepEvent.GATE_VOIDED, facts, tries=0, gate_id=None)
+    opened.move_step(step, StepEvent.GATE_VOIDED, digests, tries=0, gate_id=None)
     return None
 
 
@@ -55,6 +55,7 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
         return spec.changed or "What would run now is not what was resolved and shown."
     if not spec.demand.needed:
         return ""
+    opened.need_lock()
     if step.gate_id is None:
         return "A gate is needed now that was not needed before."
     try:
@@ -68,7 +69,10 @@ def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
 
 def _plan_flaw(opened: Change) -> str:
     """Return why the plan's approval does not cover the run as it is now, or ""."""
-    approval = opened.loaded.approval
+    loaded = opened.loaded
+    if loaded.proven_until is not None and opened.at < loaded.proven_until:
+        return ""
+    approval = loaded.approval
     if approval is None:
         return "The plan has no approval."
     unproven = approval.unproven(digest=approval.actual, at=opened.at)
@@ -76,6 +80,7 @@ def _plan_flaw(opened: Change) -> str:
         return f"The plan's approval does not hold. {unproven.sentence}"
     if not subjects.covers(bytes(approval.gate.subject), opened):
         return PLAN_CHANGED
+    loaded.proven_until = approval.gate.expires_at
     return ""
 
 
@@ -99,6 +104,7 @@ def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) ->
     """Make an approval unusable; one that ended otherwise is left as it ended."""
     if gate_id is None:
         return
+    opened.need_lock()
     live = gates.of_context(opened.run.id).filter(pk=gate_id, status__in=LIVE)
     if live.exists():
         superseded = approvals.supersede(
@@ -107,20 +113,10 @@ def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) ->
         opened.facts += superseded.facts
 
 
-def _hold(opened: Change, step: StepRun, attempt: Attempt) -> None:
-    """Give the step back and pause the run: no one answers for its proposal."""
-    reason = ProposerInactive().message
-    _fence(opened, step, attempt, {"reason": reason})
-    opened.move_step(
-        step, StepEvent.LEASE_LOST, {"reason": reason}, tries=step.tries - 1
-    )
-    opened.move_run(RunEvent.PAUSE_REQUESTED, reason)
-
-
-def _void_plan(opened: Change, step: StepRun, attempt: Attempt, reason: str) -> None:
+def _void_plan(opened: Change, step: StepRun, reason: str) -> None:
     """Void the plan's approval and ask again."""
+    opened.need_lock()
     found = subjects.of_run(opened).digest.hex()
-    _fence(opened, step, attempt, {"found": found, "reason": reason})
     _supersede(opened, opened.run.gate_id, found, reason)
     _supersede(opened, step.gate_id, found, reason)
     opened.move_step(
@@ -128,18 +124,3 @@ def _void_plan(opened: Change, step: StepRun, attempt: Attempt, reason: str) -> 
     )
     opened.move_run(RunEvent.APPROVAL_VOIDED, reason)
     open_plan_gate(opened)
-
-
-def _fence(
-    opened: Change, step: StepRun, attempt: Attempt, payload: dict[str, Any]
-) -> None:
-    attempt.phase, attempt.ended_at = Phase.FENCED, opened.at
-    attempt.result = payload
-    ended = {"phase": attempt.phase, "ended_at": opened.at, "result": payload}
-    opened.record(
-        "attempt.fenced",
-        {"fence": step.fence, **payload},
-        step=step.key,
-        session=attempt.session_id,
-        rows=history.attempt_changed(step, attempt.fence, ended),
-    )

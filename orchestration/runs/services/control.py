@@ -18,7 +18,7 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.errors import NotControllable
 from orchestration.runs.models import Run
-from orchestration.runs.services.advance import advance, carry_out, progress_of
+from orchestration.runs.services.advance import advance, carry_out
 from orchestration.runs.services.transitions import Change, change
 
 WORDS = {
@@ -53,10 +53,10 @@ def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
         if not opened.loaded.proposer_active:
             raise ProposerInactive(run=str(run_id))
         _require(opened, RunEvent.RESUMED)
-        carry_out(outcome.resume(progress_of(opened)), opened)
+        carry_out(outcome.resume(opened.loaded.progress), opened)
         for step in opened.steps.values():
             if step.state == StepState.READY:
-                opened.ready[step.key] = step
+                opened.hint(step)
         advance(opened)
         return opened.run
 

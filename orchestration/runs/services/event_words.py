@@ -29,6 +29,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "step.gate_rejected":     ("rejected",            "Step rejected"),
     "step.gate_voided":       ("superseded",          "Approval no longer holds"),
     "step.released":          ("ready",               "Step released"),
+    "step.started":           ("intent",              "Step started"),
+    "step.not_started":       ("ready",               "Attempt never began"),
     "step.claimed":           ("claimed",             "A worker took the step"),
     "step.succeeded":         ("succeeded",           "Step succeeded"),
     "step.retry_later":       ("backoff",             "Attempt failed, to be tried again"),

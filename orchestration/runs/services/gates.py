@@ -16,7 +16,7 @@ from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import RunState, StepEvent, StepState
 from orchestration.runs.models import StepRun
 from orchestration.runs.services import dry_runs, subjects
-from orchestration.runs.services.advance import advance, carry_out, progress_of
+from orchestration.runs.services.advance import advance, carry_out
 from orchestration.runs.services.transitions import Change, change
 
 
@@ -84,9 +84,9 @@ def _follow(opened: Change, gate: Gate, verdict: Verdict) -> None:
     if gate.subject_kind == subjects.RUN:
         run = opened.run
         if run.gate_id == gate.id and run.state == RunState.AWAITING_APPROVAL:
-            carry_out(outcome.of_plan_gate(verdict, progress_of(opened)), opened)
+            carry_out(outcome.of_plan_gate(verdict, opened.loaded.progress), opened)
     else:
-        step = opened.step_by_id(gate.subject_id)
+        step = opened.step(gate.subject_id)
         if step.gate_id == gate.id and step.state == StepState.GATED:
             _move_step(opened, step, verdict)
     advance(opened)

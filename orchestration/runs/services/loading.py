@@ -1,53 +1,59 @@
-"""Reading a run under its lock, and what a worker remembers of it between two steps.
+"""Reading a run, and what a worker remembers of it between two steps.
 
-A worker that goes on with a run need not read it again if nothing of it was touched
-since. Nothing is taken on trust: under the lock the row versions of all that was read
-are compared, so whoever changed something, by whatever way, has it read anew.
+A worker that goes on with a run does not read it again. When it writes, the database
+compares the end of the run's stream, the run's version and the counter of what runs
+depend on with what the worker has seen, and refuses the change if any of them moved.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from approvals import selectors as approvals
+from approvals.domain.policy import Rule
 from approvals.models import Gate
-from approvals.selectors import (
-    ANY_POLICY,
-    DECISIONS,
-    GATE_ROW,
-    GATE_VERSION,
-    VOTERS,
-    Held,
-)
+from approvals.selectors import ANY_POLICY, DECISIONS, GATE_ROW, VOTERS, Held
 from audit.errors import StreamUnknown
 from audit.services import LOCK_END, End
 from execfabric import database
+from orchestration.plans import selectors as plans
+from orchestration.plans.domain.document import PlanDocument
 from orchestration.plans.models import PlanRevision
+from orchestration.runs.domain.progress import Progress, StepView
+from orchestration.runs.domain.states import StepState
 from orchestration.runs.models import Run, StepRun, stream_of
-from orchestration.skills.selectors import PINNED, PINNED_ROWS, Pinned, pinned_from
+from orchestration.runs.services.store import Seen
+from orchestration.skills.selectors import PINNED, Pinned, pinned_from
 
 REMEMBERED = 16
 """Runs that a worker remembers; a row of a step is about 2 kB."""
 
 _NOT_OF_STEP = ("output", "files")
 _NOT_OF_REVISION = ("source",)
-_READ_RUN = (
-    f"SELECT {database.columns(Run, prefix='run')}, run.xmin::text"
-    " FROM runs_run AS run WHERE run.id = %s FOR UPDATE"
+_LOCK_RUN = (
+    f"SELECT {database.columns(Run, prefix='run')} FROM runs_run AS run"
+    " WHERE run.id = %s FOR UPDATE"
 )
+_READ_OUTSIDE = "SELECT value FROM runs_outside"
 _READ_REVISION = (
-    f"SELECT {database.columns(PlanRevision, but=_NOT_OF_REVISION)}, xmin::text"
+    f"SELECT {database.columns(PlanRevision, but=_NOT_OF_REVISION)}"
     " FROM plans_planrevision"
     " WHERE id = (SELECT revision_id FROM runs_run WHERE id = %s)"
 )
 _READ_STEPS = (
-    f"SELECT {database.columns(StepRun, prefix='step', but=_NOT_OF_STEP)},"
-    " step.xmin::text"
+    f"SELECT {database.columns(StepRun, prefix='step', but=_NOT_OF_STEP)}"
     " FROM runs_steprun AS step WHERE step.run_id = %s ORDER BY step.position"
 )
-_READ_SOME_STEPS = _READ_STEPS.replace(" ORDER", " AND step.key = ANY(%s) ORDER")
+# The events since then name the steps that were written.
+_READ_WRITTEN_STEPS = _READ_STEPS.replace(
+    " ORDER",
+    " AND step.seq > %s AND step.key IN"
+    " (SELECT step FROM audit_event WHERE stream = %s AND seq > %s) ORDER",
+)
 _GATE_OF_RUN = "(SELECT gate_id FROM runs_run WHERE id = %s)"
 _READ_GATE = f"{GATE_ROW} {_GATE_OF_RUN}"
 _READ_DECISIONS = DECISIONS.replace("%s", _GATE_OF_RUN)
@@ -68,41 +74,19 @@ _READ_PINNED = (
     f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
     " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
 )
-_LOCK = (
-    "SELECT run.xmin::text, stream.last_seq, stream.head FROM runs_run AS run"
-    " JOIN audit_stream AS stream ON stream.key = %s"
-    " WHERE run.id = %s FOR UPDATE OF run, stream"
-)
-# Behind the lock, in a statement of its own: it sees what the last holder wrote.
-_LOOK = (
-    "SELECT (SELECT xmin::text FROM plans_planrevision WHERE id = %s),"
-    f" ({GATE_VERSION} %s), ({PINNED_ROWS} ANY(%s)), ({ANY_POLICY}),"
-    " (SELECT string_agg(xmin::text, ' ' ORDER BY position)"
-    "   FROM runs_steprun WHERE run_id = %s)"
-)
-
-
-@dataclass
-class Seen:
-    """The row versions of what was read."""
-
-    run: str
-    revision: str
-    gate: str | None
-    pins: str | None
-    steps: dict[str, str]
-    """By step key, in the order of the plan."""
 
 
 @dataclass
 class Loaded:
-    """A run under its lock, and what stood in the database at that moment."""
+    """A run as it was read, with all that an attempt is checked against."""
 
     run: Run
-    steps: dict[str, StepRun]
-    """By key, in the order of the plan, without outputs and files: read on demand."""
+    steps: dict[UUID, StepRun]
+    """In the order of the plan, without outputs and files: read on demand."""
+    progress: Progress
     end: End
-    """The end of its stream, locked."""
+    """The end of its stream."""
+    outside: int | None
     approval: Held | None
     """Its plan gate with the decisions on it; None before its first gate."""
     proposer_active: bool
@@ -110,13 +94,48 @@ class Loaded:
     any_policy: bool
     pinned: dict[str, Pinned]
     """The skill versions that its steps are bound to, by id."""
-    seen: Seen
+    proven_until: datetime | None = None
+    """Until when the plan's approval covers the run; None while that is not known."""
+    _named: dict[str, UUID] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.know(self.steps.values())
+
+    @cached_property
+    def document(self) -> PlanDocument:
+        """The plan."""
+        return plans.document(self.run.revision)
+
+    @cached_property
+    def rules(self) -> list[Rule]:
+        """The policies in force."""
+        return approvals.policies_in_force() if self.any_policy else []
+
+    @property
+    def seen(self) -> Seen:
+        """What is compared before a change made without a lock is written."""
+        return Seen(self.run.version, self.outside)
+
+    def named(self, key: str) -> StepRun | None:
+        """Return the step run that a reference to this step of the plan means."""
+        found = self._named.get(key)
+        return self.steps[found] if found else None
+
+    def know(self, steps: Iterable[StepRun]) -> None:
+        """Put step runs that were read in their place."""
+        for step in steps:
+            self.steps[step.id] = step
+            if step.item is None and step.parent_id is None:
+                self._named[step.key] = step.id
 
 
 class Memory:
     """The runs that a worker worked on last. Of one process, and one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self.taken = self.refused = 0
+        """Changes that were written without a lock, and those that were refused."""
         self._kept: OrderedDict[UUID, Loaded] = OrderedDict()
 
     def take(self, run_id: UUID) -> Loaded | None:
@@ -125,24 +144,20 @@ class Memory:
 
     def keep(self, loaded: Loaded) -> None:
         """Remember a run as it was committed, without what steps yielded."""
-        for step in loaded.steps.values():
-            if "output" in step.__dict__:
-                for name in _NOT_OF_STEP:
-                    step.__dict__.pop(name, None)
         self._kept[loaded.run.id] = loaded
-        while len(self._kept) > REMEMBERED:
+        while len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
 
-def load(run_id: UUID, memory: Memory | None = None) -> Loaded | None:
+def load(run_id: UUID, known: Loaded | None = None) -> Loaded | None:
     """Lock a run and read it with all that an attempt is checked against.
 
-    Each statement sees what was committed when it starts, so those behind the lock
-    see what its last holder wrote.
+    What is `known` of it is brought up to date where that is possible. Each statement
+    sees what was committed when it starts, so those after the lock see what its last
+    holder wrote.
 
     :raises StreamUnknown: when the run has no stream
     """
-    known = memory.take(run_id) if memory else None
     if known is not None and _brought_up_to_date(known):
         return known
     return _read(run_id)
@@ -151,10 +166,11 @@ def load(run_id: UUID, memory: Memory | None = None) -> Loaded | None:
 def _read(run_id: UUID) -> Loaded | None:
     cursors = database.pipelined(
         [
-            (_READ_RUN, [run_id]),
+            (LOCK_END, [stream_of(run_id)]),
+            (_LOCK_RUN, [run_id]),
+            (_READ_OUTSIDE, []),
             (_READ_REVISION, [run_id]),
             (_READ_STEPS, [run_id]),
-            (LOCK_END, [stream_of(run_id)]),
             (ANY_POLICY, []),
             (_READ_PINNED, [run_id]),
             (_PROPOSER_ACTIVE, [run_id]),
@@ -163,98 +179,103 @@ def _read(run_id: UUID) -> Loaded | None:
             (_READ_VOTERS, [run_id]),
         ]
     )
-    run_row, revision, step_rows, end, policy, pinned, active, *approval = cursors
-    row = run_row.fetchone()
-    if row is None:
+    end, run_row, outside, revision, steps, policy, pinned, active, *gate = (
+        cursor.fetchall() for cursor in cursors
+    )
+    if not run_row:
         return None
-    *values, run_version = row
-    run = database.instance(Run, values)
-    *values, revision_version = revision.fetchone() or ()
-    run.revision = database.instance(PlanRevision, values, but=_NOT_OF_REVISION)
-    steps, versions = _steps(step_rows.fetchall())
-    pins = pinned_from(pinned.fetchall())
-    gate_row, decided, voted = (cursor.fetchall() for cursor in approval)
-    gate, gate_version = _gate(gate_row)
-    seen = Seen(run_version, revision_version, gate_version, _rows_of(pins), versions)
+    run = database.instance(Run, run_row[0])
+    run.revision = database.instance(PlanRevision, revision[0], but=_NOT_OF_REVISION)
+    read = _steps(steps)
     return Loaded(
         run=run,
-        steps=steps,
-        end=_end(end.fetchone(), run.stream),
-        approval=approvals.held_from(gate, decided, voted) if gate else None,
-        proposer_active=active.fetchone() == (True,),
-        any_policy=policy.fetchone() == (True,),
-        pinned=pins,
-        seen=seen,
+        steps={step.id: step for step in read},
+        progress=_progress(run, read),
+        end=_end(end, run.stream),
+        outside=_outside(outside),
+        approval=_held(*gate),
+        proposer_active=active == [(True,)],
+        any_policy=policy == [(True,)],
+        pinned=pinned_from(pinned),
     )
 
 
 def _brought_up_to_date(known: Loaded) -> bool:
-    """Lock the run; whether what is remembered of it is what stands there now."""
-    run, seen = known.run, known.seen
-    pins = [*map(UUID, known.pinned)]
-    # Who may decide changes without touching a row of the run: read each time.
-    lock, look, active, decided, voted = database.pipelined(
-        [
-            (_LOCK, [run.stream, run.id]),
-            (_LOOK, [run.revision_id, run.gate_id, pins, run.id]),
-            (_PROPOSER_ACTIVE, [run.id]),
-            (DECISIONS, [run.gate_id]),
-            (VOTERS, [run.gate_id]),
-        ]
+    """Lock the run; return False if more than its events tell has changed."""
+    run_id, stream, seq = known.run.id, known.run.stream, known.end.seq
+    end, locked, outside, steps = (
+        cursor.fetchall()
+        for cursor in database.pipelined(
+            [
+                (LOCK_END, [stream]),
+                (_LOCK_RUN, [run_id]),
+                (_READ_OUTSIDE, []),
+                (_READ_WRITTEN_STEPS, [run_id, seq, stream, seq]),
+            ]
+        )
     )
-    locked, looked = lock.fetchone(), look.fetchone()
-    if locked is None or looked is None:
+    if not locked:
         return False
-    *rows, known.any_policy, steps = looked
-    if (locked[0], *rows) != (seen.run, seen.revision, seen.gate, seen.pins):
+    run = database.instance(Run, locked[0])
+    if Seen(run.version, _outside(outside)) != known.seen:
         return False
-    known.end = _end(locked[1:], run.stream)
-    known.proposer_active = active.fetchone() == (True,)
-    if known.approval is not None:
-        gate = known.approval.gate
-        known.approval = approvals.held_from(gate, decided.fetchall(), voted.fetchall())
-    return _steps_brought_up_to_date(known, (steps or "").split())
-
-
-def _steps_brought_up_to_date(known: Loaded, versions: list[str]) -> bool:
-    """Read the steps that somebody else has written; whether they are still the same.
-
-    Versions come in the order of positions, so they belong to the keys as they were
-    read only while no step has another key or place.
-    """
-    seen = known.seen.steps
-    if len(versions) != len(seen):
+    run.revision = known.run.revision
+    written = _steps(steps)
+    if any(step.id not in known.steps for step in written):
         return False
-    pairs = zip(seen.items(), versions, strict=True)
-    changed = [key for (key, version), now in pairs if version != now]
-    if not changed:
-        return True
-    steps, read = _steps(database.rows(_READ_SOME_STEPS, [known.run.id, changed]))
-    known.steps |= steps
-    seen |= read
-    places = [step.position for step in known.steps.values()]
-    return len(steps) == len(changed) and places == sorted(set(places))
+    known.run, known.end = run, _end(end, stream)
+    known.know(written)
+    for step in written:
+        known.progress.moved(step.id, StepState(step.state), error_code(step))
+    return True
 
 
-def _steps(rows: Sequence[database.Row]) -> tuple[dict[str, StepRun], dict[str, str]]:
-    steps, versions = {}, {}
-    for *values, version in rows:
-        step = database.instance(StepRun, values, but=_NOT_OF_STEP)
-        steps[step.key], versions[step.key] = step, version
-    return steps, versions
+def error_code(step: StepRun) -> str:
+    """Return the code of a step's stored error, or ""."""
+    return str((step.error or {}).get("code", ""))
 
 
-def _gate(rows: Sequence[database.Row]) -> tuple[Gate | None, str | None]:
-    for *values, version in rows:
-        return database.instance(Gate, values), version
-    return None, None
+def _progress(run: Run, steps: Sequence[StepRun]) -> Progress:
+    """Index the steps of a run, which come in the order of the plan."""
+    document = plans.document(run.revision)
+    planned = document.by_id()
+    ids = {step.key: step.id for step in steps}
+    return Progress(
+        (
+            StepView(
+                step.id,
+                step.key,
+                StepState(step.state),
+                tuple(ids[key] for key in planned[step.key].depends_on),
+                planned[step.key].trigger_rule,
+                error_code(step),
+            )
+            for step in steps
+        ),
+        parallel_max=run.parallel_max,
+        on_failure=document.on_failure,
+    )
 
 
-def _rows_of(pinned: dict[str, Pinned]) -> str | None:
-    return " ".join(pinned[key].rows for key in sorted(pinned)) or None
+def _steps(rows: Iterable[database.Row]) -> list[StepRun]:
+    return [database.instance(StepRun, row, but=_NOT_OF_STEP) for row in rows]
 
 
-def _end(row: Sequence[Any] | None, stream: str) -> End:
-    if row is None:
+def _held(
+    gate: Sequence[database.Row],
+    decided: Iterable[database.Row],
+    voted: Iterable[database.Row],
+) -> Held | None:
+    for row in gate:
+        return approvals.held_from(database.instance(Gate, row), decided, voted)
+    return None
+
+
+def _outside(rows: Sequence[Any]) -> int | None:
+    return int(rows[0][0]) if rows else None
+
+
+def _end(rows: Sequence[Any], stream: str) -> End:
+    if not rows:
         raise StreamUnknown(stream=stream)
-    return End(int(row[0]), bytes(row[1]))
+    return End(int(rows[0][0]), bytes(rows[0][1]))

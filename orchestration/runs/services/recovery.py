@@ -46,7 +46,7 @@ def resolve(
     if run_id is None:
         raise StepUnknown(step_run=str(step_run_id))
     with change(run_id, by=by, at=at) as opened:
-        step = opened.step_by_id(step_run_id)
+        step = opened.step(step_run_id)
         if step.state != StepState.INDETERMINATE:
             raise NotIndeterminate(state=step.state)
         if happened:

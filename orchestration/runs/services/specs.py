@@ -8,6 +8,7 @@ nothing runs.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from approvals.domain.policy import UNSAID, ActionFacts, Demand, Rule, demands
 from approvals.domain.seats import Requirement
@@ -57,7 +58,7 @@ def build(change: Change, step: StepRun) -> Spec:
     :raises ReferenceUnresolved: when a reference has no value
     :raises ParamsInvalid: when the params do not satisfy the action's input schema
     """
-    planned = change.plan_step(step.key)
+    planned = change.plan_step(step)
     scope = _scope(change, step, planned)
     value = _common(change, step) | _upstream(scope)
     if planned.kind == "approval":
@@ -76,7 +77,7 @@ def build(change: Change, step: StepRun) -> Spec:
     if action is None:
         raise HandlerMissing(skill=pinned.slug, action=planned.action)
     new_code = _new_code(pinned, action)
-    demand = demand_of(planned, action, skill=pinned.slug, rules=change.rules())
+    demand = demand_of(planned, action, skill=pinned.slug, rules=change.loaded.rules)
     changed = ""
     if new_code:
         changed = f"The code of {action.handler} has changed since it was approved."
@@ -231,11 +232,11 @@ def _common(change: Change, step: StepRun) -> dict[str, Any]:
     return {
         "v": 1,
         "run": str(run.id),
-        "step": step.key,
+        **instance_of(step),
         "generation": step.generation,
         "plan": {
-            "id": change.document.id,
-            "name": change.document.name,
+            "id": change.loaded.document.id,
+            "name": change.loaded.document.name,
             "digest": plans.content_digest(run.revision),
         },
         "on_behalf_of": proposer.on_behalf_of,
@@ -284,10 +285,10 @@ def _scope(change: Change, step: StepRun, planned: StepDocument) -> references.S
         named += references.find(planned.approval.reason)
     heads = {found.step for found in named if found.step}
     first = ""
-    if references.FIRST in heads and references.FIRST not in change.steps:
+    if references.FIRST in heads and change.loaded.named(references.FIRST) is None:
         first = _first_success(change, planned)
         heads.add(first)
-    sources = [change.steps[key] for key in sorted(heads) if key in change.steps]
+    sources = [found for key in sorted(heads) if (found := change.loaded.named(key))]
     absent = {
         source.key: str(source.state)
         for source in sources
@@ -296,14 +297,12 @@ def _scope(change: Change, step: StepRun, planned: StepDocument) -> references.S
     if any(found.optional for found in named):
         absent |= _absent_at_release(step)
     present = [source for source in sources if source.key not in absent]
-    _load_results(present)
-    for source in present:
-        _require_untouched(source)
+    results = _results(change, present)
     return references.Scope(
         inputs=change.run.inputs,
         run={"id": str(change.run.id)},
-        outputs={source.key: source.output for source in present},
-        files={source.key: source.files for source in present},
+        outputs={source.key: results[source.id][0] for source in present},
+        files={source.key: results[source.id][1] for source in present},
         absent=absent,
         first=first,
     )
@@ -311,13 +310,19 @@ def _scope(change: Change, step: StepRun, planned: StepDocument) -> references.S
 
 def _first_success(change: Change, planned: StepDocument) -> str:
     """Return the parent that succeeded first; empty if none has."""
-    parents = [change.steps[key] for key in planned.depends_on]
+    named = map(change.loaded.named, planned.depends_on)
+    # One that completes in this very change has no place yet: it is the last.
     done = [
-        (parent.finished_at, parent.position, parent.key)
-        for parent in parents
-        if parent.state == StepState.SUCCEEDED and parent.finished_at is not None
+        (
+            parent.completed_seq is None,
+            parent.completed_seq,
+            parent.position,
+            parent.key,
+        )
+        for parent in named
+        if parent is not None and parent.state == StepState.SUCCEEDED
     ]
-    return min(done)[2] if done else ""
+    return min(done)[-1] if done else ""
 
 
 def _absent_at_release(step: StepRun) -> dict[str, str]:
@@ -332,18 +337,40 @@ def _absent_at_release(step: StepRun) -> dict[str, str]:
     return absent
 
 
-def _load_results(sources: Sequence[StepRun]) -> None:
-    """Read what steps yielded, which a change leaves out until it is referred to."""
-    missing = {s.pk: s for s in sources if "output" in s.get_deferred_fields()}
-    rows = StepRun.objects.filter(pk__in=missing) if missing else ()
-    for row in rows:
-        missing[row.pk].output, missing[row.pk].files = row.output, row.files
+def _results(change: Change, sources: Sequence[StepRun]) -> dict[UUID, tuple[Any, Any]]:
+    """Return output and files of steps, checked; read where this change has not them.
+
+    :raises ContentChanged: when they are not what their worker recorded
+    """
+    found = change.results
+    missing = []
+    for source in sources:
+        if "output" in source.__dict__:
+            found[source.id] = source.output, source.files
+        elif source.id not in found:
+            missing.append(source.id)
+    rows = StepRun.objects.filter(pk__in=missing).values_list("id", "output", "files")
+    for step_run_id, output, files in rows if missing else ():
+        found[step_run_id] = output, files
+    for source in sources:
+        _require_untouched(source, *found[source.id])
+    return found
 
 
-def _require_untouched(source: StepRun) -> None:
+def instance_of(step: StepRun) -> dict[str, Any]:
+    """Name a step run within its run: its step in the plan, its item and its parent."""
+    named: dict[str, Any] = {"step": step.key}
+    if step.item is not None:
+        named["item"] = step.item
+    if step.parent_id is not None:
+        named["parent"] = str(step.parent_id)
+    return named
+
+
+def _require_untouched(source: StepRun, output: Any, files: Any) -> None:
     if not source.output_digest:
         return
-    found = result_digest(source.output, source.files)
+    found = result_digest(output, files)
     if found != source.output_digest:
         raise ContentChanged(
             f"The output of step {source.key} is not what its worker recorded.",
@@ -353,9 +380,9 @@ def _require_untouched(source: StepRun) -> None:
         )
 
 
-def action_of(change: Change, key: str) -> ActionContract | None:
+def action_of(change: Change, step: StepRun) -> ActionContract | None:
     """The action that a step is pinned to, as the registry has it now."""
-    pin = change.run.pins.get(key)
+    pin = change.run.pins.get(step.key)
     if pin is None:
         return None
     pinned = change.loaded.pinned.get(pin["version_id"])

@@ -1,91 +1,116 @@
-"""The statements by which a change is written, sent as one.
+"""The one statement that writes a change of a run; `runs_commit` is in the migrations.
 
 Who may write what is decided in `transitions`.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.db import DatabaseError
+
+from audit import services as audit
+from audit.services import End, Fact
 from execfabric import database
-from execfabric.database import Write
+from execfabric.lib.actor import Actor
 from execfabric.lib.machine import StaleTransition
-from orchestration.runs.models import Attempt
+from orchestration.runs.models import Run
 
-LEASE_END = "clock_timestamp() + %s * interval '1 s'"
+MISSED = "XF001"
+"""The SQLSTATE when a row is not in the state that was read."""
+CHANGED = "XF002"
+"""The SQLSTATE when the run was written by hand, or what it depends on has changed."""
 
-_ATTEMPT_FIELDS = ["step_run_id", "fence", "generation", "worker", "phase", "spec_id",
-                   "session_id", "started_at", "intent_at", "ended_at", "result"]  # fmt: skip
-_ADD_ATTEMPT = (
-    f"INSERT INTO runs_attempt ({', '.join(_ATTEMPT_FIELDS)})"
-    f" VALUES ({', '.join(['%s'] * len(_ATTEMPT_FIELDS))})"
-)
-_END_ATTEMPT = (
-    "UPDATE runs_attempt SET phase = %s, ended_at = %s, result = %s"
-    " WHERE step_run_id = %s AND fence = %s AND phase IN ('claimed', 'intent')"
-)
-_KEEP_SPEC = (
-    "INSERT INTO runs_execspec (digest, body) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-)
+_COMMIT = f"SELECT runs_commit({', '.join(['%s'] * 14)})"
+
+Record = dict[str, Any]
+"""Columns of a row by name."""
 
 
-def write(writes: Sequence[Write], *, commit: bool = False) -> str:
-    """Send a change's statements, and its commit; returned is its rows' version.
+@dataclass
+class Written:
+    """What a change writes, beside its events."""
 
-    :raises StaleTransition: when one that must hit a row did not
-    """
-    if not writes:
-        return ""
-    try:
-        return database.together(writes, commit=commit)
-    except database.Missed as missed:
-        raise StaleTransition(expected=missed.what) from None
+    specs: list[Record] = field(default_factory=list)
+    ended: list[Record] = field(default_factory=list)
+    """Attempts that end: the columns that are set, and those that name the attempt."""
+    steps: list[Record] = field(default_factory=list)
+    """The columns that are set; `was` and `held` are the state and the fence read."""
+    attempts: list[Record] = field(default_factory=list)
+    """Attempts that begin."""
+    run: list[Record] = field(default_factory=list)
+    """At most one: the columns that are set; `was` is the state read."""
+
+    def as_json(self) -> str:
+        """The form that the statement takes."""
+        return json.dumps(vars(self), default=_plain)
 
 
-def update(
-    table: str,
-    key: UUID,
-    fields: dict[str, Any],
+@dataclass(frozen=True)
+class Seen:
+    """What a run was when it was read: a change made without a lock compares it."""
+
+    version: int
+    outside: int | None
+
+
+def commit(
+    run: Run,
+    facts: Sequence[Fact],
+    written: Written,
     *,
-    state: str,
-    fence: int | None = None,
-    lease_seconds: int = 0,
-) -> Write:
-    """A compare-and-swap: the row changes only if it still is in `state` (and fence).
+    end: End,
+    seen: Seen | None,
+    by: Actor,
+    at: datetime,
+) -> tuple[End, int] | None:
+    """Write a change and its events after `end`, all or nothing.
 
-    With `lease_seconds`, `lease_until` becomes that far from the database's now.
+    `seen` is compared for a run that is not locked. Returned are the new end of the
+    stream and the run's version; None when the run is not as it was read.
+
+    :raises StaleTransition: when a row is not in the state that was read
     """
-    assigned = [f"{name} = %s" for name in fields if name != "lease_until"]
-    values = [_value(v) for name, v in fields.items() if name != "lease_until"]
-    if "lease_until" in fields:
-        assigned.append(f"lease_until = {LEASE_END if lease_seconds else 'NULL'}")
-        values += [lease_seconds] if lease_seconds else []
-    where = "id = %s AND state = %s" + ("" if fence is None else " AND fence = %s")
-    values += [key, state] + ([] if fence is None else [fence])
-    statement = f"UPDATE {table} SET {', '.join(assigned)} WHERE {where}"
-    return Write(statement, values, hits=1, what=state)
+    events, after = audit.chained(
+        run.stream, facts, end=end, by=by, at=at, trace_id=run.trace_id
+    )
+    values = [
+        run.id,
+        run.stream,
+        end.seq,
+        end.hash,
+        after.hash,
+        seen.version if seen else None,
+        seen.outside if seen else None,
+        at,
+        by.key,
+        by.name,
+        run.trace_id,
+        events,
+        written.as_json(),
+        float(settings.LEASE_SECONDS),
+    ]
+    try:
+        found = database.row(_COMMIT, values)
+    except DatabaseError as error:
+        code = database.sqlstate(error)
+        if code == CHANGED:
+            return None
+        if code == MISSED:
+            raise StaleTransition(expected=database.detail(error)) from None
+        raise
+    version = found[0] if found else None
+    return None if version is None else (after, version)
 
 
-def add_attempt(attempt: Attempt) -> Write:
-    """Insert an attempt as it is now."""
-    values = [_value(getattr(attempt, name)) for name in _ATTEMPT_FIELDS]
-    return Write(_ADD_ATTEMPT, values)
-
-
-def end_attempt(
-    step_run_id: UUID, fence: int, *, phase: str, ended_at: datetime, result: Any
-) -> Write:
-    """Say how an attempt ended."""
-    values = [phase, ended_at, _value(result), step_run_id, fence]
-    return Write(_END_ATTEMPT, values, hits=1, what="live attempt")
-
-
-def keep_spec(digest: str, body: bytes) -> Write:
-    """Insert the bytes of an action, unless they are there already."""
-    return Write(_KEEP_SPEC, [digest, body])
-
-
-def _value(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list) else value
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    message = f"a {type(value).__name__} is no column's value"
+    raise TypeError(message)

@@ -33,7 +33,7 @@ def of_run(change: Change) -> Subject:
         context_id=run.id,
         stream=run.stream,
         trace_id=run.trace_id,
-        label=change.document.name,
+        label=change.loaded.document.name,
         body=run_body(change),
         digest_domain=PLAN_DOMAIN,
         requirements=PLAN_REQUIREMENTS,
@@ -46,7 +46,7 @@ def of_run(change: Change) -> Subject:
 
 def of_step(change: Change, step: StepRun, spec: Spec) -> Subject:
     """The gate of a step: the very bytes that will run."""
-    run, planned = change.run, change.plan_step(step.key)
+    run, planned = change.run, change.plan_step(step)
     asked = planned.approval.expires_in if planned.approval else None
     seconds = asked or spec.demand.expires_after_s or settings.GATE_TTL_SECONDS
     label = planned.name or step.key
@@ -89,9 +89,9 @@ def run_body(change: Change) -> bytes:
             "v": 1,
             "run": str(run.id),
             "plan": {
-                "id": change.document.id,
-                "name": change.document.name,
-                "description": change.document.description,
+                "id": change.loaded.document.id,
+                "name": change.loaded.document.name,
+                "description": change.loaded.document.description,
                 "digest": plans.content_digest(run.revision),
                 "document": canonical.loads(bytes(run.revision.body)),
             },
@@ -99,7 +99,7 @@ def run_body(change: Change) -> bytes:
             "pins": run.pins,
             "steps": _preview(change),
             "parallel": run.parallel_max,
-            "on_failure": change.document.on_failure,
+            "on_failure": change.loaded.document.on_failure,
             "proposer": proposer.as_fact(),
             "on_behalf_of": proposer.on_behalf_of,
         }
@@ -109,10 +109,10 @@ def run_body(change: Change) -> bytes:
 def _preview(change: Change) -> list[dict[str, Any]]:
     """Each step as the plan has it, with the facts of the version it is pinned to."""
     pins = change.run.pins
-    rules = change.rules()
+    rules = change.loaded.rules
     shown = []
-    for key in change.steps:
-        planned = change.plan_step(key)
+    for step in change.steps.values():
+        key, planned = step.key, change.plan_step(step)
         entry: dict[str, Any] = {
             "id": key,
             "name": planned.name,

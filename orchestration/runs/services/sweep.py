@@ -18,7 +18,7 @@ from django.db.models import F
 from approvals import selectors as approvals
 from execfabric import database
 from execfabric.lib.actor import Actor, system
-from orchestration.runs import dispatch, history, selectors
+from orchestration.runs import dispatch, selectors
 from orchestration.runs.domain.states import (
     Phase,
     RunState,
@@ -101,7 +101,7 @@ def _lapsed_leases(quarantine: Quarantine) -> int:
 
     def rescued(run_id: UUID, step_run_id: UUID) -> bool:
         with change(run_id, by=BY, at=quarantine.at) as opened:
-            step = opened.step_by_id(step_run_id)
+            step = opened.step(step_run_id)
             if not _lapsed(step_run_id):
                 return False
             _rescue(opened, step)
@@ -122,18 +122,11 @@ def _rescue(opened: Change, step: StepRun) -> None:
     """Give a lost attempt's step back, or say that nobody knows."""
     attempt = Attempt.objects.get(step_run=step, fence=step.fence)
     before_intent = attempt.phase == Phase.CLAIMED
-    attempt.phase, attempt.ended_at = Phase.LOST, opened.at
-    attempt.save()
     fact = {"fence": step.fence, "worker": step.worker, "intent": not before_intent}
-    ended = {"phase": attempt.phase, "ended_at": attempt.ended_at}
+    log = selectors.log_digest(step.id, attempt.fence)
     of_attempt: dict[str, Any] = {
         "session": attempt.session_id,
-        "rows": history.attempt_changed(
-            step,
-            attempt.fence,
-            ended,
-            log=selectors.log_digest(step.id, attempt.fence),
-        ),
+        "rows": opened.end_attempt(step, Phase.LOST, log=log),
     }
     if not before_intent and not may_rerun(step.effect_class):
         message = "Its worker was lost after it may have begun."
@@ -143,7 +136,7 @@ def _rescue(opened: Change, step: StepRun) -> None:
         )
     elif opened.run.state == RunState.CANCELLING:
         opened.move_step(step, StepEvent.CANCELLED, fact, **of_attempt)
-    elif _losses(step) >= MOST_LOSSES:
+    elif _losses(step) + 1 >= MOST_LOSSES:
         message = f"Its worker was lost {MOST_LOSSES} times: it may be what kills them."
         error = {"code": "step.attempts_exhausted", "message": message, "ran": None}
         opened.move_step(step, StepEvent.FAILED, fact, **of_attempt, error=error)
@@ -168,7 +161,7 @@ def _waits_over(quarantine: Quarantine) -> int:
 
     def released(run_id: UUID, step_run_id: UUID) -> bool:
         with change(run_id, by=BY, at=at) as opened:
-            step = opened.step_by_id(step_run_id)
+            step = opened.step(step_run_id)
             due = step.not_before is not None and step.not_before <= at
             if step.state != StepState.BACKOFF or not due:
                 return False

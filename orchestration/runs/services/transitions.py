@@ -1,35 +1,30 @@
-"""The only code that writes a run's or a step run's state.
+"""The only code that writes a run's, a step run's or an attempt's state.
 
-A change is one transaction under the run's row lock. Moves are looked up in the
-table when they are made and written by compare-and-swap when the change closes,
-together with their events.
+A change is made in memory, each move by the table, and written in one statement together
+with its events. The statement swaps the end of the run's stream, so of two changes on
+the same state one is refused. `change` reads the run under its lock first; `in_turn`
+goes without lock and reading where a worker remembers the run.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
-from approvals import selectors as approvals
-from approvals.domain.policy import Rule
-from audit import services as audit
 from audit.services import Fact, RowFact
-from execfabric.database import Write
 from execfabric.lib.actor import Actor
-from orchestration.plans import selectors as plans
-from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.document import StepDocument
 from orchestration.runs import dispatch, history, live
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     FINAL_STEP,
     RUN,
     STEP_RUN,
+    Phase,
     RunEvent,
     RunState,
     StepEvent,
@@ -38,18 +33,15 @@ from orchestration.runs.domain.states import (
 from orchestration.runs.errors import RunUnknown, StepUnknown
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import store
-from orchestration.runs.services.loading import Loaded, Memory, load
+from orchestration.runs.services.loading import Loaded, Memory, error_code, load
+from orchestration.runs.services.store import Record, Written
 
 HINTS_AT_ONCE = 16
-LEASE = "lease"
-"""A value of `lease_until` that stands for the database's clock plus the lease."""
+_RESULT = ("output", "files")
 
 
-@dataclass
-class _Pending:
-    state: str
-    fence: int
-    fields: dict[str, Any] = field(default_factory=dict)
+class NeedsLock(Exception):
+    """This cannot be done on what is remembered of a run."""
 
 
 @dataclass
@@ -57,58 +49,55 @@ class Change:
     """One transaction on one run: its rows as they will be, and what happened."""
 
     loaded: Loaded
-    document: PlanDocument
     by: Actor
     at: datetime
+    is_locked: bool = True
+    """Whether the run was read under its lock; else it is as a worker remembers it."""
     facts: list[Fact] = field(default_factory=list)
-    """What happened, in order: appended to the run's stream when the change closes."""
-    ready: dict[str, StepRun] = field(default_factory=dict)
-    """Steps that this change made ready and that nobody has claimed yet."""
-    built: dict[str, Any] = field(default_factory=dict)
+    built: dict[UUID, Any] = field(default_factory=dict)
     """Specs built in this change, so that they need not be built twice."""
-    _steps: dict[str, _Pending] = field(default_factory=dict)
-    _run: dict[str, Any] = field(default_factory=dict)
-    _run_state: str = ""
-    _attempts: list[Attempt] = field(default_factory=list)
-    _writes: list[Write] = field(default_factory=list)
+    results: dict[UUID, tuple[Any, Any]] = field(default_factory=dict)
+    """Output and files of steps that were referred to."""
+    _steps: dict[UUID, Record] = field(default_factory=dict)
+    _run: Record = field(default_factory=dict)
+    _written: Written = field(default_factory=Written)
+    _released: dict[UUID, Fact] = field(default_factory=dict)
+    _completed: dict[int, StepRun] = field(default_factory=dict)
+    """The steps that succeed, by the identity of the fact that says so."""
+    _before: dict[StepRun | Run, dict[str, Any]] = field(default_factory=dict)
+    """What rows were before this change, to restore what is remembered of them."""
 
     @property
     def run(self) -> Run:
-        """The run, locked."""
+        """The run."""
         return self.loaded.run
 
     @property
-    def steps(self) -> dict[str, StepRun]:
-        """Its step runs by key, in the order of the plan."""
+    def steps(self) -> dict[UUID, StepRun]:
+        """Its step runs by id, in the order of the plan."""
         return self.loaded.steps
 
-    def step(self, key: str) -> StepRun:
-        """The step run of that key.
-
-        :raises StepUnknown: when the run has none
-        """
-        try:
-            return self.steps[key]
-        except KeyError:
-            raise StepUnknown(step=key) from None
-
-    def step_by_id(self, step_run_id: UUID) -> StepRun:
+    def step(self, step_run_id: UUID) -> StepRun:
         """The step run of that id.
 
         :raises StepUnknown: when the run has none
         """
-        for step in self.steps.values():
-            if step.id == step_run_id:
-                return step
-        raise StepUnknown(step_run=str(step_run_id))
+        try:
+            return self.steps[step_run_id]
+        except KeyError:
+            raise StepUnknown(step_run=str(step_run_id)) from None
 
-    def rules(self) -> list[Rule]:
-        """The policies in force."""
-        return approvals.policies_in_force() if self.loaded.any_policy else []
-
-    def plan_step(self, key: str) -> StepDocument:
+    def plan_step(self, step: StepRun) -> StepDocument:
         """What the plan says of a step."""
-        return self.document.step(key)
+        return self.loaded.document.step(step.key)
+
+    def need_lock(self) -> None:
+        """Go on only if nothing but this change can move the run now.
+
+        :raises NeedsLock: when the run is not locked
+        """
+        if not self.is_locked:
+            raise NeedsLock
 
     def record(
         self,
@@ -118,14 +107,16 @@ class Change:
         step: str = "",
         session: str = "",
         rows: Iterable[RowFact] = (),
-    ) -> None:
+    ) -> Fact:
         """Add a fact to this change's events.
 
         `session` is that of an attempt, where the fact belongs to one; `rows` are the
         columns that this change sets.
         """
-        component = f"step:{step}" if step else f"run:{self.document.id}"
-        self.facts.append(Fact(kind, payload, step, session, component, tuple(rows)))
+        component = f"step:{step}" if step else f"run:{self.loaded.document.id}"
+        fact = Fact(kind, payload, step, session, component, tuple(rows))
+        self.facts.append(fact)
+        return fact
 
     def move_step(
         self,
@@ -145,21 +136,39 @@ class Change:
         """
         source = StepState(step.state)
         target = STEP_RUN.next(source, event)
-        pending = self._steps.setdefault(step.key, _Pending(step.state, step.fence))
         fields["state"] = str(target)
         fields["finished_at"] = self.at if target in FINAL_STEP else None
-        if target is not StepState.RUNNING:
-            fields["lease_until"] = None
-        pending.fields |= fields
+        self._set_step(step, fields)
+        self.loaded.progress.moved(step.id, target, error_code(step))
+        said = {"from": str(source), "to": str(target), **(payload or {})}
+        written = (history.STEP.changed(step, fields), *rows)
+        fact = self.record(
+            f"step.{event}", said, step=step.key, session=session, rows=written
+        )
+        if target is StepState.SUCCEEDED:
+            self._completed[id(fact)] = step
+        if event is StepEvent.RELEASED:
+            self._released[step.id] = fact
+        elif event is StepEvent.STARTED and step.id in self._released:
+            self._merge(self._released.pop(step.id))
+
+    def _merge(self, released: Fact) -> None:
+        """Say in one event that a step was released and started."""
+        self.facts.remove(released)
+        started = self.facts[-1]
+        payload = (
+            released.payload | started.payload | {"from": released.payload["from"]}
+        )
+        columns = {**released.rows[0].columns, **started.rows[0].columns}
+        self.facts[-1] = _with_columns(replace(started, payload=payload), columns)
+
+    def _set_step(self, step: StepRun, fields: Record) -> None:
+        if step.id not in self._steps:
+            self._before[step] = dict(step.__dict__)
+            self._steps[step.id] = {"was": step.state, "held": step.fence}
+        self._steps[step.id] |= fields
         for name, value in fields.items():
             setattr(step, name, value)
-        if target is StepState.READY:
-            self.ready[step.key] = step
-        else:
-            self.ready.pop(step.key, None)
-        fact = {"from": str(source), "to": str(target), **(payload or {})}
-        written = (history.STEP.changed(step, fields), *rows)
-        self.record(f"step.{event}", fact, step=step.key, session=session, rows=written)
 
     def move_run(self, event: RunEvent, reason: str = "", **fields: Any) -> None:
         """Move the run by the table.
@@ -168,13 +177,10 @@ class Change:
         """
         source = RunState(self.run.state)
         target = RUN.next(source, event)
-        self._run_state = self._run_state or self.run.state
         fields["state"] = str(target)
         fields["reason"] = reason
         fields["finished_at"] = self.at if target in FINAL_RUN else None
-        self._run |= fields
-        for name, value in fields.items():
-            setattr(self.run, name, value)
+        self._set_run(fields)
         fact = {"from": str(source), "to": str(target)}
         if reason:
             fact["reason"] = reason
@@ -182,109 +188,191 @@ class Change:
 
     def bind_gate(self, gate_id: UUID) -> None:
         """Make a gate the run's plan gate in force."""
-        self._run["gate_id"] = self.run.gate_id = gate_id
+        self._set_run({"gate_id": gate_id})
 
-    def add_attempt(self, attempt: Attempt) -> None:
-        """Have a new attempt written with this change."""
-        self._attempts.append(attempt)
+    def _set_run(self, fields: Record) -> None:
+        if not self._run:
+            self._before[self.run] = dict(self.run.__dict__)
+            self._run = {"was": self.run.state}
+        self._run |= fields
+        for name, value in fields.items():
+            setattr(self.run, name, value)
 
-    def add(self, write: Write) -> None:
-        """Have a statement sent with this change, before its states are written."""
-        self._writes.append(write)
+    def keep_spec(self, digest: str, body: bytes) -> None:
+        """Have the bytes of an action stored, unless they are already."""
+        self._written.specs.append({"digest": digest, "body": body.decode()})
 
-    def close(self, *, commit: bool = False) -> None:
-        """Write everything: rows by compare-and-swap, attempts, events, hints.
+    def begin_attempt(self, attempt: Attempt) -> None:
+        """Have a new attempt written."""
+        self._written.attempts.append(
+            {
+                "step_run_id": attempt.step_run_id,
+                "fence": attempt.fence,
+                "generation": attempt.generation,
+                "worker": attempt.worker,
+                "phase": attempt.phase,
+                "spec_id": attempt.spec_id,
+                "session_id": attempt.session_id,
+                "started_at": attempt.started_at,
+                "intent_at": attempt.intent_at,
+                "ended_at": attempt.ended_at,
+                "result": attempt.result,
+            }
+        )
 
-        With `commit`, the commit goes out together with the last statements.
+    def end_attempt(
+        self, step: StepRun, phase: Phase, result: Any = None, *, log: str = ""
+    ) -> tuple[RowFact]:
+        """End the live attempt of a step; return the columns for the event that says so.
+
+        One that was begun in this change is written as ended.
         """
-        writes = [
-            *self._writes,
-            *self._step_writes(),
-            *self._run_writes(),
-            *(store.add_attempt(attempt) for attempt in self._attempts),
-        ]
-        if self.facts:
-            appended, end = audit.chained(
-                self.run.stream,
-                self.facts,
-                end=self.loaded.end,
-                by=self.by,
-                at=self.at,
-                trace_id=self.run.trace_id,
-            )
-            writes += appended
-            live.run_changed(self.run.id, end.seq)
-        self._wrote(store.write(writes, commit=commit))
-        if self.run.state == RunState.RUNNING:
-            dispatch.hint([step.id for step in self._hinted().values()])
+        ended = {"phase": str(phase), "ended_at": self.at, "result": result}
+        begun = [a for a in self._written.attempts if a["step_run_id"] == step.id]
+        if begun:
+            begun[-1].update(ended)
+        else:
+            name = {"step_run_id": step.id, "fence": step.fence}
+            self._written.ended.append(name | ended)
+        return history.attempt_changed(step, step.fence, ended, log=log)
 
-    def _wrote(self, version: str) -> None:
-        """Note the version of the rows written, so that they are not read again."""
-        seen = self.loaded.seen
-        seen.steps |= dict.fromkeys(self._steps, version)
-        if self._run:
-            seen.run = version
+    def hint(self, step: StepRun) -> None:
+        """Have workers told of a step that was ready before this change."""
+        self._set_step(step, {"hinted_at": self.at})
 
-    def _hinted(self) -> dict[str, StepRun]:
-        """The ready steps that workers are told of now.
+    def close(self) -> bool:
+        """Write everything in one statement; return False if the run has moved on.
 
-        Who takes one goes on through all that are ready; for more workers than this
-        the keeper hints again.
+        Outside a transaction it is one of its own.
         """
-        return dict(islice(self.ready.items(), HINTS_AT_ONCE))
+        if not self.facts:
+            return True
+        hinted = self._number()
+        done = store.commit(
+            self.run,
+            self.facts,
+            self._written,
+            end=self.loaded.end,
+            seen=None if self.is_locked else self.loaded.seen,
+            by=self.by,
+            at=self.at,
+        )
+        if done is None:
+            return False
+        self.loaded.end, self.run.version = done
+        for step_run_id in self._steps:
+            for name in _RESULT:
+                self.steps[step_run_id].__dict__.pop(name, None)
+        live.run_changed(self.run.id, self.loaded.end.seq)
+        dispatch.hint(hinted)
+        return True
 
-    def _step_writes(self) -> Iterator[Write]:
-        hinted = self._hinted()
-        for key, pending in self._steps.items():
-            fields = dict(pending.fields)
-            if key in hinted:
-                fields["hinted_at"] = self.at
-            leased = fields.get("lease_until") == LEASE
-            yield store.update(
-                "runs_steprun",
-                self.steps[key].pk,
-                fields,
-                state=pending.state,
-                fence=pending.fence,
-                lease_seconds=settings.LEASE_SECONDS if leased else 0,
-            )
-
-    def _run_writes(self) -> Iterator[Write]:
+    def _number(self) -> list[UUID]:
+        """Give each row the place of its event; return the steps to hint at."""
+        last = self.loaded.end.seq + len(self.facts)
+        for index, fact in enumerate(self.facts):
+            if step := self._completed.get(id(fact)):
+                completed = {"completed_seq": self.loaded.end.seq + 1 + index}
+                self._set_step(step, completed)
+                self.facts[index] = _with_columns(fact, completed)
+        # A worker that takes one goes on through all that are ready; for more workers
+        # than this the keeper hints again.
+        ready = self.loaded.progress.startable(HINTS_AT_ONCE)
+        running = self.run.state == RunState.RUNNING
+        hinted = [one for one in ready if one in self._steps] if running else []
+        for one in hinted:
+            self.hint(self.steps[one])
+        for step_run_id, columns in self._steps.items():
+            written = columns | {"id": step_run_id, "seq": last}
+            self._written.steps.append(written)
         if self._run:
-            state = self._run_state or self.run.state
-            yield store.update("runs_run", self.run.pk, self._run, state=state)
+            self._written.run.append(self._run | {"seq": last})
+        return hinted
+
+    def undo(self) -> None:
+        """Make what is remembered of the run what it was before this change."""
+        for row, before in self._before.items():
+            row.__dict__.clear()
+            row.__dict__.update(before)
+            if isinstance(row, StepRun):
+                state = StepState(row.state)
+                self.loaded.progress.moved(row.id, state, error_code(row))
+
+
+def _with_columns(fact: Fact, columns: Mapping[str, Any]) -> Fact:
+    """Add columns to those that a fact says of its first row."""
+    first, *others = fact.rows
+    first = replace(first, columns={**first.columns, **columns})
+    return replace(fact, rows=(first, *others))
 
 
 @contextmanager
-def change(
-    run_id: UUID, *, by: Actor, at: datetime, memory: Memory | None = None
-) -> Iterator[Change]:
+def change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[Change]:
     """Open one transaction on a run, its row locked; write all of it at the end.
 
     Durable, because an effect must never follow an intent that may still be
-    rolled back. Lock order everywhere: run, gate, stream. With `memory`, a run that
-    nobody has touched since is not read again, and is remembered once it is committed.
+    rolled back. Lock order everywhere: the end of the stream, the run, a gate.
 
     :raises RunUnknown: when there is no such run
     """
     with transaction.atomic(durable=True):
-        opened = open_change(run_id, by=by, at=at, memory=memory)
+        opened = open_change(run_id, by=by, at=at)
         yield opened
-        opened.close(commit=True)
-    if memory is not None:
-        memory.keep(opened.loaded)
+        opened.close()
 
 
 def open_change(
-    run_id: UUID, *, by: Actor, at: datetime, memory: Memory | None = None
+    run_id: UUID, *, by: Actor, at: datetime, known: Loaded | None = None
 ) -> Change:
     """Lock and load a run for a change that the caller closes in its transaction."""
-    loaded = load(run_id, memory)
+    loaded = load(run_id, known)
     if loaded is None:
         raise RunUnknown(run=str(run_id))
-    return Change(
-        loaded=loaded,
-        document=plans.document(loaded.run.revision),
-        by=by,
-        at=at,
-    )
+    return Change(loaded=loaded, by=by, at=at)
+
+
+def in_turn(
+    run_id: UUID,
+    act: Callable[[Change], Any],
+    *,
+    by: Actor,
+    at: datetime,
+    memory: Memory,
+) -> Any:
+    """Change a run that a worker remembers, without a lock where that is possible.
+
+    `act` decides and moves; it is done again under the lock if the run has moved on, or
+    if it needs the lock, so it must have no effect but on its change. Whatever it
+    raises, and a commit whose answer is lost, makes the worker forget the run.
+
+    :raises RunUnknown: when there is no such run
+    """
+    known = memory.take(run_id)
+    if known is not None and not connection.in_atomic_block:
+        done, result = _without_lock(known, act, by=by, at=at)
+        memory.keep(known)
+        if done:
+            memory.taken += 1
+            return result
+        memory.refused += 1
+        memory.take(run_id)
+    with transaction.atomic(durable=True):
+        opened = open_change(run_id, by=by, at=at, known=known)
+        result = act(opened)
+        opened.close()
+    memory.keep(opened.loaded)
+    return result
+
+
+def _without_lock(
+    known: Loaded, act: Callable[[Change], Any], *, by: Actor, at: datetime
+) -> tuple[bool, Any]:
+    opened = Change(loaded=known, by=by, at=at, is_locked=False)
+    try:
+        result = act(opened)
+        if opened.close():
+            return True, result
+    except NeedsLock:
+        pass
+    opened.undo()
+    return False, None

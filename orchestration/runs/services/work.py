@@ -16,6 +16,7 @@ from django.db import connection
 
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor, system
+from execfabric.lib.ids import span_id
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain.results import Result
 from orchestration.runs.services import answers, artifacts, attempts, outage, step_log
@@ -62,12 +63,16 @@ def work(*, step_run_id: UUID, bench: Bench) -> int:
     """
     done = 0
     since = clock.since_boot()
-    grip = attempts.claim(
-        step_run_id=step_run_id,
-        worker=bench.name,
-        by=BY,
-        at=clock.now(),
-        memory=bench.memory,
+    session = span_id()
+    grip = outage.insist(
+        lambda: attempts.claim(
+            step_run_id=step_run_id,
+            worker=bench.name,
+            session=session,
+            by=BY,
+            at=clock.now(),
+            memory=bench.memory,
+        )
     )
     while grip is not None:
         watch = Watch(grip, since=since)
@@ -105,7 +110,6 @@ def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | None:
     grip = watch.grip
     try:
         paths = artifacts.local_paths(grip.spec["files"])
-        _intend(grip, bench)
         call = _call(watch, workdir)
         bench.runner.begin(call, secrets=secrets.read, paths=paths)
     except FenceLost:
@@ -135,13 +139,6 @@ def _followed(watch: Watch, runner: Runner, workdir: Path) -> Result:
         message = f"The worker failed while it ran: {answers.reason(error)}."
         return answers.cut_off(grip, "step.worker_failed", message)
     return answers.result_of(answer, watch, masker=runner.masker, workdir=workdir)
-
-
-def _intend(grip: Grip, bench: Bench) -> None:
-    if not grip.intent and not attempts.intend(
-        grip, by=BY, at=clock.now(), memory=bench.memory
-    ):
-        raise FenceLost
 
 
 def _call(watch: Watch, workdir: Path) -> WireCall:
@@ -185,24 +182,26 @@ def _await(runner: Runner, watch: Watch) -> answers.Ended:
 def _complete(watch: Watch, result: Result, bench: Bench) -> Grip | None:
     """Record the result and take the next ready step of the run.
 
-    It is repeated until the database has given a definite answer; the fence makes
-    that safe. After an unexpected error it is tried once more, from what is stored;
+    It is repeated until the database has given a definite answer; the session tells
+    a commit of this worker whose answer was lost. After an unexpected error it is tried once more, from what is stored;
     then it is recorded that there was a result.
     """
+    session = span_id()
     for attempted in (result, result, answers.unrecorded(result)):
         try:
-            return outage.insist(partial(_recorded, watch, attempted, bench))
+            return outage.insist(partial(_recorded, watch, attempted, bench, session))
         except Exception:
             log.exception("Cannot record how %s ended.", watch.grip.step_run_id)
             bench.forget()
     return None
 
 
-def _recorded(watch: Watch, result: Result, bench: Bench) -> Grip | None:
+def _recorded(watch: Watch, result: Result, bench: Bench, session: str) -> Grip | None:
     return attempts.complete(
         watch.grip,
         result,
         worker=bench.name,
+        session=session,
         by=BY,
         at=clock.now(),
         memory=bench.memory,
