@@ -29,19 +29,11 @@ from orchestration.skills.errors import (
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
 
 PINNED = """
-SELECT version.id, skill.slug, version.version, skill.state, version.state, version.body,
-  version.xmin::text || ' ' || skill.xmin::text
+SELECT version.id, skill.slug, version.version, skill.state, version.state, version.body
 FROM skills_skillversion AS version JOIN skills_skill AS skill
   ON skill.id = version.skill_id WHERE version.id IN
 """
 """Rows for `pinned_from`; the ids, or a query for them, follow."""
-PINNED_ROWS = """
-SELECT string_agg(
-  version.xmin::text || ' ' || skill.xmin::text, ' ' ORDER BY version.id)
-FROM skills_skillversion AS version JOIN skills_skill AS skill
-  ON skill.id = version.skill_id WHERE version.id =
-"""
-"""The row versions of pinned skill versions, by id; `ANY` of the ids follows."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +51,6 @@ class Pinned:
     """The contract, or why this release cannot read it."""
     code: Mapping[str, str]
     """Per handler key the digest of the code that was published."""
-    rows: str
-    """The row versions that this was read from."""
 
     @property
     def contract(self) -> SkillContract:
@@ -210,11 +200,9 @@ def pinned(ids: Iterable[str]) -> dict[str, Pinned]:
 def pinned_from(rows: Iterable[database.Row]) -> dict[str, Pinned]:
     """What the rows of a `PINNED` query say, by id."""
     found = {}
-    for pk, slug, number, skill_state, state, body, read in rows:
+    for pk, slug, number, skill_state, state, body in rows:
         parsed = _parsed(bytes(body))
-        found[str(pk)] = Pinned(
-            str(pk), slug, number, skill_state, state, *parsed, rows=read
-        )
+        found[str(pk)] = Pinned(str(pk), slug, number, skill_state, state, *parsed)
     return found
 
 

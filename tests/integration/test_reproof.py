@@ -9,6 +9,7 @@ from audit import selectors as record
 from execfabric.accounts.models import Agent, User
 from execfabric.lib import clock
 from execfabric.lib.ids import span_id
+from orchestration.runs.domain.results import Finished
 from orchestration.runs.models import Attempt
 from orchestration.runs.services import attempts, control, work
 from tests.builders import (
@@ -176,7 +177,7 @@ def test_a_worker_that_remembers_the_run_asks_again_before_each_step(
 
     following = attempts.complete(
         grip,
-        work.Finished({}, {}),
+        Finished({}, {}),
         worker="w",
         session=span_id(),
         by=work.BY,

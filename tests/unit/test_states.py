@@ -55,9 +55,14 @@ ENTERED_FROM = [
     (RUN, RunState.SUCCEEDED, {"running"}),
     (RUN, RunState.PARTIALLY_SUCCEEDED, {"running"}),
     (RUN, RunState.CANCELLED, {"cancelling"}),
-    # Only a ready step is claimed, and only an attempt leaves an unknown outcome.
-    (STEP_RUN, StepState.RUNNING, {"ready"}),
-    (STEP_RUN, StepState.READY, {"pending", "gated", "running", "backoff"}),
+    # Only a ready step is started, perhaps in the change that released it, and only
+    # an attempt leaves an unknown outcome.
+    (STEP_RUN, StepState.RUNNING, {"ready", "pending"}),
+    (
+        STEP_RUN,
+        StepState.READY,
+        {"pending", "gated", "running", "backoff", "indeterminate"},
+    ),
     (STEP_RUN, StepState.INDETERMINATE, {"running"}),
     (STEP_RUN, StepState.SUCCEEDED, {"running", "gated", "indeterminate"}),
     (STEP_RUN, StepState.SKIPPED, {"pending"}),
