@@ -1,6 +1,5 @@
 """Whether there is room for new work: it is refused before the disk is full."""
 
-import tempfile
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -42,5 +41,5 @@ def require_space() -> None:
 
 @lru_cache(maxsize=1)
 def _shortage(least: int, _second: int) -> Shortage | None:
-    folders = (Path(default_storage.path("")), Path(tempfile.gettempdir()))
+    folders = (Path(default_storage.path("")), settings.WORKER_DIR)
     return space.shortage(folders, least)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -219,6 +220,11 @@ ALLAUTH_TRUSTED_PROXY_COUNT = env_int("EXECFABRIC_TRUSTED_PROXIES", int(BEHIND_P
 """How many proxies of ours add to X-Forwarded-For: so many entries, from its end, are true."""
 
 
+def installation(use: str) -> str:
+    """Return what tells this installation from others on the same host."""
+    return hashlib.sha256(f"{use}:{SECRET_KEY}".encode()).hexdigest()[:8]
+
+
 def cookie(name: str) -> str:
     """Return the name of one of our cookies.
 
@@ -227,8 +233,7 @@ def cookie(name: str) -> str:
     """
     if PRODUCTION:
         return f"__Host-execfabric-{name}"
-    installation = hashlib.sha256(f"cookies:{SECRET_KEY}".encode()).hexdigest()[:8]
-    return f"execfabric-{name}-{installation}"
+    return f"execfabric-{name}-{installation('cookies')}"
 
 
 SESSION_COOKIE_NAME = cookie("session")
@@ -328,4 +333,9 @@ DRY_RUNS_PER_ACTOR = env_int("EXECFABRIC_DRY_RUNS_PER_ACTOR", 20)
 GATE_TTL_SECONDS = env_int("EXECFABRIC_GATE_DEFAULT_TTL", 7 * 24 * 3600)
 MIN_FREE_BYTES = env_int("EXECFABRIC_MIN_FREE_MB", space.DEFAULT_MB) * space.MB
 MAX_ARTIFACT_BYTES = env_int("EXECFABRIC_MAX_ARTIFACT_BYTES", 256 * 1024 * 1024)
+WORKER_DIR = Path(
+    env_text("EXECFABRIC_WORKER_DIR")
+    or Path(tempfile.gettempdir()) / f"execfabric-{installation('workers')}"
+)
+"""For the files of running handlers; on a disk of this host, and not of another one."""
 SECRETS_DIR = Path(env_text("EXECFABRIC_SECRETS_DIR", str(DATA_DIR / "secrets")))

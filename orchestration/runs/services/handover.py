@@ -1,0 +1,113 @@
+"""Which attempt a worker process handed to its runner: known after its death.
+
+A process notes the session of an attempt before it claims it, and again before it
+sends the call. What is written stays in the memory of the host when the process dies.
+So an attempt that a dead process claimed, and did not send, certainly never began.
+"""
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from orchestration.skills.execution import discard
+
+NAME = "handover"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SESSION = 16
+BOOT = 36
+"""Characters of a session, and of the id that a host gives itself when it starts."""
+OTHERS = 0o077
+
+
+class HandOver:
+    """The notes of one process, in the home of its runner."""
+
+    def __init__(self, home: Path) -> None:
+        draft = home / f".{NAME}"
+        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Held until this process ends, however it ends: it says that it is alive.
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(self._fd, f"{_boot():{BOOT}}{'':{2 * SESSION}}".encode(), 0)
+        draft.rename(home / NAME)
+
+    def claiming(self, session: str) -> None:
+        """Note the attempt that is claimed next."""
+        os.pwrite(self._fd, f"{session:{SESSION}}".encode(), BOOT)
+
+    def sending(self, session: str) -> None:
+        """Note the attempt whose call is sent now."""
+        os.pwrite(self._fd, f"{session:{SESSION}}".encode(), BOOT + SESSION)
+
+    def close(self) -> None:
+        """Say that this process has nothing under way any more."""
+        os.close(self._fd)
+
+
+@dataclass(frozen=True)
+class Left:
+    """The home of a process that has died."""
+
+    home: Path
+    session: str
+    """The attempt that it may have claimed and certainly did not send; else empty."""
+    written_at: float
+    """When it last wrote a note, as a Unix time."""
+
+    def age(self) -> float:
+        """Return for how many seconds it has certainly sent nothing to the database."""
+        return time.time() - self.written_at
+
+    def remove(self) -> None:
+        """Remove it: all that it proves is settled."""
+        discard(self.home)
+
+
+def new_home(parent: Path) -> Path:
+    """Make the home of this process's runner.
+
+    :raises ImproperlyConfigured: when other users of this host may write there
+    """
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = parent.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & OTHERS or parent.is_symlink():
+        message = (
+            f"Cannot use {parent} for the files of workers: it must be a folder of"
+            " their user that no other user can open. Set EXECFABRIC_WORKER_DIR."
+        )
+        raise ImproperlyConfigured(message)
+    return Path(tempfile.mkdtemp(dir=parent))
+
+
+def left(parent: Path) -> Iterator[Left]:
+    """Return the homes of processes that have died; each is locked in its turn."""
+    for file in sorted(parent.glob(f"*/{NAME}")):
+        with suppress(OSError), closing(os.fdopen(os.open(file, os.O_RDWR))) as notes:
+            fcntl.flock(notes, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            written_at = os.fstat(notes.fileno()).st_mtime
+            yield Left(file.parent, _not_sent(notes.read()), written_at)
+
+
+def _not_sent(notes: str) -> str:
+    boot, claimed, sent = (
+        notes[:BOOT].strip(),
+        notes[BOOT : BOOT + SESSION].strip(),
+        notes[BOOT + SESSION :].strip(),
+    )
+    # Notes from before the host started again may be older than what was sent.
+    is_proof = boot and boot == _boot() and claimed != sent
+    return claimed if is_proof else ""
+
+
+def _boot() -> str:
+    """Return the id of this start of the host; empty where it has none."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,84 @@
+"""What a worker process notes is there after its death, and proves what never began."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from execfabric.local.layout import PROJECT
+from orchestration.runs.services import handover
+from orchestration.runs.services.handover import HandOver
+
+FIRST, NEXT = "a1" * 8, "b2" * 8
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from orchestration.runs.services import handover
+from orchestration.runs.services.handover import HandOver
+notes = HandOver(handover.new_home(Path(sys.argv[1])))
+for word in sys.argv[2:]:
+    what, _, session = word.partition(":")
+    getattr(notes, what)(session)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+Dies = Callable[..., list[str]]
+
+
+@pytest.fixture
+def dies(tmp_path: Path) -> Dies:
+    """What is proven of a process that made these notes and was killed."""
+
+    def program(*notes: str) -> list[str]:
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "workers"), *notes]
+        subprocess.run(command, cwd=PROJECT, check=False)
+        return [one.session for one in handover.left(tmp_path / "workers")]
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("notes", "proven"),
+    [
+        ([], ""),
+        ([f"claiming:{FIRST}"], FIRST),
+        ([f"claiming:{FIRST}", f"sending:{FIRST}"], ""),
+        ([f"claiming:{FIRST}", f"sending:{FIRST}", f"claiming:{NEXT}"], NEXT),
+    ],
+)
+def test_a_claim_that_was_not_sent_is_proven_by_a_dead_process(dies, notes, proven):
+    assert dies(*notes) == [proven]
+
+
+def test_nothing_is_proven_by_notes_from_before_the_host_started_again(
+    dies, tmp_path, monkeypatch
+):
+    other = tmp_path / "boot_id"
+    other.write_text("c5a9d3a2-0b86-4f7c-9a4f-7d8b7c1e2f30\n")
+    dies(f"claiming:{FIRST}")
+
+    monkeypatch.setattr(handover, "BOOT_ID", other)
+
+    assert [one.session for one in handover.left(tmp_path / "workers")] == [""]
+
+
+def test_a_process_that_lives_is_left_alone(tmp_path):
+    parent = tmp_path / "workers"
+    notes = HandOver(handover.new_home(parent))
+    notes.claiming(FIRST)
+
+    assert not [*handover.left(parent)]
+
+    notes.close()
+    [one] = handover.left(parent)
+    one.remove()
+    assert not [*parent.iterdir()]
+
+
+def test_a_folder_that_others_may_open_is_refused(tmp_path):
+    tmp_path.chmod(0o755)
+
+    with pytest.raises(ImproperlyConfigured, match="EXECFABRIC_WORKER_DIR"):
+        handover.new_home(tmp_path)
