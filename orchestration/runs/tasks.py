@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import threading
+import time
 from uuid import UUID
 
 from celery import shared_task
@@ -11,11 +13,13 @@ from celery.signals import (
     worker_process_init,
     worker_process_shutdown,
 )
+from django.conf import settings
+from django.db import connection
 
 from execfabric import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.services import dry_run_work, verification_jobs, work
+from orchestration.runs.services import dry_run_work, give_back, verification_jobs, work
 from orchestration.runs.services.work import Bench
 from orchestration.skills import sandbox
 from orchestration.skills.services import secrets
@@ -85,6 +89,16 @@ def _open(**_: object) -> None:
     database.bound_transactions()
     secrets.open_here()
     bench().runner.start()
+    # Beside the steps: the database may be away, and Celery waits for a new process.
+    threading.Thread(target=_give_back_left, daemon=True).start()
+
+
+def _give_back_left() -> None:
+    """Look at what dead processes left until all of it is settled."""
+    while give_back.left(at=clock.now()):
+        connection.close()
+        time.sleep(settings.HINT_AGAIN_SECONDS)
+    connection.close()
 
 
 @worker_process_shutdown.connect

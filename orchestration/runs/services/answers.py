@@ -17,7 +17,7 @@ from orchestration.runs.services import artifacts, outage
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.watch import Cancelled, Watch
 from orchestration.skills import masked, outputs
-from orchestration.skills.calls import Answer, LimitPassed, NotStarted
+from orchestration.skills.calls import Answer, LimitPassed
 from orchestration.skills.domain.limits import Limit
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
 
@@ -112,9 +112,6 @@ def _of_other(answer: Ended, grip: Grip) -> Result:
     match answer:
         case Cancelled():
             return Failure("run.cancelled", "It was stopped with its run.", killed=True)
-        case NotStarted():
-            message = "Its worker was stopped for too long to start it. Nothing ran."
-            return Failure("step.not_begun", message, again=True, ran=False)
         case LimitPassed(limit=Limit.TIME):
             return cut_off(grip, answer.code, answer.message)
         case LimitPassed():

@@ -126,23 +126,35 @@ def complete(
     return following
 
 
-def not_started(grip: Grip, evidence: str, *, by: Actor, at: datetime) -> bool:
+_OF_SESSION = """
+SELECT step.run_id, step.id, step.fence FROM runs_steprun AS step
+JOIN runs_attempt AS attempt
+  ON attempt.step_run_id = step.id AND attempt.fence = step.fence
+WHERE step.state IN ('running', 'indeterminate') AND attempt.session_id = %s
+"""
+
+
+def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool:
     """Give a step back whose attempt certainly never began; return False if it is over.
 
     It is ready again, also where its outcome was taken for unknown meanwhile.
     """
-    with change(grip.run_id, by=by, at=at) as opened:
-        step = opened.step(grip.step_run_id)
-        unknown = step.state == StepState.INDETERMINATE and step.fence == grip.fence
-        if not unknown and not _holds(step, grip):
+    found = database.row(_OF_SESSION, [session])
+    if found is None:
+        return False
+    run_id, step_run_id, fence = found
+    with change(run_id, by=by, at=at) as opened:
+        step = opened.step(step_run_id)
+        unknown = step.state == StepState.INDETERMINATE
+        if step.fence != fence or not (unknown or step.state == StepState.RUNNING):
             return False
-        fact = {"fence": grip.fence, "evidence": evidence}
+        fact = {"fence": fence, "evidence": evidence}
         rows = () if unknown else opened.end_attempt(step, Phase.FENCED, fact)
         opened.move_step(
             step,
             StepEvent.NOT_STARTED,
             fact,
-            session=grip.session,
+            session=session,
             rows=rows,
             tries=step.tries - 1,
             error=None,

@@ -7,6 +7,7 @@ So an attempt that a dead process claimed, and did not send, certainly never beg
 
 import fcntl
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,14 +37,23 @@ class HandOver:
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.pwrite(self._fd, f"{_boot():{BOOT}}{'':{2 * SESSION}}".encode(), 0)
         draft.rename(home / NAME)
+        self.are_settled = True
+        """Whether nothing is claimed that may not have been sent."""
 
     def claiming(self, session: str) -> None:
         """Note the attempt that is claimed next."""
+        self.are_settled = False
         os.pwrite(self._fd, f"{session:{SESSION}}".encode(), BOOT)
 
     def sending(self, session: str) -> None:
         """Note the attempt whose call is sent now."""
-        os.pwrite(self._fd, f"{session:{SESSION}}".encode(), BOOT + SESSION)
+        # Both, should the note before the claim have failed.
+        os.pwrite(self._fd, f"{session:{SESSION}}".encode() * 2, BOOT)
+
+    def settled(self) -> None:
+        """Note that nothing is claimed any more."""
+        os.pwrite(self._fd, f"{'':{SESSION}}".encode(), BOOT)
+        self.are_settled = True
 
     def close(self) -> None:
         """Say that this process has nothing under way any more."""
@@ -75,8 +85,7 @@ def new_home(parent: Path) -> Path:
     :raises ImproperlyConfigured: when other users of this host may write there
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = parent.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & OTHERS or parent.is_symlink():
+    if not _is_ours(parent):
         message = (
             f"Cannot use {parent} for the files of workers: it must be a folder of"
             " their user that no other user can open. Set EXECFABRIC_WORKER_DIR."
@@ -87,11 +96,23 @@ def new_home(parent: Path) -> Path:
 
 def left(parent: Path) -> Iterator[Left]:
     """Return the homes of processes that have died; each is locked in its turn."""
-    for file in sorted(parent.glob(f"*/{NAME}")):
+    # Forged notes could have an effect happen twice.
+    files = sorted(parent.glob(f"*/{NAME}")) if _is_ours(parent) else []
+    for file in files:
         with suppress(OSError), closing(os.fdopen(os.open(file, os.O_RDWR))) as notes:
             fcntl.flock(notes, fcntl.LOCK_EX | fcntl.LOCK_NB)
             written_at = os.fstat(notes.fileno()).st_mtime
             yield Left(file.parent, _not_sent(notes.read()), written_at)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return True for a folder of this user that no other user can open."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    is_private = found.st_uid == os.getuid() and not found.st_mode & OTHERS
+    return is_private and stat.S_ISDIR(found.st_mode)
 
 
 def _not_sent(notes: str) -> str:

@@ -5,13 +5,13 @@ the log, and is the only one of the two that can reach the database.
 """
 
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 
 from execfabric.lib import clock
@@ -19,11 +19,26 @@ from execfabric.lib.actor import Actor, system
 from execfabric.lib.ids import span_id
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain.results import Result
-from orchestration.runs.services import answers, artifacts, attempts, outage, step_log
+from orchestration.runs.services import (
+    answers,
+    artifacts,
+    attempts,
+    give_back,
+    handover,
+    outage,
+    step_log,
+)
 from orchestration.runs.services.attempts import Grip
+from orchestration.runs.services.handover import HandOver
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.watch import Cancelled, FenceLost, Watch
-from orchestration.skills.calls import DeadlinePassed, Log, RunnerDied, WireCall
+from orchestration.skills.calls import (
+    DeadlinePassed,
+    Log,
+    NotStarted,
+    RunnerDied,
+    WireCall,
+)
 from orchestration.skills.execution import Runner, discard
 from orchestration.skills.services import secrets
 
@@ -31,19 +46,31 @@ BY: Actor = system("worker")
 log = logging.getLogger(__name__)
 
 
+class FetchTooSlow(Refusal):
+    """The files of the step could not be fetched before its deadline. Nothing ran."""
+
+    code = "step.fetch_too_slow"
+
+
 @dataclass
 class Bench:
     """What one worker keeps between steps: its name, its runner, the runs it knows."""
 
     name: str
-    home: Path = field(
-        default_factory=lambda: Path(tempfile.mkdtemp(prefix="execfabric-"))
-    )
+    home: Path = field(default_factory=lambda: handover.new_home(settings.WORKER_DIR))
     memory: Memory = field(default_factory=Memory)
     runner: Runner = field(init=False)
+    notes: HandOver = field(init=False)
 
     def __post_init__(self) -> None:
+        self.notes = HandOver(self.home)
         self.runner = Runner(home=self.home)
+
+    def next_session(self) -> str:
+        """Return the id of the attempt that is claimed next."""
+        session = span_id()
+        _tried(lambda: self.notes.claiming(session))
+        return session
 
     def forget(self) -> None:
         """Drop what an error may have left in a state that nobody knows."""
@@ -53,7 +80,9 @@ class Bench:
     def close(self) -> None:
         """End the runner and remove what it left."""
         self.runner.kill()
-        discard(self.home)
+        if self.notes.are_settled:
+            discard(self.home)
+        self.notes.close()
 
 
 def work(*, step_run_id: UUID, bench: Bench) -> int:
@@ -62,30 +91,47 @@ def work(*, step_run_id: UUID, bench: Bench) -> int:
     Safe to call any number of times with the same id.
     """
     done = 0
-    since = clock.since_boot()
-    session = span_id()
-    grip = outage.insist(
-        lambda: attempts.claim(
-            step_run_id=step_run_id,
-            worker=bench.name,
-            session=session,
-            by=BY,
-            at=clock.now(),
-            memory=bench.memory,
-        )
-    )
-    while grip is not None:
-        watch = Watch(grip, since=since)
-        result = _executed(watch, bench)
+    watch = _claimed(step_run_id, bench)
+    while watch is not None:
+        ended = _executed(watch, bench)
+        watch = _next(watch, ended, bench)
         done += 1
-        if result is None:
-            break
-        since = clock.since_boot()
-        grip = _complete(watch, result, bench)
+    _tried(bench.notes.settled)
     return done
 
 
-def _executed(watch: Watch, bench: Bench) -> Result | None:
+def _claimed(step_run_id: UUID, bench: Bench) -> Watch | None:
+    session = bench.next_session()
+    since = clock.since_boot()
+    try:
+        grip = outage.insist(
+            lambda: attempts.claim(
+                step_run_id=step_run_id,
+                worker=bench.name,
+                session=session,
+                by=BY,
+                at=clock.now(),
+                memory=bench.memory,
+            )
+        )
+    except Exception:
+        bench.forget()
+        give_back.own(session)
+        raise
+    return Watch(grip, since=since) if grip else None
+
+
+def _next(
+    watch: Watch, ended: Result | NotStarted | None, bench: Bench
+) -> Watch | None:
+    """Record how an attempt ended; return the next one of the same run, if any."""
+    if isinstance(ended, NotStarted):
+        give_back.own(watch.grip.session)
+        return None
+    return _completed(watch, ended, bench) if ended else None
+
+
+def _executed(watch: Watch, bench: Bench) -> Result | NotStarted | None:
     """Take one attempt to its end; None when it is not this worker's any more."""
     workdir = bench.home / f"{watch.grip.step_run_id}-{watch.grip.fence}"
     try:
@@ -100,20 +146,26 @@ def _executed(watch: Watch, bench: Bench) -> Result | None:
         _tried(lambda: discard(workdir))
 
 
-def _execute(watch: Watch, bench: Bench, workdir: Path) -> Result:
-    refused = _begun(watch, bench, workdir)
-    return refused or _followed(watch, bench.runner, workdir)
+def _execute(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted:
+    not_begun = _begun(watch, bench, workdir)
+    return not_begun or _followed(watch, bench.runner, workdir)
 
 
-def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | None:
-    """Hand the call over; return a result where that did not work."""
+def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted | None:
+    """Hand the call over; return why where that did not work."""
     grip = watch.grip
     try:
         paths = artifacts.local_paths(grip.spec["files"])
-        call = _call(watch, workdir)
-        bench.runner.begin(call, secrets=secrets.read, paths=paths)
-    except FenceLost:
-        raise
+        watch.beat()
+        _check_deadline(watch)
+        bench.runner.begin(
+            _call(watch, workdir),
+            secrets=secrets.read,
+            paths=paths,
+            on_send=lambda: bench.notes.sending(grip.session),
+        )
+    except (FenceLost, Cancelled):
+        return NotStarted()
     except RunnerDied as error:
         return answers.cut_off(grip, "step.runner_died", str(error))
     except Exception as error:
@@ -123,7 +175,16 @@ def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | None:
     return None
 
 
-def _followed(watch: Watch, runner: Runner, workdir: Path) -> Result:
+def _check_deadline(watch: Watch) -> None:
+    """Check that fetching the files of a step left time for it.
+
+    :raises FetchTooSlow: when it did not
+    """
+    if watch.grip.spec["files"] and clock.since_boot() > watch.deadline:
+        raise FetchTooSlow
+
+
+def _followed(watch: Watch, runner: Runner, workdir: Path) -> Result | NotStarted:
     """Wait for the end of a call; return how it ended."""
     grip = watch.grip
     try:
@@ -138,6 +199,8 @@ def _followed(watch: Watch, runner: Runner, workdir: Path) -> Result:
         log.exception("Cannot follow %s to its end.", grip.step_run_id)
         message = f"The worker failed while it ran: {answers.reason(error)}."
         return answers.cut_off(grip, "step.worker_failed", message)
+    if isinstance(answer, NotStarted):
+        return answer
     return answers.result_of(answer, watch, masker=runner.masker, workdir=workdir)
 
 
@@ -179,21 +242,27 @@ def _await(runner: Runner, watch: Watch) -> answers.Ended:
     raise DeadlinePassed(message)
 
 
-def _complete(watch: Watch, result: Result, bench: Bench) -> Grip | None:
+def _completed(watch: Watch, result: Result, bench: Bench) -> Watch | None:
     """Record the result and take the next ready step of the run.
 
     It is repeated until the database has given a definite answer; the session tells
-    a commit of this worker whose answer was lost. After an unexpected error it is tried once more, from what is stored;
-    then it is recorded that there was a result.
+    a commit of this worker whose answer was lost. After an unexpected error it is
+    tried once more, from what is stored; then it is recorded that there was a result.
     """
-    session = span_id()
+    session = bench.next_session()
+    since = clock.since_boot()
+    grip, errors = None, 0
     for attempted in (result, result, answers.unrecorded(result)):
         try:
-            return outage.insist(partial(_recorded, watch, attempted, bench, session))
+            grip = outage.insist(partial(_recorded, watch, attempted, bench, session))
+            break
         except Exception:
             log.exception("Cannot record how %s ended.", watch.grip.step_run_id)
             bench.forget()
-    return None
+            errors += 1
+    if errors and grip is None:
+        give_back.own(session)
+    return Watch(grip, since=since) if grip else None
 
 
 def _recorded(watch: Watch, result: Result, bench: Bench, session: str) -> Grip | None:
