@@ -6,29 +6,33 @@ from datetime import datetime
 from functools import reduce
 from itertools import chain
 from operator import or_
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from approvals.domain import eligibility, proof, seats, verdict
-from approvals.domain.eligibility import Unmet, Voter
+from approvals.domain import proof, seats, verdict
+from approvals.domain.eligibility import Voter
 from approvals.domain.policy import Rule
 from approvals.domain.proof import Approval, Unproven, Vote
-from approvals.domain.seats import Requirement
 from approvals.domain.states import OPEN
 from approvals.domain.subject import Why
-from approvals.domain.verdict import Ballot
 from approvals.errors import GateUnknown
 from approvals.models import Decision, Gate, Policy
+from approvals.voters import (
+    Standing,
+    ballot,
+    members,
+    standing_from,
+    standing_of,
+    voter,
+    voters,
+)
 from execfabric import database
-from execfabric.accounts.authority import RIGHTS, Right, Role, person_of, rights_of
-from execfabric.accounts.models import User
+from execfabric.accounts.authority import Right, person_of, rights_of
 from execfabric.lib import canonical
-from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.actor import Actor
 from execfabric.lib.redaction import without_values
 
-DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role])
 MAY_SEE = (Why.PROPOSER, Why.EDITOR, Why.AGENT_OWNER)
 INBOX_LIMIT = 200
 
@@ -55,24 +59,6 @@ _OF_GATE = """person.id IN (
 VOTERS = f"{_PEOPLE} {_OF_GATE}"
 """The active voters on a gate, a row for each of their groups."""
 _VOTERS_AND = f"{_PEOPLE} (person.id = %s OR {_OF_GATE})"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """An active person's name and all their groups, as they are now."""
-
-    name: str
-    groups: frozenset[str]
-
-    @property
-    def has_right(self) -> bool:
-        """Whether one of their roles may decide at all."""
-        return not self.groups.isdisjoint(DECIDING_ROLES)
-
-    @property
-    def speaks_for(self) -> frozenset[str]:
-        """The groups that their decision counts for."""
-        return self.groups if self.has_right else frozenset()
 
 
 @dataclass(frozen=True)
@@ -208,7 +194,7 @@ def still_eligible_of(
 ) -> dict[Gate, list[StillEligible]]:
     """The same for many gates with their decisions, in one query."""
     asked = {item.group for gate in given for item in gate.required()}
-    people = _members(asked, voters(chain.from_iterable(given.values())))
+    people = members(asked, voters(chain.from_iterable(given.values())))
     return {gate: _eligible(gate, said, people) for gate, said in given.items()}
 
 
@@ -281,7 +267,7 @@ def held_from(
 ) -> Held:
     """Build a `Held` from the rows of `DECISIONS` and `VOTERS`."""
     decisions = [database.instance(Decision, row) for row in decided]
-    return Held(gate, decisions, _standing_from(voted))
+    return Held(gate, decisions, standing_from(voted))
 
 
 def of_context(context_id: UUID) -> QuerySet[Gate]:
@@ -305,95 +291,3 @@ def policies_in_force() -> list[Rule]:
     """The rules that hold now, in the order in which they are applied."""
     found = Policy.objects.filter(retired_at__isnull=True).order_by("order", "name")
     return [policy.rule() for policy in found]
-
-
-def unmet(
-    requirements: Sequence[Requirement], excluded: Collection[str]
-) -> list[Unmet]:
-    """The groups whose seats could not be filled by the people there are now."""
-    members = deciders({requirement.group for requirement in requirements})
-    return eligibility.unmet(requirements, members, excluded)
-
-
-def deciders(groups: Collection[str]) -> dict[str, set[str]]:
-    """Return, per group, the keys of its active members who may decide."""
-    members: dict[str, set[str]] = {group: set() for group in groups}
-    for key, person in _members(groups).items():
-        for group in person.speaks_for.intersection(groups):
-            members[group].add(key)
-    return members
-
-
-def standing_of(keys: Iterable[str]) -> dict[str, Standing]:
-    """Who of these (`user:7`) is active, and their groups; others are left out."""
-    ids = _ids(keys)
-    return _standing(Q(pk__in=ids)) if ids else {}
-
-
-def voter(by: Actor) -> Voter:
-    """An actor as somebody who wants to decide; only people have a standing."""
-    people = standing_of([by.key]) if by.kind is ActorKind.USER else {}
-    return voter_among(people, by)
-
-
-def voter_among(people: Mapping[str, Standing], by: Actor) -> Voter:
-    """The same where the active people have been read; inactive for one not in it."""
-    person = people.get(by.key)
-    return Voter(
-        key=by.key,
-        kind=by.kind,
-        active=person is not None,
-        groups=person.groups if person else frozenset(),
-        has_right=person.has_right if person else False,
-    )
-
-
-def ballot(decision: Decision, people: dict[str, Standing]) -> Ballot:
-    """A decision as it counts now: for groups its voter was in then and still is.
-
-    Whoever left a group, lost the right or was deactivated no longer fills a seat;
-    whoever joined a group later did not decide for it.
-    """
-    person = people.get(decision.voter_key)
-    now = person.speaks_for if person else frozenset()
-    return Ballot(
-        voter=decision.voter_key,
-        approve=decision.approve,
-        groups=now.intersection(decision.groups),
-    )
-
-
-def voters(given: Iterable[Decision]) -> set[str]:
-    """The keys of those who decided."""
-    return {decision.voter_key for decision in given}
-
-
-def _members(
-    groups: Collection[str], others: Iterable[str] = ()
-) -> dict[str, Standing]:
-    """Whoever is in one of the groups, and some others."""
-    in_groups = User.objects.filter(groups__name__in=groups).values("pk")
-    return _standing(Q(pk__in=in_groups) | Q(pk__in=_ids(others)))
-
-
-def _ids(keys: Iterable[str]) -> list[str]:
-    return [key.removeprefix("user:") for key in keys if key.startswith("user:")]
-
-
-def _standing(who: Q) -> dict[str, Standing]:
-    """One query: a row per person and group, so that roles can be told as well."""
-    return _standing_from(
-        User.objects.filter(who, is_active=True).values_list(
-            "pk", "username", "groups__name"
-        )
-    )
-
-
-def _standing_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, Standing]:
-    names: dict[str, str] = {}
-    groups: dict[str, set[str]] = {}
-    for pk, name, group in rows:
-        key = f"user:{pk}"
-        names[key] = name
-        groups.setdefault(key, set()).update([group] if group else [])
-    return {key: Standing(names[key], frozenset(groups[key])) for key in names}

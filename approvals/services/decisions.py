@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals import history, selectors
+from approvals import history, selectors, voters
 from approvals.domain import eligibility, verdict
 from approvals.domain.states import GateEvent, GateStatus
 from approvals.domain.verdict import Verdict
@@ -85,7 +85,7 @@ def record_decision(
         raise AgentsCannotDecide(actor=by.key)
     held = selectors.held(gate_id, voter=by.id)
     gate = held.gate
-    voter = selectors.voter_among(held.people, by)
+    voter = voters.voter_among(held.people, by)
     refusal = eligibility.may_decide(
         voter, requirements=gate.required(), excluded=gate.exclusions()
     )
@@ -173,7 +173,7 @@ def _counted(held: Held, decision: Decision, *, at: datetime) -> Recorded:
     """Move the gate by what its decisions and this one add up to now."""
     gate, given = held.gate, [*held.decisions, decision]
     result = verdict.of(
-        [selectors.ballot(one, held.people) for one in given],
+        [voters.ballot(one, held.people) for one in given],
         requirements=gate.required(),
         excluded=gate.excluded_keys(),
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Max
 
-from approvals import history, selectors
+from approvals import history, selectors, voters
 from approvals.domain.seats import Requirement
 from approvals.domain.states import GateEvent
 from approvals.domain.subject import Exclusion, Subject
@@ -33,7 +33,7 @@ def open_gate(*, subject: Subject, at: datetime) -> GateChange:
     same = Gate.objects.filter(subject_kind=subject.kind, subject_id=subject.id)
     last = same.aggregate(last=Max("rev"))["last"] or 0
     excluded = {exclusion.key for exclusion in subject.excluded}
-    unmet = selectors.unmet(subject.requirements, excluded)
+    unmet = voters.unmet(subject.requirements, excluded)
     gate = Gate.objects.create(
         subject_kind=subject.kind,
         subject_id=subject.id,
@@ -78,7 +78,7 @@ def require_satisfiable(
 
     :raises Unsatisfiable: with the groups that are short, and by how many
     """
-    unmet = selectors.unmet(requirements, {exclusion.key for exclusion in excluded})
+    unmet = voters.unmet(requirements, {exclusion.key for exclusion in excluded})
     if unmet:
         short = "; ".join(
             f"{u.group} needs {u.count} and has {u.have} who may decide" for u in unmet

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from approvals import selectors as approvals
+from approvals import voters
 from approvals.domain.eligibility import Voter
 from approvals.models import Gate
 from execfabric import disk
@@ -139,7 +140,7 @@ class Shell:
     def _voter(self) -> Voter | None:
         """One query for rights, roles and the inbox; nobody where nobody is signed in."""
         user = self._request.user
-        return approvals.voter(user.actor()) if isinstance(user, User) else None
+        return voters.voter(user.actor()) if isinstance(user, User) else None
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:

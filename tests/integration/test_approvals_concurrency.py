@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from approvals import selectors
+from approvals import voters
 from approvals.domain.seats import Requirement
 from approvals.domain.subject import exclusions
 from approvals.models import Decision, Gate
@@ -132,7 +132,7 @@ def tell_one_story(gate: Gate, proposer: Actor) -> None:
     if stored.status == "approved":
         assert len(yes) >= 2
         assert len(yes) == len(given)
-    still = [key for key, who in selectors.standing_of(yes).items() if who.speaks_for]
+    still = [key for key, who in voters.standing_of(yes).items() if who.speaks_for]
     holding = stored.status == "approved" and len(still) >= 2
     assert (holds_why(stored) == "") is holding
 

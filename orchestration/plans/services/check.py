@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import F
 
 from approvals import selectors as approvals
+from approvals import voters
 from approvals.domain.policy import ActionFacts, demands
 from execfabric.accounts.authority import Right, Role, require
 from execfabric.lib import canonical
@@ -183,7 +184,7 @@ def _forged(inputs: Any) -> Iterator[Problem]:
 
 def _group_sizes(by: Actor) -> dict[str, int]:
     """Return, per role, how many people other than the proposer may decide."""
-    deciders = approvals.deciders([str(role) for role in Role])
+    deciders = voters.deciders([str(role) for role in Role])
     own = {by.key, by.on_behalf_of}
     return {role: len(keys - own) for role, keys in deciders.items()}
 

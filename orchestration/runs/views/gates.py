@@ -12,6 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from approvals import selectors as approvals
+from approvals import voters
 from approvals.domain import eligibility, seats
 from approvals.domain.states import MEANING, GateStatus
 from approvals.errors import AlreadyDecided, GateAlreadySettled, GateExpired
@@ -173,7 +174,7 @@ def _hindrance(
     if gate.expires_at <= at:
         return GateExpired()
     return eligibility.may_decide(
-        approvals.voter(by), requirements=gate.required(), excluded=gate.exclusions()
+        voters.voter(by), requirements=gate.required(), excluded=gate.exclusions()
     )
 
 

@@ -1,0 +1,126 @@
+"""Who may decide, as their accounts and groups are now, and what their answers count."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q
+
+from approvals.domain import eligibility
+from approvals.domain.eligibility import Unmet, Voter
+from approvals.domain.seats import Requirement
+from approvals.domain.verdict import Ballot
+from approvals.models import Decision
+from execfabric.accounts.authority import RIGHTS, Right, Role
+from execfabric.accounts.models import User
+from execfabric.lib.actor import Actor, ActorKind
+
+DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role])
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An active person's name and all their groups, as they are now."""
+
+    name: str
+    groups: frozenset[str]
+
+    @property
+    def has_right(self) -> bool:
+        """Whether one of their roles may decide at all."""
+        return not self.groups.isdisjoint(DECIDING_ROLES)
+
+    @property
+    def speaks_for(self) -> frozenset[str]:
+        """The groups that their decision counts for."""
+        return self.groups if self.has_right else frozenset()
+
+
+def unmet(
+    requirements: Sequence[Requirement], excluded: Collection[str]
+) -> list[Unmet]:
+    """The groups whose seats could not be filled by the people there are now."""
+    members = deciders({requirement.group for requirement in requirements})
+    return eligibility.unmet(requirements, members, excluded)
+
+
+def deciders(groups: Collection[str]) -> dict[str, set[str]]:
+    """Return, per group, the keys of its active members who may decide."""
+    found: dict[str, set[str]] = {group: set() for group in groups}
+    for key, person in members(groups).items():
+        for group in person.speaks_for.intersection(groups):
+            found[group].add(key)
+    return found
+
+
+def standing_of(keys: Iterable[str]) -> dict[str, Standing]:
+    """Who of these (`user:7`) is active, and their groups; others are left out."""
+    ids = _ids(keys)
+    return _standing(Q(pk__in=ids)) if ids else {}
+
+
+def voter(by: Actor) -> Voter:
+    """An actor as somebody who wants to decide; only people have a standing."""
+    people = standing_of([by.key]) if by.kind is ActorKind.USER else {}
+    return voter_among(people, by)
+
+
+def voter_among(people: Mapping[str, Standing], by: Actor) -> Voter:
+    """The same where the active people have been read; inactive for one not in it."""
+    person = people.get(by.key)
+    return Voter(
+        key=by.key,
+        kind=by.kind,
+        active=person is not None,
+        groups=person.groups if person else frozenset(),
+        has_right=person.has_right if person else False,
+    )
+
+
+def ballot(decision: Decision, people: dict[str, Standing]) -> Ballot:
+    """A decision as it counts now: for groups its voter was in then and still is.
+
+    Whoever left a group, lost the right or was deactivated no longer fills a seat;
+    whoever joined a group later did not decide for it.
+    """
+    person = people.get(decision.voter_key)
+    now = person.speaks_for if person else frozenset()
+    return Ballot(
+        voter=decision.voter_key,
+        approve=decision.approve,
+        groups=now.intersection(decision.groups),
+    )
+
+
+def voters(given: Iterable[Decision]) -> set[str]:
+    """The keys of those who decided."""
+    return {decision.voter_key for decision in given}
+
+
+def members(groups: Collection[str], others: Iterable[str] = ()) -> dict[str, Standing]:
+    """Whoever is in one of the groups, and some others."""
+    in_groups = User.objects.filter(groups__name__in=groups).values("pk")
+    return _standing(Q(pk__in=in_groups) | Q(pk__in=_ids(others)))
+
+
+def _ids(keys: Iterable[str]) -> list[str]:
+    return [key.removeprefix("user:") for key in keys if key.startswith("user:")]
+
+
+def _standing(who: Q) -> dict[str, Standing]:
+    """One query: a row per person and group, so that roles can be told as well."""
+    return standing_from(
+        User.objects.filter(who, is_active=True).values_list(
+            "pk", "username", "groups__name"
+        )
+    )
+
+
+def standing_from(rows: Iterable[tuple[Any, ...]]) -> dict[str, Standing]:
+    names: dict[str, str] = {}
+    groups: dict[str, set[str]] = {}
+    for pk, name, group in rows:
+        key = f"user:{pk}"
+        names[key] = name
+        groups.setdefault(key, set()).update([group] if group else [])
+    return {key: Standing(names[key], frozenset(groups[key])) for key in names}
