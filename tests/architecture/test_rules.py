@@ -15,13 +15,6 @@ from orchestration.runs import dispatch
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("execfabric", "orchestration", "approvals", "audit")
-WRITERS = {
-    "orchestration/runs/services/transitions.py",
-    "orchestration/runs/services/store.py",
-    "orchestration/runs/services/verification_jobs.py",  # of its own table only
-}
-DRY_RUN_WRITER = "orchestration/runs/services/dry_runs.py"
-"""Writes the state of dry runs, which have a table and a machine of their own."""
 
 
 def sources() -> Iterator[tuple[str, ast.AST]]:
@@ -29,40 +22,6 @@ def sources() -> Iterator[tuple[str, ast.AST]]:
         for path in sorted((ROOT / package).rglob("*.py")):
             if "migrations" not in path.parts:
                 yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
-
-
-def writes_of_state(tree: ast.AST) -> Iterator[int]:
-    """Lines that assign `.state` or pass `state=` to `update`, `create` or `save`."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(t, ast.Attribute) and t.attr == "state" for t in targets):
-                yield node.lineno
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in {"update", "bulk_update"}
-            and any(keyword.arg == "state" for keyword in node.keywords)
-        ):
-            yield node.lineno
-
-
-def test_only_transitions_writes_the_state_of_runs_and_steps():
-    found = [
-        f"{name}:{line}"
-        for name, tree in sources()
-        if name.startswith("orchestration/runs/")
-        and name not in WRITERS | {DRY_RUN_WRITER}
-        for line in writes_of_state(tree)
-    ]
-
-    assert found == []
-
-
-def test_the_single_writer_check_can_fail():
-    planted = ast.parse("StepRun.objects.filter(pk=1).update(state='succeeded')")
-
-    assert list(writes_of_state(planted)) == [1]
 
 
 def test_only_the_clock_reads_the_clock():

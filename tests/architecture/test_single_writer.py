@@ -16,6 +16,7 @@ BIRTH = f"{SERVICES}/proposals.py"
 OWN_TABLES = {
     f"{SERVICES}/artifacts.py",
     f"{SERVICES}/dry_runs.py",
+    f"{SERVICES}/quarantine.py",
     f"{SERVICES}/step_log.py",
     f"{SERVICES}/verification_jobs.py",
 }
@@ -45,9 +46,8 @@ def writes(tree: ast.AST, *, own_table: bool = False) -> Iterator[int]:
 
 
 def _names_a_table(node: ast.AST) -> bool:
-    found = SQL.search(ast.unparse(node)) if _is_text(node) else None
-    if found is not None:
-        return found["table"] != "{"
+    if (statement := SQL.search(_text(node))) is not None:
+        return statement["table"] != "{"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         receiver = ast.unparse(node.func.value)
         is_write = node.func.attr in CREATES | CHANGES
@@ -55,14 +55,17 @@ def _names_a_table(node: ast.AST) -> bool:
     return False
 
 
-def _is_text(node: ast.AST) -> bool:
-    is_constant = isinstance(node, ast.Constant) and isinstance(node.value, str)
-    return is_constant or isinstance(node, ast.JoinedStr)
+def _text(node: ast.AST) -> str:
+    """The text of a string; what a format string puts in is shown as a brace."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or "{" for part in node.values)
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value if is_text else ""
 
 
 def _sets_a_field(node: ast.AST) -> bool:
     if isinstance(node, ast.JoinedStr):
-        return SQL.search(ast.unparse(node)) is not None
+        return SQL.search(_text(node)) is not None
     if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
         return node.attr in FIELDS
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -127,6 +130,7 @@ def test_only_one_place_writes_runs_steps_and_attempts():
         "cursor.execute('update only public.\"runs_run\" set reason = 1')",
         "cursor.execute(f'DELETE FROM runs_attempt WHERE id = {one}')",
         "cursor.execute(f'UPDATE {table} SET tries = 0')",
+        "LOCK = '\\nUPDATE runs_steprun AS step SET tries = 0'",
         "cursor.execute('INSERT  INTO runs_attempt VALUES (1)')",
     ],
 )

@@ -10,6 +10,7 @@ from django.db import connection
 
 from execfabric.lib import clock
 from execfabric.lib.ids import span_id
+from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.errors import (
     EvidenceRequired,
@@ -267,7 +268,7 @@ def database_name() -> str:
 
 def test_a_step_whose_workers_keep_dying_is_given_up(proposer, operator):
     run = approved(plan(step("poison")), proposer, operator)
-    for _ in range(sweep.MOST_LOSSES):
+    for _ in range(outcome.MOST_LOSSES):
         claimed(run, "poison")
         lapse(run.steps.get())
         sweep.sweep(at=clock.now())

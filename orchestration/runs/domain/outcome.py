@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from orchestration.runs.domain import retry
 from orchestration.runs.domain.decider import (
@@ -49,6 +50,10 @@ class StepOutcome:
     event: StepEvent
     error: Failure | Lost | None = None
     """What is stored as its error."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return what is stored with the step; without an error, the last one stays."""
+        return {} if self.error is None else {"error": self.error.as_fact()}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How an attempt ended, as plain values."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from execfabric.lib import canonical
@@ -22,9 +23,17 @@ class Finished:
     masked: tuple[str, ...] = ()
     """Names of the files in which secrets were masked before they were stored."""
 
+    @cached_property
+    def digest(self) -> str:
+        """The digest of output and files.
+
+        :raises NotCanonical: when the output has no canonical form
+        """
+        return result_digest(self.output, self.files)
+
     def as_fact(self) -> dict[str, Any]:
         """For the record: that it finished, and with what."""
-        return {"finished": result_digest(self.output, self.files)}
+        return {"finished": self.digest}
 
 
 @dataclass(frozen=True)
@@ -58,3 +67,15 @@ class Lost:
 
 
 Result = Finished | Failure | Lost
+
+
+def recordable(result: Result) -> Result:
+    """Return the result, or a failure in place of one without canonical form.
+
+    Otherwise an effect that has happened could not be recorded at all.
+    """
+    try:
+        result.as_fact()
+    except canonical.NotCanonical as error:
+        return Failure("skill.output_invalid", error.message)
+    return result

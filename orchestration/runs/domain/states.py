@@ -77,21 +77,20 @@ class StepEvent(StrEnum):
 
 
 class Phase(StrEnum):
-    """The state of one attempt; what a crash means depends on it."""
+    """The state of one attempt."""
 
-    CLAIMED = "claimed"  # the worker has it; no effect can have happened
+    CLAIMED = "claimed"  # of an older release, before intent: nothing can have happened
     INTENT = "intent"  # the effect may happen from now on
     DONE = "done"  # it ended with success, and the result is recorded
     FAILED = "failed"  # it ended without success, and that is recorded
-    FENCED = "fenced"  # it was refused at intent, or its late result was not taken
-    LOST = "lost"  # its lease lapsed; whether it did anything depends on the phase
+    FENCED = "fenced"  # it certainly never began
+    LOST = "lost"  # its worker was lost, or could not know whether it happened
 
 
 class AttemptEvent(StrEnum):
-    INTENDED = "intended"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    FENCED = "fenced"
+    NOT_STARTED = "not_started"
     LOST = "lost"
 
 
@@ -190,17 +189,14 @@ STEP_RUN: Machine[StepState, StepEvent] = Machine(
 
 ATTEMPT: Machine[Phase, AttemptEvent] = Machine(
     name="attempt",
-    initial=P.CLAIMED,
+    initial=P.INTENT,
     rows=(
-        # from      on           to
-        (P.CLAIMED, A.INTENDED,  P.INTENT),
-        (P.CLAIMED, A.FAILED,    P.FAILED),
-        (P.CLAIMED, A.FENCED,    P.FENCED),
-        (P.CLAIMED, A.LOST,      P.LOST),
-        (P.INTENT,  A.SUCCEEDED, P.DONE),
-        (P.INTENT,  A.FAILED,    P.FAILED),
-        (P.INTENT,  A.FENCED,    P.FENCED),
-        (P.INTENT,  A.LOST,      P.LOST),
+        # from      on             to
+        (P.INTENT,  A.SUCCEEDED,   P.DONE),
+        (P.INTENT,  A.FAILED,      P.FAILED),
+        (P.INTENT,  A.NOT_STARTED, P.FENCED),
+        (P.INTENT,  A.LOST,        P.LOST),
+        (P.CLAIMED, A.LOST,        P.LOST),
     ),
     final=frozenset({P.DONE, P.FAILED, P.FENCED, P.LOST}),
 )

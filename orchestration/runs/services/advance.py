@@ -39,16 +39,6 @@ def open_plan_gate(change: Change) -> None:
     change.bind_gate(opened.gate.id)
 
 
-def withdraw_gate(change: Change, step: StepRun, reason: str) -> None:
-    """Withdraw the open gate of a step that will not run."""
-    if step.gate_id is not None:
-        change.need_lock()
-        withdrawn = approvals.withdraw(
-            gate_id=step.gate_id, reason=reason, at=change.at
-        )
-        change.facts += withdrawn.facts
-
-
 def fail(change: Change, step: StepRun, error: Refusal) -> None:
     """Fail a step that could not even start, saying why."""
     fact = {"code": error.code, "message": error.message, "ran": False}
@@ -106,8 +96,13 @@ def _skip(action: decider.Skip, change: Change) -> None:
 @_carry_out.register
 def _cancel(action: decider.Cancel, change: Change) -> None:
     step = change.step(action.key)
-    if step.state == StepState.GATED:
-        withdraw_gate(change, step, "The run ended before anybody had to decide.")
+    if step.state == StepState.GATED and step.gate_id is not None:
+        change.need_lock()
+        reason = "The run ended before a decision was needed."
+        withdrawn = approvals.withdraw(
+            gate_id=step.gate_id, reason=reason, at=change.at
+        )
+        change.facts += withdrawn.facts
     change.move_step(step, StepEvent.CANCELLED)
 
 

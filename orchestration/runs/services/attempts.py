@@ -15,15 +15,10 @@ from execfabric import database, disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from orchestration.runs import history, selectors
-from orchestration.runs.domain import retry
-from orchestration.runs.domain.results import (
-    Failure,
-    Finished,
-    Lost,
-    Result,
-    result_digest,
-)
+from orchestration.runs.domain import outcome
+from orchestration.runs.domain.results import Finished, Result, recordable
 from orchestration.runs.domain.states import (
+    AttemptEvent,
     Phase,
     RunState,
     StepEvent,
@@ -34,7 +29,7 @@ from orchestration.runs.services import checks, specs
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.transitions import Change, change, in_turn
-from orchestration.skills.domain.contract import ActionContract, EffectClass, RetryRule
+from orchestration.skills.domain.contract import ActionContract, RetryRule
 
 
 @dataclass(frozen=True)
@@ -107,6 +102,7 @@ def complete(
     written a log, whose digest is then recorded. A result whose fence has passed is
     recorded as evidence and changes nothing else.
     """
+    result = recordable(result)
 
     def act(opened: Change) -> Grip | None:
         step = opened.step(grip.step_run_id)
@@ -149,7 +145,9 @@ def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool
         if step.fence != fence or not (unknown or step.state == StepState.RUNNING):
             return False
         fact = {"fence": fence, "evidence": evidence}
-        rows = () if unknown else opened.end_attempt(step, Phase.FENCED, fact)
+        rows = (
+            () if unknown else opened.end_attempt(step, AttemptEvent.NOT_STARTED, fact)
+        )
         opened.move_step(
             step,
             StepEvent.NOT_STARTED,
@@ -289,81 +287,51 @@ def _idempotency_key(opened: Change, step: StepRun) -> str:
 def _finish(
     opened: Change, step: StepRun, result: Result, *, session: str, log: str
 ) -> None:
-    if isinstance(result, Finished):
-        try:
-            digest = result_digest(result.output, result.files)
-        except canonical.NotCanonical as error:
-            # Or nobody would ever hear of an effect that has happened.
-            invalid = Failure("skill.output_invalid", error.message)
-            _finish(opened, step, invalid, session=session, log=log)
-            return
-        payload = {
-            "fence": step.fence,
-            "result": digest,
-            "files": _names(result.files),
-        }
-        if result.masked:
-            names = ", ".join(result.masked)
-            payload["masked"] = list(result.masked)
-            payload["message"] = f"Secrets were masked in {names}."
-        opened.move_step(
-            step,
-            StepEvent.SUCCEEDED,
-            payload,
-            session=session,
-            rows=opened.end_attempt(step, Phase.DONE, log=log),
-            output=result.output,
-            files=result.files,
-            output_digest=digest,
-            error=None,
-        )
-        return
-    fact = result.as_fact()
-    phase = Phase.LOST if isinstance(result, Lost) else Phase.FAILED
-    rows = opened.end_attempt(step, phase, fact, log=log)
-    event, payload, fields = _after_failure(opened, step, result)
-    opened.move_step(
-        step,
-        event,
-        {"error": fact, **payload},
-        session=session,
-        rows=rows,
-        error=fact,
-        **fields,
+    end = outcome.of_result(
+        result,
+        run=RunState(opened.run.state),
+        tries=step.tries,
+        max_attempts=step.max_attempts,
+        rule=_rule_of(opened, step),
     )
+    columns: dict[str, Any] = end.columns()
+    if isinstance(result, Finished):
+        payload = _of_success(step, result)
+        columns = {
+            "output": result.output,
+            "files": result.files,
+            "output_digest": result.digest,
+            "error": None,
+        }
+    else:
+        payload = dict(columns)
+    if end.wait is not None:
+        payload["wait_s"] = end.wait.total_seconds()
+        columns["not_before"] = opened.at + end.wait
+    ended = opened.end_attempt(step, end.attempt, payload.get("error"), log=log)
+    opened.move_step(step, end.event, payload, session=session, rows=ended, **columns)
 
 
-def _after_failure(
-    opened: Change, step: StepRun, result: Failure | Lost
-) -> tuple[StepEvent, dict[str, Any], dict[str, Any]]:
-    """What becomes of the step: the event, more of its payload, the fields to set."""
-    if isinstance(result, Lost):
-        return StepEvent.OUTCOME_UNKNOWN, {}, {}
-    if opened.run.state == RunState.CANCELLING and result.killed:
-        return StepEvent.CANCELLED, {}, {}
-    if result.again and step.tries < step.max_attempts:
-        wait = retry.delay(rule_of(opened, step), tries=step.tries)
-        payload = {"wait_s": wait.total_seconds()}
-        return StepEvent.RETRY_LATER, payload, {"not_before": opened.at + wait}
-    return StepEvent.FAILED, {}, {}
+def _of_success(step: StepRun, result: Finished) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "fence": step.fence,
+        "result": result.digest,
+        "files": sorted(result.files),
+    }
+    if result.masked:
+        names = ", ".join(result.masked)
+        payload["masked"] = list(result.masked)
+        payload["message"] = f"Secrets were masked in {names}."
+    return payload
 
 
-def rule_of(opened: Change, step: StepRun) -> RetryRule:
-    """The retry rule in force: the plan's, else the action's."""
+def _rule_of(opened: Change, step: StepRun) -> RetryRule:
+    """Return the retry rule of the plan, else that of the action."""
     planned = opened.plan_step(step)
     if planned.retry is not None:
         return planned.retry
     action = specs.action_of(opened, step)
     return action.retry if action else RetryRule()
-
-
-def may_rerun(effect_class: str) -> bool:
-    """Whether a step whose worker died after intent may simply run again."""
-    return effect_class in {EffectClass.PURE, EffectClass.IDEMPOTENT}
-
-
-def _names(files: dict[str, Any]) -> list[str]:
-    return sorted(files)
 
 
 def _late(opened: Change, step: StepRun, grip: Grip, result: Result) -> None:

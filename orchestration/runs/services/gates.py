@@ -1,7 +1,6 @@
 """Deciding a gate, and what follows from it: the one way for every interface."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from approvals import selectors
@@ -94,10 +93,8 @@ def _follow(opened: Change, gate: Gate, verdict: Verdict) -> None:
 
 def _move_step(opened: Change, step: StepRun, verdict: Verdict) -> None:
     end = outcome.of_step_gate(verdict, only_asks=step.kind == "approval")
-    fields: dict[str, Any] = {}
-    if end.error is not None:
-        fields["error"] = end.error.as_fact()
+    columns = end.columns()
     if end.event is StepEvent.SUCCEEDED:
         output = {"approved": True}
-        fields |= {"output": output, "output_digest": result_digest(output, {})}
-    opened.move_step(step, end.event, {"gate": str(step.gate_id)}, **fields)
+        columns |= {"output": output, "output_digest": result_digest(output, {})}
+    opened.move_step(step, end.event, {"gate": str(step.gate_id)}, **columns)

@@ -1,10 +1,10 @@
-"""The one statement that writes a change of a run; `runs_commit` is in the migrations.
+"""The statements that write runs, steps and attempts; `runs_commit` is in the migrations.
 
 Who may write what is decided in `transitions`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from audit.services import End, Fact
 from execfabric import database
 from execfabric.lib.actor import Actor
 from execfabric.lib.machine import StaleTransition
-from orchestration.runs.models import Run
+from orchestration.runs.models import Run, StepRun
 
 MISSED = "XF001"
 """The SQLSTATE when a row is not in the state that was read."""
@@ -26,6 +26,14 @@ CHANGED = "XF002"
 """The SQLSTATE when the run was written by hand, or what it depends on has changed."""
 
 _COMMIT = f"SELECT runs_commit({', '.join(['%s'] * 14)})"
+
+_RENEW = """
+UPDATE runs_steprun AS step SET lease_until = clock_timestamp() + %s * interval '1 s'
+FROM runs_run AS run
+WHERE step.id = %s AND step.fence = %s AND step.state = 'running'
+  AND run.id = step.run_id
+RETURNING run.state
+"""
 
 Record = dict[str, Any]
 """Columns of a row by name."""
@@ -105,6 +113,17 @@ def commit(
         raise
     version = found[0] if found else None
     return None if version is None else (after, version)
+
+
+def renew_lease(step_run_id: UUID, fence: int) -> str | None:
+    """Renew the lease of an attempt; return its run's state, None if it was lost."""
+    row = database.row(_RENEW, [settings.LEASE_SECONDS, step_run_id, fence])
+    return row[0] if row else None
+
+
+def note_hints(step_run_ids: Iterable[UUID], *, at: datetime) -> None:
+    """Note that workers are notified of ready steps again."""
+    StepRun.objects.filter(pk__in=step_run_ids).update(hinted_at=at)
 
 
 def _plain(value: Any) -> str:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -19,6 +18,7 @@ from approvals import selectors as approvals
 from execfabric import database
 from execfabric.lib.actor import Actor, system
 from orchestration.runs import dispatch, selectors
+from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import (
     Phase,
     RunState,
@@ -27,17 +27,14 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import dry_runs, gates, verification_jobs
+from orchestration.runs.services import dry_runs, gates, store, verification_jobs
 from orchestration.runs.services.advance import advance
-from orchestration.runs.services.attempts import may_rerun
 from orchestration.runs.services.quarantine import Quarantine
 from orchestration.runs.services.transitions import Change, change
 
 BY: Actor = system("keeper")
 BATCH = 200
 log = logging.getLogger(__name__)
-MOST_LOSSES = 5
-"""A step whose workers die more often than this is taken for the cause."""
 
 
 @dataclass(frozen=True)
@@ -119,32 +116,27 @@ def _lapsed(step_run_id: UUID) -> bool:
 
 
 def _rescue(opened: Change, step: StepRun) -> None:
-    """Give a lost attempt's step back, or say that nobody knows."""
+    """Do what it means that a step's worker was lost."""
     attempt = Attempt.objects.get(step_run=step, fence=step.fence)
-    before_intent = attempt.phase == Phase.CLAIMED
-    fact = {"fence": step.fence, "worker": step.worker, "intent": not before_intent}
-    log = selectors.log_digest(step.id, attempt.fence)
-    of_attempt: dict[str, Any] = {
-        "session": attempt.session_id,
-        "rows": opened.end_attempt(step, Phase.LOST, log=log),
-    }
-    if not before_intent and not may_rerun(step.effect_class):
-        message = "Its worker was lost after it may have begun."
-        error = {"code": "step.worker_lost", "message": message, "ran": None}
-        opened.move_step(
-            step, StepEvent.OUTCOME_UNKNOWN, fact, **of_attempt, error=error
-        )
-    elif opened.run.state == RunState.CANCELLING:
-        opened.move_step(step, StepEvent.CANCELLED, fact, **of_attempt)
-    elif _losses(step) + 1 >= MOST_LOSSES:
-        message = f"Its worker was lost {MOST_LOSSES} times: it may be what kills them."
-        error = {"code": "step.attempts_exhausted", "message": message, "ran": None}
-        opened.move_step(step, StepEvent.FAILED, fact, **of_attempt, error=error)
-    else:
-        # A lost worker is not the step's failure, so it costs none of its attempts.
-        opened.move_step(
-            step, StepEvent.LEASE_LOST, fact, **of_attempt, tries=step.tries - 1
-        )
+    end = outcome.of_lost_lease(
+        Phase(attempt.phase),
+        effect_class=step.effect_class,
+        run=RunState(opened.run.state),
+        losses=_losses(step) + 1,
+    )
+    columns = end.columns()
+    if not end.counts:
+        columns["tries"] = step.tries - 1
+    may_have_begun = attempt.phase != Phase.CLAIMED
+    log_digest = selectors.log_digest(step.id, attempt.fence)
+    opened.move_step(
+        step,
+        end.event,
+        {"fence": step.fence, "worker": step.worker, "intent": may_have_begun},
+        session=attempt.session_id,
+        rows=opened.end_attempt(step, end.attempt, log=log_digest),
+        **columns,
+    )
 
 
 def _losses(step: StepRun) -> int:
@@ -185,7 +177,7 @@ def _lost_hints(quarantine: Quarantine) -> int:
         # Not under the run's lock: so it waits for nobody, and nobody for it in a circle.
         unlocked = oldest.select_for_update(skip_locked=True, of=("self",))
         ids = list(unlocked.values_list("id", flat=True)[:BATCH])
-        StepRun.objects.filter(pk__in=ids).update(hinted_at=at)
+        store.note_hints(ids, at=at)
     dispatch.send(ids)
     return len(ids)
 

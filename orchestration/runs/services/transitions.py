@@ -20,10 +20,12 @@ from execfabric.lib.actor import Actor
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs import dispatch, history, live
 from orchestration.runs.domain.states import (
+    ATTEMPT,
     FINAL_RUN,
     FINAL_STEP,
     RUN,
     STEP_RUN,
+    AttemptEvent,
     Phase,
     RunEvent,
     RunState,
@@ -221,19 +223,13 @@ class Change:
         )
 
     def end_attempt(
-        self, step: StepRun, phase: Phase, result: Any = None, *, log: str = ""
+        self, step: StepRun, event: AttemptEvent, result: Any = None, *, log: str = ""
     ) -> tuple[RowFact]:
-        """End the live attempt of a step; return the columns for the event that says so.
-
-        One that was begun in this change is written as ended.
-        """
-        ended = {"phase": str(phase), "ended_at": self.at, "result": result}
-        begun = [a for a in self._written.attempts if a["step_run_id"] == step.id]
-        if begun:
-            begun[-1].update(ended)
-        else:
-            name = {"step_run_id": step.id, "fence": step.fence}
-            self._written.ended.append(name | ended)
+        """End the live attempt of a step; return the columns for the event that says so."""
+        phase = str(ATTEMPT.next(Phase.INTENT, event))
+        ended = {"phase": phase, "ended_at": self.at, "result": result}
+        name = {"step_run_id": step.id, "fence": step.fence}
+        self._written.ended.append(name | ended)
         return history.attempt_changed(step, step.fence, ended, log=log)
 
     def hint(self, step: StepRun) -> None:

@@ -8,7 +8,7 @@ from django.db import connection
 from execfabric.lib import clock
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.services import outage
+from orchestration.runs.services import outage, store
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.step_log import StepLog
 
@@ -75,7 +75,7 @@ class Watch:
 
     def _renew(self, now: float) -> None:
         try:
-            state = _renew(self.grip)
+            state = store.renew_lease(self.grip.step_run_id, self.grip.fence)
         except outage.PASSING:
             connection.close()
             if now > self._safe_until:
@@ -92,19 +92,3 @@ class Watch:
     def _renewed(self, at: float) -> None:
         self.next_beat = at + settings.HEARTBEAT_SECONDS
         self._safe_until = at + SAFE_SHARE * settings.LEASE_SECONDS
-
-
-_RENEW = """
-UPDATE runs_steprun AS step SET lease_until = clock_timestamp() + %s * interval '1 s'
-FROM runs_run AS run
-WHERE step.id = %s AND step.fence = %s AND step.state = 'running'
-  AND run.id = step.run_id
-RETURNING run.state
-"""
-
-
-def _renew(grip: Grip) -> str | None:
-    with connection.cursor() as cursor:
-        cursor.execute(_RENEW, [settings.LEASE_SECONDS, grip.step_run_id, grip.fence])
-        found = cursor.fetchone()
-    return found[0] if found else None
