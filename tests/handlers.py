@@ -272,6 +272,21 @@ SKILL = SkillContract(
         ),
         _action("ask"),
         _action(
+            "effect",
+            handler="lab.echo@1",
+            effect_class=EffectClass.NON_IDEMPOTENT,
+            output_schema={
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["ticket"],
+                "properties": {
+                    "ticket": {"type": "string", "minLength": 1},
+                    "count": {"type": "integer"},
+                },
+            },
+            files=("note",),
+        ),
+        _action(
             "strict",
             handler="lab.echo@1",
             input_schema=STRICT,

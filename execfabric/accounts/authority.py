@@ -33,13 +33,20 @@ class Right(StrEnum):
     CONFIG = "config"  # read the configuration of skills: paths, hosts, secret names
     POLICY = "policy"  # edit approval policies
     TRACE = "trace"  # browse and verify the whole record
-    INDETERMINATE = "indeterminate"  # say what happened where nobody could know
+    INDETERMINATE = "indeterminate"  # settle an unknown outcome of a step
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.PROPOSER: frozenset({Right.PROPOSE}),
     Role.OPERATOR: frozenset(
-        {Right.PROPOSE, Right.DECIDE, Right.CONTROL, Right.SEE_ALL, Right.TRACE}
+        {
+            Right.PROPOSE,
+            Right.DECIDE,
+            Right.CONTROL,
+            Right.SEE_ALL,
+            Right.TRACE,
+            Right.INDETERMINATE,
+        }
     ),
     Role.ADMIN: frozenset(
         {
@@ -51,6 +58,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
             Right.REGISTRY,
             Right.CONFIG,
             Right.POLICY,
+            Right.INDETERMINATE,
         }
     ),
     Role.AUDITOR: frozenset({Right.SEE_ALL, Right.CONFIG, Right.TRACE}),

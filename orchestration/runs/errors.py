@@ -87,6 +87,18 @@ class EvidenceRequired(Invalid):
     code = "step.evidence_required"
 
 
+class OwnOutcome(Denied):
+    """You cannot settle an outcome of your own run. Ask another operator or admin."""
+
+    code = "step.own_outcome"
+
+
+class OutputInvalid(Invalid):
+    """The output does not satisfy the output schema of the action."""
+
+    code = "step.output_invalid"
+
+
 class OldAttemptMayLive(Conflict):
     """The worker that held this step may still be alive; wait until its deadline has passed."""
 

@@ -37,7 +37,7 @@ def of_run(change: Change) -> Subject:
         body=run_body(change),
         digest_domain=PLAN_DOMAIN,
         requirements=PLAN_REQUIREMENTS,
-        excluded=_excluded(run),
+        excluded=excluded_from(run),
         reasons=("Nothing runs before its plan is approved.",),
         expires_at=change.at + timedelta(seconds=settings.GATE_TTL_SECONDS),
         risk=max(risks, key=ranks.index, default="low"),
@@ -61,7 +61,7 @@ def of_step(change: Change, step: StepRun, spec: Spec) -> Subject:
         body=spec.body,
         digest_domain=SPEC_DOMAIN,
         requirements=spec.demand.requirements,
-        excluded=_excluded(run),
+        excluded=excluded_from(run),
         reasons=spec.demand.reasons,
         policy_versions=spec.demand.versions,
         expires_at=change.at + timedelta(seconds=seconds),
@@ -143,7 +143,8 @@ def _preview(change: Change) -> list[dict[str, Any]]:
     return shown
 
 
-def _excluded(run: Run) -> tuple[Exclusion, ...]:
+def excluded_from(run: Run) -> tuple[Exclusion, ...]:
+    """Return everyone who may not decide about a run, by separation of duties."""
     return exclusions(proposer=run.proposed_by(), editors=[author_of(run.revision)])
 
 
