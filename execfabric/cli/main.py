@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from execfabric.cli import gates, plans, registry, runs, tokens, trace
+from execfabric.cli import gates, plans, registry, runs, steps, tokens, trace
 from execfabric.cli.client import Client, Exit, Failed, url_from_environment
 from execfabric.cli.output import Output
 from execfabric.cli.session import Session, session
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(plans.app, name="plan")
 app.add_typer(runs.app, name="run")
+app.add_typer(steps.app, name="step")
 app.add_typer(gates.app, name="gate")
 app.add_typer(registry.app, name="skill")
 app.add_typer(tokens.app, name="token")

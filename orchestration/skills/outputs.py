@@ -5,7 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
+from execfabric.lib.canonical import (
+    LARGEST_SAFE_INTEGER,
+    MAX_DEPTH,
+    NotCanonical,
+    check_depth,
+)
 from execfabric.lib.schema import FORMATS, UNUSABLE, validator
 from orchestration.skills import folders
 from orchestration.skills.domain.contract import ActionContract
@@ -48,6 +53,11 @@ def declared(action: ActionContract, outcome: Succeeded) -> Succeeded:
     return replace(outcome, output=output, files=files)
 
 
+def blank(action: ActionContract) -> dict[str, Any]:
+    """Return an output to be filled in: null for each required property."""
+    return dict.fromkeys(action.output_schema.get("required", ()))
+
+
 def problems(schema: Mapping[str, Any], value: Any) -> list[str]:
     """Where `value` breaks the JSON Schema, one sentence each."""
     checker = validator(schema, format_checker=FORMATS)
@@ -70,18 +80,27 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
     An output may repeat what an outsider wrote. A `$secret` or `$file` in it
     would be resolved in the next step as if the plan's author had written it.
     """
+    try:
+        check_depth(value)
+    except NotCanonical:
+        yield f"{where} is nested deeper than {MAX_DEPTH} levels"
+        return
+    yield from _unstorable_parts(value, where)
+
+
+def _unstorable_parts(value: Any, where: str) -> Iterator[str]:
     if isinstance(value, str | int | float):
         if bad := _unstorable_scalar(value):
             yield f"{where} holds {bad}"
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _unstorable(item, f"{where}[{index}]")
+            yield from _unstorable_parts(item, f"{where}[{index}]")
     elif isinstance(value, dict):
         for key, item in value.items():
             if key in RESERVED:
                 yield f"{where} holds the reserved key {key}"
-            yield from _unstorable(key, f"a key of {where}")
-            yield from _unstorable(item, f"{where}.{key}")
+            yield from _unstorable_parts(key, f"a key of {where}")
+            yield from _unstorable_parts(item, f"{where}.{key}")
 
 
 def _unstorable_scalar(value: str | float) -> str:

@@ -17,7 +17,7 @@ from django.db import connection
 from execfabric.cli import trace
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.runs.models import VerificationJob
+from orchestration.runs.models import Run, VerificationJob
 from orchestration.runs.services import verification_jobs
 from orchestration.skills.builtin import http_contract
 from orchestration.skills.models import Skill
@@ -35,6 +35,7 @@ from tests.integration.cli_builders import (
     shell_at,
     work_off,
 )
+from tests.web.run_builders import lost_after_intent
 from tests.web_server import serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -233,6 +234,22 @@ def test_a_run_is_paused_resumed_and_cancelled(shell: Shell) -> None:
     assert watched["state"] == "paused"
     assert resumed["state"] == "running"
     assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "enough")
+
+
+def test_an_unknown_outcome_is_settled_with_its_output(shell: Shell) -> None:
+    run = propose(shell)
+    approve(shell, gate_of(shell, run))
+    unknown = str(lost_after_intent(Run.objects.get(pk=run), "first").pk)
+    found = ("step", "resolve", unknown, "--happened", "--evidence", "Seen.")
+
+    for text in ("[1]", "{"):
+        code = shell.refused("operator", *found, "--output", text, code=2)
+        assert code == "cli.output_malformed"
+    wrong = shell.refused("operator", *found, "--output", '{"word": 1}', code=2)
+    settled = shell.json("operator", *found, "--output", '{"value": "hello"}')
+
+    assert wrong == "step.output_invalid"
+    assert settled["steps"][0]["output"] == {"value": "hello"}
 
 
 def test_one_changed_byte_is_named(shell: Shell) -> None:

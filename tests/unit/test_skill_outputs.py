@@ -1,5 +1,7 @@
 """What an output may hold, before anybody keeps it."""
 
+from functools import reduce
+
 import pytest
 
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
@@ -32,6 +34,9 @@ def test_json_that_every_reader_holds_exactly_can_be_kept(value):
         pytest.param({"\ud800": 1}, id="half a character"),
         pytest.param({"$secret": "name"}, id="a reference to a secret"),
         pytest.param([{"$file": {}}], id="a reference to a file"),
+        pytest.param(
+            reduce(lambda inner, _: [inner], range(900), 1.5), id="900 levels"
+        ),
     ],
 )
 def test_what_is_lost_or_could_be_taken_for_more_cannot_be_kept(value):

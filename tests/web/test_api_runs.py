@@ -12,6 +12,7 @@ from orchestration.runs.services import artifacts
 from orchestration.runs.services.work import Bench, work
 from tests.api_builders import PLAN, Caller, a_run, approve, caller, open_gate, registry
 from tests.builders import end_dry_runs
+from tests.web.run_builders import lost_after_intent
 
 pytestmark = pytest.mark.django_db
 
@@ -281,6 +282,27 @@ def test_only_an_unknown_outcome_can_be_resolved(proposer, operator) -> None:
 
     assert answer.status_code == 409
     assert answer.json()["code"] == "step.not_indeterminate"
+
+
+def test_an_unknown_outcome_is_settled_with_evidence_and_an_output(
+    proposer, operator
+) -> None:
+    run = a_run(proposer)
+    approve(operator, open_gate(operator, run))
+    unknown = lost_after_intent(Run.objects.get(pk=run), "first")
+    path = f"steps/{unknown.pk}:resolve"
+    body = {"happened": True, "evidence": "the ledger shows it"}
+
+    own = proposer.post(path, body)
+    wrong = operator.post(path, body | {"output": {"word": "hello"}})
+    listed = operator.post(path, body | {"output": ["hello"]})
+    settled = operator.post(path, body | {"output": {"value": "hello"}})
+
+    assert (own.status_code, own.json()["code"]) == (403, "auth.right_missing")
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "step.output_invalid")
+    assert listed.status_code == 422
+    assert settled.status_code == 200
+    assert settled.json()["steps"][0]["output"] == {"value": "hello"}
 
 
 def test_a_file_is_fetched_by_its_digest_and_only_by_who_may_see_the_run(

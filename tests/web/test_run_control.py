@@ -2,11 +2,13 @@
 
 import html
 import re
+from datetime import timedelta
 
 import pytest
 
-from orchestration.runs.models import Run
-from tests.builders import approved, driven, proposed
+from execfabric.lib import clock
+from orchestration.runs.models import Attempt, Run
+from tests.builders import approved, driven, plan, proposed, step
 from tests.console_builders import codes, rows, signed_in, words
 from tests.web.run_builders import TWO_STEPS, element, lost_after_intent, page_of
 
@@ -130,6 +132,70 @@ def test_a_step_whose_outcome_nobody_knows_is_resolved_with_evidence(
     events = page_of(run, client, view="events")
     assert "The ticket 17 shows it." in words(events)
     assert run.steps.get(key="first").state == "succeeded"
+
+
+EFFECT = plan(
+    step("first", "effect"),
+    step("second", after="first", params={"t": "$first.output.ticket"}),
+)
+
+
+def test_a_settled_step_gets_the_output_that_the_form_asks_for(
+    proposer, operator
+) -> None:
+    run = approved(EFFECT, proposer, operator)
+    lost_after_intent(run, "first")
+    client = signed_in(operator)
+    address = f"/runs/{run.pk}/steps/first/resolve"
+    sent = {"happened": "yes", "evidence": "The ticket exists."}
+
+    form = client.get(address).content.decode()
+    blank = client.post(address, sent | {"output": '{"ticket": null}'})
+    broken = client.post(address, sent | {"output": '{"ticket"'})
+    listed = client.post(address, sent | {"output": "[]"})
+    done = client.post(address, sent | {"output": '{"ticket": "T-17"}'})
+
+    assert "&quot;ticket&quot;: null" in form
+    assert "Its files (note) stay missing" in form
+    assert codes(blank) == ["step.output_invalid"]
+    assert blank.status_code == broken.status_code == listed.status_code == 422
+    assert "is not strict JSON" in words(broken)
+    assert "The output must be a JSON object." in words(listed)
+    assert "The ticket exists." in words(broken)
+    assert done.status_code == 302
+    assert run.steps.get(key="first").output == {"ticket": "T-17"}
+
+
+def test_an_output_that_was_typed_does_not_stand_in_the_way_of_a_no(
+    proposer, operator
+) -> None:
+    run = approved(EFFECT, proposer, operator)
+    lost_after_intent(run, "first")
+    Attempt.objects.update(intent_at=clock.now() - timedelta(hours=1))
+
+    signed_in(operator).post(
+        f"/runs/{run.pk}/steps/first/resolve",
+        {"happened": "no", "evidence": "No ticket.", "output": '{"tick'},
+    )
+
+    assert run.steps.get(key="first").state == "failed"
+
+
+def test_the_proposer_is_told_that_somebody_else_must_settle_it(
+    operator, second_operator
+) -> None:
+    run = approved(EFFECT, operator, second_operator)
+    lost_after_intent(run, "first")
+    address = f"/runs/{run.pk}/steps/first/resolve"
+    client = signed_in(operator)
+
+    page = client.get(address)
+    answer = client.post(address, {"happened": "yes", "evidence": "I know."})
+
+    assert "You cannot settle an outcome of a run that you proposed." in words(page)
+    assert "<textarea" not in page.content.decode()
+    assert answer.status_code == 403
+    assert codes(answer) == ["step.own_outcome"]
 
 
 def test_that_it_did_not_happen_cannot_be_said_while_it_may_still_be_at_work(

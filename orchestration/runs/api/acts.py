@@ -1,6 +1,6 @@
-"""What only people do: steer a run, answer a gate, say what happened."""
+"""What only people do: steer a run, answer a gate, settle an unknown outcome."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Router, Schema
@@ -38,12 +38,14 @@ class DecisionIn(Schema):
 
 
 class ResolutionIn(Schema):
-    """What happened where nobody could know, and how it is known."""
+    """An operator's finding about a step whose outcome is unknown."""
 
     model_config = ConfigDict(extra="forbid")
 
     happened: StrictBool
     evidence: Text
+    output: dict[str, Any] | None = None
+    """The step's output if it happened; must satisfy the action's output schema."""
 
 
 @router.post("/runs/{uuid:run_id}:pause", response=RunOut)
@@ -94,11 +96,17 @@ def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> GateOut:
 
 @router.post("/steps/{uuid:step_run_id}:resolve", response=RunOut)
 def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> RunOut:
-    """Say what happened in a step whose outcome is unknown."""
+    """Settle a step whose outcome is unknown.
+
+    Denied to the run's proposer, the plan's author and the owner of a proposing agent.
+    If it happened, `output` must satisfy the action's output schema; the step's files
+    are missing from then on.
+    """
     step_run = recovery.resolve(
         step_run_id=step_run_id,
         happened=body.happened,
         evidence=body.evidence,
+        output=body.output,
         by=request.auth,
         at=clock.now(),
     )

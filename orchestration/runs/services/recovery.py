@@ -109,7 +109,7 @@ def _settle(
     payload: dict[str, Any] = {"happened": happened, "evidence": evidence}
     fields: dict[str, Any] = {}
     if happened:
-        action = specs.action_of(opened, step.key)
+        action = specs.action_of(opened, step)
         _require_output(action, output)
         payload["missing_files"] = list(action.files) if action else []
         digest = result_digest(output, {})

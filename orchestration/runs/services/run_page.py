@@ -7,7 +7,6 @@ from datetime import datetime
 from uuid import UUID
 
 from audit import selectors as audit
-from execfabric.accounts.authority import Right, rights_of
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
@@ -172,8 +171,3 @@ def events(stream: str, after: int, *, limit: int) -> list[EventView]:
         )
         for event in audit.events_after(stream, after, limit=limit)
     ]
-
-
-def may_resolve(by: Actor) -> bool:
-    """Whether `by` may say what happened where nobody could know."""
-    return Right.CONTROL in rights_of(by)

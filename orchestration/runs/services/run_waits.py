@@ -122,7 +122,7 @@ def _wait_for_keeper(failure: SweepFailure) -> Wait:
 def _wait_for_outcome(run: Run, step: StepRun) -> Wait:
     url = reverse("step_resolve", args=[run.pk, step.key])
     text = f"Outcome unknown: nobody can tell from here whether “{step.key}” happened."
-    who = "An operator or admin has to find out before the run can go on."
+    who = "An operator or admin who did not propose the run has to find out."
     return Wait("odd", "unknown", text, who, url, "Say what happened", step.key)
 
 

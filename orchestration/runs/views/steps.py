@@ -1,6 +1,8 @@
 """One step of a run: its details, its values, its log, and what happened to it."""
 
+import json
 from http import HTTPStatus
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -18,41 +20,78 @@ from execfabric.console.http import (
     wants_fragment,
 )
 from execfabric.http import json_download
-from execfabric.lib import clock
+from execfabric.lib import canonical, clock
+from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
+from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
+from orchestration.runs.models import Run
 from orchestration.runs.services import (
     logs,
     recovery,
-    run_page,
     run_waits,
     step_page,
 )
+from orchestration.skills import outputs
+
+LONGEST_OUTPUT = 200_000
+AFTER_FAILURE = {
+    "pause": "Resuming the run tries it again.",
+    "continue": "When the run is resumed, it goes on without this step.",
+    "abort": "When the run is resumed, it ends as failed.",
+}
+"""What a run does after a failure, by what its plan says."""
 
 
 class ResolutionForm(forms.Form):
-    """What a person found where nobody could know."""
+    """An operator's finding about a step whose outcome is unknown."""
 
     happened = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
     evidence = forms.CharField(
         max_length=10_000, error_messages={"required": "Say how you know."}
     )
+    output = forms.CharField(required=False, max_length=LONGEST_OUTPUT)
+
+    def clean(self) -> dict[str, Any]:
+        """Read the output of a step that happened; that of any other is left out."""
+        cleaned = super().clean() or {}
+        text = cleaned.get("output", "").strip()
+        happened = cleaned.get("happened") == "yes"
+        cleaned["output"] = self._object(text) if text and happened else None
+        return cleaned
+
+    def _object(self, text: str) -> dict[str, Any] | None:
+        try:
+            value = canonical.loads(text.encode("utf-8", "surrogatepass"))
+        except canonical.NotCanonical as error:
+            self.add_error("output", error.message)
+            return None
+        if not isinstance(value, dict):
+            self.add_error("output", "The output must be a JSON object.")
+            return None
+        return value
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @refusals_answered
 def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
-    """Say what happened to a step whose outcome nobody knows."""
+    """Settle a step whose outcome is unknown."""
     by = request.user.actor()
     step = step_page.step_view(by, pk, key)
-    form = ResolutionForm(request.POST if request.method == "POST" else None)
+    run, action = step.row.run, step.detail.action
+    blank = json.dumps(outputs.blank(action), indent=2) if action else ""
+    form = ResolutionForm(
+        request.POST if request.method == "POST" else None, initial={"output": blank}
+    )
     context = {
-        "run": step.row.run,
+        "run": run,
         "step": step,
         "form": form,
-        "may_resolve": run_page.may_resolve(by),
-        "is_paused": step.row.run.state in {RunState.PAUSED, RunState.PAUSING},
+        "action": action,
+        "hindrance": _hindrance(run, by),
+        "after_failure": AFTER_FAILURE[plans.document(run.revision).on_failure],
+        "is_paused": run.state in {RunState.PAUSED, RunState.PAUSING},
     }
     if request.method != "POST" or not form.is_valid():
         bad = request.method == "POST"
@@ -63,6 +102,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
             step_run_id=step.row.pk,
             happened=form.cleaned_data["happened"] == "yes",
             evidence=form.cleaned_data["evidence"],
+            output=form.cleaned_data["output"],
             by=by,
             at=clock.now(),
         )
@@ -72,6 +112,15 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     after = run_waits.said_of(selectors.outline(by, pk))
     messages.success(request, f"Outcome recorded. {after}")
     return redirect("run", pk=pk)
+
+
+def _hindrance(run: Run, by: Actor) -> Refusal | None:
+    """Return why this person cannot settle an outcome of the run."""
+    try:
+        recovery.require_may_settle(run, by)
+    except Refusal as refusal:
+        return refusal
+    return None
 
 
 @require_safe
