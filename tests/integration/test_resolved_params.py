@@ -138,11 +138,11 @@ def test_the_reuse_digest_covers_the_action_and_not_the_run(proposer, operator):
         )
         run = approved(text, proposer, operator)
         with change(run.id, by=BY, at=clock.now()) as opened:
-            return specs.build(opened, opened.step("made")).reuse_digest, run
+            return specs.build(opened, opened.loaded.named("made")).reuse_digest, run
 
     (first, run), (again, other) = digests(a=1), digests(b=2)
     with change(run.id, by=BY, at=clock.now()) as opened:
-        spec = specs.build(opened, opened.step("made"))
+        spec = specs.build(opened, opened.loaded.named("made"))
 
     assert run.id != other.id
     assert first == again == specs.reuse_digest(spec.value)
