@@ -349,9 +349,10 @@ def _results(change: Change, sources: Sequence[StepRun]) -> dict[UUID, tuple[Any
             found[source.id] = source.output, source.files
         elif source.id not in found:
             missing.append(source.id)
-    rows = StepRun.objects.filter(pk__in=missing).values_list("id", "output", "files")
-    for step_run_id, output, files in rows if missing else ():
-        found[step_run_id] = output, files
+    if missing:
+        rows = StepRun.objects.filter(pk__in=missing)
+        for step_run_id, output, files in rows.values_list("id", "output", "files"):
+            found[step_run_id] = output, files
     for source in sources:
         _require_untouched(source, *found[source.id])
     return found

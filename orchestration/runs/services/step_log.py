@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 
 from execfabric.lib import clock
 from orchestration.runs import live
@@ -87,7 +88,6 @@ class StepLog:
 
     def __init__(self, *, run_id: UUID, step_run_id: UUID, fence: int) -> None:
         self._run_id = run_id
-        self._chunks = LogChunk.objects.filter(step_run_id=step_run_id)
         self._step_run_id = step_run_id
         self._fence = fence
         self._window = Window()
@@ -96,6 +96,9 @@ class StepLog:
         self._base: tuple[int, int] | None = None
         """Characters and line breaks of the step's log before this attempt's."""
         self._written_at = time.monotonic()
+
+    def _chunks(self) -> "QuerySet[LogChunk]":
+        return LogChunk.objects.filter(step_run_id=self._step_run_id)
 
     @property
     def is_empty(self) -> bool:
@@ -160,7 +163,7 @@ class StepLog:
             )
             for piece in self._sending
         ]
-        own = self._chunks.filter(fence=self._fence)
+        own = self._chunks().filter(fence=self._fence)
         if is_repeated and own.filter(offset=rows[0].offset).exists():
             return  # stored the last time, and only the answer was lost
         LogChunk.objects.bulk_create(rows)
@@ -171,7 +174,7 @@ class StepLog:
 
     def _find_base(self) -> tuple[int, int]:
         first = self._sending[0]
-        last = self._chunks.order_by("-offset").first()
+        last = self._chunks().order_by("-offset").first()
         if last is None:
             return 0, 0
         end, lines = last.offset + len(last.text), last.line or 0
