@@ -104,4 +104,10 @@ def _give_back_left() -> None:
 @worker_process_shutdown.connect
 def _close(**_: object) -> None:
     for kept in _benches.values():
+        memory = kept.memory
+        log.info(
+            "Changes without a lock: %d written, %d refused.",
+            memory.taken,
+            memory.refused,
+        )
         kept.close()

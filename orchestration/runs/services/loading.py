@@ -107,6 +107,11 @@ class Loaded:
         return plans.document(self.run.revision)
 
     @cached_property
+    def plan_digest(self) -> str:
+        """The digest of the plan's bytes as they were read."""
+        return plans.content_digest(self.run.revision)
+
+    @cached_property
     def rules(self) -> list[Rule]:
         """The policies in force."""
         return approvals.policies_in_force() if self.any_policy else []

@@ -13,7 +13,6 @@ from uuid import UUID
 from approvals.domain.policy import UNSAID, ActionFacts, Demand, Rule, demands
 from approvals.domain.seats import Requirement
 from execfabric.lib import canonical
-from orchestration.plans import selectors as plans
 from orchestration.plans.domain import references, undo
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.domain.results import result_digest
@@ -237,7 +236,7 @@ def _common(change: Change, step: StepRun) -> dict[str, Any]:
         "plan": {
             "id": change.loaded.document.id,
             "name": change.loaded.document.name,
-            "digest": plans.content_digest(run.revision),
+            "digest": change.loaded.plan_digest,
         },
         "on_behalf_of": proposer.on_behalf_of,
         "proposer": proposer.as_fact(),

@@ -10,7 +10,6 @@ from approvals.domain.seats import Requirement
 from approvals.domain.subject import Exclusion, Subject, exclusions
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
-from orchestration.plans import selectors as plans
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
 from orchestration.runs.services import specs
@@ -73,7 +72,7 @@ def covers(subject: bytes, change: Change) -> bool:
     """Whether an approved plan gate's subject is what the run stands for now."""
     approved = _read(subject)
     return bool(
-        approved["plan"]["digest"] == plans.content_digest(change.run.revision)
+        approved["plan"]["digest"] == change.loaded.plan_digest
         and approved["inputs"] == change.run.inputs
         and approved["pins"] == change.run.pins
         and approved["parallel"] == change.run.parallel_max
@@ -92,7 +91,7 @@ def run_body(change: Change) -> bytes:
                 "id": change.loaded.document.id,
                 "name": change.loaded.document.name,
                 "description": change.loaded.document.description,
-                "digest": plans.content_digest(run.revision),
+                "digest": change.loaded.plan_digest,
                 "document": canonical.loads(bytes(run.revision.body)),
             },
             "inputs": run.inputs,
