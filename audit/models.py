@@ -21,8 +21,8 @@ class Event(models.Model):
     verifier compares them.
     """
 
-    id = models.BigAutoField(primary_key=True)
-    # Without an index of its own, as below: the unique constraint begins with it.
+    pk = models.CompositePrimaryKey("stream_id", "seq")
+    # Without an index of its own: the primary key begins with it.
     stream = models.ForeignKey(
         Stream,
         on_delete=models.PROTECT,
@@ -42,17 +42,17 @@ class Event(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["stream", "seq"], name="event_has_one_place"
-            ),
             models.CheckConstraint(
                 name="event_seq_starts_at_one", condition=models.Q(seq__gte=1)
             ),
         ]
         indexes = [
-            models.Index(fields=["-at", "-stream", "-seq"], name="event_newest"),
-            models.Index(fields=["kind", "-at"], name="event_kind_newest"),
-            models.Index(fields=["trace_id", "-at"], name="event_trace_newest"),
+            models.Index(fields=["at"], name="event_by_time"),
+            models.Index(
+                fields=["trace_id"],
+                name="event_first_of_trace",
+                condition=models.Q(seq=1),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -70,6 +70,10 @@ def search(query: Filter, *, before: Event | None = None) -> QuerySet[Event]:
         "trace_id": query.trace_id,
     }
     found = found.filter(**{name: value for name, value in equal.items() if value})
+    if query.trace_id:
+        # Every event of a stream has its trace; only the first is indexed by it.
+        first = Event.objects.filter(trace_id=query.trace_id, seq=1)
+        found = found.filter(stream__in=first.values("stream_id"))
     if query.actor:
         found = found.filter(actor_name__icontains=query.actor)
     if query.since:

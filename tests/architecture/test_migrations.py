@@ -24,6 +24,8 @@ JOIN pg_class ON pg_class.oid = conrelid
 JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = %s
 """
 INDEXES = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = %s"
+UNUSED = "_pattern_ops"
+"""Django indexes unique texts for LIKE too; migrations drop these where rows are hot."""
 COLUMNS = """
 SELECT table_name, column_name,
     concat_ws(' ', udt_name, character_maximum_length, 'null: ' || is_nullable)
@@ -102,7 +104,7 @@ def definitions(
     with connection.cursor() as cursor:
         cursor.execute(query, [schema])
         for table, name, text in cursor.fetchall():
-            if table in tables:
+            if table in tables and not re.search(UNUSED, text):
                 plain = re.sub(rf"\b(public|{DECLARED})\.", "", text)
                 plain = re.sub(r"INDEX \S+ ON", "INDEX ON", plain)
                 found.setdefault((table, plain), set()).add(name)

@@ -102,7 +102,7 @@ def every_stream_verifies(lines: Lines) -> Iterator[str]:
             yield f"{found.stream} is broken at {found.broken.seq}"
         yield from map(str, found.differences)
     heads = dict(Stream.objects.values_list("key", "last_seq"))
-    counted = Event.objects.values("stream_id").annotate(n=Count("id"), top=Max("seq"))
+    counted = Event.objects.values("stream_id").annotate(n=Count("seq"), top=Max("seq"))
     for row in counted:
         if not row["n"] == row["top"] == heads[row["stream_id"]]:
             yield f"{row['stream_id']} has gaps"

@@ -1,6 +1,7 @@
 """Gates as they open, expire, are superseded, and hold or not at dispatch."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -254,8 +255,13 @@ def test_the_keeper_finds_open_gates_whose_time_is_over() -> None:
     answer(partial, a_person("one", "operator"))
     an_approved_gate(a_person("two", "operator"))
 
-    assert selectors.expired_gates(at=OVER, limit=10) == [partial.pk, over.pk]
-    assert selectors.expired_gates(at=OVER, limit=1) == [partial.pk]
+    def due(limit: int, skip=()) -> list[Any]:
+        found = selectors.expired_gates(at=OVER, skip=skip, limit=limit)
+        return [gate_id for _, gate_id in found]
+
+    assert due(limit=10) == [partial.pk, over.pk]
+    assert due(limit=1) == [partial.pk]
+    assert due(limit=10, skip=[partial.context_id]) == [over.pk]
 
 
 @pytest.mark.django_db(transaction=True)

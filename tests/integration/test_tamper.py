@@ -174,6 +174,13 @@ def take_guards_down() -> None:
     """Drop every trigger and constraint, as only the owner of the tables could."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(
+            "SELECT conrelid::regclass, conname FROM pg_constraint"
+            " WHERE connamespace = 'public'::regnamespace AND (contype IN ('c', 'f', 'u')"
+            " OR (contype = 'p' AND cardinality(conkey) > 1))"
+        )
+        for table, name in cursor.fetchall():
+            cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
         for model in HISTORY:
             table = model._meta.db_table
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
@@ -182,12 +189,6 @@ def take_guards_down() -> None:
                     cursor.execute(
                         f'ALTER TABLE {table} ALTER "{field.column}" DROP NOT NULL'
                     )
-        cursor.execute(
-            "SELECT conrelid::regclass, conname FROM pg_constraint"
-            " WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'f', 'u')"
-        )
-        for table, name in cursor.fetchall():
-            cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
 
 
 def change(model: type[Model], field: "Field[Any, Any]") -> None:
