@@ -1,7 +1,11 @@
 """What waits for what: slots, gates and joins of parallel plans, on the real engine."""
 
+from datetime import timedelta
+
 import pytest
 
+from execfabric.lib import clock
+from orchestration.runs.services import sweep
 from tests.builders import (
     approved,
     claimed,
@@ -37,3 +41,20 @@ def test_approved_steps_wait_for_a_slot(proposer, operator, bench):
 
     assert [lease is not None for lease in leases] == [True, True, False]
     assert states(run) == {"one": "running", "two": "running", "three": "ready"}
+
+
+def test_workers_are_not_notified_of_a_step_that_has_no_slot(proposer, operator):
+    keys = ["one", "two", "three"]
+    text = plan(*(step(key, "risky") for key in keys), parallel={"max": 2})
+    run = approved(text, proposer, operator)
+    for key in keys:
+        decided(open_gate(run, key), operator)
+    first, later = (clock.now() + timedelta(minutes=n) for n in (5, 10))
+
+    hinted = [sweep.sweep(at=first).hinted]
+    for key in keys:
+        claimed(run, key)
+    hinted.append(sweep.sweep(at=later).hinted)
+
+    assert states(run) == {"one": "running", "two": "running", "three": "ready"}
+    assert hinted == [3, 0]

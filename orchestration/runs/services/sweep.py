@@ -12,7 +12,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from approvals import selectors as approvals
 from execfabric import database
@@ -164,6 +165,19 @@ def _waits_over(quarantine: Quarantine) -> int:
     return quarantine.each(Duty.WAITS, rows, released)
 
 
+_RUNNING = (
+    StepRun.objects.filter(run=OuterRef("run"), state=StepState.RUNNING)
+    .order_by()
+    .values("run")
+    .annotate(count=Count("id"))
+    .values("count")
+)
+_HAS_SLOT = Q(run__parallel_max=0) | Q(
+    run__parallel_max__gt=Coalesce(Subquery(_RUNNING), 0)
+)
+"""Whether one more step of the run may start; else the claim would be refused."""
+
+
 def _lost_hints(quarantine: Quarantine) -> int:
     """Hint again at ready steps: the broker may have lost the last hint."""
     at = quarantine.at
@@ -171,7 +185,7 @@ def _lost_hints(quarantine: Quarantine) -> int:
     found = StepRun.objects.filter(
         state=StepState.READY, run__state=RunState.RUNNING
     ).exclude(hinted_at__gt=again)
-    due = found.exclude(run_id__in=quarantine.held)
+    due = found.exclude(run_id__in=quarantine.held).filter(_HAS_SLOT)
     oldest = due.order_by(F("hinted_at").asc(nulls_first=True))
     with transaction.atomic():
         # Not under the run's lock: so it waits for nobody, and nobody for it in a circle.
