@@ -45,3 +45,14 @@ def tables(schema: str) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(TABLES, [schema, list(KEPT)])
         return [name for (name,) in cursor.fetchall()]
+
+
+def tables_with(text: str) -> list[str]:
+    """Return the tables in which a row contains this text."""
+    found = "SELECT EXISTS (SELECT FROM public.{} t WHERE strpos(t::text, %s) > 0)"
+    with connection.cursor() as cursor:
+        return [
+            table
+            for table in tables("public")
+            if cursor.execute(found.format(table), [text]).fetchone()[0]
+        ]

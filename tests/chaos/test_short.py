@@ -51,7 +51,6 @@ def test_every_run_ends_or_waits_for_word_on_an_unknown_outcome(report):
     assert sum(report["at_the_end"]["runs"].values()) == RUNS
 
 
-@pytest.mark.promise("S4.12")
 def test_no_step_is_lost_and_none_succeeds_without_its_effect(report):
     assert report["violations"]["no_step_is_lost"] == []
 

@@ -82,7 +82,6 @@ def test_a_refusal_to_run_shows_both_digests() -> None:
         pytest.param("superseded", id="superseded"),
     ],
 )
-@pytest.mark.promise("S2.25")
 def test_only_an_approved_gate_holds(end) -> None:
     one, two = a_person("one", "operator"), a_person("two", "operator")
     gate = a_gate(Requirement("operator", 2))

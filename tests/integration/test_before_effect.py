@@ -35,7 +35,7 @@ def test_an_outcome_keeps_its_meaning_on_the_wire(outcome):
     assert wire.outcome_from_wire(wire.outcome_to_wire(outcome)) == outcome
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(
     ("how", "expected"),
@@ -59,7 +59,7 @@ def test_a_page_says_whether_parts_of_an_effect_may_be_there(
     assert (once.state, once.error["ran"], view.happened) == expected
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("registry")
 @pytest.mark.usefixtures("jira_token")
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_is_missing_is_found_before_any_effect(
     assert "Errno" not in act.error["message"]
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("registry")
 def test_a_secret_that_is_not_set_is_named_in_the_log_of_the_worker_only(
     proposer, operator, bench, caplog, monkeypatch
@@ -106,7 +106,7 @@ def test_a_secret_that_is_not_set_is_named_in_the_log_of_the_worker_only(
     assert "lab-token" in caplog.text
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(
     ("action", "how", "tries"),

@@ -1,5 +1,7 @@
 """What was approved is what runs: anything changed in between, by whatever means."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 
@@ -10,7 +12,7 @@ from orchestration.plans.domain.document import normal_form
 from orchestration.plans.models import PlanRevision
 from orchestration.plans.selectors import document
 from orchestration.runs.models import ExecSpec, StepRun
-from orchestration.runs.services import work
+from orchestration.runs.services import sweep, work
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import registry as skills
 from tests import committed
@@ -120,7 +122,7 @@ def change_inputs(run):
     type(run).objects.filter(pk=run.pk).update(inputs={"added": True})
 
 
-@pytest.mark.promise("S1.10", "S2.25")
+@pytest.mark.promise("S1.10")
 @pytest.mark.parametrize(
     "tamper",
     [
@@ -156,6 +158,31 @@ def test_anything_changed_after_approval_stops_the_worker(
 def digest_in(fact):
     """The digest of what was found instead."""
     return next(value for key, value in fact.items() if "found" in key)
+
+
+@pytest.mark.promise("S2.25")
+def test_a_superseded_or_expired_approval_stops_what_no_other_approval_covers(
+    waiting, proposer, operator, bench, witness
+):
+    soon = {"reason": "Sure?", "expiresIn": "1h"}
+    text = plan(step("effect", "witness-gated", params={"mark": "x"}, approval=soon))
+    late = approved(text, proposer, operator)
+    superseded = Gate.objects.get(context_id=waiting.id, step="effect")
+    expired = open_gate(late, "effect")
+    change_output_and_its_digest(waiting)
+
+    driven(waiting, bench)
+    sweep.sweep(at=clock.now() + timedelta(hours=2))
+    driven(late, bench)
+    stopped = witness.read()
+    decided(open_gate(waiting, "effect"), operator)
+    driven(waiting, bench)
+
+    superseded.refresh_from_db()
+    expired.refresh_from_db()
+    assert (superseded.status, expired.status) == ("superseded", "expired")
+    assert stopped == []
+    assert [line.split()[0] for line in witness.read()] == ["forged"]
 
 
 def test_unchanged_it_runs_exactly_once(waiting, bench, witness):

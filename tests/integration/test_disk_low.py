@@ -9,7 +9,7 @@ from tests.api_builders import PLAN, caller, registry
 from tests.builders import approved, chain, driven, states
 from tests.console_builders import signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ALMOST_FULL = override_settings(MIN_FREE_BYTES=2**60)
 

@@ -17,7 +17,10 @@ from tests.builders import (
     step,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 
 def test_open_gates_do_not_keep_a_free_step_from_running(proposer, operator, bench):

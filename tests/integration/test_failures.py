@@ -19,6 +19,7 @@ from orchestration.runs.errors import (
 from orchestration.runs.models import Attempt, LogChunk, StepRun
 from orchestration.runs.services import attempts, control, logs, recovery, sweep
 from orchestration.runs.services.work import BY
+from tests import committed
 from tests.builders import (
     a_bench,
     approved,
@@ -345,6 +346,7 @@ def test_a_secret_goes_by_name_and_is_masked_wherever_it_comes_out(
     assert "laboratory-secret-token" not in log + spec
     assert "[masked]" in log
     assert '{"$secret":"lab-token"}' in spec
+    assert committed.tables_with("laboratory-secret-token") == []
 
 
 def test_two_refusals_of_one_gate_are_told_apart(

@@ -7,7 +7,10 @@ from orchestration.runs.models import Artifact, LogChunk
 from orchestration.runs.services import artifacts
 from tests.builders import approved, driven, plan, step
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 SECRET = b"laboratory-secret-token"
 MIB = 1 << 20

@@ -284,7 +284,6 @@ def test_a_dry_run_previews_each_step_and_says_how_much_it_covers(proposer) -> N
     assert "earlier step" in report["steps"][3]["summary"]
 
 
-@pytest.mark.promise("S1.18")
 def test_a_dry_run_that_tries_to_write_is_stopped_and_flagged(
     proposer, tmp_path
 ) -> None:

@@ -1,7 +1,7 @@
 """An approval is proven again from its decisions each time before a step runs."""
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from approvals.errors import ProposerInactive
 from approvals.models import Gate
@@ -24,7 +24,10 @@ from tests.builders import (
     step,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 GUARDED = ("approvals_gate", "approvals_decision")
 WITNESS = plan(step("effect", "witness", params={"mark": "done"}))
@@ -32,8 +35,7 @@ WITNESS = plan(step("effect", "witness", params={"mark": "done"}))
 
 def forged(sql: str, *values) -> None:
     """Execute SQL with triggers taken down, as a database administrator could."""
-    with connection.cursor() as cursor:
-        # Deferred foreign keys would forbid altering a table in this transaction.
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table in GUARDED:
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")

@@ -4,6 +4,7 @@ import pytest
 
 from approvals.models import Gate
 from execfabric.lib import clock
+from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.models import Attempt, ExecSpec, StepRun
 from orchestration.runs.services import specs
 from orchestration.runs.services.transitions import change
@@ -15,6 +16,7 @@ from tests.builders import (
     driven,
     open_gate,
     plan,
+    proposed,
     states,
     step,
 )
@@ -163,3 +165,27 @@ def test_an_approval_step_takes_any_context(proposer, operator, bench):
 
     assert states(run) == {"ask": "gated"}
     assert ExecSpec.objects.filter(pk=run.steps.get().spec_id).exists()
+
+
+@pytest.mark.promise("S1.20")
+def test_the_inputs_of_a_plan_and_of_each_step_are_validated(proposer, operator, bench):
+    needs = {"properties": {"day": {"type": "string"}}, "required": ["day"]}
+    literal = plan(step("strict", "strict", params={"url": 7}))
+    whole = plan(
+        step("given", params={"value": 7}),
+        step("strict", "strict", after="given", params={"url": "$given.output.value"}),
+        inputs=needs,
+    )
+
+    for text, inputs, code in (
+        (whole, {}, "plan.input_invalid"),
+        (whole, {"day": 7}, "plan.input_invalid"),
+        (literal, {}, "plan.param_invalid"),
+    ):
+        with pytest.raises(PlanInvalid) as refused:
+            proposed(text, proposer, inputs)
+        assert [one["code"] for one in refused.value.details["problems"]] == [code]
+    run = driven(approved(whole, proposer, operator, day="Monday"), bench)
+
+    assert run.steps.get(key="strict").error["code"] == "step.params_invalid"
+    assert not Attempt.objects.filter(step_run__key="strict").exists()

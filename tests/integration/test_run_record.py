@@ -6,7 +6,7 @@ import zipfile
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 
 from audit import selectors as record
 from audit.models import Event
@@ -80,7 +80,7 @@ def test_a_run_that_succeeded_keeps_its_record_and_files_and_no_working_state(
     assert held == []
     assert {one.lease_until for one in steps} == {None}
     assert set(Attempt.objects.values_list("phase", flat=True)) == {"done"}
-    assert tables_with(SECRET) == []
+    assert committed.tables_with(SECRET) == []
     note = run.steps.get(key="make").files["note"]["$file"]
     assert stored(note["sha256"]) == b"hello"
     assert record.verify_chain(run.stream).whole
@@ -93,20 +93,6 @@ def stored(sha256: str) -> bytes:
 
 def mentions(path) -> bool:
     return SECRET.encode() in path.read_bytes()
-
-
-def tables_with(text: str) -> list[str]:
-    """Return the tables in which a row contains this text."""
-    with connection.cursor() as cursor:
-        found = []
-        for table in committed.tables("public"):
-            cursor.execute(
-                f"SELECT EXISTS (SELECT FROM {table} t WHERE strpos(t::text, %s) > 0)",
-                [text],
-            )
-            if cursor.fetchone()[0]:
-                found.append(table)
-    return found
 
 
 @pytest.mark.promise("S0.25")

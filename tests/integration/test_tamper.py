@@ -28,7 +28,10 @@ from orchestration.runs.services import evidence, sweep, verification
 from orchestration.skills import history as skills
 from tests.builders import approved, decided, driven, open_gate, plan, step
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 TABLES: tuple[Table, ...] = (
     history.RUN,

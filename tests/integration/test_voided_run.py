@@ -8,7 +8,10 @@ from orchestration.runs.models import Run
 from orchestration.runs.services import work
 from tests.builders import OPEN, approved, decided, open_gate, plan, states, step
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 
 
 def test_a_no_to_a_voided_run_leaves_nothing_open(proposer, operator, bench):
