@@ -47,9 +47,9 @@ def test_the_log_of_a_run_names_every_turn_and_takes_no_change(
     turns = [
         ("run.paused", ""),
         ("run.resumed", ""),
-        ("attempt.intent", "good"),
+        ("step.started", "good"),
         ("step.succeeded", "good"),
-        ("attempt.intent", "bad"),
+        ("step.started", "bad"),
         ("step.failed", "bad"),
         ("step.skipped", "next"),
     ]

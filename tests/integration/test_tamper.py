@@ -29,7 +29,7 @@ from orchestration.skills import history as skills
 from tests.builders import approved, decided, driven, open_gate, plan, step
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    pytest.mark.django_db,
     pytest.mark.usefixtures("registry"),
 ]
 
