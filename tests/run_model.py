@@ -28,10 +28,17 @@ STARTS = (T.RELEASED, T.GATE_OPENED, T.FAILED)
 OPEN = frozenset({S.PENDING, S.GATED, S.READY, S.RUNNING, S.BACKOFF})
 ANSWERS = {
     S.READY: (T.STARTED, T.GATE_VOIDED),
-    S.RUNNING: (T.SUCCEEDED, T.FAILED, T.RETRY_LATER, T.LEASE_LOST, T.OUTCOME_UNKNOWN),
+    S.RUNNING: (
+        T.SUCCEEDED,
+        T.FAILED,
+        T.RETRY_LATER,
+        T.LEASE_LOST,
+        T.NOT_STARTED,
+        T.OUTCOME_UNKNOWN,
+    ),
     S.BACKOFF: (T.RELEASED,),
     S.GATED: (T.GATE_APPROVED, T.GATE_REJECTED),
-    S.INDETERMINATE: (T.RESOLVED, T.FAILED),
+    S.INDETERMINATE: (T.RESOLVED, T.FAILED, T.NOT_STARTED),
 }
 """What workers, the keeper and people may do to a step."""
 
@@ -132,16 +139,18 @@ def _carried_out(
 
 def answers(graph: Graph, state: State) -> Iterator[State]:
     """What workers, keeper and people may do next."""
-    if state.run in FINAL_RUN:
-        return
     is_full = not progress(graph, state).may_start()
     for index, now in enumerate(state.steps):
         for event in ANSWERS.get(now, ()):
+            if state.run in FINAL_RUN and now is not S.INDETERMINATE:
+                continue
             if state.run is not R.RUNNING and now in {S.READY, S.BACKOFF}:
                 continue
             if event is T.STARTED and is_full:
                 continue
-            yield moved(state, index, event)
+            is_proof = event is T.NOT_STARTED
+            done = outcome.of_not_started(state.run) if is_proof else event
+            yield moved(state, index, done)
     if state.patience:
         yield from _interfered(graph, state)
 

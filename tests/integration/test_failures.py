@@ -318,6 +318,24 @@ def test_a_person_settles_an_unknown_outcome_with_evidence(
     assert run.state == "succeeded"
 
 
+def test_a_step_that_never_began_ends_with_its_run(proposer, operator, witness):
+    run = approved(
+        plan(step("once", "witness", params={"mark": "x"})), proposer, operator
+    )
+    lease = claimed(run, "once")
+    lapse(run.steps.get())
+    sweep.sweep(at=clock.now())
+    control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
+
+    given_back = attempts.not_started(
+        lease.session, "It was never handed over.", by=BY, at=clock.now()
+    )
+
+    run.refresh_from_db()
+    assert given_back
+    assert (run.state, states(run)) == ("cancelled", {"once": "cancelled"})
+
+
 def test_an_unanswered_gate_expires_and_ends_the_run(proposer, operator, bench):
     text = plan(
         step("risky", "risky", approval={"reason": "Sure?", "expiresIn": "1h"}),

@@ -12,6 +12,7 @@ from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepVi
 from orchestration.runs.domain.results import Failure, Finished, Lost
 from orchestration.runs.domain.states import (
     ATTEMPT,
+    RUN,
     STEP_RUN,
     AttemptEvent,
     Phase,
@@ -87,6 +88,14 @@ def test_what_a_lost_lease_means(phase, effects, run, losses, event, code):
         assert (ended.event, ended.attempt) == (event, A.LOST)
         assert (ended.error and ended.error.code) == (code and f"step.{code}")
         assert ended.counts == (event is not T.LEASE_LOST)
+
+
+@pytest.mark.parametrize("run", R)
+def test_an_attempt_that_never_began_leaves_no_open_step_in_an_ended_run(run):
+    event = outcome.of_not_started(run)
+
+    assert event is (T.CANCELLED if run in RUN.final else T.NOT_STARTED)
+    assert STEP_RUN.allows(S.INDETERMINATE, event)
 
 
 def test_every_end_of_an_attempt_is_a_legal_move():

@@ -18,6 +18,7 @@ from orchestration.runs.domain.decider import (
 from orchestration.runs.domain.progress import UNANSWERED, Progress, StepView
 from orchestration.runs.domain.results import Failure, Finished, Lost, Result
 from orchestration.runs.domain.states import (
+    FINAL_RUN,
     AttemptEvent,
     Phase,
     RunEvent,
@@ -107,6 +108,14 @@ def of_lost_lease(
         return Ended(StepEvent.FAILED, failure, AttemptEvent.LOST)
     # A lost worker is not the step's failure, so it costs none of its attempts.
     return Ended(StepEvent.LEASE_LOST, attempt=AttemptEvent.LOST, counts=False)
+
+
+def of_not_started(run: RunState) -> StepEvent:
+    """Decide what becomes of a step when it is proven that its attempt never began.
+
+    Its outcome may have been taken for unknown, and its run may have ended since.
+    """
+    return StepEvent.CANCELLED if run in FINAL_RUN else StepEvent.NOT_STARTED
 
 
 def may_rerun(effect_class: str) -> bool:

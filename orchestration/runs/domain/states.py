@@ -181,6 +181,7 @@ STEP_RUN: Machine[StepState, StepEvent] = Machine(
         (S.INDETERMINATE, T.RESOLVED,        S.SUCCEEDED),
         (S.INDETERMINATE, T.FAILED,          S.FAILED),
         (S.INDETERMINATE, T.NOT_STARTED,     S.READY),
+        (S.INDETERMINATE, T.CANCELLED,       S.CANCELLED),
         (S.FAILED,        T.RETRIED,         S.PENDING),
         (S.SKIPPED,       T.REVIVED,         S.PENDING),
     ),

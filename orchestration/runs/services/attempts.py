@@ -133,7 +133,8 @@ WHERE step.state IN ('running', 'indeterminate') AND attempt.session_id = %s
 def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool:
     """Give a step back whose attempt certainly never began; return False if it is over.
 
-    It is ready again, also where its outcome was taken for unknown meanwhile.
+    It is ready again, also where its outcome was taken for unknown meanwhile; in a run
+    that has ended it is cancelled.
     """
     found = database.row(_OF_SESSION, [session])
     if found is None:
@@ -150,7 +151,7 @@ def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool
         )
         opened.move_step(
             step,
-            StepEvent.NOT_STARTED,
+            outcome.of_not_started(RunState(opened.run.state)),
             fact,
             session=session,
             rows=rows,
