@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
-from execfabric.lib.schema import FORMATS, UNUSABLE, validator
+from execfabric.lib.schema import UNUSABLE
 from orchestration.skills.domain.contract import ActionContract
 
 MOST_PROBLEMS = 5
@@ -47,9 +47,8 @@ _EXPECTED = {
 
 def problems(action: ActionContract, params: Mapping[str, Any]) -> list[str]:
     """Return where params break the action's input schema, one clause each."""
-    checker = validator(action.input_schema, format_checker=FORMATS)
     try:
-        errors = islice(checker.iter_errors(params), MOST_PROBLEMS)
+        errors = islice(action.input_validator.iter_errors(params), MOST_PROBLEMS)
         found = [_clause(error) for error in errors if not _is_secret(error.instance)]
     except UNUSABLE as error:
         return [f"its input schema cannot be used ({type(error).__name__})"]

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from execfabric.lib.canonical import (
     LARGEST_SAFE_INTEGER,
     MAX_DEPTH,
@@ -29,7 +31,7 @@ def validate_output(
     """
     if not isinstance(outcome, Succeeded):
         return outcome
-    found = [*problems(action.output_schema, outcome.output)]
+    found = _problems(action.output_validator, outcome.output)
     found += [*_unstorable(outcome.output, "output")]
     found += [*_file_problems(action, outcome, workdir)]
     if not found:
@@ -60,7 +62,10 @@ def blank(action: ActionContract) -> dict[str, Any]:
 
 def problems(schema: Mapping[str, Any], value: Any) -> list[str]:
     """Where `value` breaks the JSON Schema, one sentence each."""
-    checker = validator(schema, format_checker=FORMATS)
+    return _problems(validator(schema, format_checker=FORMATS), value)
+
+
+def _problems(checker: Draft202012Validator, value: Any) -> list[str]:
     try:
         errors = [*checker.iter_errors(value)]
     except UNUSABLE as error:

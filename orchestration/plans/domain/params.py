@@ -6,14 +6,12 @@ the run, which checks the resolved params when it releases the step, and at disp
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from execfabric.lib.refusal import Refusal
-from execfabric.lib.schema import FORMATS, validator
 from orchestration.plans.domain import references, schemas
 from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
@@ -49,21 +47,11 @@ class Around:
     ancestry: Ancestry
     inputs: Mapping[str, Any] | None = None
     """The inputs of the run, where they are known and sound."""
-    _validators: dict[int, Draft202012Validator] = field(default_factory=dict)
 
     def action(self, key: str) -> ActionContract | None:
         """The action of a step, where the registry knows it."""
         entry = self.entries.get(key)
         return entry.contract.action(self.document.step(key).action) if entry else None
-
-    def validator(self, action: ActionContract) -> Draft202012Validator:
-        """The validator of an action's params, made once."""
-        key = id(action.input_schema)
-        if key not in self._validators:
-            self._validators[key] = validator(
-                action.input_schema, format_checker=FORMATS
-            )
-        return self._validators[key]
 
     def is_first(self, found: Reference) -> bool:
         """Return True for `$first`, unless a step of the plan has that id."""
@@ -120,7 +108,7 @@ def check(
 ) -> None:
     """Note every problem that params certainly have with an action's input schema."""
     value = _Unknowns(around.inputs).replaced(params)
-    found, unusable = schemas.errors(around.validator(action), value)
+    found, unusable = schemas.errors(action.input_validator, value)
     if unusable:
         message = f"The input schema of {action.name} cannot be used: {unusable}."
         problems.add("plan.param_invalid", message, at, step=step.id)

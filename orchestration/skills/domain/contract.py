@@ -8,8 +8,12 @@ approver is kept anywhere else.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
+from execfabric.lib.schema import FORMATS, validator
 from orchestration.skills.domain.limits import Limits
 from orchestration.skills.errors import ContractUnreadable
 
@@ -126,6 +130,16 @@ class ActionContract:
     dry_run_secrets: tuple[str, ...] = ()
     """The keys of the skill's config whose secrets its dry run and target check get:
     credentials that can only read. All other secrets are withheld from them."""
+
+    @cached_property
+    def input_validator(self) -> Draft202012Validator:
+        """The compiled input schema; compiling takes longer than most checks."""
+        return validator(self.input_schema, format_checker=FORMATS)
+
+    @cached_property
+    def output_validator(self) -> Draft202012Validator:
+        """The compiled output schema."""
+        return validator(self.output_schema, format_checker=FORMATS)
 
     def given(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The part of the skill's config that a call of this action gets."""
