@@ -51,6 +51,8 @@ BEGIN
   SELECT spec.digest, convert_to(spec.body, 'UTF8')
   FROM jsonb_to_recordset(change -> 'specs') AS spec (digest text, body text)
   ON CONFLICT DO NOTHING;
+  INSERT INTO runs_steprun
+  SELECT new.* FROM jsonb_populate_recordset(NULL::runs_steprun, change -> 'born') AS new;
   FOR one IN SELECT value FROM jsonb_array_elements(change -> 'ended') LOOP
     UPDATE runs_attempt AS attempt
     SET (phase, ended_at, result) = (

@@ -1,5 +1,6 @@
 """What is running: runs, step runs, attempts, the bytes they execute, what they yield."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db import models
@@ -221,6 +222,15 @@ class StepRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.run_id}"
+
+    def instance(self) -> dict[str, Any]:
+        """Name it within its run: the step of the plan, its item and its parent."""
+        named: dict[str, Any] = {"step": self.key}
+        if self.item is not None:
+            named["item"] = self.item
+        if self.parent_id is not None:
+            named["parent"] = str(self.parent_id)
+        return named
 
 
 class Outside(models.Model):

@@ -71,7 +71,11 @@ def _release(action: decider.Release, change: Change) -> None:
     change.built[step.id] = spec
     if not spec.demand.needed:
         change.move_step(
-            step, StepEvent.RELEASED, {"digest": spec.digest}, spec_id=spec.digest
+            step,
+            StepEvent.RELEASED,
+            {"digest": spec.digest},
+            spec_id=spec.digest,
+            reuse_digest=spec.reuse_digest,
         )
         return
     subject = subjects.of_step(change, step, spec)
@@ -82,6 +86,7 @@ def _release(action: decider.Release, change: Change) -> None:
         StepEvent.GATE_OPENED,
         {"digest": spec.digest, "gate": str(opened.gate.id)},
         spec_id=spec.digest,
+        reuse_digest=spec.reuse_digest,
         gate_id=opened.gate.id,
     )
 

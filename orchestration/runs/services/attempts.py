@@ -280,7 +280,7 @@ def _idempotency_key(opened: Change, step: StepRun) -> str:
         {
             "run": str(opened.run.id),
             "generation": step.generation,
-            **specs.instance_of(step),
+            **step.instance(),
         },
     )
 

@@ -24,6 +24,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "run.rejected":           ("rejected",            "Run rejected"),
     "run.expired":            ("expired",             "Nobody answered in time"),
     "run.sweep_failed":       ("fenced",              "The keeper could not go on"),
+    "step.added":             ("pending",             "Step added"),
     "step.gate_opened":       ("gated",               "Waits for approval"),
     "step.gate_approved":     ("approved",            "Step approved"),
     "step.gate_rejected":     ("rejected",            "Step rejected"),

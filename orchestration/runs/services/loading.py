@@ -6,7 +6,7 @@ depend on with what the worker has seen, and refuses the change if any of them m
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from audit.errors import StreamUnknown
 from audit.services import LOCK_END, End
 from execfabric import database
 from orchestration.plans import selectors as plans
-from orchestration.plans.domain.document import PlanDocument
+from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.progress import Progress, StepView
 from orchestration.runs.domain.states import StepState
@@ -99,7 +99,9 @@ class Loaded:
     _named: dict[str, UUID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.know(self.steps.values())
+        for step in self.steps.values():
+            if step.item is None and step.parent_id is None:
+                self._named[step.key] = step.id
 
     @cached_property
     def document(self) -> PlanDocument:
@@ -126,12 +128,14 @@ class Loaded:
         found = self._named.get(key)
         return self.steps[found] if found else None
 
-    def know(self, steps: Iterable[StepRun]) -> None:
-        """Put step runs that were read in their place."""
-        for step in steps:
-            self.steps[step.id] = step
-            if step.item is None and step.parent_id is None:
-                self._named[step.key] = step.id
+    def update(self, step: StepRun) -> None:
+        """Take a step run as it is now, known or new."""
+        if step.id in self.steps:
+            state = StepState(step.state)
+            self.progress.moved(step.id, state, error_code(step))
+        else:
+            self.progress.add(_view(step, self.document.by_id(), self._named))
+        self.steps[step.id] = step
 
 
 class Memory:
@@ -225,13 +229,9 @@ def _brought_up_to_date(known: Loaded) -> bool:
     if Seen(run.version, _outside(outside)) != known.seen:
         return False
     run.revision = known.run.revision
-    written = _steps(steps)
-    if any(step.id not in known.steps for step in written):
-        return False
     known.run, known.end = run, _end(end, stream)
-    known.know(written)
-    for step in written:
-        known.progress.moved(step.id, StepState(step.state), error_code(step))
+    for step in _steps(steps):
+        known.update(step)
     return True
 
 
@@ -243,22 +243,27 @@ def error_code(step: StepRun) -> str:
 def _progress(run: Run, steps: Sequence[StepRun]) -> Progress:
     """Index the steps of a run, which come in the order of the plan."""
     document = plans.document(run.revision)
-    planned = document.by_id()
-    ids = {step.key: step.id for step in steps}
+    planned, named = document.by_id(), {step.key: step.id for step in reversed(steps)}
     return Progress(
-        (
-            StepView(
-                step.id,
-                step.key,
-                StepState(step.state),
-                tuple(ids[key] for key in planned[step.key].depends_on),
-                planned[step.key].trigger_rule,
-                error_code(step),
-            )
-            for step in steps
-        ),
+        [_view(step, planned, named) for step in steps],
         parallel_max=run.parallel_max,
         on_failure=document.on_failure,
+    )
+
+
+def _view(
+    step: StepRun, planned: Mapping[str, StepDocument], named: Mapping[str, UUID]
+) -> StepView:
+    """Return a step run as the decider sees it; an added one waits for no other."""
+    of_plan = planned[step.key]
+    is_added = step.item is not None or step.parent_id is not None
+    return StepView(
+        key=step.id,
+        name=step.key,
+        state=StepState(step.state),
+        depends_on=() if is_added else tuple(named[key] for key in of_plan.depends_on),
+        trigger_rule=of_plan.trigger_rule,
+        error=error_code(step),
     )
 
 

@@ -231,7 +231,7 @@ def _common(change: Change, step: StepRun) -> dict[str, Any]:
     return {
         "v": 1,
         "run": str(run.id),
-        **instance_of(step),
+        **step.instance(),
         "generation": step.generation,
         "plan": {
             "id": change.loaded.document.id,
@@ -355,16 +355,6 @@ def _results(change: Change, sources: Sequence[StepRun]) -> dict[UUID, tuple[Any
     for source in sources:
         _require_untouched(source, *found[source.id])
     return found
-
-
-def instance_of(step: StepRun) -> dict[str, Any]:
-    """Name a step run within its run: its step in the plan, its item and its parent."""
-    named: dict[str, Any] = {"step": step.key}
-    if step.item is not None:
-        named["item"] = step.item
-    if step.parent_id is not None:
-        named["parent"] = str(step.parent_id)
-    return named
 
 
 def _require_untouched(source: StepRun, output: Any, files: Any) -> None:

@@ -44,6 +44,8 @@ class Written:
     """What a change writes, beside its events."""
 
     specs: list[Record] = field(default_factory=list)
+    born: list[Record] = field(default_factory=list)
+    """Step runs that are added, with all their columns."""
     ended: list[Record] = field(default_factory=list)
     """Attempts that end: the columns that are set, and those that name the attempt."""
     steps: list[Record] = field(default_factory=list)

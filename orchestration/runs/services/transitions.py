@@ -120,6 +120,20 @@ class Change:
         self.facts.append(fact)
         return fact
 
+    def add_step(self, step: StepRun) -> None:
+        """Add an instance of a step of the plan while the run proceeds.
+
+        :raises NeedsLock: when the run is not locked
+        """
+        self.need_lock()
+        columns = {
+            name: value for name, value in vars(step).items() if name != "_state"
+        }
+        self._written.born.append(columns)
+        self.loaded.update(step)
+        rows = [history.STEP.born(step)]
+        self.record("step.added", step.instance(), step=step.key, rows=rows)
+
     def move_step(
         self,
         step: StepRun,
