@@ -151,12 +151,16 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
             is_proof = event is T.NOT_STARTED
             done = outcome.of_not_started(state.run) if is_proof else event
             yield moved(state, index, done)
+    if state.run is R.AWAITING_APPROVAL:
+        known = progress(graph, state)
+        for verdict in outcome.Verdict:
+            yield _all_carried_out(graph, state, outcome.of_plan_gate(verdict, known))
     if state.patience:
         yield from _interfered(graph, state)
 
 
 def _interfered(graph: Graph, state: State) -> Iterator[State]:
-    """What people may ask for: to pause, cancel or resume, or to try a step again."""
+    """What people may do: pause, cancel, resume, try a step again, change the plan."""
     less = replace(state, patience=state.patience - 1)
     for event in (E.PAUSE_REQUESTED, E.CANCEL_REQUESTED):
         if RUN.allows(state.run, event):
@@ -164,6 +168,9 @@ def _interfered(graph: Graph, state: State) -> Iterator[State]:
     known = progress(graph, state)
     if RUN.allows(state.run, E.RESUMED):
         yield _all_carried_out(graph, less, outcome.resume(known))
+    if state.run is R.RUNNING and S.READY in state.steps:
+        voided = moved(less, state.steps.index(S.READY), T.GATE_VOIDED)
+        yield replace(voided, run=RUN.next(state.run, E.APPROVAL_VOIDED))
     if state.run is R.PAUSED:
         for failed in known.steps(S.FAILED):
             yield _all_carried_out(graph, less, outcome.try_again([failed], known))

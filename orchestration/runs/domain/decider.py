@@ -59,7 +59,7 @@ class Move:
 
 Action = Release | Skip | Cancel | TryAgain | Revive | Move
 
-NOT_STARTED = (
+UNSTARTED = (
     StepState.PENDING,
     StepState.GATED,
     StepState.READY,
@@ -100,7 +100,7 @@ def _proceed(progress: Progress) -> Sequence[Action]:
 
 def _end_when_idle(progress: Progress, end: Move) -> Sequence[Action]:
     """Cancel what has not started, wait for what is running, then end the run."""
-    waiting = progress.steps(*NOT_STARTED)
+    waiting = progress.steps(*UNSTARTED)
     if waiting or progress.count(StepState.RUNNING):
         return [Cancel(step.key) for step in waiting]
     return [end]

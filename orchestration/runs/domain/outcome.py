@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestration.runs.domain import retry
 from orchestration.runs.domain.decider import (
-    NOT_STARTED,
+    UNSTARTED,
     Action,
     Cancel,
     Move,
@@ -103,7 +103,7 @@ def of_lost_lease(
     if run is RunState.CANCELLING:
         return Ended(StepEvent.CANCELLED, attempt=AttemptEvent.LOST)
     if losses >= MOST_LOSSES:
-        message = f"Its worker was lost {losses} times: it may be what kills them."
+        message = f"Its worker was lost {losses} times; the step may be the cause."
         failure = Failure("step.attempts_exhausted", message, ran=None)
         return Ended(StepEvent.FAILED, failure, AttemptEvent.LOST)
     # A lost worker is not the step's failure, so it costs none of its attempts.
@@ -197,7 +197,7 @@ def of_plan_gate(verdict: Verdict, progress: Progress) -> list[Action]:
     end = _NO_PLAN[verdict]
     if progress.count(StepState.RUNNING):
         return [Move(RunEvent.CANCEL_REQUESTED, end.reason)]
-    return [*(Cancel(step.key) for step in progress.steps(*NOT_STARTED)), end]
+    return [*(Cancel(step.key) for step in progress.steps(*UNSTARTED)), end]
 
 
 _NO_STEP = {
