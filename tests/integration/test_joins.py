@@ -79,6 +79,7 @@ def test_the_flow_patterns_of_the_source_run_to_their_end(proposer, operator, be
     assert set(states(run).values()) == {"succeeded"}
 
 
+@pytest.mark.promise("S4.2")
 @pytest.mark.parametrize("winner", ["a", "b"])
 def test_the_first_parent_to_succeed_feeds_the_join(winner, proposer, operator):
     text = plan(*TWO, join("j"), parallel=True)
