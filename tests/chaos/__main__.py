@@ -10,10 +10,12 @@ from typing import Any
 from tests.chaos.stage import on_stage
 
 LEASE_S = 3
+MOST_NEVER_RECEIVED = 2.0
+"""Per cent of the unknown outcomes whose handler never was called."""
 
 
 def main() -> int:
-    """Run once per seed; 1 when anything does not hold."""
+    """Run once per seed; return 1 when anything does not hold."""
     told = _arguments()
     reports = [_once(told, seed) for seed in told.seeds]
     text = json.dumps(reports, indent=2)
@@ -22,13 +24,21 @@ def main() -> int:
         told.json.write_text(text, encoding="utf-8")
     if told.write:
         import_module("tests.chaos.page").write(reports)
-    return int(any(any(report["violations"].values()) for report in reports))
+    return int(not all(map(_holds, reports)))
+
+
+def _holds(report: dict[str, Any]) -> bool:
+    unknown = report["unknown_outcomes"]
+    few = unknown["percent_never_received"] <= MOST_NEVER_RECEIVED
+    return few and not any(report["violations"].values())
 
 
 def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
     env = {
         "EXECFABRIC_LEASE_SECONDS": str(LEASE_S),
         "EXECFABRIC_HINT_AGAIN_SECONDS": "1",
+        "EXECFABRIC_EXTRA_HANDLERS": "tests.chaos.handlers",
+        "EXECFABRIC_MAX_ARTIFACT_BYTES": "1000000",
     }
     with on_stage(durable=False, env=env) as stage:
         # Models can be imported only now that Django is set up.
@@ -48,7 +58,7 @@ def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--concurrency", type=int, default=2)

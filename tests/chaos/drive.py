@@ -29,9 +29,11 @@ from orchestration.runs.services import control, proposals, recovery
 from tests.builders import OPEN, decided
 from tests.chaos import invariants
 from tests.chaos.faults import Crew, Faults, Publisher
-from tests.chaos.plans import Made, random_plan
+from tests.chaos.plans import Made, is_odd, random_plan
 from tests.chaos.stage import Stage
 
+KINDS = ("calls", "ends")
+"""The files beside the witness: who was called, and who came to the end."""
 TICK_S = 0.1
 FEWEST_KILLS = 8
 AT_A_TIME = 2
@@ -92,6 +94,7 @@ class Drive:
             faults.over()
             settled = self._settle()
             before = self._counts()
+            unknown = self._unknown()
             resolved = self._resolve()
             self._settle()
         finally:
@@ -108,6 +111,7 @@ class Drive:
             "seconds_of_faults": round(struck - started, 1),
             "seconds_to_settle": round(settled, 1),
             "at_the_end_of_faults": before,
+            "unknown_outcomes": unknown,
             "resolved_as_happened": resolved,
             "at_the_end": self._counts(),
             "effects": len(lines),
@@ -182,6 +186,29 @@ class Drive:
             control.resume(run_id=run_id, by=by, at=at)
         return len(found)
 
+    def _unknown(self) -> dict[str, Any]:
+        """Classify the unknown outcomes by what their handlers wrote outside.
+
+        Steps that end badly are left out: their outcome is unknown by their own doing.
+        """
+        steps = StepRun.objects.filter(state=StepState.INDETERMINATE)
+        keys = {key for key in steps.values_list("key", flat=True) if not is_odd(key)}
+        called, ended = (
+            {line.split()[0] for line in self._lines(kind)} for kind in KINDS
+        )
+        effects = {line.split()[0] for line in self._lines()}
+        return {
+            "all": len(keys),
+            "never_received": len(keys - called),
+            "never_received_keys": sorted(keys - called),
+            "received_without_effect": len(keys & called - effects),
+            "with_effect_not_ended": len(keys & effects - ended),
+            "ended": len(keys & ended),
+            "percent_never_received": round(
+                100 * len(keys - called) / max(1, len(keys)), 1
+            ),
+        }
+
     def _counts(self) -> dict[str, Any]:
         runs = Counter(Run.objects.values_list("state", flat=True))
         steps = Counter(StepRun.objects.values_list("state", flat=True))
@@ -193,8 +220,9 @@ class Drive:
             "events": Event.objects.count(),
         }
 
-    def _lines(self) -> list[str]:
-        path = self.stage.witness
+    def _lines(self, kind: str = "") -> list[str]:
+        witness = self.stage.witness
+        path = witness.with_name(f"{witness.name}.{kind}") if kind else witness
         return path.read_text().splitlines() if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong: worker trees killed or stopped, the broker emptied, hints multiplied."""
+"""What goes wrong: processes killed or frozen, connections cut, the broker emptied."""
 
 import contextlib
 import random
@@ -6,15 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import redis
+from django.db import connection
 
 from execfabric.celery import app
 from execfabric.local import processes
 from orchestration.runs import dispatch
+from tests.chaos.proxy import Proxy
 from tests.chaos.stage import Stage
 from tests.servers import Spawned, spawn
 
@@ -31,12 +34,23 @@ class Crew:
     concurrency: int
     workers: list[Spawned] = field(default_factory=list)
     keeper: Spawned | None = None
+    proxy: Proxy = field(init=False)
+    """Between all parts and Postgres."""
     _made: int = 0
+    _env: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.stage.endpoints.database_url)
+        self.proxy = Proxy(url.hostname or "", url.port or 0)
+        self.proxy.start()
+        who, _, _ = url.netloc.rpartition("@")
+        through = url._replace(netloc=f"{who}@127.0.0.1:{self.proxy.port}")
+        self._env = {**self.stage.env, "DATABASE_URL": urlunsplit(through)}
 
     def start(self) -> None:
-        """Have everybody at work."""
+        """Start the workers and the keeper, and wait until they are ready."""
         self.workers = [self._worker() for _ in range(self.size)]
-        self.keeper = spawn("keeper", self.stage.env)
+        self.keeper = spawn("keeper", self._env)
         for part in (*self.workers, self.keeper):
             part.wait_ready()
 
@@ -53,7 +67,7 @@ class Crew:
         """SIGKILL to the keeper; another takes its place."""
         if self.keeper is not None:
             self.keeper.kill9()
-        self.keeper = spawn("keeper", self.stage.env)
+        self.keeper = spawn("keeper", self._env)
 
     def stop(self) -> None:
         """End everybody."""
@@ -64,7 +78,7 @@ class Crew:
         self._made += 1
         return spawn(
             "worker",
-            self.stage.env,
+            self._env,
             name=f"w{self._made}",
             concurrency=self.concurrency,
         )
@@ -87,6 +101,11 @@ class Faults:
         "flush": (4.0, 8.0),
         "stop": (8.0, 16.0),
         "cut": (8.0, 16.0),
+        "child": (2.0, 6.0),
+        "runner": (2.0, 6.0),
+        "freeze": (4.0, 8.0),
+        "request": (0.5, 2.0),
+        "answer": (0.5, 2.0),
     }
 
     def __post_init__(self) -> None:
@@ -102,7 +121,10 @@ class Faults:
                 self._plan(kind)
 
     def over(self) -> None:
-        """Have everybody who was stopped go on."""
+        """Have everybody who was stopped go on; nothing goes wrong any more."""
+        self.crew.proxy.disarm()
+        for kind in ("request", "answer"):
+            self.done[kind] = self.crew.proxy.done[kind]
         self._wake(everybody=True)
 
     def _plan(self, kind: str) -> None:
@@ -125,13 +147,64 @@ class Faults:
 
     def _cut(self) -> bool:
         """Cut every connection of the parts to the database, this program's excepted."""
-        with psycopg.connect(self.crew.stage.endpoints.owner_database_url) as owner:
-            owner.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'execfabric' AND client_port <> ALL(%s)",
-                [_own_ports()],
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_user, pg_backend_pid()")
+            own = cursor.fetchone()
+        url = self.crew.stage.endpoints.owner_database_url
+        with psycopg.connect(url, autocommit=True) as owner:
+            found = owner.execute(
+                "SELECT pid FROM pg_stat_activity WHERE usename = %s AND pid <> %s", own
             )
+            for row in found.fetchall():
+                # One that is just ending belongs to no role any more.
+                with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+                    owner.execute("SELECT pg_terminate_backend(%s)", row)
         return True
+
+    def _request(self) -> bool:
+        """Cut a connection when it asks for a commit, before the server knows."""
+        self.crew.proxy.lose("request")
+        return True
+
+    def _answer(self) -> bool:
+        """Cut a connection when a commit is done, before the client knows."""
+        self.crew.proxy.lose("answer")
+        return True
+
+    def _child(self) -> bool:
+        """SIGKILL to one process of a worker's pool."""
+        return self._hit("kill", runner=False) is not None
+
+    def _runner(self) -> bool:
+        """SIGKILL to a runner or to the guardian of one."""
+        return self._hit("kill", runner=True) is not None
+
+    def _freeze(self) -> bool:
+        """SIGSTOP to one process only, for up to twice its lease."""
+        process = self._hit("suspend", runner=self.rng.random() < 1 / 2)
+        if process is not None:
+            identity = processes.Identity(process.pid, process.create_time())
+            self._stopped.append((self._until(), identity))
+        return process is not None
+
+    def _hit(self, method: str, *, runner: bool) -> psutil.Process | None:
+        """Send a signal to a process of some worker: of its pool, or of its runners."""
+        ready = self.crew.ready()
+        if not ready:
+            return None
+        worker = self.rng.choice(ready)
+        with contextlib.suppress(psutil.Error):
+            members = processes.family(worker.running.identity)
+            found = [one for one in members if _is_runner(one) == runner]
+            chosen = self.rng.choice(found)
+            # The worker's first process starts the others again.
+            if chosen.pid != worker.pid:
+                getattr(chosen, method)()
+                return chosen
+        return None
+
+    def _until(self) -> float:
+        return time.monotonic() + self.rng.uniform(0.5, 2) * self.lease_s
 
     def _stop(self) -> bool:
         """SIGSTOP to a whole worker for up to twice its lease: a zombie comes back.
@@ -144,8 +217,7 @@ class Faults:
             return False
         identity = self.rng.choice(ready).running.identity
         _signal(identity, "suspend")
-        until = time.monotonic() + self.rng.uniform(0.5, 2) * self.lease_s
-        self._stopped.append((until, identity))
+        self._stopped.append((self._until(), identity))
         return True
 
     def _wake(self, *, everybody: bool = False) -> None:
@@ -202,5 +274,5 @@ def _signal(identity: processes.Identity, method: str) -> None:
             getattr(member, method)()
 
 
-def _own_ports() -> list[int]:
-    return [c.laddr.port for c in psutil.Process().net_connections() if c.laddr]
+def _is_runner(process: psutil.Process) -> bool:
+    return any("runner.main" in text for text in process.cmdline())

@@ -20,9 +20,12 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import verification
-from tests.chaos.plans import AGAIN, ONCE
+from tests.chaos.plans import EFFECTS, ONCE, is_odd
 
-EFFECTS = {*ONCE, AGAIN}
+LOST = {"step.worker_lost", "step.runner_died"}
+"""Why an outcome may be unknown of a handler that would have ended well."""
+GIVEN_UP = {"step.attempts_exhausted", "step.runner_died"}
+"""How a step may fail whose handler would have ended well: killed too often."""
 Lines = Sequence[str]
 
 
@@ -33,7 +36,9 @@ def every_run_is_final_or_waits_for_people(lines: Lines) -> Iterator[str]:
         if run.state != RunState.PAUSED or not unknown.exists():
             yield f"run {run.id} is {run.state} ({run.reason})"
     for run in Run.objects.filter(state__in=FINAL_RUN).exclude(state="succeeded"):
-        yield f"run {run.id} ended {run.state} ({run.reason})"
+        ends = {"failed", "partially_succeeded"} if _has_odd(run) else set()
+        if run.state not in ends:
+            yield f"run {run.id} ended {run.state} ({run.reason})"
 
 
 def no_step_is_lost(lines: Lines) -> Iterator[str]:
@@ -85,11 +90,40 @@ def no_effect_without_intent_and_approval(lines: Lines) -> Iterator[str]:
             yield f"{mark} had an effect before its gate was approved"
 
 
+def no_effect_is_recorded_as_nothing_ran(lines: Lines) -> Iterator[str]:
+    """Where the world shows the effect of a step that runs once, no error denies it."""
+    seen = {line.split()[0] for line in lines}
+    for step in _steps().filter(key__in=seen, error__isnull=False):
+        if _action(step) in ONCE and step.error.get("ran") is False:
+            yield f"{step.key} had its effect and says {step.error}"
+
+
+def no_known_result_is_lost(lines: Lines) -> Iterator[str]:
+    """A handler that ends well succeeds, unless its worker or runner was killed."""
+    for step in _steps().filter(error__isnull=False):
+        if is_odd(step.key) or step.state == StepState.SKIPPED:
+            continue
+        code = step.error.get("code")
+        if step.state == StepState.FAILED and code not in GIVEN_UP:
+            yield f"{step.key} failed: {step.error}"
+        if step.state == StepState.INDETERMINATE and code not in LOST:
+            yield f"{step.key} is unknown: {step.error}"
+
+
+def a_bad_end_is_no_success(lines: Lines) -> Iterator[str]:
+    """A step that ends badly fails by name or is unknown; people may settle it."""
+    for step in _steps():
+        ended_well = step.attempts.filter(phase=Phase.DONE).exists()
+        if is_odd(step.key) and ended_well:
+            yield f"{step.key} succeeded"
+
+
 def only_an_intent_leaves_an_unknown_outcome(lines: Lines) -> Iterator[str]:
     """A worker that died before intent cannot have done anything."""
     for step in StepRun.objects.filter(state=StepState.INDETERMINATE):
         last = step.attempts.get(fence=step.fence)
-        if last.intent_at is None or last.phase != Phase.LOST:
+        phases = {Phase.LOST, Phase.FAILED}
+        if last.intent_at is None or last.phase not in phases:
             yield f"{step.key} is indeterminate, its attempt is {last.phase}"
         if step.effect_class in {"pure", "idempotent"}:
             yield f"{step.key} is indeterminate though {step.effect_class}"
@@ -153,6 +187,9 @@ CHECKS: tuple[Callable[[Lines], Iterator[str]], ...] = (
     no_step_is_lost,
     no_effect_happens_twice,
     no_effect_without_intent_and_approval,
+    no_effect_is_recorded_as_nothing_ran,
+    no_known_result_is_lost,
+    a_bad_end_is_no_success,
     only_an_intent_leaves_an_unknown_outcome,
     every_stream_verifies,
     every_transition_has_one_event,
@@ -167,6 +204,10 @@ def violations(lines: Lines) -> dict[str, list[str]]:
 
 def _steps() -> Any:
     return StepRun.objects.select_related("run", "run__revision")
+
+
+def _has_odd(run: Run) -> bool:
+    return any(is_odd(step.key) for step in run.steps.all())
 
 
 def _action(step: StepRun) -> str:

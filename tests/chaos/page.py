@@ -33,6 +33,11 @@ ROWS = (
     ("workers stopped past their lease", lambda r: r["faults"].get("stop", 0)),
     ("FLUSHALL", lambda r: r["faults"].get("flush", 0)),
     ("all connections to Postgres cut", lambda r: r["faults"].get("cut", 0)),
+    ("kill -9 of one process of a pool", lambda r: r["faults"].get("child", 0)),
+    ("kill -9 of a runner", lambda r: r["faults"].get("runner", 0)),
+    ("one process stopped past its lease", lambda r: r["faults"].get("freeze", 0)),
+    ("connections cut before a commit", lambda r: r["faults"].get("request", 0)),
+    ("connections cut after a commit", lambda r: r["faults"].get("answer", 0)),
     ("hints sent by the test", lambda r: r["hints"]),
     ("forged hints", lambda r: r["forged_hints"]),
     ("seconds of faults", lambda r: r["seconds_of_faults"]),
@@ -42,7 +47,15 @@ ROWS = (
         "steps with unknown outcome",
         lambda r: r["at_the_end_of_faults"]["steps"].get("indeterminate", 0),
     ),
-    ("of these, it had happened", lambda r: r["resolved_as_happened"]),
+    (
+        "of these, not by the handler's own doing",
+        lambda r: r["unknown_outcomes"]["all"],
+    ),
+    (
+        "of these, the handler never was called",
+        lambda r: r["unknown_outcomes"]["never_received"],
+    ),
+    ("resolved: it had happened", lambda r: r["resolved_as_happened"]),
     (
         "idempotent effects repeated",
         lambda r: r["repeated_effects_of_idempotent_steps"],

@@ -1,16 +1,26 @@
-"""Random plans of the laboratory skill, and which marks their effects leave."""
+"""Random plans of the chaos skill, and which marks their effects leave."""
 
 import random
 from dataclasses import dataclass
 from typing import Any
 
 from tests import builders
+from tests.chaos.handlers import BAD, GOOD
 
 SLOWEST_S = 0.3
 """How long an effect may take: long enough to be killed before and after it."""
+ODD_S = 0.03
+"""The same for a step that ends badly, which may be tried several times."""
+WITH_GATE, PARALLEL, ODD = 1 / 4, 1 / 3, 1 / 4
+"""How many of the plans have such a step."""
 
-ONCE = ("witness", "witness-gated")
-AGAIN = "witness-again"
+ONCE = ("once", "once-gated")
+AGAIN = "again"
+EFFECTS = {*ONCE, AGAIN}
+ODD_MARK = "-odd"
+"""In the keys of steps that end badly."""
+ONLY_PLAIN = ("file", "busy")
+"""Ends that need an action which may be repeated, or a file that others read."""
 
 
 @dataclass(frozen=True)
@@ -21,25 +31,41 @@ class Made:
     gated: bool
 
 
+def is_odd(key: str) -> bool:
+    """Return True for a step that ends badly, whatever happens around it."""
+    return ODD_MARK in key
+
+
 def random_plan(rng: random.Random, number: int) -> Made:
-    """A plan of three to six steps: effects, values, files, gates, some side by side."""
+    """Make a plan of three to six steps: effects, files, gates, joins, odd ends."""
     length = rng.randint(3, 6)
-    parallel = rng.random() < 1 / 3
-    gated = rng.random() < 1 / 4
+    parallel = rng.choice([True, {"max": 2}]) if rng.random() < PARALLEL else False
+    gated = rng.random() < WITH_GATE
+    odd_at = rng.randrange(length) if rng.random() < ODD else -1
     steps: list[dict[str, Any]] = []
     for position in range(length):
         before = [made["id"] for made in steps]
-        after = _parents(rng, before, parallel=parallel)
-        writers = [s["id"] for s in steps if s["action"] == "write"]
-        steps.append(_step(rng, f"r{number}-s{position}", after, writers))
+        after = _parents(rng, before, parallel=bool(parallel))
+        key = f"r{number}-s{position}"
+        if position == odd_at:
+            steps.append(_odd_step(rng, f"{key}{ODD_MARK}", after))
+            continue
+        writers = [s["id"] for s in steps if s["params"].get("end") == "file"]
+        steps.append(_step(rng, key, after, writers))
+        if len(after) > 1 and "file" not in steps[-1]["params"]:
+            steps[-1]["triggerRule"] = rng.choice(["all_success", "all_done"])
     if gated:
-        chosen = rng.choice(steps)
-        if chosen["action"] == "witness":
-            chosen["action"] = "witness-gated"
-        else:
-            chosen["approval"] = {"reason": "The plan asks for it."}
-    text = builders.plan(*steps, id=f"chaos-{number}", parallel=parallel)
+        _gate(rng.choice(steps))
+    fields = {"onFailure": "continue"} if odd_at >= 0 else {}
+    text = builders.plan(*steps, id=f"chaos-{number}", parallel=parallel, **fields)
     return Made(text, gated)
+
+
+def _gate(chosen: dict[str, Any]) -> None:
+    if chosen["action"] == "once":
+        chosen["action"] = "once-gated"
+    else:
+        chosen["approval"] = {"reason": "The plan asks for it."}
 
 
 def _parents(rng: random.Random, before: list[str], *, parallel: bool) -> list[str]:
@@ -53,18 +79,32 @@ def _parents(rng: random.Random, before: list[str], *, parallel: bool) -> list[s
 def _step(
     rng: random.Random, key: str, after: list[str], writers: list[str]
 ) -> dict[str, Any]:
-    kind = rng.choices(["witness", AGAIN, "write", "echo"], [4, 2, 2, 1])[0]
-    if kind == "write" and writers:
+    kind = rng.choices(["once", AGAIN, "file", "value"], [4, 2, 2, 1])[0]
+    params = _noise(rng, key, SLOWEST_S)
+    if kind == "file" and writers:
         file = rng.choice(writers)
-        params: dict[str, Any] = {"file": f"${file}.files.note"}
-        return builders.step(key, "read", after=sorted({*after, file}), params=params)
-    if kind == "write":
-        return builders.step(key, kind, after=after, params={"text": f"of {key}"})
-    if kind == "echo":
-        return builders.step(key, kind, after=after, params={"text": key})
-    params = {
-        "mark": key,
-        "before": round(rng.uniform(0, SLOWEST_S), 3),
-        "after": round(rng.uniform(0, SLOWEST_S), 3),
-    }
-    return builders.step(key, kind, after=after, params=params)
+        params = {"mark": key, "file": f"${file}.files.note"}
+        return _of("read", key, sorted({*after, file}), params)
+    if kind == "file":
+        return _of("value", key, after, params | {"end": "file"})
+    if kind == "value":
+        return _of(kind, key, after, params | {"end": rng.choice(["busy", "large"])})
+    ends = [end for end in GOOD if end not in ONLY_PLAIN]
+    end = rng.choice(ends) if rng.random() < 1 / 3 else "plain"
+    return _of(kind, key, after, params | {"effect": True, "end": end})
+
+
+def _odd_step(rng: random.Random, key: str, after: list[str]) -> dict[str, Any]:
+    params = _noise(rng, key, ODD_S) | {"end": rng.choice(sorted(BAD)), "effect": True}
+    return _of(rng.choice(["once", AGAIN]), key, after, params)
+
+
+def _noise(rng: random.Random, key: str, slowest: float) -> dict[str, Any]:
+    before, after = (round(rng.uniform(0, slowest), 3) for _ in range(2))
+    return {"mark": key, "before": before, "after": after}
+
+
+def _of(
+    action: str, key: str, after: list[str], params: dict[str, Any]
+) -> dict[str, Any]:
+    return builders.step(key, action, after=after, params=params, skill="chaos")

@@ -39,6 +39,8 @@ def test_enough_went_wrong_for_the_rest_to_mean_something(report):
 
     assert struck["kill"] >= 5
     assert struck["flush"] >= 2
+    assert struck["child"] + struck["runner"] + struck["freeze"] >= 5
+    assert struck["request"] + struck["answer"] >= 5
     assert report["hints"] >= 10 * RUNS
     assert report["forged_hints"] > RUNS
     assert report["gated_runs"] > 5
@@ -64,6 +66,18 @@ def test_no_effect_happens_without_approval_and_intent(report):
     assert report["violations"]["no_effect_without_intent_and_approval"] == []
 
 
+def test_no_effect_that_happened_is_recorded_as_nothing_ran(report):
+    assert report["violations"]["no_effect_is_recorded_as_nothing_ran"] == []
+
+
+def test_a_handler_that_ends_well_succeeds_unless_its_process_was_killed(report):
+    assert report["violations"]["no_known_result_is_lost"] == []
+
+
+def test_a_handler_that_ends_badly_does_not_succeed(report):
+    assert report["violations"]["a_bad_end_is_no_success"] == []
+
+
 def test_an_outcome_is_unknown_only_where_an_intent_was_committed(report):
     assert report["violations"]["only_an_intent_leaves_an_unknown_outcome"] == []
 
@@ -81,9 +95,9 @@ def test_forged_late_and_tenfold_hints_lead_to_one_claim_per_attempt(report):
 
 
 def test_a_step_that_lost_no_worker_was_tried_once(report):
-    """However often it was hinted: every attempt is done, lost, or refused at intent."""
+    """However often it was hinted: every attempt has an end of its own."""
     end = report["at_the_end"]
     succeeded = end["steps"]["succeeded"] - report["resolved_as_happened"]
 
     assert end["attempts"]["done"] == succeeded
-    assert set(end["attempts"]) <= {"done", "lost", "fenced"}
+    assert set(end["attempts"]) <= {"done", "lost", "failed", "fenced"}
