@@ -108,6 +108,7 @@ class Drive:
             "faults": dict(faults.done),
             "hints": self.publisher.sent,
             "forged_hints": self.publisher.forged,
+            "changes_of_runs": crew.proxy.changes(),
             "seconds_of_faults": round(struck - started, 1),
             "seconds_to_settle": round(settled, 1),
             "at_the_end_of_faults": before,

@@ -193,7 +193,8 @@ class Faults:
         if not ready:
             return None
         worker = self.rng.choice(ready)
-        with contextlib.suppress(psutil.Error):
+        # Each may be gone by the time it is looked at, or hit.
+        with contextlib.suppress(psutil.Error, IndexError):
             members = processes.family(worker.running.identity)
             found = [one for one in members if _is_runner(one) == runner]
             chosen = self.rng.choice(found)

@@ -101,10 +101,13 @@ def _file(call: Call) -> Any:
     return Succeeded(output={"bytes": LARGE}, files={"note": path})
 
 
-def _long_name(call: Call) -> Any:
-    path = call.workdir / ("n" * 250 + ".txt")
-    path.write_text("a long name")
-    return Succeeded(output={}, files={"note": path})
+def _named(length: int) -> Callable[[Call], Any]:
+    def named(call: Call) -> Any:
+        path = call.workdir / ("n" * length)
+        path.write_text("a long name")
+        return Succeeded(output={}, files={"note": path})
+
+    return named
 
 
 def _huge_line(call: Call) -> Any:
@@ -139,7 +142,7 @@ GOOD: dict[str, Callable[[Call], Any]] = {
     "plain": _plain,
     "large": lambda call: Succeeded(output={"text": "z" * LARGE}),
     "file": _file,
-    "long name": _long_name,
+    "long name": _named(200),
     "huge line": _huge_line,
     "burst": _burst,
     "raw log": _raw_log,
@@ -233,6 +236,7 @@ BAD: dict[str, Callable[[Call], Any]] = {
     "none": lambda call: None,
     "class": lambda call: Succeeded,
     "huge": lambda call: Succeeded(output={"text": "x" * (8 << 20)}),
+    "too long a name": _named(255),
     "too large a file": _too_large,
     "no file": _no_file,
     "folder": _folder,

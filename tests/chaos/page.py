@@ -40,6 +40,12 @@ ROWS = (
     ("connections cut after a commit", lambda r: r["faults"].get("answer", 0)),
     ("hints sent by the test", lambda r: r["hints"]),
     ("forged hints", lambda r: r["forged_hints"]),
+    ("changes written without a lock", lambda r: r["changes_of_runs"]["fast"]),
+    (
+        "refused, and done again under it",
+        lambda r: r["changes_of_runs"]["fast refused"],
+    ),
+    ("changes written under the lock", lambda r: r["changes_of_runs"]["locked"]),
     ("seconds of faults", lambda r: r["seconds_of_faults"]),
     ("seconds to settle after the faults", lambda r: r["seconds_to_settle"]),
     ("attempts lost", lambda r: r["at_the_end"]["attempts"].get("lost", 0)),

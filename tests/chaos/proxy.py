@@ -12,27 +12,46 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 CHUNK = 65536
-COMMIT = re.compile(rb"\bCOMMIT\b|runs_commit")
-PREPARED = re.compile(rb"(_pg3_\d+)\0[^\0]*(?:\bCOMMIT\b|runs_commit)")
-"""A commit that is prepared goes by this name from then on."""
-BOUND = re.compile(rb"B.{4}\0(_pg3_\d+)\0", re.DOTALL)
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+WRITES, COMMITTED = b"runs_commit", b"COMMIT"
+COMMIT = re.compile(WRITES + rb"|\b" + COMMITTED + rb"\b")
+PREPARED = re.compile(rb"(_pg3_\d+)\x00[^\x00]*?(" + WRITES + rb"|\b" + COMMITTED + rb"\b)")
+"""A statement that is prepared goes by this name from then on."""
+BOUND = re.compile(rb"B.{4}\x00(_pg3_\d+)\x00", re.DOTALL)
+READY = re.compile(rb"Z\x00\x00\x00\x05([ITE])")
+REFUSED = re.compile(rb"XF00[12]|D\x00\x00\x00\x0a\x00\x01\xff\xff\xff\xff")
+"""A row in another state, or a null for a stream that has moved on."""
 
 
 @dataclass
 class _Session:
     """What is known of one connection."""
 
-    names: set[bytes] = field(default_factory=set)
+    done: Counter[str]
+    names: dict[bytes, bytes] = field(default_factory=dict)
     committing: bool = False
+    writing: str = ""
+    """Whether a change of a run is on its way: "fast" for one without a lock."""
+    state: bytes = b"I"
 
-    def sees(self, data: bytes) -> bool:
+    def asks(self, data: bytes) -> bool:
         """Return True if the client asks for a commit."""
         self.names.update(PREPARED.findall(data))
-        self.committing = bool(COMMIT.search(data)) or not self.names.isdisjoint(
-            BOUND.findall(data)
-        )
+        meant = {self.names[name] for name in BOUND.findall(data) if name in self.names}
+        meant |= set(COMMIT.findall(data))
+        if WRITES in meant:
+            is_fast = self.state == b"I" and b"BEGIN" not in data
+            self.writing = "fast" if is_fast else "locked"
+        # Inside a transaction it is written with the commit, which comes later.
+        self.committing = COMMITTED in meant or self.writing == "fast"
+        return self.committing
+
+    def answers(self, data: bytes) -> bool:
+        """Return True if the server answers a commit."""
+        if self.writing:
+            refused = " refused" if REFUSED.search(data) else ""
+            self.done[self.writing + refused] += 1
+            self.writing = ""
+        self.state = (READY.findall(data) or [self.state])[-1]
         return self.committing
 
 
@@ -56,6 +75,11 @@ class Proxy:
         """Lose the next commit: its "request", or its "answer"."""
         self._armed[what] = 1
 
+    def changes(self) -> dict[str, int]:
+        """Count the changes of runs: written without a lock, or under it, or refused."""
+        kinds = ("fast", "fast refused", "locked", "locked refused")
+        return {kind: self.done[kind] for kind in kinds}
+
     def disarm(self) -> None:
         """Lose nothing from now on."""
         self._armed.clear()
@@ -73,7 +97,7 @@ class Proxy:
     async def _connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        session = _Session()
+        session = _Session(self.done)
         with contextlib.suppress(OSError):
             server = await asyncio.open_connection(*self._target)
             await asyncio.gather(
@@ -93,10 +117,8 @@ class Proxy:
     ) -> None:
         try:
             while data := await source.read(CHUNK):
-                is_commit = (
-                    session.sees(data) if what == "request" else session.committing
-                )
-                if is_commit and self._armed[what]:
+                look = session.asks if what == "request" else session.answers
+                if look(data) and self._armed[what]:
                     self._armed[what] = 0
                     self.done[what] += 1
                     back.transport.abort()
