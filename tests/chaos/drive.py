@@ -201,7 +201,9 @@ class Drive:
         return {
             "all": len(keys),
             "never_received": len(keys - called),
-            "never_received_keys": sorted(keys - called),
+            "why_never_received": [
+                _why(step) for step in steps if step.key in keys - called
+            ],
             "received_without_effect": len(keys & called - effects),
             "with_effect_not_ended": len(keys & effects - ended),
             "ended": len(keys & ended),
@@ -225,6 +227,14 @@ class Drive:
         witness = self.stage.witness
         path = witness.with_name(f"{witness.name}.{kind}") if kind else witness
         return path.read_text().splitlines() if path.exists() else []
+
+
+def _why(step: StepRun) -> str:
+    """Return what the record says of an attempt whose handler never was called."""
+    last = step.attempts.get(fence=step.fence)
+    lasted = (last.ended_at - last.started_at).total_seconds()
+    code = (step.error or {}).get("code")
+    return f"{step.key} {code} {last.phase} after {lasted:.3f} s by {last.worker}"
 
 
 def _person(name: str, role: Role) -> User:

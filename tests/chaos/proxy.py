@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 CHUNK = 65536
 WRITES, COMMITTED = b"runs_commit", b"COMMIT"
 COMMIT = re.compile(WRITES + rb"|\b" + COMMITTED + rb"\b")
-PREPARED = re.compile(rb"(_pg3_\d+)\x00[^\x00]*?(" + WRITES + rb"|\b" + COMMITTED + rb"\b)")
+PREPARED = re.compile(
+    rb"(_pg3_\d+)\x00[^\x00]*?(" + WRITES + rb"|\b" + COMMITTED + rb"\b)"
+)
 """A statement that is prepared goes by this name from then on."""
 BOUND = re.compile(rb"B.{4}\x00(_pg3_\d+)\x00", re.DOTALL)
 READY = re.compile(rb"Z\x00\x00\x00\x05([ITE])")
