@@ -64,12 +64,14 @@ def halted(running: Running) -> Iterator[None]:
     """Stop a worker's processes during the block, so that work can be queued."""
     family = processes.family(running.identity)
     for member in family:
-        member.suspend()
+        with suppress(psutil.NoSuchProcess):
+            member.suspend()
     try:
         yield
     finally:
         for member in family:
-            member.resume()
+            with suppress(psutil.NoSuchProcess):
+                member.resume()
 
 
 class Meter:
