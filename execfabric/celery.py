@@ -26,9 +26,6 @@ app.config_from_object(
         "task_send_sent_event": False,
         "worker_enable_remote_control": True,
         "worker_hijack_root_logger": False,
-        # Celery closes the database connection around each task; connecting costs more
-        # than a step. Broken ones are found by `database.check` when a task begins.
-        "CELERY_DB_REUSE_MAX": 10_000,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "task_publish_retry_policy": {
             "max_retries": 1,

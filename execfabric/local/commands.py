@@ -110,7 +110,8 @@ def worker(
         env=env,
         ready=lambda running: running.said(" ready."),
         grace=LONGEST_STEP_AT_STOP,
-        orphan_signal=signal.SIGQUIT,
+        # Every other signal leaves it time for its steps.
+        orphan_signal=signal.SIGKILL,
     )
 
 

@@ -19,24 +19,22 @@ from django.db import connection
 from execfabric import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.services import dry_run_work, give_back, verification_jobs, work
+from orchestration.runs.seat import Seat
+from orchestration.runs.services import dry_run_work, give_back, verification_jobs
 from orchestration.runs.services.work import Bench
 from orchestration.skills import sandbox
 from orchestration.skills.services import secrets
 
 log = logging.getLogger(__name__)
 
-_benches: dict[int, Bench] = {}
+_seat: Seat | None = None
+"""Of this pool process; the main process has none."""
 
 
 @shared_task(name=dispatch.WORK, ignore_result=True)
 def work_on(*, step_run_id: str, **_: object) -> None:
-    """Work on a run from this step on; a stale, doubled or forged id does nothing.
-
-    What else a newer release puts into a hint is not needed: the database decides.
-    """
-    database.check()
-    work.work(step_run_id=UUID(step_run_id), bench=bench())
+    """Pass on a hint in the form of the previous release, while that still runs."""
+    dispatch.send([UUID(step_run_id)])
 
 
 @shared_task(name=dispatch.VERIFY, ignore_result=True)
@@ -58,15 +56,6 @@ def node() -> str:
     return f"{socket.gethostname()}:{os.getppid()}"
 
 
-def bench() -> Bench:
-    """This process's bench, made when first needed: never shared over a fork."""
-    pid = os.getpid()
-    if pid not in _benches:
-        _benches.clear()
-        _benches[pid] = Bench(name=f"{socket.gethostname()}:{pid}")
-    return _benches[pid]
-
-
 @worker_init.connect
 def _prove_sandbox(**_: object) -> None:
     """Try the command sandbox before anything is claimed, and say how it went.
@@ -85,10 +74,14 @@ def _prove_sandbox(**_: object) -> None:
 
 @worker_process_init.connect
 def _open(**_: object) -> None:
-    """Start the runner now rather than in somebody's first step."""
+    """Take the seat; its runner starts now rather than in the first step."""
+    global _seat  # noqa: PLW0603  one process, one seat
     database.bound_transactions()
     secrets.open_here()
-    bench().runner.start()
+    bench = Bench(name=f"{socket.gethostname()}:{os.getpid()}")
+    bench.runner.start()
+    _seat = Seat(bench)
+    _seat.start()
     # Beside the steps: the database may be away, and Celery waits for a new process.
     threading.Thread(target=_give_back_left, daemon=True).start()
 
@@ -103,11 +96,6 @@ def _give_back_left() -> None:
 
 @worker_process_shutdown.connect
 def _close(**_: object) -> None:
-    for kept in _benches.values():
-        memory = kept.memory
-        log.info(
-            "Changes without a lock: %d written, %d refused.",
-            memory.taken,
-            memory.refused,
-        )
-        kept.close()
+    """Finish the step in hand, however the process was asked to stop."""
+    if _seat is not None:
+        _seat.end()

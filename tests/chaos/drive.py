@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import redis
 from django.contrib.auth.models import Group
 from django.db.models import Q
 
@@ -72,7 +73,8 @@ class Drive:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.wanted.seed)
-        self.publisher = Publisher(self.rng)
+        broker = redis.Redis.from_url(self.stage.endpoints.redis_url)
+        self.publisher = Publisher(self.rng, broker)
         ensure_roles(by=system("test"), at=clock.now())
         self.proposer = _person("proposer", Role.PROPOSER)
         self.operator = _person("operator", Role.OPERATOR)

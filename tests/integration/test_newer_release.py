@@ -14,6 +14,7 @@ from execfabric.lib.actor import system
 from orchestration.plans.models import PlanRevision
 from orchestration.runs import tasks
 from orchestration.runs.models import Run
+from orchestration.runs.seat import follow
 from orchestration.runs.services import sweep
 from orchestration.skills import selectors
 from orchestration.skills.domain import code
@@ -232,8 +233,14 @@ def test_a_plan_that_cannot_be_read_does_not_stop_the_keeper(
     assert "unknown when" in words(page)
 
 
-def test_a_hint_with_more_than_this_release_knows_is_taken() -> None:
+@pytest.mark.django_db(transaction=True)
+def test_a_hint_with_more_than_this_release_knows_is_taken(
+    proposer, operator, bench
+) -> None:
+    run = approved(plan(step("a")), proposer, operator)
     signature(tasks.work_on.run).bind(step_run_id="1", urgency=3)
+
+    assert follow(f"{run.steps.get().id} urgency=3", bench) == 1
 
 
 def test_restored_a_skill_is_bound_to_the_code_that_is_installed_then(
