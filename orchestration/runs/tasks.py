@@ -88,10 +88,14 @@ def _open(**_: object) -> None:
 
 def _give_back_left() -> None:
     """Look at what dead processes left until all of it is settled."""
-    while give_back.left(at=clock.now()):
+    waiting = 1
+    while waiting:
+        try:
+            waiting = give_back.left(at=clock.now())
+        except Exception:
+            log.exception("Cannot give back what dead workers have left.")
         connection.close()
-        time.sleep(settings.HINT_AGAIN_SECONDS)
-    connection.close()
+        time.sleep(settings.HINT_AGAIN_SECONDS if waiting else 0)
 
 
 @worker_process_shutdown.connect

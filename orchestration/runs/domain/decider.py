@@ -88,14 +88,18 @@ def _proceed(progress: Progress) -> Sequence[Action]:
     """An unknown outcome always pauses; a failure does what the plan says."""
     unknown = progress.first(StepState.INDETERMINATE)
     if unknown is not None:
-        reason = f"Nobody knows whether step {unknown.name} had its effect."
-        return [Move(RunEvent.PAUSE_REQUESTED, reason)]
+        return [Move(RunEvent.PAUSE_REQUESTED, unknown_reason(unknown.name))]
     failed = progress.first(StepState.FAILED)
     if failed is not None and progress.on_failure == "pause":
         return [Move(RunEvent.PAUSE_REQUESTED, f"Step {failed.name} failed.")]
     if failed is not None and progress.on_failure == "abort":
         return _abort(progress, failed)
     return _release(progress)
+
+
+def unknown_reason(step: str) -> str:
+    """Return why a run is paused in which a step's outcome is unknown."""
+    return f"Nobody knows whether step {step} had its effect."
 
 
 def _end_when_idle(progress: Progress, end: Move) -> Sequence[Action]:

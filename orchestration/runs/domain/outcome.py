@@ -14,6 +14,7 @@ from orchestration.runs.domain.decider import (
     Move,
     Revive,
     TryAgain,
+    unknown_reason,
 )
 from orchestration.runs.domain.progress import UNANSWERED, Progress, StepView
 from orchestration.runs.domain.results import Failure, Finished, Lost, Result
@@ -116,6 +117,12 @@ def of_not_started(run: RunState) -> StepEvent:
     Its outcome may have been taken for unknown, and its run may have ended since.
     """
     return StepEvent.CANCELLED if run in FINAL_RUN else StepEvent.NOT_STARTED
+
+
+def was_paused_for(step: str, run: RunState, reason: str) -> bool:
+    """Return True if a run is paused only because of this step's unknown outcome."""
+    is_paused = run in {RunState.PAUSING, RunState.PAUSED}
+    return is_paused and reason == unknown_reason(step)
 
 
 def may_rerun(effect_class: str) -> bool:

@@ -20,6 +20,7 @@ from orchestration.runs.domain.results import Finished, Result, recordable
 from orchestration.runs.domain.states import (
     AttemptEvent,
     Phase,
+    RunEvent,
     RunState,
     StepEvent,
     StepState,
@@ -133,8 +134,8 @@ WHERE step.state IN ('running', 'indeterminate') AND attempt.session_id = %s
 def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool:
     """Give a step back whose attempt certainly never began; return False if it is over.
 
-    It is ready again, also where its outcome was taken for unknown meanwhile; in a run
-    that has ended it is cancelled.
+    It is ready again, also where its outcome was taken for unknown meanwhile, and a run
+    that was paused for that goes on; in a run that has ended it is cancelled.
     """
     found = database.row(_OF_SESSION, [session])
     if found is None:
@@ -158,6 +159,9 @@ def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool
             tries=step.tries - 1,
             error=None,
         )
+        state = RunState(opened.run.state)
+        if unknown and outcome.was_paused_for(step.key, state, opened.run.reason):
+            opened.move_run(RunEvent.RESUMED)
         advance(opened)
         return True
 

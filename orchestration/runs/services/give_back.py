@@ -30,24 +30,28 @@ def left(*, at: datetime) -> int:
     """Give back what dead processes of this host claimed and did not hand over.
 
     Return how many of them have to be looked at again: a claim of theirs may still be
-    on its way to the database, or the database is away.
+    on its way to the database.
+
+    :raises OperationalError: when the server is away
     """
-    waiting = 0
-    for dead in handover.left(settings.WORKER_DIR):
-        try:
-            waiting += not _is_settled(dead, at)
-        except Exception:
-            log.exception("Cannot give back what %s has left.", dead.home.name)
-            waiting += 1
-    return waiting
+    found = [_settled(dead, at) for dead in handover.left(settings.WORKER_DIR)]
+    return found.count(False)
 
 
-def _is_settled(dead: handover.Left, at: datetime) -> bool:
+def _settled(dead: handover.Left, at: datetime) -> bool:
+    is_late = dead.age() > database.LEASES * settings.LEASE_SECONDS
+    try:
+        is_over = not dead.session or _given_back(dead.session, at)
+    except outage.PASSING:
+        raise
+    except Exception:
+        log.exception("Cannot give back what %s has left.", dead.home.name)
+        is_over = False
+    if is_over or is_late:
+        dead.remove()
+    return is_over or is_late
+
+
+def _given_back(session: str, at: datetime) -> bool:
     evidence = "Its worker ended before it handed it over."
-    is_over = not dead.session or attempts.not_started(
-        dead.session, evidence, by=BY, at=at
-    )
-    if not is_over and dead.age() < database.LEASES * settings.LEASE_SECONDS:
-        return False
-    dead.remove()
-    return True
+    return attempts.not_started(session, evidence, by=BY, at=at)

@@ -28,7 +28,13 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import dry_runs, gates, store, verification_jobs
+from orchestration.runs.services import (
+    dry_runs,
+    gates,
+    give_back,
+    store,
+    verification_jobs,
+)
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.quarantine import Quarantine
 from orchestration.runs.services.transitions import Change, change
@@ -57,6 +63,8 @@ def sweep(*, at: datetime) -> Swept:
     :raises OperationalError: when the server is lost; nothing else stops it
     """
     quarantine = Quarantine(by=BY, at=at)
+    # First, so that what certainly never began is not taken for unknown.
+    _isolated(_never_began, quarantine)
     done = Swept(
         leases=_isolated(_lapsed_leases, quarantine),
         released=_isolated(_waits_over, quarantine),
@@ -78,6 +86,10 @@ def _isolated(duty: Callable[[Quarantine], int], quarantine: Quarantine) -> int:
         log.exception("%s failed", duty.__name__)
         database.restore()
         return 0
+
+
+def _never_began(quarantine: Quarantine) -> int:
+    return give_back.left(at=quarantine.at)
 
 
 _LAPSED = """

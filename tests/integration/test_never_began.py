@@ -1,0 +1,133 @@
+"""A step that was claimed and certainly never began runs again, whatever its class."""
+
+from datetime import timedelta
+
+import pytest
+
+from audit import selectors as record
+from audit.models import Event
+from execfabric.lib import clock
+from orchestration.runs.models import StepRun
+from orchestration.runs.services import artifacts, attempts, give_back, sweep, work
+from orchestration.skills.execution import Runner
+from tests.builders import approved, driven, plan, states, step
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
+
+
+class Killed(BaseException):
+    """The worker does nothing more from here on."""
+
+
+def dies(*_, **__):
+    raise Killed
+
+
+@pytest.fixture
+def run(settings, tmp_path, proposer, operator):
+    """A run of one effect that may happen once only."""
+    settings.WORKER_DIR = tmp_path / "workers"
+    text = plan(step("effect", "witness", params={"mark": "once"}))
+    return approved(text, proposer, operator)
+
+
+def worker_dies(run, monkeypatch, owner, name):
+    """A worker takes the step and is killed; the kernel closes what it had open."""
+    bench = work.Bench(name="doomed")
+    step_run_id = run.steps.get().id
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, dies)
+        with pytest.raises(Killed):
+            work.work(step_run_id=step_run_id, bench=bench)
+    bench.runner.kill()
+    bench.notes.close()
+
+
+BEFORE = artifacts, "local_paths"
+AFTER = Runner, "poll"
+
+
+def lapse():
+    """The lease ends, and a keeper on another host finds it."""
+    StepRun.objects.update(lease_until=clock.now() - timedelta(minutes=1))
+    sweep._lapsed_leases(sweep.Quarantine(by=sweep.BY, at=clock.now()))
+
+
+@pytest.mark.parametrize("is_lapsed", [False, True])
+def test_what_a_dead_worker_claimed_and_did_not_hand_over_is_given_back(
+    is_lapsed, run, settings, bench, witness, monkeypatch
+):
+    worker_dies(run, monkeypatch, *BEFORE)
+    assert states(run) == {"effect": "running"}
+    if is_lapsed:
+        lapse()
+        assert states(run) == {"effect": "indeterminate"}
+
+    waiting = give_back.left(at=clock.now())
+
+    assert (waiting, states(run)) == (0, {"effect": "ready"})
+    assert not [*settings.WORKER_DIR.iterdir()]
+    event = Event.objects.get(kind="step.not_started")
+    assert (
+        record.envelope(event)["payload"]["evidence"]
+        == "Its worker ended before it handed it over."
+    )
+    assert states(driven(run, bench)) == {"effect": "succeeded"}
+    assert len(witness.read()) == 1
+
+
+def test_what_a_dead_worker_handed_over_stays_unknown(run, settings, monkeypatch):
+    worker_dies(run, monkeypatch, *AFTER)
+    lapse()
+
+    sweep.sweep(at=clock.now())
+
+    assert states(run) == {"effect": "indeterminate"}
+    assert not [*settings.WORKER_DIR.iterdir()]
+
+
+def test_the_keeper_gives_back_before_it_looks_at_leases(run, settings, monkeypatch):
+    worker_dies(run, monkeypatch, *BEFORE)
+    StepRun.objects.update(lease_until=clock.now() - timedelta(minutes=1))
+
+    sweep.sweep(at=clock.now())
+
+    assert states(run) == {"effect": "ready"}
+    assert not Event.objects.filter(kind="step.outcome_unknown")
+
+
+def test_a_claim_that_may_still_be_on_its_way_is_waited_for(run, settings, monkeypatch):
+    worker_dies(run, monkeypatch, *BEFORE)
+    monkeypatch.setattr(attempts, "not_started", lambda *given, **named: False)
+
+    first = give_back.left(at=clock.now())
+    settings.LEASE_SECONDS = 0
+    second = give_back.left(at=clock.now())
+
+    assert (first, second) == (1, 0)
+    assert not [*settings.WORKER_DIR.iterdir()]
+
+
+def test_a_worker_frozen_before_the_hand_over_starts_nothing_late(
+    run, bench, witness, monkeypatch
+):
+    def frozen(_):
+        monkeypatch.undo()
+        lapse()
+        assert states(run) == {"effect": "indeterminate"}
+        monkeypatch.setattr(clock, "since_boot", lambda: later)
+        return {}
+
+    later = clock.since_boot() + 3600
+    monkeypatch.setattr(artifacts, "local_paths", frozen)
+
+    ready = run.steps.get()
+    work.work(step_run_id=ready.id, bench=bench)
+
+    assert states(run) == {"effect": "ready"}
+    assert witness.read() == []
+    monkeypatch.undo()
+    assert states(driven(run, bench)) == {"effect": "succeeded"}
