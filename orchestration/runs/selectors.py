@@ -51,6 +51,8 @@ class StepDetail:
 
     step_run: StepRun
     step: StepDocument
+    on_failure: str
+    """What the plan says of a failure."""
     version: str
     """The skill version it was approved with; empty for a step without a skill."""
     action: ActionContract | None
@@ -255,6 +257,7 @@ def _details(
         return StepDetail(
             step_run=row,
             step=asked,
+            on_failure=document.on_failure,
             version=pin.get("version", ""),
             action=version.action(asked.action) if version else None,
             contract=version.readable if version else None,

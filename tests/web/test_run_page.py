@@ -9,8 +9,18 @@ from execfabric.accounts import services as accounts
 from execfabric.accounts.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from orchestration.runs.domain.results import Failure
 from orchestration.runs.services import proposals
-from tests.builders import approved, driven, open_gate, plan, proposed, step
+from tests.builders import (
+    approved,
+    claimed,
+    completed,
+    driven,
+    open_gate,
+    plan,
+    proposed,
+    step,
+)
 from tests.console_builders import codes, rows, signed_in, words
 from tests.web.run_builders import (
     AIM,
@@ -79,6 +89,25 @@ def test_a_failure_says_what_happened_whether_anything_ran_and_what_to_do(
     assert "It ran and changed nothing: this action only reads." in error
     assert "Fix the cause." in error
     assert "lab.refused" in error
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "advice"),
+    [
+        ("pause", "Resuming the paused run tries it again."),
+        ("continue", "The run goes on without this step."),
+        ("abort", "The run ends as failed when its running steps have finished."),
+    ],
+)
+def test_the_advice_on_a_failure_is_what_the_plan_says(
+    on_failure, advice, proposer, operator
+) -> None:
+    text = plan(step("bad"), step("busy"), parallel=True, onFailure=on_failure)
+    run = approved(text, proposer, operator)
+    bad, _ = claimed(run, "bad"), claimed(run, "busy")
+    completed(bad, Failure("lab.refused", "The target said no."))
+
+    assert advice in words(step_of(run, "bad", signed_in(operator)))
 
 
 @pytest.mark.parametrize(

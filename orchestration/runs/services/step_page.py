@@ -16,6 +16,13 @@ from orchestration.runs.models import StepRun
 from orchestration.runs.selectors import StepDetail
 from orchestration.runs.services import specs
 
+AFTER_FAILURE = {
+    "pause": "Resuming the paused run tries it again.",
+    "continue": "The run goes on without this step.",
+    "abort": "The run ends as failed when its running steps have finished.",
+}
+"""What becomes of a run with a failed step, by what its plan says."""
+
 
 @dataclass(frozen=True)
 class StepLine:
@@ -140,9 +147,11 @@ def _after_error(row: StepRun, found: StepDetail) -> tuple[str, str]:
 
 
 def _advice(row: StepRun, found: StepDetail, *, may_remain: bool) -> str:
-    """What to do about a failed step while its run can still be resumed."""
+    """What to do about a failed step while its run has not ended."""
     over = RunState(row.run.state) in FINAL_RUN
     if row.state != StepState.FAILED or over or not found.action:
         return ""
+    if found.on_failure != "pause":
+        return AFTER_FAILURE[found.on_failure]
     target = " Look at its target first." if may_remain else ""
-    return f"Fix the cause.{target} Resuming the paused run tries it again."
+    return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"
