@@ -4,8 +4,10 @@ that may answer anything. Explored exhaustively by one test, at random by anothe
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
+from orchestration.plans.domain.graph import Ancestry
 from orchestration.runs.domain import decider, outcome
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepView
 from orchestration.runs.domain.states import (
@@ -123,6 +125,9 @@ def _carried_out(
             if not satisfied(graph, before, key):
                 message = f"step {key} was released before its rule held: {before}"
                 raise Violation(message)
+            if any(before.steps[one] is not S.SUCCEEDED for one in sure_of(graph)[key]):
+                message = f"a plain reference of step {key} has no value: {before}"
+                raise Violation(message)
             return moved(now, key, chosen[key])
         case decider.Skip(key):
             return moved(now, key, T.SKIPPED)
@@ -189,6 +194,19 @@ def moved(state: State, index: int, event: StepEvent) -> State:
     steps = list(state.steps)
     steps[index] = STEP_RUN.next(steps[index], event)
     return replace(state, steps=tuple(steps))
+
+
+@cache
+def sure_of(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    """Per step those that its plain references may name, as validation says."""
+    keys = range(len(graph.parents))
+    edges = {str(key): [str(one) for one in graph.parents[key]] for key in keys}
+    rules = {str(key): graph.rules[key] for key in keys}
+    ancestry = Ancestry(edges, [*edges], rules)
+    return tuple(
+        tuple(one for one in keys if ancestry.succeeded(str(one), str(key)))
+        for key in keys
+    )
 
 
 def satisfied(graph: Graph, state: State, index: int) -> bool:
