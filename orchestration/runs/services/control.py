@@ -42,7 +42,9 @@ def pause(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
 
 
 def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
-    """Go on where the run stopped: what is done stays done, what failed is tried again.
+    """Go on where the run stopped; what is done stays done.
+
+    Failures that paused the run are tried again; others stay as the plan says.
 
     :raises NotControllable: when this run is not `by`'s to control
     :raises IllegalTransition: when it is not pausing or paused
