@@ -126,10 +126,7 @@ class Change:
         :raises NeedsLock: when the run is not locked
         """
         self.need_lock()
-        columns = {
-            name: value for name, value in vars(step).items() if name != "_state"
-        }
-        self._written.born.append(columns)
+        self._written.born.append(_columns(step))
         self.loaded.update(step)
         rows = [history.STEP.born(step)]
         self.record("step.added", step.instance(), step=step.key, rows=rows)
@@ -220,21 +217,7 @@ class Change:
 
     def begin_attempt(self, attempt: Attempt) -> None:
         """Have a new attempt written."""
-        self._written.attempts.append(
-            {
-                "step_run_id": attempt.step_run_id,
-                "fence": attempt.fence,
-                "generation": attempt.generation,
-                "worker": attempt.worker,
-                "phase": attempt.phase,
-                "spec_id": attempt.spec_id,
-                "session_id": attempt.session_id,
-                "started_at": attempt.started_at,
-                "intent_at": attempt.intent_at,
-                "ended_at": attempt.ended_at,
-                "result": attempt.result,
-            }
-        )
+        self._written.attempts.append(_columns(attempt))
 
     def end_attempt(
         self, step: StepRun, event: AttemptEvent, result: Any = None, *, log: str = ""
@@ -307,6 +290,11 @@ class Change:
             if isinstance(row, StepRun):
                 state = StepState(row.state)
                 self.loaded.progress.moved(row.id, state, error_code(row))
+
+
+def _columns(row: StepRun | Attempt) -> Record:
+    """Return the columns of a row that is not stored yet."""
+    return {name: value for name, value in vars(row).items() if name != "_state"}
 
 
 def _with_columns(fact: Fact, columns: Mapping[str, Any]) -> Fact:
