@@ -24,10 +24,12 @@ from orchestration.runs.services import (
     dry_run_work,
     dry_runs,
     gates,
+    loading,
     proposals,
     work,
 )
 from orchestration.runs.services.attempts import Grip
+from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.work import Bench
 from orchestration.skills.execution import Runner
 from orchestration.skills.services import secrets
@@ -35,6 +37,10 @@ from orchestration.skills.services import secrets
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 OPEN = ("requested", "partial")
 DONE = Finished({}, {})
+REMEMBERED = loading.REMEMBERED
+"""How many runs a worker of a test remembers; with none it always locks the run."""
+MEMORY = Memory(0)
+"""What `claimed` and `completed` remember of their runs."""
 
 
 def step(key: str, action: str = "echo", **fields: Any) -> dict[str, Any]:
@@ -138,7 +144,8 @@ def approved(text: str, by: User, operator: User, **inputs: Any) -> Run:
 def a_bench(name: str = "test-worker") -> Bench:
     """A worker's bench in a folder of its own; from now on this process is a worker."""
     secrets.open_here()
-    return Bench(name=name, home=Path(tempfile.mkdtemp(prefix="execfabric-test-")))
+    home = Path(tempfile.mkdtemp(prefix="execfabric-test-"))
+    return Bench(name=name, home=home, memory=Memory(REMEMBERED))
 
 
 def driven(run: Run, bench: Bench) -> Run:
@@ -158,6 +165,7 @@ def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
         session=span_id(),
         by=work.BY,
         at=clock.now(),
+        memory=MEMORY,
     )
 
 
@@ -171,6 +179,7 @@ def completed(grip: Grip | None, result: Result = DONE) -> None:
         session=span_id(),
         by=work.BY,
         at=clock.now(),
+        memory=MEMORY,
     )
 
 

@@ -14,11 +14,12 @@ from execfabric.accounts.models import User
 from execfabric.accounts.people import ensure_roles
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from orchestration.runs.services import loading
 from orchestration.runs.services.work import Bench
 from orchestration.skills import builtin
 from orchestration.skills.models import Skill
 from orchestration.skills.services import sync
-from tests import committed
+from tests import builders, committed
 from tests.builders import a_bench
 
 
@@ -108,6 +109,15 @@ def witness() -> Witness:
     path = Path(os.environ["EXECFABRIC_TEST_WITNESS"])
     path.unlink(missing_ok=True)
     return Witness(path)
+
+
+@pytest.fixture(params=["fast", "locked"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the test twice: where a worker needs no lock, and where it always takes it."""
+    size = loading.REMEMBERED if request.param == "fast" else 0
+    monkeypatch.setattr(builders, "REMEMBERED", size)
+    monkeypatch.setattr(builders, "MEMORY", loading.Memory(size))
+    return str(request.param)
 
 
 @pytest.fixture

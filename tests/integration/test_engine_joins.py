@@ -19,7 +19,7 @@ from tests.builders import (
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("registry"),
+    pytest.mark.usefixtures("registry", "path"),
 ]
 
 

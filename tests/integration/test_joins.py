@@ -25,7 +25,7 @@ from tests.builders import (
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("registry"),
+    pytest.mark.usefixtures("registry", "path"),
 ]
 
 ANGLES = Path(__file__).parents[1] / "unit/plans/angles.yaml"

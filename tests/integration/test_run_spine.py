@@ -30,7 +30,7 @@ from tests.builders import (
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("registry"),
+    pytest.mark.usefixtures("registry", "path"),
 ]
 STARTED = {StepState.READY, StepState.RUNNING}
 REFUSED = Failure("lab.refused", "The target said no.")
@@ -71,6 +71,13 @@ def test_a_chain_runs_in_the_order_of_its_dependencies(proposer, operator, bench
 
     assert run.state == "succeeded"
     assert list(ended) == ["first", "middle", "last"]
+
+
+def test_a_worker_takes_the_path_that_is_tested(path, proposer, operator, bench):
+    run = driven(approved(chain(3), proposer, operator), bench)
+
+    assert run.state == "succeeded"
+    assert (bench.memory.taken, bench.memory.refused) == (3 if path == "fast" else 0, 0)
 
 
 @pytest.mark.promise("S0.8", "S0.9", "S2.52", "S4.6")
