@@ -169,10 +169,10 @@ def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
     )
 
 
-def completed(grip: Grip | None, result: Result = DONE) -> None:
-    """Report the result of an attempt, as its worker does."""
+def completed(grip: Grip | None, result: Result = DONE) -> Grip | None:
+    """Report the result of an attempt; return the attempt that its worker takes next."""
     assert grip is not None
-    attempts.complete(
+    return attempts.complete(
         grip,
         result,
         worker="test-worker",

@@ -3,16 +3,15 @@
 import pytest
 
 from execfabric.lib import clock
-from execfabric.lib.ids import span_id
 from execfabric.lib.machine import IllegalTransition
-from orchestration.runs.domain.results import Failure, Finished
+from orchestration.runs.domain.results import Failure
 from orchestration.runs.errors import NotControllable
-from orchestration.runs.services import attempts, control
-from orchestration.runs.services.work import BY
+from orchestration.runs.services import control
 from tests.builders import (
     approved,
     chain,
     claimed,
+    completed,
     driven,
     open_gate,
     plan,
@@ -32,9 +31,7 @@ def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, b
     grip = claimed(run, "s0")
 
     asked = control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
-    attempts.complete(
-        grip, Finished({}, {}), worker="w", session=span_id(), by=BY, at=clock.now()
-    )
+    completed(grip)
     run.refresh_from_db()
 
     assert asked.state == "pausing"
@@ -52,9 +49,7 @@ def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
     grip = claimed(run, "once")
 
     asked = control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
-    attempts.complete(
-        grip, Finished({}, {}), worker="w", session=span_id(), by=BY, at=clock.now()
-    )
+    completed(grip)
     run.refresh_from_db()
 
     assert asked.state == "cancelling"
@@ -114,11 +109,10 @@ def test_resume_repeats_no_failure_that_did_not_pause_the_run(
     )
     run = approved(text, proposer, operator)
     failing, free = claimed(run, "fails"), claimed(run, "free")
-    known = {"worker": "w", "session": span_id(), "by": BY, "at": clock.now()}
-    attempts.complete(failing, Failure("lab.refused", "The target said no."), **known)
+    completed(failing, Failure("lab.refused", "The target said no."))
 
     control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
-    attempts.complete(free, Finished({}, {}), **known)
+    completed(free)
     control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
     run = driven(run, bench)
 

@@ -9,7 +9,6 @@ import pytest
 from django.db import connection
 
 from execfabric.lib import clock
-from execfabric.lib.ids import span_id
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.errors import (
@@ -17,13 +16,13 @@ from orchestration.runs.errors import (
     OldAttemptMayLive,
 )
 from orchestration.runs.models import Attempt, LogChunk, StepRun
-from orchestration.runs.services import attempts, control, logs, recovery, sweep
-from orchestration.runs.services.work import BY
+from orchestration.runs.services import control, logs, recovery, sweep
 from tests import committed
 from tests.builders import (
     a_bench,
     approved,
     claimed,
+    completed,
     decided,
     driven,
     open_gate,
@@ -230,14 +229,7 @@ def test_a_late_result_of_a_fenced_attempt_changes_nothing(
     sweep.sweep(at=clock.now())
     run = driven(run, bench)
 
-    taken = attempts.complete(
-        zombie,
-        Finished({"mark": "zombie"}, {}),
-        worker="doomed",
-        session=span_id(),
-        by=BY,
-        at=clock.now(),
-    )
+    taken = completed(zombie, Finished({"mark": "zombie"}, {}))
 
     assert taken is None
     assert outputs(run) == {"again": {"mark": "x"}}

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from approvals.models import Gate
-from execfabric.lib import canonical, clock
-from execfabric.lib.ids import span_id
+from execfabric.lib import canonical
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.domain.results import Finished
-from orchestration.runs.services import attempts, work
+from orchestration.runs.services import work
 from tests.builders import (
     approved,
     claimed,
+    completed,
     decided,
     driven,
     open_gate,
@@ -43,14 +43,7 @@ def begun(run, key: str, bench):
 
 def finished(grip):
     """Complete an attempt and return the one that its worker takes next."""
-    return attempts.complete(
-        grip,
-        Finished({"n": 7, **grip.spec["params"]}, {}),
-        worker="w",
-        session=span_id(),
-        by=work.BY,
-        at=clock.now(),
-    )
+    return completed(grip, Finished({"n": 7, **grip.spec["params"]}, {}))
 
 
 def join(key: str, action: str = "echo", **fields):
