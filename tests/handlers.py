@@ -242,7 +242,6 @@ SKILL = SkillContract(
         ),
         _action(
             "misbehave",
-            timeout_s=2.0,
             output_schema={
                 "type": "object",
                 "properties": {"ok": {"type": "boolean"}},
@@ -257,7 +256,6 @@ SKILL = SkillContract(
         _action(
             "once",
             handler="lab.misbehave@1",
-            timeout_s=2.0,
             effect_class=EffectClass.NON_IDEMPOTENT,
         ),
         _action("flaky", retry=RetryRule(attempts=4, initial_s=0.01, max_s=0.02)),

@@ -16,7 +16,8 @@ from orchestration.runs.errors import (
     OldAttemptMayLive,
 )
 from orchestration.runs.models import Attempt, LogChunk, StepRun
-from orchestration.runs.services import control, logs, recovery, sweep
+from orchestration.runs.services import attempts, control, logs, recovery, sweep
+from orchestration.runs.services.work import BY
 from tests import committed
 from tests.builders import (
     a_bench,
@@ -38,8 +39,9 @@ pytestmark = [
 ]
 
 
-def bad(how: str, **fields):
-    return step("bad", "misbehave", params={"how": how}, **fields)
+def bad(how: str, key: str = "bad", action: str = "misbehave", **fields):
+    soon = {"timeout": "1s"} if how == "hang" else {}
+    return step(key, action, params={"how": how}, **soon, **fields)
 
 
 @pytest.mark.promise("S0.13", "S1.8", "S1.33")
@@ -130,7 +132,7 @@ def test_a_flood_in_the_log_is_cut_and_the_cut_is_said(proposer, operator, bench
 def test_a_step_that_must_not_repeat_is_unknown_when_it_was_cut_off(
     how, proposer, operator, bench
 ):
-    text = plan(step("once", "once", params={"how": how}, retry={"attempts": 3}))
+    text = plan(bad(how, "once", "once", retry={"attempts": 3}))
     run = driven(approved(text, proposer, operator), bench)
 
     assert states(run) == {"once": "indeterminate"}
