@@ -6,7 +6,10 @@ import pytest
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
+from audit import services as audit
+from audit.services import Fact
 from execfabric.lib import clock
+from execfabric.lib.machine import StaleTransition
 from orchestration.runs.services import control, gates, sweep, work
 from orchestration.runs.services.transitions import change
 from tests.builders import approved, chain, decided, open_gate, plan, proposed, step
@@ -110,3 +113,16 @@ def test_a_change_that_opens_and_ends_gates_appends_once(proposer, operator):
             "run.cancelled",
         ],
     ]
+
+
+def test_a_change_that_cannot_be_written_after_the_end_it_read_fails(run):
+    before = events(run)
+
+    def append_too():
+        by, at = work.BY, clock.now()
+        audit.append(run.stream, [Fact("test.other", {})], by=by, at=at)
+
+    with pytest.raises(StaleTransition):
+        noted(run, append_too)
+
+    assert events(run) == before

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from audit.services import Fact, RowFact
 from execfabric.lib.actor import Actor
+from execfabric.lib.machine import StaleTransition
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs import dispatch, history, live
 from orchestration.runs.domain.states import (
@@ -237,6 +238,8 @@ class Change:
         """Write everything in one statement; return False if the run has moved on.
 
         Outside a transaction it is one of its own.
+
+        :raises StaleTransition: when a locked run has moved on
         """
         if not self.facts:
             return True
@@ -250,6 +253,8 @@ class Change:
             by=self.by,
             at=self.at,
         )
+        if done is None and self.is_locked:
+            raise StaleTransition(run=str(self.run.id), seq=self.loaded.end.seq)
         if done is None:
             return False
         self.loaded.end, self.run.version = done
