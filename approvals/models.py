@@ -10,6 +10,7 @@ from approvals.domain.policy import Rule
 from approvals.domain.seats import Requirement
 from approvals.domain.states import GATE, OPEN, SETTLED, GateStatus
 from approvals.domain.subject import Exclusion
+from execfabric.checks import iff, is_not_blank, is_one_of, is_set
 from execfabric.fields import Uuid7Key
 
 
@@ -52,17 +53,17 @@ class Gate(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                name="gate_status_is_known", condition=Q(status__in=_words(GateStatus))
+                name="gate_status_is_known", condition=is_one_of("status", GateStatus)
             ),
             models.CheckConstraint(
                 name="gate_settled_at_iff_settled",
-                condition=Q(status__in=_words(SETTLED), settled_at__isnull=False)
-                | (~Q(status__in=_words(SETTLED)) & Q(settled_at__isnull=True)),
+                condition=iff(is_set("settled_at"), is_one_of("status", SETTLED)),
             ),
             models.CheckConstraint(
                 name="gate_settled_reason_iff_settled",
-                condition=(Q(status__in=_words(SETTLED)) & ~Q(settled_reason=""))
-                | (~Q(status__in=_words(SETTLED)) & Q(settled_reason="")),
+                condition=iff(
+                    is_not_blank("settled_reason"), is_one_of("status", SETTLED)
+                ),
             ),
             models.CheckConstraint(
                 name="gate_expires_after_it_was_requested",
@@ -118,7 +119,10 @@ class Decision(models.Model):
     """One person's answer to one gate; it outlives their account and never changes."""
 
     id = Uuid7Key()
-    gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="decisions")
+    # Without an index of its own: the unique constraint begins with it.
+    gate = models.ForeignKey(
+        Gate, on_delete=models.PROTECT, db_index=False, related_name="decisions"
+    )
     approve = models.BooleanField()
     voter_key = models.CharField(max_length=60)
     voter_name = models.CharField(max_length=150)

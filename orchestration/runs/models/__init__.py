@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Q
 
+from execfabric.checks import iff, is_one_of, is_set
 from execfabric.fields import Uuid7Key
 from execfabric.lib.actor import Actor, ActorKind
 from orchestration.plans.models import PlanRevision
@@ -39,8 +40,8 @@ __all__ = [
 SPEC_DOMAIN = "execfabric/action/v1"
 
 
-def _values(states: object) -> list[str]:
-    return sorted(str(state) for state in states)  # type: ignore[attr-defined]
+OVER = frozenset(Phase) - {Phase.CLAIMED, Phase.INTENT}
+"""The phases of an attempt that has ended."""
 
 
 def stream_of(run_id: UUID) -> str:
@@ -80,12 +81,11 @@ class Run(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                name="run_state_is_known", condition=Q(state__in=_values(RunState))
+                name="run_state_is_known", condition=is_one_of("state", RunState)
             ),
             models.CheckConstraint(
                 name="run_finished_at_iff_final",
-                condition=Q(state__in=_values(FINAL_RUN), finished_at__isnull=False)
-                | (~Q(state__in=_values(FINAL_RUN)) & Q(finished_at__isnull=True)),
+                condition=iff(is_set("finished_at"), is_one_of("state", FINAL_RUN)),
             ),
         ]
         indexes = [
@@ -153,8 +153,8 @@ class StepRun(models.Model):
     """Rises with each claim; only the holder of the last one may write a result."""
     worker = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True)
-    tries = models.PositiveIntegerField(default=0)
-    max_attempts = models.PositiveIntegerField(default=1)
+    tries = models.IntegerField(default=0)
+    max_attempts = models.IntegerField(default=1)
     not_before = models.DateTimeField(null=True)
     hinted_at = models.DateTimeField(null=True)
     spec = models.ForeignKey(
@@ -185,26 +185,26 @@ class StepRun(models.Model):
             ),
             models.CheckConstraint(
                 name="step_run_state_is_known",
-                condition=Q(state__in=_values(StepState)),
+                condition=is_one_of("state", StepState),
             ),
             models.CheckConstraint(
                 name="step_run_finished_at_iff_final",
-                condition=Q(state__in=_values(FINAL_STEP), finished_at__isnull=False)
-                | (~Q(state__in=_values(FINAL_STEP)) & Q(finished_at__isnull=True)),
+                condition=iff(is_set("finished_at"), is_one_of("state", FINAL_STEP)),
             ),
             models.CheckConstraint(
                 name="step_run_lease_iff_running",
-                condition=Q(state=StepState.RUNNING, lease_until__isnull=False)
-                | (~Q(state=StepState.RUNNING) & Q(lease_until__isnull=True)),
+                condition=iff(
+                    is_set("lease_until"), is_one_of("state", [StepState.RUNNING])
+                ),
             ),
             models.CheckConstraint(
                 name="step_run_tries_are_bounded",
-                condition=Q(tries__lte=models.F("max_attempts")),
+                condition=Q(tries__range=(0, models.F("max_attempts"))),
             ),
             models.CheckConstraint(
                 name="step_run_at_work_has_spec",
-                condition=~Q(state__in=_values({StepState.READY, StepState.RUNNING}))
-                | Q(spec__isnull=False),
+                condition=Q(spec__isnull=False)
+                | ~Q(is_one_of("state", [StepState.READY, StepState.RUNNING])),
             ),
         ]
         indexes = [
@@ -283,17 +283,11 @@ class Attempt(models.Model):
                 condition=Q(phase__in=[Phase.CLAIMED, Phase.INTENT]),
             ),
             models.CheckConstraint(
-                name="attempt_phase_is_known", condition=Q(phase__in=_values(Phase))
+                name="attempt_phase_is_known", condition=is_one_of("phase", Phase)
             ),
             models.CheckConstraint(
                 name="attempt_ended_at_iff_over",
-                condition=Q(
-                    phase__in=[Phase.CLAIMED, Phase.INTENT], ended_at__isnull=True
-                )
-                | (
-                    ~Q(phase__in=[Phase.CLAIMED, Phase.INTENT])
-                    & Q(ended_at__isnull=False)
-                ),
+                condition=iff(is_set("ended_at"), is_one_of("phase", OVER)),
             ),
         ]
 
@@ -305,7 +299,9 @@ class LogChunk(models.Model):
     """A piece of what a step run wrote while it worked, masked."""
 
     id = models.BigAutoField(primary_key=True)
-    step_run = models.ForeignKey(StepRun, on_delete=models.PROTECT, related_name="log")
+    step_run = models.ForeignKey(
+        StepRun, on_delete=models.PROTECT, db_index=False, related_name="log"
+    )
     fence = models.BigIntegerField()
     offset = models.BigIntegerField()
     """Where the text starts, in characters from the start of the step run's log."""
@@ -346,7 +342,7 @@ class ArtifactUse(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     artifact = models.ForeignKey(
-        Artifact, on_delete=models.PROTECT, related_name="uses"
+        Artifact, on_delete=models.PROTECT, db_index=False, related_name="uses"
     )
     step_run = models.ForeignKey(
         StepRun, on_delete=models.PROTECT, related_name="artifact_uses"
