@@ -279,6 +279,7 @@ def test_no_small_plan_can_be_led_astray(size, parallel_max, on_failure):
     ("parallel_max", "patience"),
     [
         pytest.param(1, 2, id="in order, and a person interferes"),
+        pytest.param(2, 0, id="two at a time"),
         pytest.param(0, 0, id="side by side"),
     ],
 )
