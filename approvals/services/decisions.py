@@ -5,7 +5,7 @@ from datetime import datetime
 from string import hexdigits
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from approvals import history, selectors, voters
 from approvals.domain import eligibility, verdict
@@ -133,13 +133,24 @@ def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) ->
         "message": error.message,
         "details": error.details,
     }
-    with transaction.atomic(durable=True):
-        gate = Gate.objects.filter(pk=gate_id).defer("subject").first()
-        if gate is None:
-            audit.append(STRAY, [Fact("gate.decision_refused", payload)], by=by, at=at)
-            return
-        facts = facts_of(gate, ("gate.decision_refused", payload))
-        audit.append(gate.stream, facts, by=by, at=at, trace_id=gate.trace_id)
+    try:
+        with transaction.atomic(durable=True):
+            _append_refusal(gate_id, payload, by=by, at=at)
+    except DatabaseError:
+        # Not recorded, so not counted: the caller hears of the outage and tries again.
+        throttle.give_back(tried)
+        raise
+
+
+def _append_refusal(
+    gate_id: UUID, payload: dict[str, object], *, by: Actor, at: datetime
+) -> None:
+    gate = Gate.objects.filter(pk=gate_id).defer("subject").first()
+    if gate is None:
+        audit.append(STRAY, [Fact("gate.decision_refused", payload)], by=by, at=at)
+        return
+    facts = facts_of(gate, ("gate.decision_refused", payload))
+    audit.append(gate.stream, facts, by=by, at=at, trace_id=gate.trace_id)
 
 
 def _require_open(gate: Gate, at: datetime) -> None:

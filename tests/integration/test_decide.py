@@ -4,9 +4,11 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError, connection
 
+from approvals.errors import CommentRequired
 from approvals.models import Decision, Gate
+from approvals.services import record_refusal
 from audit import selectors as record
 from orchestration.runs.services import gates, sweep
 from tests.builders import decided, open_gate, plan, proposed, states, step
@@ -102,3 +104,31 @@ def test_a_decision_and_the_expiry_at_once_agree_on_one_outcome(proposer, operat
         }
         assert ("run.approved" in kinds) != ("run.expired" in kinds)
         assert gate.decisions.count() == (gate.status == "approved")
+
+
+def test_a_refusal_that_could_not_be_recorded_is_not_counted(proposer, operator):
+    run = proposed(TEXT, proposer)
+    gate, error = open_gate(run), CommentRequired()
+
+    def refuse():
+        record_refusal(
+            gate_id=gate.pk, by=operator.actor(), error=error, at=gate.requested_at
+        )
+
+    try:
+        set_session("default_transaction_read_only", "on")
+        with pytest.raises(DatabaseError, match="read-only"):
+            refuse()
+    finally:
+        set_session("default_transaction_read_only", "off")
+    refuse()
+
+    [*_, event] = record.events_after(run.stream, 0)
+    assert event.kind == "gate.decision_refused"
+    assert record.envelope(event)["payload"]["attempts"] == 1
+
+
+def set_session(name, value):
+    """Set a parameter of this thread's session, as a standby has it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
