@@ -70,7 +70,11 @@ def witness(call: Call) -> Outcome:
         if "say" in call.params:
             call.log("still here")
         time.sleep(min(left, 0.05))
-    return Succeeded(output={"mark": call.params["mark"]})
+    files = {}
+    if "file" in call.params:
+        files = {"note": call.workdir / "note.txt"}
+        files["note"].write_text(call.params["file"])
+    return Succeeded(output={"mark": call.params["mark"]}, files=files)
 
 
 @handler("lab.ask@1")
@@ -228,7 +232,7 @@ SKILL = SkillContract(
     actions=(
         _action("echo", dry_run=DryRunKind.SIMULATED, undo="echo"),
         _action("risky", handler="lab.echo@1", risk=Risk.HIGH, undo="echo"),
-        _action("witness", effect_class=EffectClass.NON_IDEMPOTENT),
+        _action("witness", effect_class=EffectClass.NON_IDEMPOTENT, files=("note",)),
         _action(
             "witness-again",
             handler="lab.witness@1",

@@ -90,8 +90,8 @@ class Runner:
 
     @property
     def busy(self) -> bool:
-        """Whether a call was begun and not answered."""
-        return self._tap is not None
+        """Whether a call was begun, and its answer was not taken."""
+        return self._tap is not None or bool(self._ready)
 
     def start(self) -> None:
         """Start the program, unless it lives; what an earlier one left is removed."""
@@ -252,11 +252,14 @@ class Runner:
         masker: Masker,
         on_send: Callable[[], None] = lambda: None,
     ) -> None:
-        if self.busy:
+        if self._tap is not None:
             raise RunnerBusy
         frame = wire.encode(value)
         self.start()
         self.masker = masker
+        # What an earlier call said must never be taken for this one's answer.
+        self._ready.clear()
+        self._death = ""
         on_send()
         self._tap = LogTap(masker)
         try:
