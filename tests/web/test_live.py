@@ -297,10 +297,11 @@ async def test_an_approval_step_pauses_the_run_and_a_frame_asks_for_the_answer(
         await frame_with(socket, 'id="cursor"')
         await sync_to_async(driven)(run, bench)
         html = await frame_with(socket, "gate-link-ask")
+        gate = await sync_to_async(open_gate)(run, "ask")
+        waiting = await sync_to_async(states)(run)
 
-    gate = await sync_to_async(open_gate)(run, "ask")
     assert f"/gates/{gate.pk}" in html
-    assert await sync_to_async(states)(run) == {
+    assert waiting == {
         "first": "succeeded",
         "ask": "gated",
         "last": "pending",
