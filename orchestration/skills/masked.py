@@ -3,9 +3,9 @@
 import codecs
 import tempfile
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from execfabric.lib.masking import Masker
 from orchestration.skills import folders
@@ -52,17 +52,23 @@ def answer_masked(frame: dict[str, Any], masker: Masker) -> dict[str, Any]:
 
 
 def mask_files(
-    outcome: Succeeded, masker: Masker, workdir: Path
+    outcome: Succeeded,
+    masker: Masker,
+    workdir: Path,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[Succeeded | Failed, tuple[str, ...]]:
     """Mask the secrets in the files of a call; also return the names of those files.
 
+    That may take long, so `meanwhile` is called again and again.
     The paths must have been checked: plain files below `workdir`.
     """
     masked = []
     for name, given in outcome.files.items():
         for path in [given] if isinstance(given, Path) else given:
             try:
-                changed = bool(masker.forms) and _mask_file(path, masker, workdir)
+                changed = bool(masker.forms) and _mask_file(
+                    path, masker, workdir, meanwhile
+                )
             except SecretInFile as error:
                 return Failed("skill.secret_in_file", str(error)), ()
             if changed:
@@ -70,7 +76,9 @@ def mask_files(
     return outcome, tuple(masked)
 
 
-def _mask_file(path: Path, masker: Masker, workdir: Path) -> bool:
+def _mask_file(
+    path: Path, masker: Masker, workdir: Path, meanwhile: Callable[[], None]
+) -> bool:
     """Mask the secrets in one file; return True if there were any.
 
     :raises SecretInFile: when it is not text, or its name holds a secret
@@ -83,14 +91,14 @@ def _mask_file(path: Path, masker: Masker, workdir: Path) -> bool:
         raise SecretInFile(message)
     finder = masker.finder()
     with folders.opened_file(workdir, path) as source:
-        if not any(map(finder.finds, iter(lambda: source.read(CHUNK), b""))):
+        if not any(map(finder.finds, _chunks(source, meanwhile))):
             return False
     with tempfile.NamedTemporaryFile(dir=workdir, delete=False) as target:
         stream = masker.stream()
         check = codecs.getincrementaldecoder("utf-8")()
         with folders.opened_file(workdir, path) as source:
             try:
-                while chunk := source.read(CHUNK):
+                for chunk in _chunks(source, meanwhile):
                     if "\0" in check.decode(chunk):
                         raise _not_text(shown)
                     target.write(stream.feed(chunk))
@@ -101,6 +109,12 @@ def _mask_file(path: Path, masker: Masker, workdir: Path) -> bool:
     # A new file, because the old one may have further names elsewhere.
     Path(target.name).replace(path)
     return True
+
+
+def _chunks(source: BinaryIO, meanwhile: Callable[[], None]) -> Iterator[bytes]:
+    while chunk := source.read(CHUNK):
+        yield chunk
+        meanwhile()
 
 
 def _not_text(name: str) -> SecretInFile:

@@ -1,5 +1,6 @@
 """What a worker process notes is there after its death, and proves what never began."""
 
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,8 +78,17 @@ def test_a_process_that_lives_is_left_alone(tmp_path):
     assert not [*parent.iterdir()]
 
 
-def test_a_folder_that_others_may_open_is_refused(tmp_path):
-    tmp_path.chmod(0o755)
+def test_a_folder_that_others_may_change_is_refused_and_proves_nothing(dies, tmp_path):
+    dies(f"claiming:{FIRST}")
+    (tmp_path / "workers").chmod(0o777)
 
     with pytest.raises(ImproperlyConfigured, match="EXECFABRIC_WORKER_DIR"):
-        handover.new_home(tmp_path)
+        handover.new_home(tmp_path / "workers")
+    assert not [*handover.left(tmp_path / "workers")]
+
+
+def test_the_programs_of_a_worker_that_is_root_can_pass_through(tmp_path):
+    home = handover.new_home(tmp_path / "workers")
+
+    assert home.parent.stat().st_mode & stat.S_IXOTH
+    assert not home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)

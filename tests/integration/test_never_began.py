@@ -114,7 +114,7 @@ def test_a_claim_that_may_still_be_on_its_way_is_waited_for(run, settings, monke
 def test_a_worker_frozen_before_the_hand_over_starts_nothing_late(
     run, bench, witness, monkeypatch
 ):
-    def frozen(_):
+    def frozen(*_):
         monkeypatch.undo()
         lapse()
         assert states(run) == {"effect": "indeterminate"}

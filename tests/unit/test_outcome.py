@@ -6,7 +6,13 @@ from itertools import product
 import pytest
 
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.decider import Cancel, Move, Revive, TryAgain
+from orchestration.runs.domain.decider import (
+    Cancel,
+    Move,
+    Revive,
+    TryAgain,
+    unknown_reason,
+)
 from orchestration.runs.domain.outcome import MOST_LOSSES, Verdict
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepView
 from orchestration.runs.domain.results import Failure, Finished, Lost
@@ -259,3 +265,20 @@ def test_what_the_verdict_on_a_plan_means(verdict, states, expected):
 
     plain = [Move(a.event) if isinstance(a, Move) else a for a in actions]
     assert plain == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "reason", "expected"),
+    [
+        (R.PAUSED, unknown_reason("a"), True),
+        (R.PAUSING, unknown_reason("a"), True),
+        (R.PAUSED, unknown_reason("b"), False),
+        (R.PAUSED, "Paused by operator.", False),
+        (R.RUNNING, unknown_reason("a"), False),
+        (R.CANCELLED, unknown_reason("a"), False),
+    ],
+)
+def test_only_a_run_that_is_paused_for_an_unknown_outcome_goes_on(
+    run, reason, expected
+):
+    assert outcome.was_paused_for("a", run, reason) is expected

@@ -88,7 +88,7 @@ def _stored(answer: Succeeded, watch: Watch, masker: Masker, workdir: Path) -> R
     checked = outputs.validate_output(grip.action, answer, workdir)
     changed: tuple[str, ...] = ()
     if isinstance(checked, Succeeded):
-        checked, changed = masked.mask_files(checked, masker, workdir)
+        checked, changed = masked.mask_files(checked, masker, workdir, watch.hold)
     if not isinstance(checked, Succeeded):
         return outcome.of_answer(checked, grip.spec["effect_class"])
     for name in changed:

@@ -65,8 +65,12 @@ def keep(
     return kept
 
 
-def local_paths(files: Iterable[Mapping[str, Any]]) -> dict[str, Path]:
+def local_paths(
+    files: Iterable[Mapping[str, Any]], meanwhile: Callable[[], None] = lambda: None
+) -> dict[str, Path]:
     """Where the bytes of each file lie on this host, checked against their digest.
+
+    That may take long, so `meanwhile` is called again and again.
 
     :raises ArtifactUnknown: when the store has no such file
     :raises ArtifactCorrupt: when its bytes are not the recorded ones
@@ -78,7 +82,8 @@ def local_paths(files: Iterable[Mapping[str, Any]]) -> dict[str, Path]:
         if not default_storage.exists(place):
             raise ArtifactUnknown(sha256=sha256)
         path = Path(default_storage.path(place))
-        found = _digest(path)
+        with path.open("rb") as source:
+            found = _digest(_Watched(source, meanwhile))
         if found != sha256:
             raise ArtifactCorrupt(expected=sha256, found=found)
         paths[sha256] = path
@@ -176,12 +181,10 @@ def _store(
             f" {settings.MAX_ARTIFACT_BYTES} are allowed.",
             size=size,
         )
-    digest = hashlib.sha256()
-    for chunk in _Watched(source, meanwhile).chunks():
-        digest.update(chunk)
-    sha256 = digest.hexdigest()
+    watched = _Watched(source, meanwhile)
+    sha256 = _digest(watched)
     if not default_storage.exists(_place(sha256)):
-        _save(_Watched(source, meanwhile), _place(sha256), name)
+        _save(watched, _place(sha256), name)
     return sha256
 
 
@@ -203,6 +206,8 @@ def _place(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+def _digest(file: "File[bytes]") -> str:
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -24,7 +24,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SESSION = 16
 BOOT = 36
 """Characters of a session, and of the id that a host gives itself when it starts."""
-OTHERS = 0o077
+OTHERS_WRITE = 0o022
+PASSED_THROUGH = 0o711
+"""For the programs of a worker that is root, which run as another user."""
 
 
 class HandOver:
@@ -84,11 +86,13 @@ def new_home(parent: Path) -> Path:
 
     :raises ImproperlyConfigured: when other users of this host may write there
     """
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        parent.mkdir(parents=True)
+        parent.chmod(PASSED_THROUGH)
     if not _is_ours(parent):
         message = (
             f"Cannot use {parent} for the files of workers: it must be a folder of"
-            " their user that no other user can open. Set EXECFABRIC_WORKER_DIR."
+            " their user that no other user can change. Set EXECFABRIC_WORKER_DIR."
         )
         raise ImproperlyConfigured(message)
     return Path(tempfile.mkdtemp(dir=parent))
@@ -106,13 +110,13 @@ def left(parent: Path) -> Iterator[Left]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Return True for a folder of this user that no other user can open."""
+    """Return True for a folder of this user that no other user can change."""
     try:
         found = folder.lstat()
     except OSError:
         return False
-    is_private = found.st_uid == os.getuid() and not found.st_mode & OTHERS
-    return is_private and stat.S_ISDIR(found.st_mode)
+    is_ours = found.st_uid == os.getuid() and not found.st_mode & OTHERS_WRITE
+    return is_ours and stat.S_ISDIR(found.st_mode)
 
 
 def _not_sent(notes: str) -> str:

@@ -155,7 +155,7 @@ def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted | N
     """Hand the call over; return why where that did not work."""
     grip = watch.grip
     try:
-        paths = artifacts.local_paths(grip.spec["files"])
+        paths = artifacts.local_paths(grip.spec["files"], watch.beat)
         watch.beat()
         _check_deadline(watch)
         bench.runner.begin(
