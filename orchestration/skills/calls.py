@@ -1,6 +1,8 @@
 """A call of a handler as its worker knows it, and what may come back."""
 
+import contextlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,6 +39,30 @@ class CallKind(StrEnum):
 
 
 @dataclass(frozen=True)
+class Note:
+    """Where the runner notes, before its first step, that it begins a call."""
+
+    fd: int
+    """A file that the runner has inherited; its number is the same there."""
+    inode: int
+    """To tell the file from another one that a handler may have put there."""
+    at: int
+    text: str
+
+
+def note_begin(note: Mapping[str, Any] | None) -> None:
+    """Note that the handler begins; end this program where that is not possible."""
+    if note is None:
+        return
+    with contextlib.suppress(OSError):
+        os.set_inheritable(note["fd"], False)  # noqa: FBT003
+        is_there = os.fstat(note["fd"]).st_ino == note["inode"]
+        if is_there and os.pwrite(note["fd"], note["text"].encode(), note["at"]):
+            return
+    os._exit(1)
+
+
+@dataclass(frozen=True)
 class WireCall:
     """One call of a handler, as the worker knows it: references, not values."""
 
@@ -55,6 +81,7 @@ class WireCall:
     kind: CallKind = CallKind.RUN
     allow: Allow = field(default_factory=Allow)
     limits: Limits = field(default_factory=Limits)
+    note: Note | None = None
 
 
 @dataclass(frozen=True)

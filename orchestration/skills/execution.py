@@ -69,8 +69,9 @@ def no_secrets(name: str) -> str:
 class Runner:
     """A runner of this worker and the one call it has under way."""
 
-    def __init__(self, *, home: Path) -> None:
+    def __init__(self, *, home: Path, notes: int | None = None) -> None:
         self._home = home
+        self._inherited = () if notes is None else (notes,)
         self._program: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
         self._stdin = self._frames_fd = self._log_fd = -1
@@ -109,7 +110,7 @@ class Runner:
             bufsize=0,
             cwd=self._home,
             env=self._environment(),
-            pass_fds=(lifeline,),
+            pass_fds=(lifeline, *self._inherited),
             start_new_session=True,
         )
         os.close(lifeline)
@@ -141,13 +142,12 @@ class Runner:
         *,
         secrets: Secrets = no_secrets,
         paths: Mapping[str, Path] | None = None,
-        on_send: Callable[[], None] = lambda: None,
     ) -> None:
         """Hand over a call; `poll` hears of it. Starts the program where needed.
 
         `paths` says where the bytes of each file named in the params lie, by
-        sha256; `on_send` is called just before the first byte is sent. Only after
-        `RunnerDied` the call may have been begun: after any other error it was not.
+        sha256. Only after `RunnerDied` the call may have been begun: after any other
+        error it was not.
 
         :raises RunnerBusy: when the last call has not been answered
         :raises NotSent: when the program ended before it had the call
@@ -174,9 +174,10 @@ class Runner:
                 "programs": list(call.allow.programs),
             },
             "paths": {digest: str(known[digest]) for digest in wanted & known.keys()},
+            "note": asdict(call.note) if call.note else None,
         }
         self._call = call
-        self._send({"call": frame}, Masker(used), on_send)
+        self._send({"call": frame}, Masker(used))
 
     def poll(self, timeout_s: float) -> Log | Answer | None:
         """The next text or the answer; None when nothing came within the time.
@@ -246,12 +247,7 @@ class Runner:
         home = str(self._home)
         return {"LANG": "C.UTF-8", **kept, "HOME": home, "TMPDIR": home}
 
-    def _send(
-        self,
-        value: dict[str, Any],
-        masker: Masker,
-        on_send: Callable[[], None] = lambda: None,
-    ) -> None:
+    def _send(self, value: dict[str, Any], masker: Masker) -> None:
         if self._tap is not None:
             raise RunnerBusy
         frame = wire.encode(value)
@@ -260,7 +256,6 @@ class Runner:
         # What an earlier call said must never be taken for this one's answer.
         self._ready.clear()
         self._death = ""
-        on_send()
         self._tap = LogTap(masker)
         try:
             wire.send(self._stdin, frame)

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from execfabric.lib import clock
 from execfabric.lib.masking import Masker
 from orchestration.skills import builtin, descendants, wire, withheld
+from orchestration.skills.calls import note_begin
 from orchestration.skills.domain.guard import Allow, touched
 from orchestration.skills.domain.handlers import Registered
 from orchestration.skills.domain.limits import BY_EXIT_CODE, Limit, Limits
@@ -294,10 +295,9 @@ def _answer(call: dict[str, Any], watch: Watch) -> dict[str, Any]:
         if found is None:
             message = f"This worker has no handler {call['handler']}."
             return _failed("skill.no_handler", message, before_effect=True)
-        ready = _call(call)
         if call["kind"] == "run":
-            return _run(call, found, ready)
-        return _look(call, found, ready, watch)
+            return _run(call, found, _call(call))
+        return _look(call, found, _call(call), watch)
     except FileMissing as error:
         return _failed("skill.file_missing", str(error), before_effect=True)
     except withheld.SecretWithheld as error:
@@ -317,6 +317,7 @@ def _run(call: dict[str, Any], found: Registered, ready: Call) -> dict[str, Any]
     # Looked at last, after all that takes time: the lease may have lapsed since.
     if clock.since_boot() > call["valid_until"]:
         return {"not_started": True}
+    note_begin(call["note"])
     outcome = _outcome(found.run(ready))
     try:
         return {"outcome": wire.outcome_to_wire(outcome)}
@@ -366,11 +367,10 @@ def _failed(code: str, message: str, *, before_effect: bool = False) -> dict[str
 
 
 def _call(call: dict[str, Any]) -> Call:
-    paths: dict[str, str] = call["paths"]
     return LazyCall(
         folder=Path(call["workdir"]),
         fields={
-            "params": _with_files(call["params"], paths),
+            "params": _with_files(call["params"], call["paths"]),
             "config": withheld.guarded(call["config"]),
             "idempotency_key": call["idempotency_key"],
             "deadline_s": call["deadline_s"],

@@ -93,7 +93,7 @@ class Faults:
     lease_s: float
     done: Counter[str] = field(default_factory=Counter)
     _due: dict[str, float] = field(default_factory=dict)
-    _stopped: list[tuple[float, processes.Identity]] = field(default_factory=list)
+    _stopped: list[tuple[float, psutil.Process]] = field(default_factory=list)
 
     EVERY = {
         "kill": (0.5, 1.5),
@@ -183,8 +183,7 @@ class Faults:
         """SIGSTOP to one process only, for up to twice its lease."""
         process = self._hit("suspend", runner=self.rng.random() < 1 / 2)
         if process is not None:
-            identity = processes.Identity(process.pid, process.create_time())
-            self._stopped.append((self._until(), identity))
+            self._stopped.append((self._until(), process))
         return process is not None
 
     def _hit(self, method: str, *, runner: bool) -> psutil.Process | None:
@@ -216,16 +215,20 @@ class Faults:
         ready = self.crew.ready()
         if not ready:
             return False
-        identity = self.rng.choice(ready).running.identity
-        _signal(identity, "suspend")
-        self._stopped.append((self._until(), identity))
+        until = self._until()
+        for member in processes.family(self.rng.choice(ready).running.identity):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.suspend()
+                self._stopped.append((until, member))
         return True
 
     def _wake(self, *, everybody: bool = False) -> None:
         now = time.monotonic()
         due = [one for one in self._stopped if everybody or one[0] <= now]
         for one in due:
-            _signal(one[1], "resume")
+            # Each by itself: its parent may have been killed meanwhile.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one[1].resume()
             self._stopped.remove(one)
 
 
@@ -268,12 +271,6 @@ class Publisher:
         self.broker.lpush(dispatch.STEPS, "no id at all", b"\xff", "")
         app.send_task(dispatch.WORK, kwargs={"order": "rm"})
         self.forged += len(ids) + 4
-
-
-def _signal(identity: processes.Identity, method: str) -> None:
-    for member in processes.family(identity):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            getattr(member, method)()
 
 
 def _is_runner(process: psutil.Process) -> bool:

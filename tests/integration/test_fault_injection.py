@@ -136,7 +136,7 @@ class Faults:
         return call
 
     def _note(self, label: str, result: Any) -> None:
-        self.was_sent |= label == "HandOver.sending"
+        self.was_sent |= label == f"{wire.__name__}.send"
         self.is_known |= label == "Runner.poll" and isinstance(result, Succeeded)
 
     def _raise(self, label: str) -> None:

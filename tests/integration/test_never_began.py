@@ -1,7 +1,9 @@
 """A step that was claimed and certainly never began runs again, whatever its class."""
 
+from contextlib import suppress
 from datetime import timedelta
 
+import psutil
 import pytest
 
 from audit import selectors as record
@@ -11,6 +13,7 @@ from orchestration.runs.models import StepRun
 from orchestration.runs.services import artifacts, attempts, give_back, sweep, work
 from orchestration.skills.execution import Runner
 from tests.builders import approved, driven, plan, states, step
+from tests.servers import eventually
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -20,10 +23,6 @@ pytestmark = [
 
 class Killed(BaseException):
     """The worker does nothing more from here on."""
-
-
-def dies(*_, **__):
-    raise Killed
 
 
 @pytest.fixture
@@ -38,6 +37,13 @@ def worker_dies(run, monkeypatch, owner, name):
     """A worker takes the step and is killed; the kernel closes what it had open."""
     bench = work.Bench(name="doomed")
     step_run_id = run.steps.get().id
+
+    def dies(*_, **__):
+        if (owner, name) == AFTER:
+            session = run.steps.get().attempts.get().session_id
+            assert eventually(lambda: bench.notes.has_begun(session))
+        raise Killed
+
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, dies)
         with pytest.raises(Killed):
@@ -87,6 +93,44 @@ def test_what_a_dead_worker_handed_over_stays_unknown(run, settings, monkeypatch
 
     assert states(run) == {"effect": "indeterminate"}
     assert not [*settings.WORKER_DIR.iterdir()]
+
+
+@pytest.fixture
+def runner_dies(bench, monkeypatch):
+    """The runner is stopped before it reads the call, and killed once that is sent."""
+    bench.runner.start()
+    guardian = psutil.Process(bench.runner._program.pid)
+    assert eventually(guardian.children)
+    (runner,) = guardian.children()
+    runner.suspend()
+    poll = Runner.poll
+
+    def polled(*given):
+        with suppress(psutil.NoSuchProcess):
+            runner.kill()
+        return poll(*given)
+
+    monkeypatch.setattr(Runner, "poll", polled)
+
+
+@pytest.mark.usefixtures("runner_dies")
+def test_a_call_that_a_killed_runner_did_not_read_never_began(run, bench, witness):
+    work.work(step_run_id=run.steps.get().id, bench=bench)
+
+    assert states(run) == {"effect": "ready"}
+    assert witness.read() == []
+    assert states(driven(run, bench)) == {"effect": "succeeded"}
+    assert len(witness.read()) == 1
+
+
+@pytest.mark.usefixtures("runner_dies")
+def test_a_step_fails_whose_runner_dies_each_time_before_it_begins(run, bench):
+    bench.deaths = work.MOST_DEATHS - 1
+
+    work.work(step_run_id=run.steps.get().id, bench=bench)
+
+    assert states(run) == {"effect": "failed"}
+    assert run.steps.get().error["ran"] is False
 
 
 def test_the_keeper_gives_back_before_it_looks_at_leases(run, settings, monkeypatch):

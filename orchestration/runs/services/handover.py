@@ -1,8 +1,9 @@
-"""Which attempt a worker process handed to its runner: known after its death.
+"""Which attempt the runner of a worker process has begun: known after their death.
 
-A process notes the session of an attempt before it claims it, and again before it
-sends the call. What is written stays in the memory of the host when the process dies.
-So an attempt that a dead process claimed, and did not send, certainly never began.
+A process notes the session of an attempt before it claims it; its runner notes it again
+before the first instruction of the handler. What is written stays in the memory of the
+host when they die. So an attempt that was claimed, and is not noted as begun, certainly
+never began.
 """
 
 import fcntl
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from orchestration.skills.calls import Note
 from orchestration.skills.execution import discard
 
 NAME = "handover"
@@ -35,22 +37,33 @@ class HandOver:
     def __init__(self, home: Path) -> None:
         draft = home / f".{NAME}"
         self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Held until this process ends, however it ends: it says that it is alive.
+        # Held until this process and its runner end, however: it says one is alive.
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.pwrite(self._fd, f"{_boot():{BOOT}}{'':{2 * SESSION}}".encode(), 0)
         draft.rename(home / NAME)
         self.are_settled = True
-        """Whether nothing is claimed that may not have been sent."""
+        """Whether nothing is claimed that may not have been begun."""
 
     def claiming(self, session: str) -> None:
         """Note the attempt that is claimed next."""
         self.are_settled = False
         os.pwrite(self._fd, f"{session:{SESSION}}".encode(), BOOT)
 
-    def sending(self, session: str) -> None:
-        """Note the attempt whose call is sent now."""
+    @property
+    def fd(self) -> int:
+        """The descriptor, for the runner to inherit."""
+        return self._fd
+
+    def of_begin(self, session: str) -> Note:
+        """Return what the runner has to note when it begins this attempt."""
         # Both, should the note before the claim have failed.
-        os.pwrite(self._fd, f"{session:{SESSION}}".encode() * 2, BOOT)
+        text = f"{session:{SESSION}}" * 2
+        return Note(self._fd, os.fstat(self._fd).st_ino, BOOT, text)
+
+    def has_begun(self, session: str) -> bool:
+        """Return True if the runner may have begun this attempt; it must be dead."""
+        noted = os.pread(self._fd, SESSION, BOOT + SESSION)
+        return noted.decode() == f"{session:{SESSION}}"
 
     def settled(self) -> None:
         """Note that nothing is claimed any more."""
@@ -68,7 +81,7 @@ class Left:
 
     home: Path
     session: str
-    """The attempt that it may have claimed and certainly did not send; else empty."""
+    """The attempt that it may have claimed and certainly did not begin; else empty."""
     written_at: float
     """When it last wrote a note, as a Unix time."""
 
@@ -106,7 +119,7 @@ def left(parent: Path) -> Iterator[Left]:
         with suppress(OSError), closing(os.fdopen(os.open(file, os.O_RDWR))) as notes:
             fcntl.flock(notes, fcntl.LOCK_EX | fcntl.LOCK_NB)
             written_at = os.fstat(notes.fileno()).st_mtime
-            yield Left(file.parent, _not_sent(notes.read()), written_at)
+            yield Left(file.parent, _not_begun(notes.read()), written_at)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -119,14 +132,14 @@ def _is_ours(folder: Path) -> bool:
     return is_ours and stat.S_ISDIR(found.st_mode)
 
 
-def _not_sent(notes: str) -> str:
-    boot, claimed, sent = (
+def _not_begun(notes: str) -> str:
+    boot, claimed, begun = (
         notes[:BOOT].strip(),
         notes[BOOT : BOOT + SESSION].strip(),
         notes[BOOT + SESSION :].strip(),
     )
-    # Notes from before the host started again may be older than what was sent.
-    is_proof = boot and boot == _boot() and claimed != sent
+    # Notes from before the host started again may be older than what was begun.
+    is_proof = boot and boot == _boot() and claimed != begun
     return claimed if is_proof else ""
 
 

@@ -35,6 +35,7 @@ from orchestration.runs.services.watch import Cancelled, FenceLost, Watch
 from orchestration.skills.calls import (
     DeadlinePassed,
     Log,
+    NotSent,
     NotStarted,
     RunnerDied,
     WireCall,
@@ -43,6 +44,8 @@ from orchestration.skills.execution import Runner, discard
 from orchestration.skills.services import secrets
 
 BY: Actor = system("worker")
+MOST_DEATHS = 3
+"""After so many deaths of its runner before it began a call, a step fails."""
 log = logging.getLogger(__name__)
 
 
@@ -61,10 +64,13 @@ class Bench:
     memory: Memory = field(default_factory=Memory)
     runner: Runner = field(init=False)
     notes: HandOver = field(init=False)
+    deaths: int = field(init=False)
+    """How often in a row the runner died before it began a call."""
 
     def __post_init__(self) -> None:
         self.notes = HandOver(self.home)
-        self.runner = Runner(home=self.home)
+        self.runner = Runner(home=self.home, notes=self.notes.fd)
+        self.deaths = 0
 
     def next_session(self) -> str:
         """Return the id of the attempt that is claimed next."""
@@ -148,7 +154,7 @@ def _executed(watch: Watch, bench: Bench) -> Result | NotStarted | None:
 
 def _execute(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted:
     not_begun = _begun(watch, bench, workdir)
-    return not_begun or _followed(watch, bench.runner, workdir)
+    return not_begun or _followed(watch, bench, workdir)
 
 
 def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted | None:
@@ -159,15 +165,14 @@ def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted | N
         watch.beat()
         _check_deadline(watch)
         bench.runner.begin(
-            _call(watch, workdir),
+            _call(watch, bench, workdir),
             secrets=secrets.read,
             paths=paths,
-            on_send=lambda: bench.notes.sending(grip.session),
         )
     except (FenceLost, Cancelled):
         return NotStarted()
-    except RunnerDied as error:
-        return answers.cut_off(grip, "step.runner_died", str(error))
+    except (NotSent, RunnerDied) as error:
+        return _died(watch, bench, error)
     except Exception as error:
         if not isinstance(error, Refusal):
             log.exception("Cannot start %s.", grip.step_run_id)
@@ -184,9 +189,9 @@ def _check_deadline(watch: Watch) -> None:
         raise FetchTooSlow
 
 
-def _followed(watch: Watch, runner: Runner, workdir: Path) -> Result | NotStarted:
+def _followed(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted:
     """Wait for the end of a call; return how it ended."""
-    grip = watch.grip
+    grip, runner = watch.grip, bench.runner
     try:
         answer = _await(runner, watch)
     except FenceLost:
@@ -194,7 +199,7 @@ def _followed(watch: Watch, runner: Runner, workdir: Path) -> Result | NotStarte
     except DeadlinePassed as error:
         return answers.cut_off(grip, "step.timed_out", str(error))
     except RunnerDied as error:
-        return answers.cut_off(grip, "step.runner_died", str(error))
+        return _died(watch, bench, error)
     except Exception as error:
         log.exception("Cannot follow %s to its end.", grip.step_run_id)
         message = f"The worker failed while it ran: {answers.reason(error)}."
@@ -204,7 +209,18 @@ def _followed(watch: Watch, runner: Runner, workdir: Path) -> Result | NotStarte
     return answers.result_of(answer, watch, masker=runner.masker, workdir=workdir)
 
 
-def _call(watch: Watch, workdir: Path) -> WireCall:
+def _died(watch: Watch, bench: Bench, error: Exception) -> Result | NotStarted:
+    """Return how an attempt ended whose runner is dead, from what that has noted."""
+    grip = watch.grip
+    if bench.notes.has_begun(grip.session):
+        bench.deaths = 0
+        return answers.cut_off(grip, "step.runner_died", str(error))
+    bench.deaths += 1
+    # A runner that dies each time may be killed by the call itself.
+    return NotStarted() if bench.deaths < MOST_DEATHS else answers.not_begun(error)
+
+
+def _call(watch: Watch, bench: Bench, workdir: Path) -> WireCall:
     grip = watch.grip
     return WireCall(
         handler=grip.spec["handler"],
@@ -216,6 +232,7 @@ def _call(watch: Watch, workdir: Path) -> WireCall:
         until=watch.deadline,
         valid_until=watch.valid_until,
         limits=grip.action.limits,
+        note=bench.notes.of_begin(grip.session),
     )
 
 
