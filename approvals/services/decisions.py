@@ -102,6 +102,8 @@ def record_decision(
         raise StaleDigest(gate=str(gate.pk), digest=gate.digest_hex, seen=seen)
     if approve and not proposer_active:
         raise ProposerInactive(gate=str(gate.pk))
+    # The clock of this process may be behind the one that opened the gate.
+    at = max(at, gate.requested_at)
     decision = Decision.objects.create(
         gate=gate,
         approve=approve,

@@ -12,6 +12,7 @@ from execfabric.accounts.models import User
 from execfabric.lib.ids import root_span
 from tests.integration.approvals_builders import (
     LATER,
+    NOON,
     OPERATOR_AND_LEGAL,
     STRANGER,
     a_gate,
@@ -19,6 +20,7 @@ from tests.integration.approvals_builders import (
     a_subject,
     answer,
     deactivate,
+    holds_why,
     kinds,
     leaves,
     opened,
@@ -184,6 +186,15 @@ def test_the_same_answer_again_returns_the_first_and_writes_nothing() -> None:
     assert again.decision.pk == first.decision.pk
     assert not again.settled
     assert kinds(gate) == ["gate.requested", "gate.decided", "gate.approved"]
+
+
+def test_a_decision_by_a_clock_that_is_behind_is_made_when_the_gate_opened() -> None:
+    gate = a_gate()
+
+    recorded = answer(gate, a_person("one", "operator"), at=NOON - timedelta(seconds=2))
+
+    assert (recorded.settled, recorded.decision.at) == (True, NOON)
+    assert holds_why(gate) == ""
 
 
 @pytest.mark.promise("S2.26")
