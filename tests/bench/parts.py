@@ -89,8 +89,9 @@ class Meter:
             self._kinds[broker.info("server")["process_id"]] = "Valkey"
         main = running.identity.pid
         for member in processes.family(running.identity):
-            is_pool = member.ppid() == main
-            self._kinds[member.pid] = "pool" if is_pool else "runners"
+            with suppress(psutil.NoSuchProcess):
+                is_pool = member.ppid() == main
+                self._kinds[member.pid] = "pool" if is_pool else "runners"
         self._kinds[main] = "Celery main"
 
     def read(self) -> Counter[str]:
