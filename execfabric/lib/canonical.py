@@ -79,20 +79,26 @@ def _plain(value: Any) -> bytes | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value holds no float and no key whose order depends on UTF-16."""
+    """Return True if no float and no key whose order depends on UTF-16 is in `value`."""
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind in _PLAIN_LEAVES:
         return True
     if kind is int:
         return bool(-LARGEST_SAFE_INTEGER <= value <= LARGEST_SAFE_INTEGER)
     if kind is list:
         return all(map(_is_plain, value))
     if kind is dict:
+        # Most values are text: a call for each would cost more than its encoding.
         for key, item in value.items():
-            if type(key) is not str or not key.isascii() or not _is_plain(item):
+            if type(key) is not str or not key.isascii():
+                return False
+            if type(item) not in _PLAIN_LEAVES and not _is_plain(item):
                 return False
         return True
     return False
+
+
+_PLAIN_LEAVES = frozenset({str, bool, type(None)})
 
 
 def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
