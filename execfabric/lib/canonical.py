@@ -90,9 +90,8 @@ def _is_plain(value: Any) -> bool:
     if kind is dict:
         # Most values are text: a call for each would cost more than its encoding.
         for key, item in value.items():
-            if type(key) is not str or not key.isascii():
-                return False
-            if type(item) not in _PLAIN_LEAVES and not _is_plain(item):
+            plain_item = type(item) in _PLAIN_LEAVES or _is_plain(item)
+            if not plain_item or type(key) is not str or not key.isascii():
                 return False
         return True
     return False
