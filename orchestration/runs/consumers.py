@@ -31,7 +31,6 @@ from orchestration.runs import live, selectors
 from orchestration.runs.errors import RunUnknown
 from orchestration.runs.services import frames
 from orchestration.runs.services.frames import Cursor
-from orchestration.runs.services.run_page import Window
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +171,7 @@ class RunConsumer(Watcher):
     run_id: UUID
     cursor: Cursor
     view: str
-    steps: Window
+    steps: range
 
     async def connect(self) -> None:
         """Read the address: which run, and what the page has seen."""
@@ -218,7 +217,7 @@ class RunConsumer(Watcher):
 
     def heartbeat(self) -> str:
         """The cursor alone."""
-        return frames.heartbeat(self.cursor)
+        return frames.cursor_html(self.cursor, start=self.cursor)
 
 
 class InboxConsumer(Watcher):

@@ -1,9 +1,8 @@
 """Reading runs: each read starts from what the asker may see."""
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
@@ -16,8 +15,8 @@ from execfabric.accounts.authority import Right, rights_of
 from execfabric.accounts.models import User
 from execfabric.lib.actor import Actor, ActorKind
 from orchestration.plans import selectors as plans
-from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+from orchestration.plans.domain.document import StepDocument
+from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.domain.sweeping import PATIENCE
 from orchestration.runs.errors import (
     ArtifactUnknown,
@@ -46,30 +45,36 @@ CONTENT = ("output", "files", "error")
 
 
 @dataclass(frozen=True)
-class StepDetail:
-    """One step of a run with everything that its page shows."""
+class StepLine:
+    """A step as its line in the list shows it."""
 
-    step_run: StepRun
+    row: StepRun
     step: StepDocument
-    on_failure: str
-    """What the plan says of a failure."""
     version: str
     """The skill version it was approved with; empty for a step without a skill."""
-    action: ActionContract | None
-    contract: SkillContract | None
     gate: Gate | None
-    attempts: list[Attempt]
-    files: list[ArtifactUse]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more of it will happen by itself."""
+        return StepState(self.row.state) in FINAL_STEP
+
+    @property
+    def title(self) -> str:
+        """What people call the step."""
+        return self.step.name or self.row.key
 
 
 @dataclass(frozen=True)
-class RunDetail:
-    """A run with all that its steps hold."""
+class StepDetail(StepLine):
+    """One step of a run with everything that its page shows."""
 
-    run: Run
-    gate: Gate | None
-    """The plan gate in force."""
-    steps: list[StepDetail]
+    on_failure: str
+    """What the plan says of a failure."""
+    action: ActionContract | None
+    contract: SkillContract | None
+    attempts: list[Attempt]
+    files: list[ArtifactUse]
 
 
 def visible_to(by: Actor) -> QuerySet[Run]:
@@ -84,24 +89,12 @@ def visible_to(by: Actor) -> QuerySet[Run]:
     return runs.none()
 
 
-def get(by: Actor, run_id: UUID) -> Run:
-    """One visible run.
-
-    :raises RunUnknown: when there is none, or `by` may not see it
-    """
-    run = visible_to(by).filter(pk=run_id).first()
-    if run is None:
-        raise RunUnknown(run=str(run_id))
-    return run
-
-
-def outline(by: Actor, run_id: UUID, *, needs: Collection[str] = ()) -> Run:
+def get(by: Actor, run_id: UUID, *, needs: Collection[str] = LARGE) -> Run:
     """One visible run; of its large columns only what the caller `needs`.
 
     :raises RunUnknown: when there is none, or `by` may not see it
     """
-    light = visible_to(by).defer(*LARGE - set(needs))
-    run = light.filter(pk=run_id).first()
+    run = visible_to(by).defer(*LARGE - set(needs)).filter(pk=run_id).first()
     if run is None:
         raise RunUnknown(run=str(run_id))
     return run
@@ -114,10 +107,10 @@ def step_states(run: Run) -> Counter[str]:
 
 
 def step_lines(
-    run: Run, first: int, end: int, *, keys: Collection[str] | None = None
+    run: Run, places: range, *, keys: Collection[str] | None = None
 ) -> list[StepRun]:
-    """The steps between two places without their content; only `keys`, where given."""
-    lines = run.steps.filter(position__gte=first, position__lt=end)
+    """The steps at some places without their content; only `keys`, where given."""
+    lines = run.steps.filter(position__gte=places.start, position__lt=places.stop)
     if keys is not None:
         lines = lines.filter(key__in=keys)
     return list(lines.defer(*CONTENT).order_by("position"))
@@ -162,11 +155,6 @@ def dry_run(by: Actor, dry_run_id: UUID) -> DryRun:
     return found
 
 
-def dry_run_of(run: Run) -> DryRun | None:
-    """Return the dry run of a proposed run; None for one of an older release."""
-    return DryRun.objects.filter(run=run).first()
-
-
 def _may_see(by: Actor, row: DryRun) -> bool:
     if row.run_id is not None:
         return visible_to(by).filter(pk=row.run_id).exists()
@@ -179,13 +167,27 @@ def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
     :raises RunUnknown: when there is no such run for `by`
     :raises StepUnknown: when the run has no such step
     """
-    run = outline(by, run_id, needs=PLANNED)
+    run = get(by, run_id, needs=PLANNED)
     row = run.steps.select_related("spec").filter(key=key).first()
     if row is None:
         raise StepUnknown(run=str(run_id), step=key)
-    gates = gates_by_id(run, {row.gate_id} if row.gate_id else set())
-    [found] = _details(run, [row], plans.document(run.revision), gates)
-    return found
+    document = plans.document(run.revision)
+    asked, pin = document.step(key), run.pins.get(key, {})
+    pinned = skills.pinned([pin["version_id"]] if pin else [])
+    version = pinned.get(pin.get("version_id", ""))
+    gate_ids = {row.gate_id} if row.gate_id else set()
+    uses = row.artifact_uses.select_related("artifact")
+    return StepDetail(
+        row=row,
+        step=asked,
+        on_failure=document.on_failure,
+        version=pin.get("version", ""),
+        action=version.action(asked.action) if version else None,
+        contract=version.readable if version else None,
+        gate=next(iter(gates_by_id(run, gate_ids).values()), None),
+        attempts=list(row.attempts.order_by("fence")),
+        files=list(uses.order_by("name", "pk")),
+    )
 
 
 _LOG_DIGEST = """
@@ -216,21 +218,6 @@ def artifact_visible_to(by: Actor, sha256: str) -> Artifact:
     return found
 
 
-def detail(by: Actor, run_id: UUID) -> RunDetail:
-    """A visible run with all that its steps hold.
-
-    :raises RunUnknown: when there is none, or `by` may not see it
-    """
-    run = get(by, run_id)
-    rows = list(run.steps.select_related("spec").order_by("position"))
-    gates = {gate.pk: gate for gate in approvals.of_context(run.pk).defer("subject")}
-    return RunDetail(
-        run=run,
-        gate=gates.get(run.gate_id) if run.gate_id else None,
-        steps=_details(run, rows, plans.document(run.revision), gates),
-    )
-
-
 def name_of(owner: str) -> str:
     """The name of an agent's owner (`user:7`) now; the key where the account is gone."""
     if not owner:
@@ -238,47 +225,3 @@ def name_of(owner: str) -> str:
     pk = owner.removeprefix("user:")
     found = User.objects.filter(pk=pk).values_list("username", flat=True).first()
     return found or owner
-
-
-def _details(
-    run: Run,
-    rows: list[StepRun],
-    document: PlanDocument,
-    gates: Mapping[UUID, Gate],
-) -> list[StepDetail]:
-    tries, files = _attempts_by_step(rows), _files_by_step(rows)
-    pins = [run.pins[row.key] for row in rows if row.key in run.pins]
-    pinned = skills.pinned(pin["version_id"] for pin in pins)
-
-    def shown(row: StepRun) -> StepDetail:
-        pin: dict[str, Any] = run.pins.get(row.key, {})
-        version = pinned.get(pin.get("version_id", ""))
-        asked = document.step(row.key)
-        return StepDetail(
-            step_run=row,
-            step=asked,
-            on_failure=document.on_failure,
-            version=pin.get("version", ""),
-            action=version.action(asked.action) if version else None,
-            contract=version.readable if version else None,
-            gate=gates.get(row.gate_id) if row.gate_id else None,
-            attempts=tries[row.pk],
-            files=files[row.pk],
-        )
-
-    return [shown(row) for row in rows]
-
-
-def _attempts_by_step(rows: list[StepRun]) -> dict[UUID, list[Attempt]]:
-    found: dict[UUID, list[Attempt]] = defaultdict(list)
-    for attempt in Attempt.objects.filter(step_run__in=rows).order_by("fence"):
-        found[attempt.step_run_id].append(attempt)
-    return found
-
-
-def _files_by_step(rows: list[StepRun]) -> dict[UUID, list[ArtifactUse]]:
-    found: dict[UUID, list[ArtifactUse]] = defaultdict(list)
-    uses = ArtifactUse.objects.filter(step_run__in=rows).select_related("artifact")
-    for use in uses.order_by("name", "pk"):
-        found[use.step_run_id].append(use)
-    return found

@@ -10,7 +10,8 @@ from approvals.api import GateOut, shown
 from execfabric.accounts.http import ApiRequest, PeopleOnly, channel
 from execfabric.lib import clock
 from orchestration.runs import selectors
-from orchestration.runs.api.shapes import RunOut, run_out
+from orchestration.runs.api.shapes import RunOut
+from orchestration.runs.models import Run
 from orchestration.runs.services import control, gates, recovery
 
 router = Router(auth=PeopleOnly(), tags=["decisions"])
@@ -49,7 +50,7 @@ class ResolutionIn(Schema):
 
 
 @router.post("/runs/{uuid:run_id}:pause", response=RunOut)
-def pause(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> RunOut:
+def pause(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Run:
     """Ask for a pause: what is running is finished, nothing new starts."""
     control.pause(
         run_id=run_id,
@@ -57,18 +58,18 @@ def pause(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Ru
         at=clock.now(),
         reason=body.reason if body else "",
     )
-    return _run(request, run_id)
+    return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
 @router.post("/runs/{uuid:run_id}:resume", response=RunOut)
-def resume(request: ApiRequest, run_id: UUID) -> RunOut:
+def resume(request: ApiRequest, run_id: UUID) -> Run:
     """Let a paused run go on with what is not done."""
     control.resume(run_id=run_id, by=request.auth, at=clock.now())
-    return _run(request, run_id)
+    return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
 @router.post("/runs/{uuid:run_id}:cancel", response=RunOut)
-def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> RunOut:
+def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Run:
     """Ask for the end of a run: what is running is finished, the rest never starts."""
     control.cancel(
         run_id=run_id,
@@ -76,7 +77,7 @@ def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> R
         at=clock.now(),
         reason=body.reason if body else "",
     )
-    return _run(request, run_id)
+    return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
 @router.post("/gates/{uuid:gate_id}/decisions", response={201: GateOut})
@@ -95,7 +96,7 @@ def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> GateOut:
 
 
 @router.post("/steps/{uuid:step_run_id}:resolve", response=RunOut)
-def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> RunOut:
+def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> Run:
     """Settle a step whose outcome is unknown.
 
     Denied to the run's proposer, the plan's author and the owner of a proposing agent.
@@ -110,8 +111,4 @@ def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> RunOu
         by=request.auth,
         at=clock.now(),
     )
-    return _run(request, step_run.run_id)
-
-
-def _run(request: ApiRequest, run_id: UUID) -> RunOut:
-    return run_out(request, selectors.detail(request.auth, run_id))
+    return selectors.get(request.auth, step_run.run_id, needs={"inputs"})

@@ -1,7 +1,7 @@
 """Proposing a run, and reading it, its events and its files."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Header, Path, Query, Router, Schema, Status
@@ -13,16 +13,10 @@ from execfabric.http import FileDownload
 from execfabric.lib import canonical, clock
 from orchestration.plans.api import PlanIn
 from orchestration.runs import selectors
-from orchestration.runs.api.shapes import (
-    Proposed,
-    RunList,
-    RunOut,
-    RunRow,
-    row_of,
-    run_out,
-)
+from orchestration.runs.api.shapes import Proposed, RunList, RunOut
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.errors import RecordTooLong
+from orchestration.runs.models import Run
 from orchestration.runs.services import proposals, verification
 from orchestration.runs.services.artifacts import open_artifact
 
@@ -68,7 +62,7 @@ def propose(
 
 
 @router.get("/runs", response=RunList)
-def list_runs(request: ApiRequest, query: Query[RunQuery]) -> RunList:
+def list_runs(request: ApiRequest, query: Query[RunQuery]) -> dict[str, Any]:
     """The runs that the holder of the token may see, newest first."""
     found = selectors.visible_to(request.auth).order_by("-id")
     if query.state:
@@ -77,16 +71,13 @@ def list_runs(request: ApiRequest, query: Query[RunQuery]) -> RunList:
         found = found.filter(id__lt=query.after)
     rows = list(found[: query.limit])
     full = len(rows) == query.limit
-    return RunList(
-        items=[RunRow(**row_of(request, run)) for run in rows],
-        next=rows[-1].pk if full else None,
-    )
+    return {"items": rows, "next": rows[-1].pk if full else None}
 
 
 @router.get("/runs/{uuid:run_id}", response=RunOut)
-def get_run(request: ApiRequest, run_id: UUID) -> RunOut:
+def get_run(request: ApiRequest, run_id: UUID) -> Run:
     """One run with its steps and open gates."""
-    return run_out(request, selectors.detail(request.auth, run_id))
+    return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
 @router.get("/runs/{uuid:run_id}/events", response=EventList)

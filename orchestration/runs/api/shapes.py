@@ -1,17 +1,18 @@
-"""What a run and its steps look like to a client."""
+"""What a run and its steps look like to a client, read from the rows themselves."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Schema
+from django.db.models import Count
+from ninja import Field, Schema
 
 from approvals.api import GateRow
 from approvals.api import row_of as gate_row
 from execfabric.accounts.http import page
-from orchestration.runs.models import DryRun, Run
-from orchestration.runs.selectors import RunDetail, StepDetail, dry_run_of
+from orchestration.runs import selectors
+from orchestration.runs.models import DryRun, Run, StepRun
 
 
 class StepFailure(Schema):
@@ -30,23 +31,36 @@ class DryRunRow(Schema):
     reason: str
     steps_done: int
     steps_total: int
-    coverage: int | None
+    coverage: int | None = Field(None, alias="report.coverage")
     """Per cent of the skill steps whose dry run worked; null without a report."""
-    would_fail: list[StepFailure]
+    would_fail: list[StepFailure] = Field([], alias="report.would_fail")
     url: str
     created_at: datetime
     finished_at: datetime | None
+
+    @staticmethod
+    def resolve_url(row: DryRun, context: dict[str, Any]) -> str:
+        return page(context["request"], "dry_run", row.pk)
+
+
+class DryRunOut(DryRunRow):
+    """A dry run with its report, once it has ended."""
+
+    digest: str
+    order: list[str]
+    limits: list[str] = Field([], alias="report.limits")
+    steps: list[dict[str, Any]] = Field([], alias="report.steps")
 
 
 class StepOut(Schema):
     """One step of a run."""
 
-    id: str
+    id: str = Field(alias="key")
     """The step's id in the plan."""
-    step_run_id: UUID
+    step_run_id: UUID = Field(alias="pk")
     kind: str
     state: str
-    attempts: int
+    attempts: int = Field(alias="attempt_count")
     output: Any
     files: dict[str, Any]
     error: Any
@@ -60,9 +74,9 @@ class RunRow(Schema):
     id: UUID
     state: str
     reason: str
-    plan: str
-    revision: int
-    digest: str
+    plan: str = Field(alias="revision.plan.slug")
+    revision: int = Field(alias="revision.number")
+    digest: str = Field(alias="revision.digest")
     proposer: str
     proposer_name: str
     trace_id: str
@@ -71,14 +85,32 @@ class RunRow(Schema):
     started_at: datetime | None
     finished_at: datetime | None
 
+    @staticmethod
+    def resolve_url(run: Run, context: dict[str, Any]) -> str:
+        return page(context["request"], "run", run.pk)
+
 
 class RunOut(RunRow):
     """A run with its steps and the gates that are open."""
 
     inputs: dict[str, Any]
     dry_run: DryRunRow | None
+    """Null for a run of an older release."""
     gates: list[GateRow]
     steps: list[StepOut]
+
+    @staticmethod
+    def resolve_dry_run(run: Run) -> DryRun | None:
+        return getattr(run, "dry_run", None)
+
+    @staticmethod
+    def resolve_gates(run: Run, context: dict[str, Any]) -> list[dict[str, Any]]:
+        gates = selectors.open_gates(run)
+        return [gate_row(context["request"], gate) for gate in gates]
+
+    @staticmethod
+    def resolve_steps(run: Run) -> Iterable[StepRun]:
+        return run.steps.annotate(attempt_count=Count("attempts")).order_by("position")
 
 
 class RunList(Schema):
@@ -94,78 +126,3 @@ class Proposed(Schema):
     run_id: UUID
     state: str
     url: str
-
-
-def row_of(request: HttpRequest, run: Run) -> dict[str, Any]:
-    """What every view of a run states."""
-    return {
-        "id": run.pk,
-        "state": run.state,
-        "reason": run.reason,
-        "plan": run.revision.plan.slug,
-        "revision": run.revision.number,
-        "digest": run.revision.digest,
-        "proposer": run.proposer,
-        "proposer_name": run.proposer_name,
-        "trace_id": run.trace_id,
-        "url": page(request, "run", run.pk),
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-    }
-
-
-def run_out(request: HttpRequest, found: RunDetail) -> RunOut:
-    """A run in full."""
-    gates = [found.gate, *(step.gate for step in found.steps)]
-    return RunOut(
-        **row_of(request, found.run),
-        inputs=found.run.inputs,
-        dry_run=_dry_run(request, found.run),
-        gates=[
-            GateRow(**gate_row(request, gate))
-            for gate in gates
-            if gate and gate.is_open
-        ],
-        steps=[_step(step) for step in found.steps],
-    )
-
-
-def dry_run_row(row: DryRun) -> dict[str, Any]:
-    """What every view of a dry run states, but for its address."""
-    report = row.report or {}
-    return {
-        "id": row.pk,
-        "run_id": row.run_id,
-        "state": row.state,
-        "reason": row.reason,
-        "steps_done": row.steps_done,
-        "steps_total": row.steps_total,
-        "coverage": report.get("coverage"),
-        "would_fail": report.get("would_fail", []),
-        "created_at": row.created_at,
-        "finished_at": row.finished_at,
-    }
-
-
-def _dry_run(request: HttpRequest, run: Run) -> DryRunRow | None:
-    row = dry_run_of(run)
-    if row is None:
-        return None
-    return DryRunRow(**dry_run_row(row), url=page(request, "dry_run", row.pk))
-
-
-def _step(found: StepDetail) -> StepOut:
-    row = found.step_run
-    return StepOut(
-        id=row.key,
-        step_run_id=row.pk,
-        kind=row.kind,
-        state=row.state,
-        attempts=len(found.attempts),
-        output=row.output,
-        files=row.files,
-        error=row.error,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )

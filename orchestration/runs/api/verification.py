@@ -34,7 +34,7 @@ class JobOut(Schema):
     id: UUID
     stream: str
     state: JobState
-    verified: bool
+    verified: bool = Field(alias="is_whole")
     """Whether it finished and found nothing."""
     asked_by: str
     asked_by_name: str
@@ -55,19 +55,19 @@ class JobOut(Schema):
 
 
 @router.post("/trace:verify", response={202: JobOut})
-def start(request: ApiRequest, body: VerifyIn) -> Status[JobOut]:
+def start(request: ApiRequest, body: VerifyIn) -> Status[VerificationJob]:
     """Verify one stream or the whole record in the background.
 
     A verification of the same that is still running is returned instead.
     """
     job = verification_jobs.start(stream=body.stream, by=request.auth, at=clock.now())
-    return Status(202, _out(job))
+    return Status(202, job)
 
 
 @router.get("/trace/verifications/{uuid:job_id}", response=JobOut)
-def progress(request: ApiRequest, job_id: UUID) -> JobOut:
+def progress(request: ApiRequest, job_id: UUID) -> VerificationJob:
     """The progress of a verification, and what it found."""
-    return _out(verification_jobs.get(job_id=job_id, by=request.auth))
+    return verification_jobs.get(job_id=job_id, by=request.auth)
 
 
 @router.get("/trace/verify", response=VerifiedOut)
@@ -77,10 +77,3 @@ def verify(request: ApiRequest, stream: Stream) -> VerifiedOut:  # noqa: ARG001
     if found is None:
         raise RecordTooLong(stream=stream)
     return verified(found)
-
-
-def _out(job: VerificationJob) -> JobOut:
-    fields = {
-        name: getattr(job, name) for name in JobOut.model_fields if name != "verified"
-    }
-    return JobOut(**fields, verified=job.is_whole)

@@ -70,8 +70,5 @@ def note_of(payload: Mapping[str, Any]) -> str:
     """The sentence in a payload that a reader wants beside the event."""
     error = payload.get("error")
     sources = [payload, error] if isinstance(error, dict) else [payload]
-    for source in sources:
-        for name in NOTES:
-            if isinstance(source.get(name), str) and source[name]:
-                return str(source[name])
-    return ""
+    values = (source.get(name) for source in sources for name in NOTES)
+    return next((value for value in values if value and isinstance(value, str)), "")

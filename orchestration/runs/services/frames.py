@@ -12,6 +12,7 @@ from uuid import UUID
 from django.template.loader import render_to_string
 
 from audit import selectors as audit
+from execfabric.lib import numbers
 from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
 from orchestration.runs.models import Run
@@ -21,9 +22,8 @@ from orchestration.runs.services.run_page import (
     EVENTS_SHOWN,
     FIRST_STEPS,
     NO_STEPS,
-    EventView,
+    EventLine,
     RunView,
-    Window,
 )
 
 GAP = 2000
@@ -74,18 +74,16 @@ def parse(after: str, log: str) -> Cursor:
     """The cursor that a client sent; what makes no sense counts as nothing seen."""
     ends: dict[int, int] = {}
     for part in log.split(","):
-        place, _, end = part.partition(".")
-        if _is_number(place) and _is_number(end):
-            ends[int(place)] = int(end)
-    return Cursor(int(after) if _is_number(after) else 0, ends)
+        place, end = (numbers.whole(text) for text in part.partition(".")[::2])
+        if place is not None and end is not None:
+            ends[place] = end
+    return Cursor(numbers.whole(after) or 0, ends)
 
 
-def window(shown: str) -> Window:
+def window(shown: str) -> range:
     """The steps that a page lists, as it says: `0-200`; the first ones otherwise."""
-    first, _, end = shown.partition("-")
-    if _is_number(first) and _is_number(end):
-        return Window(int(first), int(end))
-    return FIRST_STEPS
+    first, end = (numbers.whole(text) for text in shown.partition("-")[::2])
+    return FIRST_STEPS if first is None or end is None else range(first, end)
 
 
 def since(
@@ -95,33 +93,32 @@ def since(
     *,
     view: str,
     at: datetime,
-    steps: Window = FIRST_STEPS,
+    steps: range = FIRST_STEPS,
 ) -> Frame | None:
     """What changed behind a cursor; None where nothing did.
 
     :raises RunUnknown: when there is no such run for `by` any more
     """
-    run = selectors.outline(by, run_id)
+    run = selectors.get(by, run_id, needs=())
     events = run_page.events(run.stream, cursor.seq, limit=GAP + 1)
     if len(events) > GAP:
         return snapshot(by, run_id, cursor, view=view, at=at, steps=steps)
-    grown = logs.views_of(run_id, cursor.log) if view == STEPS else {}
+    grown = logs.views_of(run_id, cursor.log if view == STEPS else {})
     if not events and not grown:
         return None
-    reached = Cursor(events[-1].seq if events else cursor.seq, _ends(cursor, grown))
     parts: dict[str, str] = {}
     if events:
-        keys = {event.step for event in events if event.step}
+        keys = {line.event.step for line in events if line.event.step}
         listed = steps if view == STEPS else NO_STEPS
-        shown = run_page.view(by, run_id, at=at, steps=listed, keys=keys)
-        parts |= _leaves(shown)
+        parts = _leaves(run_page.view(by, run_id, at=at, steps=listed, keys=keys))
     if view == EVENTS:
-        parts["events"] = _rows(events)
+        rows = {"rows": events}
+        parts["events"] = render_to_string("runs/_events_added.html", rows)
     parts |= _logs(grown)
     if sum(map(len, parts.values())) > LARGEST:
         return snapshot(by, run_id, cursor, view=view, at=at, steps=steps)
-    end = cursor_html(reached, start=cursor)
-    return Frame(parts, end, reached, len(events))
+    reached = _reached(events[-1].event.seq if events else cursor.seq, cursor, grown)
+    return Frame(parts, cursor_html(reached, start=cursor), reached, len(events))
 
 
 def snapshot(
@@ -131,32 +128,26 @@ def snapshot(
     *,
     view: str,
     at: datetime,
-    steps: Window = FIRST_STEPS,
+    steps: range = FIRST_STEPS,
 ) -> Frame:
     """Everything that is live on the page, drawn again.
 
     :raises RunUnknown: when there is no such run for `by` any more
     """
-    run = selectors.outline(by, run_id)
+    run = selectors.get(by, run_id, needs=())
     # The cursor is read first: what happens meanwhile is then drawn twice into the
     # same places, and never missed.
     head = audit.head(run.stream)
-    everything = dict.fromkeys(cursor.log, 0)
-    grown = logs.views_of(run_id, everything) if view == STEPS else {}
-    reached = Cursor(head, _ends(cursor, grown))
+    everything = dict.fromkeys(cursor.log if view == STEPS else (), 0)
+    grown = logs.views_of(run_id, everything)
     listed = steps if view == STEPS else NO_STEPS
     parts = _leaves(run_page.view(by, run_id, at=at, steps=listed))
     if view == EVENTS:
         context = {"rows": latest(run, head), "oob": True}
         parts["events"] = render_to_string("runs/_events.html", context)
     parts |= _logs(grown)
-    end = cursor_html(reached, start=cursor, anew=True)
-    return Frame(parts, end, reached, 0)
-
-
-def heartbeat(cursor: Cursor) -> str:
-    """A frame that says only that the server is there."""
-    return cursor_html(cursor, start=cursor)
+    reached = _reached(head, cursor, grown)
+    return Frame(parts, cursor_html(reached, start=cursor, anew=True), reached, 0)
 
 
 def cursor_html(
@@ -167,15 +158,15 @@ def cursor_html(
     return render_to_string("runs/_cursor.html", context)
 
 
-def latest(run: Run, head: int, *, before: int | None = None) -> list[EventView]:
+def latest(run: Run, head: int, *, before: int | None = None) -> list[EventLine]:
     """The last events up to `head`, oldest first."""
     end = min(head, before - 1) if before is not None else head
     start = max(0, end - EVENTS_SHOWN)
     return run_page.events(run.stream, start, limit=max(0, end - start))
 
 
-def _ends(cursor: Cursor, grown: Mapping[int, LogView]) -> dict[int, int]:
-    return {**cursor.log, **{place: log.end for place, log in grown.items()}}
+def _reached(seq: int, cursor: Cursor, grown: Mapping[int, LogView]) -> Cursor:
+    return Cursor(seq, {**cursor.log, **{at: log.end for at, log in grown.items()}})
 
 
 def _logs(grown: Mapping[int, LogView]) -> dict[str, str]:
@@ -191,12 +182,8 @@ def _leaves(shown: RunView) -> dict[str, str]:
     """The parts of the head, and of the line of each touched step."""
     context = {"shown": shown, "oob": True}
     parts: dict[str, str] = {
-        name: render_to_string(f"runs/{template}.html", context)
-        for name, template in (
-            ("run-state", "_state"),
-            ("run-waits", "_waits"),
-            ("run-numbers", "_numbers"),
-        )
+        f"run-{name}": render_to_string(f"runs/_{name}.html", context)
+        for name in ("state", "waits", "numbers")
     }
     for control in shown.controls.values():
         one = {"control": control, "oob": True}
@@ -207,11 +194,3 @@ def _leaves(shown: RunView) -> dict[str, str]:
             html = render_to_string(f"runs/_step_{part}.html", one_step)
             parts[f"{part}-{step.row.position}"] = html
     return parts
-
-
-def _rows(events: list[EventView]) -> str:
-    return render_to_string("runs/_events_added.html", {"rows": events})
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= len(str(2**53))

@@ -7,19 +7,15 @@ from datetime import datetime
 from uuid import UUID
 
 from audit import selectors as audit
+from audit.selectors import Event
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 from orchestration.runs.models import Run
-from orchestration.runs.services import event_words
-from orchestration.runs.services.run_waits import (
-    Control,
-    Wait,
-    controls_of,
-    waits_of,
-)
-from orchestration.runs.services.step_page import StepLine
+from orchestration.runs.selectors import StepLine
+from orchestration.runs.services.event_words import note_of, words_of
+from orchestration.runs.services.run_waits import Control, Wait, controls_of, waits_of
 
 DONE = (StepState.SUCCEEDED, StepState.SKIPPED)
 EVENTS_SHOWN = 500
@@ -28,16 +24,8 @@ ROWS = 200
 """Steps in the list at once."""
 
 
-@dataclass(frozen=True)
-class Window:
-    """The steps that a page lists, from one place up to another."""
-
-    first: int
-    end: int
-
-
-NO_STEPS = Window(0, 0)
-FIRST_STEPS = Window(0, ROWS)
+NO_STEPS = range(0)
+FIRST_STEPS = range(ROWS)
 
 
 @dataclass(frozen=True)
@@ -90,16 +78,10 @@ class RunView:
 
 
 @dataclass(frozen=True)
-class EventView:
+class EventLine:
     """An event of the run's stream as a line of the list."""
 
-    stream: str
-    seq: int
-    kind: str
-    at: datetime
-    actor: str
-    actor_name: str
-    step: str
+    event: Event
     state: str
     """The state whose look it has."""
     words: str
@@ -111,22 +93,22 @@ def view(
     run_id: UUID,
     *,
     at: datetime,
-    steps: Window = NO_STEPS,
+    steps: range = NO_STEPS,
     keys: Collection[str] | None = None,
 ) -> RunView:
     """A run for one reader, with the steps in a window; only `keys`, where given.
 
     :raises RunUnknown: when there is none, or `by` may not see it
     """
-    needs = selectors.PLANNED if steps != NO_STEPS and keys != set() else ()
-    run = selectors.outline(by, run_id, needs=needs)
+    listed = range(0) if keys == set() else steps
+    run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
     states = selectors.step_states(run)
     waits, more = waits_of(run, states, at)
     unknown = next((wait.key for wait in waits if wait.tone == "odd"), "")
     return RunView(
         run=run,
         on_behalf_of=selectors.name_of(run.proposer_owner),
-        steps=_lines(run, steps, keys),
+        steps=_lines(run, listed, keys),
         states=states,
         waits=waits,
         more_waits=more,
@@ -135,10 +117,8 @@ def view(
     )
 
 
-def _lines(run: Run, window: Window, keys: Collection[str] | None) -> list[StepLine]:
-    if window.end <= window.first or (keys is not None and not keys):
-        return []
-    rows = selectors.step_lines(run, window.first, window.end, keys=keys)
+def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLine]:
+    rows = selectors.step_lines(run, listed, keys=keys) if listed else []
     if not rows:
         return []
     gates = selectors.gates_by_id(run, {row.gate_id for row in rows if row.gate_id})
@@ -154,20 +134,11 @@ def _lines(run: Run, window: Window, keys: Collection[str] | None) -> list[StepL
     ]
 
 
-def events(stream: str, after: int, *, limit: int) -> list[EventView]:
+def events(stream: str, after: int, *, limit: int) -> list[EventLine]:
     """The events of a stream behind a cursor, in words."""
     return [
-        EventView(
-            stream=stream,
-            seq=event.seq,
-            kind=event.kind,
-            at=event.at,
-            actor=event.actor,
-            actor_name=event.actor_name,
-            step=event.step,
-            state=event_words.words_of(event.kind)[0],
-            words=event_words.words_of(event.kind)[1],
-            note=event_words.note_of(audit.envelope(event)["payload"]),
+        EventLine(
+            event, *words_of(event.kind), note_of(audit.envelope(event)["payload"])
         )
         for event in audit.events_after(stream, after, limit=limit)
     ]

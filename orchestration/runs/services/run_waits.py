@@ -24,8 +24,6 @@ from orchestration.runs.services.control import may_control
 
 WAITS = 50
 """Things that the run waits for, listed at once."""
-
-
 NOW = {
     RunState.AWAITING_APPROVAL: "The run waits for the approval of its plan.",
     RunState.RUNNING: "The run is running.",
@@ -75,11 +73,7 @@ class Control:
 
     name: str
     why_not: str
-
-    @property
-    def enabled(self) -> bool:
-        """Whether it can be asked for now."""
-        return not self.why_not
+    """Empty where it can be asked for."""
 
 
 def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], int]:
@@ -133,17 +127,15 @@ def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
         for group in seats
         if group.have < group.count
     )
-    text = (
-        f"“{gate.label}” waits for approval"
-        if gate.step
-        else "The plan waits for approval"
-    )
+    asked = f"“{gate.label}”" if gate.step else "The plan"
     url = reverse("gate", args=[gate.pk])
+    text = f"{asked} waits for approval"
     return Wait("wait", "hand", text, who, url, "Open the gate", gate.step or "plan")
 
 
 def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, Control]:
     """What can be asked of the run; `unknown` is a step whose outcome nobody knows."""
+    state = RunState(run.state)
     asked = {
         "pause": (RunEvent.PAUSE_REQUESTED, "The run is not running."),
         "resume": (RunEvent.RESUMED, "The run is not paused."),
@@ -152,17 +144,13 @@ def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, Control]:
     mine = may_control(run, by)
     found = {}
     for name, (event, why_not) in asked.items():
-        if RunState(run.state) in FINAL_RUN:
+        why = "" if mine else "Only operators, admins and the proposer may do this."
+        if state in FINAL_RUN:
             why = "The run has ended."
-        elif not RUN.allows(RunState(run.state), event):
-            why = (
-                "It is being cancelled."
-                if run.state == RunState.CANCELLING
-                else why_not
-            )
+        elif not RUN.allows(state, event):
+            is_ending = state == RunState.CANCELLING
+            why = "It is being cancelled." if is_ending else why_not
         elif name == "resume" and unknown:
             why = f"First say what happened in “{unknown}”."
-        else:
-            why = "" if mine else "Only operators, admins and the proposer may do this."
         found[name] = Control(name, why)
     return found

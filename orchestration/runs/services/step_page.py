@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from approvals.models import Gate
 from execfabric.console.values import Excerpt, excerpt
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing
-from orchestration.plans.domain.document import StepDocument
 from orchestration.runs import selectors
-from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
+from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 from orchestration.runs.models import StepRun
 from orchestration.runs.selectors import StepDetail
 from orchestration.runs.services import specs
@@ -25,30 +23,9 @@ AFTER_FAILURE = {
 
 
 @dataclass(frozen=True)
-class StepLine:
-    """A step as its line in the list shows it."""
-
-    row: StepRun
-    step: StepDocument
-    version: str
-    gate: Gate | None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more of it will happen by itself."""
-        return StepState(self.row.state) in FINAL_STEP
-
-    @property
-    def title(self) -> str:
-        """What people call the step."""
-        return self.step.name or self.row.key
-
-
-@dataclass(frozen=True)
 class StepView:
     """A step with its values, as its details show it."""
 
-    line: StepLine
     detail: StepDetail
     params: Excerpt
     is_resolved: bool
@@ -63,7 +40,7 @@ class StepView:
     @property
     def row(self) -> StepRun:
         """The step run."""
-        return self.line.row
+        return self.detail.row
 
 
 def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
@@ -73,16 +50,14 @@ def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
     :raises StepUnknown: when the run has no such step
     """
     found = selectors.step(by, run_id, key)
-    row, planned = found.step_run, found.step
     params, is_resolved = step_params(found)
-    undo = step_undo(found)
-    happened, advice = _after_error(row, found)
+    undo, output = step_undo(found), found.row.output
+    happened, advice = _after_error(found)
     return StepView(
-        line=StepLine(row, planned, found.version, found.gate),
         detail=found,
         params=excerpt(params),
         is_resolved=is_resolved,
-        output=None if row.output is None else excerpt(row.output),
+        output=None if output is None else excerpt(output),
         undo=undo,
         undo_params=excerpt(undo["params"]) if undo else None,
         happened=happened,
@@ -101,7 +76,7 @@ def step_value(by: Actor, run_id: UUID, key: str, part: str) -> Any:
     undo = step_undo(found) or {}
     value = {
         "params": step_params(found)[0],
-        "output": found.step_run.output,
+        "output": found.row.output,
         "undo": undo.get("params"),
     }.get(part)
     if value is None:
@@ -111,9 +86,9 @@ def step_value(by: Actor, run_id: UUID, key: str, part: str) -> Any:
 
 def step_params(found: StepDetail) -> tuple[Any, bool]:
     """The params of a step, and whether they are the very values that run."""
-    if found.step_run.spec is None:
+    if found.row.spec is None:
         return found.step.params, False
-    value = canonical.loads(bytes(found.step_run.spec.body))
+    value = canonical.loads(bytes(found.row.spec.body))
     return value.get("params", value.get("context", {})), True
 
 
@@ -122,8 +97,9 @@ def step_undo(found: StepDetail) -> dict[str, Any] | None:
     return specs.undo_of(found.step, found.contract) if found.contract else None
 
 
-def _after_error(row: StepRun, found: StepDetail) -> tuple[str, str]:
+def _after_error(found: StepDetail) -> tuple[str, str]:
     """Whether anything ran, and what to do, as sentences."""
+    row = found.row
     if not row.error:
         return "", ""
     ran = row.error.get("ran")
@@ -143,11 +119,12 @@ def _after_error(row: StepRun, found: StepDetail) -> tuple[str, str]:
         happened = "It ran and changed nothing: this action only reads."
     else:
         happened = "It ran, so parts of its effect may be there."
-    return happened, _advice(row, found, may_remain=bool(ran) and not pure)
+    return happened, _advice(found, may_remain=bool(ran) and not pure)
 
 
-def _advice(row: StepRun, found: StepDetail, *, may_remain: bool) -> str:
+def _advice(found: StepDetail, *, may_remain: bool) -> str:
     """What to do about a failed step while its run has not ended."""
+    row = found.row
     over = RunState(row.run.state) in FINAL_RUN
     if row.state != StepState.FAILED or over or not found.action:
         return ""

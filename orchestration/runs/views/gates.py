@@ -27,7 +27,7 @@ from execfabric.console.http import (
     wants_fragment,
 )
 from execfabric.http import BytesDownload, json_download
-from execfabric.lib import clock, numbers
+from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
@@ -39,6 +39,7 @@ from orchestration.runs.views import content as contents
 from orchestration.runs.views import dry_runs
 from orchestration.runs.views import subject as subjects
 from orchestration.runs.views.content import PlanStep
+from orchestration.runs.views.runs import first_listed
 
 DRY_RUN_CONTENT = (
     "dry_run__body",
@@ -58,7 +59,7 @@ def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
     if not wants_fragment(request):
         return _gate_page(request, pk, DecisionForm())
     found = approvals.readable(by=request.user.actor(), gate_id=pk)
-    content = contents.of(found, first=_first(request))
+    content = contents.of(found, first=first_listed(request))
     return page(request, "gates/_plan_rows.html", {"gate": found, "content": content})
 
 
@@ -137,7 +138,7 @@ def _gate_page(
     found = approvals.readable(by=by, gate_id=pk)
     given = approvals.decisions(found)
     eligible = approvals.still_eligible_of({found: given})[found]
-    content = contents.of(found, first=_first(request))
+    content = contents.of(found, first=first_listed(request))
     light = Run.objects.defer("pins", "revision__source", *DRY_RUN_CONTENT)
     run = light.select_related("revision__plan", "dry_run").get(pk=found.context_id)
     # A run of an older release has none.
@@ -186,12 +187,6 @@ def _said(gate: Gate, *, approve: bool) -> str:
     if gate.is_open:
         return f"You approved “{label}”. More approvals are needed before it runs."
     return f"You approved “{label}”."
-
-
-def _first(request: HttpRequest) -> int:
-    """The place of the first step to list; a page begins where one would begin."""
-    place = (numbers.whole(request.GET.get("from", "")) or 1) - 1
-    return max(0, min(place, 10**6))
 
 
 def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,12 @@
 """The list of runs, and the page of one: watch, control, download, resolve."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
-from django.views.decorators.http import (
-    require_safe,
-)
+from django.views.decorators.http import require_safe
 
 from audit import selectors as audit
 from execfabric.accounts.authority import Right, rights_of
@@ -38,34 +34,17 @@ from orchestration.runs.services import (
     verification,
 )
 from orchestration.runs.services.frames import Cursor
-from orchestration.runs.services.run_page import NO_STEPS, ROWS, Window
+from orchestration.runs.services.run_page import NO_STEPS, ROWS
 
 PAGE = 50
 REASON = 500
 
 
-@dataclass(frozen=True)
-class Filters:
-    """What the address asks of the list."""
-
-    state: str = ""
-    plan: str = ""
-    proposer: str = ""
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is filtered."""
-        return bool(self.state or self.plan or self.proposer)
-
-    def of(self, runs: QuerySet[Run]) -> QuerySet[Run]:
-        """The runs that match."""
-        if self.state:
-            runs = runs.filter(state=self.state)
-        if self.plan:
-            runs = runs.filter(revision__plan__name__icontains=self.plan)
-        if self.proposer:
-            runs = runs.filter(proposer_name__icontains=self.proposer)
-        return runs
+FILTERS = {
+    "state": "state",
+    "plan": "revision__plan__name__icontains",
+    "proposer": "proposer_name__icontains",
+}
 
 
 @require_safe
@@ -73,14 +52,18 @@ class Filters:
 def runs(request: HttpRequest) -> HttpResponse:
     """The runs that one may see, newest first, filtered by the address."""
     by = request.user.actor()
-    filters = _filters(request.GET)
-    found = filters.of(selectors.visible_to(by)).order_by("-pk")
+    filters = {name: request.GET.get(name, "").strip() for name in FILTERS}
+    if filters["state"] not in set(RunState):
+        filters["state"] = ""
+    asked = {FILTERS[name]: value for name, value in filters.items() if value}
+    found = selectors.visible_to(by).filter(**asked).order_by("-pk")
     if before := _uuid(request.GET.get("before", "")):
         found = found.filter(pk__lt=before)
     rows = list(found[: PAGE + 1])
     context = {
         "runs": rows[:PAGE],
         "filters": filters,
+        "is_filtered": bool(asked),
         "states": list(RunState),
         "older": _older(request.GET, rows),
         "may_propose": Right.PROPOSE in rights_of(by),
@@ -95,7 +78,8 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
     by = request.user.actor()
     wanted = request.GET.get("view", frames.STEPS)
     view = wanted if wanted in frames.VIEWS else frames.STEPS
-    steps = _window(request.GET) if view == frames.STEPS else NO_STEPS
+    first = first_listed(request)
+    steps = range(first, first + ROWS) if view == frames.STEPS else NO_STEPS
     # The cursor is read before what it stands for: a change between the two is
     # then sent once more into the same places, and never missed.
     head = audit.head(stream_of(pk))
@@ -112,7 +96,7 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
         "view": view,
         "cursor": Cursor(head),
         "rows": rows,
-        "earlier": rows[0].seq if rows and rows[0].seq > 1 else None,
+        "earlier": rows[0].event.seq if rows and rows[0].event.seq > 1 else None,
     }
     return page(request, "runs/run.html", context)
 
@@ -201,21 +185,10 @@ def artifact(request: HttpRequest, sha256: str) -> FileDownload:
     return response
 
 
-def _window(query: QueryDict) -> Window:
-    """The steps to list, from the one that `?from=` numbers."""
-    asked = query.get("from", "")
-    first = int(asked) - 1 if asked.isascii() and asked.isdecimal() else 0
-    first = max(0, min(first, 10**6))
-    return Window(first, first + ROWS)
-
-
-def _filters(query: QueryDict) -> Filters:
-    state = query.get("state", "")
-    return Filters(
-        state=state if state in set(RunState) else "",
-        plan=query.get("plan", "").strip(),
-        proposer=query.get("proposer", "").strip(),
-    )
+def first_listed(request: HttpRequest) -> int:
+    """The place of the first step to list, from 0; `?from=` numbers them from 1."""
+    place = (numbers.whole(request.GET.get("from", "")) or 1) - 1
+    return max(0, min(place, 10**6))
 
 
 def _older(query: QueryDict, rows: list[Run]) -> str:

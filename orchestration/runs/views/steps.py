@@ -109,7 +109,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     except Refusal as refusal:
         context["refusal"] = refusal
         return page(request, "runs/resolve.html", context, status=STATUS[refusal.kind])
-    after = run_waits.said_of(selectors.outline(by, pk))
+    after = run_waits.said_of(selectors.get(by, pk, needs=()))
     messages.success(request, f"Outcome recorded. {after}")
     return redirect("run", pk=pk)
 
@@ -150,7 +150,7 @@ def step_value(request: HttpRequest, pk: UUID, key: str, part: str) -> HttpRespo
 @refusals_answered
 def step_log(request: HttpRequest, pk: UUID, key: str) -> StreamingHttpResponse:
     """All that is stored of what a step has written, as plain text."""
-    row = selectors.step(request.user.actor(), pk, key).step_run
+    row = selectors.step(request.user.actor(), pk, key).row
     response = StreamingHttpResponse(
         logs.pieces(row.pk), content_type="text/plain; charset=utf-8"
     )
