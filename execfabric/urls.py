@@ -3,12 +3,12 @@
 from django.urls import include, path
 
 from execfabric.api import api, route_unknown
-from orchestration.runs.views import streams
+from orchestration.runs.views import verification
 
 handler400 = "execfabric.console.views.bad_request"
 handler500 = "execfabric.web.errors.server_error"
 
-STREAMS = {"reads": streams.may_read, "verify": streams.verified}
+STREAMS = {"reads": verification.may_read, "verify": verification.verified}
 
 urlpatterns = [
     path("", include("execfabric.console.urls")),
@@ -16,7 +16,6 @@ urlpatterns = [
     path("", include("approvals.urls")),
     path("", include("orchestration.plans.urls")),
     path("", include("orchestration.runs.urls")),
-    path("", include("orchestration.runs.urls_gates")),
     path("", include("orchestration.skills.urls")),
     path("", include("audit.urls"), STREAMS),
     path("api/v1/", api.urls),

@@ -8,16 +8,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable
 from importlib import import_module
 from typing import ClassVar
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
@@ -62,6 +61,8 @@ class Watcher(AsyncWebsocketConsumer):
     channel_layer_alias = "none"
     """Hints come by `live.listen`: Channels' own way ends the socket with the layer."""
     spacing: ClassVar[float] = SPACING
+    group: str
+    """Whose hints to hear."""
 
     async def connect(self) -> None:
         """Accept even where it is refused: a close before that looks like a lost line."""
@@ -79,7 +80,7 @@ class Watcher(AsyncWebsocketConsumer):
             return
         self._tasks = [
             asyncio.create_task(self._follow()),
-            asyncio.create_task(live.listen(self.group(), self._hint.set)),
+            asyncio.create_task(live.listen(self.group, self._hint.set)),
         ]
 
     async def disconnect(self, code: int) -> None:
@@ -92,10 +93,6 @@ class Watcher(AsyncWebsocketConsumer):
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
         """Take nothing from the client: decisions go by POST."""
-
-    def group(self) -> str:
-        """Whose hints to hear."""
-        raise NotImplementedError
 
     def may_watch(self, by: Actor) -> bool:
         """Whether somebody may watch this."""
@@ -128,19 +125,15 @@ class Watcher(AsyncWebsocketConsumer):
         if not html and time.monotonic() - self._sent_at > HEARTBEAT:
             html = self.heartbeat()
         if html:
-            await self._deliver(self.send(text_data=html))
+            try:  # wait for a slow client, but not for ever
+                await asyncio.wait_for(self.send(text_data=html), SEND_WITHIN)
+            except TimeoutError:
+                raise Ended(TRY_AGAIN) from None
             self._sent_at = time.monotonic()
         await asyncio.sleep(self._pause)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hint.wait(), LOOK_EVERY)
         self._hint.clear()
-
-    async def _deliver(self, sending: Awaitable[None]) -> None:
-        """Wait for a slow client, but not for ever."""
-        try:
-            await asyncio.wait_for(sending, SEND_WITHIN)
-        except TimeoutError:
-            raise Ended(TRY_AGAIN) from None
 
     async def _check(self) -> None:
         self.by = await database_sync_to_async(self._signed_in)()
@@ -176,18 +169,14 @@ class RunConsumer(Watcher):
     async def connect(self) -> None:
         """Read the address: which run, and what the page has seen."""
         self.run_id = self.scope["url_route"]["kwargs"]["pk"]
-        query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
-        self.cursor = frames.parse(_first(query, "after"), _first(query, "log"))
-        wanted = _first(query, "view")
-        self.view = wanted if wanted in frames.VIEWS else frames.STEPS
-        self.steps = frames.window(_first(query, "shown"))
+        self.group = live.group(self.run_id)
+        asked = QueryDict(self.scope["query_string"])
+        self.cursor = frames.parse(asked.get("after", ""), asked.get("log", ""))
+        self.view = frames.view_of(asked)
+        self.steps = frames.window(asked.get("shown", ""))
         self._sent: dict[str, str] = {}
         """What the head of the page shows, as it was sent last."""
         await super().connect()
-
-    def group(self) -> str:
-        """The run's own group."""
-        return live.group(self.run_id)
 
     def may_watch(self, by: Actor) -> bool:
         """Whoever may see the run."""
@@ -224,11 +213,8 @@ class InboxConsumer(Watcher):
     """Follows how many gates wait for one person, and which."""
 
     spacing = BUSY_SPACING
+    group = live.INBOX
     _last = ""
-
-    def group(self) -> str:
-        """The group of everybody who watches gates."""
-        return live.INBOX
 
     def may_watch(self, by: Actor) -> bool:
         """Whoever gates can wait for."""
@@ -236,7 +222,9 @@ class InboxConsumer(Watcher):
 
     def look(self) -> str:
         """Count and stamp, where they are not what was sent last."""
-        html = self._drawn()
+        gates = approvals.inbox(by=self.by, at=clock.now())
+        context = {"count": len(gates), "stamp": stamp_of(gate.pk for gate in gates)}
+        html = render_to_string("console/_inbox_frame.html", context)
         if html == self._last:
             return ""
         self._last = html
@@ -245,15 +233,3 @@ class InboxConsumer(Watcher):
     def heartbeat(self) -> str:
         """The same once more."""
         return self._last
-
-    def _drawn(self) -> str:
-        waiting = approvals.inbox(by=self.by, at=clock.now())
-        context = {
-            "count": len(waiting),
-            "stamp": stamp_of(gate.pk for gate in waiting),
-        }
-        return render_to_string("console/_inbox_frame.html", context)
-
-
-def _first(query: dict[str, list[str]], name: str) -> str:
-    return query.get(name, [""])[0]

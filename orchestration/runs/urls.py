@@ -1,6 +1,9 @@
 from django.urls import path, re_path
 
-from orchestration.runs.views import runs, steps, verification
+from orchestration.runs.views import dry_runs, gates, runs, steps, verification
+
+RUN = r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+"""The start of an address that goes on with a choice of words."""
 
 urlpatterns = [
     # /runs
@@ -12,15 +15,12 @@ urlpatterns = [
     path("runs/<uuid:pk>/inputs.json", runs.run_inputs, name="run_inputs"),
     path("runs/<uuid:pk>/plan.yaml", runs.run_plan, name="run_plan"),
     re_path(
-        r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<ask>pause|resume|cancel)\Z",
-        runs.run_control,
-        name="run_control",
+        rf"{RUN}/(?P<ask>pause|resume|cancel)\Z", runs.run_control, name="run_control"
     ),
     # /runs/<uuid>/steps/<key>
     path("runs/<uuid:pk>/steps/<str:key>", steps.step, name="step"),
     re_path(
-        r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-        r"/steps/(?P<key>[^/]+)/(?P<part>params|output|undo)\.json\Z",
+        rf"{RUN}/steps/(?P<key>[^/]+)/(?P<part>params|output|undo)\.json\Z",
         steps.step_value,
         name="step_value",
     ),
@@ -30,6 +30,18 @@ urlpatterns = [
         name="step_resolve",
     ),
     path("runs/<uuid:pk>/steps/<str:key>/log", steps.step_log, name="step_log"),
+    # /gates/<uuid>
+    path("gates/<uuid:pk>", gates.gate, name="gate"),
+    path("gates/<uuid:pk>/decide", gates.gate_decide, name="gate_decide"),
+    path("gates/<uuid:pk>/subject.json", gates.gate_subject, name="gate_subject"),
+    path("gates/<uuid:pk>/value", gates.gate_value, name="gate_value"),
+    path("gates/<uuid:pk>/steps/<int:place>", gates.gate_step, name="gate_step"),
+    # /dry-runs/<uuid>
+    path("dry-runs/<uuid:pk>", dry_runs.dry_run, name="dry_run"),
+    path("dry-runs/<uuid:pk>/state", dry_runs.dry_run_state, name="dry_run_state"),
+    # /plans
+    path("plans/dry-run", dry_runs.plan_dry_run, name="plan_dry_run"),
+    path("plans/propose", dry_runs.plan_propose, name="plan_propose"),
     # /trace/verify
     path("trace/verify", verification.trace_verify, name="trace_verify"),
     path(

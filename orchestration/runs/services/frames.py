@@ -80,6 +80,12 @@ def parse(after: str, log: str) -> Cursor:
     return Cursor(numbers.whole(after) or 0, ends)
 
 
+def view_of(asked: Mapping[str, str]) -> str:
+    """Which view of a run an address asks for."""
+    view = asked.get("view", STEPS)
+    return view if view in VIEWS else STEPS
+
+
 def window(shown: str) -> range:
     """The steps that a page lists, as it says: `0-200`; the first ones otherwise."""
     first, end = (numbers.whole(text) for text in shown.partition("-")[::2])

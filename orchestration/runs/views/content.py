@@ -7,6 +7,7 @@ can be downloaded as the exact bytes that an approval covers.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from approvals.models import Gate
@@ -89,10 +90,8 @@ class Content:
     @property
     def cut(self) -> list[Block]:
         """The values of which only the start is drawn."""
-        drawn = [*self.blocks]
-        for step in self.steps:
-            drawn += step.blocks or ()
-        return [block for block in drawn if block.part.is_cut]
+        drawn = (self.blocks, *(step.blocks or () for step in self.steps))
+        return [block for block in chain.from_iterable(drawn) if block.part.is_cut]
 
     @property
     def closed(self) -> int:
@@ -121,7 +120,7 @@ def of(gate: Gate, *, first: int = 0) -> Content:
         size=len(body),
         sha256=hashlib.sha256(body).hexdigest(),
         action=action,
-        blocks=tuple(_blocks(subject, action)),
+        blocks=_blocks(subject, action),
         steps=tuple(_steps(listed, total)),
         first=first,
         total=total,
@@ -134,26 +133,18 @@ def of(gate: Gate, *, first: int = 0) -> Content:
 
 def step_blocks(action: Action) -> tuple[Block, ...]:
     """Return the values of one step of a plan gate."""
-    at = f"/steps/{action.place}"
+    at, before = f"/steps/{action.place}", f"/dry_run/steps/{action.preview_place}"
+    params = "Parameters; references are filled in from earlier steps"
     undo = action.undo or {}
-    given = (
-        (
-            "What would change",
-            action.preview.get("changes"),
-            f"/dry_run/steps/{action.preview_place}/changes",
-        ),
-        (
-            "Parameters; references are filled in from earlier steps",
-            action.params,
-            f"{at}/params",
-        ),
+    return _filled(
+        ("What would change", action.preview.get("changes"), f"{before}/changes"),
+        (params, action.params, f"{at}/params"),
         ("Parameters of its undo", undo.get("params"), f"{at}/undo/params"),
     )
-    return tuple(
-        Block(caption, values.excerpt(value), pointer)
-        for caption, value, pointer in given
-        if value
-    )
+
+
+def _filled(*given: tuple[str, Any, str]) -> tuple[Block, ...]:
+    return tuple(Block(name, values.excerpt(one), at) for name, one, at in given if one)
 
 
 def _steps(listed: list[Action], total: int) -> Iterator[PlanStep]:
@@ -164,38 +155,22 @@ def _steps(listed: list[Action], total: int) -> Iterator[PlanStep]:
         yield PlanStep(action, blocks)
 
 
-def _blocks(subject: Mapping[str, Any], action: Action | None) -> Iterator[Block]:
+def _blocks(subject: Mapping[str, Any], action: Action | None) -> tuple[Block, ...]:
+    if "unreadable" in subject:
+        return ()
+    caption, name = "Inputs, complete", "inputs"
+    if action is not None and action.is_skill:
+        caption, name = "Parameters, complete", "params"
+    elif action is not None:
+        caption, name = "What the question is about, complete", "context"
     undo = (action.undo if action else None) or {}
-    wanted = [
-        ("Inputs, complete", subject.get("inputs"), "/inputs", action is None),
-        (
-            "Parameters, complete",
-            subject.get("params"),
-            "/params",
-            bool(action and action.is_skill),
+    return (
+        Block(caption, values.excerpt(subject.get(name)), f"/{name}"),
+        *_filled(
+            ("Configuration of the skill", subject.get("config"), "/config"),
+            ("Parameters of the undo", undo.get("params"), "/undo/params"),
         ),
-        (
-            "What the question is about, complete",
-            subject.get("context"),
-            "/context",
-            bool(action and not action.is_skill),
-        ),
-        (
-            "Configuration of the skill",
-            subject.get("config"),
-            "/config",
-            bool(subject.get("config")),
-        ),
-        (
-            "Parameters of the undo",
-            undo.get("params"),
-            "/undo/params",
-            bool(undo.get("params")),
-        ),
-    ]
-    for caption, value, pointer, is_shown in wanted:
-        if is_shown and "unreadable" not in subject:
-            yield Block(caption, values.excerpt(value), pointer)
+    )
 
 
 def _warnings(subject: Mapping[str, Any], body: bytes) -> Iterator[Warned]:
@@ -210,11 +185,8 @@ def _warnings(subject: Mapping[str, Any], body: bytes) -> Iterator[Warned]:
                 yield Warned("and further steps", ())
                 return
             yield Warned(f"step {step.get('id')}", sentences)
-    rest = {
-        name: value
-        for name, value in subject.items()
-        if name not in {"steps", "plan", "dry_run"}
-    }
-    for name, value in rest.items():
+    for name, value in subject.items():
+        if name in {"steps", "plan", "dry_run"}:
+            continue
         if sentences := values.warnings_in({name: value}):
             yield Warned(name, sentences)

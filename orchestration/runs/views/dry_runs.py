@@ -1,7 +1,8 @@
-"""Dry runs in the browser: start one, watch its progress, read its report."""
+"""From the plan page on: propose what is on it, or dry-run it and read the report."""
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -26,8 +27,8 @@ from orchestration.plans.services import check as plans
 from orchestration.plans.views import plan_page
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import DryRunState
-from orchestration.runs.models import DryRun
-from orchestration.runs.services import dry_runs
+from orchestration.runs.models import DryRun, Run
+from orchestration.runs.services import dry_runs, proposals
 
 MOST_LISTED = 20
 """Steps that a gate page lists of each sort; the full report has all of them."""
@@ -37,6 +38,19 @@ MOST_LISTED = 20
 @refusals_answered
 def plan_dry_run(request: HttpRequest) -> HttpResponse:
     """Queue the dry run of what is on the page; its own address shows it again."""
+    return _asked(request, dry_runs.request, then="dry_run")
+
+
+@form_on("plan_new")
+@refusals_answered
+def plan_propose(request: HttpRequest) -> HttpResponse:
+    """Propose what is on the page; a refusal shows it again, with the reasons."""
+    return _asked(request, proposals.propose, then="run")
+
+
+def _asked(
+    request: HttpRequest, ask: Callable[..., DryRun | Run], *, then: str
+) -> HttpResponse:
     by, at = request.user.actor(), clock.now()
     require(by, Right.PROPOSE)
     form = PlanForm(request.POST, request.FILES)
@@ -44,14 +58,14 @@ def plan_dry_run(request: HttpRequest) -> HttpResponse:
         return plan_page(request, form, text=form.plan_text(), status=422)
     text, inputs = form.plan_text(), form.given_inputs()
     try:
-        queued = dry_runs.request(text=text, inputs=inputs, by=by, at=at)
-    except PlanInvalid:
-        checked = plans.check(text=text, inputs=inputs, by=by, at=at)
-        return plan_page(request, form, text=text, checked=checked)
+        made = ask(text=text, inputs=inputs, by=by, at=at)
     except Refusal as refusal:
+        if then == "dry_run" and isinstance(refusal, PlanInvalid):
+            checked = plans.check(text=text, inputs=inputs, by=by, at=at)
+            return plan_page(request, form, text=text, checked=checked)
         status = STATUS[refusal.kind]
         return plan_page(request, form, text=text, refusal=refusal, status=status)
-    return redirect("dry_run", pk=queued.pk)
+    return redirect(then, pk=made.pk)
 
 
 @require_safe

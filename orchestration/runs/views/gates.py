@@ -6,6 +6,7 @@ from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -31,7 +32,6 @@ from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
-from orchestration.runs.forms import DecisionForm
 from orchestration.runs.models import Run
 from orchestration.runs.services import gates
 from orchestration.runs.services.subjects import RUN
@@ -41,12 +41,22 @@ from orchestration.runs.views import subject as subjects
 from orchestration.runs.views.content import PlanStep
 from orchestration.runs.views.runs import first_listed
 
-DRY_RUN_CONTENT = (
-    "dry_run__body",
-    "dry_run__source",
-    "dry_run__inputs",
-    "dry_run__pins",
-)
+UNREAD = frozenset({"pins", "revision__source"}) | {
+    f"dry_run__{name}" for name in ("body", "source", "inputs", "pins")
+}
+
+
+class DecisionForm(forms.Form):
+    """An answer to a gate: the verdict, what was seen, and why."""
+
+    verdict = forms.ChoiceField(
+        choices=[("approve", "Approve"), ("reject", "Reject")],
+        error_messages={"required": "Choose approve or reject."},
+    )
+    # Which digest is right and which comment readable is the service's to say: it
+    # puts every refusal into the record.
+    digest = forms.CharField(required=False, widget=forms.HiddenInput)
+    comment = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
 
 
 @require_safe
@@ -70,14 +80,17 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     form = DecisionForm(request.POST)
     if not form.is_valid():
         return _gate_page(request, pk, form, status=422)
-    answer = form.answer()
+    given = form.cleaned_data
+    approve = given["verdict"] == "approve"
     try:
         decided = gates.decide(
             gate_id=pk,
             by=request.user.actor(),
+            approve=approve,
+            digest=given["digest"],
+            comment=given["comment"],
             channel="page",
             at=clock.now(),
-            **answer,
         )
     except Missing:
         raise
@@ -85,7 +98,7 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
         return _gate_page(
             request, pk, form, refusal=refusal, status=STATUS[refusal.kind]
         )
-    messages.success(request, _said(decided, approve=answer["approve"]))
+    messages.success(request, _said(decided, approve=approve))
     return redirect("run", pk=decided.context_id)
 
 
@@ -139,7 +152,7 @@ def _gate_page(
     given = approvals.decisions(found)
     eligible = approvals.still_eligible_of({found: given})[found]
     content = contents.of(found, first=first_listed(request))
-    light = Run.objects.defer("pins", "revision__source", *DRY_RUN_CONTENT)
+    light = Run.objects.defer(*UNREAD)
     run = light.select_related("revision__plan", "dry_run").get(pk=found.context_id)
     # A run of an older release has none.
     row = getattr(run, "dry_run", None) if found.subject_kind == RUN else None
@@ -181,12 +194,9 @@ def _hindrance(
 
 def _said(gate: Gate, *, approve: bool) -> str:
     """What has come of a decision, by the state of the gate after it."""
-    label = shorten(gate.label, 100)
-    if not approve:
-        return f"You rejected “{label}”."
-    if gate.is_open:
-        return f"You approved “{label}”. More approvals are needed before it runs."
-    return f"You approved “{label}”."
+    said = f"You {'approved' if approve else 'rejected'} “{shorten(gate.label, 100)}”."
+    more = " More approvals are needed before it runs."
+    return said + more if approve and gate.is_open else said
 
 
 def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:

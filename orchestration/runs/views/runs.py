@@ -76,8 +76,7 @@ def runs(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One run: its steps, its events or its plan. `?from=` lists later steps."""
     by = request.user.actor()
-    wanted = request.GET.get("view", frames.STEPS)
-    view = wanted if wanted in frames.VIEWS else frames.STEPS
+    view = frames.view_of(request.GET)
     first = first_listed(request)
     steps = range(first, first + ROWS) if view == frames.STEPS else NO_STEPS
     # The cursor is read before what it stands for: a change between the two is
@@ -122,8 +121,7 @@ def run_plan(request: HttpRequest, pk: UUID) -> HttpResponse:
 @refusals_answered
 def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The frame behind a cursor, for pages whose socket does not hold."""
-    wanted = request.GET.get("view", "")
-    view = wanted if wanted in frames.VIEWS else frames.STEPS
+    view = frames.view_of(request.GET)
     cursor = frames.parse(request.GET.get("after", ""), request.GET.get("log", ""))
     steps = frames.window(request.GET.get("shown", ""))
     by, at = request.user.actor(), clock.now()

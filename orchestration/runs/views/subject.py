@@ -82,22 +82,28 @@ def action_of(subject: Mapping[str, Any]) -> Action:
     """The action of a step gate."""
     skill = _mapping(subject.get("skill"))
     return Action(
+        **_shared(subject),
         place=0,
         key=_text(subject.get("step")),
-        name=_text(subject.get("name")),
-        kind=_text(subject.get("kind")) or "skill",
         skill=_text(skill.get("slug")),
         version=_text(skill.get("version")),
         digest=_text(skill.get("digest")),
         action=_text(subject.get("action")),
-        sentence=sentence(
-            _text(subject.get("summary")), _mapping(subject.get("params"))
-        ),
-        params=_mapping(subject.get("params")),
-        risk=_text(subject.get("risk")),
-        effect_class=_text(subject.get("effect_class")),
-        undo=_undo(subject.get("undo")),
     )
+
+
+def _shared(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What a step gate and a step of a plan say in the same way."""
+    params, undo = _mapping(source.get("params")), _mapping(source.get("undo"))
+    return {
+        "name": _text(source.get("name")),
+        "kind": _text(source.get("kind")) or "skill",
+        "sentence": sentence(_text(source.get("summary")), params),
+        "params": params,
+        "risk": _text(source.get("risk")),
+        "effect_class": _text(source.get("effect_class")),
+        "undo": undo if undo.get("action") else None,
+    }
 
 
 def steps_of(subject: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -116,22 +122,15 @@ def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
     for place, step in enumerate(steps_of(subject)[start:end], start):
         key = _text(step.get("id"))
         pin = _mapping(pins.get(key))
-        params = _mapping(step.get("params"))
         found.append(
             Action(
+                **_shared(step),
                 place=place,
                 key=key,
-                name=_text(step.get("name")),
-                kind=_text(step.get("kind")) or "skill",
                 skill=_text(step.get("skill") or pin.get("skill")),
                 version=_text(step.get("version") or pin.get("version")),
                 digest=_text(pin.get("digest")),
                 action=_text(step.get("action") or pin.get("action")),
-                sentence=sentence(_text(step.get("summary")), params),
-                params=params,
-                risk=_text(step.get("risk")),
-                effect_class=_text(step.get("effect_class")),
-                undo=_undo(step.get("undo")),
                 dry_run=_text(step.get("dry_run")),
                 gates=_gates(step, written.get(key, {})),
                 depends_on=tuple(_text(one) for one in _texts(step.get("depends_on"))),
@@ -214,10 +213,6 @@ def _gates(step: Mapping[str, Any], written: Mapping[str, Any]) -> tuple[str, ..
     if step.get("kind") == "approval" or written.get("approval"):
         found.append("the plan asks for it.")
     return tuple(found)
-
-
-def _undo(value: Any) -> Mapping[str, Any] | None:
-    return value if isinstance(value, Mapping) and value.get("action") else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
