@@ -38,9 +38,6 @@ class LogView:
     """How many characters were written."""
 
 
-EMPTY = LogView("", None, "", 0)
-
-
 @dataclass(frozen=True)
 class _Stretch:
     """Stored text without a gap in it."""
@@ -77,7 +74,7 @@ def view_of(step_run_id: UUID) -> LogView:
     chunks = LogChunk.objects.filter(step_run_id=step_run_id)
     last = _last(chunks)
     if last is None:
-        return EMPTY
+        return LogView("", None, "", 0)
     if last.at == 0 and len(last.text) <= SHOWN:
         return LogView(last.text, None, "", last.end)
     tail = last.cut_before(TAIL_SHOWN)
@@ -87,8 +84,6 @@ def view_of(step_run_id: UUID) -> LogView:
 
 def views_of(run_id: UUID, known: Mapping[int, int]) -> dict[int, LogView]:
     """Return by position the logs that have grown beyond what is `known` of them."""
-    if not known:
-        return {}
     chunks = LogChunk.objects.filter(
         step_run__run_id=run_id, step_run__position__in=known.keys()
     )
@@ -102,9 +97,9 @@ def views_of(run_id: UUID, known: Mapping[int, int]) -> dict[int, LogView]:
 
 def pieces(step_run_id: UUID) -> Iterator[str]:
     """Return all that is stored of a log, piece by piece, each gap as a line of its own."""
-    before: _Stretch | None = _Stretch(0, 0, "")
+    before = _Stretch(0, 0, "")
     for chunk in _stretches(LogChunk.objects.filter(step_run_id=step_run_id)):
-        if before is not None and chunk.at > before.end:
+        if chunk.at > before.end:
             yield f"\n[{_between(before, chunk)} were not stored]\n"
         yield chunk.text
         before = chunk

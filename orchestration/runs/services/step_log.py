@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
 
 from execfabric.lib import clock
 from orchestration.runs import live
@@ -97,9 +96,6 @@ class StepLog:
         """Characters and line breaks of the step's log before this attempt's."""
         self._written_at = time.monotonic()
 
-    def _chunks(self) -> "QuerySet[LogChunk]":
-        return LogChunk.objects.filter(step_run_id=self._step_run_id)
-
     @property
     def is_empty(self) -> bool:
         """Whether nothing was written at all."""
@@ -120,8 +116,8 @@ class StepLog:
 
     def close(self) -> None:
         """Store the rest; the second time on a new connection."""
-        for _ in range(2):
-            self._write()
+        self._write()
+        self._write()
 
     def _write(self) -> None:
         is_repeated = bool(self._sending)
@@ -163,7 +159,7 @@ class StepLog:
             )
             for piece in self._sending
         ]
-        own = self._chunks().filter(fence=self._fence)
+        own = LogChunk.objects.filter(step_run_id=self._step_run_id, fence=self._fence)
         if is_repeated and own.filter(offset=rows[0].offset).exists():
             return  # stored the last time, and only the answer was lost
         LogChunk.objects.bulk_create(rows)
@@ -174,7 +170,8 @@ class StepLog:
 
     def _find_base(self) -> tuple[int, int]:
         first = self._sending[0]
-        last = self._chunks().order_by("-offset").first()
+        chunks = LogChunk.objects.filter(step_run_id=self._step_run_id)
+        last = chunks.order_by("-offset").first()
         if last is None:
             return 0, 0
         end, lines = last.offset + len(last.text), last.line or 0

@@ -1,18 +1,160 @@
-"""Set the demo up: users by role, data made from this machine, a run that waits."""
+"""Set the demo up: real data made from this machine, real skills, one run that waits.
 
+The data set is the inventory of the Python packages installed here, read from their
+own metadata when the demo is set up; nothing is downloaded.
+"""
+
+import csv
+import json
+import secrets
+import subprocess
+from datetime import datetime
+from importlib import metadata
+from itertools import count
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from execfabric.accounts import people
+from execfabric.accounts.authority import Role
+from execfabric.accounts.models import User
 from execfabric.lib import clock
-from orchestration.runs.services import demo
+from execfabric.lib.actor import system
+from execfabric.lib.refusal import Denied
+from orchestration.plans.views import EXAMPLES
+from orchestration.runs.models import Run
+from orchestration.runs.services import proposals
+from orchestration.skills.models import Skill
+from orchestration.skills.services import registry
+
+DEMO = system("demo")
+"""Configures the demo's skills: one admin alone may not change what a skill reaches."""
+
+
+class DemoModeOff(Denied):
+    """Demo users exist in demo mode only."""
+
+    code = "demo.off"
 
 
 class Command(BaseCommand):
-    help = "Set up the demo (only with EXECFABRIC_DEMO=true)."
+    help = "Set up the demo (only with EXECFABRIC_DEMO=true). Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        run = demo.seed(at=clock.now())
-        self.stdout.write(
-            f"run {run.id} waits at its plan gate" if run else "demo is set up"
+        if not settings.DEMO_MODE:
+            raise DemoModeOff
+        at, folder = clock.now(), settings.DATA_DIR / "demo"
+        users = _users(at=at)
+        _inventory(folder / "inbox")
+        _repository(folder / "repository")
+        (folder / "published").mkdir(parents=True, exist_ok=True)
+        _configure(folder, at=at)
+        if Run.objects.exists():
+            self.stdout.write("demo is set up")
+            return
+        text = (EXAMPLES / "publish-package-report.yaml").read_text(encoding="utf-8")
+        by, inputs = users[Role.PROPOSER].actor(), {"minimum": 100_000}
+        run = proposals.propose(text=text, inputs=inputs, by=by, at=at)
+        self.stdout.write(f"run {run.id} waits at its plan gate")
+
+
+def _users(*, at: datetime) -> dict[Role, User]:
+    """One user per role, named by it, with a password of its own."""
+    known = settings.DATA_DIR / "run" / "demo.json"
+    passwords: dict[str, str] = {}
+    if known.exists():
+        entries = json.loads(known.read_text(encoding="utf-8"))
+        passwords = {entry["role"]: entry["password"] for entry in entries}
+    users, shown = {}, []
+    for role in map(str, Role):
+        name, password = f"demo-{role}", passwords.get(role) or secrets.token_urlsafe(9)
+        users[Role(role)] = _user(name, role, password, at=at)
+        shown.append({"username": name, "password": password, "role": role})
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.touch(mode=0o600)
+    known.write_text(json.dumps(shown, indent=1), encoding="utf-8")
+    return users
+
+
+def _user(name: str, role: str, password: str, *, at: datetime) -> User:
+    user = User.objects.filter(username=name).first()
+    if user is None:
+        user = people.create_user(username=name, roles=[Role(role)], by=DEMO, at=at)
+    elif not user.groups.filter(name=role).exists():
+        user = people.set_roles(username=name, roles=[Role(role)], by=DEMO, at=at)
+    if not user.check_password(password):
+        people.set_password(user=user, password=password, by=DEMO, at=at)
+    return user
+
+
+def _inventory(folder: Path) -> None:
+    """Two CSV files with name, version, number of files and bytes of each package."""
+    if (folder / "ORIGIN.txt").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = sorted(_packages(), key=lambda row: row[0].lower())
+    halves = {
+        "packages-a-m.csv": [row for row in rows if row[0][:1].lower() < "n"],
+        "packages-n-z.csv": [row for row in rows if row[0][:1].lower() >= "n"],
+    }
+    for name, part in halves.items():
+        with (folder / name).open("w", newline="", encoding="utf-8") as out:
+            header = ("package", "version", "files", "bytes")
+            csv.writer(out).writerows([header, *part])
+    (folder / "ORIGIN.txt").write_text(
+        "Made on this machine from the metadata of its installed Python packages.\n",
+        encoding="utf-8",
+    )
+
+
+def _packages() -> list[tuple[str, str, int, int]]:
+    found = []
+    for package in metadata.distributions():
+        files = package.files or []
+        size = sum(file.size or 0 for file in files)
+        found.append((package.metadata["Name"], package.version, len(files), size))
+    return found
+
+
+def _repository(folder: Path) -> None:
+    """A bare repository with one empty commit on its branch `main`."""
+    if (folder / "HEAD").exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", folder], check=True)
+    author = ("-c", "user.name=ExecFabric demo", "-c", "user.email=demo@localhost")
+    tree = _git(folder, "hash-object", "-t", "tree", "-w", "/dev/null")
+    commit = _git(folder, *author, "commit-tree", tree, "-m", "Begin")
+    _git(folder, "update-ref", "refs/heads/main", commit)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.check_output(command, text=True).strip()
+
+
+def _configure(folder: Path, *, at: datetime) -> None:
+    """Publish versions of the built-in skills that know this machine's places."""
+    config: dict[str, dict[str, Any]] = {
+        "files": {
+            "roots": [str(folder / "inbox")],
+            "publish_root": str(folder / "published"),
+        },
+        "git-operations": {"repository": str(folder / "repository")},
+    }
+    for slug, values in config.items():
+        skill = Skill.objects.get(slug=slug)
+        if skill.current is not None and skill.current.contract().config == values:
+            continue
+        draft = registry.draft_from(
+            slug=slug, changes={"config": values}, version=_next(skill), by=DEMO, at=at
         )
+        registry.publish(version_id=draft.id, digest=draft.digest, by=DEMO, at=at)
+
+
+def _next(skill: Skill) -> str:
+    """The first free minor version from 1.1.0 on."""
+    taken = set(skill.versions.values_list("version", flat=True))
+    return next(free for n in count(1) if (free := f"1.{n}.0") not in taken)
