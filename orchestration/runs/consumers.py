@@ -12,13 +12,12 @@ from importlib import import_module
 from typing import ClassVar
 from uuid import UUID
 
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.http import QueryDict
 from django.template.loader import render_to_string
-from django.utils.crypto import constant_time_compare
 
 from approvals import selectors as approvals
 from execfabric.accounts.authority import Right, rights_of
@@ -29,7 +28,6 @@ from execfabric.lib.actor import Actor
 from orchestration.runs import live, selectors
 from orchestration.runs.errors import RunUnknown
 from orchestration.runs.services import frames
-from orchestration.runs.services.frames import Cursor
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +82,6 @@ class Watcher(AsyncWebsocketConsumer):
         ]
 
     async def disconnect(self, code: int) -> None:
-        """Stop looking."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -136,39 +133,24 @@ class Watcher(AsyncWebsocketConsumer):
         self._hint.clear()
 
     async def _check(self) -> None:
-        self.by = await database_sync_to_async(self._signed_in)()
+        session = self.scope.get("session")
+        key = session.session_key if session is not None else None
+        # Read again from where sessions are stored: this one may have ended.
+        stored = import_module(settings.SESSION_ENGINE).SessionStore(key)
+        user = await get_user({**self.scope, "session": stored})
+        if not isinstance(user, User):
+            raise Ended(SIGNED_OUT)
+        self.by = await database_sync_to_async(user.actor)()
         if not await database_sync_to_async(self.may_watch)(self.by):
             raise Ended(REFUSED)
         self._checked_at = time.monotonic()
-
-    def _signed_in(self) -> Actor:
-        """Who holds the session now; it is read anew, for it may have ended."""
-        session = self.scope.get("session")
-        key = session.session_key if session is not None else None
-        if not key:
-            raise Ended(SIGNED_OUT)
-        found = import_module(settings.SESSION_ENGINE).SessionStore(key)
-        backend = found.get(BACKEND_SESSION_KEY)
-        user = User.objects.filter(pk=found.get(SESSION_KEY), is_active=True).first()
-        if user is None or backend not in settings.AUTHENTICATION_BACKENDS:
-            raise Ended(SIGNED_OUT)
-        stored = found.get(HASH_SESSION_KEY, "")
-        if not constant_time_compare(stored, user.get_session_auth_hash()):
-            raise Ended(SIGNED_OUT)
-        return user.actor()
 
 
 class RunConsumer(Watcher):
     """Follows one run from a cursor."""
 
-    run_id: UUID
-    cursor: Cursor
-    view: str
-    steps: range
-
     async def connect(self) -> None:
-        """Read the address: which run, and what the page has seen."""
-        self.run_id = self.scope["url_route"]["kwargs"]["pk"]
+        self.run_id: UUID = self.scope["url_route"]["kwargs"]["pk"]
         self.group = live.group(self.run_id)
         asked = QueryDict(self.scope["query_string"])
         self.cursor = frames.parse(asked.get("after", ""), asked.get("log", ""))
@@ -179,11 +161,9 @@ class RunConsumer(Watcher):
         await super().connect()
 
     def may_watch(self, by: Actor) -> bool:
-        """Whoever may see the run."""
         return selectors.visible_to(by).filter(pk=self.run_id).exists()
 
     def look(self) -> str:
-        """The frame behind the cursor."""
         try:
             frame = frames.since(
                 self.by,
@@ -205,7 +185,6 @@ class RunConsumer(Watcher):
         return html
 
     def heartbeat(self) -> str:
-        """The cursor alone."""
         return frames.cursor_html(self.cursor, start=self.cursor)
 
 
@@ -217,7 +196,6 @@ class InboxConsumer(Watcher):
     _last = ""
 
     def may_watch(self, by: Actor) -> bool:
-        """Whoever gates can wait for."""
         return Right.DECIDE in rights_of(by)
 
     def look(self) -> str:
@@ -231,5 +209,4 @@ class InboxConsumer(Watcher):
         return html
 
     def heartbeat(self) -> str:
-        """The same once more."""
         return self._last

@@ -128,8 +128,7 @@ class _Sender:
             while True:
                 now = time.monotonic()
                 due = [one for one in self._pending if self._is_due(one, now)]
-                due = due[:PER_TICK]
-                if due:
+                if due := due[:PER_TICK]:
                     break
                 self._wake.wait(SPACING if self._pending else None)
             self._busy = True

@@ -1,7 +1,7 @@
 """Reading runs: each read starts from what the asker may see."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -122,10 +122,9 @@ def steps_in(run: Run, states: Collection[StepState], *, limit: int) -> list[Ste
     return list(found.order_by("position")[:limit])
 
 
-def gates_by_id(run: Run, ids: Collection[UUID]) -> dict[UUID, Gate]:
-    """These gates of a run, without their content."""
-    if not ids:
-        return {}
+def gates_by_id(run: Run, rows: Iterable[StepRun]) -> dict[UUID | None, Gate]:
+    """The gates of some steps of a run, without their content."""
+    ids = {row.gate_id for row in rows if row.gate_id}
     found = approvals.of_context(run.pk).filter(pk__in=ids).defer("subject")
     return {gate.pk: gate for gate in found}
 
@@ -148,17 +147,12 @@ def dry_run(by: Actor, dry_run_id: UUID) -> DryRun:
 
     :raises DryRunUnknown: when there is none, or `by` may not see it
     """
-    row = DryRun.objects.select_related("run__revision__plan").filter(pk=dry_run_id)
-    found = row.first()
-    if found is None or not _may_see(by, found):
+    mine = Q(run=None) & (Q(actor=by.key) | Q(actor_owner=by.key))
+    rows = DryRun.objects.select_related("run__revision__plan")
+    found = rows.filter(Q(run__in=visible_to(by)) | mine, pk=dry_run_id).first()
+    if found is None:
         raise DryRunUnknown(dry_run=str(dry_run_id))
     return found
-
-
-def _may_see(by: Actor, row: DryRun) -> bool:
-    if row.run_id is not None:
-        return visible_to(by).filter(pk=row.run_id).exists()
-    return by.key in {row.actor, row.actor_owner}
 
 
 def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
@@ -175,7 +169,6 @@ def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
     asked, pin = document.step(key), run.pins.get(key, {})
     pinned = skills.pinned([pin["version_id"]] if pin else [])
     version = pinned.get(pin.get("version_id", ""))
-    gate_ids = {row.gate_id} if row.gate_id else set()
     uses = row.artifact_uses.select_related("artifact")
     return StepDetail(
         row=row,
@@ -184,7 +177,7 @@ def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
         version=pin.get("version", ""),
         action=version.action(asked.action) if version else None,
         contract=version.readable if version else None,
-        gate=next(iter(gates_by_id(run, gate_ids).values()), None),
+        gate=gates_by_id(run, [row]).get(row.gate_id),
         attempts=list(row.attempts.order_by("fence")),
         files=list(uses.order_by("name", "pk")),
     )

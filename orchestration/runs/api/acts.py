@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict, StrictBool
+from pydantic import StrictBool
 
 from approvals.api import GateOut, shown
 from execfabric.accounts.http import ApiRequest, PeopleOnly, channel
@@ -20,28 +20,22 @@ LONGEST_TEXT = 10_000
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
-class ReasonIn(Schema):
+class ReasonIn(Schema, extra="forbid"):
     """Why a run is paused or cancelled."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reason: Text = ""
 
 
-class DecisionIn(Schema):
+class DecisionIn(Schema, extra="forbid"):
     """An answer to a gate; the digest says to which content."""
-
-    model_config = ConfigDict(extra="forbid")
 
     approve: StrictBool
     digest: Annotated[str, Field(max_length=64)]
     comment: Text = ""
 
 
-class ResolutionIn(Schema):
+class ResolutionIn(Schema, extra="forbid"):
     """An operator's finding about a step whose outcome is unknown."""
-
-    model_config = ConfigDict(extra="forbid")
 
     happened: StrictBool
     evidence: Text
@@ -52,12 +46,8 @@ class ResolutionIn(Schema):
 @router.post("/runs/{uuid:run_id}:pause", response=RunOut)
 def pause(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Run:
     """Ask for a pause: what is running is finished, nothing new starts."""
-    control.pause(
-        run_id=run_id,
-        by=request.auth,
-        at=clock.now(),
-        reason=body.reason if body else "",
-    )
+    reason = body.reason if body else ""
+    control.pause(run_id=run_id, by=request.auth, at=clock.now(), reason=reason)
     return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
@@ -71,12 +61,8 @@ def resume(request: ApiRequest, run_id: UUID) -> Run:
 @router.post("/runs/{uuid:run_id}:cancel", response=RunOut)
 def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Run:
     """Ask for the end of a run: what is running is finished, the rest never starts."""
-    control.cancel(
-        run_id=run_id,
-        by=request.auth,
-        at=clock.now(),
-        reason=body.reason if body else "",
-    )
+    reason = body.reason if body else ""
+    control.cancel(run_id=run_id, by=request.auth, at=clock.now(), reason=reason)
     return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
@@ -86,9 +72,7 @@ def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> GateOut:
     gate = gates.decide(
         gate_id=gate_id,
         by=request.auth,
-        approve=body.approve,
-        digest=body.digest,
-        comment=body.comment,
+        **body.model_dump(),
         channel=channel(request),
         at=clock.now(),
     )
@@ -105,9 +89,7 @@ def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> Run:
     """
     step_run = recovery.resolve(
         step_run_id=step_run_id,
-        happened=body.happened,
-        evidence=body.evidence,
-        output=body.output,
+        **body.model_dump(),
         by=request.auth,
         at=clock.now(),
     )

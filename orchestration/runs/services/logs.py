@@ -72,13 +72,13 @@ class _Stretch:
 def view_of(step_run_id: UUID) -> LogView:
     """Return the log of a step as its page shows it."""
     chunks = LogChunk.objects.filter(step_run_id=step_run_id)
-    last = _last(chunks)
+    last = _joined(_stretches(chunks, backwards=True), SHOWN)
     if last is None:
         return LogView("", None, "", 0)
     if last.at == 0 and len(last.text) <= SHOWN:
         return LogView(last.text, None, "", last.end)
-    tail = last.cut_before(TAIL_SHOWN)
-    head = _first(chunks).cut_after(HEAD_SHOWN)
+    first = _joined(_stretches(chunks), HEAD_SHOWN) or last
+    head, tail = first.cut_after(HEAD_SHOWN), last.cut_before(TAIL_SHOWN)
     return LogView(head.text, _between(head, tail), tail.text, tail.end)
 
 
@@ -112,33 +112,19 @@ def _between(head: _Stretch, tail: _Stretch) -> Gap:
     return Gap(tail.at - head.end, lines)
 
 
-def _last(chunks: QuerySet[LogChunk]) -> _Stretch | None:
-    """The end of a log, at least as much as a page shows unless a gap is before it."""
+def _joined(chunks: Iterator[_Stretch], most: int) -> _Stretch | None:
+    """Join chunks, in either order, up to a gap or until there is more than `most`."""
     found: list[_Stretch] = []
     size = 0
-    for chunk in _stretches(chunks, backwards=True):
-        if found and chunk.end < found[-1].at:
+    for chunk in chunks:
+        is_gap = found and (chunk.at > found[-1].end or chunk.end < found[-1].at)
+        if is_gap or size > most:
             break
         found.append(chunk)
         size += len(chunk.text)
-        if size > SHOWN:
-            break
-    return _joined(found[::-1]) if found else None
-
-
-def _first(chunks: QuerySet[LogChunk]) -> _Stretch:
-    found: list[_Stretch] = []
-    size = 0
-    for chunk in _stretches(chunks):
-        if size >= HEAD_SHOWN or (found and chunk.at > found[-1].end):
-            break
-        found.append(chunk)
-        size += len(chunk.text)
-    return _joined(found)
-
-
-def _joined(found: list[_Stretch]) -> _Stretch:
-    return _Stretch(found[0].at, found[0].line, "".join(one.text for one in found))
+    found.sort(key=lambda one: one.at)
+    text = "".join(one.text for one in found)
+    return _Stretch(found[0].at, found[0].line, text) if found else None
 
 
 def _stretches(

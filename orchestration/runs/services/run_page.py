@@ -45,7 +45,6 @@ class RunView:
 
     @property
     def total(self) -> int:
-        """How many steps the run has."""
         return self.states.total()
 
     @property
@@ -121,14 +120,14 @@ def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLi
     rows = selectors.step_lines(run, listed, keys=keys) if listed else []
     if not rows:
         return []
-    gates = selectors.gates_by_id(run, {row.gate_id for row in rows if row.gate_id})
+    gates = selectors.gates_by_id(run, rows)
     document = plans.document(run.revision)
     return [
         StepLine(
             row=row,
             step=document.step(row.key),
             version=run.pins.get(row.key, {}).get("version", ""),
-            gate=gates.get(row.gate_id) if row.gate_id else None,
+            gate=gates.get(row.gate_id),
         )
         for row in rows
     ]

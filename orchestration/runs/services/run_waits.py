@@ -33,8 +33,10 @@ NOW = {
     RunState.CANCELLED: "The run is cancelled.",
 }
 """What is said of a run after somebody asked something of it."""
+STOPPED = {RunState.PAUSING, RunState.PAUSED}
 WANTED = {
-    "pause": {RunState.PAUSING, RunState.PAUSED},
+    "pause": STOPPED,
+    "resume": set(RunState) - STOPPED,
     "cancel": {RunState.CANCELLING, RunState.CANCELLED},
 }
 
@@ -49,9 +51,7 @@ def said_of(run: Run) -> str:
 
 def has_come(ask: str, run: Run) -> bool:
     """Whether a run does now what it was asked to do."""
-    stopped = {RunState.PAUSING, RunState.PAUSED}
-    state = RunState(run.state)
-    return state in WANTED[ask] if ask in WANTED else state not in stopped
+    return RunState(run.state) in WANTED[ask]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
     `states` says how many of its steps are in each state.
     """
     found: list[Wait] = []
-    if run.state in {RunState.PAUSED, RunState.PAUSING}:
+    if run.state in STOPPED:
         text = run.reason or "The run is paused."
         who = "An operator, an admin or the proposer can resume or cancel it."
         found.append(Wait("wait", "pause", text, who, key="paused"))
@@ -97,9 +97,7 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
     eligible = approvals.still_eligible_of(given) if given else {}
     found += [_wait_for_gate(gate, groups) for gate, groups in eligible.items()]
     for step in steps:
-        if step.state != StepState.BACKOFF or step.not_before is None:
-            continue
-        if step.not_before > at:
+        if step.state == StepState.BACKOFF and step.not_before and step.not_before > at:
             text = f"“{step.key}” is tried again at {step.not_before:%H:%M:%S} UTC."
             found.append(Wait("wait", "retry", text, key=step.key))
     unlisted = gates.count() - WAITS if len(given) == WAITS else 0

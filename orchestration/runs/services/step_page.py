@@ -39,7 +39,6 @@ class StepView:
 
     @property
     def row(self) -> StepRun:
-        """The step run."""
         return self.detail.row
 
 

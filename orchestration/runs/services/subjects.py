@@ -48,14 +48,13 @@ def of_step(change: Change, step: StepRun, spec: Spec) -> Subject:
     run, planned = change.run, change.plan_step(step)
     asked = planned.approval.expires_in if planned.approval else None
     seconds = asked or spec.demand.expires_after_s or settings.GATE_TTL_SECONDS
-    label = planned.name or step.key
     return Subject(
         kind=STEP,
         id=step.id,
         context_id=run.id,
         stream=run.stream,
         trace_id=run.trace_id,
-        label=label,
+        label=planned.name or step.key,
         step=step.key,
         body=spec.body,
         digest_domain=SPEC_DOMAIN,
@@ -81,16 +80,16 @@ def covers(subject: bytes, change: Change) -> bool:
 
 def run_body(change: Change) -> bytes:
     """The canonical bytes of the plan gate's subject."""
-    run = change.run
+    run, document = change.run, change.loaded.document
     proposer = run.proposed_by()
     return canonical.dumps(
         {
             "v": 1,
             "run": str(run.id),
             "plan": {
-                "id": change.loaded.document.id,
-                "name": change.loaded.document.name,
-                "description": change.loaded.document.description,
+                "id": document.id,
+                "name": document.name,
+                "description": document.description,
                 "digest": change.loaded.plan_digest,
                 "document": canonical.loads(bytes(run.revision.body)),
             },
@@ -98,7 +97,7 @@ def run_body(change: Change) -> bytes:
             "pins": run.pins,
             "steps": _preview(change),
             "parallel": run.parallel_max,
-            "on_failure": change.loaded.document.on_failure,
+            "on_failure": document.on_failure,
             "proposer": proposer.as_fact(),
             "on_behalf_of": proposer.on_behalf_of,
         }
@@ -107,8 +106,7 @@ def run_body(change: Change) -> bytes:
 
 def _preview(change: Change) -> list[dict[str, Any]]:
     """Each step as the plan has it, with the facts of the version it is pinned to."""
-    pins = change.run.pins
-    rules = change.loaded.rules
+    pins, rules = change.run.pins, change.loaded.rules
     shown = []
     for step in change.steps.values():
         key, planned = step.key, change.plan_step(step)

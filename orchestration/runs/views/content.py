@@ -101,8 +101,7 @@ class Content:
     @property
     def is_collapsed(self) -> bool:
         """Whether anything of the content is not drawn at once."""
-        more_files = self.total_files > len(self.files)
-        return bool(self.cut or self.closed or more_files)
+        return bool(self.cut or self.closed or self.total_files > len(self.files))
 
 
 def of(gate: Gate, *, first: int = 0) -> Content:

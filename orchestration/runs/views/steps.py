@@ -27,12 +27,7 @@ from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run
-from orchestration.runs.services import (
-    logs,
-    recovery,
-    run_waits,
-    step_page,
-)
+from orchestration.runs.services import logs, recovery, run_waits, step_page
 from orchestration.skills import outputs
 
 LONGEST_OUTPUT = 200_000
@@ -47,7 +42,9 @@ AFTER_FAILURE = {
 class ResolutionForm(forms.Form):
     """An operator's finding about a step whose outcome is unknown."""
 
-    happened = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")])
+    happened = forms.TypedChoiceField(
+        choices=[("yes", "Yes"), ("no", "No")], coerce=lambda given: given == "yes"
+    )
     evidence = forms.CharField(
         max_length=10_000, error_messages={"required": "Say how you know."}
     )
@@ -57,8 +54,8 @@ class ResolutionForm(forms.Form):
         """Read the output of a step that happened; that of any other is left out."""
         cleaned = super().clean() or {}
         text = cleaned.get("output", "").strip()
-        happened = cleaned.get("happened") == "yes"
-        cleaned["output"] = self._object(text) if text and happened else None
+        is_used = bool(text and cleaned.get("happened"))
+        cleaned["output"] = self._object(text) if is_used else None
         return cleaned
 
     def _object(self, text: str) -> dict[str, Any] | None:
@@ -81,9 +78,8 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     step = step_page.step_view(by, pk, key)
     run, action = step.row.run, step.detail.action
     blank = json.dumps(outputs.blank(action), indent=2) if action else ""
-    form = ResolutionForm(
-        request.POST if request.method == "POST" else None, initial={"output": blank}
-    )
+    posted = request.POST if request.method == "POST" else None
+    form = ResolutionForm(posted, initial={"output": blank})
     context = {
         "run": run,
         "step": step,
@@ -93,18 +89,12 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
         "after_failure": AFTER_FAILURE[plans.document(run.revision).on_failure],
         "is_paused": run.state in {RunState.PAUSED, RunState.PAUSING},
     }
-    if request.method != "POST" or not form.is_valid():
-        bad = request.method == "POST"
-        status = HTTPStatus.UNPROCESSABLE_ENTITY if bad else HTTPStatus.OK
+    if not form.is_valid():
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if form.is_bound else HTTPStatus.OK
         return page(request, "runs/resolve.html", context, status=status)
     try:
         recovery.resolve(
-            step_run_id=step.row.pk,
-            happened=form.cleaned_data["happened"] == "yes",
-            evidence=form.cleaned_data["evidence"],
-            output=form.cleaned_data["output"],
-            by=by,
-            at=clock.now(),
+            step_run_id=step.row.pk, **form.cleaned_data, by=by, at=clock.now()
         )
     except Refusal as refusal:
         context["refusal"] = refusal

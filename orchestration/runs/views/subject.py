@@ -1,7 +1,7 @@
 """The stored bytes of a gate's subject, put into the order in which people read."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,7 +133,7 @@ def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
                 action=_text(step.get("action") or pin.get("action")),
                 dry_run=_text(step.get("dry_run")),
                 gates=_gates(step, written.get(key, {})),
-                depends_on=tuple(_text(one) for one in _texts(step.get("depends_on"))),
+                depends_on=_texts(step.get("depends_on")),
                 preview=reports[previews[key]] if key in previews else {},
                 preview_place=previews.get(key, 0),
                 written=written.get(key, {}),
@@ -206,7 +206,7 @@ def _lookup(params: Mapping[str, Any], path: str) -> Any:
 def _gates(step: Mapping[str, Any], written: Mapping[str, Any]) -> tuple[str, ...]:
     """Why people will be asked again before this step, as far as the bytes say."""
     if "gates" in step:
-        return tuple(_text(reason) for reason in _texts(step["gates"]))
+        return _texts(step["gates"])
     found = []
     if step.get("risk") in ALWAYS_ASKED:
         found.append(f"its risk is {step['risk']}.")
@@ -224,8 +224,8 @@ def _list(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in found if isinstance(item, Mapping)]
 
 
-def _texts(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else []
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(_text, value)) if isinstance(value, list) else ()
 
 
 def _text(value: Any) -> str:

@@ -49,11 +49,8 @@ def trace_verify(request: HttpRequest) -> HttpResponse:
         jobs = verification_jobs.recent(by=by)
         return page(request, "audit/verifications.html", {"jobs": jobs})
     result = verification.verify_now(stream)
-    context = {
-        "stream": stream,
-        "results": [result] if result else [],
-        "long": not result,
-    }
+    results = [result] if result else []
+    context = {"stream": stream, "results": results, "long": not result}
     template = "_verification.html" if wants_fragment(request) else "verify.html"
     return page(request, f"audit/{template}", context)
 
