@@ -61,11 +61,6 @@ NOTES = ("reason", "comment", "message", "evidence", "worker", "code")
 """What of a payload says most, first come first shown."""
 
 
-def words_of(kind: str) -> tuple[str, str]:
-    """The state that an event looks like, and what it says."""
-    return WORDS.get(kind, ("pending", kind))
-
-
 def note_of(payload: Mapping[str, Any]) -> str:
     """The sentence in a payload that a reader wants beside the event."""
     error = payload.get("error")

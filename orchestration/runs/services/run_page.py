@@ -14,7 +14,7 @@ from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 from orchestration.runs.models import Run
 from orchestration.runs.selectors import StepLine
-from orchestration.runs.services.event_words import note_of, words_of
+from orchestration.runs.services.event_words import WORDS, note_of
 from orchestration.runs.services.run_waits import Control, Wait, controls_of, waits_of
 
 DONE = (StepState.SUCCEEDED, StepState.SKIPPED)
@@ -22,8 +22,6 @@ EVENTS_SHOWN = 500
 """Events in the list at once; older ones are a link away."""
 ROWS = 200
 """Steps in the list at once."""
-
-
 NO_STEPS = range(0)
 FIRST_STEPS = range(ROWS)
 
@@ -99,7 +97,7 @@ def view(
 
     :raises RunUnknown: when there is none, or `by` may not see it
     """
-    listed = range(0) if keys == set() else steps
+    listed = NO_STEPS if keys == set() else steps
     run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
     states = selectors.step_states(run)
     waits, more = waits_of(run, states, at)
@@ -137,7 +135,9 @@ def events(stream: str, after: int, *, limit: int) -> list[EventLine]:
     """The events of a stream behind a cursor, in words."""
     return [
         EventLine(
-            event, *words_of(event.kind), note_of(audit.envelope(event)["payload"])
+            event,
+            *WORDS.get(event.kind, ("pending", event.kind)),
+            note_of(audit.envelope(event)["payload"]),
         )
         for event in audit.events_after(stream, after, limit=limit)
     ]

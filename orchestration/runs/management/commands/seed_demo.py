@@ -114,7 +114,8 @@ def _packages() -> list[tuple[str, str, int, int]]:
     for package in metadata.distributions():
         files = package.files or []
         size = sum(file.size or 0 for file in files)
-        found.append((package.metadata["Name"], package.version, len(files), size))
+        name = str(package.metadata["Name"])
+        found.append((name, package.version, len(files), size))
     return found
 
 
