@@ -16,8 +16,7 @@ from orchestration.runs.services import control, gates, recovery
 
 router = Router(auth=PeopleOnly(), tags=["decisions"])
 
-LONGEST_TEXT = 10_000
-Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Text = Annotated[str, Field(max_length=10_000)]
 
 
 class ReasonIn(Schema, extra="forbid"):
