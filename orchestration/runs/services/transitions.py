@@ -181,8 +181,7 @@ class Change:
             self._before[step] = dict(step.__dict__)
             self._steps[step.id] = {"was": step.state, "held": step.fence}
         self._steps[step.id] |= fields
-        for name, value in fields.items():
-            setattr(step, name, value)
+        step.__dict__.update(fields)
 
     def move_run(self, event: RunEvent, reason: str = "", **fields: Any) -> None:
         """Move the run by the table.
@@ -209,8 +208,7 @@ class Change:
             self._before[self.run] = dict(self.run.__dict__)
             self._run = {"was": self.run.state}
         self._run |= fields
-        for name, value in fields.items():
-            setattr(self.run, name, value)
+        self.run.__dict__.update(fields)
 
     def keep_spec(self, digest: str, body: bytes) -> None:
         """Have the bytes of an action stored, unless they are already."""
