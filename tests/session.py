@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import django
+from django.conf import settings
 
 from tests.servers import TestServers, start_servers
 
@@ -55,6 +56,7 @@ def stop() -> None:
         STARTED = None
         servers.stop()
         shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(settings.WORKER_DIR, ignore_errors=True)
 
 
 STARTED = start()
