@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,8 @@ MOST_NEVER_RECEIVED = 2.0
 def main() -> int:
     """Run once per seed; return 1 when anything does not hold."""
     told = _arguments()
+    # Not to die at once: the servers and the workers have to be ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     reports = [_once(told, seed) for seed in told.seeds]
     text = json.dumps(reports, indent=2)
     print(text)

@@ -132,10 +132,11 @@ class Faults:
 
     def _kill(self) -> bool:
         ready = self.crew.ready()
-        # Somebody stays, or on a slow machine nothing but starts would ever happen.
-        if len(ready) > 1:
+        # Half of them stay, or on a slow machine nothing but starts would ever happen.
+        enough = len(ready) > self.crew.size / 2
+        if enough:
             self.crew.kill_worker(self.rng.choice(ready))
-        return len(ready) > 1
+        return enough
 
     def _keeper(self) -> bool:
         self.crew.kill_keeper()
@@ -189,7 +190,7 @@ class Faults:
     def _hit(self, method: str, *, runner: bool) -> psutil.Process | None:
         """Send a signal to a process of some worker: of its pool, or of its runners."""
         ready = self.crew.ready()
-        if not ready:
+        if len(ready) < 2:
             return None
         worker = self.rng.choice(ready)
         # Each may be gone by the time it is looked at, or hit.
@@ -213,7 +214,7 @@ class Faults:
         wake it: the server has to end its transaction.
         """
         ready = self.crew.ready()
-        if not ready:
+        if len(ready) < 2:
             return False
         until = self._until()
         for member in processes.family(self.rng.choice(ready).running.identity):
