@@ -34,7 +34,7 @@ def me(request: ApiRequest) -> MeOut:
         kind=by.kind,
         id=by.id,
         name=by.name,
-        owner=f"user:{by.owner_id}" if by.owner_id else None,
+        owner=by.owner_key or None,
         rights=sorted(rights_of(by)),
     )
 

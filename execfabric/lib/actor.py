@@ -29,6 +29,11 @@ class Actor:
         return f"{self.kind}:{self.id}"
 
     @property
+    def owner_key(self) -> str:
+        """The key of an agent's owner; else empty."""
+        return f"user:{self.owner_id}" if self.owner_id else ""
+
+    @property
     def on_behalf_of(self) -> str:
         """The key of the person whose rights bound this actor's (an agent's owner)."""
         return f"user:{self.owner_id}" if self.kind is ActorKind.AGENT else self.key
@@ -37,8 +42,14 @@ class Actor:
         """The form that stands in the record; it survives the account."""
         fact = {"kind": str(self.kind), "id": self.id, "name": self.name}
         if self.owner_id:
-            fact["owner"] = f"user:{self.owner_id}"
+            fact["owner"] = self.owner_key
         return fact
+
+    @classmethod
+    def stored(cls, key: str, name: str, owner_key: str) -> "Actor":
+        """The actor with these keys and this name, as it was when they were stored."""
+        kind, _, pk = key.partition(":")
+        return cls(ActorKind(kind), pk, name, owner_id=owner_key.removeprefix("user:"))
 
 
 def system(part: str) -> Actor:

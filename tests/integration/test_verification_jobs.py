@@ -96,12 +96,12 @@ def test_a_job_that_loses_its_workers_again_and_again_fails(job):
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(job):
-    fence = verification_jobs._claim(job.pk, clock.now())
+    held = verification_jobs._claim(job.pk, clock.now())
     lapse()
     sweep.sweep(at=clock.now())
     result = verification.verify_stream("registry")
 
-    assert not verification_jobs._progressed(job, fence, result)
+    assert not verification_jobs._progressed(held, result)
     job.refresh_from_db()
     assert (job.done, job.last) == (0, "")
 

@@ -11,17 +11,18 @@ from orchestration.runs.domain.states import (
     ATTEMPT,
     DRY_RUN,
     HELD,
+    JOB,
     RUN,
     STEP_RUN,
     AttemptEvent,
     DryRunState,
+    JobState,
     Phase,
     RunEvent,
     RunState,
     StepEvent,
     StepState,
 )
-from orchestration.runs.domain.verifying import JOB, JobState
 from orchestration.skills.domain.states import (
     SKILL,
     VERSION,

@@ -12,7 +12,7 @@ from ninja import Field, Router, Schema, Status
 from audit.api import VerifiedOut, verified
 from execfabric.accounts.http import ApiRequest
 from execfabric.lib import clock
-from orchestration.runs.domain.verifying import JobState
+from orchestration.runs.domain.states import JobState
 from orchestration.runs.errors import RecordTooLong
 from orchestration.runs.models import VerificationJob
 from orchestration.runs.services import verification, verification_jobs

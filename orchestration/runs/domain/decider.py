@@ -14,39 +14,31 @@ from orchestration.runs.domain.states import (
 
 
 @dataclass(frozen=True)
-class Release:
-    """The step's turn has come: resolve its inputs, gate it or make it ready."""
-
+class _OfStep:
     key: Key
+
+
+class Release(_OfStep):
+    """The step's turn has come: resolve its inputs, gate it or make it ready."""
 
 
 @dataclass(frozen=True)
-class Skip:
+class Skip(_OfStep):
     """The step will not run, because of a failure."""
 
-    key: Key
     reason: str
 
 
-@dataclass(frozen=True)
-class Cancel:
+class Cancel(_OfStep):
     """The step has not started and will not."""
 
-    key: Key
 
-
-@dataclass(frozen=True)
-class TryAgain:
+class TryAgain(_OfStep):
     """The failed step is tried again as a new generation."""
 
-    key: Key
 
-
-@dataclass(frozen=True)
-class Revive:
+class Revive(_OfStep):
     """The step was skipped because of a failure that is tried again now."""
-
-    key: Key
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,8 @@ class Move:
     reason: str = ""
 
 
-Action = Release | Skip | Cancel | TryAgain | Revive | Move
+StepAction = Release | Skip | Cancel | TryAgain | Revive
+Action = StepAction | Move
 
 UNSTARTED = (
     StepState.PENDING,

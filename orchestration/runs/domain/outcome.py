@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from orchestration.runs.domain import retry
 from orchestration.runs.domain.decider import (
     UNSTARTED,
     Action,
@@ -85,9 +84,17 @@ def of_result(
     if result.killed and run is RunState.CANCELLING:
         return Ended(StepEvent.CANCELLED, result)
     if result.again and tries < max_attempts:
-        wait = retry.delay(rule, tries=tries)
-        return Ended(StepEvent.RETRY_LATER, result, wait=wait)
+        return Ended(StepEvent.RETRY_LATER, result, wait=_delay(rule, tries=tries))
     return Ended(StepEvent.FAILED, result)
+
+
+def _delay(rule: RetryRule, *, tries: int) -> timedelta:
+    """Return how long to wait after so many attempts have failed, at least one."""
+    if rule.backoff == "constant":
+        return timedelta(seconds=min(rule.initial_s, rule.max_s))
+    # 2**60 s is beyond every maximum; the cap keeps the float finite.
+    grown = rule.initial_s * 2 ** min(tries - 1, 60)
+    return timedelta(seconds=min(grown, rule.max_s))
 
 
 def of_lost_lease(

@@ -1,6 +1,6 @@
-"""Every state of a run, a step run, an attempt and a dry run, and every legal move.
+"""Every state of a run, a step run, an attempt and of the jobs, and every legal move.
 
-This page is the specification. The README shows the same tables and a test
+This page is the specification. The README shows the first four tables and a test
 compares them; the database refuses a state that is not in them.
 """
 
@@ -113,9 +113,26 @@ class DryRunEvent(StrEnum):
     FAILED = "failed"
 
 
+class JobState(StrEnum):
+    """Where a verification job is."""
+
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # a worker verifies stream after stream under a lease
+    FINISHED = "finished"  # every stream was verified; what was found is in the row
+    FAILED = "failed"  # a stream could not be verified at all, several times
+
+
+class JobEvent(StrEnum):
+    CLAIMED = "claimed"
+    RELEASED = "released"  # the worker's turn ended, or its lease lapsed
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
 R, E, S, T = RunState, RunEvent, StepState, StepEvent
 P, A = Phase, AttemptEvent
 D, V = DryRunState, DryRunEvent
+J, K = JobState, JobEvent
 
 # fmt: off
 RUN: Machine[RunState, RunEvent] = Machine(
@@ -216,6 +233,19 @@ DRY_RUN: Machine[DryRunState, DryRunEvent] = Machine(
         (D.RUNNING, V.GIVEN_UP,      D.INCOMPLETE),
     ),
     final=frozenset({D.FINISHED, D.INCOMPLETE, D.FAILED}),
+)
+
+JOB: Machine[JobState, JobEvent] = Machine(
+    name="verification",
+    initial=J.QUEUED,
+    rows=(
+        # from       on           to
+        (J.QUEUED,   K.CLAIMED,   J.RUNNING),
+        (J.RUNNING,  K.RELEASED,  J.QUEUED),
+        (J.RUNNING,  K.FINISHED,  J.FINISHED),
+        (J.RUNNING,  K.FAILED,    J.FAILED),
+    ),
+    final=frozenset({J.FINISHED, J.FAILED}),
 )
 # fmt: on
 

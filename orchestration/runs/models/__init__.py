@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from execfabric.checks import iff, is_one_of, is_set
 from execfabric.fields import Uuid7Key
-from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.actor import Actor
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.states import (
     FINAL_RUN,
@@ -17,9 +17,7 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from orchestration.runs.models.dry_runs import DryRun
-from orchestration.runs.models.sweep_failures import SweepFailure
-from orchestration.runs.models.verification import VerificationJob
+from orchestration.runs.models.jobs import DryRun, SweepFailure, VerificationJob
 
 __all__ = [
     "SPEC_DOMAIN",
@@ -38,8 +36,6 @@ __all__ = [
 ]
 
 SPEC_DOMAIN = "execfabric/action/v1"
-
-
 OVER = frozenset(Phase) - {Phase.CLAIMED, Phase.INTENT}
 """The phases of an attempt that has ended."""
 
@@ -108,9 +104,7 @@ class Run(models.Model):
 
     def proposed_by(self) -> Actor:
         """The proposer as they were when they proposed."""
-        kind, _, pk = self.proposer.partition(":")
-        owner = self.proposer_owner.removeprefix("user:")
-        return Actor(ActorKind(kind), pk, self.proposer_name, owner_id=owner)
+        return Actor.stored(self.proposer, self.proposer_name, self.proposer_owner)
 
 
 class ExecSpec(models.Model):

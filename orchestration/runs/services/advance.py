@@ -1,8 +1,7 @@
 """Carrying out what the decider says, within one change."""
 
 from collections.abc import Iterable
-from functools import singledispatch
-from typing import Any
+from typing import Any, assert_never
 
 from approvals import services as approvals
 from execfabric.lib.refusal import Refusal
@@ -48,59 +47,55 @@ def fail(change: Change, step: StepRun, error: Refusal) -> None:
 def carry_out(actions: Iterable[decider.Action], change: Change) -> None:
     """Do what the domain decided, in order."""
     for action in actions:
-        _carry_out(action, change)
+        if isinstance(action, decider.Move):
+            _move_run(action, change)
+        else:
+            _move_step(action, change.step(action.key), change)
 
 
-@singledispatch
-def _carry_out(action: Any, change: Change) -> None:
-    message = f"{change.run} cannot carry out {type(action).__name__}"
-    raise TypeError(message)
+def _move_step(action: decider.StepAction, step: StepRun, change: Change) -> None:
+    match action:
+        case decider.Release():
+            _release(step, change)
+        case decider.Skip(_, reason):
+            error = {"code": UPSTREAM_FAILED, "message": reason, "ran": False}
+            change.move_step(step, StepEvent.SKIPPED, {"reason": reason}, error=error)
+        case decider.Cancel():
+            _cancel(step, change)
+        case decider.TryAgain():
+            _try_again(step, change)
+        case decider.Revive():
+            change.move_step(step, StepEvent.REVIVED, error=None)
+        case _:
+            assert_never(action)
 
 
-@_carry_out.register
-def _release(action: decider.Release, change: Change) -> None:
-    step = change.step(action.key)
+def _release(step: StepRun, change: Change) -> None:
     try:
         spec = specs.build(change, step)
     except Refusal as error:
         fail(change, step, error)
         return
-    if spec.demand.needed:
+    is_asked = spec.demand.needed
+    if is_asked:
         change.need_lock()
     change.keep_spec(spec.digest, spec.body)
     change.built[step.id] = spec
-    if not spec.demand.needed:
-        change.move_step(
-            step,
-            StepEvent.RELEASED,
-            {"digest": spec.digest},
-            spec_id=spec.digest,
-            reuse_digest=spec.reuse_digest,
-        )
-        return
-    subject = subjects.of_step(change, step, spec)
-    opened = approvals.open_gate(subject=subject, at=change.at)
-    change.facts += opened.facts
-    change.move_step(
-        step,
-        StepEvent.GATE_OPENED,
-        {"digest": spec.digest, "gate": str(opened.gate.id)},
-        spec_id=spec.digest,
-        reuse_digest=spec.reuse_digest,
-        gate_id=opened.gate.id,
-    )
+    event, payload = StepEvent.RELEASED, {"digest": spec.digest}
+    columns: dict[str, Any] = {
+        "spec_id": spec.digest,
+        "reuse_digest": spec.reuse_digest,
+    }
+    if is_asked:
+        subject = subjects.of_step(change, step, spec)
+        opened = approvals.open_gate(subject=subject, at=change.at)
+        change.facts += opened.facts
+        event, payload["gate"] = StepEvent.GATE_OPENED, str(opened.gate.id)
+        columns["gate_id"] = opened.gate.id
+    change.move_step(step, event, payload, **columns)
 
 
-@_carry_out.register
-def _skip(action: decider.Skip, change: Change) -> None:
-    step = change.step(action.key)
-    fact = {"code": UPSTREAM_FAILED, "message": action.reason, "ran": False}
-    change.move_step(step, StepEvent.SKIPPED, {"reason": action.reason}, error=fact)
-
-
-@_carry_out.register
-def _cancel(action: decider.Cancel, change: Change) -> None:
-    step = change.step(action.key)
+def _cancel(step: StepRun, change: Change) -> None:
     if step.state == StepState.GATED and step.gate_id is not None:
         change.need_lock()
         reason = "The run ended before a decision was needed."
@@ -111,9 +106,7 @@ def _cancel(action: decider.Cancel, change: Change) -> None:
     change.move_step(step, StepEvent.CANCELLED)
 
 
-@_carry_out.register
-def _retry(action: decider.TryAgain, change: Change) -> None:
-    step = change.step(action.key)
+def _try_again(step: StepRun, change: Change) -> None:
     generation = step.generation + 1
     change.move_step(
         step,
@@ -128,21 +121,11 @@ def _retry(action: decider.TryAgain, change: Change) -> None:
     )
 
 
-@_carry_out.register
-def _revive(action: decider.Revive, change: Change) -> None:
-    change.move_step(change.step(action.key), StepEvent.REVIVED, error=None)
-
-
-@_carry_out.register
-def _move(action: decider.Move, change: Change) -> None:
+def _move_run(action: decider.Move, change: Change) -> None:
     fields = {}
     if action.event is RunEvent.APPROVED and change.run.started_at is None:
         fields["started_at"] = change.at
-    reason = action.reason or _kept_reason(action, change)
-    change.move_run(action.event, reason, **fields)
-
-
-def _kept_reason(action: decider.Move, change: Change) -> str:
-    """A confirmed pause or cancel keeps the reason it was asked for with."""
-    confirmed = action.event in {RunEvent.PAUSED, RunEvent.CANCELLED}
-    return change.run.reason if confirmed else ""
+    # A confirmed pause or cancel keeps the reason it was asked for with.
+    is_confirmed = action.event in {RunEvent.PAUSED, RunEvent.CANCELLED}
+    kept = change.run.reason if is_confirmed else ""
+    change.move_run(action.event, action.reason or kept, **fields)

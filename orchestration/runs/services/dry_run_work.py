@@ -2,7 +2,6 @@
 
 import logging
 import tempfile
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from execfabric.lib import clock
 from orchestration.plans.services.preview import Previewer
 from orchestration.runs import dispatch
 from orchestration.runs.services import dry_runs, outage
-from orchestration.runs.services.dry_runs import Claim, ClaimLost
+from orchestration.runs.services.dry_runs import ClaimLost
 from orchestration.skills.execution import Runner
 
 log = logging.getLogger(__name__)
@@ -36,12 +35,15 @@ def work(*, dry_run_id: UUID, worker: str) -> bool:
 
 def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -> bool:
     """Carry out a queued dry run; False when it was not free or was taken away."""
-    claim = dry_runs.claim(dry_run_id=dry_run_id, worker=worker)
-    if claim is None:
+    held = dry_runs.claim(dry_run_id=dry_run_id, worker=worker)
+    if held is None:
         return False
-    previewer = Previewer(
-        claim.content, runner, workdir, on_step=partial(_progress, claim)
-    )
+
+    def on_step(done: int) -> None:
+        outage.insist(lambda: dry_runs.progress(held, done))
+
+    content = dry_runs.content_of(held)
+    previewer = Previewer(content, runner, workdir, on_step=on_step)
     try:
         report = previewer.report()
     except ClaimLost:
@@ -49,14 +51,10 @@ def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -
     except Exception as error:
         log.exception("Dry run %s failed.", dry_run_id)
         reason = f"The dry run did not work: {type(error).__name__}."
-        ended = outage.insist(lambda: dry_runs.fail(claim, reason, at=clock.now()))
+        ended = outage.insist(lambda: dry_runs.fail(held, reason, at=clock.now()))
     else:
-        ended = outage.insist(lambda: dry_runs.finish(claim, report, at=clock.now()))
+        ended = outage.insist(lambda: dry_runs.finish(held, report, at=clock.now()))
     if (waiting := dry_runs.next_queued()) is not None:
         # Hints that came while this worker was busy were dropped.
         dispatch.send_dry_runs([waiting])
     return ended
-
-
-def _progress(claim: Claim, done: int) -> None:
-    outage.insist(lambda: dry_runs.progress(claim, done))

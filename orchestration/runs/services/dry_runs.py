@@ -5,14 +5,13 @@ lost, doubled or late, and any number of keepers may sweep at once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from execfabric.lib import canonical
@@ -42,20 +41,11 @@ BATCH = 50
 KEEP = timedelta(days=1)
 """How long a dry run without a run is stored after it has ended."""
 REPORT_DOMAIN = "execfabric/dry-run/v1"
+ALWAYS = Q()
 
 
 class ClaimLost(Exception):
     """The dry run is not this worker's any more."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A worker's hold on one dry run."""
-
-    id: UUID
-    run_id: UUID | None
-    fence: int
-    content: Content
 
 
 def request(*, text: str, inputs: dict[str, Any], by: Actor, at: datetime) -> DryRun:
@@ -85,7 +75,7 @@ def queue(
     queued = DryRun.objects.create(
         run=run,
         actor=by.key,
-        actor_owner=f"user:{by.owner_id}" if by.owner_id else "",
+        actor_owner=by.owner_key,
         source=source,
         body=canonical.dumps(normal_form(checked.document)),
         digest=checked.digest,
@@ -109,28 +99,28 @@ def require_ended(run: Run) -> None:
         raise DryRunPending
 
 
-def claim(*, dry_run_id: UUID, worker: str) -> Claim | None:
+def claim(*, dry_run_id: UUID, worker: str) -> DryRun | None:
     """Take a queued dry run; None when it is taken, or this worker has one."""
-    if _running().filter(worker=worker).exists():
+    row = _queued().filter(pk=dry_run_id).first()
+    if row is None or _running().filter(worker=worker).exists():
         return None
     try:
         with transaction.atomic():
-            if not _move(
-                _queued().filter(pk=dry_run_id),
-                DryRunState.QUEUED,
+            taken = _move(
+                row,
                 DryRunEvent.CLAIMED,
                 worker=worker,
                 lease_until=Now() + LEASE,
-                fence=F("fence") + 1,
-                tries=F("tries") + 1,
+                fence=row.fence + 1,
+                tries=row.tries + 1,
                 steps_done=0,
-            ):
-                return None
+            )
     except IntegrityError:
         # Another process of this worker was faster with another dry run.
         return None
-    row = DryRun.objects.get(pk=dry_run_id)
-    return Claim(row.pk, row.run_id, row.fence, content_of(row))
+    if taken:
+        row.refresh_from_db()
+    return row if taken else None
 
 
 def content_of(row: DryRun) -> Content:
@@ -139,31 +129,24 @@ def content_of(row: DryRun) -> Content:
     return Content(document, row.order, row.inputs, row.pins)
 
 
-def progress(claim: Claim, steps_done: int) -> None:
+def progress(held: DryRun, steps_done: int) -> None:
     """Store how far it is, and renew the lease.
 
     :raises ClaimLost: when the lease lapsed and the keeper took it away
     """
-    if not _held(claim).update(steps_done=steps_done, lease_until=Now() + LEASE):
+    if not _as_read(held).update(steps_done=steps_done, lease_until=Now() + LEASE):
         raise ClaimLost
 
 
-def finish(claim: Claim, report: Report, *, at: datetime) -> bool:
+def finish(held: DryRun, report: Report, *, at: datetime) -> bool:
     """Store the report; False when the dry run is not this worker's any more."""
-    early = bool(report.limits)
-    ending = _Ending(
-        DryRunEvent.LIMIT_REACHED if early else DryRunEvent.FINISHED,
-        reason=report.reason,
-        report=report.as_json(),
-        fields={"steps_done": len(report.steps)},
-    )
-    return _end(_held(claim), claim.run_id, ending, by=BY, at=at)
+    event = DryRunEvent.LIMIT_REACHED if report.limits else DryRunEvent.FINISHED
+    return _end(held, event, report.reason, by=BY, at=at, report=report)
 
 
-def fail(claim: Claim, reason: str, *, at: datetime) -> bool:
+def fail(held: DryRun, reason: str, *, at: datetime) -> bool:
     """End a dry run that did not work; False when it is not this worker's any more."""
-    ending = _Ending(DryRunEvent.FAILED, reason)
-    return _end(_held(claim), claim.run_id, ending, by=BY, at=at)
+    return _end(held, DryRunEvent.FAILED, reason, by=BY, at=at)
 
 
 def next_queued() -> UUID | None:
@@ -183,16 +166,17 @@ def sweep(quarantine: Quarantine) -> int:
 
 def _lapsed(quarantine: Quarantine) -> int:
     """Give back what a lost worker had; the second time end it."""
+    # Looked at again in the update: the worker may have renewed its lease.
+    is_over = Q(lease_until__lt=Now())
 
     def lapsed(_: UUID, row: DryRun) -> bool:
-        still = _running().filter(pk=row.pk, fence=row.fence, lease_until__lt=Now())
         if row.tries < TRIES:
             fields = {"hinted_at": None, "steps_done": 0}
-            return _move(still, row.state, DryRunEvent.LEASE_LOST, **fields)
+            return _move(row, DryRunEvent.LEASE_LOST, is_over, **fields)
         reason = f"Its worker was lost {TRIES} times."
-        return _give_up(still, row, reason, quarantine.at)
+        return _give_up(row, reason, is_over, at=quarantine.at)
 
-    late = _running().filter(lease_until__lt=Now()).order_by("lease_until")
+    late = _running().filter(is_over).order_by("lease_until")
     return _each(quarantine, late, lapsed)
 
 
@@ -201,7 +185,7 @@ def _waited(quarantine: Quarantine) -> int:
     reason = f"No worker was free within {seconds} seconds."
 
     def waited(_: UUID, row: DryRun) -> bool:
-        return _give_up(_queued().filter(pk=row.pk), row, reason, quarantine.at)
+        return _give_up(row, reason, at=quarantine.at)
 
     since = quarantine.at - timedelta(seconds=seconds)
     late = _queued().filter(created_at__lt=since).order_by("created_at")
@@ -217,9 +201,8 @@ def _each(
     return quarantine.each(Duty.DRY_RUNS, subjects, act)
 
 
-def _give_up(rows: "QuerySet[DryRun]", row: DryRun, reason: str, at: datetime) -> bool:
-    ending = _Ending(DryRunEvent.GIVEN_UP, reason, source=row.state)
-    return _end(rows, row.run_id, ending, by=KEEPER, at=at)
+def _give_up(row: DryRun, reason: str, only: Q = ALWAYS, *, at: datetime) -> bool:
+    return _end(row, DryRunEvent.GIVEN_UP, reason, by=KEEPER, at=at, only=only)
 
 
 def _hint_again(at: datetime) -> None:
@@ -232,62 +215,49 @@ def _hint_again(at: datetime) -> None:
     dispatch.send_dry_runs(ids)
 
 
-@dataclass(frozen=True)
-class _Ending:
-    event: DryRunEvent
-    reason: str = ""
-    report: dict[str, Any] | None = None
-    source: str = DryRunState.RUNNING
-    fields: dict[str, Any] = field(default_factory=dict)
-
-
 def _end(
-    rows: "QuerySet[DryRun]",
-    run_id: UUID | None,
-    ending: _Ending,
+    row: DryRun,
+    event: DryRunEvent,
+    reason: str,
     *,
     by: Actor,
     at: datetime,
+    report: Report | None = None,
+    only: Q = ALWAYS,
 ) -> bool:
-    """End the one row; for a proposed run's, with an event in the run's record."""
-    fields = {
-        "reason": ending.reason,
-        "report": ending.report,
-        "finished_at": at,
-        **ending.fields,
-    }
-    if run_id is None:
-        return _move(rows, ending.source, ending.event, **fields)
-    with change(run_id, by=by, at=at) as opened:
-        moved = _move(rows, ending.source, ending.event, **fields)
+    """End a dry run; that of a proposed run with an event in the run's record."""
+    fields: dict[str, Any] = {"reason": reason, "finished_at": at}
+    if report is not None:
+        fields |= {"report": report.as_json(), "steps_done": len(report.steps)}
+    if row.run_id is None:
+        return _move(row, event, only, **fields)
+    with change(row.run_id, by=by, at=at) as opened:
+        moved = _move(row, event, only, **fields)
         if moved:
-            fact = _fact(ending.reason, ending.report)
-            opened.record(f"run.dry_run_{ending.event}", fact)
+            opened.record(f"run.dry_run_{event}", _fact(reason, report))
         return moved
 
 
-def _fact(reason: str, report: dict[str, Any] | None) -> dict[str, Any]:
+def _fact(reason: str, report: Report | None) -> dict[str, Any]:
     """What the run's record says of a dry run that has ended."""
     fact: dict[str, Any] = {"reason": reason} if reason else {}
     if report is not None:
-        fact["coverage"] = report["coverage"]
-        fact["would_fail"] = [item["step"] for item in report["would_fail"]]
-        fact["report"] = canonical.digest_of(REPORT_DOMAIN, report)
+        fact["coverage"] = report.coverage
+        fact["would_fail"] = [item["step"] for item in report.would_fail]
+        fact["report"] = canonical.digest_of(REPORT_DOMAIN, report.as_json())
     return fact
 
 
-def _move(
-    rows: "QuerySet[DryRun]", source: str, event: DryRunEvent, **fields: Any
-) -> bool:
-    """Move the one row by the table; False when it is not in `source` any more."""
-    target = DRY_RUN.next(DryRunState(source), event)
+def _move(row: DryRun, event: DryRunEvent, only: Q = ALWAYS, **fields: Any) -> bool:
+    """Move a dry run by the table; False when it is not as it was read any more."""
+    target = DRY_RUN.next(DryRunState(row.state), event)
     if target is not DryRunState.RUNNING:
         fields |= {"lease_until": None, "worker": ""}
-    return rows.filter(state=source).update(state=target, **fields) == 1
+    return _as_read(row).filter(only).update(state=target, **fields) == 1
 
 
-def _held(claim: Claim) -> "QuerySet[DryRun]":
-    return _running().filter(pk=claim.id, fence=claim.fence)
+def _as_read(row: DryRun) -> "QuerySet[DryRun]":
+    return DryRun.objects.filter(pk=row.pk, fence=row.fence, state=row.state)
 
 
 def _queued() -> "QuerySet[DryRun]":

@@ -6,6 +6,7 @@ Outputs, the bytes that were executed, logs, and files with their bytes in the s
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -172,28 +173,21 @@ def _log(replay: Replay, key: str, columns: Mapping[str, Any]) -> Found:
 
 def _uses(replay: Replay, run: UUID, files: Files) -> Found:
     """Compare which files belong to which step."""
-    stored: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    stored: dict[str, set[str]] = defaultdict(set)
     rows = ArtifactUse.objects.filter(step_run__run=run)
     columns = rows.values_list("step_run_id", "artifact_id", "name")
     for step_run, sha256, name in columns:
-        stored[str(step_run)].add((sha256, name))
-    sure = set(_steps_with_one_result(run))
+        stored[str(step_run)].add(f"{name} {sha256}")
+    sole = StepRun.objects.filter(run=run, fence__lte=1, state=StepState.SUCCEEDED)
+    sure = set(map(str, sole.values_list("pk", flat=True)))
     for step, references in files.items():
-        recorded = {(str(ref["sha256"]), name) for name, ref in references.items()}
-        for sha256, name in sorted(recorded - stored[step]):
-            yield Difference(
-                replay.stream, "runs_artifactuse", step, "", f"{name} {sha256}", ""
-            )
+        recorded = {f"{name} {ref['sha256']}" for name, ref in references.items()}
+        differing = [(use, "") for use in sorted(recorded - stored[step])]
         # A worker that was lost may have stored files of a result that does not count.
-        for sha256, name in sorted(stored[step] - recorded) if step in sure else ():
-            yield Difference(
-                replay.stream, "runs_artifactuse", step, "", "", f"{name} {sha256}"
-            )
-
-
-def _steps_with_one_result(run: UUID) -> Iterator[str]:
-    rows = StepRun.objects.filter(run=run, fence__lte=1, state=StepState.SUCCEEDED)
-    yield from map(str, rows.values_list("pk", flat=True))
+        if step in sure:
+            differing += [("", use) for use in sorted(stored[step] - recorded)]
+        for use, found in differing:
+            yield Difference(replay.stream, "runs_artifactuse", step, "", use, found)
 
 
 def _artifacts(replay: Replay, files: Files) -> Found:
@@ -216,13 +210,11 @@ def _artifacts(replay: Replay, files: Files) -> Found:
                 yield replay.difference(
                     "runs_artifact", row.pk, name, reference[name], found
                 )
-        if row.producer_id not in {use.step_run_id for use in row.uses.all()}:
+        producer = row.producer_id
+        if producer not in {use.step_run_id for use in row.uses.all()}:
+            known = "a step with this file"
             yield replay.difference(
-                "runs_artifact",
-                row.pk,
-                "producer_id",
-                "a step with this file",
-                row.producer_id,
+                "runs_artifact", row.pk, "producer_id", known, producer
             )
     for sha256 in sorted(wanted):
         yield Difference(replay.stream, "runs_artifact", sha256, "", "a row", "")
@@ -238,13 +230,12 @@ def read_files(replay: Replay, checked: Checked, *, most_bytes: int | None) -> N
         for references in checked.files.values()
         for reference in references.values()
     }
-    left = most_bytes
+    left = inf if most_bytes is None else most_bytes
     for sha256, size in sorted(sizes.items()):
-        if left is not None:
-            if size > left:
-                checked.unread += 1
-                continue
-            left -= size
+        if size > left:
+            checked.unread += 1
+            continue
+        left -= size
         try:
             artifacts.local_paths([{"sha256": sha256}])
         except (ArtifactUnknown, ArtifactCorrupt) as error:

@@ -1,6 +1,6 @@
 """Propose a run: validate it, bind it to skill versions, queue its dry run, ask people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import trace_id
 from orchestration.plans import history as plan_history
-from orchestration.plans.domain.document import normal_form
+from orchestration.plans.domain.document import PlanDocument, StepDocument, normal_form
 from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.models import Plan, PlanRevision
 from orchestration.plans.services import check
@@ -40,24 +40,32 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
     """
     disk.require_space()
     checked = check.check(text=text, inputs=inputs, by=by, at=at)
-    if not checked.valid or checked.document is None:
-        found = [problem.as_json() for problem in checked.problems]
-        raise PlanInvalid(problems=found)
+    document = checked.document
+    if not checked.valid or document is None:
+        raise PlanInvalid(problems=[item.as_json() for item in checked.problems])
     require_satisfiable(
         requirements=subjects.PLAN_REQUIREMENTS, excluded=exclusions(proposer=by)
     )
     with transaction.atomic(durable=True):
-        revision = _revision(checked, text, by=by, at=at)
-        run = _run(checked, revision, dict(checked.inputs), by=by, at=at)
-        run.save()
-        steps = _steps(checked, run)
-        StepRun.objects.bulk_create(steps)
+        revision = _revision(document, checked.digest, text, by=by, at=at)
+        run = Run.objects.create(
+            revision=revision,
+            inputs=dict(checked.inputs),
+            pins={key: dict(pin) for key, pin in checked.pins.items()},
+            parallel_max=document.parallel.max or 0 if document.parallel else 1,
+            trace_id=trace_id(),
+            proposer=by.key,
+            proposer_name=by.name,
+            proposer_owner=by.owner_key,
+            created_at=at,
+        )
+        steps = StepRun.objects.bulk_create(_steps(checked, document.by_id(), run))
         audit.open_stream(run.stream)
         opened = open_change(run.id, by=by, at=at)
         opened.record(
             "run.proposed",
             {
-                "plan": checked.document.id,
+                "plan": document.id,
                 "revision": revision.number,
                 "digest": revision.digest,
                 "inputs": canonical.digest_of("execfabric/inputs/v1", run.inputs),
@@ -76,16 +84,15 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
         return opened.run
 
 
-def _revision(checked: Checked, text: str, *, by: Actor, at: datetime) -> PlanRevision:
-    """The stored revision with this content; its first author stays its author."""
-    document = checked.document
-    if document is None:
-        raise PlanInvalid
+def _revision(
+    document: PlanDocument, digest: str, text: str, *, by: Actor, at: datetime
+) -> PlanRevision:
+    """Return the stored revision of this content; its first author stays its author."""
     plan, _ = Plan.objects.get_or_create(
         slug=document.id, defaults={"name": document.name, "created_at": at}
     )
     plan = Plan.objects.select_for_update().get(pk=plan.pk)
-    known = plan.revisions.filter(digest=checked.digest).first()
+    known = plan.revisions.filter(digest=digest).first()
     if known is not None:
         return known
     newest = plan.revisions.aggregate(newest=Max("number"))["newest"] or 0
@@ -93,53 +100,27 @@ def _revision(checked: Checked, text: str, *, by: Actor, at: datetime) -> PlanRe
         plan=plan,
         number=newest + 1,
         body=canonical.dumps(normal_form(document)),
-        digest=checked.digest,
+        digest=digest,
         source=text,
         author=by.key,
         author_name=by.name,
-        author_owner=f"user:{by.owner_id}" if by.owner_id else "",
+        author_owner=by.owner_key,
         created_at=at,
     )
 
 
-def _run(
-    checked: Checked,
-    revision: PlanRevision,
-    inputs: dict[str, Any],
-    *,
-    by: Actor,
-    at: datetime,
-) -> Run:
-    parallel = checked.document.parallel if checked.document else None
-    return Run(
-        revision=revision,
-        inputs=inputs,
-        pins={key: dict(pin) for key, pin in checked.pins.items()},
-        parallel_max=1 if parallel is None else parallel.max or 0,
-        trace_id=trace_id(),
-        proposer=by.key,
-        proposer_name=by.name,
-        proposer_owner=f"user:{by.owner_id}" if by.owner_id else "",
-        created_at=at,
-    )
-
-
-def _steps(checked: Checked, run: Run) -> list[StepRun]:
-    document = checked.document
-    planned = {step.id: step for step in document.steps} if document else {}
-    made = []
+def _steps(
+    checked: Checked, planned: Mapping[str, StepDocument], run: Run
+) -> Iterator[StepRun]:
     for position, key in enumerate(checked.order):
         step, entry = planned[key], checked.entries.get(key)
         action = entry.contract.action(step.action) if entry and step.action else None
         rule = step.retry or (action.retry if action else None)
-        made.append(
-            StepRun(
-                run=run,
-                key=key,
-                position=position,
-                kind=step.kind,
-                effect_class=str(action.effect_class) if action else "pure",
-                max_attempts=rule.attempts if rule else 1,
-            )
+        yield StepRun(
+            run=run,
+            key=key,
+            position=position,
+            kind=step.kind,
+            effect_class=str(action.effect_class) if action else "pure",
+            max_attempts=rule.attempts if rule else 1,
         )
-    return made

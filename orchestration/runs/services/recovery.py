@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from approvals.domain.subject import Why
+from execfabric import database
 from execfabric.accounts.authority import Right, require
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
@@ -67,12 +66,10 @@ def resolve(
         raise EvidenceRequired
     if output is not None and not happened:
         raise OutputInvalid("A step that did not happen has no output. Leave it out.")
-    run_id = (
-        StepRun.objects.filter(pk=step_run_id).values_list("run_id", flat=True).first()
-    )
-    if run_id is None:
+    found = StepRun.objects.filter(pk=step_run_id).only("run_id").first()
+    if found is None:
         raise StepUnknown(step_run=str(step_run_id))
-    with change(run_id, by=by, at=at) as opened:
+    with change(found.run_id, by=by, at=at) as opened:
         require_may_settle(opened.run, by)
         step = opened.step(step_run_id)
         if step.state != StepState.INDETERMINATE:
@@ -136,9 +133,7 @@ def _require_dead(step: StepRun) -> None:
         return
     limit = float(canonical.loads(bytes(step.spec.body)).get("timeout_s", 0))
     until = outcome.killed_by(last.intent_at or last.started_at, timeout_s=limit)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now = cursor.fetchone()[0]
+    [[now]] = database.rows("SELECT clock_timestamp()", [])
     if now < until:
         raise OldAttemptMayLive(
             f"{OldAttemptMayLive.__doc__} It has until {until:%H:%M:%S} UTC.",

@@ -9,8 +9,7 @@ from django.conf import settings
 from approvals.domain.seats import Requirement
 from approvals.domain.subject import Exclusion, Subject, exclusions
 from execfabric.lib import canonical
-from execfabric.lib.actor import Actor, ActorKind
-from orchestration.plans.models import PlanRevision
+from execfabric.lib.actor import Actor
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
 from orchestration.runs.services import specs
 from orchestration.runs.services.specs import Spec
@@ -142,14 +141,9 @@ def _preview(change: Change) -> list[dict[str, Any]]:
 
 def excluded_from(run: Run) -> tuple[Exclusion, ...]:
     """Return everyone who may not decide about a run, by separation of duties."""
-    return exclusions(proposer=run.proposed_by(), editors=[author_of(run.revision)])
-
-
-def author_of(revision: PlanRevision) -> Actor:
-    """Who wrote a revision, as they were then."""
-    kind, _, pk = revision.author.partition(":")
-    owner = revision.author_owner.removeprefix("user:")
-    return Actor(ActorKind(kind), pk, revision.author_name, owner_id=owner)
+    plan = run.revision
+    author = Actor.stored(plan.author, plan.author_name, plan.author_owner)
+    return exclusions(proposer=run.proposed_by(), editors=[author])
 
 
 @lru_cache(maxsize=256)

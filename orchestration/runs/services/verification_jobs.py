@@ -6,12 +6,12 @@ last stream that was verified.
 
 import time
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from audit.domain.chain import Verified
@@ -19,27 +19,20 @@ from audit.errors import StreamUnknown
 from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor
 from orchestration.runs import dispatch
-from orchestration.runs.domain.verifying import JOB, JobEvent, JobState
+from orchestration.runs.domain.states import JOB, JobEvent, JobState
 from orchestration.runs.errors import VerificationUnknown
 from orchestration.runs.models import VerificationJob
 from orchestration.runs.services import verification
 
 TURN_SECONDS = 10.0
 """After a turn the job goes back to the queue, so that steps get their turn."""
-LEASE_SECONDS = 300
+LEASE = timedelta(minutes=5)
 """Longer than the verification of any one stream should take."""
 MOST_TRIES = 3
 """Workers that may be lost in the same stream before the job fails."""
 MOST_FINDINGS = 200
 HINT_AGAIN = 30
 
-_TAKE = """
-UPDATE runs_verificationjob
-SET state = 'running', fence = fence + 1, tries = tries + 1,
-  lease_until = clock_timestamp() + %s * interval '1 s',
-  started_at = coalesce(started_at, %s)
-WHERE id = %s AND state = 'queued' RETURNING fence
-"""
 _LAPSED = """
 UPDATE runs_verificationjob SET lease_until = NULL,
   state = CASE WHEN tries < %s THEN 'queued' ELSE 'failed' END,
@@ -108,21 +101,20 @@ def recent(*, by: Actor, limit: int = 10) -> list[VerificationJob]:
 
 def work(*, job_id: UUID, at: datetime) -> None:
     """Take a queued job one turn further; a stale or doubled hint does nothing."""
-    fence = _claim(job_id, at)
-    if fence is None:
+    job = _claim(job_id, at)
+    if job is None:
         return
-    job = VerificationJob.objects.get(pk=job_id)
     until = time.monotonic() + TURN_SECONDS
     while streams := _next(job):
         for stream, needed in streams:
             result = verification.verify_stream(stream, expected=needed)
-            if not _progressed(job, fence, result):
+            if not _progressed(job, result):
                 return
             if time.monotonic() > until:
-                _move(job, fence, JobEvent.RELEASED)
+                _move(job, JobEvent.RELEASED, tries=0)
                 dispatch.hint_verification(job_id)
                 return
-    _move(job, fence, JobEvent.FINISHED, finished_at=Now())
+    _move(job, JobEvent.FINISHED, finished_at=Now())
 
 
 def sweep(*, at: datetime) -> int:
@@ -136,16 +128,22 @@ def sweep(*, at: datetime) -> int:
     return len(ids)
 
 
-def _claim(job_id: UUID, at: datetime) -> int | None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_TAKE, [LEASE_SECONDS, at, job_id])
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        stream = VerificationJob.objects.values_list("stream", flat=True).get(pk=job_id)
-        total = 1 if stream else verification.count()
-        VerificationJob.objects.filter(pk=job_id).update(total=total)
-        return int(row[0])
+def _claim(job_id: UUID, at: datetime) -> VerificationJob | None:
+    job = VerificationJob.objects.filter(pk=job_id, state=JobState.QUEUED).first()
+    if job is None:
+        return None
+    taken = _move(
+        job,
+        JobEvent.CLAIMED,
+        fence=job.fence + 1,
+        tries=job.tries + 1,
+        lease_until=Now() + LEASE,
+        started_at=job.started_at or at,
+        total=1 if job.stream else verification.count(),
+    )
+    if taken:
+        job.refresh_from_db()
+    return job if taken else None
 
 
 def _next(job: VerificationJob) -> list[tuple[str, bool]]:
@@ -155,7 +153,7 @@ def _next(job: VerificationJob) -> list[tuple[str, bool]]:
     return [] if job.last else [(job.stream, True)]
 
 
-def _progressed(job: VerificationJob, fence: int, result: Verified) -> bool:
+def _progressed(job: VerificationJob, result: Verified) -> bool:
     """Add the result of one stream; False when the job is another worker's now."""
     room = MOST_FINDINGS - len(job.findings)
     job.findings += _findings(result)[: max(room, 0)]
@@ -170,19 +168,20 @@ def _progressed(job: VerificationJob, fence: int, result: Verified) -> bool:
         "uncovered": F("uncovered") + result.uncovered,
         "broken": F("broken") + int(not result.whole),
     }
-    return bool(_mine(job, fence).update(**values))
+    return bool(_as_read(job).update(**values))
 
 
-def _move(job: VerificationJob, fence: int, event: JobEvent, **values: Any) -> None:
-    state = JOB.next(JobState.RUNNING, event)
-    tries = {"tries": 0} if event is JobEvent.RELEASED else {}
-    _mine(job, fence).update(state=state, lease_until=None, **tries, **values)
+def _move(job: VerificationJob, event: JobEvent, **values: Any) -> bool:
+    """Move a job by the table; False when it is not as it was read any more."""
+    state = JOB.next(JobState(job.state), event)
+    if state is not JobState.RUNNING:
+        values["lease_until"] = None
+    return _as_read(job).update(state=state, **values) == 1
 
 
-def _mine(job: VerificationJob, fence: int) -> Any:
-    """The job's row, if this worker still has it."""
-    holds = Q(pk=job.pk, fence=fence, state=JobState.RUNNING)
-    return VerificationJob.objects.filter(holds)
+def _as_read(job: VerificationJob) -> "QuerySet[VerificationJob]":
+    held = {"fence": job.fence, "state": job.state}
+    return VerificationJob.objects.filter(pk=job.pk, **held)
 
 
 def _findings(result: Verified) -> list[dict[str, Any]]:
