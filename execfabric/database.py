@@ -120,13 +120,11 @@ def release() -> None:
 
 
 def rows(statement: str, values: Sequence[Any]) -> list[Row]:
-    """All rows of one query."""
     with _connected() as server:
         return _executed(server, statement, values).fetchall()
 
 
 def row(statement: str, values: Sequence[Any]) -> Row | None:
-    """The first row of one query, if there is one."""
     with _connected() as server:
         return _executed(server, statement, values).fetchone()
 

@@ -43,8 +43,6 @@ class Revive(_OfStep):
 
 @dataclass(frozen=True)
 class Move:
-    """The run itself moves."""
-
     event: RunEvent
     reason: str = ""
 
@@ -52,12 +50,7 @@ class Move:
 StepAction = Release | Skip | Cancel | TryAgain | Revive
 Action = StepAction | Move
 
-UNSTARTED = (
-    StepState.PENDING,
-    StepState.GATED,
-    StepState.READY,
-    StepState.BACKOFF,
-)
+UNSTARTED = StepState.PENDING, StepState.GATED, StepState.READY, StepState.BACKOFF
 """Steps that no worker is in, and that may still run."""
 
 

@@ -37,8 +37,6 @@ REFUSED = "gate.rejected"
 
 
 class Verdict(StrEnum):
-    """How a gate ended."""
-
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
@@ -46,11 +44,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What becomes of a step."""
-
     event: StepEvent
     error: Failure | Lost | None = None
-    """What is stored as its error."""
 
     def columns(self) -> dict[str, Any]:
         """Return what is stored with the step; without an error, the last one stays."""
@@ -59,7 +54,7 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class Ended(StepOutcome):
-    """How an attempt ended, and what becomes of its step."""
+    """What becomes of a step whose attempt has ended."""
 
     attempt: AttemptEvent = AttemptEvent.FAILED
     wait: timedelta | None = None

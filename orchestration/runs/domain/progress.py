@@ -93,16 +93,13 @@ class Progress:
             self._consider(child)
 
     def count(self, *states: StepState) -> int:
-        """Return how many steps are in one of these states."""
         return sum(len(self._in_state[state]) for state in states)
 
     def first(self, state: StepState) -> StepView | None:
-        """Return the first step in a state."""
         positions = self._in_state[state]
         return self._nodes[positions[0]].view if positions else None
 
     def steps(self, *states: StepState) -> list[StepView]:
-        """Return the steps in one of these states."""
         positions = sorted(one for state in states for one in self._in_state[state])
         return [self._nodes[position].view for position in positions]
 

@@ -32,7 +32,6 @@ class Finished:
         return result_digest(self.output, self.files)
 
     def as_fact(self) -> dict[str, Any]:
-        """For the record: that it finished, and with what."""
         return {"finished": self.digest}
 
 
@@ -50,7 +49,6 @@ class Failure:
     """False if it certainly failed before any effect; None if no one can know."""
 
     def as_fact(self) -> dict[str, Any]:
-        """For the record and the run page."""
         return {"code": self.code, "message": self.message, "ran": self.ran}
 
 
@@ -62,7 +60,6 @@ class Lost:
     message: str
 
     def as_fact(self) -> dict[str, Any]:
-        """For the record and the run page."""
         return {"code": self.code, "message": self.message, "ran": None}
 
 

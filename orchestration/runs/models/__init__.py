@@ -17,23 +17,9 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from orchestration.runs.models.jobs import DryRun, SweepFailure, VerificationJob
-
-__all__ = [
-    "SPEC_DOMAIN",
-    "Artifact",
-    "ArtifactUse",
-    "Attempt",
-    "DryRun",
-    "ExecSpec",
-    "LogChunk",
-    "Outside",
-    "Run",
-    "StepRun",
-    "SweepFailure",
-    "VerificationJob",
-    "stream_of",
-]
+from orchestration.runs.models.jobs import DryRun as DryRun
+from orchestration.runs.models.jobs import SweepFailure as SweepFailure
+from orchestration.runs.models.jobs import VerificationJob as VerificationJob
 
 SPEC_DOMAIN = "execfabric/action/v1"
 OVER = frozenset(Phase) - {Phase.CLAIMED, Phase.INTENT}
@@ -41,7 +27,6 @@ OVER = frozenset(Phase) - {Phase.CLAIMED, Phase.INTENT}
 
 
 def stream_of(run_id: UUID) -> str:
-    """The key of a run's stream in the record."""
     return f"run:{run_id}"
 
 
@@ -99,7 +84,6 @@ class Run(models.Model):
 
     @property
     def stream(self) -> str:
-        """The key of its stream in the record."""
         return stream_of(self.id)
 
     def proposed_by(self) -> Actor:

@@ -38,7 +38,6 @@ class DryRun(models.Model):
     body = models.BinaryField()
     """RFC 8785 bytes of the plan's normal form."""
     digest = models.CharField(max_length=64)
-    """The plan's digest."""
     inputs = models.JSONField()
     pins = models.JSONField()
     order = models.JSONField()
@@ -111,7 +110,6 @@ class DryRun(models.Model):
 
     @property
     def is_ended(self) -> bool:
-        """Whether it has ended, in whatever way."""
         return self.state in FINAL_DRY_RUN
 
 

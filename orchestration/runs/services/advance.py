@@ -76,8 +76,7 @@ def _release(step: StepRun, change: Change) -> None:
     except Refusal as error:
         fail(change, step, error)
         return
-    is_asked = spec.demand.needed
-    if is_asked:
+    if spec.demand.needed:
         change.need_lock()
     change.keep_spec(spec.digest, spec.body)
     change.built[step.id] = spec
@@ -86,7 +85,7 @@ def _release(step: StepRun, change: Change) -> None:
         "spec_id": spec.digest,
         "reuse_digest": spec.reuse_digest,
     }
-    if is_asked:
+    if spec.demand.needed:
         subject = subjects.of_step(change, step, spec)
         opened = approvals.open_gate(subject=subject, at=change.at)
         change.facts += opened.facts

@@ -114,7 +114,6 @@ def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) ->
 
 
 def _void_plan(opened: Change, step: StepRun, reason: str) -> None:
-    """Void the plan's approval and ask again."""
     opened.need_lock()
     found = subjects.of_run(opened).digest.hex()
     _supersede(opened, opened.run.gate_id, found, reason)

@@ -7,7 +7,6 @@ from the tables that need them, not from the record itself.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -65,12 +64,10 @@ def register(after: str = "", *, limit: int = 500) -> list[tuple[str, bool]]:
 
 
 def count() -> int:
-    """Return how many streams there are or must be."""
     return len(register(limit=2**31 - 1))
 
 
 def verify_all() -> Iterator[Verified]:
-    """Verify every stream that there is or must be."""
     last = ""
     while page := register(last):
         for last, needed in page:
@@ -86,21 +83,23 @@ def verify_stream(
 
     :raises StreamUnknown: when no such stream exists
     """
-    replay = Replay(key)
+    replay, run = Replay(key), _run_id(key)
     with _one_moment():
-        needed = expected or Gate.objects.filter(stream=key).exists() or _is_run(key)
-        result = audit.verify_chain(key, expected=needed, visit=replay.add)
+        is_needed = (
+            expected
+            or Gate.objects.filter(stream=key).exists()
+            or (run is not None and Run.objects.filter(pk=run).exists())
+        )
+        result = audit.verify_chain(key, expected=is_needed, visit=replay.add)
         if result.broken is not None:
             return result
         found = list(_compared(replay))
-        checked = evidence.check(replay, _run_id(key))
+        checked = evidence.check(replay, run)
     evidence.read_files(replay, checked, most_bytes=most_bytes)
-    differences = [item for item in found if item is not None]
+    differences = [item for item in found if item is not None] + checked.differences
     return replace(
         result,
-        differences=tuple(
-            islice([*differences, *checked.differences], MOST_DIFFERENCES)
-        ),
+        differences=tuple(differences[:MOST_DIFFERENCES]),
         outputs=checked.outputs,
         uncovered=found.count(None) + checked.uncovered,
         unread=checked.unread,
@@ -150,11 +149,6 @@ def _run_id(key: str) -> UUID | None:
         return UUID(pk) if kind == "run" else None
     except ValueError:
         return None
-
-
-def _is_run(key: str) -> bool:
-    run = _run_id(key)
-    return run is not None and Run.objects.filter(pk=run).exists()
 
 
 @contextmanager

@@ -155,8 +155,8 @@ def _next(job: VerificationJob) -> list[tuple[str, bool]]:
 
 def _progressed(job: VerificationJob, result: Verified) -> bool:
     """Add the result of one stream; False when the job is another worker's now."""
-    room = MOST_FINDINGS - len(job.findings)
-    job.findings += _findings(result)[: max(room, 0)]
+    found = [asdict(one) for one in (result.broken, *result.differences) if one]
+    job.findings = [*job.findings, *found][:MOST_FINDINGS]
     job.last = result.stream
     values: dict[str, Any] = {
         "last": result.stream,
@@ -182,11 +182,3 @@ def _move(job: VerificationJob, event: JobEvent, **values: Any) -> bool:
 def _as_read(job: VerificationJob) -> "QuerySet[VerificationJob]":
     held = {"fence": job.fence, "state": job.state}
     return VerificationJob.objects.filter(pk=job.pk, **held)
-
-
-def _findings(result: Verified) -> list[dict[str, Any]]:
-    """What was found in one stream, as plain values: the first break or differences."""
-    found = [asdict(item) for item in result.differences]
-    if result.broken is not None:
-        found.insert(0, asdict(result.broken))
-    return found
