@@ -6,12 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from execfabric.fields import Uuid7Key
-from orchestration.runs.domain.states import (
-    FINAL_DRY_RUN,
-    JOB,
-    DryRunState,
-    JobState,
-)
+from orchestration.runs.domain.states import FINAL_DRY_RUN, JOB, DryRunState, JobState
 
 
 def _values(states: Iterable[str]) -> list[str]:

@@ -7,12 +7,7 @@ from approvals import services as approvals
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain import decider
 from orchestration.runs.domain.progress import UPSTREAM_FAILED
-from orchestration.runs.domain.states import (
-    RunEvent,
-    RunState,
-    StepEvent,
-    StepState,
-)
+from orchestration.runs.domain.states import RunEvent, RunState, StepEvent, StepState
 from orchestration.runs.models import StepRun
 from orchestration.runs.services import specs, subjects
 from orchestration.runs.services.transitions import Change

@@ -10,12 +10,7 @@ from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.machine import IllegalTransition
 from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.states import (
-    RUN,
-    RunEvent,
-    RunState,
-    StepState,
-)
+from orchestration.runs.domain.states import RUN, RunEvent, RunState, StepState
 from orchestration.runs.errors import NotControllable
 from orchestration.runs.models import Run
 from orchestration.runs.services.advance import advance, carry_out
