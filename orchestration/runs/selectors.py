@@ -133,8 +133,7 @@ def sweep_failure(run: Run) -> SweepFailure | None:
     """Return why the keeper leaves a run alone; None when it does not."""
     if RunState(run.state) in FINAL_RUN:
         return None
-    found = SweepFailure.objects.filter(subject=run.pk, failures__gte=PATIENCE)
-    return found.first()
+    return SweepFailure.objects.filter(subject=run.pk, failures__gte=PATIENCE).first()
 
 
 def open_gates(run: Run) -> QuerySet[Gate]:

@@ -75,8 +75,7 @@ def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     by = request.user.actor()
     found = selectors.dry_run(by, pk)
     if found.run_id is not None:
-        context = {"run": found.run, **shown(found)}
-        return page(request, "runs/dry_run.html", context)
+        return page(request, "runs/dry_run.html", {"run": found.run, **shown(found)})
     require(by, Right.PROPOSE)
     inputs = json.dumps(found.inputs, ensure_ascii=False, indent=1)
     form = PlanForm({"text": found.source, "inputs": inputs if found.inputs else ""})

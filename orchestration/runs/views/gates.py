@@ -134,8 +134,7 @@ def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
     if not actions:
         raise Missing(f"This plan has no step at place {place + 1}.")
     step = PlanStep(actions[0], contents.step_blocks(actions[0]))
-    fragment = wants_fragment(request)
-    template = "gates/_plan_step.html" if fragment else "gates/step.html"
+    template = "gates/_plan_step.html" if wants_fragment(request) else "gates/step.html"
     return page(request, template, {"gate": found, "step": step})
 
 

@@ -123,8 +123,7 @@ def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     if wants_fragment(request) and request.GET.get("part") == "body":
         return page(request, "runs/_step_body.html", context)
     context["log"] = logs.view_of(found.row.pk)
-    fragment = wants_fragment(request)
-    template = "runs/_step_open.html" if fragment else "runs/step.html"
+    template = "runs/_step_open.html" if wants_fragment(request) else "runs/step.html"
     return page(request, template, context)
 
 
