@@ -11,6 +11,7 @@ from audit.models import Event
 from execfabric.lib import clock
 from orchestration.runs.models import StepRun
 from orchestration.runs.services import artifacts, attempts, give_back, sweep, work
+from orchestration.runs.services.watch import FenceLost, Watch
 from orchestration.skills.execution import Runner
 from tests.builders import approved, driven, plan, states, step
 from tests.servers import eventually
@@ -121,6 +122,28 @@ def test_a_call_that_a_killed_runner_did_not_read_never_began(run, bench, witnes
     assert witness.read() == []
     assert states(driven(run, bench)) == {"effect": "succeeded"}
     assert len(witness.read()) == 1
+
+
+def test_a_call_that_a_frozen_runner_did_not_read_never_began(
+    run, bench, witness, monkeypatch
+):
+    bench.runner.start()
+    guardian = psutil.Process(bench.runner._program.pid)
+    assert eventually(guardian.children)
+    guardian.children()[0].suspend()
+
+    def beat(watch):
+        if bench.runner.busy:
+            lapse()
+            raise FenceLost
+
+    monkeypatch.setattr(Watch, "beat", beat)
+    work.work(step_run_id=run.steps.get().id, bench=bench)
+    monkeypatch.undo()
+
+    assert states(run) == {"effect": "ready"}
+    assert witness.read() == []
+    assert states(driven(run, bench)) == {"effect": "succeeded"}
 
 
 @pytest.mark.usefixtures("runner_dies")

@@ -143,13 +143,23 @@ def _executed(watch: Watch, bench: Bench) -> Result | NotStarted | None:
     try:
         return _execute(watch, bench, workdir)
     except FenceLost:
-        return None
+        return _lost(watch, bench)
     finally:
         # Nothing of this may cost the result, or the worker its next step.
         if bench.runner.busy:
             _tried(bench.runner.kill)
         _tried(watch.log.close)
         _tried(lambda: discard(workdir))
+
+
+def _lost(watch: Watch, bench: Bench) -> NotStarted | None:
+    """Return how an attempt ended that is not this worker's any more."""
+    try:
+        bench.runner.kill()
+        return None if bench.notes.has_begun(watch.grip.session) else NotStarted()
+    except Exception:
+        log.exception("Cannot tell whether %s was begun.", watch.grip.step_run_id)
+        return None
 
 
 def _execute(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted:
