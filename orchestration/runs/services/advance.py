@@ -93,10 +93,9 @@ def _cancel(step: StepRun, change: Change) -> None:
     if step.state == StepState.GATED and step.gate_id is not None:
         change.need_lock()
         reason = "The run ended before a decision was needed."
-        withdrawn = approvals.withdraw(
+        change.facts += approvals.withdraw(
             gate_id=step.gate_id, reason=reason, at=change.at
-        )
-        change.facts += withdrawn.facts
+        ).facts
     change.move_step(step, StepEvent.CANCELLED)
 
 

@@ -107,10 +107,9 @@ def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) ->
     opened.need_lock()
     live = gates.of_context(opened.run.id).filter(pk=gate_id, status__in=LIVE)
     if live.exists():
-        superseded = approvals.supersede(
+        opened.facts += approvals.supersede(
             gate_id=gate_id, found_digest=found, reason=reason, at=opened.at
-        )
-        opened.facts += superseded.facts
+        ).facts
 
 
 def _void_plan(opened: Change, step: StepRun, reason: str) -> None:

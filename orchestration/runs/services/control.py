@@ -31,7 +31,8 @@ def pause(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
     """
     _require_control(run_id, by)
     with change(run_id, by=by, at=at) as opened:
-        _ask(opened, RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
+        _require(opened, RunEvent.PAUSE_REQUESTED)
+        opened.move_run(RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
         advance(opened)
         return opened.run
 
@@ -69,12 +70,13 @@ def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
     _require_control(run_id, by)
     with change(run_id, by=by, at=at) as opened:
         waited = opened.run.state == RunState.AWAITING_APPROVAL
-        _ask(opened, RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
+        _require(opened, RunEvent.CANCEL_REQUESTED)
+        why = reason or f"Cancelled by {by.name}."
+        opened.move_run(RunEvent.CANCEL_REQUESTED, why)
         if waited and opened.run.gate_id is not None:
-            withdrawn = approvals.withdraw(
+            opened.facts += approvals.withdraw(
                 gate_id=opened.run.gate_id, reason="The run was cancelled.", at=at
-            )
-            opened.facts += withdrawn.facts
+            ).facts
         advance(opened)
         return opened.run
 
@@ -93,11 +95,6 @@ def _require_control(run_id: UUID, by: Actor) -> None:
         require(by, Right.CONTROL)
     if not may_control(selectors.get(by, run_id), by):
         raise NotControllable(run=str(run_id))
-
-
-def _ask(opened: Change, event: RunEvent, reason: str) -> None:
-    _require(opened, event)
-    opened.move_run(event, reason)
 
 
 def _require(opened: Change, event: RunEvent) -> None:
