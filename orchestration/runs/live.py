@@ -34,9 +34,12 @@ def group(run_id: UUID) -> str:
     return f"run.{run_id}"
 
 
-def run_changed(run_id: UUID, seq: int = 0) -> None:
-    """Say, once the transaction has committed, that a run has events up to `seq`."""
-    transaction.on_commit(partial(_sender.hint, run_id, seq))
+def run_changed(run_id: UUID, seq: int = 0, *, gates: bool = False) -> None:
+    """Hint, once the transaction has committed, that a run has events up to `seq`.
+
+    `gates` says whether one of them is about a gate, which inboxes show.
+    """
+    transaction.on_commit(partial(_sender.hint, run_id, seq, gates=gates))
 
 
 def flush(seconds: float = 1.0) -> None:
@@ -86,14 +89,16 @@ class _Sender:
 
     def reset(self) -> None:
         self._pending: dict[UUID, int] = {}
+        self._gates = False
         self._sent: dict[UUID, float] = {}
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = False
         self._warned = False
 
-    def hint(self, run_id: UUID, seq: int) -> None:
+    def hint(self, run_id: UUID, seq: int, *, gates: bool = False) -> None:
         with self._wake:
+            self._gates |= gates
             # The thread wakes by itself for what has to wait for its spacing.
             news = not self._pending or self._is_due(run_id, time.monotonic())
             self._pending[run_id] = max(seq, self._pending.get(run_id, 0))
@@ -147,7 +152,9 @@ class _Sender:
         try:
             for run_id, seq in due.items():
                 await layer.group_send(group(run_id), {"type": "hint", "seq": seq})
-            await layer.group_send(INBOX, {"type": "hint", "seq": 0})
+            if self._gates:
+                self._gates = False
+                await layer.group_send(INBOX, {"type": "hint", "seq": 0})
         except Exception as error:  # noqa: BLE001  a hint is never worth a failure
             if not self._warned:
                 logger.warning("Live updates are late: no channel layer (%s).", error)

@@ -50,7 +50,9 @@ def hint_now(run_id: Any, seq: int) -> None:
 @real
 def test_nothing_is_hinted_when_the_transaction_is_rolled_back(monkeypatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(live._sender, "hint", lambda *hint: given.append(hint))
+    monkeypatch.setattr(
+        live._sender, "hint", lambda *hint, gates: given.append((*hint, gates))
+    )
 
     with transaction.atomic():
         live.run_changed("run", 1)
@@ -59,7 +61,7 @@ def test_nothing_is_hinted_when_the_transaction_is_rolled_back(monkeypatch) -> N
         live.run_changed("run", 2)
         assert given == []
 
-    assert given == [("run", 2)]
+    assert given == [("run", 2, False)]
 
 
 def test_a_hint_never_fails_and_never_waits_without_a_channel_layer(settings) -> None:

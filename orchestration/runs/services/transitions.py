@@ -259,7 +259,8 @@ class Change:
         for step_run_id in self._steps:
             for name in _RESULT:
                 self.steps[step_run_id].__dict__.pop(name, None)
-        live.run_changed(self.run.id, self.loaded.end.seq)
+        gates = any(fact.kind.startswith("gate.") for fact in self.facts)
+        live.run_changed(self.run.id, self.loaded.end.seq, gates=gates)
         dispatch.hint(hinted)
         return True
 
