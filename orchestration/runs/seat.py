@@ -43,13 +43,15 @@ class Seat(threading.Thread):
     def run(self) -> None:
         """Follow one hint after the other."""
         while not self._ending.is_set():
-            hint = dispatch.next_hint(WAIT_S)
-            if hint is None:
-                continue
+            hint = None
             try:
-                follow(hint, self._bench)
+                hint = dispatch.next_hint(WAIT_S)
+                if hint is not None:
+                    follow(hint, self._bench)
             except Exception:
+                # A seat that ended would leave its process idle, and no one would know.
                 log.exception("The hint %.40r could not be followed.", hint)
+                self._ending.wait(0 if hint else WAIT_S)
 
 
 def follow(hint: str, bench: Bench) -> int:

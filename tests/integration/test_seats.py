@@ -13,8 +13,9 @@ from execfabric.local import processes
 from execfabric.local.processes import Identity
 from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
+from orchestration.runs.seat import Seat
 from tests.broker import Broker
-from tests.builders import approved, plan, step
+from tests.builders import a_bench, approved, plan, step
 from tests.servers import Spawned, eventually, spawn
 from tests.web_server import database_url
 
@@ -113,3 +114,16 @@ def test_a_killed_worker_takes_its_seats_and_runners_along(
 def left_of(worker: int) -> list[psutil.Process]:
     """Every process that a worker has left behind in its session."""
     return processes.family(Identity(worker, time.time()))
+
+
+def test_a_seat_survives_an_error_that_no_one_expects(settings):
+    settings.REDIS_URL = "not an address"
+    dispatch._broker.cache_clear()
+    seat = Seat(a_bench())
+    seat.start()
+
+    seat.join(0.3)
+
+    assert seat.is_alive()
+    seat.end()
+    dispatch._broker.cache_clear()
