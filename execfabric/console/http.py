@@ -16,6 +16,7 @@ from django_htmx.http import reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
 from execfabric.accounts.models import User
+from execfabric.lib import numbers
 from execfabric.lib.refusal import Refusal, RefusalKind
 
 P = ParamSpec("P")
@@ -44,6 +45,12 @@ def wants_fragment(request: BaseRequest) -> bool:
     """Whether htmx asks for a part of the page."""
     asked: HtmxDetails = request.htmx  # type: ignore[attr-defined]
     return bool(asked) and not asked.boosted
+
+
+def first_listed(request: BaseRequest) -> int:
+    """Return the place of the first step to list, from 0; `?from=` counts from 1."""
+    place = (numbers.whole(request.GET.get("from", "")) or 1) - 1
+    return max(0, min(place, 10**6))
 
 
 def page(

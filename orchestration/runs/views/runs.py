@@ -12,6 +12,7 @@ from audit import selectors as audit
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.console.http import (
     HttpRequest,
+    first_listed,
     form_on,
     page,
     refusal_response,
@@ -181,12 +182,6 @@ def artifact(request: HttpRequest, sha256: str) -> FileDownload:
     response["X-Content-Type-Options"] = "nosniff"
     response["Repr-Digest"] = repr_digest(bytes.fromhex(sha256))
     return response
-
-
-def first_listed(request: HttpRequest) -> int:
-    """The place of the first step to list, from 0; `?from=` numbers them from 1."""
-    place = (numbers.whole(request.GET.get("from", "")) or 1) - 1
-    return max(0, min(place, 10**6))
 
 
 def _older(query: QueryDict, rows: list[Run]) -> str:

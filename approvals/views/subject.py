@@ -10,8 +10,6 @@ from execfabric.console.values import FileReference, file_of
 from execfabric.lib import canonical, numbers
 from execfabric.lib.refusal import Missing
 
-ALWAYS_ASKED = frozenset({"high", "critical"})
-"""Risks that never go without a gate of their own."""
 LONGEST_IN_SENTENCE = 120
 """A longer value is named in the sentence, with its size, and stands in full below."""
 
@@ -108,16 +106,16 @@ def _shared(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def steps_of(subject: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the steps of a plan gate as the bytes have them, in their order."""
-    return _list(subject.get("steps"))
+    return mappings(subject.get("steps"))
 
 
 def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
     """Return the steps of a plan gate from one place up to another."""
     pins = _mapping(subject.get("pins"))
-    reports = _list(_mapping(subject.get("dry_run")).get("steps"))
+    reports = mappings(_mapping(subject.get("dry_run")).get("steps"))
     previews = {_text(one.get("step")): at for at, one in enumerate(reports)}
     document = _mapping(_mapping(subject.get("plan")).get("document"))
-    written = {_text(step.get("id")): step for step in _list(document.get("steps"))}
+    written = {_text(step.get("id")): step for step in mappings(document.get("steps"))}
     found = []
     for place, step in enumerate(steps_of(subject)[start:end], start):
         key = _text(step.get("id"))
@@ -132,7 +130,7 @@ def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
                 digest=_text(pin.get("digest")),
                 action=_text(step.get("action") or pin.get("action")),
                 dry_run=_text(step.get("dry_run")),
-                gates=_gates(step, written.get(key, {})),
+                gates=_texts(step.get("gates")),
                 depends_on=_texts(step.get("depends_on")),
                 preview=reports[previews[key]] if key in previews else {},
                 preview_place=previews.get(key, 0),
@@ -203,23 +201,12 @@ def _lookup(params: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _gates(step: Mapping[str, Any], written: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why people will be asked again before this step, as far as the bytes say."""
-    if "gates" in step:
-        return _texts(step["gates"])
-    found = []
-    if step.get("risk") in ALWAYS_ASKED:
-        found.append(f"its risk is {step['risk']}.")
-    if step.get("kind") == "approval" or written.get("approval"):
-        found.append("the plan asks for it.")
-    return tuple(found)
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _list(value: Any) -> list[Mapping[str, Any]]:
+def mappings(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects of a list; none for a value that is not a list."""
     found = value if isinstance(value, list) else []
     return [item for item in found if isinstance(item, Mapping)]
 

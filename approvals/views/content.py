@@ -11,10 +11,10 @@ from itertools import chain
 from typing import Any
 
 from approvals.models import Gate
+from approvals.views import subject as subjects
+from approvals.views.subject import Action
 from execfabric.console import values
 from execfabric.console.values import Excerpt
-from orchestration.runs.views import subject as subjects
-from orchestration.runs.views.subject import Action
 
 ROWS = 200
 """Steps listed at once."""
@@ -112,8 +112,7 @@ def of(gate: Gate, *, first: int = 0) -> Content:
     action = None if is_plan else subjects.action_of(subject)
     total = len(subjects.steps_of(subject)) if is_plan else 0
     listed = subjects.planned(subject, first, first + ROWS) if is_plan else []
-    given = subject.get("files")
-    files = given if isinstance(given, list) else []
+    files = subjects.mappings(subject.get("files"))
     return Content(
         subject=subject,
         size=len(body),
@@ -123,7 +122,7 @@ def of(gate: Gate, *, first: int = 0) -> Content:
         steps=tuple(_steps(listed, total)),
         first=first,
         total=total,
-        files=tuple(file for file in files[:FILES] if isinstance(file, Mapping)),
+        files=tuple(files[:FILES]),
         total_files=len(files),
         warnings=tuple(_warnings(subject, body)),
         tree=values.excerpt(subject) if len(body) <= TREE_BYTES else None,

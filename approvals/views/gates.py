@@ -1,0 +1,96 @@
+"""The content of a gate: its exact bytes, one value, one step, or what a page shows."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from approvals import selectors, voters
+from approvals.domain import eligibility, seats
+from approvals.domain.states import MEANING, GateStatus
+from approvals.errors import AlreadyDecided, GateAlreadySettled, GateExpired
+from approvals.models import Decision, Gate
+from approvals.views import content as contents
+from approvals.views import subject as subjects
+from approvals.views.content import PlanStep
+from execfabric.console.http import (
+    HttpRequest,
+    page,
+    refusals_answered,
+    wants_fragment,
+)
+from execfabric.http import BytesDownload, json_download
+from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Missing, Refusal
+
+
+@require_safe
+@refusals_answered
+def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Return the exact bytes that the digest covers."""
+    found = selectors.readable(by=request.user.actor(), gate_id=pk)
+    response = BytesDownload(
+        bytes(found.subject), name=f"gate-{pk}.json", content_type="application/json"
+    )
+    response["X-ExecFabric-Digest"] = found.digest_hex
+    return response
+
+
+@require_safe
+@refusals_answered
+def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Return one value of the content (`?at=`, a JSON pointer) as canonical JSON."""
+    found = selectors.readable(by=request.user.actor(), gate_id=pk)
+    pointer = request.GET.get("at", "")
+    value = subjects.value_at(subjects.read(found), pointer)
+    name = "-".join(["gate", str(pk)[:13], *pointer.split("/")[1:]])
+    return json_download(value, f"{name}.json")
+
+
+@require_safe
+@refusals_answered
+def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
+    """Show the details of one step of a plan gate, as a fragment or as a page."""
+    found = selectors.readable(by=request.user.actor(), gate_id=pk)
+    actions = subjects.planned(subjects.read(found), place, place + 1)
+    if not actions:
+        raise Missing(f"This plan has no step at place {place + 1}.")
+    step = PlanStep(actions[0], contents.step_blocks(actions[0]))
+    template = "gates/_plan_step.html" if wants_fragment(request) else "gates/step.html"
+    return page(request, template, {"gate": found, "step": step})
+
+
+def shown(gate: Gate, *, by: Actor, at: datetime, first: int) -> dict[str, Any]:
+    """Return what a gate page shows of the gate itself, its steps from `first` on."""
+    decisions = selectors.decisions(gate)
+    eligible = selectors.still_eligible_of({gate: decisions})[gate]
+    content = contents.of(gate, first=first)
+    return {
+        "gate": gate,
+        "content": content,
+        "subject": content.subject,
+        "action": content.action,
+        "decisions": decisions,
+        "eligible": eligible,
+        "have": sum(group.have for group in eligible),
+        "need": seats.wanted(gate.required()),
+        "meaning": MEANING[GateStatus(gate.status)],
+        "hindrance": _hindrance(gate, decisions, by=by, at=at),
+    }
+
+
+def _hindrance(
+    gate: Gate, given: list[Decision], *, by: Actor, at: datetime
+) -> Refusal | None:
+    """Return why this person cannot decide; the service checks again when they do."""
+    if not gate.is_open:
+        return GateAlreadySettled()
+    if any(decision.voter_key == by.key for decision in given):
+        return AlreadyDecided()
+    if gate.expires_at <= at:
+        return GateExpired()
+    return eligibility.may_decide(
+        voters.voter(by), requirements=gate.required(), excluded=gate.exclusions()
+    )
