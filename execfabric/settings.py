@@ -147,6 +147,7 @@ INSTALLED_APPS = [
     "orchestration.skills",
     "orchestration.plans",
     "orchestration.runs",
+    "orchestration.verification",
     "execfabric.console",
 ]
 

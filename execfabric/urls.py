@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 from execfabric.api import api, route_unknown
-from orchestration.runs.views import verification
+from orchestration.verification import views as verification
 
 handler400 = "execfabric.console.views.bad_request"
 handler500 = "execfabric.web.errors.server_error"
@@ -17,6 +17,7 @@ urlpatterns = [
     path("", include("orchestration.plans.urls")),
     path("", include("orchestration.runs.urls")),
     path("", include("orchestration.skills.urls")),
+    path("", include("orchestration.verification.urls")),
     path("", include("audit.urls"), STREAMS),
     path("api/v1/", api.urls),
     path("api/", route_unknown),

@@ -121,15 +121,3 @@ class SkillWithdrawn(Conflict):
     """The skill was quarantined or its version withdrawn after the approval."""
 
     code = "step.skill_withdrawn"
-
-
-class RecordTooLong(Invalid):
-    """This record is too long to verify while you wait; start a verification job."""
-
-    code = "trace.too_long"
-
-
-class VerificationUnknown(Missing):
-    """There is no such verification."""
-
-    code = "trace.verification_unknown"

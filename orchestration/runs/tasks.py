@@ -20,7 +20,7 @@ from execfabric import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
 from orchestration.runs.seat import Seat
-from orchestration.runs.services import dry_run_work, give_back, verification_jobs
+from orchestration.runs.services import dry_run_work, give_back
 from orchestration.runs.services.work import Bench
 from orchestration.skills import sandbox
 from orchestration.skills.services import secrets
@@ -35,13 +35,6 @@ _seat: Seat | None = None
 def work_on(*, step_run_id: str, **_: object) -> None:
     """Pass on a hint in the form of the previous release, while that still runs."""
     dispatch.send([UUID(step_run_id)])
-
-
-@shared_task(name=dispatch.VERIFY, ignore_result=True)
-def verify(*, job_id: str, **_: object) -> None:
-    """Take a verification one turn further; a stale or doubled id does nothing."""
-    database.check()
-    verification_jobs.work(job_id=UUID(job_id), at=clock.now())
 
 
 @shared_task(name=dispatch.DRY_RUN, ignore_result=True)

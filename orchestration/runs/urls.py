@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from orchestration.runs.views import dry_runs, gates, runs, steps, verification
+from orchestration.runs.views import dry_runs, gates, runs, steps
 
 RUN = r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 """The start of an address that goes on with a choice of words."""
@@ -11,7 +11,6 @@ urlpatterns = [
     # /runs/<uuid>
     path("runs/<uuid:pk>", runs.run, name="run"),
     path("runs/<uuid:pk>/live", runs.run_live, name="run_live"),
-    path("runs/<uuid:pk>/verified", runs.run_verified, name="run_verified"),
     path("runs/<uuid:pk>/inputs.json", runs.run_inputs, name="run_inputs"),
     path("runs/<uuid:pk>/plan.yaml", runs.run_plan, name="run_plan"),
     re_path(
@@ -39,13 +38,6 @@ urlpatterns = [
     # /plans
     path("plans/dry-run", dry_runs.plan_dry_run, name="plan_dry_run"),
     path("plans/propose", dry_runs.plan_propose, name="plan_propose"),
-    # /trace/verify
-    path("trace/verify", verification.trace_verify, name="trace_verify"),
-    path(
-        "trace/verify/<uuid:pk>",
-        verification.trace_verification,
-        name="trace_verification",
-    ),
     # /artifacts/<sha256>
     re_path(r"^artifacts/(?P<sha256>[0-9a-f]{64})\Z", runs.artifact, name="artifact"),
 ]

@@ -41,7 +41,7 @@ def test_only_the_clock_reads_the_clock():
 def test_every_dispatched_name_is_a_registered_task():
     app.loader.import_default_modules()
 
-    assert {dispatch.WORK, dispatch.DRY_RUN} <= set(app.tasks)
+    assert {dispatch.WORK, dispatch.DRY_RUN, dispatch.VERIFY} <= set(app.tasks)
 
 
 def test_no_source_file_is_long():

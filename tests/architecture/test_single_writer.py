@@ -18,7 +18,6 @@ OWN_TABLES = {
     f"{SERVICES}/dry_runs.py",
     f"{SERVICES}/quarantine.py",
     f"{SERVICES}/step_log.py",
-    f"{SERVICES}/verification_jobs.py",
 }
 """Write tables of their own, some of which have a state too."""
 

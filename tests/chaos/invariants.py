@@ -19,7 +19,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import verification
+from orchestration.verification.services import streams
 from tests.chaos.plans import EFFECTS, ONCE, is_odd
 
 LOST = {"step.worker_lost", "step.runner_died"}
@@ -131,7 +131,7 @@ def only_an_intent_leaves_an_unknown_outcome(lines: Lines) -> Iterator[str]:
 
 def every_stream_verifies(lines: Lines) -> Iterator[str]:
     """Every event is there, unchanged, in its place, and the tables say the same."""
-    for found in verification.verify_all():
+    for found in streams.verify_all():
         if found.broken is not None:
             yield f"{found.stream} is broken at {found.broken.seq}"
         yield from map(str, found.differences)

@@ -17,12 +17,13 @@ from django.db import connection
 from execfabric.cli import trace
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.runs.models import Run, VerificationJob
-from orchestration.runs.services import verification_jobs
+from orchestration.runs.models import Run
 from orchestration.skills.builtin import http_contract
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults
+from orchestration.verification.models import VerificationJob
+from orchestration.verification.services import jobs
 from tests.api_builders import PLAN, tamper
 from tests.integration.cli_builders import (
     ROOT,
@@ -291,7 +292,7 @@ def working() -> Iterator[None]:
         try:
             while not stop.wait(0.05):
                 for job in VerificationJob.objects.filter(state="queued"):
-                    verification_jobs.work(job_id=job.pk, at=clock.now())
+                    jobs.work(job_id=job.pk, at=clock.now())
         finally:
             connection.close()
 

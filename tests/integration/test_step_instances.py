@@ -12,9 +12,10 @@ from execfabric.lib import clock
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.models import StepRun
-from orchestration.runs.services import attempts, verification, work
+from orchestration.runs.services import attempts, work
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.transitions import change
+from orchestration.verification.services import streams
 from tests.builders import (
     approved,
     chain,
@@ -95,7 +96,7 @@ def test_items_added_while_the_run_proceeds_are_ordinary_step_runs(
         for event in record.events_after(run.stream, 0)
         if event.kind == "step.succeeded"
     ]
-    verified = verification.verify_now(run.stream)
+    verified = streams.verify_now(run.stream)
     assert verified is not None
     assert verified.whole, verified
 

@@ -24,8 +24,9 @@ from execfabric.lib import clock
 from orchestration.plans import history as plans
 from orchestration.runs import history
 from orchestration.runs.models import Run
-from orchestration.runs.services import evidence, sweep, verification
+from orchestration.runs.services import sweep
 from orchestration.skills import history as skills
+from orchestration.verification.services import evidence, streams
 from tests.builders import approved, decided, driven, open_gate, plan, step
 
 pytestmark = [
@@ -77,7 +78,7 @@ NO_HISTORY = {
     "runs_outside": "Counts changes of other tables.",
     "runs_verificationjob": "What a check found; verify again to know.",
 }
-OURS = ("accounts", "approvals", "audit", "plans", "runs", "skills")
+OURS = ("accounts", "approvals", "audit", "plans", "runs", "skills", "verification")
 
 
 def test_every_table_is_history_or_has_a_reason_not_to_be():
@@ -117,9 +118,7 @@ RETRY = {"attempts": 3, "backoff": "constant", "initial": "1s"}
 
 def found(stream: str = "") -> list[str]:
     """What the verification of one stream or of everything names."""
-    results = (
-        [verification.verify_stream(stream)] if stream else verification.verify_all()
-    )
+    results = [streams.verify_stream(stream)] if stream else streams.verify_all()
     return [text for result in results for text in _named(result)]
 
 
@@ -134,7 +133,7 @@ def _named(result: Verified) -> Iterator[str]:
 def test_an_untouched_record_is_whole(run):
     assert run.state == "succeeded"
     assert found() == []
-    result = verification.verify_stream(run.stream)
+    result = streams.verify_stream(run.stream)
     assert (result.outputs, result.uncovered, result.unread) == (4, 0, 0)
 
 

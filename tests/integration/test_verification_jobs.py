@@ -9,8 +9,9 @@ from django.db import connection
 from audit.errors import StreamUnknown
 from execfabric.accounts.errors import RightMissing
 from execfabric.lib import clock
-from orchestration.runs.models import VerificationJob
-from orchestration.runs.services import sweep, verification, verification_jobs
+from orchestration.runs.services import sweep
+from orchestration.verification.models import VerificationJob
+from orchestration.verification.services import jobs, streams
 from tests.builders import chain, proposed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
@@ -19,12 +20,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
 @pytest.fixture
 def job(proposer, auditor) -> VerificationJob:
     proposed(chain(1), proposer)
-    return verification_jobs.start(stream="", by=auditor.actor(), at=clock.now())
+    return jobs.start(stream="", by=auditor.actor(), at=clock.now())
 
 
 def worked(job: VerificationJob) -> VerificationJob:
     """The job after one turn of a worker."""
-    verification_jobs.work(job_id=job.pk, at=clock.now())
+    jobs.work(job_id=job.pk, at=clock.now())
     job.refresh_from_db()
     return job
 
@@ -33,14 +34,14 @@ def test_a_job_verifies_every_stream(job):
     job = worked(job)
 
     assert (job.state, job.broken, job.findings) == ("finished", 0, [])
-    assert job.done == job.total == verification.count() >= 2
+    assert job.done == job.total == streams.count() >= 2
     assert job.events > 0
 
 
 def test_a_second_request_joins_the_open_job(job, operator, auditor):
-    again = verification_jobs.start(stream="", by=operator.actor(), at=clock.now())
+    again = jobs.start(stream="", by=operator.actor(), at=clock.now())
     worked(job)
-    later = verification_jobs.start(stream="", by=operator.actor(), at=clock.now())
+    later = jobs.start(stream="", by=operator.actor(), at=clock.now())
 
     assert again.pk == job.pk
     assert later.pk != job.pk
@@ -48,16 +49,16 @@ def test_a_second_request_joins_the_open_job(job, operator, auditor):
 
 def test_who_may_not_read_the_record_may_not_verify_it(proposer):
     with pytest.raises(RightMissing):
-        verification_jobs.start(stream="", by=proposer.actor(), at=clock.now())
+        jobs.start(stream="", by=proposer.actor(), at=clock.now())
 
 
 def test_an_unknown_stream_is_refused(auditor):
     with pytest.raises(StreamUnknown):
-        verification_jobs.start(stream="no", by=auditor.actor(), at=clock.now())
+        jobs.start(stream="no", by=auditor.actor(), at=clock.now())
 
 
 def test_a_turn_ends_and_the_next_worker_continues(job, monkeypatch):
-    monkeypatch.setattr(verification_jobs, "TURN_SECONDS", -1.0)
+    monkeypatch.setattr(jobs, "TURN_SECONDS", -1.0)
 
     first = worked(job)
     seen = (first.state, first.done, first.last)
@@ -86,7 +87,7 @@ def test_a_lost_worker_leaves_the_job_to_the_next(job):
 
 
 def test_a_job_that_loses_its_workers_again_and_again_fails(job):
-    for _ in range(verification_jobs.MOST_TRIES):
+    for _ in range(jobs.MOST_TRIES):
         lose(job)
         sweep.sweep(at=clock.now())
     job.refresh_from_db()
@@ -96,12 +97,12 @@ def test_a_job_that_loses_its_workers_again_and_again_fails(job):
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(job):
-    held = verification_jobs._claim(job.pk, clock.now())
+    held = jobs._claim(job.pk, clock.now())
     lapse()
     sweep.sweep(at=clock.now())
-    result = verification.verify_stream("registry")
+    result = streams.verify_stream("registry")
 
-    assert not verification_jobs._progressed(held, result)
+    assert not jobs._progressed(held, result)
     job.refresh_from_db()
     assert (job.done, job.last) == (0, "")
 
@@ -109,15 +110,15 @@ def test_a_worker_that_lost_its_lease_writes_nothing(job):
 def test_a_lost_hint_is_sent_again(job):
     later = clock.now() + timedelta(minutes=5)
 
-    assert verification_jobs.sweep(at=clock.now()) == 0
-    assert verification_jobs.sweep(at=later) == 1
+    assert jobs.sweep(at=clock.now()) == 0
+    assert jobs.sweep(at=later) == 1
 
 
 def test_a_deleted_head_does_not_hide_a_stream(proposer, auditor):
     run = proposed(chain(1), proposer)
     past_the_guards("DELETE FROM audit_stream WHERE key = %s", run.stream)
 
-    [found] = [r for r in verification.verify_all() if not r.whole]
+    [found] = [r for r in streams.verify_all() if not r.whole]
     with pytest.raises(SystemExit):
         _command()
 
@@ -134,7 +135,7 @@ def test_an_emptied_and_registered_stream_is_found(proposer):
         run.stream,
     )
 
-    found = verification.verify_stream(run.stream)
+    found = streams.verify_stream(run.stream)
 
     assert found.broken is None
     assert {item.table for item in found.differences} >= {"runs_run", "runs_steprun"}
@@ -149,7 +150,7 @@ def test_a_cut_off_tail_with_its_head_is_found_by_the_tables(proposer):
         run.stream,
     )
 
-    found = verification.verify_stream(run.stream)
+    found = streams.verify_stream(run.stream)
 
     assert found.broken is None
     assert "approvals_gate" in {item.table for item in found.differences}
@@ -163,7 +164,7 @@ def test_swapped_streams_are_found(proposer):
     )
     past_the_guards("UPDATE audit_event SET stream = %s WHERE stream = 'x'", two.stream)
 
-    broken = {r.stream for r in verification.verify_all() if r.broken}
+    broken = {r.stream for r in streams.verify_all() if r.broken}
 
     assert broken == {one.stream, two.stream}
 
@@ -177,7 +178,7 @@ def _command() -> None:
 
 def lose(job: VerificationJob) -> None:
     """Have a worker take the job and vanish."""
-    verification_jobs._claim(job.pk, clock.now())
+    jobs._claim(job.pk, clock.now())
     lapse()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from execfabric.accounts.authority import Role
 from execfabric.lib import clock
-from orchestration.runs.services import verification_jobs
+from orchestration.verification.services import jobs
 from tests.api_builders import a_run, caller, registry, tamper
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def test_one_changed_byte_is_found_and_named() -> None:
 
     of_run = auditor.get(f"runs/{run}/trace:verify").json()
     job = auditor.post("trace:verify", {})
-    verification_jobs.work(job_id=UUID(job.json()["id"]), at=clock.now())
+    jobs.work(job_id=UUID(job.json()["id"]), at=clock.now())
     of_all = auditor.get(f"trace/verifications/{job.json()['id']}").json()
 
     assert of_run["verified"] is False

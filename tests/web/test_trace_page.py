@@ -13,7 +13,7 @@ from audit.models import Event
 from audit.services import Fact
 from execfabric.lib import clock
 from orchestration.runs.models import Run
-from orchestration.runs.services import verification_jobs
+from orchestration.verification.services import jobs
 from tests.builders import decided, open_gate
 from tests.console_builders import a_run, codes, rows, signed_in, words
 
@@ -193,7 +193,7 @@ def _verified(client: Client) -> Any:
     waiting = client.get(address)
     assert 'hx-trigger="every 1s"' in waiting.content.decode()
     pk = UUID(address.rpartition("/")[2])
-    verification_jobs.work(job_id=pk, at=clock.now())
+    jobs.work(job_id=pk, at=clock.now())
     ended = client.get(address)
     assert 'hx-trigger="every' not in ended.content.decode()
     return ended

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from ninja import Field, Header, Path, Query, Router, Schema, Status
 
-from audit.api import Cursor, EventList, PageSize, VerifiedOut, page_of, verified
+from audit.api import Cursor, EventList, PageSize, page_of
 from execfabric.accounts.http import ApiRequest, page
 from execfabric.accounts.once import once
 from execfabric.http import FileDownload
@@ -15,9 +15,8 @@ from orchestration.plans.api import PlanIn
 from orchestration.runs import selectors
 from orchestration.runs.api.shapes import Proposed, RunList, RunOut
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.errors import RecordTooLong
 from orchestration.runs.models import Run
-from orchestration.runs.services import proposals, verification
+from orchestration.runs.services import proposals
 from orchestration.runs.services.artifacts import open_artifact
 
 router = Router(tags=["runs"])
@@ -87,19 +86,6 @@ def list_events(
     """The events of a run behind a cursor, in order; none is missed or repeated."""
     run = selectors.get(request.auth, run_id)
     return page_of(run.stream, after=after, limit=limit)
-
-
-@router.get("/runs/{uuid:run_id}/trace:verify", response=VerifiedOut)
-def verify_trace(request: ApiRequest, run_id: UUID) -> VerifiedOut:
-    """Check the record of a run, and the stored rows against it; name what differs.
-
-    A long record is refused: verify it with `POST /trace:verify`.
-    """
-    run = selectors.get(request.auth, run_id)
-    found = verification.verify_now(run.stream)
-    if found is None:
-        raise RecordTooLong(stream=run.stream)
-    return verified(found)
 
 
 @router.get("/artifacts/{sha256}", response={200: bytes}, tags=["artifacts"])

@@ -19,7 +19,6 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.models.jobs import DryRun as DryRun
 from orchestration.runs.models.jobs import SweepFailure as SweepFailure
-from orchestration.runs.models.jobs import VerificationJob as VerificationJob
 
 SPEC_DOMAIN = "execfabric/action/v1"
 OVER = frozenset(Phase) - {Phase.CLAIMED, Phase.INTENT}

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -28,19 +29,16 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import (
-    dry_runs,
-    gates,
-    give_back,
-    store,
-    verification_jobs,
-)
+from orchestration.runs.services import dry_runs, gates, give_back, store
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.quarantine import Quarantine
 from orchestration.runs.services.transitions import Change, change
 
 BY: Actor = system("keeper")
 BATCH = 200
+ALSO: list[Callable[[datetime], int]] = []
+"""Duties that apps above this one add when they are ready."""
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +51,8 @@ class Swept:
     hinted: int
     expired: int
     confirmed: int
-    verifications: int
     dry_runs: int
+    other: int
 
 
 def sweep(*, at: datetime) -> Swept:
@@ -71,19 +69,19 @@ def sweep(*, at: datetime) -> Swept:
         hinted=_isolated(_lost_hints, quarantine),
         expired=_isolated(_expired_gates, quarantine),
         confirmed=_isolated(_unconfirmed, quarantine),
-        verifications=_isolated(_verifications, quarantine),
         dry_runs=_isolated(dry_runs.sweep, quarantine),
+        other=sum(_isolated(duty, at) for duty in ALSO),
     )
     quarantine.forget()
     return done
 
 
-def _isolated(duty: Callable[[Quarantine], int], quarantine: Quarantine) -> int:
+def _isolated(duty: Callable[[T], int], argument: T) -> int:
     """Do one duty; what fails in it does not stop the others."""
     try:
-        return duty(quarantine)
+        return duty(argument)
     except Exception:
-        log.exception("%s failed", duty.__name__)
+        log.exception("%s.%s failed", duty.__module__, duty.__name__)
         database.restore()
         return 0
 
@@ -232,7 +230,3 @@ def _unconfirmed(quarantine: Quarantine) -> int:
 
     rows = found.order_by("id").values_list("id")[:BATCH]
     return quarantine.each(Duty.STOPS, rows, confirmed)
-
-
-def _verifications(quarantine: Quarantine) -> int:
-    return verification_jobs.sweep(at=quarantine.at)

@@ -32,7 +32,6 @@ from orchestration.runs.services import (
     frames,
     run_page,
     run_waits,
-    verification,
 )
 from orchestration.runs.services.frames import Cursor
 from orchestration.runs.services.run_page import NO_STEPS, ROWS
@@ -134,16 +133,6 @@ def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
     response = HttpResponse(frame.html if frame else "", status=status)
     response["Cache-Control"] = "no-store"
     return response
-
-
-@require_safe
-@refusals_answered
-def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Whether the run's stream is as it was written."""
-    found = selectors.get(request.user.actor(), pk)
-    verified = verification.verify_now(found.stream)
-    context = {"run": found, "verified": verified, "long": verified is None}
-    return page(request, "runs/_verification.html", context)
 
 
 @form_on("run", "pk")

@@ -13,11 +13,11 @@ from execfabric.console.http import HttpRequest, page, refusals_answered, wants_
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
-from orchestration.runs.services import verification, verification_jobs
+from orchestration.verification.services import jobs, streams
 
 
 def may_read(by: Actor, stream: str) -> bool:
-    """Whether a stream is one of a run that `by` may see."""
+    """Return True if a stream is one of a run that `by` may see."""
     kind, _, pk = stream.partition(":")
     try:
         run_id = UUID(pk)
@@ -29,7 +29,7 @@ def may_read(by: Actor, stream: str) -> bool:
 def verified(stream: str) -> Verified | None:
     """Verify a stream while its page waits; None for a long or empty one."""
     try:
-        return verification.verify_now(stream)
+        return streams.verify_now(stream)
     except StreamUnknown:
         return None
 
@@ -41,14 +41,14 @@ def trace_verify(request: HttpRequest) -> HttpResponse:
     by = request.user.actor()
     if request.method == "POST":
         stream = request.POST.get("stream", "")
-        job = verification_jobs.start(stream=stream, by=by, at=clock.now())
+        job = jobs.start(stream=stream, by=by, at=clock.now())
         return redirect("trace_verification", pk=job.pk)
     stream = request.GET.get("stream", "")
     require_reader(by, stream, may_read)
     if not stream:
-        jobs = verification_jobs.recent(by=by)
-        return page(request, "audit/verifications.html", {"jobs": jobs})
-    result = verification.verify_now(stream)
+        last = jobs.recent(by=by)
+        return page(request, "audit/verifications.html", {"jobs": last})
+    result = streams.verify_now(stream)
     results = [result] if result else []
     context = {"stream": stream, "results": results, "long": not result}
     template = "_verification.html" if wants_fragment(request) else "verify.html"
@@ -57,8 +57,18 @@ def trace_verify(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @refusals_answered
+def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show on its page whether the record of a run is as it was written."""
+    run = selectors.get(request.user.actor(), pk)
+    result = streams.verify_now(run.stream)
+    context = {"run": run, "verified": result, "long": result is None}
+    return page(request, "runs/_verification.html", context)
+
+
+@require_safe
+@refusals_answered
 def trace_verification(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show the progress of a job, and what it found."""
-    job = verification_jobs.get(job_id=pk, by=request.user.actor())
+    job = jobs.get(job_id=pk, by=request.user.actor())
     template = "_job.html" if wants_fragment(request) else "job.html"
     return page(request, f"audit/{template}", {"job": job})

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit.domain.chain import Verified
 from audit.errors import StreamUnknown
-from orchestration.runs.services import verification
+from orchestration.verification.services import streams
 
 
 class Command(BaseCommand):
@@ -18,9 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         key = options["stream"]
         try:
-            results = (
-                [verification.verify_stream(key)] if key else verification.verify_all()
-            )
+            results = [streams.verify_stream(key)] if key else streams.verify_all()
         except StreamUnknown as error:
             raise CommandError(f"{error.code}: {error}", returncode=2) from error
         broken = sum(not self._say(result) for result in results)

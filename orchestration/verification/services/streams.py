@@ -24,10 +24,10 @@ from orchestration.plans import history as plans
 from orchestration.plans.models import Plan, PlanRevision
 from orchestration.runs import history
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.runs.services import evidence
 from orchestration.skills import history as skills
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services.versions import STREAM as REGISTRY
+from orchestration.verification.services import evidence
 
 MOST_DIFFERENCES = 100
 """Differences that are named per stream; more say nothing new."""

@@ -20,9 +20,9 @@ from execfabric.accounts.authority import Right, require
 from execfabric.lib.actor import Actor
 from orchestration.runs import dispatch
 from orchestration.runs.domain.states import JOB, JobEvent, JobState
-from orchestration.runs.errors import VerificationUnknown
-from orchestration.runs.models import VerificationJob
-from orchestration.runs.services import verification
+from orchestration.verification.errors import VerificationUnknown
+from orchestration.verification.models import VerificationJob
+from orchestration.verification.services import streams
 
 TURN_SECONDS = 10.0
 """After a turn the job goes back to the queue, so that steps get their turn."""
@@ -59,7 +59,7 @@ def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
     :raises StreamUnknown: when there is no such stream and no row needs it
     """
     require(by, Right.TRACE)
-    if stream and not verification.needs(stream):
+    if stream and not streams.needs(stream):
         raise StreamUnknown(stream=stream)
     try:
         with transaction.atomic():
@@ -105,9 +105,9 @@ def work(*, job_id: UUID, at: datetime) -> None:
     if job is None:
         return
     until = time.monotonic() + TURN_SECONDS
-    while streams := _next(job):
-        for stream, needed in streams:
-            result = verification.verify_stream(stream, expected=needed)
+    while following := _next(job):
+        for stream, needed in following:
+            result = streams.verify_stream(stream, expected=needed)
             if not _progressed(job, result):
                 return
             if time.monotonic() > until:
@@ -117,7 +117,7 @@ def work(*, job_id: UUID, at: datetime) -> None:
     _move(job, JobEvent.FINISHED, finished_at=Now())
 
 
-def sweep(*, at: datetime) -> int:
+def sweep(at: datetime) -> int:
     """Give back jobs whose worker was lost, and hint again those that wait."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_LAPSED, [MOST_TRIES] * 3)
@@ -139,7 +139,7 @@ def _claim(job_id: UUID, at: datetime) -> VerificationJob | None:
         tries=job.tries + 1,
         lease_until=Now() + LEASE,
         started_at=job.started_at or at,
-        total=1 if job.stream else verification.count(),
+        total=1 if job.stream else streams.count(),
     )
     if taken:
         job.refresh_from_db()
@@ -149,7 +149,7 @@ def _claim(job_id: UUID, at: datetime) -> VerificationJob | None:
 def _next(job: VerificationJob) -> list[tuple[str, bool]]:
     """The streams that follow; `last` is the one that was verified last."""
     if not job.stream:
-        return verification.register(job.last)
+        return streams.register(job.last)
     return [] if job.last else [(job.stream, True)]
 
 
