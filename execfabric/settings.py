@@ -149,6 +149,7 @@ INSTALLED_APPS = [
     "orchestration.runs",
     "orchestration.verification",
     "execfabric.console",
+    "execfabric.demo",
 ]
 
 MIDDLEWARE = [
