@@ -26,7 +26,7 @@ def own(session: str) -> None:
         log.exception("Cannot give back the attempt %s.", session)
 
 
-def left(*, at: datetime) -> int:
+def left(at: datetime) -> int:
     """Give back what dead processes of this host claimed and did not hand over.
 
     Return how many of them have to be looked at again: a claim of theirs may still be

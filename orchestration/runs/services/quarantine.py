@@ -57,8 +57,8 @@ class Quarantine:
                 database.restore()
             else:
                 succeeded.add(subject)
-        for subject in succeeded - failed.keys():
-            self._recovered(duty, subject)
+        if recovered := self._known.keys() & succeeded - failed.keys():
+            SweepFailure.objects.filter(subject__in=recovered, duty=duty).delete()
         for subject, cause in failed.items():
             self._failed(duty, subject, cause)
         return done
@@ -68,11 +68,6 @@ class Quarantine:
         if self._known:
             old = SweepFailure.objects.filter(retry_at__lt=self.at - FORGET_AFTER)
             old.delete()
-
-    def _recovered(self, duty: Duty, subject: UUID) -> None:
-        known = self._known.get(subject)
-        if known is not None and known.duty == duty:
-            SweepFailure.objects.filter(subject=subject, duty=duty).delete()
 
     def _failed(self, duty: Duty, subject: UUID, cause: Exception) -> None:
         known = self._known.get(subject)

@@ -5,28 +5,23 @@ number of keepers may sweep at once.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 
 from approvals import selectors as approvals
 from execfabric import database
 from execfabric.lib.actor import Actor, system
 from orchestration.runs import dispatch, selectors
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.states import (
-    Phase,
-    RunState,
-    StepEvent,
-    StepState,
-)
+from orchestration.runs.domain.states import Phase, RunState, StepEvent, StepState
 from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import dry_runs, gates, give_back, store
@@ -62,7 +57,7 @@ def sweep(*, at: datetime) -> Swept:
     """
     quarantine = Quarantine(by=BY, at=at)
     # First, so that what certainly never began is not taken for unknown.
-    _isolated(_never_began, quarantine)
+    _isolated(give_back.left, at)
     done = Swept(
         leases=_isolated(_lapsed_leases, quarantine),
         released=_isolated(_waits_over, quarantine),
@@ -86,48 +81,36 @@ def _isolated(duty: Callable[[T], int], argument: T) -> int:
         return 0
 
 
-def _never_began(quarantine: Quarantine) -> int:
-    return give_back.left(at=quarantine.at)
+def _in_changes(
+    quarantine: Quarantine,
+    duty: Duty,
+    rows: Iterable[tuple[Any, ...]],
+    act: Callable[..., bool],
+) -> int:
+    """Call `act` in a change of each row's run; return how many it changed."""
+
+    def changed(run_id: UUID, *arguments: Any) -> bool:
+        with change(run_id, by=BY, at=quarantine.at) as opened:
+            return act(opened, *arguments)
+
+    return quarantine.each(duty, rows, changed)
 
 
-_LAPSED = """
-SELECT run_id, id FROM runs_steprun
-WHERE state = 'running' AND lease_until < clock_timestamp() AND run_id <> ALL(%s)
-ORDER BY lease_until LIMIT %s
-"""
-
-_STILL_LAPSED = """
-SELECT 1 FROM runs_steprun
-WHERE id = %s AND state = 'running' AND lease_until < clock_timestamp()
-"""
+_LAPSED = StepRun.objects.filter(state=StepState.RUNNING, lease_until__lt=Now())
 
 
 def _lapsed_leases(quarantine: Quarantine) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(_LAPSED, [quarantine.held, BATCH])
-        found = cursor.fetchall()
-
-    def rescued(run_id: UUID, step_run_id: UUID) -> bool:
-        with change(run_id, by=BY, at=quarantine.at) as opened:
-            step = opened.step(step_run_id)
-            if not _lapsed(step_run_id):
-                return False
-            _rescue(opened, step)
-            advance(opened)
-            return True
-
-    return quarantine.each(Duty.LEASES, found, rescued)
+    found = _LAPSED.exclude(run_id__in=quarantine.held).order_by("lease_until")
+    rows = found.values_list("run_id", "id")[:BATCH]
+    return _in_changes(quarantine, Duty.LEASES, rows, _rescued)
 
 
-def _lapsed(step_run_id: UUID) -> bool:
-    """Looked at again under the lock: a heartbeat may have come in between."""
-    with connection.cursor() as cursor:
-        cursor.execute(_STILL_LAPSED, [step_run_id])
-        return cursor.fetchone() is not None
-
-
-def _rescue(opened: Change, step: StepRun) -> None:
+def _rescued(opened: Change, step_run_id: UUID) -> bool:
     """Do what it means that a step's worker was lost."""
+    step = opened.step(step_run_id)
+    # Looked at again under the lock: a heartbeat may have come in between.
+    if not _LAPSED.filter(pk=step_run_id).exists():
+        return False
     attempt = Attempt.objects.get(step_run=step, fence=step.fence)
     end = outcome.of_lost_lease(
         Phase(attempt.phase),
@@ -148,6 +131,8 @@ def _rescue(opened: Change, step: StepRun) -> None:
         rows=opened.end_attempt(step, end.attempt, log=log_digest),
         **columns,
     )
+    advance(opened)
+    return True
 
 
 def _losses(step: StepRun) -> int:
@@ -157,22 +142,22 @@ def _losses(step: StepRun) -> int:
 
 
 def _waits_over(quarantine: Quarantine) -> int:
-    at = quarantine.at
     found = StepRun.objects.filter(
-        state=StepState.BACKOFF, not_before__lte=at, run__state=RunState.RUNNING
+        state=StepState.BACKOFF,
+        not_before__lte=quarantine.at,
+        run__state=RunState.RUNNING,
     ).exclude(run_id__in=quarantine.held)
-
-    def released(run_id: UUID, step_run_id: UUID) -> bool:
-        with change(run_id, by=BY, at=at) as opened:
-            step = opened.step(step_run_id)
-            due = step.not_before is not None and step.not_before <= at
-            if step.state != StepState.BACKOFF or not due:
-                return False
-            opened.move_step(step, StepEvent.RELEASED)
-            return True
-
     rows = found.order_by("not_before").values_list("run_id", "id")[:BATCH]
-    return quarantine.each(Duty.WAITS, rows, released)
+    return _in_changes(quarantine, Duty.WAITS, rows, _released)
+
+
+def _released(opened: Change, step_run_id: UUID) -> bool:
+    step = opened.step(step_run_id)
+    due = step.not_before is not None and step.not_before <= opened.at
+    if step.state != StepState.BACKOFF or not due:
+        return False
+    opened.move_step(step, StepEvent.RELEASED)
+    return True
 
 
 _RUNNING = (
@@ -222,11 +207,10 @@ def _unconfirmed(quarantine: Quarantine) -> int:
     found = waiting.exclude(steps__state=StepState.RUNNING).exclude(
         pk__in=quarantine.held
     )
-
-    def confirmed(run_id: UUID) -> bool:
-        with change(run_id, by=BY, at=quarantine.at) as opened:
-            advance(opened)
-            return True
-
     rows = found.order_by("id").values_list("id")[:BATCH]
-    return quarantine.each(Duty.STOPS, rows, confirmed)
+    return _in_changes(quarantine, Duty.STOPS, rows, _confirmed)
+
+
+def _confirmed(opened: Change) -> bool:
+    advance(opened)
+    return True
