@@ -19,6 +19,7 @@ from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.gates import PlannedGate
 from orchestration.plans.domain.problem import Problem
 from orchestration.plans.domain.validation import CatalogEntry
+from orchestration.plans.errors import PlanInvalid
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.states import VersionState
@@ -46,6 +47,15 @@ class Checked:
         return self.document is not None and not any(
             problem.severity == "error" for problem in self.problems
         )
+
+    def require_valid(self) -> PlanDocument:
+        """Return the document of a plan that may be proposed.
+
+        :raises PlanInvalid: with every problem in `details["problems"]`
+        """
+        if self.document is None or not self.valid:
+            raise PlanInvalid(problems=[item.as_json() for item in self.problems])
+        return self.document
 
 
 def check(

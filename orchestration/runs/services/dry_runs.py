@@ -18,7 +18,6 @@ from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, system
 from orchestration.plans.domain.document import from_normal_form, normal_form
 from orchestration.plans.domain.dryrun import STEP_SECONDS, Report
-from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.services import check
 from orchestration.plans.services.check import Checked
 from orchestration.plans.services.preview import Content
@@ -41,6 +40,9 @@ BATCH = 50
 KEEP = timedelta(days=1)
 """How long a dry run without a run is stored after it has ended."""
 REPORT_DOMAIN = "execfabric/dry-run/v1"
+QUEUED = DryRun.objects.filter(state=DryRunState.QUEUED)
+RUNNING = DryRun.objects.filter(state=DryRunState.RUNNING)
+UNFINISHED = DryRun.objects.filter(state__in=[DryRunState.QUEUED, DryRunState.RUNNING])
 ALWAYS = Q()
 
 
@@ -56,8 +58,6 @@ def request(*, text: str, inputs: dict[str, Any], by: Actor, at: datetime) -> Dr
     :raises TooManyDryRuns: when too many of theirs have not ended
     """
     checked = check.check(text=text, inputs=inputs, by=by, at=at)
-    if not checked.valid:
-        raise PlanInvalid(problems=[item.as_json() for item in checked.problems])
     with transaction.atomic():
         return queue(checked, source=text, run=None, by=by, at=at)
 
@@ -65,19 +65,19 @@ def request(*, text: str, inputs: dict[str, Any], by: Actor, at: datetime) -> Dr
 def queue(
     checked: Checked, *, run: Run | None, by: Actor, at: datetime, source: str = ""
 ) -> DryRun:
-    """Queue the dry run of a valid plan in the caller's transaction.
+    """Queue the dry run of a plan in the caller's transaction.
 
+    :raises PlanInvalid: with every problem in `details["problems"]`
     :raises TooManyDryRuns: when too many of theirs have not ended
     """
-    if checked.document is None:
-        raise PlanInvalid
+    document = checked.require_valid()
     _require_room(by)
     queued = DryRun.objects.create(
         run=run,
         actor=by.key,
         actor_owner=by.owner_key,
         source=source,
-        body=canonical.dumps(normal_form(checked.document)),
+        body=canonical.dumps(normal_form(document)),
         digest=checked.digest,
         inputs=dict(checked.inputs),
         pins={key: dict(pin) for key, pin in checked.pins.items()},
@@ -95,14 +95,14 @@ def require_ended(run: Run) -> None:
 
     :raises DryRunPending: when it is queued or running
     """
-    if _unfinished().filter(run=run).exists():
+    if UNFINISHED.filter(run=run).exists():
         raise DryRunPending
 
 
 def claim(*, dry_run_id: UUID, worker: str) -> DryRun | None:
     """Take a queued dry run; None when it is taken, or this worker has one."""
-    row = _queued().filter(pk=dry_run_id).first()
-    if row is None or _running().filter(worker=worker).exists():
+    row = QUEUED.filter(pk=dry_run_id).first()
+    if row is None or RUNNING.filter(worker=worker).exists():
         return None
     try:
         with transaction.atomic():
@@ -151,7 +151,7 @@ def fail(held: DryRun, reason: str, *, at: datetime) -> bool:
 
 def next_queued() -> UUID | None:
     """Return the dry run that has waited longest, if one is queued."""
-    return _queued().order_by("created_at").values_list("pk", flat=True).first()
+    return QUEUED.order_by("created_at").values_list("pk", flat=True).first()
 
 
 def sweep(quarantine: Quarantine) -> int:
@@ -176,7 +176,7 @@ def _lapsed(quarantine: Quarantine) -> int:
         reason = f"Its worker was lost {TRIES} times."
         return _give_up(row, reason, is_over, at=quarantine.at)
 
-    late = _running().filter(is_over).order_by("lease_until")
+    late = RUNNING.filter(is_over).order_by("lease_until")
     return _each(quarantine, late, lapsed)
 
 
@@ -188,7 +188,7 @@ def _waited(quarantine: Quarantine) -> int:
         return _give_up(row, reason, at=quarantine.at)
 
     since = quarantine.at - timedelta(seconds=seconds)
-    late = _queued().filter(created_at__lt=since).order_by("created_at")
+    late = QUEUED.filter(created_at__lt=since).order_by("created_at")
     return _each(quarantine, late, waited)
 
 
@@ -207,7 +207,7 @@ def _give_up(row: DryRun, reason: str, only: Q = ALWAYS, *, at: datetime) -> boo
 
 def _hint_again(at: datetime) -> None:
     again = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
-    lost = _queued().exclude(hinted_at__gt=again).order_by("created_at")
+    lost = QUEUED.exclude(hinted_at__gt=again).order_by("created_at")
     with transaction.atomic():
         unlocked = lost.select_for_update(skip_locked=True)
         ids = list(unlocked.values_list("id", flat=True)[:BATCH])
@@ -260,18 +260,6 @@ def _as_read(row: DryRun) -> "QuerySet[DryRun]":
     return DryRun.objects.filter(pk=row.pk, fence=row.fence, state=row.state)
 
 
-def _queued() -> "QuerySet[DryRun]":
-    return DryRun.objects.filter(state=DryRunState.QUEUED)
-
-
-def _running() -> "QuerySet[DryRun]":
-    return DryRun.objects.filter(state=DryRunState.RUNNING)
-
-
-def _unfinished() -> "QuerySet[DryRun]":
-    return DryRun.objects.filter(state__in=[DryRunState.QUEUED, DryRunState.RUNNING])
-
-
 def _require_room(by: Actor) -> None:
     """Refuse when too many dry runs of one actor have not ended.
 
@@ -284,6 +272,6 @@ def _require_room(by: Actor) -> None:
             [f"dry_run:{by.key}"],
         )
     most = settings.DRY_RUNS_PER_ACTOR
-    if _unfinished().filter(actor=by.key).count() >= most:
+    if UNFINISHED.filter(actor=by.key).count() >= most:
         message = f"{most} of your dry runs have not ended. Try again when one has."
         raise TooManyDryRuns(message, retry_after=RETRY_AFTER, limit=most)

@@ -16,7 +16,6 @@ from execfabric.lib.actor import Actor
 from execfabric.lib.ids import trace_id
 from orchestration.plans import history as plan_history
 from orchestration.plans.domain.document import PlanDocument, StepDocument, normal_form
-from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.models import Plan, PlanRevision
 from orchestration.plans.services import check
 from orchestration.plans.services.check import Checked
@@ -40,9 +39,7 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
     """
     disk.require_space()
     checked = check.check(text=text, inputs=inputs, by=by, at=at)
-    document = checked.document
-    if not checked.valid or document is None:
-        raise PlanInvalid(problems=[item.as_json() for item in checked.problems])
+    document = checked.require_valid()
     require_satisfiable(
         requirements=subjects.PLAN_REQUIREMENTS, excluded=exclusions(proposer=by)
     )
