@@ -78,15 +78,11 @@ def local_paths(
     paths = {}
     for reference in files:
         sha256 = str(reference["sha256"])
-        place = _place(sha256)
-        if not default_storage.exists(place):
-            raise ArtifactUnknown(sha256=sha256)
-        path = Path(default_storage.path(place))
-        with path.open("rb") as source:
+        with open_artifact(sha256) as source:
             found = _digest(_Watched(source, meanwhile))
         if found != sha256:
             raise ArtifactCorrupt(expected=sha256, found=found)
-        paths[sha256] = path
+        paths[sha256] = Path(default_storage.path(_place(sha256)))
     return paths
 
 
@@ -117,29 +113,20 @@ def _keep_one(
             sha256 = _store(source, path.name, size, meanwhile)
     except folders.NotPlain as error:
         raise ArtifactNotPlain(f"Cannot store the file: {error}.") from error
-    media_type = mimetypes.guess_type(path.name)[0] or PLAIN
+    facts = {
+        "name": path.name,
+        "size": size,
+        "media_type": mimetypes.guess_type(path.name)[0] or PLAIN,
+    }
     with transaction.atomic():
         artifact, _ = Artifact.objects.get_or_create(
             sha256=sha256,
-            defaults={
-                "name": path.name,
-                "media_type": media_type,
-                "size": size,
-                "producer_id": step_run_id,
-                "created_at": at,
-            },
+            defaults={**facts, "producer_id": step_run_id, "created_at": at},
         )
         ArtifactUse.objects.get_or_create(
             artifact=artifact, step_run_id=step_run_id, name=f"{name}/{path.name}"
         )
-    return {
-        "$file": {
-            "sha256": sha256,
-            "name": path.name,
-            "size": size,
-            "media_type": media_type,
-        }
-    }
+    return {"$file": {"sha256": sha256, **facts}}
 
 
 def _check_name(name: str) -> None:
@@ -160,7 +147,9 @@ def _check_name(name: str) -> None:
 class _Watched(File):  # type: ignore[type-arg]
     """A file that is copied piece by piece, with a call after each piece."""
 
-    def __init__(self, source: BufferedReader, meanwhile: Callable[[], None]) -> None:
+    def __init__(
+        self, source: "BufferedReader | File[bytes]", meanwhile: Callable[[], None]
+    ) -> None:
         super().__init__(source)
         self._meanwhile = meanwhile
 
