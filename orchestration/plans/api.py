@@ -6,7 +6,7 @@ from ninja import Router, Schema
 from pydantic import ConfigDict
 
 from execfabric.accounts.http import ApiRequest
-from execfabric.lib import canonical, clock
+from execfabric.lib import canonical
 from orchestration.plans.services import check as plans
 from orchestration.plans.services.check import Checked
 
@@ -60,9 +60,7 @@ class CheckedOut(Schema):
 @router.post("/plans:validate", response=CheckedOut)
 def validate(request: ApiRequest, body: PlanIn) -> CheckedOut:
     """Say everything that is wrong with a plan; nothing is stored."""
-    found = plans.check(
-        text=body.text(), inputs=body.inputs, by=request.auth, at=clock.now()
-    )
+    found = plans.check(text=body.text(), inputs=body.inputs, by=request.auth)
     return CheckedOut(**_checked(found))
 
 

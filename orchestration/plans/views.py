@@ -20,7 +20,6 @@ from execfabric.console.http import (
     refusals_answered,
 )
 from execfabric.http import RequestTooLarge
-from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans.forms import (
     LARGEST_FILE,
@@ -73,7 +72,7 @@ def plan_check(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return plan_page(request, form, text=form.plan_text(), status=422)
     text, inputs = form.plan_text(), form.given_inputs()
-    checked = plans.check(text=text, inputs=inputs, by=by, at=clock.now())
+    checked = plans.check(text=text, inputs=inputs, by=by)
     return plan_page(request, form, text=text, checked=checked)
 
 

@@ -47,7 +47,7 @@ INPUTS = {"issue": "AB-12"}
 
 
 def check(text, by, inputs=None):
-    return checks.check(text=text, inputs=inputs, by=by.actor(), at=clock.now())
+    return checks.check(text=text, inputs=inputs, by=by.actor())
 
 
 def dry_run(text, by, inputs=None):

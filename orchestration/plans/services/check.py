@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from django.db.models import F
@@ -58,14 +57,11 @@ class Checked:
         return self.document
 
 
-def check(
-    *, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor, at: datetime
-) -> Checked:
+def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> Checked:
     """Parse and validate a plan for this proposer. Nothing is stored or touched.
 
     :raises RightMissing: when `by` may not propose
     """
-    del at
     require(by, Right.PROPOSE)
     parsed = source.parse(text)
     document, problems = form.read(parsed)

@@ -130,10 +130,6 @@ def _keep_one(
 
 
 def _check_name(name: str) -> None:
-    """Check that the name of a file can be stored.
-
-    :raises ArtifactNameInvalid: when it is too long or not text
-    """
     shown = name.encode(errors="replace").decode()
     if len(name) > LONGEST_NAME:
         message = f"Cannot store the file {shown[:60]}...: its name is too long (max {LONGEST_NAME} characters)."
@@ -154,7 +150,6 @@ class _Watched(File):  # type: ignore[type-arg]
         self._meanwhile = meanwhile
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        """Read the file in pieces."""
         for chunk in super().chunks(chunk_size or CHUNK):
             yield chunk
             self._meanwhile()
@@ -163,7 +158,7 @@ class _Watched(File):  # type: ignore[type-arg]
 def _store(
     source: BufferedReader, name: str, size: int, meanwhile: Callable[[], None]
 ) -> str:
-    """Put the bytes of an open file into the store; return their SHA-256."""
+    """Put the bytes of an open file into the store; return their digest."""
     if size > settings.MAX_ARTIFACT_BYTES:
         raise ArtifactTooLarge(
             f"The file {name} has {size} bytes; at most"

@@ -57,7 +57,7 @@ def request(*, text: str, inputs: dict[str, Any], by: Actor, at: datetime) -> Dr
     :raises PlanInvalid: with every problem in `details["problems"]`
     :raises TooManyDryRuns: when too many of theirs have not ended
     """
-    checked = check.check(text=text, inputs=inputs, by=by, at=at)
+    checked = check.check(text=text, inputs=inputs, by=by)
     with transaction.atomic():
         return queue(checked, source=text, run=None, by=by, at=at)
 
@@ -261,10 +261,6 @@ def _as_read(row: DryRun) -> "QuerySet[DryRun]":
 
 
 def _require_room(by: Actor) -> None:
-    """Refuse when too many dry runs of one actor have not ended.
-
-    :raises TooManyDryRuns: when so many have not
-    """
     with connection.cursor() as cursor:
         # Two requests at once must not both find the last free place.
         cursor.execute(

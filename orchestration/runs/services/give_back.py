@@ -41,7 +41,9 @@ def left(at: datetime) -> int:
 def _settled(dead: handover.Left, at: datetime) -> bool:
     is_late = dead.age() > database.LEASES * settings.LEASE_SECONDS
     try:
-        is_over = not dead.session or _given_back(dead.session, at)
+        is_over = not dead.session or attempts.not_started(
+            dead.session, "Its worker ended before it handed it over.", by=BY, at=at
+        )
     except outage.PASSING:
         raise
     except Exception:
@@ -50,8 +52,3 @@ def _settled(dead: handover.Left, at: datetime) -> bool:
     if is_over or is_late:
         dead.remove()
     return is_over or is_late
-
-
-def _given_back(session: str, at: datetime) -> bool:
-    evidence = "Its worker ended before it handed it over."
-    return attempts.not_started(session, evidence, by=BY, at=at)

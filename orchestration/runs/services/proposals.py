@@ -38,7 +38,7 @@ def propose(*, text: str, inputs: Mapping[str, Any], by: Actor, at: datetime) ->
     :raises Unsatisfiable: when nobody could approve what this proposer proposes
     """
     disk.require_space()
-    checked = check.check(text=text, inputs=inputs, by=by, at=at)
+    checked = check.check(text=text, inputs=inputs, by=by)
     document = checked.require_valid()
     require_satisfiable(
         requirements=subjects.PLAN_REQUIREMENTS, excluded=exclusions(proposer=by)

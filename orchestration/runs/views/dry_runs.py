@@ -61,7 +61,7 @@ def _asked(
         made = ask(text=text, inputs=inputs, by=by, at=at)
     except Refusal as refusal:
         if then == "dry_run" and isinstance(refusal, PlanInvalid):
-            checked = plans.check(text=text, inputs=inputs, by=by, at=at)
+            checked = plans.check(text=text, inputs=inputs, by=by)
             return plan_page(request, form, text=text, checked=checked)
         status = STATUS[refusal.kind]
         return plan_page(request, form, text=text, refusal=refusal, status=status)
@@ -80,7 +80,7 @@ def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     inputs = json.dumps(found.inputs, ensure_ascii=False, indent=1)
     form = PlanForm({"text": found.source, "inputs": inputs if found.inputs else ""})
     form.is_valid()
-    checked = plans.check(text=found.source, inputs=found.inputs, by=by, at=clock.now())
+    checked = plans.check(text=found.source, inputs=found.inputs, by=by)
     return plan_page(
         request, form, text=found.source, checked=checked, extra=shown(found)
     )
