@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
+from approvals.domain.policy import RISKS
 from approvals.domain.seats import Requirement
 from approvals.domain.subject import Exclusion, Subject, exclusions
 from execfabric.lib import canonical
@@ -24,7 +25,6 @@ def of_run(change: Change) -> Subject:
     """The plan gate of a run: what the plan says and what it was bound to."""
     run = change.run
     risks = [step["risk"] for step in _preview(change) if step.get("risk")]
-    ranks = ["low", "medium", "high", "critical"]
     return Subject(
         kind=RUN,
         id=run.id,
@@ -38,7 +38,7 @@ def of_run(change: Change) -> Subject:
         excluded=excluded_from(run),
         reasons=("Nothing runs before its plan is approved.",),
         expires_at=change.at + timedelta(seconds=settings.GATE_TTL_SECONDS),
-        risk=max(risks, key=ranks.index, default="low"),
+        risk=max(risks, key=RISKS.index, default="low"),
     )
 
 
