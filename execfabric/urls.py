@@ -1,4 +1,4 @@
-"""Every address of the web server but health (`web.health`) and websockets (`runs.routing`)."""
+"""Every address of the web server but health (`web.health`) and websockets (`asgi`)."""
 
 from django.urls import include, path
 

@@ -1,149 +1,18 @@
-"""Sockets of people who watch: one that follows a run, one that follows the inbox.
+"""The socket of a run page."""
 
-They hold no business. A hint, or the passing of time, makes them look at the record
-and send what changed behind the page's cursor, drawn by the page's own templates.
-"""
-
-import asyncio
-import contextlib
-import logging
-import time
-from importlib import import_module
-from typing import ClassVar
 from uuid import UUID
 
-from channels.auth import get_user
-from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
 from django.http import QueryDict
-from django.template.loader import render_to_string
 
-from approvals import selectors as approvals
-from execfabric.accounts.authority import Right, rights_of
-from execfabric.accounts.models import User
-from execfabric.console.stamps import stamp_of
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
+from execfabric.web.sockets import BUSY_SPACING, REFUSED, SPACING, Ended, Watcher
 from orchestration.runs import live, selectors
 from orchestration.runs.errors import RunUnknown
 from orchestration.runs.services import frames
 
-logger = logging.getLogger(__name__)
-
-SIGNED_OUT, REFUSED, TRY_AGAIN = 4401, 4403, 1013
-LOOK_EVERY = 5.0
-"""Seconds after which the record is read even without a hint."""
-SPACING = 0.15
-"""Seconds between two frames at least."""
-BUSY_SPACING = 1.0
 BUSY = 300
 """Events in one frame from which on the spacing stretches."""
-HEARTBEAT = 20.0
-SEND_WITHIN = 10.0
-CHECK_EVERY = 4.0
-"""Seconds for which an answer about session and rights is believed."""
-
-
-class Ended(Exception):
-    """The socket must close with this code."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-        super().__init__(code)
-
-
-class Watcher(AsyncWebsocketConsumer):
-    """Follows one group: waits for a hint or for time, looks, sends, never twice at once."""
-
-    channel_layer_alias = "none"
-    """Hints come by `live.listen`: Channels' own way ends the socket with the layer."""
-    spacing: ClassVar[float] = SPACING
-    group: str
-    """Whose hints to hear."""
-
-    async def connect(self) -> None:
-        """Accept even where it is refused: a close before that looks like a lost line."""
-        await self.accept()
-        self._hint = asyncio.Event()
-        self._checked_at = 0.0
-        self._sent_at = -HEARTBEAT
-        """The first look always sends something: the page then knows that it is live."""
-        self._pause = self.spacing
-        self._tasks: list[asyncio.Task[None]] = []
-        try:
-            await self._check()
-        except Ended as ended:
-            await self.close(ended.code)
-            return
-        self._tasks = [
-            asyncio.create_task(self._follow()),
-            asyncio.create_task(live.listen(self.group, self._hint.set)),
-        ]
-
-    async def disconnect(self, code: int) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
-        """Take nothing from the client: decisions go by POST."""
-
-    def may_watch(self, by: Actor) -> bool:
-        """Whether somebody may watch this."""
-        raise NotImplementedError
-
-    def look(self) -> str:
-        """What to send; empty where nothing changed."""
-        raise NotImplementedError
-
-    def heartbeat(self) -> str:
-        """What to send when nothing has changed for long."""
-        raise NotImplementedError
-
-    async def _follow(self) -> None:
-        try:
-            while True:
-                await self._turn()
-        except Ended as ended:
-            await self.close(ended.code)
-        except OSError:
-            return  # the client went away while a frame was on its way
-        except Exception:
-            logger.exception("A live page was cut off.")
-            await self.close(TRY_AGAIN)
-
-    async def _turn(self) -> None:
-        if time.monotonic() - self._checked_at > CHECK_EVERY:
-            await self._check()
-        html = await database_sync_to_async(self.look)()
-        if not html and time.monotonic() - self._sent_at > HEARTBEAT:
-            html = self.heartbeat()
-        if html:
-            try:  # wait for a slow client, but not for ever
-                await asyncio.wait_for(self.send(text_data=html), SEND_WITHIN)
-            except TimeoutError:
-                raise Ended(TRY_AGAIN) from None
-            self._sent_at = time.monotonic()
-        await asyncio.sleep(self._pause)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hint.wait(), LOOK_EVERY)
-        self._hint.clear()
-
-    async def _check(self) -> None:
-        session = self.scope.get("session")
-        key = session.session_key if session is not None else None
-        # Read again from where sessions are stored: this one may have ended.
-        stored = import_module(settings.SESSION_ENGINE).SessionStore(key)
-        user = await get_user({**self.scope, "session": stored})
-        if not isinstance(user, User):
-            raise Ended(SIGNED_OUT)
-        self.by = await database_sync_to_async(user.actor)()
-        if not await database_sync_to_async(self.may_watch)(self.by):
-            raise Ended(REFUSED)
-        self._checked_at = time.monotonic()
 
 
 class RunConsumer(Watcher):
@@ -178,7 +47,7 @@ class RunConsumer(Watcher):
         if frame is None:
             return ""
         self.cursor = frame.cursor
-        self._pause = BUSY_SPACING if frame.events > BUSY else SPACING
+        self.spacing = BUSY_SPACING if frame.events > BUSY else SPACING
         html = frame.besides(self._sent)
         heads = frames.HEADS & frame.parts.keys()
         self._sent |= {place: frame.parts[place] for place in heads}
@@ -186,27 +55,3 @@ class RunConsumer(Watcher):
 
     def heartbeat(self) -> str:
         return frames.cursor_html(self.cursor, start=self.cursor)
-
-
-class InboxConsumer(Watcher):
-    """Follows how many gates wait for one person, and which."""
-
-    spacing = BUSY_SPACING
-    group = live.INBOX
-    _last = ""
-
-    def may_watch(self, by: Actor) -> bool:
-        return Right.DECIDE in rights_of(by)
-
-    def look(self) -> str:
-        """Count and stamp, where they are not what was sent last."""
-        gates = approvals.inbox(by=self.by, at=clock.now())
-        context = {"count": len(gates), "stamp": stamp_of(gate.pk for gate in gates)}
-        html = render_to_string("console/_inbox_frame.html", context)
-        if html == self._last:
-            return ""
-        self._last = html
-        return html
-
-    def heartbeat(self) -> str:
-        return self._last

@@ -17,7 +17,8 @@ from audit import selectors as audit
 from execfabric.accounts.models import User
 from execfabric.asgi import application
 from execfabric.lib import clock
-from orchestration.runs import consumers, live
+from execfabric.web import sockets
+from orchestration.runs import live
 from orchestration.runs.models import LogChunk, Run
 from tests.builders import (
     approved,
@@ -217,7 +218,7 @@ async def test_a_page_without_session_is_accepted_and_then_told_to_sign_in(
 
     async with watching(f"/ws/runs/{run.pk}/?after=0&log=", None) as socket:
         assert socket.accepted
-        assert await closed_with(socket) == consumers.SIGNED_OUT
+        assert await closed_with(socket) == sockets.SIGNED_OUT
 
 
 @real
@@ -229,7 +230,7 @@ async def test_a_stranger_is_accepted_and_then_refused(
 
     async with watching(f"/ws/runs/{run.pk}/?after=0&log=", client) as socket:
         assert socket.accepted
-        assert await closed_with(socket) == consumers.REFUSED
+        assert await closed_with(socket) == sockets.REFUSED
 
 
 @real
@@ -252,7 +253,7 @@ async def test_signing_out_closes_the_socket_of_every_tab(
     async with watching(f"/ws/runs/{run.pk}/?after={head}&log=", client) as socket:
         await frame_with(socket, 'id="cursor"')
         await sync_to_async(client.post)("/accounts/logout/")
-        assert await closed_with(socket) == consumers.SIGNED_OUT
+        assert await closed_with(socket) == sockets.SIGNED_OUT
 
 
 @real
@@ -267,7 +268,7 @@ async def test_rights_that_are_taken_away_close_the_socket(
         await sync_to_async(operator.groups.remove)(
             await Group.objects.aget(name="operator")
         )
-        assert await closed_with(socket) == consumers.REFUSED
+        assert await closed_with(socket) == sockets.REFUSED
 
 
 @real
@@ -315,4 +316,4 @@ async def test_whoever_decides_nothing_has_no_inbox_to_watch(
     client = await sync_to_async(signed_in)(proposer)
 
     async with watching("/ws/inbox/", client) as socket:
-        assert await closed_with(socket) == consumers.REFUSED
+        assert await closed_with(socket) == sockets.REFUSED

@@ -9,7 +9,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from orchestration.runs import live
+from execfabric import live
+from orchestration.runs.live import group, run_changed
 
 real = pytest.mark.django_db(transaction=True)
 
@@ -19,7 +20,7 @@ class Heard:
 
     def __init__(self, run_id: Any) -> None:
         self.count = 0
-        self.group = live.group(run_id)
+        self.group = group(run_id)
 
     async def listen(self) -> None:
         await live.listen(self.group, self.hint)
@@ -36,32 +37,29 @@ async def test_a_hundred_changes_at_once_are_few_hints_and_at_least_one() -> Non
 
     for seq in range(100):
         await sync_to_async(hint_now)(run_id, seq)
-    await sync_to_async(live.flush)()
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.5)
     task.cancel()
 
     assert 1 <= heard.count <= 20
 
 
 def hint_now(run_id: Any, seq: int) -> None:
-    live._sender.hint(run_id, seq)
+    live._sender.hint(group(run_id), seq)
 
 
 @real
 def test_nothing_is_hinted_when_the_transaction_is_rolled_back(monkeypatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(
-        live._sender, "hint", lambda *hint, gates: given.append((*hint, gates))
-    )
+    monkeypatch.setattr(live._sender, "hint", lambda *hint: given.append(hint))
 
     with transaction.atomic():
-        live.run_changed("run", 1)
+        run_changed("run", 1)
         transaction.set_rollback(True)
     with transaction.atomic():
-        live.run_changed("run", 2)
+        run_changed("run", 2)
         assert given == []
 
-    assert given == [("run", 2, False)]
+    assert given == [(group("run"), 2)]
 
 
 def test_a_hint_never_fails_and_never_waits_without_a_channel_layer(settings) -> None:
@@ -72,11 +70,11 @@ def test_a_hint_never_fails_and_never_waits_without_a_channel_layer(settings) ->
         }
     }
     sender = live._Sender()
-    run_id = uuid4()
+    watched = group(uuid4())
 
     started = time.perf_counter()
     for seq in range(1000):
-        sender.hint(run_id, seq)
+        sender.hint(watched, seq)
     each = (time.perf_counter() - started) / 1000
 
     assert each < 50e-6

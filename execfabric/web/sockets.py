@@ -1,0 +1,133 @@
+"""What the sockets of live pages share.
+
+A hint, or the passing of time, makes a socket look at the record and send what has
+changed, drawn by the page's own templates.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from importlib import import_module
+
+from channels.auth import get_user
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+
+from execfabric import live
+from execfabric.accounts.models import User
+from execfabric.lib.actor import Actor
+
+logger = logging.getLogger(__name__)
+
+SIGNED_OUT, REFUSED, TRY_AGAIN = 4401, 4403, 1013
+LOOK_EVERY = 5.0
+"""Seconds after which the record is read even without a hint."""
+SPACING = 0.15
+"""Seconds between two frames at least."""
+BUSY_SPACING = 1.0
+HEARTBEAT = 20.0
+SEND_WITHIN = 10.0
+CHECK_EVERY = 4.0
+"""Seconds for which an answer about session and rights is believed."""
+
+
+class Ended(Exception):
+    """The socket must close with this code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class Watcher(AsyncWebsocketConsumer):
+    """Follows one group: waits for a hint or for time, looks, sends, never twice at once."""
+
+    channel_layer_alias = "none"
+    """Hints come by `live.listen`: Channels' own way ends the socket with the layer."""
+    spacing = SPACING
+    group: str
+    """Whose hints to hear."""
+
+    async def connect(self) -> None:
+        """Accept even where it is refused: a close before that looks like a lost line."""
+        await self.accept()
+        self._hint = asyncio.Event()
+        self._checked_at = 0.0
+        self._sent_at = -HEARTBEAT
+        """The first look always sends something: the page then knows that it is live."""
+        self._tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._check()
+        except Ended as ended:
+            await self.close(ended.code)
+            return
+        self._tasks = [
+            asyncio.create_task(self._follow()),
+            asyncio.create_task(live.listen(self.group, self._hint.set)),
+        ]
+
+    async def disconnect(self, code: int) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        """Take nothing from the client: decisions go by POST."""
+
+    def may_watch(self, by: Actor) -> bool:
+        """Whether somebody may watch this."""
+        raise NotImplementedError
+
+    def look(self) -> str:
+        """What to send; empty where nothing changed."""
+        raise NotImplementedError
+
+    def heartbeat(self) -> str:
+        """What to send when nothing has changed for long."""
+        raise NotImplementedError
+
+    async def _follow(self) -> None:
+        try:
+            while True:
+                await self._turn()
+        except Ended as ended:
+            await self.close(ended.code)
+        except OSError:
+            return  # the client went away while a frame was on its way
+        except Exception:
+            logger.exception("A live page was cut off.")
+            await self.close(TRY_AGAIN)
+
+    async def _turn(self) -> None:
+        if time.monotonic() - self._checked_at > CHECK_EVERY:
+            await self._check()
+        html = await database_sync_to_async(self.look)()
+        if not html and time.monotonic() - self._sent_at > HEARTBEAT:
+            html = self.heartbeat()
+        if html:
+            try:  # wait for a slow client, but not for ever
+                await asyncio.wait_for(self.send(text_data=html), SEND_WITHIN)
+            except TimeoutError:
+                raise Ended(TRY_AGAIN) from None
+            self._sent_at = time.monotonic()
+        await asyncio.sleep(self.spacing)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hint.wait(), LOOK_EVERY)
+        self._hint.clear()
+
+    async def _check(self) -> None:
+        session = self.scope.get("session")
+        key = session.session_key if session is not None else None
+        # Read again from where sessions are stored: this one may have ended.
+        stored = import_module(settings.SESSION_ENGINE).SessionStore(key)
+        user = await get_user({**self.scope, "session": stored})
+        if not isinstance(user, User):
+            raise Ended(SIGNED_OUT)
+        self.by = await database_sync_to_async(user.actor)()
+        if not await database_sync_to_async(self.may_watch)(self.by):
+            raise Ended(REFUSED)
+        self._checked_at = time.monotonic()
