@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
@@ -14,9 +13,7 @@ from execfabric import database
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.accounts.models import User
 from execfabric.lib.actor import Actor, ActorKind
-from orchestration.plans import selectors as plans
-from orchestration.plans.domain.document import StepDocument
-from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
+from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 from orchestration.runs.domain.sweeping import PATIENCE
 from orchestration.runs.errors import (
     ArtifactUnknown,
@@ -27,14 +24,11 @@ from orchestration.runs.errors import (
 from orchestration.runs.models import (
     Artifact,
     ArtifactUse,
-    Attempt,
     DryRun,
     Run,
     StepRun,
     SweepFailure,
 )
-from orchestration.skills import selectors as skills
-from orchestration.skills.domain.contract import ActionContract, SkillContract
 
 LARGE = frozenset({"inputs", "pins", "revision__body", "revision__source"})
 """Columns of a run that a page reads only where it shows them."""
@@ -42,39 +36,6 @@ PLANNED = frozenset({"pins", "revision__body"})
 """Those of them that say what a step does."""
 CONTENT = ("output", "files", "error")
 """Columns of a step that its line in a list does not show."""
-
-
-@dataclass(frozen=True)
-class StepLine:
-    """A step as its line in the list shows it."""
-
-    row: StepRun
-    step: StepDocument
-    version: str
-    """The skill version it was approved with; empty for a step without a skill."""
-    gate: Gate | None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more of it will happen by itself."""
-        return StepState(self.row.state) in FINAL_STEP
-
-    @property
-    def title(self) -> str:
-        """What people call the step."""
-        return self.step.name or self.row.key
-
-
-@dataclass(frozen=True)
-class StepDetail(StepLine):
-    """One step of a run with everything that its page shows."""
-
-    on_failure: str
-    """What the plan says of a failure."""
-    action: ActionContract | None
-    contract: SkillContract | None
-    attempts: list[Attempt]
-    files: list[ArtifactUse]
 
 
 def visible_to(by: Actor) -> QuerySet[Run]:
@@ -154,8 +115,8 @@ def dry_run(by: Actor, dry_run_id: UUID) -> DryRun:
     return found
 
 
-def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
-    """One step of a visible run.
+def step(by: Actor, run_id: UUID, key: str) -> StepRun:
+    """Return one step of a visible run.
 
     :raises RunUnknown: when there is no such run for `by`
     :raises StepUnknown: when the run has no such step
@@ -164,22 +125,7 @@ def step(by: Actor, run_id: UUID, key: str) -> StepDetail:
     row = run.steps.select_related("spec").filter(key=key).first()
     if row is None:
         raise StepUnknown(run=str(run_id), step=key)
-    document = plans.document(run.revision)
-    asked, pin = document.step(key), run.pins.get(key, {})
-    pinned = skills.pinned([pin["version_id"]] if pin else [])
-    version = pinned.get(pin.get("version_id", ""))
-    uses = row.artifact_uses.select_related("artifact")
-    return StepDetail(
-        row=row,
-        step=asked,
-        on_failure=document.on_failure,
-        version=pin.get("version", ""),
-        action=version.action(asked.action) if version else None,
-        contract=version.readable if version else None,
-        gate=gates_by_id(run, [row]).get(row.gate_id),
-        attempts=list(row.attempts.order_by("fence")),
-        files=list(uses.order_by("name", "pk")),
-    )
+    return row
 
 
 _LOG_DIGEST = """

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from approvals.models import Gate
 from audit import selectors as audit
 from audit.selectors import Event
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
+from orchestration.plans.domain.document import StepDocument
 from orchestration.runs import selectors
-from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
-from orchestration.runs.models import Run
-from orchestration.runs.selectors import StepLine
+from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
+from orchestration.runs.models import Run, StepRun
 from orchestration.runs.services.event_words import WORDS, note_of
 from orchestration.runs.services.run_waits import Control, Wait, controls_of, waits_of
 
@@ -24,6 +25,27 @@ ROWS = 200
 """Steps in the list at once."""
 NO_STEPS = range(0)
 FIRST_STEPS = range(ROWS)
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """A step as its line in the list shows it."""
+
+    row: StepRun
+    step: StepDocument
+    version: str
+    """The skill version it was approved with; empty for a step without a skill."""
+    gate: Gate | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more of it will happen by itself."""
+        return StepState(self.row.state) in FINAL_STEP
+
+    @property
+    def title(self) -> str:
+        """What people call the step."""
+        return self.step.name or self.row.key
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from execfabric.console.values import Excerpt, excerpt
+from django.db.models import QuerySet
+
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing
+from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
-from orchestration.runs.models import StepRun
-from orchestration.runs.selectors import StepDetail
+from orchestration.runs.models import ArtifactUse, Attempt
 from orchestration.runs.services import specs
+from orchestration.runs.services.run_page import StepLine
+from orchestration.skills import selectors as skills
+from orchestration.skills.domain.contract import ActionContract
 
 AFTER_FAILURE = {
     "pause": "Resuming the paused run tries it again.",
@@ -23,111 +27,97 @@ AFTER_FAILURE = {
 
 
 @dataclass(frozen=True)
-class StepView:
-    """A step with its values, as its details show it."""
+class StepView(StepLine):
+    """A step with everything that its page shows."""
 
-    detail: StepDetail
-    params: Excerpt
+    on_failure: str
+    """What the plan says of a failure."""
+    action: ActionContract | None
+    params: Any
     is_resolved: bool
-    """Whether the params are the very values that run, or still hold references."""
-    output: Excerpt | None
+    """Whether the params are the exact values that run, or still hold references."""
     undo: dict[str, Any] | None
-    undo_params: Excerpt | None
-    happened: str
-    """For an error: whether anything ran."""
-    advice: str
+    attempts: QuerySet[Attempt]
+    files: QuerySet[ArtifactUse]
 
     @property
-    def row(self) -> StepRun:
-        return self.detail.row
+    def happened(self) -> str:
+        """For an error: whether anything ran."""
+        row = self.row
+        if not row.error or row.state == StepState.BACKOFF:
+            return ""
+        ran = row.error.get("ran")
+        if ran is None and row.state == StepState.INDETERMINATE:
+            return "Nobody can know from here whether it happened."
+        if ran is None:
+            return (
+                "Whether it ran to its end is not known; running it again is harmless."
+            )
+        if not ran:
+            return "Nothing was changed: it failed before its effect began."
+        if row.effect_class == "pure":
+            return "It ran and changed nothing: this action only reads."
+        return "It ran, so parts of its effect may be there."
+
+    @property
+    def advice(self) -> str:
+        """For an error: what to do about it while the run has not ended."""
+        row, has_ended = self.row, RunState(self.row.run.state) in FINAL_RUN
+        if not row.error:
+            return ""
+        if row.state == StepState.BACKOFF:
+            return "It is tried again by itself."
+        if row.state == StepState.INDETERMINATE:
+            return "Look at the target, then say what you found."
+        if row.state != StepState.FAILED or has_ended or not self.action:
+            return ""
+        if self.on_failure != "pause":
+            return AFTER_FAILURE[self.on_failure]
+        may_remain = row.error.get("ran") and row.effect_class != "pure"
+        target = " Look at its target first." if may_remain else ""
+        return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"
 
 
 def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
-    """One step for one reader.
+    """Return one step for one reader.
 
     :raises RunUnknown: when there is no such run for `by`
     :raises StepUnknown: when the run has no such step
     """
-    found = selectors.step(by, run_id, key)
-    params, is_resolved = step_params(found)
-    undo, output = step_undo(found), found.row.output
-    happened, advice = _after_error(found)
+    row = selectors.step(by, run_id, key)
+    document = plans.document(row.run.revision)
+    planned, pin = document.step(key), row.run.pins.get(key, {})
+    pinned = skills.pinned([pin["version_id"]] if pin else [])
+    version = pinned.get(pin.get("version_id", ""))
+    contract = version.readable if version else None
+    spec = {"params": planned.params}
+    if row.spec is not None:
+        spec = canonical.loads(bytes(row.spec.body))
     return StepView(
-        detail=found,
-        params=excerpt(params),
-        is_resolved=is_resolved,
-        output=None if output is None else excerpt(output),
-        undo=undo,
-        undo_params=excerpt(undo["params"]) if undo else None,
-        happened=happened,
-        advice=advice,
+        row=row,
+        step=planned,
+        version=pin.get("version", ""),
+        gate=selectors.gates_by_id(row.run, [row]).get(row.gate_id),
+        on_failure=document.on_failure,
+        action=version.action(planned.action) if version else None,
+        params=spec.get("params", spec.get("context", {})),
+        is_resolved=row.spec is not None,
+        undo=specs.undo_of(planned, contract) if contract else None,
+        attempts=row.attempts.order_by("fence"),
+        files=row.artifact_uses.select_related("artifact").order_by("name", "pk"),
     )
 
 
 def step_value(by: Actor, run_id: UUID, key: str, part: str) -> Any:
-    """One whole value of a step: `params`, `output` or `undo`.
+    """Return one whole value of a step: `params`, `output` or `undo`.
 
     :raises RunUnknown: when there is no such run for `by`
     :raises StepUnknown: when the run has no such step
     :raises Missing: when the step has no such value
     """
-    found = selectors.step(by, run_id, key)
-    undo = step_undo(found) or {}
-    value = {
-        "params": step_params(found)[0],
-        "output": found.row.output,
-        "undo": undo.get("params"),
-    }.get(part)
+    view = step_view(by, run_id, key)
+    undo = (view.undo or {}).get("params")
+    value = {"params": view.params, "output": view.row.output, "undo": undo}.get(part)
     if value is None:
         raise Missing(f"The step has no {part}.")
     return value
-
-
-def step_params(found: StepDetail) -> tuple[Any, bool]:
-    """The params of a step, and whether they are the very values that run."""
-    if found.row.spec is None:
-        return found.step.params, False
-    value = canonical.loads(bytes(found.row.spec.body))
-    return value.get("params", value.get("context", {})), True
-
-
-def step_undo(found: StepDetail) -> dict[str, Any] | None:
-    """The declared undo of a step."""
-    return specs.undo_of(found.step, found.contract) if found.contract else None
-
-
-def _after_error(found: StepDetail) -> tuple[str, str]:
-    """Whether anything ran, and what to do, as sentences."""
-    row = found.row
-    if not row.error:
-        return "", ""
-    ran = row.error.get("ran")
-    pure = row.effect_class == "pure"
-    if ran is None and row.state == StepState.INDETERMINATE:
-        happened = "Nobody can know from here whether it happened."
-        return happened, "Look at the target, then say what you found."
-    if row.state == StepState.BACKOFF:
-        return "", "It is tried again by itself."
-    if ran is None:
-        happened = (
-            "Whether it ran to its end is not known; running it again is harmless."
-        )
-    elif not ran:
-        happened = "Nothing was changed: it failed before its effect began."
-    elif pure:
-        happened = "It ran and changed nothing: this action only reads."
-    else:
-        happened = "It ran, so parts of its effect may be there."
-    return happened, _advice(found, may_remain=bool(ran) and not pure)
-
-
-def _advice(found: StepDetail, *, may_remain: bool) -> str:
-    """What to do about a failed step while its run has not ended."""
-    row = found.row
-    over = RunState(row.run.state) in FINAL_RUN
-    if row.state != StepState.FAILED or over or not found.action:
-        return ""
-    if found.on_failure != "pause":
-        return AFTER_FAILURE[found.on_failure]
-    target = " Look at its target first." if may_remain else ""
-    return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"

@@ -23,7 +23,6 @@ from execfabric.http import json_download
 from execfabric.lib import canonical, clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
-from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run
@@ -76,7 +75,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     """Settle a step whose outcome is unknown."""
     by = request.user.actor()
     step = step_page.step_view(by, pk, key)
-    run, action = step.row.run, step.detail.action
+    run, action = step.row.run, step.action
     blank = json.dumps(outputs.blank(action), indent=2) if action else ""
     posted = request.POST if request.method == "POST" else None
     form = ResolutionForm(posted, initial={"output": blank})
@@ -86,7 +85,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
         "form": form,
         "action": action,
         "hindrance": _hindrance(run, by),
-        "after_failure": AFTER_FAILURE[plans.document(run.revision).on_failure],
+        "after_failure": AFTER_FAILURE[step.on_failure],
         "is_paused": run.state in {RunState.PAUSED, RunState.PAUSING},
     }
     if not form.is_valid():
@@ -139,7 +138,7 @@ def step_value(request: HttpRequest, pk: UUID, key: str, part: str) -> HttpRespo
 @refusals_answered
 def step_log(request: HttpRequest, pk: UUID, key: str) -> StreamingHttpResponse:
     """All that is stored of what a step has written, as plain text."""
-    row = selectors.step(request.user.actor(), pk, key).row
+    row = selectors.step(request.user.actor(), pk, key)
     response = StreamingHttpResponse(
         logs.pieces(row.pk), content_type="text/plain; charset=utf-8"
     )
