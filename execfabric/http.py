@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.core.files import File
 from django.http import FileResponse, HttpResponse
 from django.utils.http import content_disposition_header
 from pydantic_core import to_jsonable_python
@@ -85,7 +86,7 @@ class BytesDownload(HttpResponse):
         self["Content-Disposition"] = disposition or "attachment"
         self["Cache-Control"] = "no-store"
         self["X-Content-Type-Options"] = "nosniff"
-        self["Repr-Digest"] = repr_digest(hashlib.sha256(body).digest())
+        self["Repr-Digest"] = _repr_digest(hashlib.sha256(body).digest())
 
 
 def json_download(value: Any, name: str) -> BytesDownload:
@@ -94,17 +95,22 @@ def json_download(value: Any, name: str) -> BytesDownload:
     return BytesDownload(body, name=name, content_type="application/json")
 
 
-def repr_digest(sha256: bytes) -> str:
-    """Return the value of the header `Repr-Digest` for a SHA-256."""
-    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
-
-
 class FileDownload(FileResponse):
-    """A file to be saved.
+    """A file to be saved, never displayed, with its digest (RFC 9530).
 
     Django reads a plain `FileResponse` into memory as a whole when it is served by
     ASGI, and warns of it.
     """
+
+    def __init__(self, file: "File[bytes]", *, name: str, sha256: str) -> None:
+        super().__init__(
+            file,
+            as_attachment=True,
+            filename=name,
+            content_type="application/octet-stream",
+        )
+        self["X-Content-Type-Options"] = "nosniff"
+        self["Repr-Digest"] = _repr_digest(bytes.fromhex(sha256))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pieces = iter(self)
@@ -114,6 +120,10 @@ class FileDownload(FileResponse):
 
         while piece := await sync_to_async(following)():
             yield piece
+
+
+def _repr_digest(sha256: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
 
 
 def problem(refusal: Refusal, *, status: int | None = None) -> HttpResponse:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
@@ -16,7 +15,7 @@ from approvals.models import Decision, Gate
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.accounts.models import Agent, User
 from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
-from execfabric.lib import clock
+from execfabric.lib import clock, ids
 from execfabric.lib.actor import Actor
 
 PAGE = 50
@@ -67,7 +66,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
 def _decided(request: HttpRequest, by: Actor) -> dict[str, object]:
     found = Decision.objects.filter(voter_key=by.key).select_related("gate")
     found = found.defer("gate__subject").order_by("-id")
-    if before := _uuid(request.GET.get("before", "")):
+    if before := ids.parsed(request.GET.get("before", "")):
         found = found.filter(id__lt=before)
     decisions = list(found[: PAGE + 1])
     more = decisions[PAGE - 1].pk if len(decisions) > PAGE else None
@@ -125,10 +124,3 @@ def _names(keys: Iterable[str]) -> dict[str, str]:
         agents = Agent.objects.filter(pk__in=ids["agent"])
         found |= {f"agent:{one.pk}": one.name for one in agents}
     return found
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

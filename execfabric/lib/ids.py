@@ -13,6 +13,14 @@ def uuid7() -> UUID:
     return UUID(int=value)
 
 
+def parsed(text: str) -> UUID | None:
+    """Return the UUID that a text names; None for any other text."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 def trace_id() -> str:
     """A W3C Trace Context trace id: 32 lower-case hex digits, not all zero."""
     return os.urandom(16).hex()

@@ -95,11 +95,7 @@ def download(
 ) -> FileDownload:
     """The bytes of a file that a visible run yielded or was given."""
     found = selectors.artifact_visible_to(request.auth, sha256)
-    response = FileDownload(
-        open_artifact(sha256),
-        as_attachment=True,
-        filename=found.name,
-        content_type="application/octet-stream",
-    )
+    body = open_artifact(sha256)
+    response = FileDownload(body, name=found.name, sha256=sha256)
     response["ETag"] = f'"{sha256}"'
     return response

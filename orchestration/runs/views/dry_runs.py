@@ -20,18 +20,17 @@ from execfabric.console.http import (
 )
 from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
-from orchestration.plans.domain.dryrun import MOST_STEPS, Verdict
+from orchestration.plans.domain.dryrun import Verdict
 from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.forms import PlanForm
 from orchestration.plans.services import check as plans
 from orchestration.plans.views import plan_page
 from orchestration.runs import selectors
-from orchestration.runs.domain.states import DryRunState
 from orchestration.runs.models import DryRun, Run
 from orchestration.runs.services import dry_runs, proposals
 
 MOST_LISTED = 20
-"""Steps that a gate page lists of each sort; the full report has all of them."""
+"""Reasons that a gate page lists; the full report has all steps."""
 
 
 @form_on("plan_new")
@@ -95,27 +94,18 @@ def dry_run_state(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def shown(row: DryRun | None) -> dict[str, Any]:
-    """What the templates of a dry run need."""
-    if row is None:
-        return {"dry_run": None, "failing": set()}
-    report = row.report or {"steps": [], "would_fail": [], "coverage": 0}
-    steps = report["steps"]
-    verdicts = Counter(step["verdict"] for step in steps)
+    """Return what the templates of a dry run need."""
+    report = (row.report if row else None) or {"steps": [], "would_fail": []}
+    verdicts = Counter(step["verdict"] for step in report["steps"])
     reasons = Counter(
-        step["summary"] for step in steps if step["verdict"] == Verdict.NOT_DRY_RUN
+        step["summary"]
+        for step in report["steps"]
+        if step["verdict"] == Verdict.NOT_DRY_RUN
     )
     return {
         "dry_run": row,
-        "report": row.report,
         "failing": {one["step"] for one in report["would_fail"]},
-        "would_fail": report["would_fail"][:MOST_LISTED],
-        "would_fail_count": len(report["would_fail"]),
-        "would_fail_more": max(0, len(report["would_fail"]) - MOST_LISTED),
         "covered": verdicts[Verdict.COVERED],
-        "skill_steps": len(steps) - verdicts[Verdict.APPROVAL],
+        "skill_steps": len(report["steps"]) - verdicts[Verdict.APPROVAL],
         "not_dry_run": reasons.most_common(MOST_LISTED),
-        "steps": steps[:MOST_STEPS],
-        "more_steps": max(0, len(steps) - MOST_STEPS),
-        "is_full": row.run_id is None,
-        "is_failed": row.state == DryRunState.FAILED,
     }

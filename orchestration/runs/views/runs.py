@@ -4,7 +4,7 @@ from http import HTTPStatus
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
@@ -19,13 +19,13 @@ from execfabric.console.http import (
     refusals_answered,
     wants_fragment,
 )
-from execfabric.http import BytesDownload, FileDownload, json_download, repr_digest
-from execfabric.lib import clock, numbers
+from execfabric.http import BytesDownload, FileDownload, json_download
+from execfabric.lib import clock, ids, numbers
 from execfabric.lib.refusal import Refusal
 from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.models import Run, stream_of
+from orchestration.runs.models import stream_of
 from orchestration.runs.services import (
     artifacts,
     control,
@@ -57,7 +57,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         filters["state"] = ""
     asked = {FILTERS[name]: value for name, value in filters.items() if value}
     found = selectors.visible_to(by).filter(**asked).order_by("-pk")
-    if before := _uuid(request.GET.get("before", "")):
+    if before := ids.parsed(request.GET.get("before", "")):
         found = found.filter(pk__lt=before)
     rows = list(found[: PAGE + 1])
     context = {
@@ -65,7 +65,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "filters": filters,
         "is_filtered": bool(asked),
         "states": list(RunState),
-        "older": _older(request.GET, rows),
+        "older": rows[PAGE - 1].pk if len(rows) > PAGE else None,
         "may_propose": Right.PROPOSE in rights_of(by),
     }
     return page(request, "runs/runs.html", context)
@@ -161,29 +161,7 @@ def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
 def artifact(request: HttpRequest, sha256: str) -> FileDownload:
     """A file that a visible run yielded or was given, always as a download."""
     found = selectors.artifact_visible_to(request.user.actor(), sha256)
-    response = FileDownload(
-        artifacts.open_artifact(sha256),
-        as_attachment=True,
-        filename=found.name,
-        content_type="application/octet-stream",
-    )
+    body = artifacts.open_artifact(sha256)
+    response = FileDownload(body, name=found.name, sha256=sha256)
     response["Cache-Control"] = "no-store"
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Repr-Digest"] = repr_digest(bytes.fromhex(sha256))
     return response
-
-
-def _older(query: QueryDict, rows: list[Run]) -> str:
-    """The address of the next page; empty on the last."""
-    if len(rows) <= PAGE:
-        return ""
-    following = query.copy()
-    following["before"] = str(rows[PAGE - 1].pk)
-    return following.urlencode()
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
