@@ -19,11 +19,9 @@ logger = logging.getLogger(__name__)
 INBOX = "inbox"
 """The group of those who watch the gates that wait for people."""
 SPACING = 0.1
-"""Seconds between two hints to one group from one process."""
-PER_TICK = 20
-"""Groups hinted per SPACING at most: beyond that, those who watch look by the clock."""
-KNOWN = 10_000
-"""Groups whose last hint is remembered."""
+"""Seconds between two rounds of hints from one process."""
+PER_TICK = 40
+"""Groups hinted in one round at most."""
 
 
 def hint(group: str, seq: int) -> None:
@@ -66,54 +64,41 @@ async def _listen(to: str, heard: Callable[[], None]) -> None:
 
 
 class _Sender:
-    """A queue of one hint per group, and the thread that empties it."""
+    """The groups to hint, and the thread that hints them."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         self._pending: dict[str, int] = {}
-        self._sent: dict[str, float] = {}
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._warned = False
 
     def hint(self, group: str, seq: int) -> None:
         with self._wake:
-            # The thread wakes by itself for what has to wait for its spacing.
-            news = not self._pending or self._is_due(group, time.monotonic())
             self._pending[group] = max(seq, self._pending.get(group, 0))
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, name="live-hints", daemon=True
                 )
                 self._thread.start()
-            if news:
-                self._wake.notify()
+            self._wake.notify()
 
     def _work(self) -> None:
         # A loop of its own for as long as the process lives: the layer keeps its
         # connections per loop, and `async_to_sync` would open new ones each time.
         with asyncio.Runner() as runner:
             while True:
-                runner.run(self._send(self._next_due()))
+                runner.run(self._send(self._next()))
+                time.sleep(SPACING)
 
-    def _next_due(self) -> dict[str, int]:
-        """Block until some group may be hinted."""
+    def _next(self) -> dict[str, int]:
+        """Block until there are groups to hint."""
         with self._wake:
-            while True:
-                now = time.monotonic()
-                due = [one for one in self._pending if self._is_due(one, now)]
-                if due := due[:PER_TICK]:
-                    break
-                self._wake.wait(SPACING if self._pending else None)
-            if len(self._sent) > KNOWN:
-                self._sent.clear()
-            self._sent.update(dict.fromkeys(due, now))
-            return {group: self._pending.pop(group) for group in due}
-
-    def _is_due(self, group: str, now: float) -> bool:
-        return now - self._sent.get(group, -SPACING) >= SPACING
+            self._wake.wait_for(lambda: self._pending)
+            first = list(self._pending)[:PER_TICK]
+            return {group: self._pending.pop(group) for group in first}
 
     async def _send(self, due: dict[str, int]) -> None:
         layer = get_channel_layer()
@@ -126,10 +111,8 @@ class _Sender:
             if not self._warned:
                 logger.warning("Live updates are late: no channel layer (%s).", error)
             self._warned = True
-            await asyncio.sleep(SPACING)
         else:
             self._warned = False
-            await asyncio.sleep(SPACING / 2)
 
 
 _sender = _Sender()

@@ -48,26 +48,31 @@ class Cursor:
         """The log part as it stands in the page and in addresses: `2.140,3.99`."""
         return ",".join(f"{place}.{end}" for place, end in sorted(self.log.items()))
 
+    def moved(self, seq: int, grown: Mapping[int, LogView]) -> "Cursor":
+        """Return the cursor after further events and logs that have grown."""
+        return Cursor(seq, {**self.log, **{at: log.end for at, log in grown.items()}})
+
 
 @dataclass(frozen=True)
 class Frame:
     """Fragments by the id of their place, and the cursor they lead to."""
 
     parts: Mapping[str, str]
-    end: str
-    """The fragment of the cursor; it comes last."""
+    start: Cursor
     cursor: Cursor
-    events: int
+    events: int = 0
+    anew: bool = False
 
     @property
     def html(self) -> str:
-        """All fragments."""
-        return "".join(self.parts.values()) + self.end
+        """All fragments, that of the cursor last."""
+        return self.besides({})
 
     def besides(self, sent: Mapping[str, str]) -> str:
-        """The fragments that are not the same as what was sent before."""
+        """Return the fragments that differ from what was sent before."""
         news = [html for place, html in self.parts.items() if sent.get(place) != html]
-        return "".join(news) + self.end
+        end = cursor_html(self.cursor, start=self.start, anew=self.anew)
+        return "".join([*news, end])
 
 
 def parse(after: str, log: str) -> Cursor:
@@ -101,30 +106,28 @@ def since(
     at: datetime,
     steps: range = FIRST_STEPS,
 ) -> Frame | None:
-    """What changed behind a cursor; None where nothing did.
+    """Return what changed after a cursor; None if nothing did.
 
     :raises RunUnknown: when there is no such run for `by` any more
     """
     run = selectors.get(by, run_id, needs=())
     events = run_page.events(run.stream, cursor.seq, limit=GAP + 1)
-    if len(events) > GAP:
-        return snapshot(by, run_id, cursor, view=view, at=at, steps=steps)
-    grown = logs.views_of(run_id, cursor.log if view == STEPS else {})
-    if not events and not grown:
-        return None
-    parts: dict[str, str] = {}
-    if events:
-        keys = {line.event.step for line in events if line.event.step}
-        listed = steps if view == STEPS else NO_STEPS
-        parts = _leaves(run_page.view(by, run_id, at=at, steps=listed, keys=keys))
-    if view == EVENTS:
-        rows = {"rows": events}
-        parts["events"] = render_to_string("runs/_events_added.html", rows)
-    parts |= _logs(grown)
-    if sum(map(len, parts.values())) > LARGEST:
-        return snapshot(by, run_id, cursor, view=view, at=at, steps=steps)
-    reached = _reached(events[-1].event.seq if events else cursor.seq, cursor, grown)
-    return Frame(parts, cursor_html(reached, start=cursor), reached, len(events))
+    if len(events) <= GAP:
+        grown = logs.views_of(run_id, cursor.log if view == STEPS else {})
+        if not events and not grown:
+            return None
+        parts = _logs(grown)
+        if events:
+            keys = {line.event.step for line in events if line.event.step}
+            listed = steps if view == STEPS else NO_STEPS
+            parts |= _leaves(run_page.view(by, run_id, at=at, steps=listed, keys=keys))
+        if view == EVENTS:
+            rows = {"rows": events}
+            parts["events"] = render_to_string("runs/_events_added.html", rows)
+        if sum(map(len, parts.values())) <= LARGEST:
+            head = events[-1].event.seq if events else cursor.seq
+            return Frame(parts, cursor, cursor.moved(head, grown), len(events))
+    return snapshot(by, run_id, cursor, view=view, at=at, steps=steps)
 
 
 def snapshot(
@@ -136,7 +139,7 @@ def snapshot(
     at: datetime,
     steps: range = FIRST_STEPS,
 ) -> Frame:
-    """Everything that is live on the page, drawn again.
+    """Draw everything that is live on the page again.
 
     :raises RunUnknown: when there is no such run for `by` any more
     """
@@ -144,16 +147,13 @@ def snapshot(
     # The cursor is read first: what happens meanwhile is then drawn twice into the
     # same places, and never missed.
     head = audit.head(run.stream)
-    everything = dict.fromkeys(cursor.log if view == STEPS else (), 0)
-    grown = logs.views_of(run_id, everything)
+    grown = logs.views_of(run_id, dict.fromkeys(cursor.log if view == STEPS else (), 0))
     listed = steps if view == STEPS else NO_STEPS
-    parts = _leaves(run_page.view(by, run_id, at=at, steps=listed))
+    parts = _logs(grown) | _leaves(run_page.view(by, run_id, at=at, steps=listed))
     if view == EVENTS:
         context = {"rows": latest(run, head), "oob": True}
         parts["events"] = render_to_string("runs/_events.html", context)
-    parts |= _logs(grown)
-    reached = _reached(head, cursor, grown)
-    return Frame(parts, cursor_html(reached, start=cursor, anew=True), reached, 0)
+    return Frame(parts, cursor, cursor.moved(head, grown), anew=True)
 
 
 def cursor_html(
@@ -169,10 +169,6 @@ def latest(run: Run, head: int, *, before: int | None = None) -> list[EventLine]
     end = min(head, before - 1) if before is not None else head
     start = max(0, end - EVENTS_SHOWN)
     return run_page.events(run.stream, start, limit=max(0, end - start))
-
-
-def _reached(seq: int, cursor: Cursor, grown: Mapping[int, LogView]) -> Cursor:
-    return Cursor(seq, {**cursor.log, **{at: log.end for at, log in grown.items()}})
 
 
 def _logs(grown: Mapping[int, LogView]) -> dict[str, str]:
@@ -191,9 +187,9 @@ def _leaves(shown: RunView) -> dict[str, str]:
         f"run-{name}": render_to_string(f"runs/_{name}.html", context)
         for name in ("state", "waits", "numbers")
     }
-    for control in shown.controls.values():
-        one = {"control": control, "oob": True}
-        parts[f"ctl-{control.name}"] = render_to_string("runs/_control.html", one)
+    for name, why_not in shown.controls.items():
+        control = {"name": name, "why_not": why_not, "oob": True}
+        parts[f"ctl-{name}"] = render_to_string("runs/_control.html", control)
     for step in shown.steps:
         one_step = {"step": step, "run": shown.run, "oob": True}
         for part in ("head", "gate"):

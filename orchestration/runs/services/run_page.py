@@ -16,7 +16,7 @@ from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.services.event_words import WORDS, note_of
-from orchestration.runs.services.run_waits import Control, Wait, controls_of, waits_of
+from orchestration.runs.services.run_waits import Wait, controls_of, waits_of
 
 DONE = (StepState.SUCCEEDED, StepState.SKIPPED)
 EVENTS_SHOWN = 500
@@ -60,7 +60,8 @@ class RunView:
     waits: list[Wait]
     more_waits: int
     """How many more things it waits for than are listed."""
-    controls: dict[str, Control]
+    controls: dict[str, str]
+    """What can be asked of it, each with the reason why not now, or ""."""
     has_ended: bool
 
     @property

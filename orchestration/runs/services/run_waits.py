@@ -34,11 +34,12 @@ NOW = {
 }
 """What is said of a run after somebody asked something of it."""
 STOPPED = {RunState.PAUSING, RunState.PAUSED}
-WANTED = {
+REACHED = {
     "pause": STOPPED,
     "resume": set(RunState) - STOPPED,
     "cancel": {RunState.CANCELLING, RunState.CANCELLED},
 }
+"""By what was asked of a run, the states in which it does that."""
 
 
 def said_of(run: Run) -> str:
@@ -47,11 +48,6 @@ def said_of(run: Run) -> str:
     reason = f" {run.reason}" if run.reason and state != RunState.RUNNING else ""
     word = state.replace("_", " ")
     return NOW.get(state, f"The run has ended: {word}.") + reason
-
-
-def has_come(ask: str, run: Run) -> bool:
-    """Whether a run does now what it was asked to do."""
-    return RunState(run.state) in WANTED[ask]
 
 
 @dataclass(frozen=True)
@@ -65,15 +61,6 @@ class Wait:
     url: str = ""
     link: str = ""
     key: str = ""
-
-
-@dataclass(frozen=True)
-class Control:
-    """A thing one can do with a run, or why not now."""
-
-    name: str
-    why_not: str
-    """Empty where it can be asked for."""
 
 
 def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], int]:
@@ -131,8 +118,11 @@ def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
     return Wait("wait", "hand", text, who, url, "Open the gate", gate.step or "plan")
 
 
-def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, Control]:
-    """What can be asked of the run; `unknown` is a step whose outcome nobody knows."""
+def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
+    """Return what can be asked of the run, each with the reason why not now, or "".
+
+    `unknown` is a step whose outcome nobody knows.
+    """
     state = RunState(run.state)
     asked = {
         "pause": (RunEvent.PAUSE_REQUESTED, "The run is not running."),
@@ -150,5 +140,5 @@ def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, Control]:
             why = "It is being cancelled." if is_ending else why_not
         elif name == "resume" and unknown:
             why = f"First say what happened in “{unknown}”."
-        found[name] = Control(name, why)
+        found[name] = why
     return found

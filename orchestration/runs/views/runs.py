@@ -151,7 +151,8 @@ def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
     except Refusal as refusal:
         back = {"back": request.path.rpartition("/")[0]}
         return refusal_response(request, refusal, context=back)
-    add = messages.success if run_waits.has_come(ask, changed) else messages.warning
+    is_reached = changed.state in run_waits.REACHED[ask]
+    add = messages.success if is_reached else messages.warning
     add(request, run_waits.said_of(changed))
     return redirect("run", pk=pk)
 
