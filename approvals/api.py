@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
 
 from approvals import selectors
@@ -24,11 +23,11 @@ class GateRow(Schema):
     """A gate as it stands in a list."""
 
     id: UUID
-    run_id: UUID
+    run_id: UUID = Field(alias="context_id")
     step: str | None
-    kind: str
+    kind: str = Field(alias="subject_kind")
     status: str
-    digest: str
+    digest: str = Field(alias="digest_hex")
     label: str
     risk: str
     reasons: list[str]
@@ -37,18 +36,30 @@ class GateRow(Schema):
     settled_at: datetime | None
     url: str
 
+    @staticmethod
+    def resolve_step(gate: Gate) -> str | None:
+        return gate.step or None
+
+    @staticmethod
+    def resolve_url(gate: Gate, context: dict[str, Any]) -> str:
+        return page(context["request"], "gate", gate.pk)
+
 
 class DecisionOut(Schema):
     """One person's answer."""
 
-    voter: str
-    name: str
+    voter: str = Field(alias="voter_key")
+    name: str = Field(alias="voter_name")
     approve: bool
     groups: list[str]
     digest: str
     comment: str
     channel: str
     at: datetime
+
+    @staticmethod
+    def resolve_digest(decision: Decision) -> str:
+        return bytes(decision.digest).hex()
 
 
 class SeatsOut(Schema):
@@ -75,6 +86,18 @@ class GateOut(GateRow):
     still_eligible: list[SeatsOut]
     decisions: list[DecisionOut]
 
+    @staticmethod
+    def resolve_subject(gate: Gate) -> Any:
+        return canonical.loads(bytes(gate.subject))
+
+    @staticmethod
+    def resolve_still_eligible(gate: Gate) -> list[StillEligible]:
+        return selectors.still_eligible(gate)
+
+    @staticmethod
+    def resolve_decisions(gate: Gate) -> list[Decision]:
+        return selectors.decisions(gate)
+
 
 class GateList(Schema):
     """Gates, oldest first, and the id to go on behind."""
@@ -93,7 +116,7 @@ class GateQuery(Schema):
 
 
 @router.get("/gates", response=GateList)
-def list_gates(request: ApiRequest, query: Query[GateQuery]) -> GateList:
+def list_gates(request: ApiRequest, query: Query[GateQuery]) -> dict[str, Any]:
     """The gates that the holder of the token may see."""
     found = selectors.visible_to(request.auth).defer("subject").order_by("id")
     if query.run:
@@ -105,71 +128,13 @@ def list_gates(request: ApiRequest, query: Query[GateQuery]) -> GateList:
         found = found.filter(id__gt=query.after)
     rows = list(found[: query.limit])
     full = len(rows) == query.limit
-    return GateList(
-        items=[GateRow(**row_of(request, gate)) for gate in rows],
-        next=rows[-1].pk if full else None,
-    )
+    return {"items": rows, "next": rows[-1].pk if full else None}
 
 
 @router.get("/gates/{uuid:gate_id}", response=GateOut)
-def get_gate(request: ApiRequest, gate_id: UUID) -> GateOut:
+def get_gate(request: ApiRequest, gate_id: UUID) -> Gate:
     """Return one gate with the content that an approval covers.
 
     Proposers and agents see `[hidden]` for the values of a skill's configuration.
     """
-    return shown(request, selectors.readable(by=request.auth, gate_id=gate_id))
-
-
-def row_of(request: HttpRequest, gate: Gate) -> dict[str, Any]:
-    """What every view of a gate states."""
-    return {
-        "id": gate.pk,
-        "run_id": gate.context_id,
-        "step": gate.step or None,
-        "kind": gate.subject_kind,
-        "status": gate.status,
-        "digest": gate.digest_hex,
-        "label": gate.label,
-        "risk": gate.risk,
-        "reasons": gate.reasons,
-        "requested_at": gate.requested_at,
-        "expires_at": gate.expires_at,
-        "settled_at": gate.settled_at,
-        "url": page(request, "gate", gate.pk),
-    }
-
-
-def shown(request: HttpRequest, gate: Gate) -> GateOut:
-    """A gate in full."""
-    return GateOut(
-        **row_of(request, gate),
-        subject=canonical.loads(bytes(gate.subject)),
-        digest_domain=gate.digest_domain,
-        rev=gate.rev,
-        trace_id=gate.trace_id,
-        settled_reason=gate.settled_reason,
-        requirements=gate.requirements,
-        excluded=gate.excluded,
-        policy_versions=gate.policy_versions,
-        still_eligible=[_seats(seats) for seats in selectors.still_eligible(gate)],
-        decisions=[_decision(decision) for decision in selectors.decisions(gate)],
-    )
-
-
-def _seats(seats: StillEligible) -> SeatsOut:
-    return SeatsOut(
-        group=seats.group, count=seats.count, have=seats.have, people=list(seats.people)
-    )
-
-
-def _decision(decision: Decision) -> DecisionOut:
-    return DecisionOut(
-        voter=decision.voter_key,
-        name=decision.voter_name,
-        approve=decision.approve,
-        groups=decision.groups,
-        digest=bytes(decision.digest).hex(),
-        comment=decision.comment,
-        channel=decision.channel,
-        at=decision.at,
-    )
+    return selectors.readable(by=request.auth, gate_id=gate_id)

@@ -6,7 +6,8 @@ from uuid import UUID
 from ninja import Field, Router, Schema
 from pydantic import StrictBool
 
-from approvals.api import GateOut, shown
+from approvals.api import GateOut
+from approvals.models import Gate
 from execfabric.accounts.http import ApiRequest, PeopleOnly, channel
 from execfabric.lib import clock
 from orchestration.runs import selectors
@@ -66,16 +67,15 @@ def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> R
 
 
 @router.post("/gates/{uuid:gate_id}/decisions", response={201: GateOut})
-def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> GateOut:
+def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> Gate:
     """Answer a gate; an approval covers exactly the content of the digest."""
-    gate = gates.decide(
+    return gates.decide(
         gate_id=gate_id,
         by=request.auth,
         **body.model_dump(),
         channel=channel(request),
         at=clock.now(),
     )
-    return shown(request, gate)
 
 
 @router.post("/steps/{uuid:step_run_id}:resolve", response=RunOut)

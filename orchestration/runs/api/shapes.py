@@ -9,7 +9,7 @@ from django.db.models import Count
 from ninja import Field, Schema
 
 from approvals.api import GateRow
-from approvals.api import row_of as gate_row
+from approvals.models import Gate
 from execfabric.accounts.http import page
 from orchestration.runs import selectors
 from orchestration.runs.models import DryRun, Run, StepRun
@@ -104,9 +104,8 @@ class RunOut(RunRow):
         return getattr(run, "dry_run", None)
 
     @staticmethod
-    def resolve_gates(run: Run, context: dict[str, Any]) -> list[dict[str, Any]]:
-        gates = selectors.open_gates(run)
-        return [gate_row(context["request"], gate) for gate in gates]
+    def resolve_gates(run: Run) -> Iterable[Gate]:
+        return selectors.open_gates(run)
 
     @staticmethod
     def resolve_steps(run: Run) -> Iterable[StepRun]:
