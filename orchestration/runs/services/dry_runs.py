@@ -4,7 +4,6 @@ The only writer of a dry run's state. Every move is a compare-and-swap, so hints
 lost, doubled or late, and any number of keepers may sweep at once.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -156,7 +155,7 @@ def next_queued() -> UUID | None:
 
 def sweep(quarantine: Quarantine) -> int:
     """Do what no message reports: lost workers, long waits, lost hints, old rows."""
-    done = _lapsed(quarantine) + _waited(quarantine)
+    done = _overdue(quarantine)
     _hint_again(quarantine.at)
     kept_since = quarantine.at - KEEP
     old = DryRun.objects.filter(run__isnull=True, finished_at__lt=kept_since)
@@ -164,45 +163,32 @@ def sweep(quarantine: Quarantine) -> int:
     return done
 
 
-def _lapsed(quarantine: Quarantine) -> int:
-    """Give back what a lost worker had; the second time end it."""
-    # Looked at again in the update: the worker may have renewed its lease.
-    is_over = Q(lease_until__lt=Now())
-
-    def lapsed(_: UUID, row: DryRun) -> bool:
-        if row.tries < TRIES:
-            fields = {"hinted_at": None, "steps_done": 0}
-            return _move(row, DryRunEvent.LEASE_LOST, is_over, **fields)
-        reason = f"Its worker was lost {TRIES} times."
-        return _give_up(row, reason, is_over, at=quarantine.at)
-
-    late = RUNNING.filter(is_over).order_by("lease_until")
-    return _each(quarantine, late, lapsed)
-
-
-def _waited(quarantine: Quarantine) -> int:
+def _overdue(quarantine: Quarantine) -> int:
+    """Give back what a lost worker had, the second time end it; end what waits long."""
     seconds = settings.DRY_RUN_WAIT_SECONDS
-    reason = f"No worker was free within {seconds} seconds."
-
-    def waited(_: UUID, row: DryRun) -> bool:
-        return _give_up(row, reason, at=quarantine.at)
-
     since = quarantine.at - timedelta(seconds=seconds)
-    late = QUEUED.filter(created_at__lt=since).order_by("created_at")
-    return _each(quarantine, late, waited)
+    # Looked at again in the update: the worker may have renewed its lease.
+    is_due = Q(lease_until__lt=Now()) | Q(
+        state=DryRunState.QUEUED, created_at__lt=since
+    )
 
+    def settled(_: UUID, row: DryRun) -> bool:
+        is_lost = row.state == DryRunState.RUNNING
+        if is_lost and row.tries < TRIES:
+            fields = {"hinted_at": None, "steps_done": 0}
+            return _move(row, DryRunEvent.LEASE_LOST, is_due, **fields)
+        reason = (
+            f"Its worker was lost {TRIES} times."
+            if is_lost
+            else f"No worker was free within {seconds} seconds."
+        )
+        event, at = DryRunEvent.GIVEN_UP, quarantine.at
+        return _end(row, event, reason, by=KEEPER, at=at, only=is_due)
 
-def _each(
-    quarantine: Quarantine, rows: "QuerySet[DryRun]", act: Callable[..., bool]
-) -> int:
     held = quarantine.held
-    found = rows.exclude(run_id__in=held).exclude(pk__in=held)[:BATCH]
-    subjects = [(row.run_id or row.pk, row) for row in found]
-    return quarantine.each(Duty.DRY_RUNS, subjects, act)
-
-
-def _give_up(row: DryRun, reason: str, only: Q = ALWAYS, *, at: datetime) -> bool:
-    return _end(row, DryRunEvent.GIVEN_UP, reason, by=KEEPER, at=at, only=only)
+    due = UNFINISHED.filter(is_due).exclude(run_id__in=held).exclude(pk__in=held)
+    rows = [(row.run_id or row.pk, row) for row in due.order_by("created_at")[:BATCH]]
+    return quarantine.each(Duty.DRY_RUNS, rows, settled)
 
 
 def _hint_again(at: datetime) -> None:
