@@ -1,6 +1,5 @@
 """The inbox: what waits for a person's decision, and what they decided."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +12,7 @@ from approvals.domain.policy import RISKS, UNSAID
 from approvals.domain.subject import Why
 from approvals.models import Decision, Gate
 from execfabric.accounts.authority import Right, rights_of
-from execfabric.accounts.models import Agent, User
+from execfabric.accounts.models import names_of
 from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
 from execfabric.lib import clock, ids
 from execfabric.lib.actor import Actor
@@ -74,7 +73,7 @@ def _decided(request: HttpRequest, by: Actor) -> dict[str, object]:
 
 
 def _lines(gates: list[Gate], *, at: datetime) -> list[Waiting]:
-    names = _names(key for gate in gates for key in gate.excluded_keys())
+    names = names_of(key for gate in gates for key in gate.excluded_keys())
     return [_line(gate, names, at=at) for gate in gates]
 
 
@@ -85,9 +84,9 @@ def _line(gate: Gate, names: dict[str, str], *, at: datetime) -> Waiting:
     given = {d.voter_key: d.groups for d in gate.decisions.all() if d.approve}
     return Waiting(
         gate=gate,
-        proposer=names.get(proposer, proposer),
+        proposer=names.get(proposer, ""),
         by_agent=proposer.startswith("agent:"),
-        on_behalf_of=names.get(owner, owner),
+        on_behalf_of=names.get(owner, ""),
         reason=_reason(gate),
         have=seats.filled(gate.required(), given),
         need=seats.wanted(gate.required()),
@@ -108,19 +107,3 @@ def _reason(gate: Gate) -> Reason | None:
     if gate.policy_versions:
         return Reason(text, rule=gate.policy_versions[0])
     return Reason(text, is_claim=True)
-
-
-def _names(keys: Iterable[str]) -> dict[str, str]:
-    """What the people and agents behind these keys are called now."""
-    ids: dict[str, set[str]] = {"user": set(), "agent": set()}
-    for key in keys:
-        kind, _, pk = key.partition(":")
-        ids.setdefault(kind, set()).add(pk)
-    found: dict[str, str] = {}
-    if ids["user"]:
-        people = User.objects.filter(pk__in=ids["user"])
-        found |= {f"user:{one.pk}": one.get_username() for one in people}
-    if ids["agent"]:
-        agents = Agent.objects.filter(pk__in=ids["agent"])
-        found |= {f"agent:{one.pk}": one.name for one in agents}
-    return found

@@ -1,5 +1,6 @@
 """Who there is: people, agents, and the tokens they come with."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.contrib.auth.models import AbstractUser
@@ -116,3 +117,18 @@ class PasswordLink(models.Model):
 
     def __str__(self) -> str:
         return f"password link of {self.user or 'the first admin'}"
+
+
+def names_of(keys: Iterable[str]) -> dict[str, str]:
+    """Return what the people and agents behind these keys (`user:7`) are called now.
+
+    A key whose account is gone is its own name.
+    """
+    names = {key: key for key in keys}
+    ids: dict[str, set[str]] = {"user": set(), "agent": set()}
+    for kind, _, pk in (key.partition(":") for key in names):
+        ids.setdefault(kind, set()).add(pk)
+    people = User.objects.filter(pk__in=ids["user"]) if ids["user"] else ()
+    agents = Agent.objects.filter(pk__in=ids["agent"]) if ids["agent"] else ()
+    names |= {f"user:{one.pk}": one.get_username() for one in people}
+    return names | {f"agent:{one.pk}": one.name for one in agents}

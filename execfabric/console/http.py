@@ -16,19 +16,11 @@ from django_htmx.http import reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
 from execfabric.accounts.models import User
+from execfabric.http import STATUS
 from execfabric.lib import numbers
-from execfabric.lib.refusal import Refusal, RefusalKind
+from execfabric.lib.refusal import Refusal
 
 P = ParamSpec("P")
-
-STATUS = {
-    RefusalKind.DENIED: HTTPStatus.FORBIDDEN,
-    RefusalKind.MISSING: HTTPStatus.NOT_FOUND,
-    RefusalKind.CONFLICT: HTTPStatus.CONFLICT,
-    RefusalKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
-    RefusalKind.LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
-    RefusalKind.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-}
 
 
 class HttpRequest(BaseRequest):

@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
 from execfabric import api
-from execfabric.console.http import STATUS, refusal_response, wants_fragment
-from execfabric.http import RequestTooLarge, database_failure, problem
+from execfabric.console.http import refusal_response, wants_fragment
+from execfabric.http import STATUS, RequestTooLarge, database_failure, problem
 from execfabric.lib.refusal import Refusal
 
 API = "/api/"

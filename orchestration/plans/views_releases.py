@@ -8,7 +8,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
-from execfabric.console.http import STATUS, HttpRequest, form_on, refusals_answered
+from execfabric.console.http import HttpRequest, form_on, refusals_answered
+from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.refusal import Invalid, Missing, Refusal
 from orchestration.plans import selectors

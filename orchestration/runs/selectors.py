@@ -1,20 +1,16 @@
 """Reading runs: each read starts from what the asker may see."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from approvals import selectors as approvals
 from approvals.domain.states import OPEN
 from approvals.models import Gate
 from execfabric import database
 from execfabric.accounts.authority import Right, rights_of
-from execfabric.accounts.models import User
 from execfabric.lib.actor import Actor, ActorKind
-from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
-from orchestration.runs.domain.sweeping import PATIENCE
 from orchestration.runs.errors import (
     ArtifactUnknown,
     DryRunUnknown,
@@ -27,7 +23,6 @@ from orchestration.runs.models import (
     DryRun,
     Run,
     StepRun,
-    SweepFailure,
 )
 
 LARGE = frozenset({"inputs", "pins", "revision__body", "revision__source"})
@@ -61,40 +56,11 @@ def get(by: Actor, run_id: UUID, *, needs: Collection[str] = LARGE) -> Run:
     return run
 
 
-def step_states(run: Run) -> Counter[str]:
-    """How many steps of a run are in each state."""
-    counted = run.steps.order_by().values_list("state").annotate(count=Count("pk"))
-    return Counter(dict(counted))
-
-
-def step_lines(
-    run: Run, places: range, *, keys: Collection[str] | None = None
-) -> list[StepRun]:
-    """The steps at some places without their content; only `keys`, where given."""
-    lines = run.steps.filter(position__gte=places.start, position__lt=places.stop)
-    if keys is not None:
-        lines = lines.filter(key__in=keys)
-    return list(lines.defer(*CONTENT).order_by("position"))
-
-
-def steps_in(run: Run, states: Collection[StepState], *, limit: int) -> list[StepRun]:
-    """The first steps in one of these states, without their content."""
-    found = run.steps.filter(state__in=states).defer(*CONTENT)
-    return list(found.order_by("position")[:limit])
-
-
 def gates_by_id(run: Run, rows: Iterable[StepRun]) -> dict[UUID | None, Gate]:
     """The gates of some steps of a run, without their content."""
     ids = {row.gate_id for row in rows if row.gate_id}
     found = approvals.of_context(run.pk).filter(pk__in=ids).defer("subject")
     return {gate.pk: gate for gate in found}
-
-
-def sweep_failure(run: Run) -> SweepFailure | None:
-    """Return why the keeper leaves a run alone; None when it does not."""
-    if RunState(run.state) in FINAL_RUN:
-        return None
-    return SweepFailure.objects.filter(subject=run.pk, failures__gte=PATIENCE).first()
 
 
 def open_gates(run: Run) -> QuerySet[Gate]:
@@ -154,12 +120,3 @@ def artifact_visible_to(by: Actor, sha256: str) -> Artifact:
     if found is None:
         raise ArtifactUnknown(sha256=sha256)
     return found
-
-
-def name_of(owner: str) -> str:
-    """The name of an agent's owner (`user:7`) now; the key where the account is gone."""
-    if not owner:
-        return ""
-    pk = owner.removeprefix("user:")
-    found = User.objects.filter(pk=pk).values_list("username", flat=True).first()
-    return found or owner

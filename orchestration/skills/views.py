@@ -15,12 +15,12 @@ from django.views.decorators.http import (
 )
 
 from execfabric.console.http import (
-    STATUS,
     HttpRequest,
     form_on,
     page,
     refusals_answered,
 )
+from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Count
+
 from approvals.models import Gate
 from audit import selectors as audit
 from audit.selectors import Event
+from execfabric.accounts.models import names_of
 from execfabric.lib.actor import Actor
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import StepDocument
@@ -74,11 +77,6 @@ class RunView:
         return sum(self.states[state] for state in DONE)
 
     @property
-    def first(self) -> int:
-        """The number of the first step listed."""
-        return self.steps[0].row.position + 1 if self.steps else 0
-
-    @property
     def last(self) -> int:
         """The number of the last step listed."""
         return self.steps[-1].row.position + 1 if self.steps else 0
@@ -89,12 +87,9 @@ class RunView:
         return min(ROWS, self.total - self.last) if self.steps else 0
 
     @property
-    def summary(self) -> str:
-        """Where the run stands, in a few words for screen readers."""
-        waiting = sum(1 for wait in self.waits if wait.url) + self.more_waits
-        people = f", {waiting} waiting for people" if waiting else ""
-        steps = "step" if self.total == 1 else "steps"
-        return f"{self.done} of {self.total} {steps} done{people}"
+    def waiting(self) -> int:
+        """How many things wait for people."""
+        return sum(1 for wait in self.waits if wait.url) + self.more_waits
 
 
 @dataclass(frozen=True)
@@ -122,12 +117,13 @@ def view(
     """
     listed = NO_STEPS if keys == set() else steps
     run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
-    states = selectors.step_states(run)
+    counted = run.steps.order_by().values_list("state").annotate(count=Count("pk"))
+    states = Counter(dict(counted))
     waits, more = waits_of(run, states, at)
     unknown = next((wait.key for wait in waits if wait.tone == "odd"), "")
     return RunView(
         run=run,
-        on_behalf_of=selectors.name_of(run.proposer_owner),
+        on_behalf_of=names_of([run.proposer_owner])[run.proposer_owner],
         steps=_lines(run, listed, keys),
         states=states,
         waits=waits,
@@ -138,9 +134,12 @@ def view(
 
 
 def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLine]:
-    rows = selectors.step_lines(run, listed, keys=keys) if listed else []
-    if not rows:
+    if not listed:
         return []
+    rows = run.steps.filter(position__gte=listed.start, position__lt=listed.stop)
+    if keys is not None:
+        rows = rows.filter(key__in=keys)
+    rows = rows.defer(*selectors.CONTENT).order_by("position")
     gates = selectors.gates_by_id(run, rows)
     document = plans.document(run.revision)
     return [

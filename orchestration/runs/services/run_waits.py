@@ -18,7 +18,7 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from orchestration.runs.domain.sweeping import WORDS, Duty
+from orchestration.runs.domain.sweeping import PATIENCE, WORDS, Duty
 from orchestration.runs.models import Run, StepRun, SweepFailure
 from orchestration.runs.services.control import may_control
 
@@ -34,6 +34,7 @@ NOW = {
 }
 """What is said of a run after somebody asked something of it."""
 STOPPED = {RunState.PAUSING, RunState.PAUSED}
+TROUBLED = {StepState.INDETERMINATE, StepState.BACKOFF}
 REACHED = {
     "pause": STOPPED,
     "resume": set(RunState) - STOPPED,
@@ -73,10 +74,12 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
         text = run.reason or "The run is paused."
         who = "An operator, an admin or the proposer can resume or cancel it."
         found.append(Wait("wait", "pause", text, who, key="paused"))
-    if (failure := selectors.sweep_failure(run)) is not None:
+    failures = SweepFailure.objects.filter(subject=run.pk, failures__gte=PATIENCE)
+    if RunState(run.state) not in FINAL_RUN and (failure := failures.first()):
         found.append(_wait_for_keeper(failure))
-    troubled = {StepState.INDETERMINATE, StepState.BACKOFF} & states.keys()
-    steps = selectors.steps_in(run, troubled, limit=WAITS) if troubled else []
+    troubled = run.steps.filter(state__in=TROUBLED).defer(*selectors.CONTENT)
+    is_troubled = TROUBLED & states.keys()
+    steps = list(troubled.order_by("position")[:WAITS]) if is_troubled else []
     unknown = [step for step in steps if step.state == StepState.INDETERMINATE]
     found += [_wait_for_outcome(run, step) for step in unknown]
     gates = selectors.open_gates(run)

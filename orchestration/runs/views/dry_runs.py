@@ -12,12 +12,12 @@ from django.views.decorators.http import require_safe
 
 from execfabric.accounts.authority import Right, require
 from execfabric.console.http import (
-    STATUS,
     HttpRequest,
     form_on,
     page,
     refusals_answered,
 )
+from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain.dryrun import Verdict

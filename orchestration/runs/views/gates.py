@@ -15,8 +15,8 @@ from approvals import selectors as approvals
 from approvals.models import Gate
 from approvals.views import content as contents
 from approvals.views.gates import shown
+from execfabric.accounts.models import names_of
 from execfabric.console.http import (
-    STATUS,
     HttpRequest,
     first_listed,
     form_on,
@@ -24,10 +24,10 @@ from execfabric.console.http import (
     refusals_answered,
     wants_fragment,
 )
+from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
 from orchestration.plans import selectors as plans
-from orchestration.runs import selectors
 from orchestration.runs.models import Run
 from orchestration.runs.services import gates
 from orchestration.runs.services.subjects import RUN
@@ -126,9 +126,8 @@ def _said(gate: Gate, *, approve: bool) -> str:
 def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:
     """Return the proposer that the bytes name, and who is responsible for an agent."""
     proposer = subject.get("proposer") or {}
-    by_agent = proposer.get("kind") == "agent"
-    owner = selectors.name_of(subject["on_behalf_of"]) if by_agent else ""
-    return {"proposer": proposer, "owner": owner}
+    owner = subject["on_behalf_of"] if proposer.get("kind") == "agent" else ""
+    return {"proposer": proposer, "owner": names_of([owner])[owner]}
 
 
 def _reasons(gate: Gate, run: Run) -> dict[str, Any]:

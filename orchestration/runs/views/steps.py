@@ -13,13 +13,12 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_safe
 
 from execfabric.console.http import (
-    STATUS,
     HttpRequest,
     page,
     refusals_answered,
     wants_fragment,
 )
-from execfabric.http import json_download
+from execfabric.http import STATUS, json_download
 from execfabric.lib import canonical, clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
