@@ -110,9 +110,9 @@ def of(gate: Gate, *, first: int = 0) -> Content:
     subject = subjects.read(gate)
     is_plan = "steps" in subject
     action = None if is_plan else subjects.action_of(subject)
-    total = len(subjects.steps_of(subject)) if is_plan else 0
+    total = len(subject["steps"]) if is_plan else 0
     listed = subjects.planned(subject, first, first + ROWS) if is_plan else []
-    files = subjects.mappings(subject.get("files"))
+    files = subject.get("files", [])
     return Content(
         subject=subject,
         size=len(body),
@@ -133,11 +133,10 @@ def step_blocks(action: Action) -> tuple[Block, ...]:
     """Return the values of one step of a plan gate."""
     at, before = f"/steps/{action.place}", f"/dry_run/steps/{action.preview_place}"
     params = "Parameters; references are filled in from earlier steps"
-    undo = action.undo or {}
     return _filled(
         ("What would change", action.preview.get("changes"), f"{before}/changes"),
-        (params, action.params, f"{at}/params"),
-        ("Parameters of its undo", undo.get("params"), f"{at}/undo/params"),
+        (params, action.source.get("params"), f"{at}/params"),
+        ("Parameters of its undo", action.undo_params, f"{at}/undo/params"),
     )
 
 
@@ -161,23 +160,23 @@ def _blocks(subject: Mapping[str, Any], action: Action | None) -> tuple[Block, .
         caption, name = "Parameters, complete", "params"
     elif action is not None:
         caption, name = "What the question is about, complete", "context"
-    undo = (action.undo if action else None) or {}
+    undo_params = action.undo_params if action else {}
     return (
         Block(caption, values.excerpt(subject.get(name)), f"/{name}"),
         *_filled(
             ("Configuration of the skill", subject.get("config"), "/config"),
-            ("Parameters of the undo", undo.get("params"), "/undo/params"),
+            ("Parameters of the undo", undo_params, "/undo/params"),
         ),
     )
 
 
 def _warnings(subject: Mapping[str, Any], body: bytes) -> Iterator[Warned]:
     """Look through the whole content, also where nothing of it is drawn."""
-    if "unreadable" in subject or not values.warnings_in(dict(subject), body):
+    if "unreadable" in subject or not values.warnings_in(subject, body):
         return
     named = 0
-    for step in subjects.steps_of(subject):
-        if sentences := values.warnings_in(dict(step)):
+    for step in subject.get("steps", ()):
+        if sentences := values.warnings_in(step):
             named += 1
             if named > WARNED:
                 yield Warned("and further steps", ())

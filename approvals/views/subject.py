@@ -32,25 +32,16 @@ class Part:
 class Action:
     """One action as an approver reads it, of a step gate or of a step in a plan."""
 
-    place: int
-    """Its place in the plan's order, from 0; 0 for a step gate."""
+    source: Mapping[str, Any]
+    """What the bytes say of it."""
     key: str
-    name: str
-    kind: str
     skill: str
     version: str
     digest: str
-    action: str
-    sentence: tuple[Part, ...]
-    params: Mapping[str, Any]
-    risk: str
-    effect_class: str
-    undo: Mapping[str, Any] | None
-    dry_run: str = ""
-    gates: tuple[str, ...] = ()
-    depends_on: tuple[str, ...] = ()
+    place: int = 0
+    """Its place in the plan's order, from 0; 0 for a step gate."""
     preview: Mapping[str, Any] = field(default_factory=dict)
-    """What its dry run said."""
+    """What its dry run said, in a plan gate of an older release."""
     preview_place: int = 0
     """Where that is in the list of the dry run's steps."""
     written: Mapping[str, Any] = field(default_factory=dict)
@@ -59,7 +50,17 @@ class Action:
     @property
     def is_skill(self) -> bool:
         """Whether it runs something; an approval step only asks."""
-        return bool(self.action)
+        return bool(self.source.get("action"))
+
+    @property
+    def sentence(self) -> tuple[Part, ...]:
+        """Its summary with its parameters put in."""
+        return sentence(self.source.get("summary", ""), self.source.get("params", {}))
+
+    @property
+    def undo_params(self) -> Any:
+        """The parameters of its undo; empty without one."""
+        return (self.source.get("undo") or {}).get("params", {})
 
 
 def read(gate: Gate) -> dict[str, Any]:
@@ -77,63 +78,37 @@ def read(gate: Gate) -> dict[str, Any]:
 
 
 def action_of(subject: Mapping[str, Any]) -> Action:
-    """The action of a step gate."""
-    skill = _mapping(subject.get("skill"))
+    """Return the action of a step gate."""
+    skill = subject.get("skill", {})
     return Action(
-        **_shared(subject),
-        place=0,
-        key=_text(subject.get("step")),
-        skill=_text(skill.get("slug")),
-        version=_text(skill.get("version")),
-        digest=_text(skill.get("digest")),
-        action=_text(subject.get("action")),
+        source=subject,
+        key=subject.get("step", ""),
+        skill=skill.get("slug", ""),
+        version=skill.get("version", ""),
+        digest=skill.get("digest", ""),
     )
-
-
-def _shared(source: Mapping[str, Any]) -> dict[str, Any]:
-    """What a step gate and a step of a plan say in the same way."""
-    params, undo = _mapping(source.get("params")), _mapping(source.get("undo"))
-    return {
-        "name": _text(source.get("name")),
-        "kind": _text(source.get("kind")) or "skill",
-        "sentence": sentence(_text(source.get("summary")), params),
-        "params": params,
-        "risk": _text(source.get("risk")),
-        "effect_class": _text(source.get("effect_class")),
-        "undo": undo if undo.get("action") else None,
-    }
-
-
-def steps_of(subject: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the steps of a plan gate as the bytes have them, in their order."""
-    return mappings(subject.get("steps"))
 
 
 def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
     """Return the steps of a plan gate from one place up to another."""
-    pins = _mapping(subject.get("pins"))
-    reports = mappings(_mapping(subject.get("dry_run")).get("steps"))
-    previews = {_text(one.get("step")): at for at, one in enumerate(reports)}
-    document = _mapping(_mapping(subject.get("plan")).get("document"))
-    written = {_text(step.get("id")): step for step in mappings(document.get("steps"))}
+    if "steps" not in subject:
+        return []
+    reports = (subject.get("dry_run") or {}).get("steps", [])
+    previews = {report["step"]: at for at, report in enumerate(reports)}
+    written = {step["id"]: step for step in subject["plan"]["document"]["steps"]}
     found = []
-    for place, step in enumerate(steps_of(subject)[start:end], start):
-        key = _text(step.get("id"))
-        pin = _mapping(pins.get(key))
+    for place, step in enumerate(subject["steps"][start:end], start):
+        key, preview = step["id"], previews.get(step["id"])
         found.append(
             Action(
-                **_shared(step),
-                place=place,
+                source=step,
                 key=key,
-                skill=_text(step.get("skill") or pin.get("skill")),
-                version=_text(step.get("version") or pin.get("version")),
-                digest=_text(pin.get("digest")),
-                action=_text(step.get("action") or pin.get("action")),
-                dry_run=_text(step.get("dry_run")),
-                gates=_texts(step.get("gates")),
-                depends_on=_texts(step.get("depends_on")),
-                preview=reports[previews[key]] if key in previews else {},
-                preview_place=previews.get(key, 0),
+                skill=step.get("skill", ""),
+                version=step.get("version", ""),
+                digest=subject["pins"].get(key, {}).get("digest", ""),
+                place=place,
+                preview={} if preview is None else reports[preview],
+                preview_place=preview or 0,
                 written=written.get(key, {}),
             )
         )
@@ -199,21 +174,3 @@ def _lookup(params: Mapping[str, Any], path: str) -> Any:
             return None
         value = value[name]
     return value
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def mappings(value: Any) -> list[Mapping[str, Any]]:
-    """Return the objects of a list; none for a value that is not a list."""
-    found = value if isinstance(value, list) else []
-    return [item for item in found if isinstance(item, Mapping)]
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(map(_text, value)) if isinstance(value, list) else ()
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
