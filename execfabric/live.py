@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from channels.layers import get_channel_layer
+from channels.layers import channel_layers
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +49,7 @@ async def listen(to: str, heard: Callable[[], None]) -> None:
 
 
 async def _listen(to: str, heard: Callable[[], None]) -> None:
-    layer = get_channel_layer()
-    if layer is None:
-        message = "no channel layer is configured"
-        raise LookupError(message)
+    layer = channel_layers["default"]
     channel = await layer.new_channel()
     await layer.group_add(to, channel)
     try:
@@ -101,10 +98,8 @@ class _Sender:
             return {group: self._pending.pop(group) for group in first}
 
     async def _send(self, due: dict[str, int]) -> None:
-        layer = get_channel_layer()
-        if layer is None:
-            return
         try:
+            layer = channel_layers["default"]
             for group, seq in due.items():
                 await layer.group_send(group, {"type": "hint", "seq": seq})
         except Exception as error:  # noqa: BLE001  a hint is never worth a failure

@@ -7,6 +7,7 @@ changed, drawn by the page's own templates.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from importlib import import_module
 
@@ -54,15 +55,9 @@ class Watcher(AsyncWebsocketConsumer):
         """Accept even where it is refused: a close before that looks like a lost line."""
         await self.accept()
         self._hint = asyncio.Event()
-        self._checked_at = 0.0
-        self._sent_at = -HEARTBEAT
+        self._checked_at = -math.inf
+        self._sent_at = -math.inf
         """The first look always sends something: the page then knows that it is live."""
-        self._tasks: list[asyncio.Task[None]] = []
-        try:
-            await self._check()
-        except Ended as ended:
-            await self.close(ended.code)
-            return
         self._tasks = [
             asyncio.create_task(self._follow()),
             asyncio.create_task(live.listen(self.group, self._hint.set)),
@@ -120,8 +115,7 @@ class Watcher(AsyncWebsocketConsumer):
         self._hint.clear()
 
     async def _check(self) -> None:
-        session = self.scope.get("session")
-        key = session.session_key if session is not None else None
+        key = self.scope["session"].session_key
         # Read again from where sessions are stored: this one may have ended.
         stored = import_module(settings.SESSION_ENGINE).SessionStore(key)
         user = await get_user({**self.scope, "session": stored})
