@@ -41,22 +41,6 @@ class Block:
 
 
 @dataclass(frozen=True)
-class PlanStep:
-    """A step of a plan gate: with its values, or to be opened on demand."""
-
-    action: Action
-    blocks: tuple[Block, ...] | None
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Characters that can deceive, and the part of the content that has them."""
-
-    where: str
-    sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Content:
     """What a gate page draws of the content."""
 
@@ -67,14 +51,16 @@ class Content:
     action: Action | None
     """For a step gate: its action."""
     blocks: tuple[Block, ...]
-    steps: tuple[PlanStep, ...]
+    steps: tuple[tuple[Action, tuple[Block, ...] | None], ...]
+    """The steps listed, with their values or to be opened on demand."""
     first: int
     """The place of the first step listed, from 0."""
     total: int
     """How many steps the plan has."""
     files: tuple[Mapping[str, Any], ...]
     total_files: int
-    warnings: tuple[Warned, ...]
+    warnings: tuple[tuple[str, tuple[str, ...]], ...]
+    """Where there are characters that can deceive, and which."""
     tree: Excerpt | None
 
     @property
@@ -90,13 +76,13 @@ class Content:
     @property
     def cut(self) -> list[Block]:
         """The values of which only the start is drawn."""
-        drawn = (self.blocks, *(step.blocks or () for step in self.steps))
+        drawn = (self.blocks, *(blocks or () for _, blocks in self.steps))
         return [block for block in chain.from_iterable(drawn) if block.part.is_cut]
 
     @property
     def closed(self) -> int:
         """How many steps do not show their details at once."""
-        return self.total - sum(step.blocks is not None for step in self.steps)
+        return self.total - sum(blocks is not None for _, blocks in self.steps)
 
     @property
     def is_collapsed(self) -> bool:
@@ -144,12 +130,14 @@ def _filled(*given: tuple[str, Any, str]) -> tuple[Block, ...]:
     return tuple(Block(name, values.excerpt(one), at) for name, one, at in given if one)
 
 
-def _steps(listed: list[Action], total: int) -> Iterator[PlanStep]:
+def _steps(
+    listed: list[Action], total: int
+) -> Iterator[tuple[Action, tuple[Block, ...] | None]]:
     room = OPEN_LINES if total <= OPEN_STEPS else 0
     for action in listed:
         blocks = step_blocks(action) if room > 0 else None
         room -= sum(block.part.lines for block in blocks or ())
-        yield PlanStep(action, blocks)
+        yield action, blocks
 
 
 def _blocks(subject: Mapping[str, Any], action: Action | None) -> tuple[Block, ...]:
@@ -170,7 +158,9 @@ def _blocks(subject: Mapping[str, Any], action: Action | None) -> tuple[Block, .
     )
 
 
-def _warnings(subject: Mapping[str, Any], body: bytes) -> Iterator[Warned]:
+def _warnings(
+    subject: Mapping[str, Any], body: bytes
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Look through the whole content, also where nothing of it is drawn."""
     if "unreadable" in subject or not values.warnings_in(subject, body):
         return
@@ -179,11 +169,11 @@ def _warnings(subject: Mapping[str, Any], body: bytes) -> Iterator[Warned]:
         if sentences := values.warnings_in(step):
             named += 1
             if named > WARNED:
-                yield Warned("and further steps", ())
+                yield "and further steps", ()
                 return
-            yield Warned(f"step {step.get('id')}", sentences)
+            yield f"step {step.get('id')}", sentences
     for name, value in subject.items():
         if name in {"steps", "plan", "dry_run"}:
             continue
         if sentences := values.warnings_in({name: value}):
-            yield Warned(name, sentences)
+            yield name, sentences

@@ -14,7 +14,6 @@ from approvals.errors import AlreadyDecided, GateAlreadySettled, GateExpired
 from approvals.models import Decision, Gate
 from approvals.views import content as contents
 from approvals.views import subject as subjects
-from approvals.views.content import PlanStep
 from execfabric.console.http import (
     HttpRequest,
     page,
@@ -57,9 +56,10 @@ def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
     actions = subjects.planned(subjects.read(found), place, place + 1)
     if not actions:
         raise Missing(f"This plan has no step at place {place + 1}.")
-    step = PlanStep(actions[0], contents.step_blocks(actions[0]))
+    action = actions[0]
     template = "gates/_plan_step.html" if wants_fragment(request) else "gates/step.html"
-    return page(request, template, {"gate": found, "step": step})
+    context = {"gate": found, "action": action, "blocks": contents.step_blocks(action)}
+    return page(request, template, context)
 
 
 def shown(gate: Gate, *, by: Actor, at: datetime, first: int) -> dict[str, Any]:

@@ -90,7 +90,11 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
         return _gate_page(
             request, pk, form, refusal=refusal, status=STATUS[refusal.kind]
         )
-    messages.success(request, _said(decided, approve=approve))
+    word = "approved" if approve else "rejected"
+    said = f"You {word} “{shorten(decided.label, 100)}”."
+    if approve and decided.is_open:
+        said += " More approvals are needed before it runs."
+    messages.success(request, said)
     return redirect("run", pk=decided.context_id)
 
 
@@ -114,13 +118,6 @@ def _gate_page(
     context |= dry_runs.shown(row)
     context |= _asker(context["subject"]) | _reasons(found, run)
     return page(request, "gates/gate.html", context, status=status)
-
-
-def _said(gate: Gate, *, approve: bool) -> str:
-    """What has come of a decision, by the state of the gate after it."""
-    said = f"You {'approved' if approve else 'rejected'} “{shorten(gate.label, 100)}”."
-    more = " More approvals are needed before it runs."
-    return said + more if approve and gate.is_open else said
 
 
 def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,23 +48,17 @@ class ResolutionForm(forms.Form):
     )
     output = forms.CharField(required=False, max_length=LONGEST_OUTPUT)
 
-    def clean(self) -> dict[str, Any]:
-        """Read the output of a step that happened; that of any other is left out."""
-        cleaned = super().clean() or {}
-        text = cleaned.get("output", "").strip()
-        is_used = bool(text and cleaned.get("happened"))
-        cleaned["output"] = self._object(text) if is_used else None
-        return cleaned
-
-    def _object(self, text: str) -> dict[str, Any] | None:
+    def clean_output(self) -> dict[str, Any] | None:
+        """Read the output of a step that happened; ignore that of any other."""
+        text = self.cleaned_data["output"].strip()
+        if not text or not self.cleaned_data.get("happened"):
+            return None
         try:
             value = canonical.loads(text.encode("utf-8", "surrogatepass"))
         except canonical.NotCanonical as error:
-            self.add_error("output", error.message)
-            return None
+            raise forms.ValidationError(error.message) from error
         if not isinstance(value, dict):
-            self.add_error("output", "The output must be a JSON object.")
-            return None
+            raise forms.ValidationError("The output must be a JSON object.")
         return value
 
 
