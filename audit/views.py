@@ -14,7 +14,7 @@ from audit.forms import TraceForm
 from audit.models import Event
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.accounts.errors import RightMissing
-from execfabric.console.http import HttpRequest, page, refusals_answered
+from execfabric.console.http import HttpRequest, page
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Invalid
 
@@ -48,7 +48,6 @@ def unverified(stream: str) -> None:
 
 
 @require_safe
-@refusals_answered
 def trace(
     request: HttpRequest, verify: Verify = unverified, reads: Reads = nobody
 ) -> HttpResponse:
@@ -72,7 +71,6 @@ def trace(
 
 
 @require_safe
-@refusals_answered
 def trace_event(
     request: HttpRequest,
     stream: str,

@@ -167,6 +167,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "execfabric.middleware.TextMiddleware",
+    "execfabric.console.middleware.RefusalsAnswered",
 ]
 
 ROOT_URLCONF = "execfabric.urls"

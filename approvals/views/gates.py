@@ -17,7 +17,6 @@ from approvals.views import subject as subjects
 from execfabric.console.http import (
     HttpRequest,
     page,
-    refusals_answered,
     wants_fragment,
 )
 from execfabric.http import BytesDownload, json_download
@@ -26,7 +25,6 @@ from execfabric.lib.refusal import Missing, Refusal
 
 
 @require_safe
-@refusals_answered
 def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Return the exact bytes that the digest covers."""
     found = selectors.readable(by=request.user.actor(), gate_id=pk)
@@ -38,7 +36,6 @@ def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Return one value of the content (`?at=`, a JSON pointer) as canonical JSON."""
     found = selectors.readable(by=request.user.actor(), gate_id=pk)
@@ -49,7 +46,6 @@ def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
     """Show the details of one step of a plan gate, as a fragment or as a page."""
     found = selectors.readable(by=request.user.actor(), gate_id=pk)

@@ -13,7 +13,7 @@ from approvals.domain.subject import Why
 from approvals.models import Decision, Gate
 from execfabric.accounts.authority import Right, rights_of
 from execfabric.accounts.models import names_of
-from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
+from execfabric.console.http import HttpRequest, page, wants_fragment
 from execfabric.lib import clock, ids
 from execfabric.lib.actor import Actor
 
@@ -49,7 +49,6 @@ class Waiting:
 
 
 @require_safe
-@refusals_answered
 def inbox(request: HttpRequest) -> HttpResponse:
     """The gates that a person can move on; with `?tab=decided` their own answers."""
     by, at = request.user.actor(), clock.now()

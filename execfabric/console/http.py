@@ -107,18 +107,3 @@ def form_on(name: str, *keep: str) -> Callable[[View[P]], View[P]]:
         return answered  # type: ignore[return-value]
 
     return decorated
-
-
-def refusals_answered(view: View[P]) -> View[P]:
-    """Let a view call services and leave every refusal to `refusal_response`."""
-
-    @wraps(view)
-    def answered(
-        request: HttpRequest, *args: P.args, **kwargs: P.kwargs
-    ) -> HttpResponseBase:
-        try:
-            return view(request, *args, **kwargs)
-        except Refusal as refusal:
-            return refusal_response(request, refusal)
-
-    return answered  # type: ignore[return-value]

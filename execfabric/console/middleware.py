@@ -5,9 +5,11 @@ from typing import Any
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
 from django_htmx.http import reswap, retarget
 
-from execfabric.console.http import page, wants_fragment
+from execfabric.console.http import page, refusal_response, wants_fragment
+from execfabric.lib.refusal import Refusal
 
 
 class SignInRequired(LoginRequiredMiddleware):
@@ -25,3 +27,15 @@ class SignInRequired(LoginRequiredMiddleware):
         back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
         alert = page(request, "console/_signed_out.html", {"next": back}, status=401)
         return reswap(retarget(alert, "#refusal"), "outerHTML")
+
+
+class RefusalsAnswered(MiddlewareMixin):
+    """Lets the views of pages call services and answers every refusal."""
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponse | None:
+        """Answer a refusal; leave anything else to Django."""
+        if isinstance(exception, Refusal):
+            return refusal_response(request, exception)
+        return None

@@ -16,7 +16,6 @@ from execfabric.console.http import (
     HttpRequest,
     page,
     refusal_response,
-    refusals_answered,
     wants_fragment,
 )
 from execfabric.http import RequestTooLarge
@@ -32,7 +31,6 @@ SAMPLE = {
 
 
 @require_safe
-@refusals_answered
 def home(request: HttpRequest) -> HttpResponse:
     """What concerns whoever is signed in."""
     found = homes.of(request.user.actor(), at=clock.now())

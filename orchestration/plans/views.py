@@ -17,7 +17,6 @@ from execfabric.console.http import (
     HttpRequest,
     form_on,
     page,
-    refusals_answered,
 )
 from execfabric.http import RequestTooLarge
 from execfabric.lib.refusal import Missing, Refusal
@@ -54,7 +53,6 @@ class Line:
 
 
 @require_safe
-@refusals_answered
 def plan_new(request: HttpRequest) -> HttpResponse:
     """An empty page, or one with an example plan (`?example=`)."""
     require(request.user.actor(), Right.PROPOSE)
@@ -63,7 +61,6 @@ def plan_new(request: HttpRequest) -> HttpResponse:
 
 
 @form_on("plan_new")
-@refusals_answered
 def plan_check(request: HttpRequest) -> HttpResponse:
     """Say everything that is wrong with the plan; nothing is stored."""
     by = request.user.actor()

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
-from execfabric.console.http import HttpRequest, form_on, refusals_answered
+from execfabric.console.http import HttpRequest, form_on
 from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.refusal import Invalid, Missing, Refusal
@@ -19,14 +19,12 @@ from orchestration.skills.views import version_page
 
 
 @require_safe
-@refusals_answered
 def skill_version(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
     """Show a version; a draft with its differences and the button that publishes it."""
     return _page(request, slug, pk)
 
 
 @form_on("skill_version", "slug", "pk")
-@refusals_answered
 def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
     """Publish the draft that the admin saw."""
     form = PublishForm(request.POST)

@@ -18,7 +18,6 @@ from execfabric.console.http import (
     HttpRequest,
     form_on,
     page,
-    refusals_answered,
 )
 from execfabric.http import STATUS
 from execfabric.lib import clock
@@ -49,7 +48,6 @@ FACETS = ("domain", "state", "source")
 
 
 @require_safe
-@refusals_answered
 def skills(request: HttpRequest) -> HttpResponse:
     """The skills that a person may see; what is hidden is not counted either."""
     form = FacetForm(request.GET)
@@ -78,14 +76,12 @@ def skills(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def skill(request: HttpRequest, slug: str) -> HttpResponse:
     """One skill: what it may do, its actions, its versions."""
     return _skill_page(request, slug)
 
 
 @form_on("skill", "slug")
-@refusals_answered
 def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
     """Deprecate, quarantine or restore a skill."""
     form = StateForm(request.POST)
@@ -111,7 +107,6 @@ def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@refusals_answered
 def skill_edit(request: HttpRequest, slug: str) -> HttpResponse:
     """Make a draft of the next version, or go on with one (`?draft=`)."""
     by = request.user.actor()

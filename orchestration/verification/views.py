@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from audit.domain.chain import Verified
 from audit.errors import StreamUnknown
 from audit.views import require_reader
-from execfabric.console.http import HttpRequest, page, refusals_answered, wants_fragment
+from execfabric.console.http import HttpRequest, page, wants_fragment
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from orchestration.runs import selectors
@@ -35,7 +35,6 @@ def verified(stream: str) -> Verified | None:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@refusals_answered
 def trace_verify(request: HttpRequest) -> HttpResponse:
     """Start a job, verify one short stream, or list the last jobs."""
     by = request.user.actor()
@@ -56,7 +55,6 @@ def trace_verify(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show on its page whether the record of a run is as it was written."""
     run = selectors.get(request.user.actor(), pk)
@@ -66,7 +64,6 @@ def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def trace_verification(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show the progress of a job, and what it found."""
     job = jobs.get(job_id=pk, by=request.user.actor())

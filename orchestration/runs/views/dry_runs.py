@@ -15,7 +15,6 @@ from execfabric.console.http import (
     HttpRequest,
     form_on,
     page,
-    refusals_answered,
 )
 from execfabric.http import STATUS
 from execfabric.lib import clock
@@ -34,14 +33,12 @@ MOST_LISTED = 20
 
 
 @form_on("plan_new")
-@refusals_answered
 def plan_dry_run(request: HttpRequest) -> HttpResponse:
     """Queue the dry run of what is on the page; its own address shows it again."""
     return _asked(request, dry_runs.request, then="dry_run")
 
 
 @form_on("plan_new")
-@refusals_answered
 def plan_propose(request: HttpRequest) -> HttpResponse:
     """Propose what is on the page; a refusal shows it again, with the reasons."""
     return _asked(request, proposals.propose, then="run")
@@ -68,7 +65,6 @@ def _asked(
 
 
 @require_safe
-@refusals_answered
 def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show a dry run: with the plan it is of, or as the report of a proposed run."""
     by = request.user.actor()
@@ -86,7 +82,6 @@ def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def dry_run_state(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The part of a page that shows how far a dry run is; it asks again by itself."""
     found = selectors.dry_run(request.user.actor(), pk)

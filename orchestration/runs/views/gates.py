@@ -21,7 +21,6 @@ from execfabric.console.http import (
     first_listed,
     form_on,
     page,
-    refusals_answered,
     wants_fragment,
 )
 from execfabric.http import STATUS
@@ -52,7 +51,6 @@ class DecisionForm(forms.Form):
 
 
 @require_safe
-@refusals_answered
 def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show what a gate asks; looking at it never decides.
 
@@ -66,7 +64,6 @@ def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @form_on("gate", "pk")
-@refusals_answered
 def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Answer a gate; a refusal shows the gate as it stands now, with the reason."""
     form = DecisionForm(request.POST)

@@ -16,7 +16,6 @@ from execfabric.console.http import (
     form_on,
     page,
     refusal_response,
-    refusals_answered,
     wants_fragment,
 )
 from execfabric.http import BytesDownload, FileDownload, json_download
@@ -48,7 +47,6 @@ FILTERS = {
 
 
 @require_safe
-@refusals_answered
 def runs(request: HttpRequest) -> HttpResponse:
     """The runs that one may see, newest first, filtered by the address."""
     by = request.user.actor()
@@ -72,7 +70,6 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def run(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One run: its steps, its events or its plan. `?from=` lists later steps."""
     by = request.user.actor()
@@ -101,7 +98,6 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def run_inputs(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The inputs of a run as canonical JSON."""
     found = selectors.get(request.user.actor(), pk)
@@ -109,7 +105,6 @@ def run_inputs(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def run_plan(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The plan of a run exactly as it was written."""
     found = selectors.get(request.user.actor(), pk)
@@ -118,7 +113,6 @@ def run_plan(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The frame behind a cursor, for pages whose socket does not hold."""
     view = frames.view_of(request.GET)
@@ -136,7 +130,6 @@ def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @form_on("run", "pk")
-@refusals_answered
 def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
     """Ask for a pause, a resumption or the end of a run."""
     by, at = request.user.actor(), clock.now()
@@ -158,7 +151,6 @@ def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def artifact(request: HttpRequest, sha256: str) -> FileDownload:
     """A file that a visible run yielded or was given, always as a download."""
     found = selectors.artifact_visible_to(request.user.actor(), sha256)

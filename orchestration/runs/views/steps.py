@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from execfabric.console.http import (
     HttpRequest,
     page,
-    refusals_answered,
     wants_fragment,
 )
 from execfabric.http import STATUS, json_download
@@ -63,7 +62,6 @@ class ResolutionForm(forms.Form):
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@refusals_answered
 def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     """Settle a step whose outcome is unknown."""
     by = request.user.actor()
@@ -106,7 +104,6 @@ def _hindrance(run: Run, by: Actor) -> Refusal | None:
 
 
 @require_safe
-@refusals_answered
 def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     """The details of a step: a fragment for its run's page, or a page of its own."""
     by = request.user.actor()
@@ -120,7 +117,6 @@ def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
 
 
 @require_safe
-@refusals_answered
 def step_value(request: HttpRequest, pk: UUID, key: str, part: str) -> HttpResponse:
     """One whole value of a step as canonical JSON."""
     value = step_page.step_value(request.user.actor(), pk, key, part)
@@ -128,7 +124,6 @@ def step_value(request: HttpRequest, pk: UUID, key: str, part: str) -> HttpRespo
 
 
 @require_safe
-@refusals_answered
 def step_log(request: HttpRequest, pk: UUID, key: str) -> StreamingHttpResponse:
     """All that is stored of what a step has written, as plain text."""
     row = selectors.step(request.user.actor(), pk, key)
