@@ -24,7 +24,7 @@ demand."""
 OPEN_LINES = 400
 """Lines of values drawn with the steps of a plan."""
 FILES = 100
-"""Files listed at once."""
+"""Files that the template lists at once."""
 TREE_BYTES = 32 * 1024
 """Content up to this size is also drawn as one tree."""
 WARNED = 20
@@ -57,8 +57,7 @@ class Content:
     """The place of the first step listed, from 0."""
     total: int
     """How many steps the plan has."""
-    files: tuple[Mapping[str, Any], ...]
-    total_files: int
+    files: list[Mapping[str, Any]]
     warnings: tuple[tuple[str, tuple[str, ...]], ...]
     """Where there are characters that can deceive, and which."""
     tree: Excerpt | None
@@ -87,7 +86,7 @@ class Content:
     @property
     def is_collapsed(self) -> bool:
         """Whether anything of the content is not drawn at once."""
-        return bool(self.cut or self.closed or self.total_files > len(self.files))
+        return bool(self.cut or self.closed or len(self.files) > FILES)
 
 
 def of(gate: Gate, *, first: int = 0) -> Content:
@@ -98,7 +97,6 @@ def of(gate: Gate, *, first: int = 0) -> Content:
     action = None if is_plan else subjects.action_of(subject)
     total = len(subject["steps"]) if is_plan else 0
     listed = subjects.planned(subject, first, first + ROWS) if is_plan else []
-    files = subject.get("files", [])
     return Content(
         subject=subject,
         size=len(body),
@@ -108,8 +106,7 @@ def of(gate: Gate, *, first: int = 0) -> Content:
         steps=tuple(_steps(listed, total)),
         first=first,
         total=total,
-        files=tuple(files[:FILES]),
-        total_files=len(files),
+        files=subject.get("files", []),
         warnings=tuple(_warnings(subject, body)),
         tree=values.excerpt(subject) if len(body) <= TREE_BYTES else None,
     )

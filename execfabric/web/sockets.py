@@ -19,6 +19,7 @@ from django.conf import settings
 from execfabric import live
 from execfabric.accounts.models import User
 from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Missing
 
 logger = logging.getLogger(__name__)
 
@@ -68,17 +69,15 @@ class Watcher(AsyncWebsocketConsumer):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
-        """Take nothing from the client: decisions go by POST."""
-
     def may_watch(self, by: Actor) -> bool:
         """Whether somebody may watch this."""
         raise NotImplementedError
 
     def look(self) -> str:
-        """What to send; empty where nothing changed."""
+        """Return what to send; empty if nothing changed.
+
+        :raises Missing: when what is watched is not there for this user any more
+        """
         raise NotImplementedError
 
     def heartbeat(self) -> str:
@@ -91,6 +90,8 @@ class Watcher(AsyncWebsocketConsumer):
                 await self._turn()
         except Ended as ended:
             await self.close(ended.code)
+        except Missing:
+            await self.close(REFUSED)
         except OSError:
             return  # the client went away while a frame was on its way
         except Exception:

@@ -6,9 +6,8 @@ from django.http import QueryDict
 
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
-from execfabric.web.sockets import BUSY_SPACING, REFUSED, SPACING, Ended, Watcher
+from execfabric.web.sockets import BUSY_SPACING, SPACING, Watcher
 from orchestration.runs import live, selectors
-from orchestration.runs.errors import RunUnknown
 from orchestration.runs.services import frames
 
 BUSY = 300
@@ -33,17 +32,14 @@ class RunConsumer(Watcher):
         return selectors.visible_to(by).filter(pk=self.run_id).exists()
 
     def look(self) -> str:
-        try:
-            frame = frames.since(
-                self.by,
-                self.run_id,
-                self.cursor,
-                view=self.view,
-                at=clock.now(),
-                steps=self.steps,
-            )
-        except RunUnknown:
-            raise Ended(REFUSED) from None
+        frame = frames.since(
+            self.by,
+            self.run_id,
+            self.cursor,
+            view=self.view,
+            at=clock.now(),
+            steps=self.steps,
+        )
         if frame is None:
             return ""
         self.cursor = frame.cursor

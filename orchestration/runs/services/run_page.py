@@ -45,11 +45,6 @@ class StepLine:
         """Whether nothing more of it will happen by itself."""
         return StepState(self.row.state) in FINAL_STEP
 
-    @property
-    def title(self) -> str:
-        """What people call the step."""
-        return self.step.name or self.row.key
-
 
 @dataclass(frozen=True)
 class RunView:
