@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from audit import selectors
@@ -63,7 +63,7 @@ def trace(
         "form": form,
         "query": query,
         "lines": [_line(event) for event in events[:PAGE]],
-        "older": _older(request.GET, events),
+        "older": selectors.cursor_of(events[PAGE - 1]) if len(events) > PAGE else None,
         "paged": "before" in request.GET,
         "verified_results": _results(verify(query.stream) if query.stream else None),
     }
@@ -120,12 +120,3 @@ def _line(event: Event) -> Line:
         # A tampered body is what the auditor came to see.
         envelope = bytes(event.body).decode("utf-8", "backslashreplace")
     return Line(event, envelope, bytes(event.hash).hex())
-
-
-def _older(address: QueryDict, events: list[Event]) -> str:
-    """The address of the next page, with the filters kept."""
-    if len(events) <= PAGE:
-        return ""
-    following = address.copy()
-    following["before"] = selectors.cursor_of(events[PAGE - 1])
-    return following.urlencode()

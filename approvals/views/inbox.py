@@ -54,7 +54,9 @@ def inbox(request: HttpRequest) -> HttpResponse:
     by, at = request.user.actor(), clock.now()
     if request.GET.get("tab") == "decided":
         return page(request, "approvals/decided.html", _decided(request, by))
-    lines = _lines(selectors.inbox(by=by, at=at), at=at)
+    gates = selectors.inbox(by=by, at=at)
+    names = names_of(key for gate in gates for key in gate.excluded_keys())
+    lines = [_line(gate, names, at=at) for gate in gates]
     may_decide = bool(lines) or Right.DECIDE in rights_of(by)
     context = {"lines": lines, "may_decide": may_decide}
     template = "_inbox_list.html" if wants_fragment(request) else "inbox.html"
@@ -69,11 +71,6 @@ def _decided(request: HttpRequest, by: Actor) -> dict[str, object]:
     decisions = list(found[: PAGE + 1])
     more = decisions[PAGE - 1].pk if len(decisions) > PAGE else None
     return {"decisions": decisions[:PAGE], "before": more, "paged": before is not None}
-
-
-def _lines(gates: list[Gate], *, at: datetime) -> list[Waiting]:
-    names = names_of(key for gate in gates for key in gate.excluded_keys())
-    return [_line(gate, names, at=at) for gate in gates]
 
 
 def _line(gate: Gate, names: dict[str, str], *, at: datetime) -> Waiting:

@@ -95,7 +95,9 @@ def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
         return []
     reports = (subject.get("dry_run") or {}).get("steps", [])
     previews = {report["step"]: at for at, report in enumerate(reports)}
-    written = {step["id"]: step for step in subject["plan"]["document"]["steps"]}
+    document = subject.get("plan", {}).get("document", {})
+    written = {step["id"]: step for step in document.get("steps", [])}
+    pins = subject.get("pins", {})
     found = []
     for place, step in enumerate(subject["steps"][start:end], start):
         key, preview = step["id"], previews.get(step["id"])
@@ -105,7 +107,7 @@ def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
                 key=key,
                 skill=step.get("skill", ""),
                 version=step.get("version", ""),
-                digest=subject["pins"].get(key, {}).get("digest", ""),
+                digest=pins.get(key, {}).get("digest", ""),
                 place=place,
                 preview={} if preview is None else reports[preview],
                 preview_place=preview or 0,

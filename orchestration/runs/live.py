@@ -8,7 +8,6 @@ from execfabric import live
 
 
 def group(run_id: UUID) -> str:
-    """Return the group of those who watch a run."""
     return f"run.{run_id}"
 
 

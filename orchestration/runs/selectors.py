@@ -17,13 +17,7 @@ from orchestration.runs.errors import (
     RunUnknown,
     StepUnknown,
 )
-from orchestration.runs.models import (
-    Artifact,
-    ArtifactUse,
-    DryRun,
-    Run,
-    StepRun,
-)
+from orchestration.runs.models import Artifact, ArtifactUse, DryRun, Run, StepRun
 
 LARGE = frozenset({"inputs", "pins", "revision__body", "revision__source"})
 """Columns of a run that a page reads only where it shows them."""

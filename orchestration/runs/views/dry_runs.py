@@ -11,11 +11,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from execfabric.accounts.authority import Right, require
-from execfabric.console.http import (
-    HttpRequest,
-    form_on,
-    page,
-)
+from execfabric.console.http import HttpRequest, form_on, page
 from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal

@@ -25,13 +25,7 @@ from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import stream_of
-from orchestration.runs.services import (
-    artifacts,
-    control,
-    frames,
-    run_page,
-    run_waits,
-)
+from orchestration.runs.services import artifacts, control, frames, run_page, run_waits
 from orchestration.runs.services.frames import Cursor
 from orchestration.runs.services.run_page import NO_STEPS, ROWS
 

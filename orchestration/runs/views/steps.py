@@ -12,11 +12,7 @@ from django.shortcuts import redirect
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_safe
 
-from execfabric.console.http import (
-    HttpRequest,
-    page,
-    wants_fragment,
-)
+from execfabric.console.http import HttpRequest, page, wants_fragment
 from execfabric.http import STATUS, json_download
 from execfabric.lib import canonical, clock
 from execfabric.lib.actor import Actor
