@@ -43,14 +43,18 @@ class Table:
 
     def key_of(self, row: Model) -> str:
         """The key of a row as text."""
-        return ":".join(str(getattr(row, name)) for name in self.key)
+        return ":".join([str(getattr(row, name)) for name in self.key])
 
     def born(self, row: Model) -> RowFact:
         """A row that is inserted."""
-        values = {name: plain(getattr(row, name)) for name in self.columns}
-        defaults = self.defaults
-        chosen = {n: v for n, v in values.items() if v != defaults[n]}
-        return RowFact(self.name, self.key_of(row), chosen, new=True)
+        values = {name: getattr(row, name) for name in self.columns}
+        return self.inserted(self.key_of(row), values)
+
+    def inserted(self, key: str, values: Mapping[str, Any]) -> RowFact:
+        """Return a row that is inserted with these values and else with defaults."""
+        defaults, columns = self.defaults, self.set(key, values).columns
+        chosen = {n: v for n, v in columns.items() if v != defaults[n]}
+        return RowFact(self.name, key, chosen, new=True)
 
     def changed(self, row: Model, values: Mapping[str, Any]) -> RowFact:
         """Columns of a row that are set to these values."""
@@ -58,8 +62,8 @@ class Table:
 
     def set(self, key: str, values: Mapping[str, Any]) -> RowFact:
         """Columns that are set in the row of that key."""
-        columns = self.columns
-        chosen = {n: plain(v) for n, v in values.items() if n in columns}
+        known = self.defaults
+        chosen = {n: plain(v) for n, v in values.items() if n in known}
         return RowFact(self.name, key, chosen)
 
     def stored(self, rows: "QuerySet[Any]") -> Iterator[tuple[str, dict[str, Plain]]]:

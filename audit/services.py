@@ -1,11 +1,11 @@
 """Writing the record. Reading and verifying it is in `selectors`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from django.db import connection
 
 from audit.domain import chain
@@ -99,7 +99,7 @@ def chained(
                 "hash": prev.hex(),
             }
         )
-    return json.dumps(events), End(seq, prev)
+    return orjson.dumps(events).decode(), End(seq, prev)
 
 
 def _end(stream: str) -> End:

@@ -27,7 +27,7 @@ class RowFact:
 
     table: str
     key: str
-    columns: Mapping[str, Plain]
+    columns: dict[str, Plain]
     new: bool = False
     """Whether the row was inserted: columns left out have their default."""
 
@@ -117,17 +117,19 @@ class Replay:
 
 def plain(value: Any) -> Plain:
     """A column's value as an event repeats it; long ones as their digest."""
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, datetime):
         return stamp(value)
-    if isinstance(value, bytes | memoryview):
+    if isinstance(value, _BYTES):
         return f"sha256:{hashlib.sha256(value).hexdigest()}"
-    text = canonical.dumps(value).decode() if _is_json(value) else str(value)
+    is_json = isinstance(value, _JSON)
+    text = canonical.dumps(value).decode() if is_json else str(value)
     if len(text) <= LONGEST:
         return text
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _is_json(value: Any) -> bool:
-    return isinstance(value, dict | list | float)
+# Made once: this is called for every column of every event.
+_BYTES = (bytes, memoryview)
+_JSON = (dict, list, float)

@@ -1,7 +1,6 @@
 """Which columns of runs, steps and attempts the record covers."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from audit.domain.rows import RowFact
@@ -39,12 +38,20 @@ ATTEMPT = Table(
 )
 
 
-def attempt_changed(
+
+def attempt_begun(step: StepRun, fence: int, values: Mapping[str, Any]) -> RowFact:
+    """Return a new attempt of a step with its columns."""
+    return ATTEMPT.inserted(f"{step.id}:{fence}", values)
+
+
+def attempt_ended(
     step: StepRun, fence: int, values: Mapping[str, Any], *, log: str = ""
-) -> tuple[RowFact]:
-    """Columns that are set in the attempt of a step with that fence.
+) -> RowFact:
+    """Return the columns that are set in the attempt of a step with that fence.
 
     `log` is the end and the digest of what it wrote, which is no column of the row.
     """
-    fact = ATTEMPT.set(f"{step.pk}:{fence}", values)
-    return (replace(fact, columns={**fact.columns, "log": log}) if log else fact,)
+    fact = ATTEMPT.set(f"{step.id}:{fence}", values)
+    if log:
+        fact.columns["log"] = log
+    return fact

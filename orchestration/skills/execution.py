@@ -12,7 +12,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +167,13 @@ class Runner:
             "deadline_s": max(0.0, until - clock.since_boot()),
             "until": until,
             "valid_until": min(call.valid_until, until),
-            "limits": asdict(call.limits),
+            "limits": vars(call.limits),
             "allow": {
                 "network": call.allow.network,
                 "programs": list(call.allow.programs),
             },
             "paths": {digest: str(known[digest]) for digest in wanted & known.keys()},
-            "note": asdict(call.note) if call.note else None,
+            "note": vars(call.note) if call.note else None,
         }
         self._call = call
         self._send({"call": frame}, Masker(used))

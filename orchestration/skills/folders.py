@@ -77,6 +77,8 @@ def remove(folder: Path) -> None:
 
     :raises OSError: when something cannot be removed
     """
+    if not os.path.lexists(folder):
+        return
     parent = os.open(folder.parent, FOLDER & ~os.O_NOFOLLOW)
     with _closing(parent):
         if not _is_folder(folder.name, parent):

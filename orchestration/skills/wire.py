@@ -22,6 +22,9 @@ LARGEST_FRAME = 256 * 1024 * 1024
 CHUNK = 65536
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 class FrameTooLarge(Exception):
     """A frame is longer than any that is ever sent: the two sides are out of step."""
 
@@ -32,7 +35,7 @@ def encode(value: Any) -> bytes:
     :raises ValueError: for NaN and infinities
     :raises TypeError: for what is not JSON
     """
-    body = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    body = _ENCODER.encode(value).encode()
     return len(body).to_bytes(LENGTH) + body
 
 

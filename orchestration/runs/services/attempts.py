@@ -14,7 +14,7 @@ from uuid import UUID
 from execfabric import database, disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
-from orchestration.runs import history, selectors
+from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished, Result, recordable
 from orchestration.runs.domain.states import (
@@ -148,7 +148,9 @@ def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool
             return False
         fact = {"fence": fence, "evidence": evidence}
         rows = (
-            () if unknown else opened.end_attempt(step, AttemptEvent.NOT_STARTED, fact)
+            []
+            if unknown
+            else [opened.end_attempt(step, AttemptEvent.NOT_STARTED, fact)]
         )
         opened.move_step(
             step,
@@ -226,35 +228,33 @@ def _take(opened: Change, step: StepRun, *, worker: str, session: str) -> Grip |
     spec = checks.passed(opened, step)
     if spec is None or spec.action is None:
         return None
-    attempt = Attempt(
-        step_run=step,
-        fence=step.fence + 1,
-        generation=step.generation,
-        worker=worker,
-        phase=Phase.INTENT,
-        spec_id=spec.digest,
-        session_id=session,
-        started_at=opened.at,
-        intent_at=opened.at,
-    )
+    fence = step.fence + 1
+    attempt = {
+        "generation": step.generation,
+        "worker": worker,
+        "phase": Phase.INTENT,
+        "spec_id": spec.digest,
+        "session_id": session,
+        "started_at": opened.at,
+        "intent_at": opened.at,
+    }
     opened.move_step(
         step,
         StepEvent.STARTED,
         {
-            "fence": attempt.fence,
+            "fence": fence,
             "worker": worker,
             "digest": spec.digest,
             "session": session,
         },
         session=session,
-        rows=[history.ATTEMPT.born(attempt)],
-        fence=attempt.fence,
+        rows=[opened.begin_attempt(step, fence, attempt)],
+        fence=fence,
         tries=step.tries + 1,
         worker=worker,
         started_at=step.started_at or opened.at,
         not_before=None,
     )
-    opened.begin_attempt(attempt)
     return _grip(opened, step, spec=spec.value, action=spec.action, session=session)
 
 
@@ -314,7 +314,7 @@ def _finish(
         payload["wait_s"] = end.wait.total_seconds()
         columns["not_before"] = opened.at + end.wait
     ended = opened.end_attempt(step, end.attempt, payload.get("error"), log=log)
-    opened.move_step(step, end.event, payload, session=session, rows=ended, **columns)
+    opened.move_step(step, end.event, payload, session=session, rows=[ended], **columns)
 
 
 def _of_success(step: StepRun, result: Finished) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 Who may write what is decided in `transitions`.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 from django.db import DatabaseError
 
@@ -57,7 +57,7 @@ class Written:
 
     def as_json(self) -> str:
         """The form that the statement takes."""
-        return json.dumps(vars(self), default=_plain)
+        return orjson.dumps(vars(self)).decode()
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,3 @@ def renew_lease(step_run_id: UUID, fence: int) -> str | None:
 def note_hints(step_run_ids: Iterable[UUID], *, at: datetime) -> None:
     """Note that workers are notified of ready steps again."""
     StepRun.objects.filter(pk__in=step_run_ids).update(hinted_at=at)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    message = f"a {type(value).__name__} is no column's value"
-    raise TypeError(message)

@@ -128,7 +128,7 @@ def _rescued(opened: Change, step_run_id: UUID) -> bool:
         end.event,
         {"fence": step.fence, "worker": step.worker, "intent": may_have_begun},
         session=attempt.session_id,
-        rows=opened.end_attempt(step, end.attempt, log=log_digest),
+        rows=[opened.end_attempt(step, end.attempt, log=log_digest)],
         **columns,
     )
     advance(opened)

@@ -6,7 +6,7 @@ the same state one is refused. `change` reads the run under its lock first; `in_
 goes without lock and reading where a worker remembers the run.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -34,7 +34,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.errors import RunUnknown, StepUnknown
-from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.models import Run, StepRun
 from orchestration.runs.services import store
 from orchestration.runs.services.loading import Loaded, Memory, error_code, load
 from orchestration.runs.services.store import Record, Written
@@ -67,7 +67,7 @@ class Change:
     _released: dict[UUID, Fact] = field(default_factory=dict)
     _completed: dict[int, StepRun] = field(default_factory=dict)
     """The steps that succeed, by the identity of the fact that says so."""
-    _before: dict[StepRun | Run, dict[str, Any]] = field(default_factory=dict)
+    _before: list[tuple[StepRun | Run, Record]] = field(default_factory=list)
     """What rows were before this change, to restore what is remembered of them."""
 
     @property
@@ -170,15 +170,16 @@ class Change:
         """Say in one event that a step was released and started."""
         self.facts.remove(released)
         started = self.facts[-1]
-        payload = (
-            released.payload | started.payload | {"from": released.payload["from"]}
+        kept = {"from": released.payload["from"]}
+        self.facts[-1] = replace(
+            started, payload=released.payload | started.payload | kept
         )
-        columns = {**released.rows[0].columns, **started.rows[0].columns}
-        self.facts[-1] = _with_columns(replace(started, payload=payload), columns)
+        columns = started.rows[0].columns
+        columns |= released.rows[0].columns | columns
 
     def _set_step(self, step: StepRun, fields: Record) -> None:
         if step.id not in self._steps:
-            self._before[step] = dict(step.__dict__)
+            self._before.append((step, dict(step.__dict__)))
             self._steps[step.id] = {"was": step.state, "held": step.fence}
         self._steps[step.id] |= fields
         step.__dict__.update(fields)
@@ -205,7 +206,7 @@ class Change:
 
     def _set_run(self, fields: Record) -> None:
         if not self._run:
-            self._before[self.run] = dict(self.run.__dict__)
+            self._before.append((self.run, dict(self.run.__dict__)))
             self._run = {"was": self.run.state}
         self._run |= fields
         self.run.__dict__.update(fields)
@@ -214,19 +215,21 @@ class Change:
         """Have the bytes of an action stored, unless they are already."""
         self._written.specs.append({"digest": digest, "body": body.decode()})
 
-    def begin_attempt(self, attempt: Attempt) -> None:
-        """Have a new attempt written."""
-        self._written.attempts.append(_columns(attempt))
+    def begin_attempt(self, step: StepRun, fence: int, attempt: Record) -> RowFact:
+        """Have a new attempt written; return its columns for the event that says so."""
+        key = {"step_run_id": step.id, "fence": fence}
+        self._written.attempts.append(attempt | key)
+        return history.attempt_begun(step, fence, attempt)
 
     def end_attempt(
         self, step: StepRun, event: AttemptEvent, result: Any = None, *, log: str = ""
-    ) -> tuple[RowFact]:
+    ) -> RowFact:
         """End the live attempt of a step; return the columns for the event that says so."""
         phase = str(ATTEMPT.next(Phase.INTENT, event))
         ended = {"phase": phase, "ended_at": self.at, "result": result}
         name = {"step_run_id": step.id, "fence": step.fence}
         self._written.ended.append(name | ended)
-        return history.attempt_changed(step, step.fence, ended, log=log)
+        return history.attempt_ended(step, step.fence, ended, log=log)
 
     def hint(self, step: StepRun) -> None:
         """Have workers told of a step that was ready before this change."""
@@ -267,11 +270,10 @@ class Change:
     def _number(self) -> list[UUID]:
         """Give each row the place of its event; return the steps to hint at."""
         last = self.loaded.end.seq + len(self.facts)
-        for index, fact in enumerate(self.facts):
+        for place, fact in enumerate(self.facts, self.loaded.end.seq + 1):
             if step := self._completed.get(id(fact)):
-                completed = {"completed_seq": self.loaded.end.seq + 1 + index}
-                self._set_step(step, completed)
-                self.facts[index] = _with_columns(fact, completed)
+                self._set_step(step, {"completed_seq": place})
+                fact.rows[0].columns["completed_seq"] = place
         # A worker that takes one goes on through all that are ready; for more workers
         # than this the keeper hints again.
         ready = self.loaded.progress.startable(HINTS_AT_ONCE)
@@ -288,7 +290,7 @@ class Change:
 
     def undo(self) -> None:
         """Make what is remembered of the run what it was before this change."""
-        for row, before in self._before.items():
+        for row, before in self._before:
             row.__dict__.clear()
             row.__dict__.update(before)
             if isinstance(row, StepRun):
@@ -296,16 +298,9 @@ class Change:
                 self.loaded.progress.moved(row.id, state, error_code(row))
 
 
-def _columns(row: StepRun | Attempt) -> Record:
+def _columns(row: StepRun) -> Record:
     """Return the columns of a row that is not stored yet."""
     return {name: value for name, value in vars(row).items() if name != "_state"}
-
-
-def _with_columns(fact: Fact, columns: Mapping[str, Any]) -> Fact:
-    """Add columns to those that a fact says of its first row."""
-    first, *others = fact.rows
-    first = replace(first, columns={**first.columns, **columns})
-    return replace(fact, rows=(first, *others))
 
 
 @contextmanager
