@@ -48,16 +48,17 @@ class Written:
     """Step runs that are added, with all their columns."""
     ended: list[Record] = field(default_factory=list)
     """Attempts that end: the columns that are set, and those that name the attempt."""
-    steps: list[Record] = field(default_factory=list)
-    """The columns that are set; `was` and `held` are the state and the fence read."""
+    steps: dict[str, Record] = field(default_factory=dict)
+    """By id, the columns that are set; `was` and `held` are the state and the fence read."""
     attempts: list[Record] = field(default_factory=list)
     """Attempts that begin."""
-    run: list[Record] = field(default_factory=list)
-    """At most one: the columns that are set; `was` is the state read."""
+    run: Record = field(default_factory=dict)
+    """The columns that are set; `was` is the state read."""
 
     def as_json(self) -> str:
-        """The form that the statement takes."""
-        return orjson.dumps(vars(self)).decode()
+        """Return the form that the statement takes, without what is empty."""
+        found = {name: part for name, part in vars(self).items() if part}
+        return orjson.dumps(found).decode()
 
 
 @dataclass(frozen=True)

@@ -282,10 +282,9 @@ class Change:
         for one in hinted:
             self.hint(self.steps[one])
         for step_run_id, columns in self._steps.items():
-            written = columns | {"id": step_run_id, "seq": last}
-            self._written.steps.append(written)
+            self._written.steps[str(step_run_id)] = columns | {"seq": last}
         if self._run:
-            self._written.run.append(self._run | {"seq": last})
+            self._written.run = self._run | {"seq": last}
         return hinted
 
     def undo(self) -> None:
