@@ -1,5 +1,6 @@
 """Hints that a run has changed, for the pages and inboxes that show it."""
 
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -16,10 +17,11 @@ def run_changed(run_id: UUID, seq: int = 0, *, gates: bool = False) -> None:
 
     `gates` says whether one of them is about a gate, which inboxes show.
     """
+    transaction.on_commit(partial(committed, run_id, seq, gates=gates))
 
-    def hint() -> None:
-        live.hint(group(run_id), seq)
-        if gates:
-            live.hint(live.INBOX, seq)
 
-    transaction.on_commit(hint)
+def committed(run_id: UUID, seq: int, *, gates: bool) -> None:
+    """Hint now, for a change that has been committed."""
+    live.hint(group(run_id), seq)
+    if gates:
+        live.hint(live.INBOX, seq)

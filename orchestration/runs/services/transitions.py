@@ -263,7 +263,8 @@ class Change:
             for name in _RESULT:
                 self.steps[step_run_id].__dict__.pop(name, None)
         gates = any(fact.kind.startswith("gate.") for fact in self.facts)
-        live.run_changed(self.run.id, self.loaded.end.seq, gates=gates)
+        tell = live.run_changed if self.is_locked else live.committed
+        tell(self.run.id, self.loaded.end.seq, gates=gates)
         dispatch.hint(hinted)
         return True
 
