@@ -14,8 +14,10 @@ CREATE OR REPLACE FUNCTION runs_commit(
   at timestamptz, actor text, actor_name text, trace_id text,
   events jsonb, change jsonb, lease_s double precision
 ) RETURNS bigint LANGUAGE plpgsql
--- Else the server plans the update of the steps at each call, which costs a tenth.
+-- Else the server plans the update of the steps at each call, which costs a tenth. A
+-- plan that is kept must not read a table whole because it was small at first.
 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
   one jsonb;
