@@ -38,7 +38,6 @@ ATTEMPT = Table(
 )
 
 
-
 def attempt_begun(step: StepRun, fence: int, values: Mapping[str, Any]) -> RowFact:
     """Return a new attempt of a step with its columns."""
     return ATTEMPT.inserted(f"{step.id}:{fence}", values)

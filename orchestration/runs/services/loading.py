@@ -38,7 +38,6 @@ _LOCK_RUN = (
     f"SELECT {database.columns(Run, prefix='run')} FROM runs_run AS run"
     " WHERE run.id = %s FOR UPDATE"
 )
-_READ_OUTSIDE = "SELECT value FROM runs_outside"
 _READ_REVISION = (
     f"SELECT {database.columns(PlanRevision, but=_NOT_OF_REVISION)}"
     " FROM plans_planrevision"
@@ -70,6 +69,8 @@ SELECT CASE split_part(proposer, ':', 1)
   ELSE false END
 FROM runs_run WHERE id = %s
 """
+_READ_OUTSIDE = "SELECT value FROM runs_outside"
+_READ_AROUND = f"SELECT ({_READ_OUTSIDE}), ({ANY_POLICY}), ({_PROPOSER_ACTIVE})"
 _READ_PINNED = (
     f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
     " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
@@ -177,18 +178,16 @@ def _read(run_id: UUID) -> Loaded | None:
         [
             (LOCK_END, [stream_of(run_id)]),
             (_LOCK_RUN, [run_id]),
-            (_READ_OUTSIDE, []),
+            (_READ_AROUND, [run_id]),
             (_READ_REVISION, [run_id]),
             (_READ_STEPS, [run_id]),
-            (ANY_POLICY, []),
             (_READ_PINNED, [run_id]),
-            (_PROPOSER_ACTIVE, [run_id]),
             (_READ_GATE, [run_id]),
             (_READ_DECISIONS, [run_id]),
             (_READ_VOTERS, [run_id]),
         ]
     )
-    end, run_row, outside, revision, steps, policy, pinned, active, *gate = (
+    end, run_row, around, revision, steps, pinned, *gate = (
         cursor.fetchall() for cursor in cursors
     )
     if not run_row:
@@ -196,15 +195,16 @@ def _read(run_id: UUID) -> Loaded | None:
     run = database.instance(Run, run_row[0])
     run.revision = database.instance(PlanRevision, revision[0], but=_NOT_OF_REVISION)
     read = _steps(steps)
+    outside, any_policy, proposer_active = around[0]
     return Loaded(
         run=run,
         steps={step.id: step for step in read},
         progress=_progress(run, read),
         end=_end(end, run.stream),
-        outside=_outside(outside),
+        outside=outside,
         approval=_held(*gate),
-        proposer_active=active == [(True,)],
-        any_policy=policy == [(True,)],
+        proposer_active=proposer_active is True,
+        any_policy=any_policy is True,
         pinned=pinned_from(pinned),
     )
 

@@ -178,10 +178,11 @@ class Change:
         columns |= released.rows[0].columns | columns
 
     def _set_step(self, step: StepRun, fields: Record) -> None:
-        if step.id not in self._steps:
+        written = self._steps.get(step.id)
+        if written is None:
             self._before.append((step, dict(step.__dict__)))
-            self._steps[step.id] = {"was": step.state, "held": step.fence}
-        self._steps[step.id] |= fields
+            self._steps[step.id] = written = {"was": step.state, "held": step.fence}
+        written |= fields
         step.__dict__.update(fields)
 
     def move_run(self, event: RunEvent, reason: str = "", **fields: Any) -> None:
