@@ -168,7 +168,7 @@ def load(run_id: UUID, known: Loaded | None = None) -> Loaded | None:
 
     :raises StreamUnknown: when the run has no stream
     """
-    if known is not None and _brought_up_to_date(known):
+    if known is not None and brought_up_to_date(known, lock=True):
         return known
     return _read(run_id)
 
@@ -209,23 +209,28 @@ def _read(run_id: UUID) -> Loaded | None:
     )
 
 
-def _brought_up_to_date(known: Loaded) -> bool:
-    """Lock the run; return False if more than its events tell has changed."""
+def brought_up_to_date(known: Loaded, *, lock: bool) -> bool:
+    """Read what is new of a run; return False if more than its events tell has changed.
+
+    Without the lock, what is read may be newer than the end of the stream that is read
+    first. A change on that is refused.
+    """
     run_id, stream, seq = known.run.id, known.run.stream, known.end.seq
-    end, locked, outside, steps = (
+    locked = "" if lock else " FOR UPDATE"
+    end, found, outside, steps = (
         cursor.fetchall()
         for cursor in database.pipelined(
             [
-                (LOCK_END, [stream]),
-                (_LOCK_RUN, [run_id]),
+                (LOCK_END.removesuffix(locked), [stream]),
+                (_LOCK_RUN.removesuffix(locked), [run_id]),
                 (_READ_OUTSIDE, []),
                 (_READ_WRITTEN_STEPS, [run_id, seq, stream, seq]),
             ]
         )
     )
-    if not locked:
+    if not found:
         return False
-    run = database.instance(Run, locked[0])
+    run = database.instance(Run, found[0])
     if Seen(run.version, _outside(outside)) != known.seen:
         return False
     run.revision = known.run.revision

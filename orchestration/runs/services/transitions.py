@@ -36,10 +36,18 @@ from orchestration.runs.domain.states import (
 from orchestration.runs.errors import RunUnknown, StepUnknown
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.services import store
-from orchestration.runs.services.loading import Loaded, Memory, error_code, load
+from orchestration.runs.services.loading import (
+    Loaded,
+    Memory,
+    brought_up_to_date,
+    error_code,
+    load,
+)
 from orchestration.runs.services.store import Record, Written
 
 HINTS_AT_ONCE = 16
+TRIES = 3
+"""How often a change is tried without the lock: others may work on the same run."""
 _RESULT = ("output", "files")
 
 
@@ -347,13 +355,9 @@ def in_turn(
     """
     known = memory.take(run_id)
     if known is not None and not connection.in_atomic_block:
-        done, result = _without_lock(known, act, by=by, at=at)
-        memory.keep(known)
+        done, result = _without_lock(known, act, by=by, at=at, memory=memory)
         if done:
-            memory.taken += 1
             return result
-        memory.refused += 1
-        memory.take(run_id)
     with transaction.atomic(durable=True):
         opened = open_change(run_id, by=by, at=at, known=known)
         result = act(opened)
@@ -363,14 +367,26 @@ def in_turn(
 
 
 def _without_lock(
-    known: Loaded, act: Callable[[Change], Any], *, by: Actor, at: datetime
+    known: Loaded,
+    act: Callable[[Change], Any],
+    *,
+    by: Actor,
+    at: datetime,
+    memory: Memory,
 ) -> tuple[bool, Any]:
-    opened = Change(loaded=known, by=by, at=at, is_locked=False)
-    try:
-        result = act(opened)
-        if opened.close():
-            return True, result
-    except NeedsLock:
-        pass
-    opened.undo()
+    for is_last in (*[False] * (TRIES - 1), True):
+        opened = Change(loaded=known, by=by, at=at, is_locked=False)
+        try:
+            result = act(opened)
+            if opened.close():
+                memory.keep(known)
+                memory.taken += 1
+                return True, result
+        except NeedsLock:
+            opened.undo()
+            break
+        opened.undo()
+        memory.refused += 1
+        if is_last or not brought_up_to_date(known, lock=False):
+            break
     return False, None
