@@ -104,6 +104,16 @@ def restore() -> None:
         connection.ensure_connection()
 
 
+def leave_transaction() -> None:
+    """Drop a connection that an error has left within a transaction.
+
+    An error that is none of the database's can do that to Django's `atomic`. What is
+    written on such a connection looks committed, and never is.
+    """
+    if not (connection.in_atomic_block or connection.get_autocommit()):
+        connection.close()
+
+
 def release() -> None:
     """Give this thread's connection back to the pool, where there is one.
 

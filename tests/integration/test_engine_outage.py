@@ -2,12 +2,23 @@
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
+import psycopg
 import pytest
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 
-from tests.builders import approved, driven, plan, states, step
+from orchestration.runs.models import Run
+from tests.builders import (
+    approved,
+    chain,
+    claimed,
+    completed,
+    driven,
+    plan,
+    states,
+    step,
+)
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -121,3 +132,43 @@ def once_it_happened(then, witness):
                 break
             time.sleep(0.02)
         then()
+
+
+def left_in_a_transaction(monkeypatch):
+    """Have an error that is none of the database's cut Django's `atomic` short."""
+    with monkeypatch.context() as patched:
+        patched.setattr(psycopg.Connection, "commit", broken)
+        with suppress(ProgrammingError), transaction.atomic():
+            Run.objects.count()
+    assert not connection.get_autocommit()
+
+
+def broken(*_):
+    """Fail as no database does."""
+    message = "broken"
+    raise TypeError(message)
+
+
+def test_a_claim_on_a_connection_left_in_a_transaction_is_committed(
+    proposer, operator, monkeypatch
+):
+    run = approved(chain(1), proposer, operator)
+
+    left_in_a_transaction(monkeypatch)
+    claimed(run, "s0")
+    connection.close()
+
+    assert states(run) == {"s0": "running"}
+
+
+def test_a_result_on_a_connection_left_in_a_transaction_is_committed(
+    proposer, operator, monkeypatch
+):
+    run = approved(chain(2), proposer, operator)
+    held = claimed(run, "s0")
+
+    left_in_a_transaction(monkeypatch)
+    completed(held)
+    connection.close()
+
+    assert states(run) == {"s0": "succeeded", "s1": "running"}

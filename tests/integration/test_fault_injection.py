@@ -267,12 +267,11 @@ def scene(faults, effect, bench, witness, tmp_path) -> Scene:
 
 def test_no_error_at_a_statement_of_a_worker_costs_anything(scene, faults, monkeypatch):
     faults.watch(monkeypatch, STATEMENTS)
-    errors = cycle(IN_STATEMENTS)
 
     places = scene.watched()
     for number in range(len(places)):
-        scene.run(number, next(errors))
-        scene.run(number, next(errors))
+        for error in IN_STATEMENTS:
+            scene.run(number, error)
         scene.run(number, SERVER_AWAY, after=True)
 
     assert not scene.problems, "\n".join(scene.problems)

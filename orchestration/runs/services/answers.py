@@ -7,6 +7,7 @@ a known success never becomes "nothing ran" or "unknown" because of the second.
 import logging
 from pathlib import Path
 
+from execfabric import database
 from execfabric.lib import clock
 from execfabric.lib.masking import Masker
 from execfabric.lib.refusal import Refusal
@@ -39,6 +40,7 @@ def result_of(
             return _stored(answer, watch, masker, workdir)
         except Exception as error:
             log.exception("Cannot store the result of %s.", grip.step_run_id)
+            database.leave_transaction()
             return not_stored(error)
     return _of_other(answer, grip)
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 
+from execfabric import database
 from execfabric.lib import clock
 from orchestration.runs import live
 from orchestration.runs.domain.states import StepState
@@ -134,6 +135,7 @@ class StepLog:
         except Exception:
             logger.exception("Cannot store a part of the log of %s.", self._step_run_id)
             self._sending = []
+            database.leave_transaction()
         else:
             self._sending = []
             live.run_changed(self._run_id)

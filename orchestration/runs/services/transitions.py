@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from audit.services import Fact, RowFact
+from execfabric import database
 from execfabric.lib.actor import Actor
 from execfabric.lib.machine import StaleTransition
 from orchestration.plans.domain.document import StepDocument
@@ -321,6 +322,7 @@ def change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[Change]:
 
     :raises RunUnknown: when there is no such run
     """
+    database.leave_transaction()
     with transaction.atomic(durable=True):
         opened = open_change(run_id, by=by, at=at)
         yield opened
@@ -353,6 +355,7 @@ def in_turn(
 
     :raises RunUnknown: when there is no such run
     """
+    database.leave_transaction()
     known = memory.take(run_id)
     if known is not None and not connection.in_atomic_block:
         done, result = _without_lock(known, act, by=by, at=at, memory=memory)
