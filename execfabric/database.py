@@ -110,8 +110,9 @@ def leave_transaction() -> None:
     An error that is none of the database's can do that to Django's `atomic`. What is
     written on such a connection looks committed, and never is.
     """
-    if not (connection.in_atomic_block or connection.get_autocommit()):
-        connection.close()
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    if wrapper.connection and not (wrapper.in_atomic_block or wrapper.autocommit):
+        wrapper.close()
 
 
 def release() -> None:
@@ -174,7 +175,8 @@ def _connected() -> Iterator[Connection[Any]]:
     # Looked up once: Django's own name for it is looked up at every use of it.
     wrapper = connections[DEFAULT_DB_ALIAS]
     wrapper.close_if_health_check_failed()
-    wrapper.ensure_connection()
+    if wrapper.connection is None:
+        wrapper.ensure_connection()
     # Else a commit sent from here would keep what Django is about to roll back.
     wrapper.validate_no_broken_transaction()
     with wrapper.wrap_database_errors:

@@ -27,7 +27,8 @@ def stamp(at: datetime) -> str:
     if at.tzinfo is None:
         message = "a recorded time must know its zone"
         raise ValueError(message)
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = at.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")
 
 
 def in_utc(at: datetime) -> datetime:

@@ -229,7 +229,10 @@ def _unnamed_files(living: list[Process]) -> tuple[int, int]:
     return sum(memory.values()), sum(disk.values())
 
 
+_STATM = Path("/proc/self/statm")
+
+
 def _data_size() -> int:
     with suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[5]) * PAGE
+        return int(_STATM.read_bytes().split()[5]) * PAGE
     return 0
