@@ -160,6 +160,29 @@ def test_what_another_worker_wrote_is_read_and_nothing_else(begun, memory):
     ]
 
 
+def test_a_change_that_another_worker_overtook_is_tried_again_without_the_lock(
+    proposer, operator, memory
+):
+    text = plan(*(step(f"s{number}") for number in range(4)), parallel=True)
+    run = approved(text, proposer, operator)
+    mine = claimed(run.steps.get(key="s0"), memory)
+    other = claimed(run.steps.get(key="s1"), Memory())
+    completed(other, Memory())
+
+    with CaptureQueriesContext(connection) as orm:
+        following = completed(mine, memory)
+
+    assert (memory.taken, memory.refused) == (1, 1)
+    assert orm.captured_queries == []
+    assert following.key == "s3"
+    assert states(run) == {
+        "s0": "succeeded",
+        "s1": "succeeded",
+        "s2": "running",
+        "s3": "running",
+    }
+
+
 def test_a_change_that_is_refused_leaves_what_is_remembered_as_it_was(begun, memory):
     run, grip = begun
     mine = memory.take(run.id)

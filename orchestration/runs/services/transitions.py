@@ -3,7 +3,7 @@
 A change is made in memory, each move by the table, and written in one statement together
 with its events. The statement swaps the end of the run's stream, so of two changes on
 the same state one is refused. `change` reads the run under its lock first; `in_turn`
-goes without lock and reading where a worker remembers the run.
+goes without the lock where a worker remembers the run.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -349,8 +349,8 @@ def in_turn(
 ) -> Any:
     """Change a run that a worker remembers, without a lock where that is possible.
 
-    `act` decides and moves; it is done again under the lock if the run has moved on, or
-    if it needs the lock, so it must have no effect but on its change. Whatever it
+    `act` decides and moves; it is done again if the run has moved on, and under the lock
+    if it needs that, so it must have no effect but on its change. Whatever it
     raises, and a commit whose answer is lost, makes the worker forget the run.
 
     :raises RunUnknown: when there is no such run
@@ -377,7 +377,8 @@ def _without_lock(
     at: datetime,
     memory: Memory,
 ) -> tuple[bool, Any]:
-    for is_last in (*[False] * (TRIES - 1), True):
+    """Return whether the change was written, and what `act` has returned."""
+    for left in reversed(range(TRIES)):
         opened = Change(loaded=known, by=by, at=at, is_locked=False)
         try:
             result = act(opened)
@@ -390,6 +391,6 @@ def _without_lock(
             break
         opened.undo()
         memory.refused += 1
-        if is_last or not brought_up_to_date(known, lock=False):
+        if not (left and brought_up_to_date(known, lock=False)):
             break
     return False, None
