@@ -29,8 +29,9 @@ class Seat(threading.Thread):
         self._ending = threading.Event()
 
     def end(self) -> None:
-        """Finish the hint in hand and take no other."""
+        """Finish the step in hand and take no other; hints tell others of the rest."""
         self._ending.set()
+        self._bench.is_ending = True
         self.join()
         memory = self._bench.memory
         log.info(

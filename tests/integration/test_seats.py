@@ -15,7 +15,7 @@ from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.seat import Seat
 from tests.broker import Broker
-from tests.builders import a_bench, approved, plan, step
+from tests.builders import a_bench, approved, plan, states, step
 from tests.servers import Spawned, eventually, spawn
 from tests.web_server import database_url
 
@@ -88,13 +88,15 @@ def test_a_worker_that_is_asked_to_stop_finishes_the_step_in_hand(
     proposer, operator, broker, worker, witness
 ) -> None:
     slow = step("a", "witness", params={"mark": "began", "after": 3})
-    run = approved(plan(slow), proposer, operator)
+    follows = step("b", after="a")
+    run = approved(plan(slow, follows), proposer, operator)
     assert eventually(witness.read, within=60)
 
     worker.running.child.terminate()
 
     worker.running.child.wait(60)
-    assert run.steps.get().state == "succeeded"
+    assert states(run) == {"a": "succeeded", "b": "ready"}
+    assert dispatch.next_hint(1) == str(run.steps.get(key="b").id)
     assert left_of(worker.pid) == []
 
 

@@ -99,7 +99,7 @@ def complete(
 ) -> Grip | None:
     """Record how an attempt ended, let the run go on, and take a ready step of it.
 
-    `session` is that of the next attempt. `logged` says whether this one may have
+    `session` is that of the next attempt; without one, none is taken. `logged` says whether this one may have
     written a log, whose digest is then recorded. A result whose fence has passed is
     recorded as evidence and changes nothing else.
     """
@@ -199,7 +199,7 @@ def _adopted(opened: Change, session: str) -> Grip | None:
 
 def _take_next(opened: Change, *, worker: str, session: str) -> Grip | None:
     """Take any ready step, so that a run goes on although its hints may be lost."""
-    if disk.shortage():
+    if not session or disk.shortage():
         return None
     while (step := _first_ready(opened)) is not None:
         grip = _take(opened, step, worker=worker, session=session)

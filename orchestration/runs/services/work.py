@@ -66,6 +66,8 @@ class Bench:
     notes: HandOver = field(init=False)
     deaths: int = field(init=False)
     """How often in a row the runner died before it began a call."""
+    is_ending: bool = False
+    """Whether no other step is to be taken: the worker was asked to stop."""
 
     def __post_init__(self) -> None:
         self.notes = HandOver(self.home)
@@ -270,13 +272,13 @@ def _await(runner: Runner, watch: Watch) -> answers.Ended:
 
 
 def _completed(watch: Watch, result: Result, bench: Bench) -> Watch | None:
-    """Record the result and take the next ready step of the run.
+    """Record the result and take the next ready step of the run, unless it must stop.
 
     It is repeated until the database has given a definite answer; the session tells
     a commit of this worker whose answer was lost. After an unexpected error it is
     tried once more, from what is stored; then it is recorded that there was a result.
     """
-    session = bench.next_session()
+    session = "" if bench.is_ending else bench.next_session()
     since = clock.since_boot()
     grip, errors = None, 0
     for attempted in (result, result, answers.unrecorded(result)):
@@ -287,7 +289,7 @@ def _completed(watch: Watch, result: Result, bench: Bench) -> Watch | None:
             log.exception("Cannot record how %s ended.", watch.grip.step_run_id)
             bench.forget()
             errors += 1
-    if errors and grip is None:
+    if errors and session and grip is None:
         give_back.own(session)
     return Watch(grip, since=since) if grip else None
 
