@@ -5,7 +5,6 @@ from typing import Any
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import WebsocketDenier
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "execfabric.settings")
@@ -22,11 +21,22 @@ from execfabric.web.health import Health  # noqa: E402
 from execfabric.web.origin import SameOrigin  # noqa: E402
 from orchestration.runs.consumers import RunConsumer  # noqa: E402
 
+UNKNOWN = 4404
+
+
+async def unknown(_scope: Any, _receive: Any, send: Any) -> None:
+    """Close a socket at an address that none has; the handshake is refused.
+
+    Without a consumer, which would wait for the channel layer.
+    """
+    await send({"type": "websocket.close", "code": UNKNOWN})
+
+
 # Django's `path` is typed for views; Channels gives it consumers, and takes it back.
 sockets: list[Any] = [
     path("ws/runs/<uuid:pk>/", RunConsumer.as_asgi()),  # type: ignore[arg-type]
     path("ws/inbox/", InboxConsumer.as_asgi()),  # type: ignore[arg-type]
-    re_path("", WebsocketDenier.as_asgi()),  # type: ignore[arg-type]
+    re_path("", unknown),  # type: ignore[arg-type]
 ]
 database.bound_transactions()
 application = ProtocolTypeRouter(
