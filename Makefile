@@ -35,7 +35,8 @@ status: environment ## say what runs
 	@$(BIN)/python -m execfabric.local status
 
 test: development tools ## run all tests (PYTEST_ARGS=...)
-	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 2 --dist loadfile \
+	  --no-loadscope-reorder $(PYTEST_ARGS)
 
 screenshots: development tools ## take the pictures of the README anew
 	@EXECFABRIC_SCREENSHOTS=1 EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" \
