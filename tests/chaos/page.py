@@ -42,7 +42,7 @@ ROWS = (
     ("forged hints", lambda r: r["forged_hints"]),
     ("changes written without a lock", lambda r: r["changes_of_runs"]["fast"]),
     (
-        "refused, and done again under it",
+        "tries of these that were refused",
         lambda r: r["changes_of_runs"]["fast refused"],
     ),
     ("changes written under the lock", lambda r: r["changes_of_runs"]["locked"]),
