@@ -95,10 +95,11 @@ def check() -> None:
 
 
 def restore() -> None:
-    """Replace this thread's connection if it is broken.
+    """Replace this thread's connection if it is broken, or left in a transaction.
 
     :raises OperationalError: when the server cannot be reached
     """
+    leave_transaction()
     if not connection.is_usable():
         connection.close()
         connection.ensure_connection()

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
+from execfabric import database
 from orchestration.runs.models import Run
 from tests.builders import (
     approved,
@@ -172,3 +173,11 @@ def test_a_result_on_a_connection_left_in_a_transaction_is_committed(
     connection.close()
 
     assert states(run) == {"s0": "succeeded", "s1": "running"}
+
+
+def test_a_keeper_leaves_a_transaction_that_was_left_open(monkeypatch):
+    left_in_a_transaction(monkeypatch)
+
+    database.restore()
+
+    assert connection.get_autocommit()
