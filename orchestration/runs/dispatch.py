@@ -73,6 +73,14 @@ def next_hint(wait_s: float) -> str | None:
     return found[1] if found else None
 
 
+def give_back(hint: str) -> None:
+    """Put a hint back that is not followed, for the next worker that asks."""
+    try:
+        _broker().rpush(STEPS, hint)
+    except (RedisError, OSError) as error:
+        log.warning("The broker took no hint: %s", error)
+
+
 def hint_verification(job_id: UUID) -> None:
     """After commit, tell the workers that a verification waits; it may be lost."""
 

@@ -30,8 +30,8 @@ class Seat(threading.Thread):
 
     def end(self) -> None:
         """Finish the step in hand and take no other; hints tell others of the rest."""
-        self._ending.set()
         self._bench.is_ending = True
+        self._ending.set()
         self.join()
         memory = self._bench.memory
         log.info(
@@ -47,7 +47,9 @@ class Seat(threading.Thread):
             hint = None
             try:
                 hint = dispatch.next_hint(WAIT_S)
-                if hint is not None:
+                if hint is not None and self._ending.is_set():
+                    dispatch.give_back(hint)
+                elif hint is not None:
                     follow(hint, self._bench)
             except Exception:
                 # A seat that ended would leave its process idle, and no one would know.

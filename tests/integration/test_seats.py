@@ -2,9 +2,11 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -98,6 +100,20 @@ def test_a_worker_that_is_asked_to_stop_finishes_the_step_in_hand(
     assert states(run) == {"a": "succeeded", "b": "ready"}
     assert dispatch.next_hint(1) == str(run.steps.get(key="b").id)
     assert left_of(worker.pid) == []
+
+
+def test_a_hint_that_comes_while_a_seat_ends_is_given_back(broker):
+    seat = Seat(a_bench())
+    seat.start()
+    time.sleep(0.3)
+    ending = threading.Thread(target=seat.end)
+    ending.start()
+    hint = uuid4()
+
+    dispatch.send([hint])
+
+    ending.join()
+    assert dispatch.next_hint(1) == str(hint)
 
 
 def test_a_killed_worker_takes_its_seats_and_runners_along(

@@ -110,7 +110,7 @@ def complete(
         if not _holds(step, grip):
             opened.need_lock()
             if _is_recorded(step, grip, result):
-                return _adopted(opened, session)
+                return _adopted(opened, session) if session else None
             _late(opened, step, grip, result)
             return None
         log = selectors.log_digest(step.id, grip.fence) if logged else ""
