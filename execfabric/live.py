@@ -51,8 +51,8 @@ async def listen(to: str, heard: Callable[[], None]) -> None:
 async def _listen(to: str, heard: Callable[[], None]) -> None:
     layer = channel_layers["default"]
     channel = await layer.new_channel()
-    await layer.group_add(to, channel)
     try:
+        await layer.group_add(to, channel)
         while True:
             await layer.receive(channel)
             heard()

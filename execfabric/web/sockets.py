@@ -59,10 +59,7 @@ class Watcher(AsyncWebsocketConsumer):
         self._checked_at = -math.inf
         self._sent_at = -math.inf
         """The first look always sends something: the page then knows that it is live."""
-        self._tasks = [
-            asyncio.create_task(self._follow()),
-            asyncio.create_task(live.listen(self.group, self._hint.set)),
-        ]
+        self._tasks = [asyncio.create_task(self._follow())]
 
     async def disconnect(self, code: int) -> None:
         for task in self._tasks:
@@ -86,6 +83,10 @@ class Watcher(AsyncWebsocketConsumer):
 
     async def _follow(self) -> None:
         try:
+            await self._check()
+            # Only now: one that is refused must not join the group.
+            listening = live.listen(self.group, self._hint.set)
+            self._tasks.append(asyncio.create_task(listening))
             while True:
                 await self._turn()
         except Ended as ended:
