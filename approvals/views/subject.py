@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from approvals.models import Gate
 from execfabric.console.values import FileReference, file_of
 from execfabric.lib import canonical, numbers
@@ -13,6 +15,40 @@ from execfabric.lib.refusal import Missing
 LONGEST_IN_SENTENCE = 120
 """A longer value is named in the sentence, with its size, and stands in full below."""
 
+_OBJECT = {"type": "object"}
+_ACTION: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "summary": {"type": "string"},
+        "params": _OBJECT,
+        "undo": {"type": ["object", "null"]},
+    },
+}
+_STEPS = {"type": "array", "items": {**_ACTION, "required": ["id"]}}
+_REPORTS = {"type": "array", "items": {"type": "object", "required": ["step"]}}
+_SHAPE = Draft202012Validator(
+    {
+        **_ACTION,
+        "properties": {
+            **_ACTION["properties"],
+            "steps": _STEPS,
+            "plan": {
+                "type": "object",
+                "properties": {
+                    "document": {"type": "object", "properties": {"steps": _STEPS}}
+                },
+            },
+            "pins": {"type": "object", "additionalProperties": _OBJECT},
+            "dry_run": {"type": ["object", "null"], "properties": {"steps": _REPORTS}},
+            "files": {"type": "array", "items": _OBJECT},
+            "proposer": _OBJECT,
+        },
+        "if": {"required": ["steps"]},
+        "else": {"properties": {"skill": _OBJECT}},
+    }
+)
+"""What the page relies on; other releases, or another hand, may have written the bytes."""
 _BLANK = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
 
 
@@ -66,14 +102,14 @@ class Action:
 def read(gate: Gate) -> dict[str, Any]:
     """What the gate's bytes say; nothing on its page comes from anywhere else.
 
-    Bytes that are not a JSON object are shown as they are.
+    Bytes of another shape are shown as they are.
     """
     try:
-        value = canonical.loads(bytes(gate.subject))
+        value: dict[str, Any] = canonical.loads(bytes(gate.subject))
+        if _SHAPE.is_valid(value):
+            return value
     except canonical.NotCanonical:
-        value = None
-    if isinstance(value, dict):
-        return value
+        pass
     return {"unreadable": bytes(gate.subject).decode("utf-8", "backslashreplace")}
 
 

@@ -120,7 +120,7 @@ def _gate_page(
 def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:
     """Return the proposer that the bytes name, and who is responsible for an agent."""
     proposer = subject.get("proposer") or {}
-    owner = subject["on_behalf_of"] if proposer.get("kind") == "agent" else ""
+    owner = subject.get("on_behalf_of", "") if proposer.get("kind") == "agent" else ""
     return {"proposer": proposer, "owner": names_of([owner])[owner]}
 
 
