@@ -33,7 +33,7 @@ BEGIN
   -- Only now: the swapped head is a lock, and each statement sees what is committed.
   SELECT target.version INTO found_version FROM runs_run AS target WHERE target.id = run;
   IF seen_version IS NOT NULL AND (found_version IS DISTINCT FROM seen_version
-      OR (SELECT value FROM runs_outside) IS DISTINCT FROM seen_outside) THEN
+      OR (SELECT value FROM runs_outside WHERE id = 1) IS DISTINCT FROM seen_outside) THEN
     RAISE EXCEPTION 'run % is not as it was read', run USING ERRCODE = 'XF002';
   END IF;
   IF change ? 'specs' THEN
@@ -99,7 +99,7 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    """Replaces the function; its arguments and what it refuses stay."""
+    """Replaces the function. It takes another form of `change`: no worker of before may run."""
 
     dependencies = [("runs", "0013_verification_moves")]
 
