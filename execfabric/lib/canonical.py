@@ -29,7 +29,7 @@ def dumps(value: Json) -> bytes:
     """The RFC 8785 bytes of `value`.
 
     :raises NotCanonical: for NaN, infinities, integers outside +-(2**53 - 1),
-        keys that are not text, lone surrogates, or nesting deeper than MAX_DEPTH
+        keys that are not text, lone surrogates, or nesting too deep for the stack
     """
     try:
         return _plain(value) or rfc8785.dumps(value)
