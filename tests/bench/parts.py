@@ -93,15 +93,21 @@ class Meter:
                 is_pool = member.ppid() == main
                 self._kinds[member.pid] = "pool" if is_pool else "runners"
         self._kinds[main] = "Celery main"
+        self._used: dict[Path, tuple[str, float]] = {}
 
     def read(self) -> Counter[str]:
-        """Return milliseconds so far, of all threads of each kind of process."""
-        total: Counter[str] = Counter()
+        """Return milliseconds so far, of all threads of each kind of process.
+
+        A thread that has ended counts with what it had used at the last reading.
+        """
         for pid, kind in self._kinds.items():
-            total[kind] += 0
             for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
                 with suppress(FileNotFoundError, ProcessLookupError):
-                    total[kind] += int(thread.read_text().split()[0]) / NS_PER_MS
+                    used = int(thread.read_text().split()[0]) / NS_PER_MS
+                    self._used[thread] = kind, used
+        total = Counter(dict.fromkeys(self._kinds.values(), 0))
+        for kind, used in self._used.values():
+            total[kind] += used
         return total
 
 
