@@ -184,7 +184,7 @@ class Change:
             started, payload=released.payload | started.payload | kept
         )
         columns = started.rows[0].columns
-        columns |= released.rows[0].columns | columns
+        columns.update(released.rows[0].columns | columns)
 
     def _set_step(self, step: StepRun, fields: Record) -> None:
         written = self._steps.get(step.id)
@@ -350,8 +350,8 @@ def in_turn(
     """Change a run that a worker remembers, without a lock where that is possible.
 
     `act` decides and moves; it is done again if the run has moved on, and under the lock
-    if it needs that, so it must have no effect but on its change. Whatever it
-    raises, and a commit whose answer is lost, makes the worker forget the run.
+    if it needs that, so it must have no effect but on its change. The worker forgets the
+    run after an exception, and when the answer to a commit is lost.
 
     :raises RunUnknown: when there is no such run
     """
