@@ -32,8 +32,8 @@ def hint(group: str, seq: int) -> None:
 async def listen(to: str, heard: Callable[[], None]) -> None:
     """Call `heard` at each hint to a group, until cancelled.
 
-    Without a channel layer it goes on trying: whoever listens also looks by the
-    clock, so nothing is missed meanwhile.
+    Without a channel layer it keeps trying. Listeners also poll, so they miss nothing
+    meanwhile.
     """
     warned = False
     while True:

@@ -67,7 +67,7 @@ class Watcher(AsyncWebsocketConsumer):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def may_watch(self, by: Actor) -> bool:
-        """Whether somebody may watch this."""
+        """Return True if `by` may watch this."""
         raise NotImplementedError
 
     def look(self) -> str:

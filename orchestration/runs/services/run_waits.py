@@ -124,7 +124,7 @@ def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
 def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
     """Return what can be asked of the run, each with the reason why not now, or "".
 
-    `unknown` is a step whose outcome nobody knows.
+    `unknown` is a step whose outcome is unknown.
     """
     state = RunState(run.state)
     asked = {
