@@ -63,6 +63,7 @@ SINGLE = [
     (dispatch, "hint"),
     (disk, "shortage"),
     (execution, "answer_masked"),
+    (live, "committed"),
     (live, "run_changed"),
     (outputs, "declared"),
     (outputs, "validate_output"),
