@@ -24,9 +24,9 @@ PER_TICK = 40
 """Groups hinted in one round at most."""
 
 
-def hint(group: str, seq: int) -> None:
-    """Hint soon that a group has something to see, up to event `seq`."""
-    _sender.hint(group, seq)
+def hint(group: str) -> None:
+    """Hint soon that a group has something to see."""
+    _sender.hint(group)
 
 
 async def listen(to: str, heard: Callable[[], None]) -> None:
@@ -67,14 +67,14 @@ class _Sender:
         self.reset()
 
     def reset(self) -> None:
-        self._pending: dict[str, int] = {}
+        self._pending: dict[str, None] = {}
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._warned = False
 
-    def hint(self, group: str, seq: int) -> None:
+    def hint(self, group: str) -> None:
         with self._wake:
-            self._pending[group] = max(seq, self._pending.get(group, 0))
+            self._pending[group] = None
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, name="live-hints", daemon=True
@@ -90,18 +90,20 @@ class _Sender:
                 runner.run(self._send(self._next()))
                 time.sleep(SPACING)
 
-    def _next(self) -> dict[str, int]:
+    def _next(self) -> list[str]:
         """Block until there are groups to hint."""
         with self._wake:
             self._wake.wait_for(lambda: self._pending)
             first = list(self._pending)[:PER_TICK]
-            return {group: self._pending.pop(group) for group in first}
+            for group in first:
+                del self._pending[group]
+            return first
 
-    async def _send(self, due: dict[str, int]) -> None:
+    async def _send(self, due: list[str]) -> None:
         try:
             layer = channel_layers["default"]
-            for group, seq in due.items():
-                await layer.group_send(group, {"type": "hint", "seq": seq})
+            for group in due:
+                await layer.group_send(group, {"type": "hint"})
         except Exception as error:  # noqa: BLE001  a hint is never worth a failure
             if not self._warned:
                 logger.warning("Live updates are late: no channel layer (%s).", error)

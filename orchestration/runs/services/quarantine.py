@@ -99,14 +99,14 @@ class Quarantine:
                 row.save(update_fields=["reported"])
                 found = Run.objects.filter(pk=row.subject).values_list("trace_id")
                 for (trace_id,) in found:
-                    seq = audit.append(
+                    audit.append(
                         stream_of(row.subject),
                         [Fact("run.sweep_failed", payload)],
                         by=self.by,
                         at=self.at,
                         trace_id=trace_id,
                     )
-                    live.run_changed(row.subject, seq)
+                    live.run_changed(row.subject)
         except Exception:
             log.exception("Cannot report that run %s cannot be swept", row.subject)
             database.restore()

@@ -274,7 +274,7 @@ class Change:
                 self.steps[step_run_id].__dict__.pop(name, None)
         gates = any(fact.kind.startswith("gate.") for fact in self.facts)
         tell = live.run_changed if self.is_locked else live.committed
-        tell(self.run.id, self.loaded.end.seq, gates=gates)
+        tell(self.run.id, gates=gates)
         dispatch.hint(hinted)
         return True
 
