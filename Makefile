@@ -18,7 +18,7 @@ install = { command -v $(PYTHON) >/dev/null || \
   $(PYTHON) .ci/environment.py $(VENV) --requirements $(1) --project . $(2); }
 
 .PHONY: help up down status test screenshots lint types imports migrations check fmt promises \
-  bench chaos schemathesis lock clean environment development tools
+  sample bench chaos schemathesis lock clean environment development tools
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ check: lint types imports migrations ## all of these
 fmt: development ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+sample: development ## texts of the product at random, to read them (SEED=...)
+	@$(BIN)/python -m tests.reading $(if $(SEED),--seed $(SEED))
 
 schemathesis: development ## the API against its document, long (EXAMPLES=200, ROLES=...)
 	@EXECFABRIC_SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),200) \
