@@ -14,7 +14,7 @@ from execfabric.accounts.authority import Role
 from execfabric.accounts.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.skills.builtin import noop
+from orchestration.skills.builtin.noop import handlers as noop
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults

@@ -16,7 +16,7 @@ from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.services import loading
 from orchestration.runs.services.work import Bench
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.models import Skill
 from orchestration.skills.services import sync
 from tests import builders, committed
@@ -43,7 +43,7 @@ def registry(db: None) -> list[str]:
     A test with real transactions empties the tables; whoever comes next fills them.
     """
     known = set(Skill.objects.values_list("slug", flat=True))
-    if known >= {contract.slug for contract in builtin.contracts()}:
+    if known >= {contract.slug for contract in installed.contracts()}:
         return sorted(known)
     return [one.slug for one in sync.sync(at=clock.now())]
 

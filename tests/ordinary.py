@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestration.skills import execution
+from orchestration.skills.execution import runner as execution
 
 NOBODY = 65534
 

@@ -10,16 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Call, File, Outcome, Succeeded
-from orchestration.skills.outputs import problems, validate_output
+from orchestration.skills.execution import schema_problems as problems
+from orchestration.skills.execution import validate_output
 
 
 def action(name: str) -> ActionContract:
     """The contract of `skill.action`."""
     slug, _, verb = name.partition(".")
-    skill = next(item for item in builtin.contracts() if item.slug == slug)
+    skill = next(item for item in installed.contracts() if item.slug == slug)
     found = skill.action(verb)
     assert found is not None
     return found
@@ -50,7 +51,7 @@ class Bench:
     def run(self, name: str, params: dict[str, Any], *, key: str = "") -> Outcome:
         contract = action(name)
         assert problems(contract.input_schema, plain(params)) == []
-        registered = builtin.find(contract.handler)
+        registered = installed.find(contract.handler)
         assert registered is not None
         call = self.call(params, key=key)
         return validate_output(contract, registered.run(call), call.workdir)
@@ -66,13 +67,13 @@ class Bench:
         return outcome.code
 
     def dry_run(self, name: str, params: dict[str, Any]) -> Any:
-        registered = builtin.find(action(name).handler)
+        registered = installed.find(action(name).handler)
         assert registered is not None
         assert registered.dry_run is not None
         return registered.dry_run(self.call(params))
 
     def check(self, name: str, params: dict[str, Any]) -> list[str]:
-        registered = builtin.find(action(name).handler)
+        registered = installed.find(action(name).handler)
         assert registered is not None
         assert registered.check is not None
         return [problem.code for problem in registered.check(self.call(params))]

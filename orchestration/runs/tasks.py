@@ -22,7 +22,7 @@ from orchestration.runs import dispatch
 from orchestration.runs.seat import Seat
 from orchestration.runs.services import dry_run_work, give_back
 from orchestration.runs.services.work import Bench
-from orchestration.skills import sandbox
+from orchestration.skills.execution import self_test
 from orchestration.skills.services import secrets
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def _prove_sandbox(**_: object) -> None:
 
     Where it does not hold, the action that needs it refuses by itself.
     """
-    proven = sandbox.self_test()
+    proven = self_test()
     if proven.works:
         log.info("The command sandbox holds.")
     else:

@@ -16,7 +16,7 @@ from execfabric.accounts.authority import Right
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.redaction import without_values
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase
 from orchestration.skills.domain.contract import ActionContract, SkillContract
@@ -216,13 +216,13 @@ def usable(skill_state: str, version_state: str) -> bool:
 
 def handler_fits(pin: Pinned, key: str) -> bool:
     """Return True if the installed code of a handler is what the version was bound to."""
-    found = builtin.find(key)
+    found = installed.find(key)
     return found is not None and found.has_code(pin.code.get(key, ""))
 
 
 def installed_code(key: str) -> str | None:
     """Return the digest of a handler's installed code; None if it is not installed."""
-    found = builtin.find(key)
+    found = installed.find(key)
     return found.code_digest if found else None
 
 

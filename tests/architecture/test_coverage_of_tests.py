@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from approvals.domain.states import GATE
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from tests.architecture.test_rules import PACKAGES, ROOT
 from tests.unit import test_skill_contracts, test_states
 
@@ -30,8 +30,8 @@ def test_every_machine_contract_and_example_plan_is_tested():
     in_tables = {id(one.values[0]) for one in test_states.EVERY_MACHINE}
     actions = {
         (skill.slug, action.name)
-        for skill in builtin.contracts()
-        if skill.slug in builtin.MODULES
+        for skill in installed.contracts()
+        if skill.slug in installed.MODULES
         for action in skill.actions
     }
     contracts = [one.values for one in test_skill_contracts.ACTIONS]

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.skills import descendants
-from orchestration.skills.builtin import EXTRA
-from orchestration.skills.calls import WireCall
-from orchestration.skills.execution import Runner
+from orchestration.skills.execution import Runner, descendants
+from orchestration.skills.execution.calls import WireCall
+from orchestration.skills.installed import EXTRA
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import pytest
 
 from execfabric.lib import clock
 from orchestration.runs.services import step_page, sweep
-from orchestration.skills import wire
 from orchestration.skills.domain.outcome import Failed, Retry, Unknown
+from orchestration.skills.execution import wire
 from tests.builders import approved, decided, driven, open_gate, plan, step
 
 BEFORE = "Nothing was changed: it failed before its effect began."

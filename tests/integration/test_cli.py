@@ -18,7 +18,7 @@ from execfabric.cli import trace
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.models import Run
-from orchestration.skills.builtin import http_contract
+from orchestration.skills.builtin.http import contract as http_contract
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.skills import sandbox
-from orchestration.skills.builtin import command
+from orchestration.skills.builtin.command import handlers as command
 from orchestration.skills.domain.outcome import Failed
-from orchestration.skills.sandbox import SelfTest
+from orchestration.skills.execution import sandbox
+from orchestration.skills.execution.sandbox import SelfTest
 from tests.skill_calls import Bench, as_file
 
 needs_sandbox = pytest.mark.skipif(

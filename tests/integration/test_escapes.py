@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from orchestration.skills import descendants, sandbox
-from orchestration.skills.builtin import command
+from orchestration.skills.builtin.command import handlers as command
 from orchestration.skills.domain.limits import Limits
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
+from orchestration.skills.execution import descendants, sandbox
 from tests import escapes, ordinary
 from tests.skill_calls import Bench, as_file
 

@@ -23,6 +23,7 @@ from execfabric.lib import clock
 from orchestration.runs import dispatch, live
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.services import (
+    answers,
     artifacts,
     attempts,
     outage,
@@ -33,9 +34,9 @@ from orchestration.runs.services.handover import HandOver
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.step_log import StepLog, Window
 from orchestration.runs.services.watch import Watch
-from orchestration.skills import execution, masked, outputs, wire
 from orchestration.skills.domain.outcome import Succeeded
-from orchestration.skills.execution import Runner
+from orchestration.skills.execution import Runner, wire
+from orchestration.skills.execution import runner as execution
 from orchestration.skills.services import secrets
 from tests.builders import approved, chain, claimed, plan, states, step
 
@@ -58,15 +59,25 @@ IN_CALLS = [
     OperationalError("the server is away"),
 ]
 STATEMENTS = [(psycopg.Cursor, "execute"), (psycopg.Connection, "commit")]
-OWNERS = [Runner, StepLog, Window, Watch, HandOver, Memory, artifacts, attempts, masked]
+OWNERS = [
+    Runner,
+    StepLog,
+    Window,
+    Watch,
+    HandOver,
+    Memory,
+    artifacts,
+    attempts,
+]
 SINGLE = [
     (dispatch, "hint"),
     (disk, "shortage"),
     (execution, "answer_masked"),
     (live, "committed"),
     (live, "run_changed"),
-    (outputs, "declared"),
-    (outputs, "validate_output"),
+    (answers, "declared_output"),
+    (answers, "mask_files"),
+    (answers, "validate_output"),
     (secrets, "read"),
     (wire, "send"),
     (work, "discard"),

@@ -10,9 +10,10 @@ import pytest
 
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.services import artifacts
-from orchestration.skills import execution, folders, sandbox
 from orchestration.skills.domain.outcome import Failed, Succeeded
-from orchestration.skills.outputs import validate_output
+from orchestration.skills.execution import folders, sandbox
+from orchestration.skills.execution import runner as execution
+from orchestration.skills.execution.outputs import validate_output
 from tests import ordinary
 from tests.skill_calls import Bench, action
 

@@ -19,7 +19,7 @@ from orchestration.runs.services import sweep
 from orchestration.skills import selectors
 from orchestration.skills.domain import code
 from orchestration.skills.domain import contract as contracts
-from orchestration.skills.domain.earlier_code import EARLIER
+from orchestration.skills.domain.code import EARLIER
 from orchestration.skills.errors import ContractUnreadable
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
 from orchestration.skills.services import registry as skills

@@ -14,7 +14,7 @@ from execfabric.lib import clock
 from orchestration.runs.models import Attempt
 from orchestration.runs.services import control, sweep
 from orchestration.runs.services.artifacts import open_artifact
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.domain import handlers
 from tests import committed
 from tests.builders import approved, driven, outputs, plan, states, step
@@ -127,8 +127,8 @@ def test_a_generated_page_is_archived_in_the_same_chain(proposer, operator, benc
 def test_a_skill_of_a_module_the_product_does_not_know_is_run_like_any_other(
     proposer, operator, bench
 ):
-    assert os.environ[builtin.EXTRA] == "tests.handlers"
-    assert "lab" not in builtin.MODULES
+    assert os.environ[installed.EXTRA] == "tests.handlers"
+    assert "lab" not in installed.MODULES
     assert handlers.find("lab.echo@1").module == "tests.handlers"
 
     run = driven(

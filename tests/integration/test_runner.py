@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from execfabric.lib.masking import MASK
-from orchestration.skills.builtin import EXTRA
-from orchestration.skills.calls import RunnerBusy
 from orchestration.skills.domain.outcome import Failed, Succeeded, Unknown
 from orchestration.skills.execution import Runner, discard
+from orchestration.skills.execution.calls import RunnerBusy
+from orchestration.skills.installed import EXTRA
 from tests.integration.runner_builders import (
     a_runner,
     call_of,

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from orchestration.skills.calls import (
+from orchestration.skills.domain.guard import Allow
+from orchestration.skills.domain.outcome import DryRun
+from orchestration.skills.execution import Runner
+from orchestration.skills.execution.calls import (
     CallKind,
     DeadlinePassed,
     TouchedSomething,
     WireCall,
 )
-from orchestration.skills.domain.guard import Allow
-from orchestration.skills.domain.outcome import DryRun
-from orchestration.skills.execution import Runner
 from tests.integration.runner_builders import a_runner, call_of, misfit
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.skills.builtin import EXTRA
-from orchestration.skills.calls import DeadlinePassed, Log, RunnerDied
 from orchestration.skills.domain.outcome import Succeeded
-from orchestration.skills.execution import ROOT, Runner
+from orchestration.skills.execution import Runner
+from orchestration.skills.execution.calls import DeadlinePassed, Log, RunnerDied
+from orchestration.skills.execution.runner import ROOT
+from orchestration.skills.installed import EXTRA
 from tests.integration.runner_builders import (
     a_runner,
     alive,
@@ -83,7 +84,7 @@ def test_nothing_is_left_when_the_worker_is_killed(tmp_path, monkeypatch):
     worker = f"""
 import time
 from pathlib import Path
-from orchestration.skills.calls import WireCall
+from orchestration.skills.execution.calls import WireCall
 from orchestration.skills.execution import Runner
 runner = Runner(home=Path({str(tmp_path)!r}))
 runner.begin(WireCall("misfit.run@1", {{"how": "hang", "ready": {str(ready)!r}}},
@@ -121,7 +122,7 @@ def test_killing_an_idle_runner_leaves_no_process_and_no_descriptor(runner, tmp_
 def test_a_guardian_that_does_not_answer_is_ended_all_the_same(
     runner, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("orchestration.skills.execution.END_S", 0.2)
+    monkeypatch.setattr("orchestration.skills.execution.runner.END_S", 0.2)
     pid = program_of(runner)
     runner.complete(call_of("noop.pass@1", tmp_path))
     below = living_below(pid)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from execfabric.lib import clock
-from orchestration.skills.calls import LimitPassed, NotStarted, WireCall
 from orchestration.skills.domain.limits import Limits
 from orchestration.skills.domain.outcome import Failed, Succeeded
 from orchestration.skills.execution import Runner
+from orchestration.skills.execution.calls import LimitPassed, NotStarted, WireCall
 from tests.integration.runner_builders import (
     a_runner,
     alive,

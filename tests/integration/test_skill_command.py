@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.skills import sandbox
 from orchestration.skills.domain.outcome import Failed
-from orchestration.skills.sandbox import SelfTest
+from orchestration.skills.execution import sandbox
+from orchestration.skills.execution.sandbox import SelfTest
 from tests.skill_calls import Bench, as_file
 
 WORKS = sandbox.self_test().works

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.domain.contract import Risk
 from orchestration.skills.domain.outcome import Failed, Succeeded
-from orchestration.skills.outputs import problems
+from orchestration.skills.execution import schema_problems as problems
 from tests.skill_calls import Bench, action, as_file
 
 
@@ -46,7 +46,7 @@ def bench(tmp_path: Path, repository: Path) -> Bench:
 
 def direct(bench: Bench, name: str, params: dict[str, Any]) -> Any:
     """Call a handler with params that its schema refuses."""
-    registered = builtin.find(action(name).handler)
+    registered = installed.find(action(name).handler)
     assert registered is not None
     return registered.run(bench.call(params))
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from orchestration.skills import builtin
-from orchestration.skills.calls import CallKind, WireCall
+from orchestration.skills import installed
 from orchestration.skills.domain.outcome import DryRun, Failed, Unknown
 from orchestration.skills.execution import Runner
+from orchestration.skills.execution.calls import CallKind, WireCall
 from tests.skill_calls import Bench, http_server, reply
 
 
@@ -143,7 +143,7 @@ def test_the_dry_run_asks_jira_under_the_guard_and_moves_nothing(bench, jira, tm
     runner = Runner(home=tmp_path / "home")
     call = WireCall(
         handler=handler, params=SEED, config=bench.config, workdir=tmp_path / "w",
-        idempotency_key="k", deadline_s=10, kind=CallKind.DRY_RUN, allow=builtin.allowance(handler),
+        idempotency_key="k", deadline_s=10, kind=CallKind.DRY_RUN, allow=installed.allowance(handler),
     )  # fmt: skip
 
     preview = runner.complete(call)

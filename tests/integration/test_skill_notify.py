@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 from tests.skill_calls import Bench, as_file, http_server, reply
 
@@ -143,7 +143,7 @@ def test_recipients_outside_the_allowed_domains_are_refused_before_sending(
 
 
 def test_a_line_break_cannot_add_a_header(mailing, mail_server):
-    registered = builtin.find("notify.email@1")
+    registered = installed.find("notify.email@1")
     assert registered is not None
     call = mailing.call({**MAIL, "subject": "x\r\nBcc: evil@evil.example"})
 

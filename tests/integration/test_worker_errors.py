@@ -13,6 +13,7 @@ from execfabric.lib import clock
 from orchestration.runs.domain.results import Finished, Result
 from orchestration.runs.models import StepRun
 from orchestration.runs.services import (
+    answers,
     artifacts,
     attempts,
     outage,
@@ -22,8 +23,8 @@ from orchestration.runs.services import (
 )
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.step_log import StepLog, Window
-from orchestration.skills import execution, masked, outputs
 from orchestration.skills.execution import Runner
+from orchestration.skills.execution import runner as execution
 from tests.builders import approved, chain, driven, plan, states, step
 from tests.servers import eventually
 
@@ -75,8 +76,8 @@ UNKNOWN = ("indeterminate", None)
         ((StepLog, "_store"), IntegrityError("duplicate key"), SUCCEEDED),
         ((StepLog, "_store"), DataError("broken"), SUCCEEDED),
         ((execution, "answer_masked"), KeyError("kind"), NOT_STORED),
-        ((outputs, "validate_output"), RecursionError("too deep"), NOT_STORED),
-        ((masked, "mask_files"), NO_SPACE, NOT_STORED),
+        ((answers, "validate_output"), RecursionError("too deep"), NOT_STORED),
+        ((answers, "mask_files"), NO_SPACE, NOT_STORED),
         ((artifacts, "keep"), DataError("broken"), NOT_STORED),
         ((work, "discard"), RuntimeError("broken"), SUCCEEDED),
         ((attempts, "complete"), TypeError("broken"), SUCCEEDED),

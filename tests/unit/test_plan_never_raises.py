@@ -10,11 +10,11 @@ from orchestration.plans.domain import document as documents
 from orchestration.plans.domain import form, source, validation
 from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.problem import CODES, ERROR
-from orchestration.skills import builtin
+from orchestration.skills import installed
 
 ENTRIES = {
     contract.slug: CatalogEntry(contract, "active", "0" * 64, True, True, contract.slug)
-    for contract in builtin.contracts()
+    for contract in installed.contracts()
 }
 ROUNDS = settings(
     max_examples=150, deadline=None, suppress_health_check=list(HealthCheck)

@@ -6,11 +6,11 @@ from jsonschema import Draft202012Validator
 from orchestration.plans.domain.document import RollbackDocument, StepDocument
 from orchestration.plans.domain.references import Scope, resolve
 from orchestration.plans.domain.undo import Undo, undo_of
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 
 GIT, JIRA, FILES = (
-    next(one for one in builtin.contracts() if one.slug == slug)
+    next(one for one in installed.contracts() if one.slug == slug)
     for slug in ("git-operations", "jira-write", "files")
 )
 COMMIT = "0" * 40

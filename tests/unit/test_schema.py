@@ -4,7 +4,7 @@ import pytest
 
 from execfabric.lib.schema import compiled, validator
 from orchestration.plans.domain import inputs
-from orchestration.skills.outputs import problems
+from orchestration.skills.execution import schema_problems as problems
 from tests.skill_calls import action
 
 

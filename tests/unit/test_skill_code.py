@@ -6,11 +6,17 @@ from itertools import count
 
 import pytest
 
-from orchestration.skills import builtin
+from orchestration.skills import installed
 from orchestration.skills.domain import code
-from orchestration.skills.domain.earlier_code import EARLIER
 
 NUMBER = count()
+MOVED = """
+from {} import helper
+from {} import plain
+
+def run(call):
+    return plain(helper(call, limit=3))
+"""
 PLAIN = """
 from acme.own import helper
 
@@ -90,21 +96,58 @@ def test_a_relative_import_is_covered_too(digest_of):
 
 
 def test_of_this_project_only_the_modules_of_built_in_skills_are_covered():
-    for module in builtin.MODULES.values():
+    for module in installed.MODULES.values():
         covered = code._closure(module, code._is_own)
 
         assert all(name.startswith(f"{code.BUILTIN}.") for name in covered)
-        assert not any(name.endswith(code.CONTRACT_MODULE) for name in covered)
+        assert not any(name.endswith(code.CONTRACT_MODULES) for name in covered)
+
+
+def test_moving_the_code_of_a_built_in_skill_leaves_its_digest_as_it_is(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(code, "BUILTIN", "acme.skills")
+    monkeypatch.setattr(code, "PLATFORM", code.PLATFORM | {"acme"})
+    layouts = {
+        "acme.skills.files": {
+            "skills/files.py": MOVED.format("acme.skills.own", "acme.folders"),
+            "skills/own.py": OWN,
+            "folders.py": "def plain(value):\n    return value\n",
+        },
+        "acme.skills.files.handlers": {
+            "skills/files/__init__.py": "",
+            "skills/files/handlers.py": MOVED.format(
+                "acme.skills.files.own", "acme.running.folders"
+            ),
+            "skills/files/own.py": OWN,
+            "running/folders.py": "def plain(value):\n    return value\n",
+        },
+    }
+    digests = []
+    for module, files in layouts.items():
+        folder = tmp_path / str(next(NUMBER))
+        for name, text in files.items():
+            path = folder / "acme" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        monkeypatch.syspath_prepend(folder)
+        forget()
+        digests.append(code.digest_of(module))
+        covered = code._closure(module, code._is_own)
+        assert any(name.endswith(".own") for name in covered)
+    forget()
+
+    assert digests[0] == digests[1]
 
 
 def test_a_digest_of_the_first_release_is_translated(monkeypatch):
-    module = builtin.MODULES["noop"]
+    module = installed.MODULES["noop"]
     earlier = "0" * 64
 
     assert not code.is_code_of(module, earlier)
-    monkeypatch.setitem(EARLIER, earlier, code.digest_of(module))
+    monkeypatch.setitem(code.EARLIER, earlier, code.digest_of(module))
     assert code.is_code_of(module, earlier)
-    monkeypatch.setitem(EARLIER, earlier, code.FORM + "0" * 64)
+    monkeypatch.setitem(code.EARLIER, earlier, code.FORM + "0" * 64)
     assert not code.is_code_of(module, earlier)
 
 

@@ -7,17 +7,17 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from execfabric.lib.masking import MASK, Masker
-from orchestration.skills import builtin
-from orchestration.skills.calls import local_files
+from orchestration.skills import installed
 from orchestration.skills.domain import contract, handlers
 from orchestration.skills.domain.contract import DryRunKind, EffectClass, Risk
 from orchestration.skills.domain.guard import Allow, touched
 from orchestration.skills.domain.outcome import Failed, Succeeded
-from orchestration.skills.logtap import LogTap
-from orchestration.skills.outputs import storable, validate_output
+from orchestration.skills.execution.calls import local_files
+from orchestration.skills.execution.masking import LogTap
+from orchestration.skills.execution.outputs import storable, validate_output
 from tests.skill_calls import action
 
-SKILLS = [skill for skill in builtin.contracts() if skill.slug in builtin.MODULES]
+SKILLS = [skill for skill in installed.contracts() if skill.slug in installed.MODULES]
 ACTIONS = [
     pytest.param(skill, item, id=f"{skill.slug}.{item.name}")
     for skill in SKILLS
@@ -26,7 +26,7 @@ ACTIONS = [
 
 
 def test_every_built_in_module_brings_the_skill_of_its_name():
-    assert [skill.slug for skill in SKILLS] == sorted(builtin.MODULES)
+    assert [skill.slug for skill in SKILLS] == sorted(installed.MODULES)
 
 
 @pytest.mark.parametrize("skill", [pytest.param(s, id=s.slug) for s in SKILLS])
@@ -40,7 +40,7 @@ def test_a_skill_says_what_it_may_and_what_it_may_not(skill):
 
 @pytest.mark.parametrize(("skill", "item"), ACTIONS)
 def test_an_action_has_its_code_its_schemas_and_words_for_people(skill, item):
-    registered = builtin.find(item.handler)
+    registered = installed.find(item.handler)
 
     assert registered is not None
     assert (registered.dry_run is not None) == (

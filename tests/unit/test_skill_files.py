@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.skills.builtin import confined
-from orchestration.skills.builtin.confined import OutOfBounds
+from orchestration.skills.builtin.files import confined
+from orchestration.skills.builtin.files.confined import OutOfBounds
 from orchestration.skills.domain.outcome import Failed, Succeeded
 from tests.skill_calls import Bench, as_file
 

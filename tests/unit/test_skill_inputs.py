@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestration.skills.builtin.http_contract import SKILL as HTTP
+from orchestration.skills.builtin.http.contract import SKILL as HTTP
 from orchestration.skills.domain.contract import FILES_SCHEMA, ActionContract
-from orchestration.skills.inputs import problems
+from orchestration.skills.execution import input_problems as problems
 
 
 def action(**properties) -> ActionContract:

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from orchestration.skills import outbound
-from orchestration.skills.addresses import denied
-from orchestration.skills.outbound import (
+from orchestration.skills.execution import outbound
+from orchestration.skills.execution.addresses import denied
+from orchestration.skills.execution.outbound import (
     Message,
     OutboundRefused,
     Rules,

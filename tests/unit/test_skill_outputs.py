@@ -5,7 +5,7 @@ from functools import reduce
 import pytest
 
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
-from orchestration.skills.outputs import storable
+from orchestration.skills.execution.outputs import storable
 
 
 @pytest.mark.parametrize(

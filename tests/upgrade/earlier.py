@@ -28,7 +28,6 @@ def loaded(name: str) -> ModuleType:
     return module
 
 
-sys.modules["orchestration.skills.domain.earlier_code"] = loaded("earlier_code")
 now = loaded("code")
 modules = builtin.MODULES.values()
 digests = {code.digest_of(name): now.digest_of(name) for name in modules}

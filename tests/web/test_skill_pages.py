@@ -10,7 +10,7 @@ from guardian.shortcuts import assign_perm, remove_perm
 from audit import selectors as record
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.skills.builtin import noop
+from orchestration.skills.builtin.noop import handlers as noop
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import shipped
 from tests.console_builders import codes, rows, signed_in, words

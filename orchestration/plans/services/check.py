@@ -22,8 +22,8 @@ from orchestration.plans.errors import PlanInvalid
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.states import VersionState
+from orchestration.skills.execution import RESERVED
 from orchestration.skills.models import SkillVersion
-from orchestration.skills.outputs import RESERVED
 
 
 @dataclass(frozen=True)

@@ -15,24 +15,29 @@ from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain import dryrun, references
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.dryrun import APPROVAL, Limit, Report, StepPreview
-from orchestration.skills import builtin, inputs, withheld
+from orchestration.skills import installed
 from orchestration.skills import selectors as skills
-from orchestration.skills.calls import (
+from orchestration.skills.domain.contract import ActionContract, DryRunKind
+from orchestration.skills.domain.outcome import DryRun
+from orchestration.skills.errors import SecretMissing
+from orchestration.skills.execution import (
+    SECRET_WITHHELD,
     Answer,
     CallKind,
     Checked,
     DeadlinePassed,
     LimitPassed,
     NotSent,
+    Runner,
     RunnerDied,
     TouchedSomething,
     WireCall,
+    discard,
+    input_problems,
     local_files,
+    secret_names,
+    withhold,
 )
-from orchestration.skills.domain.contract import ActionContract, DryRunKind
-from orchestration.skills.domain.outcome import DryRun
-from orchestration.skills.errors import SecretMissing
-from orchestration.skills.execution import Runner, discard
 from orchestration.skills.selectors import Pinned
 from orchestration.skills.services import secrets
 
@@ -151,7 +156,7 @@ class Previewer:
     def _ask(
         self, step: StepDocument, pin: Pinned, action: ActionContract, params: Any
     ) -> StepPreview:
-        if wrong := inputs.problems(action, params):
+        if wrong := input_problems(action, params):
             fails = f"Its params do not satisfy the input schema: {'; '.join(wrong)}."
             return _named(step, str(action.dry_run), "", fails=dryrun.cut(fails))
         config = action.given(pin.contract.config)
@@ -206,12 +211,12 @@ class Previewer:
         call = WireCall(
             handler=action.handler,
             params=params,
-            config=withheld.withhold(config, but=action.dry_run_secrets),
+            config=withhold(config, but=action.dry_run_secrets),
             workdir=self.workdir,
             idempotency_key="dry-run",
             deadline_s=min(self.limits.step_s, left),
             kind=kind,
-            allow=builtin.allowance(action.handler),
+            allow=installed.allowance(action.handler),
             limits=action.limits,
         )
         try:
@@ -240,7 +245,7 @@ class Previewer:
             self._deaths += 1
             raise _NotKnown(f"Its dry run was stopped: {answer.message}")
         code = getattr(answer, "code", "")
-        if code == withheld.CODE:
+        if code == SECRET_WITHHELD:
             message = f"It needs a secret that dry runs do not get. {_said(answer)}"
             raise _NotKnown(message)
         if code in SILENT:
@@ -253,9 +258,7 @@ def _readable(
 ) -> Callable[[str], str]:
     """Return a reader of the secrets that the action declares for its dry run."""
     declared = {
-        name
-        for key in action.dry_run_secrets
-        for name in withheld.names(config.get(key))
+        name for key in action.dry_run_secrets for name in secret_names(config.get(key))
     }
 
     def read(name: str) -> str:

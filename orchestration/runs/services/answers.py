@@ -17,10 +17,15 @@ from orchestration.runs.errors import ArtifactNotStored
 from orchestration.runs.services import artifacts, outage
 from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.watch import Cancelled, Watch
-from orchestration.skills import masked, outputs
-from orchestration.skills.calls import Answer, LimitPassed
 from orchestration.skills.domain.limits import Limit
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
+from orchestration.skills.execution import (
+    Answer,
+    LimitPassed,
+    declared_output,
+    mask_files,
+    validate_output,
+)
 
 Ended = Answer | Cancelled
 log = logging.getLogger(__name__)
@@ -86,11 +91,11 @@ def reason(error: Exception) -> str:
 
 def _stored(answer: Succeeded, watch: Watch, masker: Masker, workdir: Path) -> Result:
     grip = watch.grip
-    answer = outputs.declared(grip.action, answer)
-    checked = outputs.validate_output(grip.action, answer, workdir)
+    answer = declared_output(grip.action, answer)
+    checked = validate_output(grip.action, answer, workdir)
     changed: tuple[str, ...] = ()
     if isinstance(checked, Succeeded):
-        checked, changed = masked.mask_files(checked, masker, workdir, watch.hold)
+        checked, changed = mask_files(checked, masker, workdir, watch.hold)
     if not isinstance(checked, Succeeded):
         return outcome.of_answer(checked, grip.spec["effect_class"])
     for name in changed:

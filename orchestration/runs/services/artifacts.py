@@ -26,7 +26,7 @@ from orchestration.runs.errors import (
     ArtifactUnknown,
 )
 from orchestration.runs.models import Artifact, ArtifactUse
-from orchestration.skills import folders
+from orchestration.skills.execution import NotPlain, opened_file
 
 CHUNK = 1 << 20
 PLAIN = "application/octet-stream"
@@ -108,10 +108,10 @@ def _keep_one(
 ) -> dict[str, Any]:
     _check_name(f"{name}/{path.name}")
     try:
-        with folders.opened_file(folder, path) as source:
+        with opened_file(folder, path) as source:
             size = os.fstat(source.fileno()).st_size
             sha256 = _store(source, path.name, size, meanwhile)
-    except folders.NotPlain as error:
+    except NotPlain as error:
         raise ArtifactNotPlain(f"Cannot store the file: {error}.") from error
     facts = {
         "name": path.name,

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestration.skills.calls import Note
-from orchestration.skills.execution import discard
+from orchestration.skills.execution import Note, discard
 
 NAME = "handover"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

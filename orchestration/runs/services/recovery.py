@@ -26,10 +26,10 @@ from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.services import specs, subjects
 from orchestration.runs.services.advance import advance
 from orchestration.runs.services.transitions import Change, change
-from orchestration.skills import outputs
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Failed, Succeeded
 from orchestration.skills.errors import ContractUnreadable
+from orchestration.skills.execution import validate_output
 
 OWN = {
     Why.PROPOSER: "a run that you proposed",
@@ -121,7 +121,7 @@ def _settle(
 def _require_output(action: ActionContract | None, output: Mapping[str, Any]) -> None:
     if action is None:
         raise ContractUnreadable
-    promised = outputs.validate_output(action, Succeeded(output=dict(output)))
+    promised = validate_output(action, Succeeded(output=dict(output)))
     if isinstance(promised, Failed):
         raise OutputInvalid(f"Cannot settle the step: {promised.message}")
 

@@ -18,10 +18,10 @@ from orchestration.runs.errors import ContentChanged, ParamsInvalid, SkillWithdr
 from orchestration.runs.models import SPEC_DOMAIN, StepRun
 from orchestration.runs.services import scopes
 from orchestration.runs.services.transitions import Change
-from orchestration.skills import inputs
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 from orchestration.skills.errors import HandlerMissing
+from orchestration.skills.execution import input_problems
 from orchestration.skills.selectors import Pinned
 
 REUSE_DOMAIN = "execfabric/reuse/v1"
@@ -118,7 +118,7 @@ def _params(
     :raises ParamsInvalid: when they do not satisfy the action's input schema
     """
     params = references.resolve(planned.params, scope)
-    if wrong := inputs.problems(action, params):
+    if wrong := input_problems(action, params):
         raise ParamsInvalid(
             f"Cannot run {pinned.slug} {action.name}: {'; '.join(wrong)}."
             " Change the params in the plan, or the step that returns the value.",

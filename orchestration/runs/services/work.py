@@ -32,15 +32,16 @@ from orchestration.runs.services.attempts import Grip
 from orchestration.runs.services.handover import HandOver
 from orchestration.runs.services.loading import Memory
 from orchestration.runs.services.watch import Cancelled, FenceLost, Watch
-from orchestration.skills.calls import (
+from orchestration.skills.execution import (
     DeadlinePassed,
     Log,
     NotSent,
     NotStarted,
+    Runner,
     RunnerDied,
     WireCall,
+    discard,
 )
-from orchestration.skills.execution import Runner, discard
 from orchestration.skills.services import secrets
 
 BY: Actor = system("worker")

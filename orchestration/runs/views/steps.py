@@ -21,7 +21,7 @@ from orchestration.runs import selectors
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run
 from orchestration.runs.services import logs, recovery, run_waits, step_page
-from orchestration.skills import outputs
+from orchestration.skills.execution import blank_output
 
 LONGEST_OUTPUT = 200_000
 AFTER_FAILURE = {
@@ -63,7 +63,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     by = request.user.actor()
     step = step_page.step_view(by, pk, key)
     run, action = step.row.run, step.action
-    blank = json.dumps(outputs.blank(action), indent=2) if action else ""
+    blank = json.dumps(blank_output(action), indent=2) if action else ""
     posted = request.POST if request.method == "POST" else None
     form = ResolutionForm(posted, initial={"output": blank})
     context = {

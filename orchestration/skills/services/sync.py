@@ -12,7 +12,7 @@ from execfabric.accounts import people
 from execfabric.accounts.authority import Role
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.refusal import Refusal
-from orchestration.skills import builtin, selectors
+from orchestration.skills import installed, selectors
 from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.states import SkillState
 from orchestration.skills.models import Skill
@@ -49,7 +49,7 @@ def sync(*, at: datetime) -> list[Synced]:
     people.ensure_roles(by=SETUP, at=at)
     done = [
         _safely(contract.slug, partial(_take, contract, at))
-        for contract in builtin.contracts()
+        for contract in installed.contracts()
     ]
     taken = {one.slug for one in done}
     others = Skill.objects.exclude(slug__in=taken).exclude(state=SkillState.DRAFT)

@@ -13,7 +13,7 @@ from jsonschema.exceptions import SchemaError
 from audit import services as audit
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
-from orchestration.skills import builtin, history
+from orchestration.skills import history, installed
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase
 from orchestration.skills.domain.contract import SkillContract
@@ -26,8 +26,8 @@ from orchestration.skills.domain.states import (
     VersionState,
 )
 from orchestration.skills.errors import ContractInvalid, HandlerMissing
+from orchestration.skills.execution import schema_problems
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
-from orchestration.skills.outputs import problems
 
 STREAM = "registry"
 VERSION_NUMBER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -40,7 +40,7 @@ def content(contract: SkillContract) -> tuple[bytes, str]:
     """
     code = {}
     for action in contract.actions:
-        found = builtin.find(action.handler)
+        found = installed.find(action.handler)
         if found is None:
             raise HandlerMissing(f"The handler {action.handler} is not installed here.")
         code[action.handler] = found.code_digest
@@ -150,7 +150,9 @@ def check(contract: SkillContract) -> None:
 
     :raises ContractInvalid: with every problem
     """
-    found = [f"config {p}" for p in problems(contract.config_schema, contract.config)]
+    found = [
+        f"config {p}" for p in schema_problems(contract.config_schema, contract.config)
+    ]
     names = {action.name for action in contract.actions}
     for action in contract.actions:
         for schema in (action.input_schema, action.output_schema):
@@ -206,7 +208,7 @@ def _fits(version: SkillVersion) -> bool:
     :raises HandlerMissing: when one of its handlers is not installed
     """
     for key, published in version.content()["code"].items():
-        found = builtin.find(key)
+        found = installed.find(key)
         if found is None:
             raise HandlerMissing(f"The handler {key} is not installed here.")
         if not found.has_code(published):

@@ -1,0 +1,195 @@
+"""Reading and writing below one folder and nowhere else.
+
+Every step of a path is opened by itself, below the descriptor of its folder and
+without following links. So a link that is put in place between a check and its
+use leads nowhere either.
+"""
+
+import fnmatch
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from orchestration.skills.execution.reasons import plain
+
+CHUNK = 1024 * 1024
+Reader = Callable[[int], bytes]
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+DEEPEST = 40
+
+
+class OutOfBounds(Exception):
+    """A path leaves its folder, or is not the plain file it should be."""
+
+    def __init__(self, code: str, message: str, *, before_effect: bool = True) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.before_effect = before_effect
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file below a root: where, and how large."""
+
+    parts: tuple[str, ...]
+    size: int
+
+    @property
+    def path(self) -> str:
+        """Relative to the root."""
+        return "/".join(self.parts)
+
+
+def parts_of(path: str) -> tuple[str, ...]:
+    """The steps of a relative path.
+
+    :raises OutOfBounds: when it is absolute, climbs, or holds what no name should
+    """
+    refused = not path or path.startswith("/") or "\\" in path
+    refused = refused or any(not letter.isprintable() for letter in path)
+    parts = PurePosixPath(path).parts if not refused else ()
+    if not parts or ".." in parts or len(parts) > DEEPEST:
+        message = f"{path!r} is not a plain path below the configured folder."
+        raise OutOfBounds("files.path", message)
+    return parts
+
+
+@contextmanager
+def opened_root(root: Path) -> Iterator[int]:
+    """The descriptor of a root. It comes from the configuration, so links are fine.
+
+    :raises OutOfBounds: when it is no folder
+    """
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        message = (
+            f"The configured folder {root.name!r} cannot be opened: {plain(error)}."
+        )
+        raise OutOfBounds("files.no_root", message) from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def opened_folder(
+    root: int, parts: Sequence[str], *, make: bool = False
+) -> Iterator[int]:
+    """The descriptor of a folder below a root, made on the way where wanted.
+
+    :raises OutOfBounds: when a part of the way is a link or no folder
+    """
+    fd = os.dup(root)
+    try:
+        for part in parts:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=fd)
+            below = _open(part, FOLDER, fd, "/".join(parts))
+            os.close(fd)
+            fd = below
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def opened_file(root: int, parts: Sequence[str]) -> Iterator[BinaryIO]:
+    """A plain file below a root, for reading.
+
+    :raises OutOfBounds: when it is a link, has further names, or is no plain file
+    :raises FileNotFoundError: when it is not there
+    """
+    path = "/".join(parts)
+    with opened_folder(root, parts[:-1]) as folder:
+        fd = _open(parts[-1], PLAIN, folder, path)
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OutOfBounds("files.not_plain", f"{path} is not a plain file.")
+        if found.st_nlink > 1:
+            # A second name may lie outside the root: the content is not confined.
+            message = f"{path} has another name elsewhere (a hard link)."
+            raise OutOfBounds("files.hard_link", message)
+        yield file
+
+
+def matching(root: int, pattern: tuple[str, ...]) -> Iterator[Found]:
+    """The plain files that a pattern matches, in order of name; `**` is any depth.
+
+    :raises OutOfBounds: when the last part of the pattern matches a link
+    """
+    steps = [
+        part
+        for index, part in enumerate(pattern)
+        if part != "**" or pattern[index + 1 : index + 2] != ("**",)
+    ]
+    yield from _matching(root, tuple(steps), ())
+
+
+def copy(source: BinaryIO, target: BinaryIO) -> str:
+    """Copy all bytes and return their SHA-256."""
+    digest = hashlib.sha256()
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
+        target.write(chunk)
+    return digest.hexdigest()
+
+
+def digest_of(file: BinaryIO) -> str:
+    """The SHA-256 of what is left to read."""
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _matching(
+    folder: int, pattern: tuple[str, ...], above: tuple[str, ...]
+) -> Iterator[Found]:
+    head, rest = pattern[0], pattern[1:]
+    if head == "**":
+        yield from _matching(folder, rest or ("*",), above)
+    for name in sorted(os.listdir(folder)):
+        hidden = name.startswith(".") and not head.startswith(".")
+        if hidden or not (head == "**" or fnmatch.fnmatchcase(name, head)):
+            continue
+        here = (*above, name)
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            yield from _below(folder, pattern if head == "**" else rest, here)
+        elif head != "**" and not rest:
+            if not stat.S_ISREG(found.st_mode):
+                message = f"{'/'.join(here)} matches and is a link or no plain file."
+                raise OutOfBounds("files.not_plain", message)
+            yield Found(parts=here, size=found.st_size)
+
+
+def _below(
+    folder: int, pattern: tuple[str, ...], here: tuple[str, ...]
+) -> Iterator[Found]:
+    if not pattern:
+        return
+    if len(here) > DEEPEST:
+        raise OutOfBounds("files.too_deep", f"{'/'.join(here)} is too deep.")
+    with opened_folder(folder, here[-1:]) as below:
+        yield from _matching(below, pattern, here)
+
+
+def _open(name: str, flags: int, folder: int, path: str) -> int:
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        message = f"{path}: {name} is a link or not what it should be."
+        raise OutOfBounds("files.not_plain", message) from error

@@ -1,0 +1,284 @@
+"""Files: collect them from allowed folders, publish and take back, pack together."""
+
+import gzip
+import hashlib
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from orchestration.skills.builtin.files import confined, publishing
+from orchestration.skills.builtin.files.confined import Found, OutOfBounds
+from orchestration.skills.builtin.files.contract import (
+    ARCHIVE,
+    COLLECT,
+    PUBLISH,
+    SKILL,
+    UNPUBLISH,
+)
+from orchestration.skills.builtin.shapes import file_list, shown
+from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    DryRun,
+    Failed,
+    File,
+    Outcome,
+    Succeeded,
+    TargetProblem,
+)
+
+__all__ = ["SKILL"]
+
+MOST_FILES = 1000
+MOST_BYTES = 1024**3
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time a zip file can hold: the same files give the same archive."""
+
+
+@handler(COLLECT)
+def collect(call: Call) -> Outcome:
+    """Copy every matching file into the step's own folder."""
+    listed: list[dict[str, Any]] = []
+    paths: list[Path] = []
+    try:
+        for root, found in _found(call):
+            path = call.workdir / "collected" / f"{len(paths):04d}" / found.parts[-1]
+            path.parent.mkdir(parents=True)
+            with (
+                confined.opened_root(root) as top,
+                confined.opened_file(top, found.parts) as source,
+                path.open("xb") as target,
+            ):
+                digest = confined.copy(source, target)
+            size = path.stat().st_size
+            listed.append({"path": found.path, "bytes": size, "sha256": digest})
+            paths.append(path)
+    except OutOfBounds as error:
+        return Failed(error.code, error.message, before_effect=error.before_effect)
+    call.log(f"collected {_files(len(paths))}")
+    return Succeeded(
+        output={
+            "count": len(paths),
+            "bytes": sum(item["bytes"] for item in listed),
+            "names": [path.name for path in paths],
+            "files": listed,
+        },
+        files={"collected": paths},
+    )
+
+
+@dry_run_of(COLLECT)
+def preview_collect(call: Call) -> DryRun:
+    """List what matches now."""
+    try:
+        found = list(_found(call))
+    except OutOfBounds as error:
+        return DryRun.failing(error.message)
+    size = sum(item.size for _, item in found)
+    return DryRun(
+        summary=f"Copies {_files(len(found))} with {size} bytes in all.",
+        changes=tuple(f"reads {item.path}" for _, item in found),
+    )
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+@check_of(COLLECT)
+def check_collect(call: Call) -> Sequence[TargetProblem]:
+    """Whether anything matches."""
+    try:
+        list(_found(call))
+    except OutOfBounds as error:
+        return [TargetProblem(error.code, error.message)]
+    return []
+
+
+@handler(PUBLISH)
+def publish(call: Call) -> Outcome:
+    """Put the file below the publish root, whole or not at all."""
+    file = call.params["file"]
+    try:
+        entry = publishing.publish(
+            _publish_root(call.config),
+            file,
+            _destination(call.params, file.name),
+            key=hashlib.sha256(call.idempotency_key.encode()).hexdigest(),
+            overwrite=call.params.get("overwrite", False),
+        )
+    except OutOfBounds as error:
+        return Failed(error.code, error.message, before_effect=error.before_effect)
+    output = {"path": entry.path, "sha256": entry.sha256, "bytes": file.size}
+    return Succeeded(output={**output, "replaced_sha256": entry.replaced or None})
+
+
+@dry_run_of(PUBLISH)
+def preview_publish(call: Call) -> DryRun:
+    """Say where the file would go and what stands there now."""
+    file = call.params["file"]
+    if not isinstance(file, File):
+        return DryRun(
+            summary=f"Publishes {shown(file)} to {call.params.get('to', '')}."
+        )
+    try:
+        path = _destination(call.params, file.name)
+        standing = publishing.standing(_publish_root(call.config), path)
+    except OutOfBounds as error:
+        return DryRun.failing(error.message)
+    if standing and not call.params.get("overwrite", False):
+        return DryRun.failing(f"{path} is there already.")
+    verb = "replaces" if standing else "creates"
+    change = f"{verb} {path} ({file.size} bytes, sha256 {file.sha256})"
+    return DryRun(summary=f"Publishes {file.name} as {path}.", changes=(change,))
+
+
+@check_of(PUBLISH)
+def check_publish(call: Call) -> Sequence[TargetProblem]:
+    """Whether there is a publish root and the destination lies below it."""
+    file = call.params.get("file")
+    name = file.name if isinstance(file, File) else "file"
+    try:
+        publishing.standing(_publish_root(call.config), _destination(call.params, name))
+    except OutOfBounds as error:
+        return [TargetProblem(error.code, error.message)]
+    return []
+
+
+@handler(UNPUBLISH)
+def unpublish(call: Call) -> Outcome:
+    """Take back what was published, if it still is what was published."""
+    path = call.params["path"]
+    try:
+        entry = publishing.unpublish(
+            _publish_root(call.config), path, sha256=call.params.get("sha256", "")
+        )
+    except OutOfBounds as error:
+        return Failed(error.code, error.message, before_effect=error.before_effect)
+    restored = entry.replaced if entry and entry.replaced else None
+    output = {"path": path, "removed": entry is not None, "restored_sha256": restored}
+    return Succeeded(output=output)
+
+
+@dry_run_of(UNPUBLISH)
+def preview_unpublish(call: Call) -> DryRun:
+    """Say what would be removed."""
+    path = shown(call.params["path"])
+    return DryRun(
+        summary=f"Removes {path}, if it still has the content that was published.",
+        changes=(f"removes {path}",),
+    )
+
+
+@handler(ARCHIVE)
+def archive(call: Call) -> Outcome:
+    """Pack the files; the same files in the same order give the same bytes."""
+    given = file_list(call.params["files"])
+    kind = call.params.get("format", "zip")
+    name = call.params.get("name") or f"archive.{kind}"
+    path = call.workdir / PurePosixPath(name).name
+    entries = list(_entries(given))
+    if kind == "zip":
+        _zip(path, entries)
+    else:
+        _tar(path, entries)
+    with path.open("rb") as packed:
+        digest = confined.digest_of(packed)
+    output = {"entries": len(entries), "bytes": path.stat().st_size, "sha256": digest}
+    return Succeeded(output=output, files={"archive": path})
+
+
+@dry_run_of(ARCHIVE)
+def preview_archive(call: Call) -> DryRun:
+    """Name what would be packed."""
+    kind = call.params.get("format", "zip")
+    return DryRun(summary=f"Packs {shown(call.params['files'])} as {kind}.")
+
+
+def _found(call: Call) -> Iterator[tuple[Path, Found]]:
+    """Every match in every root, within the limits.
+
+    :raises OutOfBounds: for a bad pattern, too much, or nothing where that matters
+    """
+    pattern = confined.parts_of(call.params["pattern"])
+    count = size = 0
+    for root in _roots(call):
+        with confined.opened_root(root) as top:
+            for found in confined.matching(top, pattern):
+                count, size = count + 1, size + found.size
+                _bound(call.config, count, size)
+                yield root, found
+    if not count and not call.params.get("allow_empty", False):
+        message = f"No file matches {call.params['pattern']}."
+        raise OutOfBounds("files.nothing_matches", message)
+
+
+def _bound(config: Mapping[str, Any], count: int, size: int) -> None:
+    if count > config.get("max_files", MOST_FILES):
+        raise OutOfBounds("files.too_many", f"More than {count - 1} files match.")
+    if size > config.get("max_bytes", MOST_BYTES):
+        raise OutOfBounds("files.too_large", f"What matches has over {size} bytes.")
+
+
+def _roots(call: Call) -> list[Path]:
+    roots = {str(root): Path(root) for root in call.config.get("roots", ())}
+    wanted = call.params.get("root")
+    if wanted is None and roots:
+        return list(roots.values())
+    named = [path for text, path in roots.items() if wanted in {text, path.name}]
+    if not named:
+        message = "No such root is configured." if wanted else "No root is configured."
+        raise OutOfBounds("files.no_root", message)
+    return named
+
+
+def _publish_root(config: Mapping[str, Any]) -> Path:
+    root = config.get("publish_root", "")
+    if not root:
+        raise OutOfBounds("files.no_root", "No publish root is configured.")
+    return Path(root)
+
+
+def _destination(params: Mapping[str, Any], name: str) -> str:
+    to = params.get("to", "")
+    name = params.get("name") or PurePosixPath(name).name
+    path = f"{to}{name}" if to.endswith("/") or not to else to
+    return "/".join(confined.parts_of(path))
+
+
+def _entries(given: Sequence[File]) -> Iterator[tuple[str, Path]]:
+    """Names in the archive: a name that comes again gets a number."""
+    seen: dict[str, int] = {}
+    for file in given:
+        name = PurePosixPath(file.name).name
+        seen[name] = seen.get(name, 0) + 1
+        stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
+        yield (name if seen[name] == 1 else f"{stem}-{seen[name]}{suffix}"), file.path
+
+
+def _zip(path: Path, entries: Sequence[tuple[str, Path]]) -> None:
+    with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED, compresslevel=6) as packed:
+        for name, source in entries:
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            info.create_system = 3
+            info.file_size = source.stat().st_size
+            with source.open("rb") as file, packed.open(info, "w") as target:
+                while chunk := file.read(confined.CHUNK):
+                    target.write(chunk)
+
+
+def _tar(path: Path, entries: Sequence[tuple[str, Path]]) -> None:
+    with (
+        path.open("xb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, source in entries:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = source.stat().st_size, 0o644
+            with source.open("rb") as file:
+                tar.addfile(info, file)

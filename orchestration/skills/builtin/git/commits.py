@@ -1,0 +1,165 @@
+"""Commits made without a working tree: a temporary index, then one moved ref."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.skills.builtin.git.repository import GitFailed, Repository
+
+TRAILER = "ExecFabric-Key"
+LOOK_BACK = "200"
+PLAIN = "100644"
+GONE = "000000"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a path becomes: a mode and a blob, or nothing."""
+
+    path: str
+    mode: str = ""
+    blob: str = ""
+
+
+def key_of(idempotency_key: str) -> str:
+    """What stands in a commit or a tag to say which step run made it."""
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]
+
+
+def tip(repository: Repository, branch: str) -> str:
+    """The commit a branch stands at, which no working tree may be on.
+
+    :raises GitFailed: when there is no such branch, or one works on it
+    """
+    found = repository.ref(f"refs/heads/{branch}")
+    if not found:
+        raise GitFailed("git.no_branch", f"There is no branch {branch}.")
+    if repository.checked_out(branch):
+        message = f"{branch} is checked out in a working tree, which would fall behind."
+        raise GitFailed("git.checked_out", message)
+    return found
+
+
+def made_before(repository: Repository, branch: str, key: str) -> str:
+    """The commit on the branch that bears this key; empty where none does."""
+    said = repository.ask(
+        "rev-list",
+        f"--max-count={LOOK_BACK}",
+        "--format=%H %(trailers:key=ExecFabric-Key,valueonly,separator=%x2C)",
+        f"refs/heads/{branch}",
+    )
+    for line in said.split("\n"):
+        commit, _, keys = line.partition(" ")
+        if commit != "commit" and key in keys.split(","):
+            return commit
+    return ""
+
+
+def blob(repository: Repository, content: bytes) -> str:
+    """Store bytes as they are, whatever filters the repository has configured."""
+    return repository.run("hash-object", "-w", "--no-filters", "--stdin", stdin=content)
+
+
+def tree_with(
+    repository: Repository, parent: str, changes: Iterable[Change], workdir: Path
+) -> str:
+    """The tree of a commit with some paths changed."""
+    index = {"GIT_INDEX_FILE": str(workdir / "index")}
+    repository.run("read-tree", parent, environment=index)
+    nothing = "0" * len(parent)
+    lines = [
+        f"{change.mode or '0'} {change.blob or nothing}\t{change.path}\0"
+        for change in changes
+    ]
+    repository.run(
+        "update-index",
+        "-z",
+        "--index-info",
+        stdin="".join(lines).encode(errors="surrogateescape"),
+        environment=index,
+    )
+    return repository.run("write-tree", environment=index)
+
+
+def commit(
+    repository: Repository, tree: str, parent: str, message: str, key: str
+) -> str:
+    """A commit that bears its key."""
+    body = f"{message.rstrip()}\n\n{TRAILER}: {key}\n"
+    return repository.run("commit-tree", tree, "-p", parent, stdin=body.encode())
+
+
+def entries(repository: Repository, commit: str) -> Mapping[str, Change]:
+    """Return every file in a commit, by path."""
+    listed = repository.run("ls-tree", "-r", "-z", "--full-tree", commit)
+    found = {}
+    for line in listed.split("\0"):
+        known, tab, path = line.partition("\t")
+        if tab:
+            mode, _, name = known.split(" ")
+            found[path] = Change(path=path, mode=mode, blob=name)
+    return found
+
+
+def differences(repository: Repository, before: str, after: str) -> dict[str, Change]:
+    """Return what each path became between two commits."""
+    listed = repository.run("diff-tree", "-r", "-z", "--no-renames", before, after)
+    parts = listed.split("\0")
+    found = {}
+    for known, path in zip(parts[::2], parts[1::2], strict=False):
+        _, mode, _, name, _ = known.split(" ")
+        is_gone = mode == GONE
+        found[path] = Change(path) if is_gone else Change(path, mode, name)
+    return found
+
+
+def check_commit(
+    repository: Repository, parent: str, commit: str, changes: Iterable[Change]
+) -> None:
+    """Check that a commit changes its parent in exactly the approved way.
+
+    :raises GitFailed: when it does more, less or something else
+    """
+    standing = entries(repository, parent)
+    wanted = {
+        change.path: change
+        for change in changes
+        if standing.get(change.path, Change(change.path)) != change
+    }
+    found = differences(repository, parent, commit)
+    wrong = sorted(
+        path
+        for path in wanted.keys() | found.keys()
+        if wanted.get(path) != found.get(path)
+    )
+    if wrong or repository.run("rev-parse", f"{commit}^@") != parent:
+        message = (
+            "The commit was not published: it would differ from what was approved"
+            f" in {', '.join(map(repr, wrong[:5])) or 'its parent'}."
+        )
+        raise GitFailed("git.effect_differs", message)
+
+
+def changed_paths(repository: Repository, commit: str) -> list[str]:
+    """Return the paths that a commit changed against its first parent."""
+    found = sorted(differences(repository, f"{commit}^", commit))
+    return [
+        path.encode(errors="surrogateescape").decode(errors="replace") for path in found
+    ]
+
+
+def reversal(repository: Repository, commit: str, head: str) -> list[Change]:
+    """What takes a commit's changes back on top of `head`.
+
+    :raises GitFailed: when a path of it was changed again since
+    """
+    paths = sorted(differences(repository, f"{commit}^", commit))
+    before = entries(repository, f"{commit}^")
+    after = entries(repository, commit)
+    now = entries(repository, head)
+    moved = [path for path in paths if now.get(path) != after.get(path)]
+    if moved:
+        message = f"Changed again since: {', '.join(map(repr, moved))}. Revert by hand."
+        raise GitFailed("git.conflict", message)
+    return [before.get(path, Change(path=path)) for path in paths]

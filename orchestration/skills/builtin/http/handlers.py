@@ -1,0 +1,174 @@
+"""HTTP: one request to an address that may be called."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestration.skills.builtin.http.contract import REQUEST, SKILL
+from orchestration.skills.builtin.shapes import shown
+from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    DryRun,
+    Failed,
+    File,
+    Outcome,
+    Retry,
+    Succeeded,
+    TargetProblem,
+    Unknown,
+)
+from orchestration.skills.execution import outbound, storable
+from orchestration.skills.execution.outbound import (
+    AnswerLost,
+    Message,
+    OutboundRefused,
+    Reply,
+    Rules,
+    Unreachable,
+)
+
+__all__ = ["SKILL"]
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+TEXT_LIMIT = 64 * 1024
+JSON_LIMIT = 256 * 1024
+BUSY = frozenset({429, 503})
+GOOD = range(200, 300)
+SECONDS = 30.0
+
+
+@handler(REQUEST)
+def request(call: Call) -> Outcome:
+    """Send the request; what answers as expected is a success."""
+    message = _message(call)
+    try:
+        reply = outbound.send(
+            message, Rules.of(call.config), headers_for=_headers_for(call.config)
+        )
+    except OutboundRefused as error:
+        return Failed(error.code, error.message, before_effect=not error.sent)
+    except Unreachable as error:
+        return Retry("http.unreachable", str(error))
+    except AnswerLost as error:
+        if message.method.upper() in SAFE:
+            return Retry("http.no_answer", str(error))
+        return Unknown("http.outcome_unknown", f"Sent, and no answer came: {error}")
+    call.log(f"{message.method} {reply.url}: {reply.status}")
+    return _outcome(call, message, reply)
+
+
+@dry_run_of(REQUEST)
+def preview(call: Call) -> DryRun:
+    """Say what would be sent where; nothing is looked up."""
+    method, url = call.params.get("method", "GET"), shown(call.params["url"])
+    if refused := outbound.foreseen(call.params["url"], Rules.of(call.config)):
+        return DryRun.failing(str(refused))
+    size = len(_content(call.params)[0])
+    return DryRun(
+        summary=f"Sends {method} to {url}.",
+        changes=(f"sends {method} {url} with {size} bytes",),
+    )
+
+
+@check_of(REQUEST)
+def check(call: Call) -> Sequence[TargetProblem]:
+    """Whether the address is refused, whatever the names on the network mean."""
+    refused = outbound.foreseen(call.params["url"], Rules.of(call.config))
+    return [TargetProblem(refused.code, str(refused))] if refused else []
+
+
+def _message(call: Call) -> Message:
+    content, media_type = _content(call.params)
+    headers = {"User-Agent": "ExecFabric", "Accept": "*/*"}
+    if media_type:
+        headers["Content-Type"] = media_type
+    headers |= call.params.get("headers", {})
+    # The same for every try of one step run: a target that knows it acts once.
+    key = hashlib.sha256(call.idempotency_key.encode()).hexdigest()
+    headers["Idempotency-Key"] = key
+    return Message(
+        method=call.params.get("method", "GET"),
+        url=call.params["url"],
+        headers=headers,
+        content=content,
+        timeout_s=min(call.deadline_s, call.config.get("timeout_s", SECONDS)),
+        largest=call.config.get("max_bytes", outbound.LARGEST_BODY),
+        redirects=call.params.get("redirects", 0),
+    )
+
+
+def _content(params: Mapping[str, Any]) -> tuple[bytes, str]:
+    if "json" in params:
+        return json.dumps(params["json"]).encode(), "application/json"
+    if "form" in params:
+        form = outbound.form(params["form"])
+        return form, "application/x-www-form-urlencoded"
+    file = params.get("file")
+    if isinstance(file, File):
+        return file.path.read_bytes(), file.media_type
+    if "body" in params:
+        return str(params["body"]).encode(), "text/plain; charset=utf-8"
+    return b"", ""
+
+
+def _headers_for(config: Mapping[str, Any]) -> Callable[[str], Mapping[str, str]]:
+    hosts: Mapping[str, Mapping[str, str]] = config.get("host_headers", {})
+    return lambda host: hosts.get(host, {})
+
+
+def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
+    expected = call.params.get("expect") or GOOD
+    if reply.status not in expected:
+        text = f"{reply.url} answered {reply.status}."
+        safe = message.method.upper() in SAFE
+        if reply.status in BUSY or (safe and reply.status >= 500):  # noqa: PLR2004
+            return Retry("http.busy", text)
+        return Failed("http.status", f"{text} {_text(reply)[:500]}")
+    if reply.truncated:
+        limit = call.config.get("max_bytes", outbound.LARGEST_BODY)
+        return Failed("http.too_large", f"The answer has more than {limit} bytes.")
+    content = call.masker.content(reply.content)
+    masked = content != reply.content
+    reply = replace(reply, content=content)
+    output = {
+        "status": reply.status,
+        "url": reply.url,
+        "headers": dict(reply.headers),
+        "text": _text(reply),
+        "json": _json(reply),
+        "bytes": len(reply.content),
+        "sha256": hashlib.sha256(reply.content).hexdigest(),
+        "masked": masked,
+    }
+    if not call.params.get("save", False):
+        return Succeeded(output=output)
+    path = call.workdir / call.params.get("name", "response")
+    path.write_bytes(reply.content)
+    return Succeeded(output=output, files={"response": path})
+
+
+def _text(reply: Reply) -> str:
+    """The beginning of the body where it is text; without what cannot be stored."""
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
+    textual = media_type.startswith("text/") or media_type.endswith(
+        ("json", "xml", "javascript", "x-www-form-urlencoded")
+    )
+    if not textual:
+        return ""
+    text = reply.content[:TEXT_LIMIT].decode(errors="replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _json(reply: Reply) -> Any:
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
+    if not media_type.endswith("json") or len(reply.content) > JSON_LIMIT:
+        return None
+    try:
+        value = json.loads(reply.content)
+    except (ValueError, RecursionError):
+        return None
+    # What could be taken for a reference, or cannot be stored, stays text only.
+    return value if storable(value) else None

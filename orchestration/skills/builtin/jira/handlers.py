@@ -1,0 +1,220 @@
+"""Jira: move an issue to another status, and back."""
+
+import base64
+import hashlib
+import json
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestration.skills.builtin.jira.contract import SKILL, TRANSITION
+from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    DryRun,
+    Failed,
+    Outcome,
+    Retry,
+    Succeeded,
+    TargetProblem,
+    Unknown,
+)
+from orchestration.skills.execution import outbound
+from orchestration.skills.execution.outbound import (
+    AnswerLost,
+    Message,
+    OutboundRefused,
+    Reply,
+    Rules,
+    Unreachable,
+)
+
+__all__ = ["SKILL"]
+
+PROPERTY = "execfabric.transition"
+"""An issue property that is set with the transition and says which step made it."""
+
+NO_CONTENT = 204
+DENIED = frozenset({401, 403})
+MISSING = 404
+TOO_MANY = 429
+BROKEN = 500
+
+
+class JiraRefused(Exception):
+    """Jira is not reachable or will not; the outcome says what that means."""
+
+    def __init__(self, outcome: Failed | Retry | Unknown) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
+@handler(TRANSITION)
+def transition(call: Call) -> Outcome:
+    """Post the transition, unless an earlier try of this step has done so."""
+    issue, wanted = call.params["issue"], call.params["status"]
+    key = hashlib.sha256(call.idempotency_key.encode()).hexdigest()[:32]
+    try:
+        current, noted = _state(call.config, issue)
+        if noted.get("key") == key:
+            return _moved(issue, noted["previous"], current)
+        if current.lower() == wanted.lower():
+            return _moved(issue, current, current, changed=False)
+        chosen = _chosen(call.config, issue, wanted, current)
+        value = {"key": key, "previous": current}
+        body: dict[str, Any] = {
+            "transition": {"id": chosen["id"]},
+            "properties": [{"key": PROPERTY, "value": value}],
+        }
+        _ask(call.config, "POST", f"{issue}/transitions", body)
+    except JiraRefused as error:
+        return error.outcome
+    return _confirmed(call.config, issue, current, chosen["to"]["name"])
+
+
+@dry_run_of(TRANSITION)
+def preview(call: Call) -> DryRun:
+    """Ask Jira where the issue is and whether it can go there."""
+    issue, wanted = call.params["issue"], call.params["status"]
+    try:
+        current, _ = _state(call.config, issue)
+        if current.lower() == wanted.lower():
+            return DryRun(summary=f"{issue} is {current} already; nothing changes.")
+        to = _chosen(call.config, issue, wanted, current)["to"]["name"]
+    except JiraRefused as error:
+        return DryRun.failing(str(error))
+    return DryRun(
+        summary=f"Moves {issue} from {current} to {to}.",
+        changes=(f"{issue}: {current} -> {to}",),
+        output={
+            "issue": issue,
+            "previous_status": current,
+            "status": to,
+            "changed": True,
+        },
+    )
+
+
+@check_of(TRANSITION)
+def check(call: Call) -> Sequence[TargetProblem]:
+    """Whether the issue exists and the account may read it."""
+    try:
+        _state(call.config, call.params["issue"])
+    except JiraRefused as error:
+        return [TargetProblem(error.outcome.code, error.outcome.message)]
+    return []
+
+
+def _confirmed(
+    config: Mapping[str, Any], issue: str, previous: str, wanted: str
+) -> Outcome:
+    """Read the issue back: Jira accepts a transition before its rules have run."""
+    try:
+        current, _ = _state(config, issue)
+    except JiraRefused as error:
+        text = f"Jira accepted the transition, but cannot be read back: {error}"
+        return Unknown("jira.outcome_unknown", text)
+    if current.lower() != wanted.lower():
+        text = f"Jira accepted the transition, but {issue} is {current}, not {wanted}."
+        return Failed("jira.effect_differs", text)
+    return _moved(issue, previous, current)
+
+
+def _moved(issue: str, previous: str, status: str, *, changed: bool = True) -> Outcome:
+    known = {"issue": issue, "previous_status": previous}
+    return Succeeded(output={**known, "status": status, "changed": changed})
+
+
+def _state(config: Mapping[str, Any], issue: str) -> tuple[str, Mapping[str, Any]]:
+    """The issue's status, and what the last transition by a plan noted."""
+    query = urllib.parse.urlencode({"fields": "status", "properties": PROPERTY})
+    found = _ask(config, "GET", f"{issue}?{query}")
+    noted = found.get("properties", {}).get(PROPERTY, {})
+    return found["fields"]["status"]["name"], noted
+
+
+def _chosen(
+    config: Mapping[str, Any], issue: str, wanted: str, current: str
+) -> Mapping[str, Any]:
+    """The transition that leads to the wanted status, or bears its name."""
+    offered = _ask(config, "GET", f"{issue}/transitions")["transitions"]
+    by_name = {item["name"].lower(): item for item in offered}
+    by_target = {item["to"]["name"].lower(): item for item in offered}
+    chosen: Mapping[str, Any] | None = {**by_name, **by_target}.get(wanted.lower())
+    if chosen is not None:
+        return chosen
+    targets = ", ".join(sorted(item["to"]["name"] for item in offered)) or "nowhere"
+    message = f"{issue} cannot go from {current} to {wanted}, only to: {targets}."
+    raise _refused("jira.no_transition", message)
+
+
+def _ask(
+    config: Mapping[str, Any], method: str, path: str, body: Any = None
+) -> dict[str, Any]:
+    base = config.get("base_url", "").rstrip("/")
+    if not base:
+        raise _refused("jira.not_configured", "No Jira address is configured.")
+    version = config.get("api_version", "3")
+    headers = {"Accept": "application/json", "Authorization": _authorization(config)}
+    content = b""
+    if body is not None:
+        content = json.dumps(body).encode()
+        headers["Content-Type"] = "application/json"
+    url = f"{base}/rest/api/{version}/issue/{path}"
+    # The administrator has named this host, so its address may be a private one.
+    host = urllib.parse.urlsplit(base).hostname or ""
+    rules = Rules(allow_hosts=frozenset({host}), only_hosts=frozenset({host}))
+    try:
+        reply = outbound.send(Message(method, url, headers, content), rules)
+    except OutboundRefused as error:
+        raise _refused(error.code, error.message) from error
+    except Unreachable as error:
+        raise JiraRefused(Retry("jira.unreachable", str(error))) from error
+    except AnswerLost as error:
+        raise _without_answer(method, "jira.unreachable", str(error)) from error
+    return _answer(reply, method, path)
+
+
+def _refused(code: str, message: str) -> JiraRefused:
+    return JiraRefused(Failed(code, message, before_effect=True))
+
+
+def _without_answer(method: str, code: str, message: str) -> JiraRefused:
+    """A request that only reads may be repeated; any other may have had its effect."""
+    if method == "GET":
+        return JiraRefused(Retry(code, message))
+    return JiraRefused(Unknown("jira.outcome_unknown", message))
+
+
+def _authorization(config: Mapping[str, Any]) -> str:
+    token = config.get("token", "")
+    if not config.get("user"):
+        return f"Bearer {token}"
+    pair = f"{config['user']}:{token}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _answer(reply: Reply, method: str, path: str) -> dict[str, Any]:
+    issue = path.partition("/")[0].partition("?")[0]
+    if reply.status == NO_CONTENT:
+        return {}
+    if reply.status in DENIED:
+        raise _refused("jira.denied", f"Jira does not let the account reach {issue}.")
+    if reply.status == MISSING:
+        message = f"There is no issue {issue}, or the account may not see it."
+        raise _refused("jira.no_issue", message)
+    if reply.status == TOO_MANY:
+        raise JiraRefused(Retry("jira.busy", "Jira answered 429: too many requests."))
+    if reply.status >= BROKEN:
+        raise _without_answer(method, "jira.busy", f"Jira answered {reply.status}.")
+    if not reply.status < 300:  # noqa: PLR2004
+        said = reply.content[:500].decode(errors="replace")
+        raise _refused("jira.refused", f"Jira answered {reply.status}: {said}")
+    try:
+        found: dict[str, Any] = json.loads(reply.content)
+    except ValueError as error:
+        message = "The configured address did not answer as Jira does."
+        before = method == "GET"
+        outcome = Failed("jira.no_jira", message, before_effect=before)
+        raise JiraRefused(outcome) from error
+    return found

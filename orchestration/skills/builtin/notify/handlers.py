@@ -1,0 +1,265 @@
+"""Notify: an e-mail over SMTP, or a signed webhook."""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import smtplib
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from email.message import EmailMessage
+from pathlib import PurePosixPath
+from typing import Any
+
+from orchestration.skills.builtin.notify.contract import EMAIL, SKILL, WEBHOOK
+from orchestration.skills.builtin.shapes import file_list, shown
+from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    DryRun,
+    Failed,
+    Outcome,
+    Retry,
+    Succeeded,
+    TargetProblem,
+    Unknown,
+)
+from orchestration.skills.execution import outbound
+from orchestration.skills.execution.outbound import (
+    AnswerLost,
+    Message,
+    OutboundRefused,
+    Rules,
+    Unreachable,
+)
+from orchestration.skills.execution.reasons import plain
+
+__all__ = ["SKILL"]
+
+SMTP_SECONDS = 30
+LATER = range(400, 500)
+GOOD = range(200, 300)
+BUSY = frozenset({429, 503})
+SECRET_PREFIX = "whsec_"  # noqa: S105 - a marker of the format, no secret
+
+
+@handler(EMAIL)
+def email(call: Call) -> Outcome:
+    """Hand one message to the configured mail server."""
+    if not call.config.get("host") or not call.config.get("from"):
+        return _refused(
+            "notify.not_configured", "No mail server or sender is configured."
+        )
+    unlisted = _unlisted(call)
+    if unlisted:
+        return _refused(
+            "notify.recipient", f"Not an allowed domain: {', '.join(unlisted)}."
+        )
+    try:
+        message = _mail(call)
+    except ValueError as error:
+        return _refused("notify.message", str(error))
+    return _delivered(lambda: _connected(call.config), message)
+
+
+@dry_run_of(EMAIL)
+def preview_email(call: Call) -> DryRun:
+    """Say who would get which subject."""
+    to = ", ".join(map(str, call.params["to"]))
+    subject = shown(call.params["subject"])
+    return DryRun(
+        summary=f"Sends “{subject}” to {to}.", changes=(f"sends one e-mail to {to}",)
+    )
+
+
+@check_of(EMAIL)
+def check_email(call: Call) -> list[TargetProblem]:
+    """Whether a mail server is configured and the recipients are allowed."""
+    found = []
+    if not call.config.get("host") or not call.config.get("from"):
+        message = "No mail server or sender is configured."
+        found.append(TargetProblem("notify.not_configured", message))
+    for address in _unlisted(call):
+        message = f"{address} is not in an allowed domain."
+        found.append(TargetProblem("notify.recipient", message))
+    return found
+
+
+@handler(WEBHOOK)
+def webhook(call: Call) -> Outcome:
+    """Post one signed event."""
+    webhook_id = f"msg_{_digest(call)[:32]}"
+    body = json.dumps(
+        {"type": call.params["type"], "data": call.params["data"]}
+    ).encode()
+    stamp = str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "ExecFabric",
+        "webhook-id": webhook_id,
+        "webhook-timestamp": stamp,
+    }
+    secret = call.config.get("secret", "")
+    if secret:
+        try:
+            headers["webhook-signature"] = signature(secret, webhook_id, stamp, body)
+        except ValueError:
+            text = "The configured secret of webhooks is not valid base64."
+            return _refused("notify.not_configured", text)
+    message = Message("POST", call.params["url"], headers, body)
+    try:
+        reply = outbound.send(message, Rules.of(call.config))
+    except OutboundRefused as error:
+        return Failed(error.code, error.message, before_effect=not error.sent)
+    except Unreachable as error:
+        return Retry("notify.unreachable", str(error))
+    except AnswerLost as error:
+        return Unknown("notify.outcome_unknown", f"Sent, and no answer came: {error}")
+    return _answer(webhook_id, reply.status)
+
+
+def _answer(webhook_id: str, status: int) -> Outcome:
+    if status in BUSY:
+        return Retry("notify.busy", f"The receiver answered {status}.")
+    if status not in GOOD:
+        return Failed("notify.status", f"The receiver answered {status}.")
+    return Succeeded(output={"webhook_id": webhook_id, "status": status})
+
+
+@dry_run_of(WEBHOOK)
+def preview_webhook(call: Call) -> DryRun:
+    """Say what would be posted where."""
+    url, kind = shown(call.params["url"]), shown(call.params["type"])
+    return DryRun(
+        summary=f"Posts {kind} to {url}.", changes=(f"posts one event to {url}",)
+    )
+
+
+def signature(secret: str, webhook_id: str, stamp: str, body: bytes) -> str:
+    """The signature of Standard Webhooks over id, time and body."""
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    key = base64.b64decode(encoded) if encoded != secret else secret.encode()
+    signed = f"{webhook_id}.{stamp}.".encode() + body
+    made = hmac.new(key, signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(made).decode()}"
+
+
+def _refused(code: str, message: str) -> Failed:
+    return Failed(code, message, before_effect=True)
+
+
+def _digest(call: Call) -> str:
+    return hashlib.sha256(call.idempotency_key.encode()).hexdigest()
+
+
+def _unlisted(call: Call) -> list[str]:
+    domains = call.config.get("domains")
+    to = call.params["to"]
+    allowed = {str(domain).lower() for domain in domains or ()}
+    return [
+        item
+        for item in to
+        if allowed and item.rpartition("@")[2].lower() not in allowed
+    ]
+
+
+def _mail(call: Call) -> EmailMessage:
+    sender: str = call.config["from"]
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = ", ".join(call.params["to"])
+    message["Subject"] = call.params["subject"]
+    # The same for every try of one step run, so that a receiver can tell a repeat.
+    domain = sender.rpartition("@")[2].rstrip(">") or "localhost"
+    message["Message-ID"] = f"<{_digest(call)[:32]}@{domain}>"
+    message.set_content(call.params["text"])
+    if "html" in call.params:
+        message.add_alternative(call.params["html"], subtype="html")
+    for file in file_list(call.params.get("attachments", [])):
+        main, _, sub = file.media_type.partition("/")
+        name = PurePosixPath(file.name).name
+        message.add_attachment(
+            file.path.read_bytes(), maintype=main, subtype=sub, filename=name
+        )
+    return message
+
+
+def _connected(config: Mapping[str, Any]) -> smtplib.SMTP:
+    security = config.get("security", "none")
+    host, port = config["host"], config.get("port", 25)
+    server: smtplib.SMTP
+    if security == "tls":
+        context = ssl.create_default_context()
+        server = smtplib.SMTP_SSL(host, port, timeout=SMTP_SECONDS, context=context)
+    else:
+        server = smtplib.SMTP(host, port, timeout=SMTP_SECONDS)
+    if security == "starttls":
+        server.starttls(context=ssl.create_default_context())
+    if config.get("user"):
+        server.login(config["user"], config.get("password", ""))
+    return server
+
+
+def _delivered(connect: Callable[[], smtplib.SMTP], message: EmailMessage) -> Outcome:
+    try:
+        server = connect()
+    except smtplib.SMTPAuthenticationError as error:
+        text = f"The mail server refused the sign-in: {_answered(error)}"
+        return _refused("notify.denied", text)
+    except (OSError, smtplib.SMTPException) as error:
+        text = f"The mail server cannot be reached: {plain(error)}"
+        return Retry("notify.unreachable", text)
+    try:
+        return _sent(server, message)
+    finally:
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            server.quit()
+        server.close()
+
+
+def _sent(server: smtplib.SMTP, message: EmailMessage) -> Outcome:
+    try:
+        refused = server.send_message(message)
+    except smtplib.SMTPRecipientsRefused as error:
+        codes = {code for code, _ in error.recipients.values()}
+        cause = Retry if all(code in LATER for code in codes) else _refused
+        return cause(
+            "notify.refused",
+            f"Every recipient was refused: {_listed(error.recipients)}",
+        )
+    except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+        cause = Retry if error.smtp_code in LATER else _refused
+        text = f"The mail server refused it: {_answered(error)}"
+        return cause("notify.refused", text)
+    except (OSError, smtplib.SMTPException) as error:
+        text = f"The connection to the mail server broke: {plain(error)}"
+        return Unknown("notify.outcome_unknown", text)
+    to = [item.strip() for item in message["To"].split(",")]
+    accepted = [item for item in to if item not in refused]
+    if refused:
+        text = (
+            f"Sent to {', '.join(accepted)} only. Refused recipients:"
+            f" {_listed(refused)}."
+        )
+        return Failed("notify.partly_refused", text)
+    return Succeeded(
+        output={
+            "message_id": message["Message-ID"],
+            "accepted": accepted,
+            "refused": [],
+        }
+    )
+
+
+def _answered(error: smtplib.SMTPResponseException) -> str:
+    text = error.smtp_error
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+
+
+def _listed(recipients: Mapping[str, tuple[int, bytes]]) -> str:
+    return "; ".join(
+        f"{address} ({code} {text.decode(errors='replace')})"
+        for address, (code, text) in sorted(recipients.items())
+    )

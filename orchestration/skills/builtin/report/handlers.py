@@ -1,0 +1,193 @@
+"""Reports: rows and values into an HTML page, by a template that can do no harm."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from orchestration.skills.builtin.report.template import TEMPLATE
+from orchestration.skills.builtin.shapes import (
+    listing,
+    number,
+    one_file,
+    record,
+    sha256,
+    shown,
+    text,
+)
+from orchestration.skills.domain.contract import (
+    FILE_SCHEMA,
+    ActionContract,
+    DryRunKind,
+    EffectClass,
+    Risk,
+    SkillContract,
+)
+from orchestration.skills.domain.handlers import dry_run_of, handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    DryRun,
+    Failed,
+    File,
+    Outcome,
+    Succeeded,
+)
+
+RENDER = "report.render@1"
+MOST_ROWS = 10_000
+
+_RENDER = ActionContract(
+    name="render",
+    summary="Render {rows} as the page {title}.",
+    handler=RENDER,
+    input_schema=record(
+        {
+            "title": text("Title", "Heading of the page.", minLength=1),
+            "rows": {
+                "title": "Rows",
+                "description": "A CSV or JSON file, a list of such files, or a list of objects.",
+                "anyOf": [FILE_SCHEMA, {"type": "array", "items": {"type": "object"}}],
+            },
+            "summary": text("Summary", "A paragraph below the heading."),
+            "columns": listing(
+                "Columns", "Which columns, in this order.", {"type": "string"}
+            ),
+            "values": {
+                "type": "object",
+                "title": "Values",
+                "description": "Further values, shown above the table.",
+            },
+            "template": {
+                "title": "Template",
+                "description": "Another Jinja2 template: its text, or a file. It has title, summary, columns, rows and values.",
+                "anyOf": [
+                    {"type": "string"},
+                    one_file("Template", "A Jinja2 template."),
+                ],
+            },
+            "name": text("Name", "Of the page, without suffix.", pattern=r"^[\w.-]+$"),
+        },
+        ["title"],
+    ),
+    output_schema=record(
+        {
+            "rows": number("Rows", "How many rows the page shows."),
+            "bytes": number("Bytes", "Its size."),
+            "sha256": sha256(),
+        },
+        ["rows", "bytes", "sha256"],
+    ),
+    effect_class=EffectClass.PURE,
+    risk=Risk.LOW,
+    timeout_s=60,
+    dry_run=DryRunKind.SIMULATED,
+    files=("document",),
+)
+
+SKILL = SkillContract(
+    slug="report",
+    version="1.1.0",
+    name="Report",
+    description="Renders rows and values as an HTML page.",
+    domain="data",
+    actions=(_RENDER,),
+    config_schema=record({"max_rows": number("Most rows", "On one page.", minimum=1)}),
+    allowed=("Read the files a step is given, and write one page.",),
+    forbidden=("Run code from a template, or read any other file.",),
+)
+
+
+class BadRows(Exception):
+    """The rows cannot be read."""
+
+
+@handler(RENDER)
+def render(call: Call) -> Outcome:
+    """Render the page."""
+    try:
+        rows = _rows(call.params.get("rows", []))
+    except (BadRows, UnicodeDecodeError, ValueError) as error:
+        return Failed("report.rows", f"The rows cannot be read: {error}")
+    most = call.config.get("max_rows", MOST_ROWS)
+    if len(rows) > most:
+        return Failed("report.too_long", f"{len(rows)} rows; {most} fit on a page.")
+    try:
+        page = _page(call.params, rows)
+    except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
+        return Failed("report.template", f"{type(error).__name__}: {error}")
+    path = call.workdir / f"{call.params.get('name', 'report')}.html"
+    content = page.encode()
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return Succeeded(
+        output={"rows": len(rows), "bytes": len(content), "sha256": digest},
+        files={"document": path},
+    )
+
+
+@dry_run_of(RENDER)
+def preview(call: Call) -> DryRun:
+    """Say what would be rendered."""
+    title, rows = call.params["title"], call.params.get("rows", [])
+    is_rows = isinstance(rows, list) and not any(isinstance(row, File) for row in rows)
+    what = f"{len(rows)} rows" if is_rows else shown(rows)
+    return DryRun(summary=f"Renders {what} as the page “{shown(title)}”.")
+
+
+def _rows(given: Any) -> list[dict[str, Any]]:
+    """Rows as they were given, and those of files one after the other."""
+    rows: list[dict[str, Any]] = []
+    for part in given if isinstance(given, list) else [given]:
+        rows += _rows_in(part) if isinstance(part, File) else [part]
+    return rows
+
+
+def _rows_in(given: File) -> list[dict[str, Any]]:
+    if given.name.lower().endswith((".csv", ".tsv")):
+        delimiter = "\t" if given.name.lower().endswith(".tsv") else ","
+        with given.path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file, delimiter=delimiter))
+    loaded = json.loads(given.path.read_text(encoding="utf-8-sig"))
+    if not isinstance(loaded, list) or not all(isinstance(row, dict) for row in loaded):
+        message = f"{given.name} is no list of objects"
+        raise BadRows(message)
+    return loaded
+
+
+def _page(params: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    every = dict.fromkeys(key for row in rows for key in row if key)
+    columns = params.get("columns") or list(every)
+    template = params.get("template", TEMPLATE)
+    if isinstance(template, File):
+        template = template.path.read_text(encoding="utf-8")
+    # Sandboxed and immutable: a template comes from a proposer, and may reach
+    # neither Python's internals nor any file.
+    environment = ImmutableSandboxedEnvironment(
+        autoescape=True, undefined=StrictUndefined, loader=None, trim_blocks=True
+    )
+    return environment.from_string(template).render(
+        title=params["title"],
+        summary=params.get("summary", ""),
+        columns=columns,
+        numeric=[name for name in columns if _numeric(name, rows)],
+        rows=rows,
+        values=params.get("values", {}),
+    )
+
+
+def _numeric(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    values = [row.get(column) for row in rows]
+    known = [value for value in values if value not in (None, "")]
+    return bool(known) and all(_is_number(value) for value in known)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

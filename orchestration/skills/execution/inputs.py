@@ -1,0 +1,112 @@
+"""Check resolved parameters against an action's input schema.
+
+Sentences name the parameter and what the schema expects, never the value: it may come
+from a step whose output is not for everyone who sees the error.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from jsonschema.exceptions import ValidationError
+
+from execfabric.lib.schema import UNUSABLE
+from orchestration.skills.domain.contract import ActionContract
+
+MOST_PROBLEMS = 5
+LONGEST = 200
+
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "null": "null",
+    "number": "a number",
+    "object": "an object",
+    "string": "text",
+}
+_EXPECTED = {
+    "const": "be {}",
+    "enum": "be one of {}",
+    "exclusiveMaximum": "be less than {}",
+    "exclusiveMinimum": "be more than {}",
+    "format": "be a valid {}",
+    "maxItems": "have at most {} items",
+    "maxLength": "have at most {} characters",
+    "maxProperties": "have at most {} properties",
+    "maximum": "be at most {}",
+    "minItems": "have at least {} items",
+    "minLength": "have at least {} characters",
+    "minProperties": "have at least {} properties",
+    "minimum": "be at least {}",
+    "multipleOf": "be a multiple of {}",
+    "pattern": "match {}",
+}
+
+
+def input_problems(action: ActionContract, params: Mapping[str, Any]) -> list[str]:
+    """Return where params break the action's input schema, one clause each."""
+    try:
+        errors = islice(action.input_validator.iter_errors(params), MOST_PROBLEMS)
+        found = [_clause(error) for error in errors if not _is_secret(error.instance)]
+    except UNUSABLE as error:
+        return [f"its input schema cannot be used ({type(error).__name__})"]
+    return list(dict.fromkeys(found))
+
+
+def _is_secret(value: Any) -> bool:
+    """Only the worker knows what a reference to a secret stands for."""
+    return isinstance(value, Mapping) and set(value) == {"$secret"}
+
+
+def _clause(error: ValidationError) -> str:
+    name = ".".join(map(str, error.absolute_path)) or "params"
+    keyword = str(error.validator)
+    wanted: Any = error.validator_value
+    instance: Any = error.instance
+    schema: Any = error.schema
+    if keyword == "required":
+        absent = ", ".join(key for key in wanted if key not in instance)
+        return f"{name} must have {absent}"
+    if keyword == "type":
+        return f"{name} must be {_kind(schema)}, not {_type_of(instance)}"
+    if keyword == "None":
+        # A schema that is `false`; the library does not say for which key.
+        return f"{name} has a value that is not allowed"
+    if keyword in {"anyOf", "oneOf"} and (options := sorted(set(_options(error)))):
+        return f"{name} must be {' or '.join(options)}"
+    if keyword == "additionalProperties" and wanted is False:
+        known = ", ".join(schema.get("properties", {})) or "none"
+        return f"{name} has an unknown property (known: {known})"[:LONGEST]
+    shown = wanted if isinstance(wanted, str) else json.dumps(wanted)
+    expected = _EXPECTED.get(keyword, f"satisfy {keyword}").format(_short(shown))
+    return f"{name} must {expected}"
+
+
+def _options(error: ValidationError) -> Iterator[str]:
+    """What the alternatives of a schema expect, where they say it by a type."""
+    alternatives: Any = error.validator_value
+    for schema in alternatives:
+        if isinstance(schema, Mapping) and "type" in schema:
+            yield _kind(schema)
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    if schema.get("title") == "file":
+        return "a file"
+    kinds = schema["type"]
+    names = [kinds] if isinstance(kinds, str) else kinds
+    return " or ".join(_TYPES.get(name, name) for name in names)
+
+
+def _type_of(value: Any) -> str:
+    kinds: dict[type, str] = {
+        bool: "boolean", int: "integer", float: "number",
+        str: "string", list: "array", type(None): "null",
+    }  # fmt: skip
+    return _TYPES[kinds.get(type(value), "object")]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,0 +1,162 @@
+"""Secrets on their way in, and everything on its way out, where a secret may be in it."""
+
+import codecs
+import tempfile
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from execfabric.lib.masking import Masker
+from orchestration.skills.domain.outcome import Failed, Succeeded
+from orchestration.skills.execution import folders
+
+Secrets = Callable[[str], str]
+"""The value of a secret by its name; raises where the name is unknown or not allowed."""
+
+LONGEST_CODE = 100
+LONGEST_MESSAGE = 4000
+CHUNK = 1024 * 1024
+SCHEMES = frozenset({"basic", "bearer", "token"})
+
+
+class SecretInFile(Exception):
+    """A file holds a secret that cannot be masked without breaking the file."""
+
+
+class LogTap:
+    """Takes bytes as they come and returns text that may be stored."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masked = masker.stream()
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+
+    def feed(self, chunk: bytes) -> str:
+        """Add bytes; return the text that is now safe to show."""
+        return _storable(self._decode(self._masked.feed(chunk)))
+
+    def finish(self) -> str:
+        """Return the rest."""
+        return _storable(self._decode(self._masked.finish(), final=True))
+
+
+def resolved(value: Any, secrets: Secrets, used: set[str]) -> Any:
+    """`value` with every `{"$secret": name}` replaced; `used` collects what to mask."""
+    if isinstance(value, Mapping):
+        if value.keys() == {"$secret"}:
+            secret = secrets(value["$secret"])
+            used.update(_sensitive(secret))
+            return secret
+        return {key: resolved(item, secrets, used) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [resolved(item, secrets, used) for item in value]
+    return value
+
+
+def answer_masked(frame: dict[str, Any], masker: Masker) -> dict[str, Any]:
+    """An answer of the runner, masked; messages are bounded and fit for storage."""
+    outcome = frame.get("outcome")
+    if outcome is None:
+        masked: dict[str, Any] = masker.value(frame)
+        return masked
+    if outcome["kind"] == "succeeded":
+        # Paths are not masked: they are read once, here, and never shown.
+        return {"outcome": {**outcome, "output": masker.value(outcome["output"])}}
+    code = masker.text(_storable(outcome["code"]))[:LONGEST_CODE]
+    message = masker.text(_storable(outcome["message"]))[:LONGEST_MESSAGE]
+    return {"outcome": {**outcome, "code": code, "message": message}}
+
+
+def mask_files(
+    outcome: Succeeded,
+    masker: Masker,
+    workdir: Path,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> tuple[Succeeded | Failed, tuple[str, ...]]:
+    """Mask the secrets in the files of a call; also return the names of those files.
+
+    That may take long, so `meanwhile` is called again and again.
+    The paths must have been checked: plain files below `workdir`.
+    """
+    masked = []
+    for name, given in outcome.files.items():
+        for path in [given] if isinstance(given, Path) else given:
+            try:
+                changed = bool(masker.forms) and _mask_file(
+                    path, masker, workdir, meanwhile
+                )
+            except SecretInFile as error:
+                return Failed("skill.secret_in_file", str(error)), ()
+            if changed:
+                masked.append(f"{name}/{path.name}")
+    return outcome, tuple(masked)
+
+
+def _mask_file(
+    path: Path, masker: Masker, workdir: Path, meanwhile: Callable[[], None]
+) -> bool:
+    """Mask the secrets in one file; return True if there were any.
+
+    :raises SecretInFile: when it is not text, or its name holds a secret
+    """
+    shown = masker.text(path.name)
+    if shown != path.name:
+        message = (
+            f"The name of the file {shown} holds a secret. The file was not stored."
+        )
+        raise SecretInFile(message)
+    finder = masker.finder()
+    with folders.opened_file(workdir, path) as source:
+        if not any(map(finder.finds, _chunks(source, meanwhile))):
+            return False
+    with tempfile.NamedTemporaryFile(dir=workdir, delete=False) as target:
+        stream = masker.stream()
+        check = codecs.getincrementaldecoder("utf-8")()
+        with folders.opened_file(workdir, path) as source:
+            try:
+                for chunk in _chunks(source, meanwhile):
+                    if "\0" in check.decode(chunk):
+                        raise _not_text(shown)
+                    target.write(stream.feed(chunk))
+                check.decode(b"", final=True)
+            except UnicodeDecodeError:
+                raise _not_text(shown) from None
+        target.write(stream.finish())
+    # A new file, because the old one may have further names elsewhere.
+    Path(target.name).replace(path)
+    return True
+
+
+def _chunks(source: BinaryIO, meanwhile: Callable[[], None]) -> Iterator[bytes]:
+    while chunk := source.read(CHUNK):
+        yield chunk
+        meanwhile()
+
+
+def _not_text(name: str) -> SecretInFile:
+    return SecretInFile(
+        f"The file {name} holds a secret and cannot be masked, because it is not UTF-8"
+        " text. It was not stored."
+    )
+
+
+def _sensitive(secret: str) -> set[str]:
+    """The secret, the token behind a scheme, and the password of an address."""
+    scheme, _, token = secret.partition(" ")
+    parts = {secret, token} if scheme.lower() in SCHEMES and token else {secret}
+    if "://" not in secret:
+        return parts
+    try:
+        password = urllib.parse.urlsplit(secret).password
+    except ValueError:
+        return parts
+    return {*parts, password, urllib.parse.unquote(password)} if password else parts
+
+
+def _storable(text: str) -> str:
+    """Without what Postgres cannot store as text: NUL and lone surrogates."""
+    return (
+        text.encode(errors="replace")
+        .decode()
+        .replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )

@@ -1,0 +1,139 @@
+"""Whether an outcome is what its action promised: schema, files, and storable text."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from execfabric.lib.canonical import (
+    LARGEST_SAFE_INTEGER,
+    MAX_DEPTH,
+    NotCanonical,
+    check_depth,
+)
+from execfabric.lib.schema import FORMATS, UNUSABLE, validator
+from orchestration.skills.domain.contract import ActionContract
+from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
+from orchestration.skills.execution import folders
+
+RESERVED = frozenset({"$file", "$secret"})
+MOST_PROBLEMS = 5
+
+
+def validate_output(
+    action: ActionContract, outcome: Outcome, workdir: Path | None = None
+) -> Outcome:
+    """The outcome itself, or a failure that names where it breaks its promise.
+
+    With `workdir`, the files of the outcome must lie in it.
+    """
+    if not isinstance(outcome, Succeeded):
+        return outcome
+    found = _problems(action.output_validator, outcome.output)
+    found += [*_unstorable(outcome.output, "output")]
+    found += [*_file_problems(action, outcome, workdir)]
+    if not found:
+        return outcome
+    shown = "; ".join(found[:MOST_PROBLEMS])
+    return Failed("skill.output_invalid", f"The output breaks its schema: {shown}")
+
+
+def declared_output(action: ActionContract, outcome: Succeeded) -> Succeeded:
+    """Leave out what the contract does not declare.
+
+    After an upgrade the installed code may return more than the version declares that
+    was approved. The effect has happened, and its promised output is there.
+    """
+    schema = action.output_schema
+    output, files = outcome.output, outcome.files
+    if schema.get("additionalProperties") is False:
+        known = schema.get("properties", {})
+        output = {key: value for key, value in output.items() if key in known}
+    files = {name: file for name, file in files.items() if name in action.files}
+    return replace(outcome, output=output, files=files)
+
+
+def blank_output(action: ActionContract) -> dict[str, Any]:
+    """Return an output to be filled in: null for each required property."""
+    return dict.fromkeys(action.output_schema.get("required", ()))
+
+
+def schema_problems(schema: Mapping[str, Any], value: Any) -> list[str]:
+    """Where `value` breaks the JSON Schema, one sentence each."""
+    return _problems(validator(schema, format_checker=FORMATS), value)
+
+
+def _problems(checker: Draft202012Validator, value: Any) -> list[str]:
+    try:
+        errors = [*checker.iter_errors(value)]
+    except UNUSABLE as error:
+        return [f"$: the schema cannot be used: {error}"]
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+def storable(value: Any) -> bool:
+    """Whether a JSON value may be an output: no reserved keys, no NUL characters,
+    no numbers that JSON does not hold exactly."""
+    return next(_unstorable(value, "value"), None) is None
+
+
+def _unstorable(value: Any, where: str) -> Iterator[str]:
+    """What cannot be kept, or could be taken for a reference later on.
+
+    An output may repeat what an outsider wrote. A `$secret` or `$file` in it
+    would be resolved in the next step as if the plan's author had written it.
+    """
+    try:
+        check_depth(value)
+    except NotCanonical:
+        yield f"{where} is nested deeper than {MAX_DEPTH} levels"
+        return
+    yield from _unstorable_parts(value, where)
+
+
+def _unstorable_parts(value: Any, where: str) -> Iterator[str]:
+    if isinstance(value, str | int | float):
+        if bad := _unstorable_scalar(value):
+            yield f"{where} holds {bad}"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable_parts(item, f"{where}[{index}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in RESERVED:
+                yield f"{where} holds the reserved key {key}"
+            yield from _unstorable_parts(key, f"a key of {where}")
+            yield from _unstorable_parts(item, f"{where}.{key}")
+
+
+def _unstorable_scalar(value: str | float) -> str:
+    """Why a text or a number cannot be kept; empty when it can."""
+    if not isinstance(value, str):
+        # As JSON it is a whole number that no reader has to keep exactly.
+        return (
+            "a number without an exact form"
+            if abs(value) > LARGEST_SAFE_INTEGER
+            else ""
+        )
+    broken = "\0" in value or (not value.isascii() and _surrogates(value))
+    return "characters that cannot be stored" if broken else ""
+
+
+def _surrogates(value: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _file_problems(
+    action: ActionContract, outcome: Succeeded, workdir: Path | None
+) -> Iterator[str]:
+    for name, given in outcome.files.items():
+        if name not in action.files:
+            yield f"the file {name} is not declared"
+        for path in [given] if isinstance(given, Path) else given:
+            try:
+                with folders.opened_file(workdir or path.parent, path):
+                    pass
+            except folders.NotPlain as error:
+                yield f"{name}: {error}"

@@ -1,0 +1,276 @@
+"""The program that runs handlers: a child of a worker, with nothing of its secrets.
+
+It reads calls from its standard input and answers on what was its standard
+output. Descriptors 1 and 2 of the handlers are the log. A small guardian stands
+between it and the worker, so that nothing is left when either of them dies.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from execfabric.lib import clock
+from execfabric.lib.masking import Masker
+from orchestration.skills import installed
+from orchestration.skills.domain.guard import Allow, touched
+from orchestration.skills.domain.handlers import Registered
+from orchestration.skills.domain.limits import Limit, Limits
+from orchestration.skills.domain.outcome import (
+    Call,
+    Failed,
+    File,
+    Outcome,
+    Retry,
+    Succeeded,
+    Unknown,
+)
+from orchestration.skills.execution import descendants, wire, withheld
+from orchestration.skills.execution.calls import note_begin
+from orchestration.skills.execution.guardian import SharedCall, guard
+from orchestration.skills.execution.metering import kernel_limits
+from orchestration.skills.execution.reasons import plain, trace
+
+
+class Touched(BaseException):
+    """A dry run tried to touch something.
+
+    Not an `Exception`: a handler's own `except Exception` must not hide it.
+    """
+
+
+class FileTooLarge(Exception):
+    """The handler wrote a file that is larger than the call's limit."""
+
+
+class FileMissing(Exception):
+    """A file named in the params was not handed over with the call."""
+
+
+class LazyCall(Call):
+    """A call whose folder is made when it is first asked for: most need none."""
+
+    def __init__(self, *, folder: Path, fields: Mapping[str, Any]) -> None:
+        self.__dict__.update(fields, folder=folder)
+
+    @cached_property
+    def workdir(self) -> Path:
+        """The folder, made on first use."""
+        folder: Path = self.__dict__["folder"]
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+
+class AuditHook:
+    """The audit hook: silent unless armed, and it cannot be removed."""
+
+    def __init__(self) -> None:
+        self.what = ""
+        self._armed: tuple[str, Allow] | None = None
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if self._armed is None:
+            return
+        workdir, allow = self._armed
+        what = touched(event, args, workdir=workdir, allow=allow)
+        if what:
+            self.what = self.what or what
+            raise Touched(what)
+
+    @contextmanager
+    def armed(self, workdir: Path, allow: Allow) -> Iterator[None]:
+        """Stop what touches anything while the body runs."""
+        self.what = ""
+        wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        self._armed = (os.path.realpath(workdir), allow)
+        try:
+            yield
+        finally:
+            self._armed = None
+            sys.dont_write_bytecode = wrote_bytecode
+
+
+def main(lifeline: int) -> NoReturn:
+    """Fork the guardian away, then serve calls until the worker closes the pipe."""
+    frames_in, frames_out = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    descendants.adopt_orphans()
+    worker = os.getppid()
+    calls = SharedCall()
+    child = os.fork()
+    if child:
+        for fd in (frames_in, frames_out):
+            os.close(fd)
+        for fd in (1, 2):
+            os.dup2(null, fd)
+        guard(child, calls, lifeline=lifeline, worker=worker)
+    os.close(lifeline)
+    descendants.die_with_parent()
+    descendants.adopt_orphans()
+    _serve(frames_in, frames_out, calls)
+
+
+def _serve(frames_in: int, frames_out: int, calls: SharedCall) -> NoReturn:
+    hook = AuditHook()
+    frames = wire.Frames()
+    while chunk := os.read(frames_in, wire.CHUNK):
+        frame = frames.feed(chunk)
+        if frame is None:
+            continue
+        if "warm" in frame:
+            for prefix in frame["warm"]:
+                installed.load(prefix)
+            answer = wire.encode({"warm": True})
+        else:
+            answer = _limited(frame["call"], hook, calls)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if descendants.any_child():
+            descendants.end(os.getpid())
+        wire.send(frames_out, answer)
+    descendants.end(os.getpid())
+    os._exit(0)
+
+
+def _limited(call: dict[str, Any], hook: AuditHook, calls: SharedCall) -> bytes:
+    """Answer a call within its limits; passing one that the kernel holds is an answer."""
+    limits = Limits(**call["limits"])
+    try:
+        with calls.one(call), kernel_limits(limits):
+            return _bounded(_answer(call, hook))
+    except MemoryError:
+        passed = Limit.MEMORY
+    except FileTooLarge:
+        passed = Limit.FILE_SIZE
+    return wire.encode({"passed": passed})
+
+
+def _bounded(answer: dict[str, Any]) -> bytes:
+    """The answer as a frame; one that is too large or not JSON says so instead."""
+    try:
+        frame = wire.encode(answer)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"The skill returned what cannot be written as JSON: {error}"
+        return wire.encode(_failed("skill.output_invalid", message))
+    if len(frame) <= wire.LARGEST_OUTCOME:
+        return frame
+    message = f"The skill's output has {len(frame)} bytes; {wire.LARGEST_OUTCOME} are allowed. Return large data as a file."
+    return wire.encode(_failed("skill.output_too_large", message))
+
+
+def _answer(call: dict[str, Any], hook: AuditHook) -> dict[str, Any]:
+    try:
+        found = installed.find(call["handler"])
+        if found is None:
+            message = f"This worker has no handler {call['handler']}."
+            return _failed("skill.no_handler", message, before_effect=True)
+        if call["kind"] == "run":
+            return _run(call, found, _call(call))
+        return _look(call, found, _call(call), hook)
+    except FileMissing as error:
+        return _failed("skill.file_missing", str(error), before_effect=True)
+    except withheld.SecretWithheld as error:
+        return _failed(withheld.SECRET_WITHHELD, str(error), before_effect=True)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise FileTooLarge from error
+        _log(trace(error))
+        # It may have come after an effect.
+        raised = Unknown("skill.raised", f"{type(error).__name__}: {plain(error)}")
+        return {"outcome": wire.outcome_to_wire(raised)}
+
+
+def _run(call: dict[str, Any], found: Registered, ready: Call) -> dict[str, Any]:
+    # Looked at last, after all that takes time: the lease may have lapsed since.
+    if clock.since_boot() > call["valid_until"]:
+        return {"not_started": True}
+    note_begin(call["note"])
+    outcome = _outcome(found.run(ready))
+    try:
+        return {"outcome": wire.outcome_to_wire(outcome)}
+    except (TypeError, AttributeError) as error:
+        message = f"The skill returned an outcome that is not valid: {error}"
+        return _failed("skill.output_invalid", message)
+
+
+def _look(
+    call: dict[str, Any], found: Registered, ready: Call, hook: AuditHook
+) -> dict[str, Any]:
+    """A dry run or a target check, under the guard."""
+    allow = Allow(
+        network=call["allow"]["network"], programs=tuple(call["allow"]["programs"])
+    )
+    looks: Callable[[], dict[str, Any]]
+    if call["kind"] == "dry_run" and found.dry_run is not None:
+        dry_run = found.dry_run
+        looks = lambda: {"dry_run": wire.dry_run_to_wire(dry_run(ready))}  # noqa: E731
+    elif call["kind"] == "check" and found.check is not None:
+        check = found.check
+        looks = lambda: {"check": wire.problems_to_wire(check(ready))}  # noqa: E731
+    else:
+        return _failed("skill.cannot_look", f"{found.key} has no {call['kind']}.")
+    answer: dict[str, Any] = {}
+    try:
+        with hook.armed(Path(call["workdir"]), allow):
+            answer = looks()
+    except Touched:
+        pass
+    except Exception:
+        if not hook.what:
+            raise
+    return {"touched": hook.what} if hook.what else answer
+
+
+def _outcome(value: object) -> Outcome:
+    if isinstance(value, Succeeded | Failed | Retry | Unknown):
+        return value
+    message = f"The skill returned {type(value).__name__}, which is no outcome."
+    return Failed("skill.output_invalid", message)
+
+
+def _failed(code: str, message: str, *, before_effect: bool = False) -> dict[str, Any]:
+    failed = Failed(code, message, before_effect=before_effect)
+    return {"outcome": wire.outcome_to_wire(failed)}
+
+
+def _call(call: dict[str, Any]) -> Call:
+    return LazyCall(
+        folder=Path(call["workdir"]),
+        fields={
+            "params": _with_files(call["params"], call["paths"]),
+            "config": withheld.guarded(call["config"]),
+            "idempotency_key": call["idempotency_key"],
+            "deadline_s": call["deadline_s"],
+            "limits": Limits(**call["limits"]),
+            "log": _log,
+            "masker": Masker(call["sensitive"]),
+        },
+    )
+
+
+def _with_files(value: Any, paths: dict[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_with_files(item, paths) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {"$file"}:
+        return {key: _with_files(item, paths) for key, item in value.items()}
+    known = value["$file"]
+    path = paths.get(known["sha256"])
+    if path is None:
+        message = f"The file {known['name']} was not handed to the runner."
+        raise FileMissing(message)
+    return File(path=Path(path), **known)
+
+
+def _log(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - standard output is the log

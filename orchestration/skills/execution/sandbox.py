@@ -1,0 +1,385 @@
+"""Running a program where it can reach nothing: no network, no files but its own.
+
+Bubblewrap gives it namespaces of its own. Whether that works is not believed but
+tried: on some hosts unprivileged namespaces are switched off, and a sandbox that
+is dead unnoticed is worse than none.
+"""
+
+import fcntl
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import IO, Any
+
+from orchestration.skills.domain.limits import MEGABYTE, Limit, Limits
+from orchestration.skills.execution import seccomp
+from orchestration.skills.execution.metering import Meter
+from orchestration.skills.execution.streams import TAIL, Stream, Streams
+
+__all__ = ["TAIL", "Stream"]
+
+INSIDE = "/call"
+PROBE_S = 20.0
+SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
+MASKED = tuple(
+    f"/proc/{name}"
+    for name in (
+        *("kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup"),
+        *("kpagecount", "kpageflags", "latency_stats", "sched_debug", "timer_list"),
+    )
+)
+"""What a container hides of /proc too: root on the host may read these inside."""
+SYSTEM_PATH = "/usr/bin:/bin"
+TOOL_ENVIRONMENT: Mapping[str, str] = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
+USER = 64_939
+"""Runs the programs of a worker that is root. It has no account and no files."""
+AS_USER: Mapping[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
+OPEN_FILES = 256
+HEADROOM = 1000
+PROGRAM_NICE, METER_NICE = 10, -20
+STATUS_SIZE = 65536
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+READABLE = ("/etc/alternatives", "/etc/ld.so.cache")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run."""
+
+    argv: Sequence[str]
+    workdir: Path
+    """The folder it works in; inside the sandbox its name is `/call`."""
+    scratch: Path | None = None
+    """Holds the folders `tmp` and `shm` for the sandbox's `/tmp` and `/dev/shm`;
+    without it they are not there."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: bytes = b""
+    limits: Limits = field(default_factory=Limits)
+    sandboxed: bool = True
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended; no exit code where it was killed at its deadline."""
+
+    exit_code: int | None
+    stdout: Stream
+    stderr: Stream
+    sandboxed: bool = False
+    passed: Limit | None = None
+    """The limit for which it was killed, or whose mark its files bear."""
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What the probes in the sandbox found."""
+
+    works: bool
+    failures: tuple[str, ...] = ()
+
+
+class SandboxUnavailable(Exception):
+    """The sandbox did not start, so the program did not run."""
+
+
+class BadEnvironment(ValueError):
+    """A variable that no program can be given."""
+
+
+PROBE = """
+test -e /etc/passwd && echo "the file /etc/passwd is visible"
+test -e "$1" && echo "a file of the host is visible"
+(echo x > /usr/probe) 2>/dev/null && echo "system folders can be written to"
+(echo x > /probe) 2>/dev/null && echo "the root folder can be written to"
+test -w /proc/sys/kernel/hostname && echo "the kernel's settings can be written to"
+test -w /proc/sysrq-trigger && echo "the kernel can be triggered"
+test -n "$PROBE_SECRET" && echo "the environment is passed on"
+awk -F: 'NR > 2 && $1 !~ /^ *lo$/ { exit 1 }' /proc/net/dev || echo "the network is visible"
+test -x /bin/bash && /bin/bash -c 'echo > /dev/tcp/127.0.0.1/'"$2" 2>/dev/null && echo "a server of the host answers"
+test "$(cat /proc/1/comm)" = bwrap || echo "processes of the host are visible"
+(echo x > made) 2>/dev/null || echo "its own folder cannot be written to"
+setsid sleep 300 >/dev/null 2>&1 </dev/null &
+echo done
+"""
+
+
+@lru_cache(maxsize=1)
+def self_test() -> SelfTest:
+    """Try to break out, once for each process that asks."""
+    if not shutil.which("bwrap"):
+        return SelfTest(works=False, failures=("bubblewrap (bwrap) is not installed",))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.NamedTemporaryFile() as outside,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        argv = ["/bin/sh", "-c", PROBE, "probe", outside.name]
+        program = Program(
+            argv=[*argv, str(server.getsockname()[1])], workdir=Path(folder)
+        )
+        try:
+            ended = run(program, deadline_s=PROBE_S)
+        except (OSError, SandboxUnavailable) as error:
+            return SelfTest(works=False, failures=(f"it does not start: {error}",))
+    said = ended.stdout.tail.decode(errors="replace").split("\n")
+    failures = tuple(line for line in said if line and line != "done")
+    if "done" not in said:
+        failures += ("its self-test did not finish",)
+    return SelfTest(works=not failures, failures=failures)
+
+
+def run(
+    program: Program,
+    *,
+    deadline_s: float,
+    on_text: Callable[[bytes], None] = lambda _: None,
+) -> Ended:
+    """Run a program to its end or to the deadline, when it is killed.
+
+    :raises OSError: when it cannot be started
+    :raises BadEnvironment: for a variable that is not one
+    :raises SandboxUnavailable: when the sandbox did not start
+    """
+    variables = _variables(program)
+    with ExitStack() as stack:
+        stdin = stack.enter_context(_holding(program.stdin))
+        wrapper = _Wrapper(program, variables, stack) if program.sandboxed else None
+        # The tool that makes the sandbox gets nothing of the plan: with the plan's
+        # variables or folder its loader would run the plan's code on the host.
+        started = subprocess.Popen(
+            [*wrapper.argv, *program.argv] if wrapper else program.argv,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/" if wrapper else program.workdir,
+            env=TOOL_ENVIRONMENT if wrapper else variables,
+            pass_fds=wrapper.fds if wrapper else (),
+            start_new_session=True,
+            preexec_fn=partial(_limit, program.limits),  # noqa: PLW1509 - one thread
+            **_as_ordinary_user(program),
+        )
+        meter = _meter(program, started.pid)
+        with started, _ahead():
+            streams = Streams(started, on_text, meter)
+            in_time = streams.read(time.monotonic() + deadline_s)
+            if not in_time:
+                _kill(started)
+            code = started.wait()
+        if wrapper and in_time and not wrapper.started():
+            reason = streams.stderr.tail.decode(errors="replace").strip()
+            raise SandboxUnavailable(reason or f"bwrap ended with code {code}")
+    return Ended(
+        code if in_time else None,
+        streams.stdout,
+        streams.stderr,
+        sandboxed=program.sandboxed,
+        passed=streams.passed or meter.passed_on_disk(),
+    )
+
+
+def _as_ordinary_user(program: Program) -> dict[str, Any]:
+    """Hand the program's folders to a user without rights, if this process is root.
+
+    The kernel does not count the processes of root, so nothing would stop a program
+    that doubles faster than it is looked at; and what escaped would be root. Folders
+    that this user cannot reach leave the program to root.
+    """
+    if not program.sandboxed or os.geteuid() != 0 or not _has_ordinary_user():
+        return {}
+    folders = [program.workdir]
+    if program.scratch is not None:
+        folders += [program.scratch / "tmp", program.scratch / "shm"]
+        for parent in (program.scratch, program.scratch.parent):
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+    parents = program.workdir.parents
+    if not all(parent.stat().st_mode & stat.S_IXOTH for parent in parents):
+        return {}
+    for folder in folders:
+        for _path, _dirs, names, fd in os.fwalk(folder, follow_symlinks=False):
+            os.fchown(fd, USER, USER)
+            for name in names:
+                os.chown(name, USER, USER, dir_fd=fd, follow_symlinks=False)
+    program.workdir.chmod(0o700)
+    return dict(AS_USER)
+
+
+@lru_cache(maxsize=1)
+def _has_ordinary_user() -> bool:
+    """Return True if bubblewrap works for that user here. Asked by root."""
+    tool = shutil.which("bwrap") or "bwrap"
+    argv = [tool, "--unshare-all", "--ro-bind", "/", "/", "true"]
+    tried = subprocess.run(
+        argv,
+        capture_output=True,
+        check=False,
+        cwd="/",
+        env=TOOL_ENVIRONMENT,
+        **AS_USER,
+    )
+    return tried.returncode == 0
+
+
+@contextmanager
+def _ahead() -> Iterator[None]:
+    """Be scheduled before the program, where this user may, to notice a bomb in time."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, METER_NICE)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+def _meter(program: Program, pid: int) -> Meter:
+    folder = program.scratch or program.workdir
+    # The first process of the namespace is bubblewrap's, too.
+    return Meter(pid, program.limits, folder, spare=1 if program.sandboxed else 0)
+
+
+def _variables(program: Program) -> dict[str, str]:
+    """Return the variables of the program.
+
+    :raises BadEnvironment: for a name or a value that would be read as something else
+    """
+    for name, value in program.environment.items():
+        if not VARIABLE.fullmatch(name):
+            message = f"{name!r} is not a valid variable name"
+            raise BadEnvironment(message)
+        if "\0" in value:
+            message = f"the value of {name} contains a NUL character"
+            raise BadEnvironment(message)
+    home = INSIDE if program.sandboxed else str(program.workdir)
+    base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": home}
+    return {**base, "TMPDIR": home, **program.environment}
+
+
+class _Wrapper:
+    """The bubblewrap command in front of a program, and the descriptors it needs."""
+
+    def __init__(
+        self, program: Program, variables: Mapping[str, str], stack: ExitStack
+    ) -> None:
+        options = _options(program)
+        # Above a few kilobytes a command line has no room for variables, and every
+        # user of the host can read it.
+        for name, value in variables.items():
+            options += ["--setenv", name, value]
+        filters = seccomp.program()
+        self._status = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the stack
+        self.fds = [self._status.fileno()]
+        if filters:
+            self.fds.append(stack.enter_context(_holding(filters)).fileno())
+            options += ["--seccomp", str(self.fds[-1])]
+        encoded = b"".join(os.fsencode(option) + b"\0" for option in options)
+        self.fds.append(stack.enter_context(_holding(encoded)).fileno())
+        tool = shutil.which("bwrap") or "bwrap"
+        status, arguments = str(self.fds[0]), str(self.fds[-1])
+        self.argv = [tool, "--json-status-fd", status, "--args", arguments, "--"]
+        self.argv += _process_limit(program.limits)
+
+    def started(self) -> bool:
+        """Return True if the program itself was started, and the sandbox with it."""
+        self._status.seek(0)
+        return b'"exit-code"' in self._status.read(STATUS_SIZE)
+
+
+def _options(program: Program) -> list[str]:
+    """Build bubblewrap's options: everything new, the system read-only, its own folders."""
+    options = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    options += _no_nesting()
+    options += ["--cap-drop", "ALL", "--hostname", "sandbox"]
+    options += ["--ro-bind", "/usr", "/usr"]
+    for path in SYSTEM:
+        if Path(path).is_symlink():
+            options += ["--symlink", str(Path(path).readlink()), path]
+        else:
+            options += ["--ro-bind-try", path, path]
+    for path in READABLE:
+        options += ["--ro-bind-try", path, path]
+    # Under root the kernel knows the program as root still: /proc/sysrq-trigger and
+    # /proc/sys would take what it writes, were they not read-only.
+    options += ["--proc", "/proc"]
+    for path in MASKED:
+        if Path(path).exists():
+            options += ["--ro-bind", "/dev/null", path]
+    options += ["--remount-ro", "/proc", "--dev", "/dev"]
+    # All it can write lies in folders that are looked at. What is only in memory
+    # would be counted by nobody.
+    if program.scratch is not None:
+        options += ["--bind", str(program.scratch / "tmp"), "/tmp"]  # noqa: S108
+        options += ["--bind", str(program.scratch / "shm"), "/dev/shm"]  # noqa: S108
+    options += ["--remount-ro", "/dev"]
+    options += ["--bind", str(program.workdir), INSIDE, "--chdir", INSIDE]
+    return [*options, "--remount-ro", "/"]
+
+
+def _process_limit(limits: Limits) -> list[str]:
+    """Count the processes inside: outside, the host's own of this user would count.
+
+    It holds a bomb up until it is noticed.
+    """
+    tool = shutil.which("prlimit", path=SYSTEM_PATH)
+    most = limits.processes + HEADROOM
+    return [tool, f"--nproc={most}", "--"] if tool else []
+
+
+@lru_cache(maxsize=1)
+def _no_nesting() -> list[str]:
+    """Forbid further user namespaces, where this bubblewrap can: they open the kernel."""
+    listed = subprocess.run(
+        ["bwrap", "--help"], capture_output=True, check=False, cwd="/"
+    )
+    known = b"--disable-userns" in listed.stdout + listed.stderr
+    return ["--unshare-user", "--disable-userns"] if known else []
+
+
+def _holding(content: bytes) -> IO[bytes]:
+    """Return an open file that holds this, has no name, and cannot be changed."""
+    if sys.platform != "linux":
+        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes
+    else:
+        fd = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        file = os.fdopen(fd, "w+b")
+    file.write(content)
+    file.seek(0)
+    if sys.platform == "linux":
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK
+        seals |= fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    return file
+
+
+def _limit(limits: Limits) -> None:
+    # More than the meter allows, so that it is the meter which says what happened.
+    for kind, value in (
+        (resource.RLIMIT_DATA, limits.memory_mb * MEGABYTE * 4),
+        (resource.RLIMIT_CPU, limits.cpu_s + 2),
+        (resource.RLIMIT_FSIZE, limits.file_mb * MEGABYTE + 1),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (most, most))
+    os.setpriority(os.PRIO_PROCESS, 0, PROGRAM_NICE)
+
+
+def _kill(started: subprocess.Popen[bytes]) -> None:
+    # The first process of the PID namespace is among bwrap's children and dies
+    # with it, and everything in the namespace with that one.
+    started.send_signal(signal.SIGKILL)

@@ -1,0 +1,97 @@
+"""Reading what a program writes while it runs, and looking at what it uses."""
+
+import selectors
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO
+
+from orchestration.skills.domain.limits import Limit
+from orchestration.skills.execution.metering import Meter
+
+TAIL = 64 * 1024
+CHUNK = 65536
+PERIOD_S = 0.05
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The end of what a program wrote, and how much it was in all."""
+
+    tail: bytes
+    total: int
+
+
+class Streams:
+    """Reads both outputs of a program side by side and keeps their ends."""
+
+    def __init__(
+        self,
+        started: subprocess.Popen[bytes],
+        on_text: Callable[[bytes], None],
+        meter: Meter,
+    ) -> None:
+        self._on_text = on_text
+        self._meter = meter
+        self.passed: Limit | None = None
+        """The limit that ended the reading, if one did."""
+        self._kept = {name: (bytearray(), [0]) for name in ("stdout", "stderr")}
+        self._selector = selectors.DefaultSelector()
+        for name in self._kept:
+            pipe: IO[bytes] = getattr(started, name)
+            self._selector.register(pipe, selectors.EVENT_READ, name)
+        self._started = started
+
+    @property
+    def stdout(self) -> Stream:
+        """The standard output."""
+        return self._stream("stdout")
+
+    @property
+    def stderr(self) -> Stream:
+        """The standard error output."""
+        return self._stream("stderr")
+
+    def read(self, until: float) -> bool:
+        """Read until both are closed or the program has ended.
+
+        False when it has to be killed: at the deadline, or for a limit it passed.
+        """
+        while True:
+            left = until - time.monotonic()
+            self.passed = self._meter.due()
+            if left <= 0 or self.passed:
+                return False
+            pause = min(left, PERIOD_S)
+            # Closing its outputs does not end a program.
+            ready = self._selector.get_map() and self._selector.select(pause)
+            for key, _ in ready or ():
+                self._take(key)
+            # A program it left behind may hold the pipes open for ever.
+            if not ready and self._ended(pause):
+                return True
+
+    def _ended(self, pause: float) -> bool:
+        if self._selector.get_map():
+            return self._started.poll() is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._started.wait(pause)
+        return self._started.returncode is not None
+
+    def _take(self, key: selectors.SelectorKey) -> None:
+        pipe = key.fileobj
+        chunk = pipe.read1(CHUNK)  # type: ignore[union-attr]
+        if not chunk:
+            self._selector.unregister(pipe)
+            return
+        self._on_text(chunk)
+        kept, total = self._kept[key.data]
+        total[0] += len(chunk)
+        kept += chunk
+        del kept[:-TAIL]
+
+    def _stream(self, name: str) -> Stream:
+        kept, total = self._kept[name]
+        return Stream(tail=bytes(kept), total=total[0])

@@ -1,0 +1,79 @@
+"""Secrets that a dry run does not get: their names stay readable, their values do not."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+MARK = "$withheld"
+SECRET_WITHHELD = "skill.secret_withheld"  # noqa: S105 - a code, no secret
+"""The code of an answer that says so."""
+
+
+class SecretWithheld(BaseException):
+    """A dry run asked for a secret that it does not get.
+
+    Not an `Exception`: a handler's own `except Exception` must not hide it.
+    """
+
+
+class Guarded(Mapping[str, Any]):
+    """Part of a configuration; reading a withheld secret of it raises."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        if _has_mark(value) and not isinstance(value, Guarded):
+            message = f"The dry run reads {key!r} of the configuration."
+            raise SecretWithheld(message)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def withhold(config: Mapping[str, Any], *, but: Collection[str]) -> dict[str, Any]:
+    """Replace each secret reference by a mark, except below the keys in `but`."""
+    return {
+        key: value if key in but else _marked(value) for key, value in config.items()
+    }
+
+
+def guarded(value: Any) -> Any:
+    """Return a configuration whose marked secrets raise when they are read."""
+    if not isinstance(value, Mapping) or value.keys() == {MARK}:
+        return value
+    inner = {key: guarded(item) for key, item in value.items()}
+    return Guarded(inner) if any(map(_has_mark, inner.values())) else inner
+
+
+def secret_names(value: Any) -> set[str]:
+    """Return the name of each secret that a value refers to."""
+    if isinstance(value, Mapping):
+        if value.keys() == {"$secret"}:
+            return {str(value["$secret"])}
+        return set().union(*(secret_names(item) for item in value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*(secret_names(item) for item in value))
+    return set()
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.keys() == {"$secret"}:
+            return {MARK: value["$secret"]}
+        return {key: _marked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_marked(item) for item in value]
+    return value
+
+
+def _has_mark(value: Any) -> bool:
+    if isinstance(value, Guarded):
+        return True
+    if isinstance(value, Mapping):
+        return value.keys() == {MARK}
+    return isinstance(value, list) and any(_has_mark(guarded(item)) for item in value)
