@@ -5,8 +5,9 @@ Python's `$` also matches before a line break at the end, so `^[a-z]+$` would ac
 """
 
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -14,6 +15,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from rfc3986_validator import validate_rfc3986
 
 NOTHING_ELSE: Registry[Any] = Registry()
 """No schema but the one at hand: left to itself the library would fetch a `$ref`."""
@@ -21,6 +23,21 @@ UNUSABLE = (Unresolvable, RecursionError, re.error)
 """What a validator raises when the schema itself is at fault."""
 FORMATS = Draft202012Validator.FORMAT_CHECKER
 _PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$|.", re.DOTALL)
+
+
+def _is_iri(value: object, rule: str) -> bool:
+    if not isinstance(value, str):
+        return True
+    # RFC 3987, 3.1: an IRI is a URI once its other characters are percent-encoded.
+    ascii_only = "".join(
+        letter if letter.isascii() else urllib.parse.quote(letter) for letter in value
+    )
+    return value.isprintable() and bool(validate_rfc3986(ascii_only, rule=rule))
+
+
+# The library needs rfc3987-syntax for these two, which takes over a second to import.
+FORMATS.checks("iri")(partial(_is_iri, rule="URI"))
+FORMATS.checks("iri-reference")(partial(_is_iri, rule="URI_reference"))
 
 
 @lru_cache(maxsize=1024)

@@ -75,3 +75,18 @@ def test_a_param_of_a_skill_ends_where_its_pattern_says(name, param, good):
 
     assert problems(schema, good) == []
     assert problems(schema, good + "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_valid"),
+    [
+        ("iri", "https://müller.example/ü?q=ä#ö", True),
+        ("iri", "no scheme", False),
+        ("iri", "/relative", False),
+        ("iri-reference", "/größe", True),
+        ("iri-reference", "a b", False),
+        ("uri", "https://example.com/ü", False),
+    ],
+)
+def test_addresses_are_checked(name, value, is_valid) -> None:
+    assert (problems({"format": name}, value) == []) is is_valid
