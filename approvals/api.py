@@ -13,7 +13,7 @@ from approvals import selectors
 from approvals.domain.states import OPEN, GateStatus
 from approvals.models import Decision, Gate
 from approvals.selectors import StillEligible
-from execfabric.accounts.http import ApiRequest, page
+from execfabric.identity.http import ApiRequest, page
 from execfabric.lib import canonical
 
 router = Router(tags=["gates"])

@@ -3,11 +3,12 @@
 from django.template.loader import render_to_string
 
 from approvals import selectors
-from execfabric import live
-from execfabric.accounts.authority import Right, rights_of
-from execfabric.console.stamps import stamp_of
+from approvals.context import stamp_of
+from execfabric.identity.authority import rights_of
+from execfabric.infra import live
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
+from execfabric.lib.rights import Right
 from execfabric.web.sockets import BUSY_SPACING, Watcher
 
 
@@ -23,8 +24,8 @@ class InboxConsumer(Watcher):
 
     def look(self) -> str:
         gates = selectors.inbox(by=self.by, at=clock.now())
-        context = {"count": len(gates), "stamp": stamp_of(gate.pk for gate in gates)}
-        html = render_to_string("console/_inbox_frame.html", context)
+        context = {"count": len(gates), "stamp": stamp_of(gates)}
+        html = render_to_string("web/_inbox_frame.html", context)
         if html == self._last:
             return ""
         self._last = html

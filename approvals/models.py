@@ -10,8 +10,8 @@ from approvals.domain.policy import Rule
 from approvals.domain.seats import Requirement
 from approvals.domain.states import GATE, OPEN, SETTLED, GateStatus
 from approvals.domain.subject import Exclusion
-from execfabric.checks import iff, is_not_blank, is_one_of, is_set
-from execfabric.fields import Uuid7Key
+from execfabric.infra.checks import iff, is_not_blank, is_one_of, is_set
+from execfabric.infra.fields import Uuid7Key
 
 
 def _words(states: Iterable[GateStatus]) -> list[str]:

@@ -27,11 +27,12 @@ from approvals.voters import (
     voter,
     voters,
 )
-from execfabric import database
-from execfabric.accounts.authority import Right, person_of, rights_of
+from execfabric.identity.authority import person_of, rights_of
+from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.redaction import without_values
+from execfabric.lib.rights import Right
 
 MAY_SEE = (Why.PROPOSER, Why.EDITOR, Why.AGENT_OWNER)
 INBOX_LIMIT = 200

@@ -11,9 +11,9 @@ from approvals.domain.eligibility import Unmet, Voter
 from approvals.domain.seats import Requirement
 from approvals.domain.verdict import Ballot
 from approvals.models import Decision
-from execfabric.accounts.authority import RIGHTS, Right, Role
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.rights import RIGHTS, Right, Role
 
 DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role])
 
@@ -63,6 +63,12 @@ def voter(by: Actor) -> Voter:
     """An actor as somebody who wants to decide; only people have a standing."""
     people = standing_of([by.key]) if by.kind is ActorKind.USER else {}
     return voter_among(people, by)
+
+
+def signed_in(user: User) -> Voter:
+    """The signed-in user as a voter, from the groups already read for the page."""
+    actor = user.actor()
+    return voter_among({actor.key: Standing(actor.name, user.group_names)}, actor)
 
 
 def voter_among(people: Mapping[str, Standing], by: Actor) -> Voter:

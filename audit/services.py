@@ -12,7 +12,7 @@ from audit.domain import chain
 from audit.domain.chain import Fact
 from audit.domain.rows import RowFact
 from audit.errors import NotInTransaction, StreamUnknown
-from execfabric import database
+from execfabric.infra import database
 from execfabric.lib.actor import Actor
 
 __all__ = ["LOCK_END", "End", "Fact", "RowFact", "append", "chained", "open_stream"]

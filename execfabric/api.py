@@ -20,24 +20,25 @@ from ninja.parser import Parser
 
 from approvals.api import router as approvals_router
 from audit.api import router as audit_router
-from execfabric.accounts.api import router as accounts_router
-from execfabric.accounts.authority import Right
-from execfabric.accounts.errors import NotSignedIn
-from execfabric.accounts.http import Bearer, Holding
 from execfabric.api_document import describe
-from execfabric.http import (
+from execfabric.identity.api import router as accounts_router
+from execfabric.identity.errors import NotSignedIn
+from execfabric.identity.http import Bearer, Holding
+from execfabric.lib import canonical
+from execfabric.lib.refusal import Invalid, Missing, Refusal
+from execfabric.lib.rights import Right
+from execfabric.web.problems import (
     RequestTooLarge,
+    Unexpected,
     Unreadable,
     check_texts,
     database_failure,
     problem,
 )
-from execfabric.lib import canonical
-from execfabric.lib.refusal import Invalid, Missing, Refusal
 from orchestration.plans.api import router as plans_router
 from orchestration.runs.api import router as runs_router
 from orchestration.skills.api import router as skills_router
-from orchestration.verification.api import router as verification_router
+from orchestration.trace.api import router as verification_router
 
 log = logging.getLogger(__name__)
 View = Callable[..., HttpResponseBase]
@@ -59,12 +60,6 @@ class RequestInvalid(Invalid):
     """The request does not have the form that the API document describes."""
 
     code = "request.invalid"
-
-
-class Unexpected(Refusal):
-    """Something went wrong that nobody foresaw; it stands in the server's log."""
-
-    code = "server.unexpected"
 
 
 class StrictParser(Parser):
@@ -170,11 +165,11 @@ def _malformed(_request: HttpRequest, error: Any) -> HttpResponse:
 
 
 def _too_large(_request: HttpRequest, _error: Any) -> HttpResponse:
-    return problem(RequestTooLarge(), status=413)
+    return problem(RequestTooLarge())
 
 
 def _suspicious(_request: HttpRequest, error: Any) -> HttpResponse:
-    return problem(Unreadable(f"Cannot read the request: {error}"), status=400)
+    return problem(Unreadable(f"Cannot read the request: {error}"))
 
 
 def _database_away(request: HttpRequest, error: Any) -> HttpResponse:

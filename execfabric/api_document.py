@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from execfabric.http import PROBLEM
+from execfabric.web.problems import PROBLEM
 
 SCHEMA: dict[str, Any] = {
     "title": "Problem",

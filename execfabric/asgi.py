@@ -15,7 +15,7 @@ from django.conf import settings  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from approvals.consumers import InboxConsumer  # noqa: E402
-from execfabric import database  # noqa: E402
+from execfabric.infra import database  # noqa: E402
 from execfabric.web.guard import Guard  # noqa: E402
 from execfabric.web.health import Health  # noqa: E402
 from execfabric.web.origin import SameOrigin  # noqa: E402

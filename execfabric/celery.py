@@ -44,4 +44,4 @@ def _broker(sender: Celery, **_: object) -> None:
     sender.conf.update(broker_url=settings.REDIS_URL)
 
 
-app.autodiscover_tasks(["orchestration.runs", "orchestration.verification"])
+app.autodiscover_tasks(["orchestration.runs", "orchestration.trace"])

@@ -141,14 +141,15 @@ INSTALLED_APPS = [
     "csp",
     "allauth",
     "allauth.account",
-    "execfabric.accounts",
+    "execfabric.identity",
     "audit",
     "approvals",
     "orchestration.skills",
     "orchestration.plans",
     "orchestration.runs",
-    "orchestration.verification",
-    "execfabric.console",
+    "orchestration.trace",
+    "execfabric.web",
+    "execfabric.home",
     "execfabric.demo",
 ]
 
@@ -160,14 +161,14 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "execfabric.console.middleware.SignInRequired",
+    "execfabric.web.middleware.SignInRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "execfabric.middleware.TextMiddleware",
-    "execfabric.console.middleware.RefusalsAnswered",
+    "execfabric.web.middleware.RefuseUnstorableText",
+    "execfabric.web.middleware.RefusalsAnswered",
 ]
 
 ROOT_URLCONF = "execfabric.urls"
@@ -182,7 +183,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "execfabric.console.context.shell",
+                "execfabric.web.shell.shell",
+                "approvals.context.inbox_badge",
             ],
         },
     }
@@ -209,14 +211,14 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-ACCOUNT_ADAPTER = "execfabric.accounts.adapter.AccountAdapter"
+ACCOUNT_ADAPTER = "execfabric.identity.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_LOGOUT_ON_GET = False
-# Failures are counted in `execfabric.accounts.sign_in`.
+# Failures are counted in `execfabric.identity.sign_in`.
 ACCOUNT_RATE_LIMITS = {"login_failed": None, "login": "600/m/ip"}
 BEHIND_PROXY = env_bool("EXECFABRIC_BEHIND_PROXY", default=False)
 ALLAUTH_TRUSTED_PROXY_COUNT = env_int("EXECFABRIC_TRUSTED_PROXIES", int(BEHIND_PROXY))
@@ -246,7 +248,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
-CSRF_FAILURE_VIEW = "execfabric.console.views.csrf_failure"
+CSRF_FAILURE_VIEW = "execfabric.web.errors.csrf_failure"
 SECURE_SSL_REDIRECT = env_bool("EXECFABRIC_SSL_REDIRECT", default=PRODUCTION)
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
@@ -292,7 +294,7 @@ STORAGES = {
 }
 
 CACHES = {
-    # In the process: where `execfabric.throttle` counts while Redis is away.
+    # In the process: where `execfabric.infra.throttle` counts while Redis is away.
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "shared": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",

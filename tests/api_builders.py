@@ -8,10 +8,9 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 
-from execfabric.accounts import people
-from execfabric.accounts import services as accounts
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
+from execfabric.identity import people
+from execfabric.identity import services as accounts
+from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.skills.builtin.noop import handlers as noop

@@ -13,24 +13,18 @@ from typing import Any
 from uuid import UUID
 
 from approvals.models import Gate
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.ids import span_id
+from orchestration.runs.control import dry_runs, gates, proposals
 from orchestration.runs.domain.results import Finished, Result
 from orchestration.runs.domain.states import FINAL_DRY_RUN, StepState
+from orchestration.runs.engine import attempts, loading
+from orchestration.runs.engine.attempts import Grip
+from orchestration.runs.engine.loading import Memory
 from orchestration.runs.models import DryRun, Run, StepRun
-from orchestration.runs.services import (
-    attempts,
-    dry_run_work,
-    dry_runs,
-    gates,
-    loading,
-    proposals,
-    work,
-)
-from orchestration.runs.services.attempts import Grip
-from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.work import Bench
+from orchestration.runs.worker import dry_run_work, work
+from orchestration.runs.worker.work import Bench
 from orchestration.skills.execution import Runner
 from orchestration.skills.services import secrets
 

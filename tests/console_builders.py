@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from approvals.models import Gate
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 from orchestration.runs.models import Run
 from tests.builders import decided, open_gate, proposed
 

@@ -9,13 +9,12 @@ import pytest
 from django.contrib.auth.models import Group
 from django.test import TransactionTestCase
 
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
-from execfabric.accounts.people import ensure_roles
+from execfabric.identity.models import User
+from execfabric.identity.people import ensure_roles
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.runs.services import loading
-from orchestration.runs.services.work import Bench
+from orchestration.runs.engine import loading
+from orchestration.runs.worker.work import Bench
 from orchestration.skills import installed
 from orchestration.skills.models import Skill
 from orchestration.skills.services import sync

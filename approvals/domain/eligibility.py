@@ -14,7 +14,7 @@ from approvals.errors import (
     NotInGroup,
     OwnProposal,
 )
-from execfabric.accounts.errors import AgentsCannotDecide, RightMissing
+from execfabric.identity.errors import AgentsCannotDecide, RightMissing
 from execfabric.lib.actor import ActorKind
 from execfabric.lib.refusal import Denied
 

@@ -26,8 +26,8 @@ from approvals.selectors import Held
 from approvals.services.transitions import GateChange, facts_of, move
 from audit import services as audit
 from audit.services import Fact
-from execfabric import throttle
-from execfabric.accounts.errors import AgentsCannotDecide
+from execfabric.identity.errors import AgentsCannotDecide
+from execfabric.infra import throttle
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Refusal
 from execfabric.lib.text import is_visible

@@ -14,8 +14,9 @@ from approvals.models import Policy
 from approvals.services.gates import require_satisfiable
 from audit import services as audit
 from audit.services import Fact
-from execfabric.accounts.authority import Right, require
+from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor
+from execfabric.lib.rights import Right
 from execfabric.lib.text import is_visible
 
 STREAM = "policy"

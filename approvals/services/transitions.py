@@ -13,7 +13,7 @@ from approvals.domain.states import GATE, SETTLED, GateEvent, GateStatus
 from approvals.errors import GateUnknown
 from approvals.models import Gate
 from audit.services import Fact, RowFact
-from execfabric import database
+from execfabric.infra import database
 from execfabric.lib.machine import StaleTransition
 
 # Part of a click, as are the reads of `selectors.held`: without the ORM, in half its time.

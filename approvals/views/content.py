@@ -13,8 +13,8 @@ from typing import Any
 from approvals.models import Gate
 from approvals.views import subject as subjects
 from approvals.views.subject import Action
-from execfabric.console import values
-from execfabric.console.values import Excerpt
+from execfabric.web import values
+from execfabric.web.values import Excerpt
 
 ROWS = 200
 """Steps listed at once."""

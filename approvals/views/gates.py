@@ -14,10 +14,10 @@ from approvals.errors import AlreadyDecided, GateAlreadySettled, GateExpired
 from approvals.models import Decision, Gate
 from approvals.views import content as contents
 from approvals.views import subject as subjects
-from execfabric.console.http import HttpRequest, page, wants_fragment
-from execfabric.http import BytesDownload, json_download
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
+from execfabric.web.http import HttpRequest, page, wants_fragment
+from execfabric.web.problems import BytesDownload, json_download
 
 
 @require_safe

@@ -11,11 +11,12 @@ from approvals.domain import seats
 from approvals.domain.policy import RISKS, UNSAID
 from approvals.domain.subject import Why
 from approvals.models import Decision, Gate
-from execfabric.accounts.authority import Right, rights_of
-from execfabric.accounts.models import names_of
-from execfabric.console.http import HttpRequest, page, wants_fragment
+from execfabric.identity.authority import rights_of
+from execfabric.identity.models import names_of
 from execfabric.lib import clock, ids
 from execfabric.lib.actor import Actor
+from execfabric.lib.rights import Right
+from execfabric.web.http import HttpRequest, page, wants_fragment
 
 PAGE = 50
 SOON = timedelta(hours=1)

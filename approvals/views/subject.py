@@ -8,9 +8,9 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from approvals.models import Gate
-from execfabric.console.values import FileReference, file_of
 from execfabric.lib import canonical, numbers
 from execfabric.lib.refusal import Missing
+from execfabric.web.values import FileReference, file_of
 
 LONGEST_IN_SENTENCE = 120
 """A longer value is named in the sentence, with its size, and stands in full below."""

@@ -1,28 +1,29 @@
-"""The base of every refusal: a fact as a name, a sentence for people, a stable code."""
+"""The base of every refusal: a named exception with a stable code and a sentence."""
 
 from enum import StrEnum
 from typing import Any, ClassVar
 
 
 class RefusalKind(StrEnum):
-    """What sort of no it is; each interface maps it to its own signal."""
+    """The kind of a refusal; `web.problems.STATUS` maps it to an HTTP status."""
 
-    DENIED = "denied"  # the actor may not; HTTP 403, exit 4
-    MISSING = (
-        "missing"  # there is no such thing, or not for this actor; HTTP 404, exit 5
-    )
-    CONFLICT = "conflict"  # the state has moved on; HTTP 409, exit 1
-    INVALID = "invalid"  # the input is wrong; HTTP 422, exit 2
-    LIMITED = "limited"  # too many requests from this actor; HTTP 429, exit 1
-    UNAVAILABLE = "unavailable"  # not now, for no one; HTTP 503, exit 1
+    UNREADABLE = "unreadable"  # the request cannot be parsed
+    UNAUTHENTICATED = "unauthenticated"  # the sender is unknown
+    DENIED = "denied"  # the actor is not allowed
+    MISSING = "missing"  # it does not exist, or is not visible to the actor
+    CONFLICT = "conflict"  # the state has changed
+    TOO_LARGE = "too_large"  # the request is too large
+    INVALID = "invalid"  # the input is wrong
+    LIMITED = "limited"  # too many requests from this actor
+    UNAVAILABLE = "unavailable"  # the service cannot do it now
 
 
 class Refusal(Exception):
     """The request was refused.
 
-    Subclasses set `code` (stable, for tests, the record and clients) and
-    `kind`. Their docstring's first line is the sentence a person reads, unless
-    `message` says it better. `details` carries named plain values.
+    Subclasses set `code` (stable, for tests, the audit log and clients) and `kind`.
+    The first line of their docstring is the sentence for the user, unless `message`
+    replaces it. `details` holds named plain values.
     """
 
     code: ClassVar[str] = "refused"
@@ -43,14 +44,14 @@ class Denied(Refusal):
 
 
 class Missing(Refusal):
-    """There is no such thing, or it is not visible to you."""
+    """Not found, or not visible to you."""
 
     code = "not_found"
     kind = RefusalKind.MISSING
 
 
 class Conflict(Refusal):
-    """The state has moved on; reload and look again."""
+    """The state has changed. Reload the page."""
 
     code = "conflict"
     kind = RefusalKind.CONFLICT
@@ -69,18 +70,18 @@ class Later(Refusal):
     def __init__(self, message: str = "", *, retry_after: int, **details: Any) -> None:
         super().__init__(message, retry_after=retry_after, **details)
         self.retry_after = retry_after
-        """Seconds to wait before the next try."""
+        """Seconds to wait before trying again."""
 
 
 class Limited(Later):
-    """You have sent too many requests; wait before you send the next one."""
+    """Too many requests. Wait before you send the next one."""
 
     code = "limited"
     kind = RefusalKind.LIMITED
 
 
 class Unavailable(Later):
-    """The service cannot do this now; try again later."""
+    """The service is unavailable. Try again later."""
 
     code = "unavailable"
     kind = RefusalKind.UNAVAILABLE

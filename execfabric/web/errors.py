@@ -1,44 +1,56 @@
-"""How refusals and failures outside a view are answered, in the form of their client."""
+"""Answer refusals and failures outside a view, in the form that the client expects."""
 
 import sys
 from http import HTTPStatus
 
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
-from execfabric import api
-from execfabric.console.http import refusal_response, wants_fragment
-from execfabric.http import STATUS, RequestTooLarge, database_failure, problem
-from execfabric.lib.refusal import Refusal
+from execfabric.lib.refusal import Refusal, RefusalKind
+from execfabric.web.http import page, refusal_response, wants_fragment
+from execfabric.web.problems import (
+    API,
+    RequestTooLarge,
+    Unexpected,
+    database_failure,
+    problem,
+)
 
-API = "/api/"
 TEMPLATES = {
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "413.html",
-    HTTPStatus.SERVICE_UNAVAILABLE: "503.html",
+    RefusalKind.UNREADABLE: "400.html",
+    RefusalKind.TOO_LARGE: "413.html",
+    RefusalKind.UNAVAILABLE: "503.html",
 }
 
 
 def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
-    """Answer a refusal before anyone is known to be signed in."""
-    status = _status(refusal)
+    """Answer a refusal that may come before the user is known."""
     if request.path.startswith(API):
-        return problem(refusal, status=status)
-    template = "" if wants_fragment(request) else TEMPLATES.get(status, "")
-    return refusal_response(request, refusal, template=template, status=status)
+        return problem(refusal)
+    template = "" if wants_fragment(request) else TEMPLATES.get(refusal.kind, "")
+    return refusal_response(request, refusal, template=template)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that cannot be read, or that is too large."""
+    if isinstance(exception, RequestDataTooBig):
+        return refused(request, RequestTooLarge())
+    return defaults.bad_request(request, exception)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    """Answer a form from before a sign-in or from another site; link to its page."""
+    context = {"back": request.path}
+    return page(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a request that failed; one that only the database failed may be repeated."""
+    """Answer a request that failed; a failure of the database may be retried."""
     error = sys.exc_info()[1]
     if isinstance(error, OperationalError | InterfaceError):
         return refused(request, database_failure(error))
     if request.path.startswith(API):
-        return problem(api.Unexpected(), status=500)
+        return problem(Unexpected(), status=HTTPStatus.INTERNAL_SERVER_ERROR)
     return defaults.server_error(request)
-
-
-def _status(refusal: Refusal) -> HTTPStatus:
-    if isinstance(refusal, RequestTooLarge):
-        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    return STATUS[refusal.kind]

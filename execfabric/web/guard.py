@@ -7,10 +7,10 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django_htmx.middleware import HtmxDetails
 
-from execfabric.http import RequestTooLarge, ServiceBusy
 from execfabric.lib.refusal import Refusal
 from execfabric.web import errors
 from execfabric.web.messages import App, Message, Receive, Send, respond
+from execfabric.web.problems import RequestTooLarge, ServiceBusy
 
 QUEUE = 500
 """Requests that may wait for a slot."""

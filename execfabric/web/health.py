@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from redis import Redis, RedisError
 
-from execfabric import database
+from execfabric.infra import database
 from execfabric.web.messages import App, Message, Receive, Send, respond
 
 OK = "ok"

@@ -1,16 +1,25 @@
-"""Django middleware that concerns the service, not its pages."""
+"""Middleware of the web server."""
 
-from django.http import HttpRequest
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
+from django_htmx.http import reswap, retarget
 
-from execfabric import database
+from execfabric.infra import database
+from execfabric.lib.refusal import Refusal
+from execfabric.web import errors
+from execfabric.web.http import page, refusal_response, wants_fragment
+from execfabric.web.problems import API, Unreadable, check_texts
 
 
 class ReleaseConnection(MiddlewareMixin):
-    """Gives the connection back when the response is made, not when it is sent.
+    """Release the database connection when the response is made, not when it is sent.
 
-    Otherwise a client that reads slowly would keep it.
+    Otherwise a client that reads slowly would hold it.
     """
 
     def process_response(
@@ -19,3 +28,58 @@ class ReleaseConnection(MiddlewareMixin):
         """Release the connection of the request's thread."""
         database.release()
         return response
+
+
+class SignInRequired(LoginRequiredMiddleware):
+    """Redirect to the sign-in page and back; a fragment shows an alert instead.
+
+    The redirect back is a GET of the same URL: `form_on` leads it on to the form.
+    """
+
+    def handle_no_permission(  # type: ignore[override]
+        self, request: HttpRequest, view_func: Callable[..., Any]
+    ) -> HttpResponse:
+        """Answer a request without a session."""
+        if not wants_fragment(request):
+            return super().handle_no_permission(request, view_func)
+        back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+        alert = page(request, "web/_signed_out.html", {"next": back}, status=401)
+        return reswap(retarget(alert, "#refusal"), "outerHTML")
+
+
+class RefuseUnstorableText(MiddlewareMixin):
+    """Refuse text that Postgres cannot store, in the URL and in form fields."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Check the URL."""
+        try:
+            check_texts("path", request.path)
+            if "%00" in request.META.get("QUERY_STRING", ""):
+                check_texts("query", dict(request.GET.lists()))
+        except Unreadable as refusal:
+            return errors.refused(request, refusal)
+        return None
+
+    def process_view(
+        self, request: HttpRequest, _view: Any, _args: Any, _kwargs: Any
+    ) -> HttpResponse | None:
+        """Check a form, after the check that its sender may send it."""
+        if request.method != "POST" or request.path.startswith(API):
+            return None
+        try:
+            check_texts("", dict(request.POST.lists()))
+        except Unreadable as refusal:
+            return errors.refused(request, refusal)
+        return None
+
+
+class RefusalsAnswered(MiddlewareMixin):
+    """Answer every refusal that a page's view raises."""
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponse | None:
+        """Answer a refusal; leave anything else to Django."""
+        if isinstance(exception, Refusal):
+            return refusal_response(request, exception)
+        return None

@@ -10,16 +10,17 @@ import logging
 import math
 import time
 from importlib import import_module
+from typing import cast
 
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from execfabric import live
-from execfabric.accounts.models import User
+from execfabric.infra import live
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing
+from execfabric.web.http import SignedInUser
 
 logger = logging.getLogger(__name__)
 
@@ -121,9 +122,9 @@ class Watcher(AsyncWebsocketConsumer):
         # Read again from where sessions are stored: this one may have ended.
         stored = import_module(settings.SESSION_ENGINE).SessionStore(key)
         user = await get_user({**self.scope, "session": stored})
-        if not isinstance(user, User):
+        if not user.is_authenticated:
             raise Ended(SIGNED_OUT)
-        self.by = await database_sync_to_async(user.actor)()
+        self.by = cast("SignedInUser", user).actor()
         if not await database_sync_to_async(self.may_watch)(self.by):
             raise Ended(REFUSED)
         self._checked_at = time.monotonic()

@@ -5,7 +5,7 @@ from typing import Any
 from ninja import Router, Schema
 from pydantic import ConfigDict
 
-from execfabric.accounts.http import ApiRequest
+from execfabric.identity.http import ApiRequest
 from execfabric.lib import canonical
 from orchestration.plans.services import check as plans
 from orchestration.plans.services.check import Checked

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from execfabric.fields import Uuid7Key
+from execfabric.infra.fields import Uuid7Key
 
 
 class Plan(models.Model):

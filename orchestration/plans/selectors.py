@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
-from execfabric import database
+from execfabric.infra import database
 from execfabric.lib import canonical
 from orchestration.plans.domain.document import PlanDocument, from_normal_form
 from orchestration.plans.models import Plan, PlanRevision

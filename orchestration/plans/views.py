@@ -12,14 +12,11 @@ from typing import Any
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from execfabric.accounts.authority import Right, require
-from execfabric.console.http import (
-    HttpRequest,
-    form_on,
-    page,
-)
-from execfabric.http import RequestTooLarge
+from execfabric.identity.authority import require
 from execfabric.lib.refusal import Missing, Refusal
+from execfabric.lib.rights import Right
+from execfabric.web.http import HttpRequest, form_on, page
+from execfabric.web.problems import RequestTooLarge
 from orchestration.plans.forms import (
     LARGEST_FILE,
     InputField,

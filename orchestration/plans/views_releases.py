@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
-from execfabric.console.http import HttpRequest, form_on
-from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.refusal import Invalid, Missing, Refusal
+from execfabric.web.http import HttpRequest, form_on
+from execfabric.web.problems import STATUS
 from orchestration.plans import selectors
 from orchestration.plans.services import releases
 from orchestration.skills.forms import PublishForm

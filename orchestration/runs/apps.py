@@ -1,6 +1,6 @@
 from django.apps import AppConfig
 
-from execfabric import database
+from execfabric.infra import database
 
 
 class RunsConfig(AppConfig):

@@ -8,7 +8,7 @@ from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.web.sockets import BUSY_SPACING, SPACING, Watcher
 from orchestration.runs import live, selectors
-from orchestration.runs.services import frames
+from orchestration.runs.pages import frames
 
 BUSY = 300
 """Events in one frame from which on the spacing stretches."""

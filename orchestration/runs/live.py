@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from execfabric import live
+from execfabric.infra import live
 
 
 def group(run_id: UUID) -> str:

@@ -8,9 +8,10 @@ from django.db.models import Q, QuerySet
 from approvals import selectors as approvals
 from approvals.domain.states import OPEN
 from approvals.models import Gate
-from execfabric import database
-from execfabric.accounts.authority import Right, rights_of
+from execfabric.identity.authority import rights_of
+from execfabric.infra import database
 from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.rights import Right
 from orchestration.runs.errors import (
     ArtifactUnknown,
     DryRunUnknown,

@@ -16,12 +16,12 @@ from celery.signals import (
 from django.conf import settings
 from django.db import connection
 
-from execfabric import database
+from execfabric.infra import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.seat import Seat
-from orchestration.runs.services import dry_run_work, give_back
-from orchestration.runs.services.work import Bench
+from orchestration.runs.worker import dry_run_work, give_back
+from orchestration.runs.worker.seat import Seat
+from orchestration.runs.worker.work import Bench
 from orchestration.skills.execution import self_test
 from orchestration.skills.services import secrets
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ninja import Router, Schema
 
-from execfabric.accounts.http import ApiRequest
+from execfabric.identity.http import ApiRequest
 from orchestration.skills import selectors
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain.states import VersionState

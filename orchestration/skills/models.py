@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
-from execfabric.fields import Uuid7Key
+from execfabric.infra.fields import Uuid7Key
 from execfabric.lib import canonical
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain.contract import SkillContract

@@ -10,9 +10,8 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from guardian.shortcuts import get_objects_for_user
 
-from execfabric import database
-from execfabric.accounts import authority
-from execfabric.accounts.authority import Right
+from execfabric.identity import authority
+from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.redaction import without_values

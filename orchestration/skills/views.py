@@ -14,15 +14,11 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from execfabric.console.http import (
-    HttpRequest,
-    form_on,
-    page,
-)
-from execfabric.http import STATUS
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
+from execfabric.web.http import HttpRequest, form_on, page
+from execfabric.web.problems import STATUS
 from orchestration.skills import selectors
 from orchestration.skills.domain import differences
 from orchestration.skills.domain.contract import Risk, SkillContract

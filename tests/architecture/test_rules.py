@@ -68,7 +68,7 @@ PLANTED = {
     "Apps import one way": ("audit/services.py", "import orchestration.runs.models"),
     "Inside an app, interface > services > models > domain": (
         "orchestration/runs/models/__init__.py",
-        "import orchestration.runs.services.work",
+        "import orchestration.runs.worker.work",
     ),
     "The domain is plain Python": (
         "orchestration/runs/domain/states.py",
@@ -79,7 +79,7 @@ PLANTED = {
         "import audit.models",
     ),
     "Only dispatch names Celery, only live the channel layer": (
-        "orchestration/runs/services/sweep.py",
+        "orchestration/runs/keeper/sweep.py",
         "import celery",
     ),
 }

@@ -18,10 +18,10 @@ OWN_TABLES = {
     f"{SERVICES}/dry_runs.py",
     f"{SERVICES}/quarantine.py",
     f"{SERVICES}/step_log.py",
-    "orchestration/verification/services/jobs.py",
+    "orchestration/trace/services/jobs.py",
 }
 """Write tables of their own, some of which have a state too."""
-STRICT = ("orchestration/runs/", "orchestration/verification/")
+STRICT = ("orchestration/runs/", "orchestration/trace/")
 """Packages that handle runs, where a change of a state is taken for one of a run's."""
 
 CREATES = {"create", "acreate", "bulk_create", "get_or_create", "update_or_create"}

@@ -13,12 +13,12 @@ import psycopg
 from django.db.models import Max, Min
 
 from approvals.models import Gate
-from execfabric.accounts import services as accounts
+from execfabric.identity import services as accounts
 from execfabric.lib import clock
 from execfabric.local.part import Running
 from orchestration.runs import dispatch
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.services import sweep
 from tests.bench import parts, plans
 from tests.bench.people import People, patiently
 from tests.builders import open_gate

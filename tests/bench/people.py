@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import Group
 
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
-from execfabric.accounts.people import ensure_roles
+from execfabric.identity.models import User
+from execfabric.identity.people import ensure_roles
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from execfabric.lib.rights import Role
+from orchestration.runs.control import proposals
 from orchestration.runs.models import Run
-from orchestration.runs.services import proposals
 from tests.builders import decided, end_dry_runs, open_gate
 
 LONGEST_S = 3600

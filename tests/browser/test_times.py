@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import expect
 
-from execfabric.console.templatetags.ui import relative
+from execfabric.web.templatetags.ui import relative
 from tests.browser.browsing import Browsing
 
 ADDED = """(seconds) => {

@@ -13,12 +13,13 @@ from django.db.models import Q
 
 from approvals.models import Gate
 from audit.models import Event
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
-from execfabric.accounts.people import ensure_roles
+from execfabric.identity.models import User
+from execfabric.identity.people import ensure_roles
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.refusal import Conflict
+from execfabric.lib.rights import Role
+from orchestration.runs.control import control, proposals, recovery
 from orchestration.runs.domain.states import (
     FINAL_DRY_RUN,
     FINAL_RUN,
@@ -26,7 +27,6 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import Attempt, DryRun, Run, StepRun
-from orchestration.runs.services import control, proposals, recovery
 from tests.builders import OPEN, decided
 from tests.chaos import invariants
 from tests.chaos.faults import Crew, Faults, Publisher

@@ -19,7 +19,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.verification.services import streams
+from orchestration.trace.services import streams
 from tests.chaos.plans import EFFECTS, ONCE, is_odd
 
 LOST = {"step.worker_lost", "step.runner_died"}

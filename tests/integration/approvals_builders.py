@@ -18,7 +18,7 @@ from approvals.models import Gate
 from approvals.services import GateChange, Recorded
 from audit import selectors as record
 from audit import services as audit
-from execfabric.accounts.models import Agent, User
+from execfabric.identity.models import Agent, User
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind, system
 from execfabric.lib.ids import trace_id, uuid7

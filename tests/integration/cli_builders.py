@@ -17,10 +17,10 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from execfabric.accounts.authority import Role
 from execfabric.cli.main import main
+from execfabric.lib.rights import Role
 from orchestration.runs.models import StepRun
-from orchestration.runs.services.work import work
+from orchestration.runs.worker.work import work
 from tests.api_builders import PLAN, agent, person, registry, token_of
 from tests.builders import a_bench, end_dry_runs
 

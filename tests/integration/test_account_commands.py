@@ -7,11 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import Event
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import Agent, Token
-from execfabric.accounts.services import holder
+from execfabric.identity.models import Agent, Token
+from execfabric.identity.services import holder
 from execfabric.lib import clock
 from execfabric.lib.actor import ActorKind
+from execfabric.lib.rights import Role
 from tests.api_builders import person
 
 pytestmark = pytest.mark.django_db

@@ -5,10 +5,10 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import Agent, Token
-from execfabric.accounts.services import holder
+from execfabric.identity.models import Agent, Token
+from execfabric.identity.services import holder
 from execfabric.lib import clock
+from execfabric.lib.rights import Role
 from tests.api_builders import agent, person
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from execfabric.accounts.authority import Role
+from execfabric.lib.rights import Role
 from tests.api_builders import Caller, a_run, agent, caller, open_gate, person, registry
 from tests.web_server import serving
 

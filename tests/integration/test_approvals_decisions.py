@@ -8,7 +8,7 @@ from approvals import selectors
 from approvals.domain.seats import Requirement
 from approvals.models import Gate
 from audit import selectors as record
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 from execfabric.lib.ids import root_span
 from tests.integration.approvals_builders import (
     LATER,

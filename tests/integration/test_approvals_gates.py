@@ -13,7 +13,7 @@ from approvals.domain.seats import Requirement
 from approvals.errors import GateDoesNotHold, GateUnknown
 from approvals.models import Gate
 from audit.errors import NotInTransaction
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 from execfabric.lib.machine import IllegalTransition
 from tests.integration.approvals_builders import (
     ENGINE,

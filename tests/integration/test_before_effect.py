@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from execfabric.lib import clock
-from orchestration.runs.services import step_page, sweep
+from orchestration.runs.keeper import sweep
+from orchestration.runs.pages import step_page
 from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 from orchestration.skills.execution import wire
 from tests.builders import approved, decided, driven, open_gate, plan, step

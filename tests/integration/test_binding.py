@@ -11,8 +11,9 @@ from execfabric.lib import canonical, clock
 from orchestration.plans.domain.document import normal_form
 from orchestration.plans.models import PlanRevision
 from orchestration.plans.selectors import document
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import ExecSpec, StepRun
-from orchestration.runs.services import sweep, work
+from orchestration.runs.worker import work
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import registry as skills
 from tests import committed

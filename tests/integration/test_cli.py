@@ -22,8 +22,8 @@ from orchestration.skills.builtin.http import contract as http_contract
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults
-from orchestration.verification.models import VerificationJob
-from orchestration.verification.services import jobs
+from orchestration.trace.models import VerificationJob
+from orchestration.trace.services import jobs
 from tests.api_builders import PLAN, tamper
 from tests.integration.cli_builders import (
     ROOT,

@@ -4,9 +4,9 @@ import pytest
 
 from execfabric.lib import clock
 from execfabric.lib.machine import IllegalTransition
+from orchestration.runs.control import control
 from orchestration.runs.domain.results import Failure
 from orchestration.runs.errors import NotControllable
-from orchestration.runs.services import control
 from tests.builders import (
     approved,
     chain,

@@ -10,7 +10,8 @@ from approvals.errors import CommentRequired
 from approvals.models import Decision, Gate
 from approvals.services import record_refusal
 from audit import selectors as record
-from orchestration.runs.services import gates, sweep
+from orchestration.runs.control import gates
+from orchestration.runs.keeper import sweep
 from tests.builders import decided, open_gate, plan, proposed, states, step
 from tests.integration.approvals_builders import at_once
 

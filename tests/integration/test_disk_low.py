@@ -3,8 +3,8 @@
 import pytest
 from django.test import override_settings
 
-from execfabric.accounts.authority import Role
-from orchestration.runs.services import work
+from execfabric.lib.rights import Role
+from orchestration.runs.worker import work
 from tests.api_builders import PLAN, caller, registry
 from tests.builders import approved, chain, driven, states
 from tests.console_builders import signed_in

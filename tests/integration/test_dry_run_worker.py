@@ -9,8 +9,9 @@ from django.db.models.functions import Now
 
 from execfabric.lib import clock
 from execfabric.local import commands
+from orchestration.runs.control import dry_runs
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import DryRun
-from orchestration.runs.services import dry_runs, sweep
 from tests.builders import plan, step
 from tests.servers import Spawned, eventually, spawn
 from tests.web_server import database_url

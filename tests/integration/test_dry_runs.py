@@ -14,10 +14,12 @@ from orchestration.plans.domain import dryrun
 from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.services.preview import Limits, Previewer
 from orchestration.runs import dispatch
+from orchestration.runs.control import dry_runs, proposals
 from orchestration.runs.errors import DryRunPending, DryRunUnknown, TooManyDryRuns
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import DryRun
 from orchestration.runs.selectors import dry_run as visible_dry_run
-from orchestration.runs.services import dry_run_work, dry_runs, proposals, sweep
+from orchestration.runs.worker import dry_run_work
 from orchestration.skills.domain.states import SkillEvent
 from orchestration.skills.errors import SecretsClosed
 from orchestration.skills.services import registry, secrets

@@ -10,8 +10,10 @@ from audit import services as audit
 from audit.services import Fact
 from execfabric.lib import clock
 from execfabric.lib.machine import StaleTransition
-from orchestration.runs.services import control, gates, sweep, work
-from orchestration.runs.services.transitions import change
+from orchestration.runs.control import control, gates
+from orchestration.runs.engine.transitions import change
+from orchestration.runs.keeper import sweep
+from orchestration.runs.worker import work
 from tests.builders import approved, chain, decided, open_gate, plan, proposed, step
 
 pytestmark = [

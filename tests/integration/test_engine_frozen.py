@@ -12,8 +12,8 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.backends.signals import connection_created
 
-from execfabric import database
-from orchestration.runs.services import loading
+from execfabric.infra import database
+from orchestration.runs.engine import loading
 from tests.api_builders import token_of
 from tests.builders import approved, chain
 from tests.servers import eventually, spawn

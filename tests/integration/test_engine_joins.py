@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from execfabric.lib import clock
-from orchestration.runs.services import sweep
+from orchestration.runs.keeper import sweep
 from tests.builders import (
     approved,
     claimed,

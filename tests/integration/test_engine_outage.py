@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
-from execfabric import database
+from execfabric.infra import database
 from orchestration.runs.models import Run
 from tests.builders import (
     approved,

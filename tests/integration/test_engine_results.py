@@ -6,8 +6,9 @@ from execfabric.lib import clock
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
-from orchestration.runs.services import attempts, work
-from orchestration.runs.services.loading import Memory
+from orchestration.runs.engine import attempts
+from orchestration.runs.engine.loading import Memory
+from orchestration.runs.worker import work
 from tests.builders import approved, chain, states
 
 pytestmark = [

@@ -9,15 +9,18 @@ import pytest
 from django.db import connection
 
 from execfabric.lib import clock
+from orchestration.runs.control import control, recovery
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished
+from orchestration.runs.engine import attempts
 from orchestration.runs.errors import (
     EvidenceRequired,
     OldAttemptMayLive,
 )
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Attempt, LogChunk, StepRun
-from orchestration.runs.services import attempts, control, logs, recovery, sweep
-from orchestration.runs.services.work import BY
+from orchestration.runs.pages import logs
+from orchestration.runs.worker.work import BY
 from tests import committed
 from tests.builders import (
     a_bench,

@@ -18,22 +18,17 @@ import psycopg
 import pytest
 from django.db import IntegrityError, OperationalError
 
-from execfabric import disk
+from execfabric.infra import disk
 from execfabric.lib import clock
 from orchestration.runs import dispatch, live
+from orchestration.runs.engine import artifacts, attempts
+from orchestration.runs.engine.loading import Memory
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.services import (
-    answers,
-    artifacts,
-    attempts,
-    outage,
-    sweep,
-    work,
-)
-from orchestration.runs.services.handover import HandOver
-from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.step_log import StepLog, Window
-from orchestration.runs.services.watch import Watch
+from orchestration.runs.worker import answers, outage, work
+from orchestration.runs.worker.handover import HandOver
+from orchestration.runs.worker.step_log import StepLog, Window
+from orchestration.runs.worker.watch import Watch
 from orchestration.skills.domain.outcome import Succeeded
 from orchestration.skills.execution import Runner, wire
 from orchestration.skills.execution import runner as execution

@@ -19,8 +19,8 @@ from execfabric.local.journal import Journal
 from execfabric.local.layout import PROJECT, DataDir
 from execfabric.local.part import Part
 from execfabric.local.supervisor import Supervisor
+from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import ArtifactNotStored
-from orchestration.runs.services import artifacts
 from tests.builders import NOON
 from tests.servers import eventually
 

@@ -8,7 +8,7 @@ from approvals.models import Gate
 from execfabric.lib import canonical
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.domain.results import Finished
-from orchestration.runs.services import work
+from orchestration.runs.worker import work
 from tests.builders import (
     approved,
     claimed,

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from execfabric.lib.refusal import Refusal
-from orchestration.runs.services import artifacts
+from orchestration.runs.engine import artifacts
 from orchestration.skills.domain.outcome import Failed, Succeeded
 from orchestration.skills.execution import folders, sandbox
 from orchestration.skills.execution import runner as execution

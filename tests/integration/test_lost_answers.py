@@ -6,9 +6,10 @@ from audit import selectors as record
 from execfabric.lib import clock
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Failure, Finished, Lost
+from orchestration.runs.engine import attempts
+from orchestration.runs.engine.loading import Memory
 from orchestration.runs.models import Attempt
-from orchestration.runs.services import attempts, work
-from orchestration.runs.services.loading import Memory
+from orchestration.runs.worker import work
 from tests.builders import approved, chain, driven, plan, states, step
 
 pytestmark = [

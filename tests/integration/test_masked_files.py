@@ -3,8 +3,8 @@
 import pytest
 
 from audit.models import Event
+from orchestration.runs.engine import artifacts
 from orchestration.runs.models import Artifact, LogChunk
-from orchestration.runs.services import artifacts
 from tests.builders import approved, driven, plan, step
 
 pytestmark = [

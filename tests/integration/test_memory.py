@@ -17,10 +17,11 @@ from execfabric.lib import clock
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.domain.states import StepEvent
+from orchestration.runs.engine import attempts, loading
+from orchestration.runs.engine.loading import Memory
+from orchestration.runs.engine.transitions import Change
 from orchestration.runs.models import StepRun
-from orchestration.runs.services import attempts, loading, work
-from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.transitions import Change
+from orchestration.runs.worker import work
 from tests.builders import approved, chain, driven, outputs, plan, states, step
 
 pytestmark = [

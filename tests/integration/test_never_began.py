@@ -9,9 +9,11 @@ import pytest
 from audit import selectors as record
 from audit.models import Event
 from execfabric.lib import clock
+from orchestration.runs.engine import artifacts, attempts
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import StepRun
-from orchestration.runs.services import artifacts, attempts, give_back, sweep, work
-from orchestration.runs.services.watch import FenceLost, Watch
+from orchestration.runs.worker import give_back, work
+from orchestration.runs.worker.watch import FenceLost, Watch
 from orchestration.skills.execution import Runner
 from tests.builders import approved, driven, plan, states, step
 from tests.servers import eventually

@@ -13,9 +13,9 @@ from execfabric.lib import canonical, clock
 from execfabric.lib.actor import system
 from orchestration.plans.models import PlanRevision
 from orchestration.runs import tasks
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Run
-from orchestration.runs.seat import follow
-from orchestration.runs.services import sweep
+from orchestration.runs.worker.seat import follow
 from orchestration.skills import selectors
 from orchestration.skills.domain import code
 from orchestration.skills.domain import contract as contracts

@@ -9,12 +9,13 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from audit import selectors as record
-from execfabric.accounts import links, people, services
-from execfabric.accounts.authority import Right, Role, rights_of
-from execfabric.accounts.errors import LinkInvalid, NotSignedIn, RightMissing
-from execfabric.accounts.models import PasswordLink, Token, User
+from execfabric.identity import links, people, services
+from execfabric.identity.authority import rights_of
+from execfabric.identity.errors import LinkInvalid, NotSignedIn, RightMissing
+from execfabric.identity.models import PasswordLink, Token, User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from execfabric.lib.rights import Right, Role
 from orchestration.skills.models import Skill
 from tests.api_builders import agent, caller, person, registry, token_of
 

@@ -7,13 +7,13 @@ from django.contrib.auth.models import Group
 from guardian.shortcuts import remove_perm
 
 from audit.models import Event
-from execfabric.accounts.errors import RightMissing
+from execfabric.identity.errors import RightMissing
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.plans.models import Plan
 from orchestration.plans.services import check as checks
+from orchestration.runs.control import dry_runs
 from orchestration.runs.models import Run
-from orchestration.runs.services import dry_runs
 from orchestration.skills.domain.states import SkillEvent
 from orchestration.skills.models import Skill
 from orchestration.skills.services import registry as skills

@@ -5,8 +5,8 @@ import pytest
 from approvals.errors import AgentOwner, EditedByYou, Unsatisfiable
 from approvals.models import Gate
 from audit import selectors as record
-from execfabric.accounts.errors import RightMissing
-from execfabric.accounts.services import create_agent
+from execfabric.identity.errors import RightMissing
+from execfabric.identity.services import create_agent
 from execfabric.lib import canonical, clock
 from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.models import Plan, PlanRevision

@@ -6,12 +6,14 @@ from django.db import connection, transaction
 from approvals.errors import ProposerInactive
 from approvals.models import Gate
 from audit import selectors as record
-from execfabric.accounts.models import Agent, User
+from execfabric.identity.models import Agent, User
 from execfabric.lib import clock
 from execfabric.lib.ids import span_id
+from orchestration.runs.control import control
 from orchestration.runs.domain.results import Finished
+from orchestration.runs.engine import attempts
 from orchestration.runs.models import Attempt
-from orchestration.runs.services import attempts, control, work
+from orchestration.runs.worker import work
 from tests.builders import (
     approved,
     chain,

@@ -5,10 +5,10 @@ import pytest
 from approvals.models import Gate
 from execfabric.lib import clock
 from orchestration.plans.errors import PlanInvalid
+from orchestration.runs.engine import specs
+from orchestration.runs.engine.transitions import change
 from orchestration.runs.models import Attempt, ExecSpec, StepRun
-from orchestration.runs.services import specs
-from orchestration.runs.services.transitions import change
-from orchestration.runs.services.work import BY
+from orchestration.runs.worker.work import BY
 from tests.builders import (
     approved,
     claimed,

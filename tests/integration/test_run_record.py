@@ -11,9 +11,10 @@ from django.db import IntegrityError
 from audit import selectors as record
 from audit.models import Event
 from execfabric.lib import clock
+from orchestration.runs.control import control
+from orchestration.runs.engine.artifacts import open_artifact
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Attempt
-from orchestration.runs.services import control, sweep
-from orchestration.runs.services.artifacts import open_artifact
 from orchestration.skills import installed
 from orchestration.skills.domain import handlers
 from tests import committed

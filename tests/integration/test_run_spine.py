@@ -11,7 +11,7 @@ from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.domain.results import Failure, Finished
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.models import Attempt, StepRun
-from orchestration.runs.services import work
+from orchestration.runs.worker import work
 from tests.builders import (
     a_bench,
     approved,

@@ -15,7 +15,7 @@ from execfabric.local import processes
 from execfabric.local.processes import Identity
 from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.seat import Seat
+from orchestration.runs.worker.seat import Seat
 from tests.broker import Broker
 from tests.builders import a_bench, approved, plan, states, step
 from tests.servers import Spawned, eventually, spawn

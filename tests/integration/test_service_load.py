@@ -23,7 +23,7 @@ SIGNED_IN = """
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 user = User.objects.create_user("visitor")
 session = SessionStore()
 session[SESSION_KEY] = str(user.pk)

@@ -3,12 +3,12 @@
 import pytest
 
 from audit import selectors as record
-from execfabric.accounts import services as accounts
-from execfabric.accounts.errors import AgentsCannotDecide, RightMissing
+from execfabric.identity import services as accounts
+from execfabric.identity.errors import AgentsCannotDecide, RightMissing
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from orchestration.runs.control import proposals, recovery
 from orchestration.runs.errors import OutputInvalid, OwnOutcome
-from orchestration.runs.services import proposals, recovery
 from tests.builders import (
     approved,
     decided,

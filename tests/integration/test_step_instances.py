@@ -11,11 +11,12 @@ from audit import selectors as record
 from execfabric.lib import clock
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
+from orchestration.runs.engine import attempts
+from orchestration.runs.engine.loading import Memory
+from orchestration.runs.engine.transitions import change
 from orchestration.runs.models import StepRun
-from orchestration.runs.services import attempts, work
-from orchestration.runs.services.loading import Memory
-from orchestration.runs.services.transitions import change
-from orchestration.verification.services import streams
+from orchestration.runs.worker import work
+from orchestration.trace.services import streams
 from tests.builders import (
     approved,
     chain,

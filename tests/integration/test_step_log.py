@@ -7,8 +7,9 @@ from django.db import OperationalError
 
 from execfabric.lib import clock
 from orchestration.runs.models import LogChunk, Run, StepRun
-from orchestration.runs.services import logs, step_log
-from orchestration.runs.services.step_log import HEAD, PIECE, TAIL, StepLog
+from orchestration.runs.pages import logs
+from orchestration.runs.worker import step_log
+from orchestration.runs.worker.step_log import HEAD, PIECE, TAIL, StepLog
 from tests.builders import approved, driven, plan, step
 
 LINES = [f"line {number:>6} {'.' * 80}\n" for number in range(20_000)]

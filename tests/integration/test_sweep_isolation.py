@@ -13,8 +13,10 @@ from django.db import connection
 from audit import selectors as audit
 from audit.models import Event
 from execfabric.lib import clock
+from orchestration.runs.control import proposals
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import DryRun, Run, SweepFailure
-from orchestration.runs.services import proposals, run_waits, sweep
+from orchestration.runs.pages import run_waits
 from tests.builders import approved, claimed, plan, proposed, step
 
 pytestmark = [

@@ -23,10 +23,10 @@ from audit.models import Event, Stream
 from execfabric.lib import clock
 from orchestration.plans import history as plans
 from orchestration.runs import history
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Run
-from orchestration.runs.services import sweep
 from orchestration.skills import history as skills
-from orchestration.verification.services import evidence, streams
+from orchestration.trace.services import evidence, streams
 from tests.builders import approved, decided, driven, open_gate, plan, step
 
 pytestmark = [

@@ -7,11 +7,11 @@ from django.core.management import call_command
 from django.db import connection
 
 from audit.errors import StreamUnknown
-from execfabric.accounts.errors import RightMissing
+from execfabric.identity.errors import RightMissing
 from execfabric.lib import clock
-from orchestration.runs.services import sweep
-from orchestration.verification.models import VerificationJob
-from orchestration.verification.services import jobs, streams
+from orchestration.runs.keeper import sweep
+from orchestration.trace.models import VerificationJob
+from orchestration.trace.services import jobs, streams
 from tests.builders import chain, proposed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]

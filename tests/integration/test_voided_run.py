@@ -5,7 +5,7 @@ import pytest
 from approvals.models import Gate
 from orchestration.runs.domain.states import FINAL_STEP
 from orchestration.runs.models import Run
-from orchestration.runs.services import work
+from orchestration.runs.worker import work
 from tests.builders import OPEN, approved, decided, open_gate, plan, states, step
 
 pytestmark = [

@@ -11,18 +11,13 @@ from django.db import DataError, IntegrityError, connection
 
 from execfabric.lib import clock
 from orchestration.runs.domain.results import Finished, Result
+from orchestration.runs.engine import artifacts, attempts
+from orchestration.runs.engine.attempts import Grip
+from orchestration.runs.keeper import sweep
 from orchestration.runs.models import StepRun
-from orchestration.runs.services import (
-    answers,
-    artifacts,
-    attempts,
-    outage,
-    step_page,
-    sweep,
-    work,
-)
-from orchestration.runs.services.attempts import Grip
-from orchestration.runs.services.step_log import StepLog, Window
+from orchestration.runs.pages import step_page
+from orchestration.runs.worker import answers, outage, work
+from orchestration.runs.worker.step_log import StepLog, Window
 from orchestration.skills.execution import Runner
 from orchestration.skills.execution import runner as execution
 from tests.builders import approved, chain, driven, plan, states, step

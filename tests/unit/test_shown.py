@@ -4,11 +4,11 @@ import hashlib
 
 import pytest
 
-from execfabric.console import values
-from execfabric.console.shown import CLOSE, OPEN, Shown, Sort, shown, warnings_of
-from execfabric.console.templatetags.shown import shown as drawn
-from execfabric.console.templatetags.shown import shown_value
 from execfabric.lib import canonical
+from execfabric.web import values
+from execfabric.web.shown import CLOSE, OPEN, Shown, Sort, shown, warnings_of
+from execfabric.web.templatetags.shown import shown as drawn
+from execfabric.web.templatetags.shown import shown_value
 
 BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 INVISIBLE = [

@@ -15,12 +15,7 @@ import django
 django.setup()
 
 from django.contrib.auth.models import Group  # noqa: E402
-from orchestration.runs.services.results import Finished  # noqa: E402
-
-from approvals.models import Gate  # noqa: E402
 from execfabric.accounts.models import User  # noqa: E402
-from execfabric.lib import clock  # noqa: E402
-from orchestration.runs.models import Run  # noqa: E402
 from orchestration.runs.services import (  # noqa: E402
     attempts,
     control,
@@ -28,6 +23,11 @@ from orchestration.runs.services import (  # noqa: E402
     proposals,
     work,
 )
+from orchestration.runs.services.results import Finished  # noqa: E402
+
+from approvals.models import Gate  # noqa: E402
+from execfabric.lib import clock  # noqa: E402
+from orchestration.runs.models import Run  # noqa: E402
 from orchestration.skills.models import Skill  # noqa: E402
 from orchestration.skills.services import registry  # noqa: E402
 

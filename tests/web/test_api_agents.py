@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from execfabric.accounts.authority import Role
+from execfabric.lib.rights import Role
 from orchestration.runs.models import Run
 from tests.api_builders import (
     PLAN,

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import Token
+from execfabric.identity.models import Token
 from execfabric.lib import clock
+from execfabric.lib.rights import Role
 from tests.api_builders import Caller, agent, caller, person, token_of
 
 pytestmark = pytest.mark.django_db

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from approvals.models import Decision
-from execfabric.accounts.authority import Role
 from execfabric.lib import canonical
+from execfabric.lib.rights import Role
 from tests.api_builders import Caller, a_run, approve, caller, open_gate, registry
 
 pytestmark = pytest.mark.django_db

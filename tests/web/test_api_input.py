@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from execfabric.accounts.authority import Role
+from execfabric.lib.rights import Role
 from orchestration.runs.models import Run
 from tests.api_builders import PLAN, a_run, caller, open_gate, registry
 

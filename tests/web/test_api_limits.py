@@ -4,7 +4,7 @@ import pytest
 import time_machine
 from django.test import override_settings
 
-from execfabric.accounts.authority import Role
+from execfabric.lib.rights import Role
 from tests.api_builders import caller
 from tests.builders import NOON
 

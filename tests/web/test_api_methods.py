@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from execfabric.accounts.authority import Role
+from execfabric.lib.rights import Role
 from tests.api_builders import PLAN, a_run, caller, registry
 
 pytestmark = pytest.mark.django_db

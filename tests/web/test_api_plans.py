@@ -5,7 +5,7 @@ import json
 import pytest
 
 from audit.models import Event
-from execfabric.accounts.authority import Role
+from execfabric.lib.rights import Role
 from orchestration.plans.models import Plan
 from orchestration.runs.models import Run
 from tests.api_builders import PLAN, caller, registry

@@ -5,11 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from execfabric.accounts.authority import Role
 from execfabric.lib import clock
+from execfabric.lib.rights import Role
+from orchestration.runs.engine import artifacts
 from orchestration.runs.models import Run
-from orchestration.runs.services import artifacts
-from orchestration.runs.services.work import Bench, work
+from orchestration.runs.worker.work import Bench, work
 from tests.api_builders import PLAN, Caller, a_run, approve, caller, open_gate, registry
 from tests.builders import end_dry_runs
 from tests.web.run_builders import lost_after_intent

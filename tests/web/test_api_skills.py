@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import Group
 from guardian.shortcuts import remove_perm
 
-from execfabric.accounts.authority import Role
+from execfabric.lib.rights import Role
 from orchestration.skills.models import Skill
 from tests.api_builders import caller, registry
 

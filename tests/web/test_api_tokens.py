@@ -2,8 +2,8 @@
 
 import pytest
 
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import Token, User
+from execfabric.identity.models import Token, User
+from execfabric.lib.rights import Role
 from tests.api_builders import agent, caller
 
 pytestmark = pytest.mark.django_db

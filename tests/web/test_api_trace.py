@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from execfabric.accounts.authority import Role
 from execfabric.lib import clock
-from orchestration.verification.services import jobs
+from execfabric.lib.rights import Role
+from orchestration.trace.services import jobs
 from tests.api_builders import a_run, caller, registry, tamper
 
 pytestmark = pytest.mark.django_db

@@ -8,8 +8,8 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from approvals.domain.states import GateStatus
-from execfabric.accounts.authority import Role
-from execfabric.console.looks import RISKS, STATES
+from execfabric.lib.rights import Role
+from execfabric.web.looks import RISKS, STATES
 from orchestration.runs.domain.states import RunState, StepState
 from orchestration.skills.domain.states import SkillState, VersionState
 from tests.api_builders import person

@@ -5,11 +5,11 @@ from django.contrib.auth.models import Group
 from django.test import Client, override_settings
 
 from audit import selectors as audit
-from execfabric.accounts import demo, people, services
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
+from execfabric.identity import demo, people, services
+from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from execfabric.lib.rights import Role
 from tests.console_builders import codes, words
 
 PASSWORD = "correct horse battery staple"

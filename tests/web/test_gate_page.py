@@ -7,11 +7,12 @@ import pytest
 from django.test import Client
 
 from approvals.models import Decision, Gate
-from execfabric.accounts import services as accounts
+from execfabric.identity import services as accounts
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from orchestration.runs.control import proposals
 from orchestration.runs.models import ArtifactUse, Run
-from orchestration.runs.services import proposals, work
+from orchestration.runs.worker import work
 from orchestration.skills.models import Skill
 from tests.builders import approved, decided, driven, open_gate, plan, proposed, step
 from tests.console_builders import (

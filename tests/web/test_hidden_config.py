@@ -3,9 +3,9 @@
 import pytest
 from django.urls import reverse
 
-from execfabric.accounts.authority import Role
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from execfabric.lib.rights import Role
 from orchestration.skills.models import Skill
 from orchestration.skills.services import registry as registered
 from tests.api_builders import caller

@@ -6,8 +6,8 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
 
-from execfabric.accounts.authority import Role
 from execfabric.asgi import application
+from execfabric.lib.rights import Role
 from tests.api_builders import a_run, caller, open_gate, registry
 from tests.console_builders import signed_in
 

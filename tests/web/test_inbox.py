@@ -7,10 +7,10 @@ import pytest
 from approvals.domain.seats import Requirement
 from approvals.models import Gate
 from approvals.services import PolicyDraft, publish_policy
-from execfabric.accounts import services as accounts
+from execfabric.identity import services as accounts
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.runs.services import proposals
+from orchestration.runs.control import proposals
 from tests.builders import decided, open_gate, plan, proposed, step
 from tests.console_builders import PLAN, a_run, rows, signed_in, step_gate, words
 

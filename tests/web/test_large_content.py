@@ -14,7 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from approvals.models import Gate
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 from execfabric.lib import canonical
 from tests.builders import open_gate, plan, proposed, step
 from tests.console_builders import a_run, rows, signed_in, step_gate, words

@@ -14,8 +14,8 @@ from django.db import connections
 from django.test import Client
 
 from audit import selectors as audit
-from execfabric.accounts.models import User
 from execfabric.asgi import application
+from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.web import sockets
 from orchestration.runs import live

@@ -6,8 +6,8 @@ import pytest
 
 from audit import selectors as audit
 from execfabric.lib import clock
-from orchestration.runs.services import frames
-from orchestration.runs.services.frames import Cursor
+from orchestration.runs.pages import frames
+from orchestration.runs.pages.frames import Cursor
 from tests.builders import approved, decided, open_gate, plan, proposed, step
 from tests.console_builders import signed_in
 

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from execfabric import live
+from execfabric.infra import live
 from orchestration.runs.live import group, run_changed
 
 real = pytest.mark.django_db(transaction=True)

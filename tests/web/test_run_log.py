@@ -8,8 +8,8 @@ from django.http import HttpResponse
 
 from audit import selectors as audit
 from execfabric.lib import clock
+from orchestration.runs.engine import artifacts
 from orchestration.runs.models import LogChunk, StepRun
-from orchestration.runs.services import artifacts
 from tests.builders import approved, driven, proposed
 from tests.console_builders import codes, rows, signed_in
 from tests.web.run_builders import TWO_STEPS, element, page_of, step_of

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from audit import selectors as audit
-from execfabric.accounts import services as accounts
-from execfabric.accounts.models import User
+from execfabric.identity import services as accounts
+from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from orchestration.runs.control import proposals
 from orchestration.runs.domain.results import Failure
-from orchestration.runs.services import proposals
 from tests.builders import (
     approved,
     claimed,

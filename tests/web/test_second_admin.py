@@ -4,10 +4,10 @@ import pytest
 from django.contrib.auth.models import Group
 
 from audit import selectors as record
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
+from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from execfabric.lib.rights import Role
 from orchestration.skills.errors import ReasonRequired, SecondAdminRequired
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import registry

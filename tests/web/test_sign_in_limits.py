@@ -7,8 +7,8 @@ import pytest
 import time_machine
 from django.test import Client, override_settings
 
-from execfabric.accounts import sign_in
-from execfabric.accounts.models import User
+from execfabric.identity import sign_in
+from execfabric.identity.models import User
 from tests.builders import NOON
 from tests.console_builders import words
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from execfabric.console.templatetags.ui import relative
+from execfabric.web.templatetags.ui import relative
 from tests.builders import open_gate
 from tests.console_builders import a_run, signed_in, words
 

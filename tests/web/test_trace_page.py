@@ -13,7 +13,7 @@ from audit.models import Event
 from audit.services import Fact
 from execfabric.lib import clock
 from orchestration.runs.models import Run
-from orchestration.verification.services import jobs
+from orchestration.trace.services import jobs
 from tests.builders import decided, open_gate
 from tests.console_builders import a_run, codes, rows, signed_in, words
 

@@ -9,9 +9,10 @@ from django.db.models import F
 from approvals import selectors as approvals
 from approvals import voters
 from approvals.domain.policy import ActionFacts, demands
-from execfabric.accounts.authority import Right, Role, require
+from execfabric.identity.authority import require
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
+from execfabric.lib.rights import Right, Role
 from orchestration.plans.domain import document as documents
 from orchestration.plans.domain import form, gates, source, validation
 from orchestration.plans.domain.document import PlanDocument, StepDocument

@@ -8,12 +8,12 @@ from pydantic import StrictBool
 
 from approvals.api import GateOut
 from approvals.models import Gate
-from execfabric.accounts.http import ApiRequest, PeopleOnly, channel
+from execfabric.identity.http import ApiRequest, PeopleOnly, channel
 from execfabric.lib import clock
 from orchestration.runs import selectors
 from orchestration.runs.api.shapes import RunOut
+from orchestration.runs.control import control, gates, recovery
 from orchestration.runs.models import Run
-from orchestration.runs.services import control, gates, recovery
 
 router = Router(auth=PeopleOnly(), tags=["decisions"])
 

@@ -4,13 +4,13 @@ from uuid import UUID
 
 from ninja import Router, Status
 
-from execfabric.accounts.http import ApiRequest
+from execfabric.identity.http import ApiRequest
 from execfabric.lib import clock
 from orchestration.plans.api import PlanIn
 from orchestration.runs import selectors
 from orchestration.runs.api.shapes import DryRunOut
+from orchestration.runs.control import dry_runs
 from orchestration.runs.models import DryRun
-from orchestration.runs.services import dry_runs
 
 router = Router(tags=["plans"])
 

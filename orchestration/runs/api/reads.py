@@ -7,17 +7,17 @@ from uuid import UUID
 from ninja import Field, Header, Path, Query, Router, Schema, Status
 
 from audit.api import Cursor, EventList, PageSize, page_of
-from execfabric.accounts.http import ApiRequest, page
-from execfabric.accounts.once import once
-from execfabric.http import FileDownload
+from execfabric.identity.http import ApiRequest, page
+from execfabric.infra.once import once
 from execfabric.lib import canonical, clock
+from execfabric.web.problems import FileDownload
 from orchestration.plans.api import PlanIn
 from orchestration.runs import selectors
 from orchestration.runs.api.shapes import Proposed, RunList, RunOut
+from orchestration.runs.control import proposals
 from orchestration.runs.domain.states import RunState
+from orchestration.runs.engine.artifacts import open_artifact
 from orchestration.runs.models import Run
-from orchestration.runs.services import proposals
-from orchestration.runs.services.artifacts import open_artifact
 
 router = Router(tags=["runs"])
 

@@ -10,7 +10,7 @@ from ninja import Field, Schema
 
 from approvals.api import GateRow
 from approvals.models import Gate
-from execfabric.accounts.http import page
+from execfabric.identity.http import page
 from orchestration.runs import selectors
 from orchestration.runs.models import DryRun, Run, StepRun
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Q
 
-from execfabric.checks import iff, is_one_of, is_set
-from execfabric.fields import Uuid7Key
+from execfabric.infra.checks import iff, is_one_of, is_set
+from execfabric.infra.fields import Uuid7Key
 from execfabric.lib.actor import Actor
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.states import (

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from django.db import models
 from django.db.models import Q
 
-from execfabric.fields import Uuid7Key
+from execfabric.infra.fields import Uuid7Key
 from orchestration.runs.domain.states import FINAL_DRY_RUN, DryRunState
 
 

@@ -10,19 +10,20 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
-from execfabric.accounts.authority import Right, require
-from execfabric.console.http import HttpRequest, form_on, page
-from execfabric.http import STATUS
+from execfabric.identity.authority import require
 from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
+from execfabric.lib.rights import Right
+from execfabric.web.http import HttpRequest, form_on, page
+from execfabric.web.problems import STATUS
 from orchestration.plans.domain.dryrun import Verdict
 from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.forms import PlanForm
 from orchestration.plans.services import check as plans
 from orchestration.plans.views import plan_page
 from orchestration.runs import selectors
+from orchestration.runs.control import dry_runs, proposals
 from orchestration.runs.models import DryRun, Run
-from orchestration.runs.services import dry_runs, proposals
 
 MOST_LISTED = 20
 """Reasons that a gate page lists; the full report has all steps."""

@@ -15,21 +15,15 @@ from approvals import selectors as approvals
 from approvals.models import Gate
 from approvals.views import content as contents
 from approvals.views.gates import shown
-from execfabric.accounts.models import names_of
-from execfabric.console.http import (
-    HttpRequest,
-    first_listed,
-    form_on,
-    page,
-    wants_fragment,
-)
-from execfabric.http import STATUS
+from execfabric.identity.models import names_of
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
+from execfabric.web.http import HttpRequest, first_listed, form_on, page, wants_fragment
+from execfabric.web.problems import STATUS
 from orchestration.plans import selectors as plans
+from orchestration.runs.control import gates
+from orchestration.runs.engine.subjects import RUN
 from orchestration.runs.models import Run
-from orchestration.runs.services import gates
-from orchestration.runs.services.subjects import RUN
 from orchestration.runs.views import dry_runs
 
 UNREAD = frozenset({"pins", "revision__source"}) | {

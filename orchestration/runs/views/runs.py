@@ -9,8 +9,11 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from audit import selectors as audit
-from execfabric.accounts.authority import Right, rights_of
-from execfabric.console.http import (
+from execfabric.identity.authority import rights_of
+from execfabric.lib import clock, ids, numbers
+from execfabric.lib.refusal import Refusal
+from execfabric.lib.rights import Right
+from execfabric.web.http import (
     HttpRequest,
     first_listed,
     form_on,
@@ -18,16 +21,16 @@ from execfabric.console.http import (
     refusal_response,
     wants_fragment,
 )
-from execfabric.http import BytesDownload, FileDownload, json_download
-from execfabric.lib import clock, ids, numbers
-from execfabric.lib.refusal import Refusal
+from execfabric.web.problems import BytesDownload, FileDownload, json_download
 from orchestration.plans import selectors as plans
 from orchestration.runs import selectors
+from orchestration.runs.control import control
 from orchestration.runs.domain.states import RunState
+from orchestration.runs.engine import artifacts
 from orchestration.runs.models import stream_of
-from orchestration.runs.services import artifacts, control, frames, run_page, run_waits
-from orchestration.runs.services.frames import Cursor
-from orchestration.runs.services.run_page import NO_STEPS, ROWS
+from orchestration.runs.pages import frames, run_page, run_waits
+from orchestration.runs.pages.frames import Cursor
+from orchestration.runs.pages.run_page import NO_STEPS, ROWS
 
 PAGE = 50
 REASON = 500

@@ -12,15 +12,16 @@ from django.shortcuts import redirect
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_safe
 
-from execfabric.console.http import HttpRequest, page, wants_fragment
-from execfabric.http import STATUS, json_download
 from execfabric.lib import canonical, clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
+from execfabric.web.http import HttpRequest, page, wants_fragment
+from execfabric.web.problems import STATUS, json_download
 from orchestration.runs import selectors
+from orchestration.runs.control import recovery
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run
-from orchestration.runs.services import logs, recovery, run_waits, step_page
+from orchestration.runs.pages import logs, run_waits, step_page
 from orchestration.skills.execution import blank_output
 
 LONGEST_OUTPUT = 200_000

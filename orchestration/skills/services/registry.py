@@ -10,8 +10,9 @@ from uuid import UUID
 from django.db import transaction
 
 from audit import services as audit
-from execfabric.accounts.authority import Right, require
+from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor, ActorKind, system
+from execfabric.lib.rights import Right
 from execfabric.lib.text import is_visible
 from orchestration.skills import history, selectors
 from orchestration.skills.domain import contract as contracts

@@ -8,8 +8,7 @@ from functools import partial
 
 from django.db import transaction
 
-from execfabric.accounts import people
-from execfabric.accounts.authority import Role
+from execfabric.identity import people
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.refusal import Refusal
 from orchestration.skills import installed, selectors

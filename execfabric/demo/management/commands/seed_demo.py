@@ -17,15 +17,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from execfabric.accounts import people
-from execfabric.accounts.authority import Role
-from execfabric.accounts.models import User
+from execfabric.identity import people
+from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.refusal import Denied
+from execfabric.lib.rights import Role
 from orchestration.plans.views import EXAMPLES
+from orchestration.runs.control import proposals
 from orchestration.runs.models import Run
-from orchestration.runs.services import proposals
 from orchestration.skills.models import Skill
 from orchestration.skills.services import registry
 

@@ -10,9 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError, connection
 
-from execfabric import database
+from execfabric.infra import database
 from execfabric.lib import clock
-from orchestration.runs.services import sweep
+from orchestration.runs.keeper import sweep
 
 log = logging.getLogger("keeper")
 

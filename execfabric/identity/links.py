@@ -1,0 +1,134 @@
+"""One-time links with which the first admin, and then each user, sets a password.
+
+A link is signed, so that a guess costs no query; only its hash is stored. It can be
+used once, and a newer one replaces it.
+"""
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.signing import BadSignature, Signer
+from django.db import transaction
+
+from execfabric.identity import people
+from execfabric.identity.errors import AccountInactive, LinkInvalid, PasswordRefused
+from execfabric.identity.models import PasswordLink, User
+from execfabric.lib.actor import Actor, system
+from execfabric.lib.rights import Role
+
+FIRST_ADMIN_LIFE = timedelta(hours=1)
+USER_LIFE = timedelta(days=3)
+FIRST_ADMIN = system("first-admin-link")
+_SIGNER_SALT = "execfabric.identity.password-link"
+
+
+@transaction.atomic
+def create_first_admin_link(*, by: Actor, at: datetime) -> str | None:
+    """Create the link for the first admin; None if an admin can sign in already."""
+    if _admin_can_sign_in():
+        return None
+    return _create(None, life=FIRST_ADMIN_LIFE, by=by, at=at)
+
+
+@transaction.atomic
+def create_password_link(*, username: str, by: Actor, at: datetime) -> str:
+    """Create a link with which a user sets their password; an older one is void.
+
+    :raises AccountUnknown: when no user has that name
+    :raises AccountInactive: when the user is deactivated
+    """
+    user = people.user_named(username, lock=True)
+    if not user.is_active:
+        raise AccountInactive(f"{username} is deactivated. Activate the account first.")
+    return _create(user, life=USER_LIFE, by=by, at=at)
+
+
+def opened(text: str, *, at: datetime) -> PasswordLink:
+    """Return the link that can still be used.
+
+    :raises LinkInvalid: when it was used, replaced, or has expired
+    """
+    return _opened(text, at=at, lock=False)
+
+
+@transaction.atomic
+def use(text: str, *, username: str, password: str, at: datetime) -> User:
+    """Set the password that the link is for; return the user, who may sign in.
+
+    `username` names the account of the first admin; other links have their user.
+
+    :raises LinkInvalid: when it was used, replaced, or has expired
+    :raises PasswordRefused: when the password does not follow the rules
+    :raises NameInvalid: when the first admin cannot have that name
+    :raises UserExists: when the first admin's name is taken
+    """
+    link = _opened(text, at=at, lock=True)
+    user = link.user or people.create_user(
+        username=username, roles=[Role.ADMIN], by=FIRST_ADMIN, at=at
+    )
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise PasswordRefused(error.messages) from error
+    link.closed_at = at
+    link.save(update_fields=["closed_at"])
+    people.record("password_link.used", _fact(link), by=user.actor(), at=at)
+    people.set_password(user=user, password=password, by=user.actor(), at=at)
+    return user
+
+
+def _create(user: User | None, *, life: timedelta, by: Actor, at: datetime) -> str:
+    older = PasswordLink.objects.filter(user=user, closed_at__isnull=True)
+    for link in older.select_for_update(of=("self",)):
+        link.closed_at = at
+        link.save(update_fields=["closed_at"])
+        people.record("password_link.replaced", _fact(link), by=by, at=at)
+    text = _signer().sign(secrets.token_urlsafe(24))
+    link = PasswordLink.objects.create(
+        sha256=_hash(text), user=user, created_at=at, expires_at=at + life
+    )
+    people.record("password_link.created", _fact(link), by=by, at=at)
+    return text
+
+
+def _opened(text: str, *, at: datetime, lock: bool) -> PasswordLink:
+    try:
+        _signer().unsign(text)
+    except BadSignature as error:
+        raise LinkInvalid from error
+    links = PasswordLink.objects.select_related("user")
+    if lock:
+        links = links.select_for_update(of=("self",))
+    link = links.filter(
+        sha256=_hash(text), closed_at__isnull=True, expires_at__gt=at
+    ).first()
+    if link is None or (link.user is not None and not link.user.is_active):
+        raise LinkInvalid
+    if link.user is None and _admin_can_sign_in():
+        raise LinkInvalid
+    return link
+
+
+def _admin_can_sign_in() -> bool:
+    admins = User.objects.filter(groups__name=str(Role.ADMIN), is_active=True)
+    return any(admin.has_usable_password() for admin in admins.only("password"))
+
+
+def _fact(link: PasswordLink) -> dict[str, str]:
+    username = link.user.get_username() if link.user else ""
+    return {
+        "link": str(link.pk),
+        "username": username,
+        "expires_at": link.expires_at.isoformat(),
+    }
+
+
+def _signer() -> Signer:
+    return Signer(salt=_SIGNER_SALT)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

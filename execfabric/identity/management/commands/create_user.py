@@ -1,0 +1,37 @@
+"""Create a user; print the one-time link with which they set a password."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from execfabric.identity import links, people
+from execfabric.identity.management.command import BY, AccountCommand, address
+from execfabric.lib import clock
+from execfabric.lib.rights import Role
+
+
+class Command(AccountCommand):
+    help = "Create a user. The last line is a one-time link to set the password."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name")
+        parser.add_argument(
+            "--role", required=True, choices=[str(role) for role in Role]
+        )
+        parser.add_argument("--email", default="")
+
+    def run(self, **options: Any) -> None:
+        at = clock.now()
+        people.ensure_roles(by=BY, at=at)
+        user = people.create_user(
+            username=options["name"],
+            roles=[Role(options["role"])],
+            email=options["email"],
+            by=BY,
+            at=at,
+        )
+        link = links.create_password_link(username=user.get_username(), by=BY, at=at)
+        self.stdout.write(
+            f"Created {user} ({options['role']}). Valid for 3 days, once:"
+        )
+        self.stdout.write(address(link))

@@ -1,0 +1,22 @@
+"""Print a new one-time link with which a user sets a password."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from execfabric.identity import links
+from execfabric.identity.management.command import BY, AccountCommand, address
+from execfabric.lib import clock
+
+
+class Command(AccountCommand):
+    help = "Print a one-time link to set a user's password. An older one is void."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name")
+
+    def run(self, **options: Any) -> None:
+        link = links.create_password_link(
+            username=options["name"], by=BY, at=clock.now()
+        )
+        self.stdout.write(address(link))

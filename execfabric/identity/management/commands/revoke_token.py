@@ -1,0 +1,21 @@
+"""Revoke a token by its id."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandParser
+
+from execfabric.identity import services
+from execfabric.identity.management.command import BY, AccountCommand
+from execfabric.lib import clock
+
+
+class Command(AccountCommand):
+    help = "Revoke a token; the next call that carries it is refused."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", type=UUID, help="as `list_tokens` prints it")
+
+    def run(self, **options: Any) -> None:
+        token = services.revoke_token(token_id=options["id"], by=BY, at=clock.now())
+        self.stdout.write(f"Revoked {token.pk}.")

@@ -1,0 +1,140 @@
+"""Who there is: people, agents, and the tokens they come with."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils.functional import cached_property
+
+from execfabric.infra.fields import Uuid7Key
+from execfabric.lib.actor import Actor, ActorKind
+
+
+class User(AbstractUser):
+    """A person with an account."""
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"), name="user_name_is_unique_in_any_case"
+            )
+        ]
+
+    def actor(self) -> Actor:
+        """This person as `by` in a service call."""
+        return Actor(kind=ActorKind.USER, id=str(self.pk), name=self.get_username())
+
+    @cached_property
+    def group_names(self) -> frozenset[str]:
+        """The groups at the first use in a request; services read them again."""
+        return frozenset(self.groups.values_list("name", flat=True))
+
+
+class Agent(models.Model):
+    """A named non-human identity. It proposes and reads; it never decides."""
+
+    name = models.CharField(max_length=100, unique=True)
+    owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="agents")
+    """The person who answers for it; its rights never exceed theirs."""
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def actor(self) -> Actor:
+        """This agent as `by` in a service call."""
+        return Actor(
+            kind=ActorKind.AGENT,
+            id=str(self.pk),
+            name=self.name,
+            owner_id=str(self.owner_id),
+        )
+
+
+class Token(models.Model):
+    """A bearer token of one person or one agent, kept as a hash only."""
+
+    id = Uuid7Key()
+    sha256 = models.BinaryField(max_length=32, unique=True)
+    label = models.CharField(max_length=100, blank=True)
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, related_name="tokens"
+    )
+    agent = models.ForeignKey(
+        Agent, on_delete=models.CASCADE, null=True, related_name="tokens"
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="token_has_one_holder",
+                condition=Q(user__isnull=False, agent__isnull=True)
+                | Q(user__isnull=True, agent__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label or 'token'} of {self.user or self.agent}"
+
+    def holder_name(self) -> str:
+        """Return `user:NAME` or `agent:NAME`."""
+        return f"user:{self.user}" if self.user else f"agent:{self.agent}"
+
+    def state(self, at: datetime) -> str:
+        """Return `valid`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        expired = self.expires_at is not None and self.expires_at <= at
+        return "expired" if expired else "valid"
+
+
+class PasswordLink(models.Model):
+    """A one-time link with which somebody sets a password, stored as a hash only.
+
+    Without a user it is the link of the first admin, who gets an account by it.
+    """
+
+    id = Uuid7Key()
+    sha256 = models.BinaryField(max_length=32, unique=True)
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, related_name="password_links"
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    """Set when it was used or replaced."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_open_link_per_user",
+                fields=["user"],
+                condition=Q(closed_at__isnull=True),
+                nulls_distinct=False,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"password link of {self.user or 'the first admin'}"
+
+
+def names_of(keys: Iterable[str]) -> dict[str, str]:
+    """Return what the people and agents behind these keys (`user:7`) are called now.
+
+    A key whose account is gone is its own name.
+    """
+    names = {key: key for key in keys}
+    ids: dict[str, set[str]] = {"user": set(), "agent": set()}
+    for kind, _, pk in (key.partition(":") for key in names):
+        ids.setdefault(kind, set()).add(pk)
+    people = User.objects.filter(pk__in=ids["user"]) if ids["user"] else ()
+    agents = Agent.objects.filter(pk__in=ids["agent"]) if ids["agent"] else ()
+    names |= {f"user:{one.pk}": one.get_username() for one in people}
+    return names | {f"agent:{one.pk}": one.name for one in agents}

@@ -1,0 +1,217 @@
+"""Users, their roles, and the rights of roles on objects; each change is recorded.
+
+Only commands and the set-up call this: administration in the browser comes later.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, models, transaction
+from guardian.core import ObjectPermissionChecker
+from guardian.shortcuts import assign_perm, remove_perm
+
+from audit import services as audit
+from audit.services import Fact
+from execfabric.identity.errors import (
+    AccountUnknown,
+    EmailInvalid,
+    NameInvalid,
+    RightMissing,
+    UserExists,
+)
+from execfabric.identity.models import Agent, User
+from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.rights import Role
+
+ACCOUNTS = "accounts"
+"""The stream of accounts, roles, object rights, tokens and password links."""
+
+
+def record(kind: str, fact: Mapping[str, object], *, by: Actor, at: datetime) -> None:
+    """Append one event to the stream of accounts."""
+    audit.append(ACCOUNTS, [Fact(kind, dict(fact))], by=by, at=at)
+
+
+@transaction.atomic
+def ensure_roles(*, by: Actor, at: datetime) -> None:
+    """Create the role groups that are missing."""
+    _require_system(by)
+    for role in Role:
+        _, created = Group.objects.get_or_create(name=str(role))
+        if created:
+            record("group.created", {"group": str(role)}, by=by, at=at)
+
+
+@transaction.atomic
+def create_user(
+    *, username: str, roles: Collection[Role], by: Actor, at: datetime, email: str = ""
+) -> User:
+    """Create a user without a password.
+
+    :raises NameInvalid: when the name has characters that a user name cannot have
+    :raises EmailInvalid: when the address is not valid
+    :raises UserExists: when the name is taken, in any case
+    """
+    _require_system(by)
+    username = User.normalize_username(username)
+    _check_username(username)
+    _check_email(email)
+    if User.objects.filter(username__iexact=username).exists():
+        raise UserExists(f"A user named {username} already exists.")
+    user = User(username=username, email=email)
+    user.set_unusable_password()
+    try:
+        with transaction.atomic():
+            user.save()
+    except IntegrityError as error:
+        raise UserExists(f"A user named {username} already exists.") from error
+    record("user.created", _fact(user), by=by, at=at)
+    _put_in_roles(user, roles, by=by, at=at)
+    return user
+
+
+@transaction.atomic
+def set_roles(
+    *, username: str, roles: Collection[Role], by: Actor, at: datetime
+) -> User:
+    """Give a user exactly these roles; groups that are no role stay.
+
+    :raises AccountUnknown: when no user has that name
+    """
+    _require_system(by)
+    user = user_named(username, lock=True)
+    _put_in_roles(user, roles, by=by, at=at)
+    return user
+
+
+@transaction.atomic
+def set_active(*, username: str, active: bool, by: Actor, at: datetime) -> None:
+    """Activate or deactivate a user. Their sessions, tokens and agents follow at once.
+
+    :raises AccountUnknown: when no user has that name
+    """
+    _require_system(by)
+    user = user_named(username, lock=True)
+    if user.is_active != active:
+        user.is_active = active
+        user.save(update_fields=["is_active"])
+        kind = "user.activated" if active else "user.deactivated"
+        record(kind, _fact(user), by=by, at=at)
+
+
+@transaction.atomic
+def set_agent_active(*, name: str, active: bool, by: Actor, at: datetime) -> None:
+    """Activate or deactivate an agent; its tokens follow at once.
+
+    :raises AccountUnknown: when no agent has that name
+    """
+    _require_system(by)
+    agent = agent_named(name, lock=True)
+    if agent.is_active != active:
+        agent.is_active = active
+        agent.save(update_fields=["is_active"])
+        kind = "agent.activated" if active else "agent.deactivated"
+        record(kind, {"agent": agent.actor().key, "name": name}, by=by, at=at)
+
+
+@transaction.atomic
+def set_password(*, user: User, password: str, by: Actor, at: datetime) -> None:
+    """Set a password that is already validated; the user's other sessions end."""
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    record("password.set", _fact(user), by=by, at=at)
+
+
+@transaction.atomic
+def set_object_rights(
+    target: models.Model,
+    rights: Mapping[str, Collection[Role]],
+    *,
+    label: str,
+    by: Actor,
+    at: datetime,
+) -> None:
+    """Give each right on `target` to exactly these roles; record what changed.
+
+    `label` names the object in the record, for example `skill:files`.
+    """
+    _require_system(by)
+    facts = []
+    for role in Role:
+        group = Group.objects.get(name=str(role))
+        held = set(ObjectPermissionChecker(group).get_perms(target))
+        for right, roles in rights.items():
+            if (role in roles) == (right in held):
+                continue
+            change = assign_perm if role in roles else remove_perm
+            change(right, group, target)
+            kind = "right.granted" if role in roles else "right.revoked"
+            facts.append(Fact(kind, {"right": right, "group": str(role), "on": label}))
+    audit.append(ACCOUNTS, facts, by=by, at=at)
+
+
+def user_named(username: str, *, lock: bool = False) -> User:
+    """Return the user with this name.
+
+    :raises AccountUnknown: when there is none
+    """
+    users = User.objects.select_for_update() if lock else User.objects
+    user = users.filter(username=username).first() if "\0" not in username else None
+    if user is None:
+        raise AccountUnknown(f"There is no user named {username!r}.")
+    return user
+
+
+def agent_named(name: str, *, lock: bool = False) -> Agent:
+    """Return the agent with this name, and its owner.
+
+    :raises AccountUnknown: when there is none
+    """
+    agents = Agent.objects.select_for_update(of=("self",)) if lock else Agent.objects
+    found = agents.select_related("owner").filter(name=name) if "\0" not in name else ()
+    for agent in found:
+        return agent
+    raise AccountUnknown(f"There is no agent named {name!r}.")
+
+
+def _put_in_roles(
+    user: User, roles: Collection[Role], *, by: Actor, at: datetime
+) -> None:
+    known = {str(role) for role in Role}
+    before = known.intersection(user.groups.values_list("name", flat=True))
+    after = {str(role) for role in roles}
+    if before == after:
+        return
+    user.groups.remove(*Group.objects.filter(name__in=before - after))
+    user.groups.add(*Group.objects.filter(name__in=after - before))
+    fact = {**_fact(user), "before": sorted(before), "after": sorted(after)}
+    record("user.roles_changed", fact, by=by, at=at)
+
+
+def _require_system(by: Actor) -> None:
+    if by.kind is not ActorKind.SYSTEM:
+        raise RightMissing("Accounts are administered with commands on the server.")
+
+
+def _check_username(username: str) -> None:
+    try:
+        User(username=username).clean_fields(exclude={"password", "email"})
+    except ValidationError as error:
+        sentence = f"Cannot create the user {username!r}: {' '.join(error.messages)}"
+        raise NameInvalid(sentence) from error
+
+
+def _check_email(email: str) -> None:
+    if not email:
+        return
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise EmailInvalid(f"{email!r} is not a valid email address.") from error
+
+
+def _fact(user: User) -> dict[str, str]:
+    return {"user": user.actor().key, "username": user.get_username()}

@@ -1,0 +1,106 @@
+"""How many failed sign-ins are allowed: per account, per address, per known browser.
+
+A browser that has signed in to an account before has a budget of its own, so strangers
+who guess at an account never lock its owner out.
+"""
+
+import ipaddress
+import secrets
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponse
+
+from execfabric.infra import throttle
+from execfabric.infra.throttle import Limit, Try
+from execfabric.lib.refusal import Limited
+
+MINUTES = 60
+HERE = Limit("sign-in-here", 5, 5 * MINUTES)
+"""One account from one address."""
+ACCOUNT = Limit("sign-in-account", 50, 15 * MINUTES)
+"""One account from all unknown browsers together."""
+ADDRESS = Limit("sign-in-address", 100, 5 * MINUTES)
+"""All accounts from one address: behind it may be a whole company."""
+KNOWN = Limit("sign-in-known", 10, 5 * MINUTES)
+"""One account from a browser that has signed in to it before."""
+REMEMBERED = 365 * 24 * 3600
+MOST_ACCOUNTS = 10
+"""Accounts that are known on one browser at once."""
+SALT = "execfabric.known-browser"
+
+
+class TooManyFailures(Limited):
+    """There were too many failed sign-ins."""
+
+    code = "auth.too_many_failures"
+
+    def __init__(self, seconds: int) -> None:
+        sentence = (
+            f"Too many failed sign-ins. Try again in {throttle.in_words(seconds)}."
+        )
+        super().__init__(sentence, retry_after=seconds)
+
+
+def begin(request: HttpRequest, username: str, address: str) -> list[Try]:
+    """Count a sign-in before the password is checked.
+
+    :raises TooManyFailures: when a limit is reached
+    """
+    name = username.strip().casefold()
+    browser, accounts = _known(request)
+    place = network(address)
+    # From narrow to wide: what a narrow limit refuses does not use up a wider one.
+    limits = [(HERE, f"{place} {name}"), (ADDRESS, place), (ACCOUNT, name)]
+    if name in accounts:
+        limits = [(KNOWN, f"{browser} {name}")]
+    tries = []
+    for limit, key in limits:
+        tried = throttle.take(limit, key)
+        if tried.wait:
+            raise TooManyFailures(tried.wait)
+        tries.append(tried)
+    return tries
+
+
+def succeeded(tries: Sequence[Try]) -> None:
+    """Forget a sign-in that succeeded: only failures count."""
+    for tried in tries:
+        throttle.give_back(tried)
+
+
+def remember(request: HttpRequest, response: HttpResponse, username: str) -> None:
+    """Make the browser known for this account."""
+    browser, accounts = _known(request)
+    name = username.strip().casefold()
+    kept = [name, *(other for other in accounts if other != name)][:MOST_ACCOUNTS]
+    response.set_cookie(
+        settings.KNOWN_BROWSER_COOKIE_NAME,
+        signing.dumps([browser or secrets.token_urlsafe(12), kept], salt=SALT),
+        max_age=REMEMBERED,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def network(address: str) -> str:
+    """Return the part of an address that one client cannot choose freely."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:  # noqa: PLR2004  IPv4
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False))
+
+
+def _known(request: HttpRequest) -> tuple[str, list[str]]:
+    """Return the browser's id and the accounts that signed in on it."""
+    text = request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, "")
+    try:
+        browser, accounts = signing.loads(text, salt=SALT, max_age=REMEMBERED)
+    except (signing.BadSignature, ValueError, TypeError):
+        return "", []
+    return str(browser), [str(name) for name in accounts]

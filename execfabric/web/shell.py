@@ -1,0 +1,122 @@
+"""What the frame of every page shows: navigation by rights, inbox count, demo flag."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from execfabric.infra import disk
+from execfabric.lib.rights import Right, Role, rights_from
+
+THEMES = frozenset({"light", "dark"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page that the navigation leads to, and the right that shows it."""
+
+    name: str
+    label: str
+    icon: str
+    right: Right | None = None
+    """Without one, everybody who is signed in sees it."""
+
+
+PLACES = (
+    Place("home", "Home", "home"),
+    Place("inbox", "Inbox", "inbox", Right.DECIDE),
+    Place("runs", "Runs", "runs"),
+    Place("plan_new", "Propose", "plan", Right.PROPOSE),
+    Place("skills", "Skills", "skills"),
+    Place("trace", "Trace", "trace", Right.TRACE),
+)
+SECTIONS = {
+    "gate": "inbox",
+    "gate_step": "inbox",
+    "run": "runs",
+    "step": "runs",
+    "step_resolve": "runs",
+    "plan_check": "plan_new",
+    "plan_dry_run": "plan_new",
+    "dry_run": "plan_new",
+    "plan_propose": "plan_new",
+    "skill": "skills",
+    "skill_edit": "skills",
+    "skill_version": "skills",
+    "trace_event": "trace",
+}
+"""The place that a page belongs to, where that is not itself."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of the navigation on this page."""
+
+    name: str
+    label: str
+    icon: str
+    url: str
+    current: bool
+
+
+class Shell:
+    """The frame for one request; asks the database only for what a page draws."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        cookie = request.COOKIES.get("theme", "")
+        self.theme = cookie if cookie in THEMES else ""
+        self.demo: bool = settings.DEMO_MODE
+
+    @cached_property
+    def rights(self) -> frozenset[Right]:
+        """What whoever is signed in may do now."""
+        return rights_from(self._groups)
+
+    @property
+    def role(self) -> str:
+        """The roles of whoever is signed in, as words."""
+        return ", ".join(sorted(self._groups & set(Role))) or "no role"
+
+    @cached_property
+    def nav(self) -> list[Item]:
+        """The places that whoever is signed in may go to."""
+        match = self._request.resolver_match
+        page = (match.url_name or "") if match else ""
+        section = SECTIONS.get(page, page)
+        return [
+            Item(
+                name=place.name,
+                label=place.label,
+                icon=place.icon,
+                url=reverse(place.name),
+                current=place.name == section,
+            )
+            for place in PLACES
+            if (place.right is None or place.right in self.rights) and _exists(place)
+        ]
+
+    @property
+    def disk_is_low(self) -> bool:
+        """Return True if new work is refused for want of disk space."""
+        return disk.shortage() is not None
+
+    @property
+    def _groups(self) -> frozenset[str]:
+        user = self._request.user
+        return user.group_names if user.is_authenticated else frozenset()
+
+
+def shell(request: HttpRequest) -> dict[str, Shell]:
+    """Give every template the frame."""
+    return {"shell": Shell(request)}
+
+
+def _exists(place: Place) -> bool:
+    try:
+        reverse(place.name)
+    except NoReverseMatch:
+        return False
+    return True

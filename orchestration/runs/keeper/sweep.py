@@ -1,0 +1,218 @@
+"""What no message reports: lapsed leases, lost hints, waits that are over, expiry.
+
+Every function finds candidates first and looks again under the run's lock, so any
+number of keepers may sweep at once.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Now
+
+from approvals import selectors as approvals
+from execfabric.infra import database
+from execfabric.lib.actor import Actor, system
+from orchestration.runs import dispatch, selectors
+from orchestration.runs.control import dry_runs, gates
+from orchestration.runs.domain import outcome
+from orchestration.runs.domain.states import Phase, RunState, StepEvent, StepState
+from orchestration.runs.domain.sweeping import Duty
+from orchestration.runs.engine import store
+from orchestration.runs.engine.advance import advance
+from orchestration.runs.engine.quarantine import Quarantine
+from orchestration.runs.engine.transitions import Change, change
+from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.worker import give_back
+
+BY: Actor = system("keeper")
+BATCH = 200
+ALSO: list[Callable[[datetime], int]] = []
+"""Duties that apps above this one add when they are ready."""
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How much one sweep did."""
+
+    leases: int
+    released: int
+    hinted: int
+    expired: int
+    confirmed: int
+    dry_runs: int
+    other: int
+
+
+def sweep(*, at: datetime) -> Swept:
+    """Do everything that is due once.
+
+    :raises OperationalError: when the server is lost; nothing else stops it
+    """
+    quarantine = Quarantine(by=BY, at=at)
+    # First, so that what certainly never began is not taken for unknown.
+    _isolated(give_back.left, at)
+    done = Swept(
+        leases=_isolated(_lapsed_leases, quarantine),
+        released=_isolated(_waits_over, quarantine),
+        hinted=_isolated(_lost_hints, quarantine),
+        expired=_isolated(_expired_gates, quarantine),
+        confirmed=_isolated(_unconfirmed, quarantine),
+        dry_runs=_isolated(dry_runs.sweep, quarantine),
+        other=sum(_isolated(duty, at) for duty in ALSO),
+    )
+    quarantine.forget()
+    return done
+
+
+def _isolated(duty: Callable[[T], int], argument: T) -> int:
+    """Do one duty; what fails in it does not stop the others."""
+    try:
+        return duty(argument)
+    except Exception:
+        log.exception("%s.%s failed", duty.__module__, duty.__name__)
+        database.restore()
+        return 0
+
+
+def _in_changes(
+    quarantine: Quarantine,
+    duty: Duty,
+    rows: Iterable[tuple[Any, ...]],
+    act: Callable[..., bool],
+) -> int:
+    """Call `act` in a change of each row's run; return how many it changed."""
+
+    def changed(run_id: UUID, *arguments: Any) -> bool:
+        with change(run_id, by=BY, at=quarantine.at) as opened:
+            return act(opened, *arguments)
+
+    return quarantine.each(duty, rows, changed)
+
+
+_LAPSED = StepRun.objects.filter(state=StepState.RUNNING, lease_until__lt=Now())
+
+
+def _lapsed_leases(quarantine: Quarantine) -> int:
+    found = _LAPSED.exclude(run_id__in=quarantine.held).order_by("lease_until")
+    rows = found.values_list("run_id", "id")[:BATCH]
+    return _in_changes(quarantine, Duty.LEASES, rows, _rescued)
+
+
+def _rescued(opened: Change, step_run_id: UUID) -> bool:
+    """Do what it means that a step's worker was lost."""
+    step = opened.step(step_run_id)
+    # Looked at again under the lock: a heartbeat may have come in between.
+    if not _LAPSED.filter(pk=step_run_id).exists():
+        return False
+    attempt = Attempt.objects.get(step_run=step, fence=step.fence)
+    end = outcome.of_lost_lease(
+        Phase(attempt.phase),
+        effect_class=step.effect_class,
+        run=RunState(opened.run.state),
+        losses=_losses(step) + 1,
+    )
+    columns = end.columns()
+    if not end.counts:
+        columns["tries"] = step.tries - 1
+    may_have_begun = attempt.phase != Phase.CLAIMED
+    log_digest = selectors.log_digest(step.id, attempt.fence)
+    opened.move_step(
+        step,
+        end.event,
+        {"fence": step.fence, "worker": step.worker, "intent": may_have_begun},
+        session=attempt.session_id,
+        rows=[opened.end_attempt(step, end.attempt, log=log_digest)],
+        **columns,
+    )
+    advance(opened)
+    return True
+
+
+def _losses(step: StepRun) -> int:
+    return Attempt.objects.filter(
+        step_run=step, generation=step.generation, phase=Phase.LOST
+    ).count()
+
+
+def _waits_over(quarantine: Quarantine) -> int:
+    found = StepRun.objects.filter(
+        state=StepState.BACKOFF,
+        not_before__lte=quarantine.at,
+        run__state=RunState.RUNNING,
+    ).exclude(run_id__in=quarantine.held)
+    rows = found.order_by("not_before").values_list("run_id", "id")[:BATCH]
+    return _in_changes(quarantine, Duty.WAITS, rows, _released)
+
+
+def _released(opened: Change, step_run_id: UUID) -> bool:
+    step = opened.step(step_run_id)
+    due = step.not_before is not None and step.not_before <= opened.at
+    if step.state != StepState.BACKOFF or not due:
+        return False
+    opened.move_step(step, StepEvent.RELEASED)
+    return True
+
+
+_RUNNING = (
+    StepRun.objects.filter(run=OuterRef("run"), state=StepState.RUNNING)
+    .order_by()
+    .values("run")
+    .annotate(count=Count("id"))
+    .values("count")
+)
+_HAS_SLOT = Q(run__parallel_max=0) | Q(
+    run__parallel_max__gt=Coalesce(Subquery(_RUNNING), 0)
+)
+"""Whether one more step of the run may start; else the claim would be refused."""
+
+
+def _lost_hints(quarantine: Quarantine) -> int:
+    """Hint again at ready steps: the broker may have lost the last hint."""
+    at = quarantine.at
+    again = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
+    found = StepRun.objects.filter(
+        state=StepState.READY, run__state=RunState.RUNNING
+    ).exclude(hinted_at__gt=again)
+    due = found.exclude(run_id__in=quarantine.held).filter(_HAS_SLOT)
+    oldest = due.order_by(F("hinted_at").asc(nulls_first=True))
+    with transaction.atomic():
+        # Not under the run's lock: so it waits for nobody, and nobody for it in a circle.
+        unlocked = oldest.select_for_update(skip_locked=True, of=("self",))
+        ids = list(unlocked.values_list("id", flat=True)[:BATCH])
+        store.note_hints(ids, at=at)
+    dispatch.send(ids)
+    return len(ids)
+
+
+def _expired_gates(quarantine: Quarantine) -> int:
+    at = quarantine.at
+    rows = approvals.expired_gates(at=at, skip=quarantine.held, limit=BATCH)
+
+    def expired(run_id: UUID, gate_id: UUID) -> bool:
+        return gates.expire(gate_id=gate_id, context_id=run_id, by=BY, at=at)
+
+    return quarantine.each(Duty.GATES, rows, expired)
+
+
+def _unconfirmed(quarantine: Quarantine) -> int:
+    """Stop runs that wait to stop although none of their steps is running."""
+    waiting = Run.objects.filter(state__in=[RunState.PAUSING, RunState.CANCELLING])
+    found = waiting.exclude(steps__state=StepState.RUNNING).exclude(
+        pk__in=quarantine.held
+    )
+    rows = found.order_by("id").values_list("id")[:BATCH]
+    return _in_changes(quarantine, Duty.STOPS, rows, _confirmed)
+
+
+def _confirmed(opened: Change) -> bool:
+    advance(opened)
+    return True

@@ -1,0 +1,160 @@
+"""What the run page shows, as plain values; page and socket draw from the same."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Count
+
+from approvals.models import Gate
+from audit import selectors as audit
+from audit.selectors import Event
+from execfabric.identity.models import names_of
+from execfabric.lib.actor import Actor
+from orchestration.plans import selectors as plans
+from orchestration.plans.domain.document import StepDocument
+from orchestration.runs import selectors
+from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.pages.event_words import WORDS, note_of
+from orchestration.runs.pages.run_waits import Wait, controls_of, waits_of
+
+DONE = (StepState.SUCCEEDED, StepState.SKIPPED)
+EVENTS_SHOWN = 500
+"""Events in the list at once; older ones are a link away."""
+ROWS = 200
+"""Steps in the list at once."""
+NO_STEPS = range(0)
+FIRST_STEPS = range(ROWS)
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """A step as its line in the list shows it."""
+
+    row: StepRun
+    step: StepDocument
+    version: str
+    """The skill version it was approved with; empty for a step without a skill."""
+    gate: Gate | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more of it will happen by itself."""
+        return StepState(self.row.state) in FINAL_STEP
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as its page shows it, for one reader."""
+
+    run: Run
+    on_behalf_of: str
+    """For an agent's run: the name of the person who answers for it."""
+    steps: list[StepLine]
+    states: Counter[str]
+    waits: list[Wait]
+    more_waits: int
+    """How many more things it waits for than are listed."""
+    controls: dict[str, str]
+    """What can be asked of it, each with the reason why not now, or ""."""
+    has_ended: bool
+
+    @property
+    def total(self) -> int:
+        return self.states.total()
+
+    @property
+    def done(self) -> int:
+        """How many of them need nothing more."""
+        return sum(self.states[state] for state in DONE)
+
+    @property
+    def last(self) -> int:
+        """The number of the last step listed."""
+        return self.steps[-1].row.position + 1 if self.steps else 0
+
+    @property
+    def following(self) -> int:
+        """How many steps the next page lists."""
+        return min(ROWS, self.total - self.last) if self.steps else 0
+
+    @property
+    def waiting(self) -> int:
+        """How many things wait for people."""
+        return sum(1 for wait in self.waits if wait.url) + self.more_waits
+
+
+@dataclass(frozen=True)
+class EventLine:
+    """An event of the run's stream as a line of the list."""
+
+    event: Event
+    state: str
+    """The state whose look it has."""
+    words: str
+    note: str
+
+
+def view(
+    by: Actor,
+    run_id: UUID,
+    *,
+    at: datetime,
+    steps: range = NO_STEPS,
+    keys: Collection[str] | None = None,
+) -> RunView:
+    """A run for one reader, with the steps in a window; only `keys`, where given.
+
+    :raises RunUnknown: when there is none, or `by` may not see it
+    """
+    listed = NO_STEPS if keys == set() else steps
+    run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
+    counted = run.steps.order_by().values_list("state").annotate(count=Count("pk"))
+    states = Counter(dict(counted))
+    waits, more = waits_of(run, states, at)
+    unknown = next((wait.key for wait in waits if wait.tone == "odd"), "")
+    return RunView(
+        run=run,
+        on_behalf_of=names_of([run.proposer_owner])[run.proposer_owner],
+        steps=_lines(run, listed, keys),
+        states=states,
+        waits=waits,
+        more_waits=more,
+        controls=controls_of(run, by, unknown=unknown),
+        has_ended=RunState(run.state) in FINAL_RUN,
+    )
+
+
+def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLine]:
+    if not listed:
+        return []
+    rows = run.steps.filter(position__gte=listed.start, position__lt=listed.stop)
+    if keys is not None:
+        rows = rows.filter(key__in=keys)
+    rows = rows.defer(*selectors.CONTENT).order_by("position")
+    gates = selectors.gates_by_id(run, rows)
+    document = plans.document(run.revision)
+    return [
+        StepLine(
+            row=row,
+            step=document.step(row.key),
+            version=run.pins.get(row.key, {}).get("version", ""),
+            gate=gates.get(row.gate_id),
+        )
+        for row in rows
+    ]
+
+
+def events(stream: str, after: int, *, limit: int) -> list[EventLine]:
+    """The events of a stream behind a cursor, in words."""
+    return [
+        EventLine(
+            event,
+            *WORDS.get(event.kind, ("pending", event.kind)),
+            note_of(audit.envelope(event)["payload"]),
+        )
+        for event in audit.events_after(stream, after, limit=limit)
+    ]

@@ -1,0 +1,147 @@
+"""What a run waits for, and what can be asked of it now."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+
+from approvals import selectors as approvals
+from approvals.models import Gate
+from approvals.selectors import StillEligible
+from execfabric.lib.actor import Actor
+from orchestration.runs import selectors
+from orchestration.runs.control.control import may_control
+from orchestration.runs.domain.states import (
+    FINAL_RUN,
+    RUN,
+    RunEvent,
+    RunState,
+    StepState,
+)
+from orchestration.runs.domain.sweeping import PATIENCE, WORDS, Duty
+from orchestration.runs.models import Run, StepRun, SweepFailure
+
+WAITS = 50
+"""Things that the run waits for, listed at once."""
+NOW = {
+    RunState.AWAITING_APPROVAL: "The run waits for the approval of its plan.",
+    RunState.RUNNING: "The run is running.",
+    RunState.PAUSING: "The run is pausing. Running steps finish first.",
+    RunState.PAUSED: "The run is paused; resume it to go on.",
+    RunState.CANCELLING: "The run is being cancelled. Running steps finish first.",
+    RunState.CANCELLED: "The run is cancelled.",
+}
+"""What is said of a run after somebody asked something of it."""
+STOPPED = {RunState.PAUSING, RunState.PAUSED}
+TROUBLED = {StepState.INDETERMINATE, StepState.BACKOFF}
+REACHED = {
+    "pause": STOPPED,
+    "resume": set(RunState) - STOPPED,
+    "cancel": {RunState.CANCELLING, RunState.CANCELLED},
+}
+"""By what was asked of a run, the states in which it does that."""
+
+
+def said_of(run: Run) -> str:
+    """The state of a run as a sentence, with what keeps it there."""
+    state = RunState(run.state)
+    reason = f" {run.reason}" if run.reason and state != RunState.RUNNING else ""
+    word = state.replace("_", " ")
+    return NOW.get(state, f"The run has ended: {word}.") + reason
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Something that the run waits for, and who can end that."""
+
+    tone: str
+    icon: str
+    text: str
+    who: str = ""
+    url: str = ""
+    link: str = ""
+    key: str = ""
+
+
+def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], int]:
+    """What keeps this run from its end, as far as it is listed, and how much more.
+
+    `states` says how many of its steps are in each state.
+    """
+    found: list[Wait] = []
+    if run.state in STOPPED:
+        text = run.reason or "The run is paused."
+        who = "An operator, an admin or the proposer can resume or cancel it."
+        found.append(Wait("wait", "pause", text, who, key="paused"))
+    failures = SweepFailure.objects.filter(subject=run.pk, failures__gte=PATIENCE)
+    if RunState(run.state) not in FINAL_RUN and (failure := failures.first()):
+        found.append(_wait_for_keeper(failure))
+    troubled = run.steps.filter(state__in=TROUBLED).defer(*selectors.CONTENT)
+    is_troubled = TROUBLED & states.keys()
+    steps = list(troubled.order_by("position")[:WAITS]) if is_troubled else []
+    unknown = [step for step in steps if step.state == StepState.INDETERMINATE]
+    found += [_wait_for_outcome(run, step) for step in unknown]
+    gates = selectors.open_gates(run)
+    given = approvals.decisions_of(gates[:WAITS])
+    eligible = approvals.still_eligible_of(given) if given else {}
+    found += [_wait_for_gate(gate, groups) for gate, groups in eligible.items()]
+    for step in steps:
+        if step.state == StepState.BACKOFF and step.not_before and step.not_before > at:
+            text = f"“{step.key}” is tried again at {step.not_before:%H:%M:%S} UTC."
+            found.append(Wait("wait", "retry", text, key=step.key))
+    unlisted = gates.count() - WAITS if len(given) == WAITS else 0
+    return found[:WAITS], max(0, len(found) - WAITS) + unlisted
+
+
+def _wait_for_keeper(failure: SweepFailure) -> Wait:
+    text = f"Cannot {WORDS[Duty(failure.duty)]}: {failure.failures} attempts failed."
+    again = f" The keeper tries again at {failure.retry_at:%H:%M:%S} UTC."
+    who = "An administrator finds the cause in the keeper's log."
+    return Wait("wait", "retry", text + again, who, key="keeper")
+
+
+def _wait_for_outcome(run: Run, step: StepRun) -> Wait:
+    url = reverse("step_resolve", args=[run.pk, step.key])
+    text = f"Outcome unknown: nobody can tell from here whether “{step.key}” happened."
+    who = "An operator or admin who did not propose the run has to find out."
+    return Wait("odd", "unknown", text, who, url, "Say what happened", step.key)
+
+
+def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
+    who = "Still needed: " + "; ".join(
+        f"{group.group} {group.have} of {group.count}"
+        + (f" ({', '.join(group.people)})" if group.people else " (nobody can)")
+        for group in seats
+        if group.have < group.count
+    )
+    asked = f"“{gate.label}”" if gate.step else "The plan"
+    url = reverse("gate", args=[gate.pk])
+    text = f"{asked} waits for approval"
+    return Wait("wait", "hand", text, who, url, "Open the gate", gate.step or "plan")
+
+
+def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
+    """Return what can be asked of the run, each with the reason why not now, or "".
+
+    `unknown` is a step whose outcome is unknown.
+    """
+    state = RunState(run.state)
+    asked = {
+        "pause": (RunEvent.PAUSE_REQUESTED, "The run is not running."),
+        "resume": (RunEvent.RESUMED, "The run is not paused."),
+        "cancel": (RunEvent.CANCEL_REQUESTED, "The run has ended."),
+    }
+    mine = may_control(run, by)
+    found = {}
+    for name, (event, why_not) in asked.items():
+        why = "" if mine else "Only operators, admins and the proposer may do this."
+        if state in FINAL_RUN:
+            why = "The run has ended."
+        elif not RUN.allows(state, event):
+            is_ending = state == RunState.CANCELLING
+            why = "It is being cancelled." if is_ending else why_not
+        elif name == "resume" and unknown:
+            why = f"First say what happened in “{unknown}”."
+        found[name] = why
+    return found

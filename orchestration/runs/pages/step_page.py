@@ -1,0 +1,123 @@
+"""What the pages show of one step: its line in the list, its values and its error."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from execfabric.lib import canonical
+from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Missing
+from orchestration.plans import selectors as plans
+from orchestration.runs import selectors
+from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+from orchestration.runs.engine import specs
+from orchestration.runs.models import ArtifactUse, Attempt
+from orchestration.runs.pages.run_page import StepLine
+from orchestration.skills import selectors as skills
+from orchestration.skills.domain.contract import ActionContract
+
+AFTER_FAILURE = {
+    "pause": "Resuming the paused run tries it again.",
+    "continue": "The run goes on without this step.",
+    "abort": "The run ends as failed when its running steps have finished.",
+}
+"""What becomes of a run with a failed step, by what its plan says."""
+
+
+@dataclass(frozen=True)
+class StepView(StepLine):
+    """A step with everything that its page shows."""
+
+    on_failure: str
+    """What the plan says of a failure."""
+    action: ActionContract | None
+    params: Any
+    is_resolved: bool
+    """Whether the params are the exact values that run, or still hold references."""
+    undo: dict[str, Any] | None
+    attempts: QuerySet[Attempt]
+    files: QuerySet[ArtifactUse]
+
+    @property
+    def happened(self) -> str:
+        """For an error: whether anything ran."""
+        row = self.row
+        if not row.error or row.state == StepState.BACKOFF:
+            return ""
+        ran = row.error.get("ran")
+        if ran is None and row.state == StepState.INDETERMINATE:
+            return "Nobody can know from here whether it happened."
+        if ran is None:
+            return (
+                "Whether it ran to its end is not known; running it again is harmless."
+            )
+        if not ran:
+            return "Nothing was changed: it failed before its effect began."
+        if row.effect_class == "pure":
+            return "It ran and changed nothing: this action only reads."
+        return "It ran, so parts of its effect may be there."
+
+    @property
+    def advice(self) -> str:
+        """For an error: what to do about it while the run has not ended."""
+        row, has_ended = self.row, RunState(self.row.run.state) in FINAL_RUN
+        if not row.error:
+            return ""
+        if row.state == StepState.BACKOFF:
+            return "It is tried again by itself."
+        if row.state == StepState.INDETERMINATE:
+            return "Look at the target, then say what you found."
+        if row.state != StepState.FAILED or has_ended or not self.action:
+            return ""
+        if self.on_failure != "pause":
+            return AFTER_FAILURE[self.on_failure]
+        may_remain = row.error.get("ran") and row.effect_class != "pure"
+        target = " Look at its target first." if may_remain else ""
+        return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"
+
+
+def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
+    """Return one step for one reader.
+
+    :raises RunUnknown: when there is no such run for `by`
+    :raises StepUnknown: when the run has no such step
+    """
+    row = selectors.step(by, run_id, key)
+    document = plans.document(row.run.revision)
+    planned, pin = document.step(key), row.run.pins.get(key, {})
+    pinned = skills.pinned([pin["version_id"]] if pin else [])
+    version = pinned.get(pin.get("version_id", ""))
+    contract = version.readable if version else None
+    spec = {"params": planned.params}
+    if row.spec is not None:
+        spec = canonical.loads(bytes(row.spec.body))
+    return StepView(
+        row=row,
+        step=planned,
+        version=pin.get("version", ""),
+        gate=selectors.gates_by_id(row.run, [row]).get(row.gate_id),
+        on_failure=document.on_failure,
+        action=version.action(planned.action) if version else None,
+        params=spec.get("params", spec.get("context", {})),
+        is_resolved=row.spec is not None,
+        undo=specs.undo_of(planned, contract) if contract else None,
+        attempts=row.attempts.order_by("fence"),
+        files=row.artifact_uses.select_related("artifact").order_by("name", "pk"),
+    )
+
+
+def step_value(by: Actor, run_id: UUID, key: str, part: str) -> Any:
+    """Return one whole value of a step: `params`, `output` or `undo`.
+
+    :raises RunUnknown: when there is no such run for `by`
+    :raises StepUnknown: when the run has no such step
+    :raises Missing: when the step has no such value
+    """
+    view = step_view(by, run_id, key)
+    undo = (view.undo or {}).get("params")
+    value = {"params": view.params, "output": view.row.output, "undo": undo}.get(part)
+    if value is None:
+        raise Missing(f"The step has no {part}.")
+    return value

@@ -1,0 +1,180 @@
+"""Storing what a step writes: the head and the tail of it; what lies between is counted.
+
+Positions say where a piece lies in all that was written, so a gap shows by itself.
+"""
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+
+from execfabric.infra import database
+from execfabric.lib import clock
+from orchestration.runs import live
+from orchestration.runs.domain.states import StepState
+from orchestration.runs.models import LogChunk, StepRun
+from orchestration.runs.worker import outage
+
+logger = logging.getLogger(__name__)
+
+HEAD = 512 * 1024
+"""Characters stored from the start of an attempt's log."""
+TAIL = 512 * 1024
+"""Characters stored from its end, and at most PIECE more."""
+PIECE = 64 * 1024
+"""Characters in one row at most."""
+EVERY_S = 0.25
+TAIL_EVERY_S = 1.0
+"""Past the head each write replaces what an earlier one stored."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of an attempt's log."""
+
+    at: int
+    """Characters before it."""
+    line: int
+    """Line breaks before it."""
+    text: str
+
+    @property
+    def end(self) -> int:
+        """Where the next piece starts."""
+        return self.at + len(self.text)
+
+
+class Window:
+    """The head and the tail of a text that comes in pieces; bounded in memory."""
+
+    def __init__(self) -> None:
+        self._head: list[Piece] = []
+        self._tail: deque[Piece] = deque()
+        self.end = 0
+        self._line = 0
+
+    def add(self, text: str) -> None:
+        """Add text at the end."""
+        while text:
+            is_head = self.end < HEAD
+            most = min(PIECE, HEAD - self.end) if is_head else PIECE
+            piece = Piece(self.end, self._line, text[:most])
+            (self._head if is_head else self._tail).append(piece)
+            self.end = piece.end
+            self._line += piece.text.count("\n")
+            text = text[most:]
+        while self._tail and self._tail[0].end <= self.end - TAIL:
+            self._tail.popleft()
+
+    def take(self) -> list[Piece]:
+        """Return what has come in since the last time, joined to large pieces."""
+        taken: list[Piece] = []
+        for piece in (*self._head, *self._tail):
+            last = taken[-1] if taken else None
+            if last and last.end == piece.at and piece.end - last.at <= PIECE:
+                taken[-1] = Piece(last.at, last.line, last.text + piece.text)
+            else:
+                taken.append(piece)
+        self._head.clear()
+        self._tail.clear()
+        return taken
+
+
+class StepLog:
+    """The log of one attempt. Trouble with it never fails the step."""
+
+    def __init__(self, *, run_id: UUID, step_run_id: UUID, fence: int) -> None:
+        self._run_id = run_id
+        self._step_run_id = step_run_id
+        self._fence = fence
+        self._window = Window()
+        self._sending: list[Piece] = []
+        """Taken from the window; stored for certain once this is empty again."""
+        self._base: tuple[int, int] | None = None
+        """Characters and line breaks of the step's log before this attempt's."""
+        self._written_at = time.monotonic()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written at all."""
+        return self._window.end == 0
+
+    def add(self, text: str) -> None:
+        """Take what the handler has written."""
+        try:
+            self._window.add(text)
+        except Exception:
+            logger.exception("Cannot take a part of the log of %s.", self._step_run_id)
+
+    def write_due(self) -> None:
+        """Store what has come in, if it is time."""
+        every = EVERY_S if self._window.end <= HEAD else TAIL_EVERY_S
+        if time.monotonic() - self._written_at >= every:
+            self._write()
+
+    def close(self) -> None:
+        """Store the rest; the second time on a new connection."""
+        self._write()
+        self._write()
+
+    def _write(self) -> None:
+        is_repeated = bool(self._sending)
+        self._sending = self._sending or self._window.take()
+        if not self._sending:
+            return
+        try:
+            self._store(is_repeated=is_repeated)
+        except outage.PASSING:
+            connection.close()
+        except IntegrityError:
+            # An attempt that has lost its lease wrote there: go on after it.
+            self._base = None
+        except Exception:
+            logger.exception("Cannot store a part of the log of %s.", self._step_run_id)
+            self._sending = []
+            database.leave_transaction()
+        else:
+            self._sending = []
+            live.run_changed(self._run_id)
+        self._written_at = time.monotonic()
+
+    @transaction.atomic
+    def _store(self, *, is_repeated: bool) -> None:
+        mine = StepRun.objects.filter(
+            pk=self._step_run_id, fence=self._fence, state=StepState.RUNNING
+        )
+        # Locked, so that nobody ends the attempt, and records its log, meanwhile.
+        if not mine.select_for_update(no_key=True).values_list("pk").first():
+            return  # the attempt is over, and its log is in the record
+        start, line = self._base = self._base or self._find_base()
+        rows = [
+            LogChunk(
+                step_run_id=self._step_run_id,
+                fence=self._fence,
+                offset=start + piece.at,
+                line=line + piece.line,
+                text=piece.text,
+                at=clock.now(),
+            )
+            for piece in self._sending
+        ]
+        own = LogChunk.objects.filter(step_run_id=self._step_run_id, fence=self._fence)
+        if is_repeated and own.filter(offset=rows[0].offset).exists():
+            return  # stored the last time, and only the answer was lost
+        LogChunk.objects.bulk_create(rows)
+        end = self._sending[-1].end
+        if end > HEAD + TAIL + PIECE:
+            past = start + end - TAIL - PIECE
+            own.filter(offset__gte=start + HEAD, offset__lt=past).delete()
+
+    def _find_base(self) -> tuple[int, int]:
+        first = self._sending[0]
+        chunks = LogChunk.objects.filter(step_run_id=self._step_run_id)
+        last = chunks.order_by("-offset").first()
+        if last is None:
+            return 0, 0
+        end, lines = last.offset + len(last.text), last.line or 0
+        return end - first.at, lines + last.text.count("\n") - first.line

@@ -1,0 +1,34 @@
+"""Who may read a stream of the audit log."""
+
+from uuid import UUID
+
+from execfabric.identity.authority import rights_of
+from execfabric.identity.errors import RightMissing
+from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Invalid
+from execfabric.lib.rights import Right
+from orchestration.runs import selectors
+
+
+def require_reader(by: Actor, stream: str) -> None:
+    """Check that `by` may read a stream, or the whole audit log if it is empty.
+
+    :raises RightMissing: if not
+    """
+    if "\0" in stream:
+        raise Invalid("Invalid stream name.")
+    if Right.TRACE in rights_of(by) or _is_own_run(by, stream):
+        return
+    raise RightMissing(
+        "You cannot browse the audit log. To see the trace of a run, open the run.",
+        right=str(Right.TRACE),
+    )
+
+
+def _is_own_run(by: Actor, stream: str) -> bool:
+    kind, _, pk = stream.partition(":")
+    try:
+        run_id = UUID(pk)
+    except ValueError:
+        return False
+    return kind == "run" and selectors.visible_to(by).filter(pk=run_id).exists()

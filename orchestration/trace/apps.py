@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class TraceConfig(AppConfig):
+    name = "orchestration.trace"
+    label = "verification"
+
+    def ready(self) -> None:
+        """Have the keeper look after the jobs."""
+        from orchestration.runs.keeper import sweep  # noqa: PLC0415  needs the models
+        from orchestration.trace.services import jobs  # noqa: PLC0415
+
+        sweep.ALSO.append(jobs.sweep)

@@ -1,0 +1,162 @@
+"""Check the record: each stream as it was written, and the stored rows against it.
+
+Every interface verifies with this one service. Which streams there must be is read
+from the tables that need them, not from the record itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from approvals import history as approvals
+from approvals.models import Decision, Gate, Policy
+from approvals.services.policies import STREAM as POLICIES
+from audit import selectors as audit
+from audit.domain.chain import Verified
+from audit.domain.rows import Difference, Replay
+from audit.history import Table
+from orchestration.plans import history as plans
+from orchestration.plans.models import Plan, PlanRevision
+from orchestration.runs import history
+from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.skills import history as skills
+from orchestration.skills.models import Skill, SkillVersion
+from orchestration.skills.services.versions import STREAM as REGISTRY
+from orchestration.trace.services import evidence
+
+MOST_DIFFERENCES = 100
+"""Differences that are named per stream; more say nothing new."""
+PAGE_EVENTS = 5000
+"""A stream of at most so many events is verified while a page waits."""
+PAGE_BYTES = 16 << 20
+"""Bytes of files that are read while a page waits."""
+
+Stored = tuple[Table, "QuerySet[Any]"]
+
+# Tokens were recorded with the sign-ins before accounts had a stream of their own.
+_REGISTER = """
+SELECT key, bool_or(needed) FROM (
+  SELECT key, false AS needed FROM audit_stream
+  UNION ALL SELECT DISTINCT stream, false FROM audit_event
+  UNION ALL SELECT 'run:' || id, true FROM runs_run
+  UNION ALL SELECT DISTINCT stream, true FROM approvals_gate
+  UNION ALL (SELECT 'registry', true FROM skills_skill LIMIT 1)
+  UNION ALL (SELECT 'policy', true FROM approvals_policy LIMIT 1)
+  UNION ALL SELECT DISTINCT CASE WHEN created_at > (
+    SELECT applied FROM django_migrations
+    WHERE app = 'accounts' AND name = '0002_password_links'
+  ) THEN 'accounts' ELSE 'sign-in' END, true FROM accounts_token
+) AS streams
+WHERE key COLLATE "C" > %s GROUP BY key ORDER BY key COLLATE "C" LIMIT %s
+"""
+
+
+def register(after: str = "", *, limit: int = 500) -> list[tuple[str, bool]]:
+    """Return the next streams in order, and whether rows outside the record need them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REGISTER, [after, limit])
+        return [(str(key), bool(needed)) for key, needed in cursor.fetchall()]
+
+
+def count() -> int:
+    return len(register(limit=2**31 - 1))
+
+
+def verify_all() -> Iterator[Verified]:
+    last = ""
+    while page := register(last):
+        for last, needed in page:
+            yield verify_stream(last, expected=needed)
+
+
+def verify_stream(
+    key: str, *, expected: bool = False, most_bytes: int | None = None
+) -> Verified:
+    """Verify one stream and the rows that it speaks of, at one moment.
+
+    With `most_bytes`, files are read only up to so many bytes in all.
+
+    :raises StreamUnknown: when no such stream exists
+    """
+    replay, run = Replay(key), _run_id(key)
+    with _one_moment():
+        is_needed = (
+            expected
+            or Gate.objects.filter(stream=key).exists()
+            or (run is not None and Run.objects.filter(pk=run).exists())
+        )
+        result = audit.verify_chain(key, expected=is_needed, visit=replay.add)
+        if result.broken is not None:
+            return result
+        found = list(_compared(replay))
+        checked = evidence.check(replay, run)
+    evidence.read_files(replay, checked, most_bytes=most_bytes)
+    differences = [item for item in found if item is not None] + checked.differences
+    return replace(
+        result,
+        differences=tuple(differences[:MOST_DIFFERENCES]),
+        outputs=checked.outputs,
+        uncovered=found.count(None) + checked.uncovered,
+        unread=checked.unread,
+    )
+
+
+def needs(key: str) -> bool:
+    """Return True if a stream exists, or a row elsewhere needs it."""
+    return audit.head(key) > 0 or any(key == known for known, _ in register())
+
+
+def verify_now(key: str) -> Verified | None:
+    """Verify a stream while a page waits; None where that would take too long."""
+    if audit.head(key) > PAGE_EVENTS:
+        return None
+    return verify_stream(key, most_bytes=PAGE_BYTES)
+
+
+def _compared(replay: Replay) -> Iterator[Difference | None]:
+    for table, rows in _stored(replay.stream):
+        yield from replay.differences(
+            table.name, table.stored(rows), defaults=table.defaults
+        )
+
+
+def _stored(key: str) -> Iterator[Stored]:
+    """The rows that a stream must account for."""
+    run = _run_id(key)
+    if run is not None:
+        yield history.RUN, Run.objects.filter(pk=run)
+        yield plans.PLAN, Plan.objects.filter(revisions__runs=run)
+        yield plans.REVISION, PlanRevision.objects.filter(runs=run)
+        yield history.STEP, StepRun.objects.filter(run=run)
+        yield history.ATTEMPT, Attempt.objects.filter(step_run__run=run)
+    elif key == REGISTRY:
+        yield skills.SKILL, Skill.objects.all()
+        yield skills.VERSION, SkillVersion.objects.all()
+    elif key == POLICIES:
+        yield approvals.POLICY, Policy.objects.all()
+    yield approvals.GATE, Gate.objects.filter(stream=key)
+    yield approvals.DECISION, Decision.objects.filter(gate__stream=key)
+
+
+def _run_id(key: str) -> UUID | None:
+    kind, _, pk = key.partition(":")
+    try:
+        return UUID(pk) if kind == "run" else None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _one_moment() -> Iterator[None]:
+    """Have all reads see the same commit, so that a run at work does not differ."""
+    nested = connection.in_atomic_block
+    with transaction.atomic():
+        if not nested:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
