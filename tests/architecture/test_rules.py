@@ -65,16 +65,28 @@ def test_every_dependency_is_pinned_with_hashes_and_no_index_is_named(name):
 
 
 PLANTED = {
-    "Apps import one way": ("audit/services.py", "import orchestration.runs.models"),
+    "Packages import downwards": ("audit/services.py", "import approvals.models"),
+    "Infrastructure builds on plain Python": (
+        "execfabric/lib/clock.py",
+        "import execfabric.infra.disk",
+    ),
+    "Inside orchestration": (
+        "orchestration/skills/models.py",
+        "import orchestration.runs.models",
+    ),
     "Inside an app, interface > services > models > domain": (
         "orchestration/runs/models/__init__.py",
         "import orchestration.runs.worker.work",
+    ),
+    "Inside runs, what people and workers do uses the engine": (
+        "orchestration/runs/engine/specs.py",
+        "import orchestration.runs.control.proposals",
     ),
     "The domain is plain Python": (
         "orchestration/runs/domain/states.py",
         "import django",
     ),
-    "Only audit touches the rows of the record": (
+    "Only audit touches the events": (
         "orchestration/runs/selectors.py",
         "import audit.models",
     ),

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = "orchestration/runs/services"
-WRITERS = {f"{SERVICES}/transitions.py", f"{SERVICES}/store.py"}
+RUNS = "orchestration/runs"
+WRITERS = {f"{RUNS}/engine/transitions.py", f"{RUNS}/engine/store.py"}
 """Write the rows, in the statement that appends their events."""
-BIRTH = f"{SERVICES}/proposals.py"
+BIRTH = f"{RUNS}/control/proposals.py"
 """Adds the rows of a new run, in their first states."""
 OWN_TABLES = {
-    f"{SERVICES}/artifacts.py",
-    f"{SERVICES}/dry_runs.py",
-    f"{SERVICES}/quarantine.py",
-    f"{SERVICES}/step_log.py",
+    f"{RUNS}/engine/artifacts.py",
+    f"{RUNS}/control/dry_runs.py",
+    f"{RUNS}/engine/quarantine.py",
+    f"{RUNS}/worker/step_log.py",
     "orchestration/trace/services/jobs.py",
 }
 """Write tables of their own, some of which have a state too."""

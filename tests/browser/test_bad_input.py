@@ -102,7 +102,7 @@ def test_ten_pasted_megabytes_are_refused_before_they_are_sent_and_stay(
 
     refusal = page.get_by_test_id("refusal")
     expect(refusal).to_have_attribute("data-code", "request.too_large")
-    expect(refusal).to_contain_text("at most 5,242,880 bytes")
+    expect(refusal).to_contain_text("max 5,242,880 bytes")
     assert pages.is_unbroken(page)
     assert text.evaluate("(area) => area.value.length") == 3 + (10 << 20)
 
@@ -121,7 +121,7 @@ def test_the_server_refuses_what_a_page_without_scripts_sends(
 
     page.get_by_test_id("plan-check").click()
 
-    expect(page.locator("main")).to_contain_text("at most 5,242,880 bytes")
+    expect(page.locator("main")).to_contain_text("max 5,242,880 bytes")
     expect(page.locator("main")).to_contain_text("request.too_large")
 
 

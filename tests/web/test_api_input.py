@@ -71,7 +71,7 @@ def test_a_body_that_is_too_large_is_told_the_limit() -> None:
     answer = caller("proposer", Role.PROPOSER).post("runs", body)
 
     assert answer.json()["detail"] == (
-        "A request carries at most 5,242,880 bytes (5 MB); this one has more."
+        "The request is too large (max 5,242,880 bytes, 5 MB)."
     )
     assert answer.json()["limit"] == 5_242_880
 

@@ -290,7 +290,7 @@ def test_ten_megabytes_in_a_field_are_refused_by_name_and_limit(
 
     for answer in (page, part):
         assert answer.status_code == 413
-        assert "at most 5,242,880 bytes (5 MB)" in words(answer)
+        assert "max 5,242,880 bytes, 5 MB" in words(answer)
         assert "request.too_large" in words(answer)
     assert "<html" not in part.content.decode()
     assert part["HX-Retarget"] == "#refusal"
