@@ -14,13 +14,12 @@ import django
 
 django.setup()
 
-from execfabric.accounts.models import User  # noqa: E402
-from orchestration.runs.services import control, gates  # noqa: E402
-
 from approvals.models import Gate  # noqa: E402
 from audit.models import Event  # noqa: E402
+from execfabric.identity.models import User  # noqa: E402
 from execfabric.lib import clock  # noqa: E402
 from execfabric.lib.refusal import Conflict  # noqa: E402
+from orchestration.runs.control import control, gates  # noqa: E402
 from orchestration.runs.domain.states import FINAL_RUN, RunState  # noqa: E402
 from orchestration.runs.models import Run  # noqa: E402
 from orchestration.skills.models import Skill, SkillVersion  # noqa: E402
