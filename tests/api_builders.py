@@ -13,6 +13,7 @@ from execfabric.identity import services as accounts
 from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from execfabric.lib.rights import Role
 from orchestration.skills.builtin.noop import handlers as noop
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped

@@ -13,6 +13,7 @@ from execfabric.identity.models import User
 from execfabric.identity.people import ensure_roles
 from execfabric.lib import clock
 from execfabric.lib.actor import system
+from execfabric.lib.rights import Role
 from orchestration.runs.engine import loading
 from orchestration.runs.worker.work import Bench
 from orchestration.skills import installed

@@ -15,6 +15,7 @@ from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.redaction import without_values
+from execfabric.lib.rights import Right
 from orchestration.skills import installed
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase

@@ -17,7 +17,7 @@ FIRST, NEXT = "a1" * 8, "b2" * 8
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from orchestration.runs.services import handover
+from orchestration.runs.worker import handover
 from orchestration.runs.worker.handover import HandOver
 notes = HandOver(handover.new_home(Path(sys.argv[1])))
 for word in sys.argv[2:]:

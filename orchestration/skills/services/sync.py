@@ -11,6 +11,7 @@ from django.db import transaction
 from execfabric.identity import people
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.refusal import Refusal
+from execfabric.lib.rights import Role
 from orchestration.skills import installed, selectors
 from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.states import SkillState
