@@ -8,10 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestration.plans.domain import document as documents
-from orchestration.plans.domain import source
-from orchestration.plans.domain.form import PLAN_KEYS, STEP_KEYS
+from orchestration.plans.domain import schema, source
+from orchestration.plans.domain.form import PLAN_KEYS, SPELLINGS, STEP_KEYS
 from orchestration.plans.domain.problem import CODES, ERROR
-from orchestration.plans.domain.reader import SPELLINGS
 from tests.unit.plans import FOLDER, plan, read
 
 ROOT = Path(__file__).parents[2]
@@ -47,12 +46,17 @@ def test_every_plan_file_has_the_published_shape(path) -> None:
     assert SHAPE.is_valid(documents.normal_form(plan(text)))
 
 
+def test_the_published_schema_is_the_generated_one() -> None:
+    # Update it: python -m orchestration.plans.domain.schema > static/...
+    assert SCHEMA == schema.published()
+
+
 def test_the_published_schema_is_a_schema_and_knows_every_key() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     known = SCHEMA["$defs"]
     spellings = {**{new: old for old, new in SPELLINGS.items()}}
 
-    for name, keys in (("plan", PLAN_KEYS), ("step", STEP_KEYS)):
+    for name, keys in (("PlanDocument", PLAN_KEYS), ("StepDocument", STEP_KEYS)):
         both = {*keys, *(spellings[key] for key in keys if key in spellings)}
         assert set(known[name]["properties"]) == both
 

@@ -322,4 +322,6 @@ def test_the_second_spelling_of_a_key_is_named_with_the_first() -> None:
 
     _, problems = read(text)
 
-    assert [one.message for one in problems] == ["'dependsOn' repeats 'depends_on'."]
+    assert [one.message for one in problems] == [
+        "Duplicate key 'dependsOn': it repeats 'depends_on'."
+    ]

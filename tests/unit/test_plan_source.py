@@ -255,7 +255,7 @@ def test_no_bytes_raise_anything(body) -> None:
 def test_both_readers_see_the_same_in_json() -> None:
     text = '{"a": [1, -2.5e3, true, null, "x\\ny"], "b": {}}'
 
-    by_yaml = [(one.kind, one.text, one.plain) for one in yaml_tokens(text)]
+    by_yaml = [(one.kind, one.text, one.is_plain) for one in yaml_tokens(text)]
 
     assert parse(text).value == {"a": [1, -2500.0, True, None, "x\ny"], "b": {}}
     assert by_yaml[1] == ("scalar", "a", False)

@@ -1,136 +1,310 @@
-"""A plan as frozen values, its one normal form, and its digest."""
+"""A plan as frozen values: its keys, its normal form and its digest.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+The classes here are also the published JSON Schema (`schema.py`): pydantic checks
+every key, value and bound, and `form.py` turns its errors into problems.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import field
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from execfabric.lib import canonical
+from orchestration.plans.domain.references import RESERVED
 from orchestration.plans.errors import PlanUnreadable
 from orchestration.skills.domain.contract import RetryRule
 
 DIGEST_DOMAIN = "execfabric/plan/v1"
+MAX_STEPS = 10_000
+MAX_COUNT = 1_000
+"""The largest count in a plan: approvers, attempts, parallel steps."""
+MAX_SECONDS = 366 * 86400
+SKILL_KEYS = ("skill", "action", "version", "rollback", "retry", "timeout")
+"""The keys that a step of kind `approval` does not have."""
+_DURATION = r"^([0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d))+$"
+_DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+CONFIG = ConfigDict(
+    extra="forbid",
+    alias_generator=to_camel,
+    validate_by_name=True,
+    validate_by_alias=True,
+    use_attribute_docstrings=True,
+)
 
 
-PLAN_KEYS = (
-    "id", "name", "description", "inputs", "parallel", "onFailure", "steps",
-)  # fmt: skip
-STEP_KEYS = (
-    "id", "name", "kind", "skill", "version", "action", "params", "dependsOn",
-    "triggerRule", "rollback", "approval", "retry", "timeout",
-)  # fmt: skip
-APPROVAL_KEYS = ("reason", "groups", "expiresIn")
-ROLLBACK_KEYS = ("action", "params")
-RETRY_KEYS = ("attempts", "backoff", "initial", "max")
-KINDS = ("skill", "approval")
-TRIGGER_RULES = ("all_success", "one_success", "all_done")
-ON_FAILURE = ("pause", "abort", "continue")
+def _seconds(value: Any) -> float:
+    if isinstance(value, str) and re.fullmatch(_DURATION, value):
+        parts = _DURATION_PART.findall(value)
+        value = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= MAX_SECONDS:
+        wanted = "must be a duration such as 30s, 5m or 1h30m, at most 366d"
+        raise PydanticCustomError("plan.wrong_type", wanted)
+    return float(value)
 
 
-@dataclass(frozen=True)
+def _step_id(value: str) -> str:
+    if value in RESERVED:
+        message = "is a reserved word. Choose another step id"
+        raise PydanticCustomError("plan.reserved_id", message)
+    return value
+
+
+def _switch(value: Any) -> Any:
+    """Read `true` as an object of defaults and `false` as absent."""
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
+def _group(value: Any) -> Any:
+    return {"group": value} if isinstance(value, str) else value
+
+
+Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)]
+PlanId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+StepId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}$",
+        json_schema_extra={"not": {"enum": sorted(RESERVED)}},
+    ),
+    AfterValidator(_step_id),
+]
+Seconds = Annotated[
+    float,
+    BeforeValidator(
+        _seconds,
+        json_schema_input_type=Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+        | Annotated[str, Field(pattern=_DURATION)],
+    ),
+]
+Kind = Literal["skill", "approval"]
+TriggerRule = Literal["all_success", "one_success", "all_done"]
+OnFailure = Literal["pause", "abort", "continue"]
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Parallel:
-    """Independent steps may run side by side; `max` bounds how many."""
+    """Run independent steps side by side."""
 
-    max: int | None = None
+    max: Count | None = None
+    """How many steps run at the same time; without it, no limit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class GroupCount:
-    """So many people of one group."""
+    """A number of approvers from one group."""
 
     group: str
-    count: int = 1
+    count: Count = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class ApprovalDocument:
-    """That the plan itself wants people asked before a step."""
+    """An approval that the plan itself requires before a step."""
 
     reason: str = ""
-    groups: tuple[GroupCount, ...] = ()
-    expires_in: float | None = None
-    """Seconds until an unanswered gate expires."""
+    """Why approval is needed; references are allowed."""
+    groups: Annotated[
+        tuple[
+            Annotated[
+                GroupCount,
+                BeforeValidator(_group, json_schema_input_type=str | GroupCount),
+            ],
+            ...,
+        ],
+        # The count is always written, also where it is the default.
+        PlainSerializer(
+            lambda all_: [{"group": g.group, "count": g.count} for g in all_]
+        ),
+    ] = ()
+    """The groups that have to approve, and how many approvers of each."""
+    expires_in: Seconds | None = None
+    """When an open approval expires."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class RollbackDocument:
     """The undo that the plan declares for a step."""
 
     action: str = ""
-    params: Mapping[str, Any] | None = None
-    """None takes them from the action that is undone."""
+    """An action of the same skill; by default the undo named in its contract."""
+    params: dict[str, Any] | None = None
+    """By default taken from the step that is undone."""
 
 
-@dataclass(frozen=True)
+def _named(key: str) -> Any:
+    """Name a field whose attribute has another name than its key."""
+    return Field(validation_alias=key, serialization_alias=key)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class RetryDocument(RetryRule):
+    """How often an attempt is retried, and the pauses between attempts."""
+
+    attempts: Count = RetryRule.attempts
+    backoff: Literal["exponential", "constant"] = "exponential"
+    initial_s: Annotated[Seconds, _named("initial")] = RetryRule.initial_s
+    """The first pause."""
+    max_s: Annotated[Seconds, _named("max")] = RetryRule.max_s
+    """The longest pause."""
+
+
+def _is_texts(value: Any) -> bool:
+    is_list = isinstance(value, list | tuple)
+    return is_list and all(isinstance(item, str) for item in value)
+
+
+def _retry(value: Any) -> Any:
+    return RetryDocument(**vars(value)) if type(value) is RetryRule else value
+
+
+@dataclass(
+    frozen=True,
+    config=CONFIG
+    | ConfigDict(
+        json_schema_extra={
+            "if": {
+                "required": ["kind"],
+                "properties": {"kind": {"const": "approval"}},
+            },
+            "then": {"properties": dict.fromkeys(SKILL_KEYS, False)},
+            "else": {"required": ["skill", "action"]},
+        }
+    ),
+)
 class StepDocument:
     """One step of a plan."""
 
-    id: str
-    kind: str = "skill"
+    id: StepId
+    kind: Kind = "skill"
+    """`approval` waits for approval and runs nothing."""
     name: str = ""
+    """The name on screen; by default the id."""
     skill: str = ""
+    """The slug of a skill; `slug@version` pins a version."""
     version: str | None = None
+    """The version of the skill; by default the current one."""
     action: str = ""
-    params: Mapping[str, Any] = field(default_factory=dict)
-    depends_on: tuple[str, ...] = ()
-    trigger_rule: str = "all_success"
+    """The action of the skill to run."""
+    params: Annotated[
+        dict[str, Any],
+        BeforeValidator(
+            lambda params: {} if params is None else params,
+            json_schema_input_type=dict[str, Any] | None,
+        ),
+    ] = field(default_factory=dict)
+    """The parameters of the action; references are allowed in every value."""
+    depends_on: Annotated[
+        tuple[str, ...],
+        BeforeValidator(
+            lambda ids: tuple(dict.fromkeys(ids)) if _is_texts(ids) else ids or (),
+            json_schema_input_type=tuple[str, ...] | None,
+        ),
+    ] = ()
+    """The ids of the steps that come before."""
+    trigger_rule: TriggerRule = "all_success"
+    """When the step starts, given the outcome of the steps it depends on."""
     rollback: RollbackDocument | None = None
-    approval: ApprovalDocument | None = None
-    retry: RetryRule | None = None
-    timeout_s: float | None = None
-    index: int = field(default=-1, compare=False, repr=False)
-    """Where it stands in the written list of steps; no part of the plan's content."""
+    approval: Annotated[
+        ApprovalDocument | None,
+        BeforeValidator(_switch, json_schema_input_type=bool | ApprovalDocument | None),
+    ] = None
+    retry: Annotated[
+        RetryDocument | None,
+        BeforeValidator(_retry, json_schema_input_type=RetryDocument | None),
+        # Written in full: the defaults belong to the skill contracts and may change.
+        PlainSerializer(lambda retry: RETRY.dump_python(retry, by_alias=True)),
+    ] = None
+    timeout_s: Annotated[Seconds | None, _named("timeout")] = None
+    """How long one attempt may take."""
+    index: Annotated[SkipJsonSchema[int], Field(exclude=True)] = field(
+        default=-1, init=False, compare=False, repr=False
+    )
+    """The position in the list as written; not part of the plan's content."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class PlanDocument:
-    """A plan: what shall run, in which order, and what people are asked."""
+    """A plan: what runs, in which order, and what needs approval."""
 
-    id: str
-    name: str
+    id: PlanId
+    name: str = ""
+    """The name on screen; by default the id."""
     description: str = ""
-    inputs_schema: Mapping[str, Any] | None = None
-    parallel: Parallel | None = None
-    on_failure: str = "pause"
-    steps: tuple[StepDocument, ...] = ()
+    inputs_schema: Annotated[dict[str, Any] | None, _named("inputs")] = None
+    """A JSON Schema of the inputs of a run, without $ref."""
+    parallel: Annotated[
+        Parallel | None,
+        BeforeValidator(_switch, json_schema_input_type=bool | Parallel | None),
+        PlainSerializer(lambda bound: {"max": bound.max} if bound.max else True),
+    ] = None
+    """Run independent steps side by side, and how many at most."""
+    on_failure: OnFailure = "pause"
+    """What a failed step does to the run."""
+    steps: Annotated[
+        tuple[StepDocument, ...], Field(min_length=1, max_length=MAX_STEPS)
+    ] = Field(default=...)
 
     def step(self, key: str) -> StepDocument:
-        """The step of that id.
+        """Return the step with this id.
 
-        :raises KeyError: when the plan has none
+        :raises KeyError: if the plan has none
         """
         return self.by_id()[key]
 
     def has(self, key: str) -> bool:
-        """Whether the plan has a step of that id."""
+        """Return True if the plan has a step with this id."""
         return key in self.by_id()
 
     def by_id(self) -> Mapping[str, StepDocument]:
-        """Its steps by their ids."""
-        known: dict[str, StepDocument] | None = self.__dict__.get("_steps_by_id")
-        if known is None:
-            known = {step.id: step for step in self.steps}
-            # Frozen values never change, so what is derived from them may be kept.
-            self.__dict__["_steps_by_id"] = known
-        return known
+        """Return the steps by their ids."""
+        return self._by_id
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, StepDocument]:
+        return {step.id: step for step in self.steps}
+
+
+def keys_of(part: Any) -> tuple[str, ...]:
+    """Return the keys of a class of this module, as they are written in a plan."""
+    fields = part.__pydantic_fields__.values()
+    return tuple(
+        str(each.validation_alias) for each in fields if each.init is not False
+    )
+
+
+PLAN = TypeAdapter(PlanDocument)
+PLAN_KEYS, STEP_KEYS = keys_of(PlanDocument), keys_of(StepDocument)
+RETRY = TypeAdapter(RetryDocument)
 
 
 def normal_form(document: PlanDocument) -> dict[str, Any]:
-    """The one JSON value of a plan, whatever it was written in; defaults are left out."""
-    value: dict[str, Any] = {"id": document.id, "name": document.name}
-    _put(value, "description", document.description)
-    if document.inputs_schema is not None:
-        value["inputs"] = dict(document.inputs_schema)
-    if document.parallel is not None:
-        bound = document.parallel.max
-        value["parallel"] = True if bound is None else {"max": bound}
-    if document.on_failure != "pause":
-        value["onFailure"] = document.on_failure
-    value["steps"] = [_step_form(step) for step in document.steps]
+    """Return the one JSON value of a plan, without defaults."""
+    value: dict[str, Any] = PLAN.dump_python(
+        document, mode="json", by_alias=True, exclude_defaults=True
+    )
     return value
 
 
 def digest(document: PlanDocument) -> str:
-    """The digest of the normal form, as 64 hex digits."""
+    """Return the digest of the normal form, as 64 hex digits."""
     return canonical.digest_of(DIGEST_DOMAIN, normal_form(document))
 
 
@@ -139,141 +313,30 @@ def from_normal_form(value: Mapping[str, Any]) -> PlanDocument:
 
     Every key says something about what runs, so none may be ignored.
 
-    :raises PlanUnreadable: when it says something that this release does not know
+    :raises PlanUnreadable: if it has keys or values that this release does not know
     """
-    _require_readable(value)
-    parallel = value.get("parallel")
-    return PlanDocument(
-        id=value["id"],
-        name=value["name"],
-        description=value.get("description", ""),
-        inputs_schema=value.get("inputs"),
-        parallel=_parallel(parallel),
-        on_failure=value.get("onFailure", "pause"),
-        steps=tuple(_step(item, index) for index, item in enumerate(value["steps"])),
-    )
-
-
-def _require_readable(value: Mapping[str, Any]) -> None:
-    _require_known(value, PLAN_KEYS)
-    _require_known([value.get("onFailure", "pause")], ON_FAILURE)
-    for step in value["steps"]:
-        _require_known(step, STEP_KEYS)
-        _require_known([step.get("kind", "skill")], KINDS)
-        _require_known([step.get("triggerRule", "all_success")], TRIGGER_RULES)
-        _require_known(step.get("approval") or {}, APPROVAL_KEYS)
-        _require_known(step.get("rollback") or {}, ROLLBACK_KEYS)
-        _require_known(step.get("retry") or {}, RETRY_KEYS)
-
-
-def _require_known(words: Iterable[str], known: Iterable[str]) -> None:
-    if unknown := sorted(set(words) - set(known)):
+    try:
+        document = PLAN.validate_python(value, by_alias=True, by_name=False)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+        unknown = sorted(
+            {
+                str(e["input"] if e["type"] == "literal_error" else e["loc"][-1])
+                for e in wrong
+            }
+        )
         raise PlanUnreadable(
             f"Cannot read the plan: unknown {', '.join(unknown)}. A newer release"
             " wrote it; upgrade this installation.",
             unknown=unknown,
-        )
+        ) from error
+    for index, step in enumerate(document.steps):
+        identify(step, step.id, index)
+    return document
 
 
-def _put(value: dict[str, Any], key: str, item: Any) -> None:
-    if item:
-        value[key] = item
-
-
-def _step_form(step: StepDocument) -> dict[str, Any]:
-    value: dict[str, Any] = {"id": step.id}
-    if step.kind != "skill":
-        value["kind"] = step.kind
-    for key, item in (
-        ("name", step.name),
-        ("skill", step.skill),
-        ("version", step.version),
-        ("action", step.action),
-        ("params", dict(step.params)),
-        ("dependsOn", list(step.depends_on)),
-    ):
-        _put(value, key, item)
-    if step.trigger_rule != "all_success":
-        value["triggerRule"] = step.trigger_rule
-    if step.rollback is not None:
-        value["rollback"] = _rollback_form(step.rollback)
-    if step.approval is not None:
-        value["approval"] = _approval_form(step.approval)
-    if step.retry is not None:
-        value["retry"] = {
-            "attempts": step.retry.attempts,
-            "backoff": step.retry.backoff,
-            "initial": step.retry.initial_s,
-            "max": step.retry.max_s,
-        }
-    if step.timeout_s is not None:
-        value["timeout"] = step.timeout_s
-    return value
-
-
-def _rollback_form(rollback: RollbackDocument) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    _put(value, "action", rollback.action)
-    if rollback.params is not None:
-        value["params"] = dict(rollback.params)
-    return value
-
-
-def _approval_form(approval: ApprovalDocument) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    _put(value, "reason", approval.reason)
-    _put(
-        value,
-        "groups",
-        [{"group": item.group, "count": item.count} for item in approval.groups],
-    )
-    if approval.expires_in is not None:
-        value["expiresIn"] = approval.expires_in
-    return value
-
-
-def _parallel(value: Any) -> Parallel | None:
-    if not value:
-        return None
-    return Parallel(value["max"]) if isinstance(value, Mapping) else Parallel()
-
-
-def _step(value: Mapping[str, Any], index: int) -> StepDocument:
-    rollback, approval, retry = (
-        value.get(key) for key in ("rollback", "approval", "retry")
-    )
-    return StepDocument(
-        id=value["id"],
-        kind=value.get("kind", "skill"),
-        name=value.get("name", ""),
-        skill=value.get("skill", ""),
-        version=value.get("version"),
-        action=value.get("action", ""),
-        params=value.get("params", {}),
-        depends_on=tuple(value.get("dependsOn", ())),
-        trigger_rule=value.get("triggerRule", "all_success"),
-        rollback=None
-        if rollback is None
-        else RollbackDocument(rollback.get("action", ""), rollback.get("params")),
-        approval=None if approval is None else _approval(approval),
-        retry=None
-        if retry is None
-        else RetryRule(
-            retry["attempts"],
-            retry["backoff"],
-            float(retry["initial"]),
-            float(retry["max"]),
-        ),
-        timeout_s=value.get("timeout"),
-        index=index,
-    )
-
-
-def _approval(value: Mapping[str, Any]) -> ApprovalDocument:
-    return ApprovalDocument(
-        reason=value.get("reason", ""),
-        groups=tuple(
-            GroupCount(item["group"], item["count"]) for item in value.get("groups", ())
-        ),
-        expires_in=value.get("expiresIn"),
-    )
+def identify(step: StepDocument, id_: str, index: int) -> StepDocument:
+    """Give a step that was just read its id and its position in the list."""
+    object.__setattr__(step, "id", id_)
+    object.__setattr__(step, "index", index)
+    return step

@@ -1,218 +1,274 @@
-"""The form of a plan: which keys there are, what each may hold. All problems at once."""
+"""Read a plan from a parsed document: every problem of its form at once.
 
-from collections.abc import Mapping
+pydantic checks the values. This module gives its errors the codes, sentences and
+positions of problems, and reads on without the parts that are wrong.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_snake
 
 from orchestration.plans.domain.document import (
-    KINDS,
-    ON_FAILURE,
+    MAX_COUNT,
+    MAX_STEPS,
+    PLAN,
     PLAN_KEYS,
+    SKILL_KEYS,
     STEP_KEYS,
-    TRIGGER_RULES,
     ApprovalDocument,
     GroupCount,
     Parallel,
     PlanDocument,
+    RetryDocument,
     RollbackDocument,
-    StepDocument,
+    identify,
+    keys_of,
 )
-from orchestration.plans.domain.problem import (
-    ERROR,
-    Path,
-    Problem,
-    Problems,
-    in_order,
-)
-from orchestration.plans.domain.reader import Reader
-from orchestration.plans.domain.references import RESERVED
+from orchestration.plans.domain.naming import near
+from orchestration.plans.domain.problem import Path, Problem, Problems, in_order
 from orchestration.plans.domain.source import Parsed
-from orchestration.skills.domain.contract import RetryRule
 
-MAX_STEPS = 10_000
-MOST = 1_000
-"""The largest count that a plan can ask for: people, attempts, steps side by side."""
+PART_KEYS: Mapping[str, Sequence[str]] = {
+    "parallel": keys_of(Parallel),
+    "approval": keys_of(ApprovalDocument),
+    "groups": keys_of(GroupCount),
+    "rollback": keys_of(RollbackDocument),
+    "retry": keys_of(RetryDocument),
+}
+"""The keys of each object inside a plan or a step."""
+SPELLINGS: Mapping[str, str] = {
+    to_snake(key): key
+    for key in (*PLAN_KEYS, *STEP_KEYS, *PART_KEYS["approval"])
+    if to_snake(key) != key
+}
+_WANTED: Mapping[str, str] = {
+    "string_type": "text",
+    "literal_error": "text",
+    "dict_type": "an object",
+    "dataclass_type": "an object",
+    "tuple_type": "a list",
+    "int_type": f"a whole number from 1 to {MAX_COUNT:,}",
+    "greater_than_equal": f"a whole number from 1 to {MAX_COUNT:,}",
+    "less_than_equal": f"a whole number from 1 to {MAX_COUNT:,}",
+}
+"""What a value must be that pydantic refuses with this error."""
+_STAND_IN = "x"
+"""An id to read on with, in place of one that is missing or invalid."""
 
 
 def read(parsed: Parsed) -> tuple[PlanDocument | None, list[Problem]]:
-    """The plan in a parsed document, and every problem of its form.
+    """Return the plan in a parsed document, and every problem of its form.
 
-    The plan is None when its form is so wrong that nothing more can be said of it.
+    The plan is None if it has no steps that could be checked further.
     """
     problems = Problems(parsed.positions)
     problems.extend(parsed.problems)
-    if parsed.value is None and parsed.problems:
-        return None, in_order(problems.found)
-    value, path = parsed.value, ()
-    root: Path = path
+    value = parsed.value
+    root: Path = ()
+    plan = None
     if isinstance(value, Mapping) and "plan" in value:
-        Reader(value, root, problems).only(("plan",))
+        for key in value:
+            if key != "plan":
+                message = f"Unknown key {key!r}.{near(key, ['plan'])}"
+                problems.add("plan.unknown_key", message, (key,))
         value, root = value["plan"], ("plan",)
-    if not isinstance(value, Mapping):
-        problems.add("plan.wrong_type", "A plan is an object with id and steps.", root)
-        return None, in_order(problems.found)
-    plan = _plan(Reader(value, root, problems))
-    failed = any(item.severity == ERROR for item in problems.found)
-    return (None if failed and not plan.steps else plan), in_order(problems.found)
+    if isinstance(value, Mapping):
+        plan = _Form(parsed, root, problems).read(value)
+    elif value is not None or not parsed.problems:
+        message = "A plan must be an object with id and steps."
+        problems.add("plan.wrong_type", message, root)
+    return plan, in_order(problems.found)
 
 
-def _plan(reader: Reader) -> PlanDocument:
-    reader.only(PLAN_KEYS)
-    return PlanDocument(
-        id=reader.name("id"),
-        name=reader.text("name") or reader.text("id"),
-        description=reader.text("description"),
-        inputs_schema=reader.mapping("inputs"),
-        parallel=_parallel(reader),
-        on_failure=reader.one_of("onFailure", ON_FAILURE),
-        steps=_steps(reader),
-    )
+class _Form:
+    """One plan that is being read."""
 
+    def __init__(self, parsed: Parsed, root: Path, problems: Problems) -> None:
+        self._root = root
+        self._positions = parsed.positions
+        self._problems = problems
+        self._ids: dict[int, str] = {}
+        """The id of each step that is an object, as it is written."""
 
-def _parallel(reader: Reader) -> Parallel | None:
-    value = reader.raw("parallel")
-    if value is None or value is False:
-        return None
-    if value is True:
-        return Parallel()
-    bound = reader.child("parallel")
-    if bound is None:
-        return None
-    bound.only(("max",))
-    return Parallel(bound.number("max", MOST))
+    def read(self, value: Mapping[str, Any]) -> PlanDocument | None:
+        plan = self._unified(value, (), PLAN_KEYS)
+        steps = plan.get("steps")
+        if isinstance(steps, list) and len(steps) <= MAX_STEPS:
+            plan["steps"] = [self._step(item, at) for at, item in enumerate(steps)]
+        document = self._validated(plan)
+        return self._identified(document, value.get("id")) if document else None
 
+    def _unified(
+        self, value: Mapping[str, Any], path: Path, known: Sequence[str]
+    ) -> dict[str, Any]:
+        """Copy an object: every key in its first spelling, known keys without nulls."""
+        written: dict[str, str] = {}
+        for key in value:
+            name = SPELLINGS.get(key, key)
+            if name in written:
+                message = f"Duplicate key {key!r}: it repeats {written[name]!r}."
+                self._note("plan.duplicate_key", message, (*path, key))
+            if name != key:
+                self._alias((*path, key), (*path, name))
+            written[name] = key
+        unified = {}
+        for name, key in written.items():
+            item = value[key]
+            if name in PART_KEYS and isinstance(item, Mapping):
+                item = self._unified(item, (*path, name), PART_KEYS[name])
+            if item is not None or name not in known:
+                unified[name] = item
+        return unified
 
-def _steps(reader: Reader) -> tuple[StepDocument, ...]:
-    value = reader.raw("steps")
-    if not isinstance(value, list) or not value:
-        reader.say("plan.no_steps", "'steps' must be a list of at least one step.")
-        return ()
-    if len(value) > MAX_STEPS:
-        reader.say("plan.too_many_steps", f"{len(value)} steps; at most {MAX_STEPS}.")
-        return ()
-    found: list[StepDocument] = []
-    seen: set[str] = set()
-    for index, item in enumerate(value):
-        path = reader.below("steps", index)
-        if not isinstance(item, Mapping):
-            reader.problems.add("plan.wrong_type", "A step is an object.", path)
-            continue
-        name = item.get("id")
-        known = name if isinstance(name, str) else None
-        step = _step(Reader(item, path, reader.problems, known), index)
-        if step.id in seen:
-            message = f"There is another step {step.id!r}."
-            reader.problems.add(
-                "plan.duplicate_step", message, (*path, "id"), step=step.id
-            )
-            continue
-        seen.add(step.id)
-        found.append(step)
-    return tuple(found)
+    def _alias(self, written: Path, path: Path) -> None:
+        """Give a key and its items in the first spelling the positions as written."""
+        for below in ((), *((index,) for index in range(MAX_STEPS))):
+            place = self._positions.get((*self._root, *written, *below))
+            if place is None:
+                break
+            self._positions[(*self._root, *path, *below)] = place
 
+    def _step(self, value: Any, index: int) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        path = ("steps", index)
+        step = self._unified(value, path, STEP_KEYS)
+        id_ = step.get("id")
+        self._ids[index] = id_ if isinstance(id_, str) else ""
+        self._check_kind(step, path)
+        if isinstance(step.get("skill"), str):
+            step["skill"], _, pinned = step["skill"].partition("@")
+            step["version"] = step.get("version") or pinned or None
+        return step
 
-def _step(reader: Reader, index: int) -> StepDocument:
-    reader.only(STEP_KEYS)
-    kind = reader.one_of("kind", KINDS)
-    _check_kind(reader, kind)
-    skill, _, version = reader.text("skill").partition("@")
-    return StepDocument(
-        id=_step_id(reader),
-        kind=kind,
-        name=reader.text("name"),
-        skill=skill,
-        version=reader.text("version") or version or None,
-        action=reader.text("action"),
-        params=reader.mapping("params") or {},
-        depends_on=reader.texts("dependsOn"),
-        trigger_rule=reader.one_of("triggerRule", TRIGGER_RULES),
-        rollback=_rollback(reader),
-        approval=_approval(reader),
-        retry=_retry(reader),
-        timeout_s=reader.seconds("timeout"),
-        index=index,
-    )
+    def _check_kind(self, step: Mapping[str, Any], path: Path) -> None:
+        """Note the keys that a step of its kind must not have, or has to have."""
+        kind = step.get("kind", "skill")
+        if kind == "approval":
+            for key in SKILL_KEYS:
+                if key in step:
+                    message = f"A step of kind 'approval' cannot have {key!r}."
+                    self._note("plan.unknown_key", message, (*path, key))
+        elif kind == "skill":
+            for key in ("skill", "action"):
+                if not str(step.get(key) or "").partition("@")[0]:
+                    self._note("plan.missing_key", f"Missing key {key!r}.", path)
 
+    def _validated(self, plan: dict[str, Any]) -> PlanDocument | None:
+        """Note what pydantic refuses; return the plan without it, if it has steps."""
+        noted = False
+        while True:
+            try:
+                return PLAN.validate_python(plan, by_alias=True, by_name=False)
+            except ValidationError as error:
+                errors = [
+                    item
+                    for item in error.errors(include_url=False)
+                    # Steps with errors do not count as steps.
+                    if not (item["type"] == "too_short" and item["input"])
+                ]
+            if not noted:
+                for item in errors:
+                    self._explain(item)
+                noted = True
+            for item in errors:
+                if item["loc"] == ("steps",):
+                    return None
+                with suppress(KeyError):  # an error above it has removed it already
+                    _remove(plan, item["loc"], item["type"])
 
-def _step_id(reader: Reader) -> str:
-    found = reader.name("id")
-    if found in RESERVED:
-        message = f"{found!r} is a word of the language; name the step otherwise."
-        reader.say("plan.reserved_id", message, "id")
-    elif found and found[0].isdigit():
-        message = f"{found!r}: a step's id begins with a letter, for $ to find it."
-        reader.say("plan.wrong_value", message, "id")
-    return found
+    def _identified(self, document: PlanDocument, plan_id: Any) -> PlanDocument | None:
+        """Give the ids back that were replaced; leave out what is not a step."""
+        steps = {}
+        for index, id_ in self._ids.items():
+            if id_ in steps:
+                path = ("steps", index, "id")
+                self._note("plan.duplicate_step", f"Duplicate step id {id_!r}.", path)
+            else:
+                steps[id_] = identify(document.steps[index], id_, index)
+        if not steps:
+            return None
+        plan_id = plan_id if isinstance(plan_id, str) else ""
+        name = document.name or plan_id
+        document = replace(document, name=name, steps=tuple(steps.values()))
+        object.__setattr__(document, "id", plan_id)
+        return document
 
-
-def _check_kind(reader: Reader, kind: str) -> None:
-    """Note keys that a kind lacks or does not take."""
-    if kind == "approval":
-        for key in ("skill", "action", "version", "rollback", "retry", "timeout"):
-            if reader.has(key):
-                message = f"A step of kind approval has no {key!r}."
-                reader.say("plan.unknown_key", message, reader.written(key))
-    elif reader.raw("kind") in (None, kind):
-        for key in ("skill", "action"):
-            if reader.raw(key) is None or not str(reader.raw(key)).partition("@")[0]:
-                reader.say("plan.missing_key", f"A step needs {key!r}.")
-
-
-def _rollback(reader: Reader) -> RollbackDocument | None:
-    found = reader.child("rollback")
-    if found is None:
-        return None
-    found.only(("action", "params"))
-    return RollbackDocument(found.text("action"), found.mapping("params"))
-
-
-def _approval(reader: Reader) -> ApprovalDocument | None:
-    value = reader.raw("approval")
-    if value is None or value is False:
-        return None
-    if value is True:
-        return ApprovalDocument()
-    found = reader.child("approval")
-    if found is None:
-        return None
-    found.only(("reason", "groups", "expiresIn"))
-    return ApprovalDocument(
-        reason=found.text("reason"),
-        groups=_groups(found),
-        expires_in=found.seconds("expiresIn"),
-    )
-
-
-def _groups(reader: Reader) -> tuple[GroupCount, ...]:
-    value = reader.raw("groups")
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        reader.say("plan.wrong_type", "'groups' must be a list.", "groups")
-        return ()
-    found = []
-    for index, item in enumerate(value):
-        path = reader.below("groups", index)
-        if isinstance(item, str):
-            found.append(GroupCount(item))
-        elif isinstance(item, Mapping):
-            one = Reader(item, path, reader.problems, reader.step)
-            one.only(("group", "count"))
-            name = one.text("group", required=True)
-            found.append(GroupCount(name, one.number("count", MOST) or 1))
+    def _explain(self, error: Any) -> None:
+        """Note the problem that an error of pydantic stands for."""
+        path: Path = error["loc"]
+        kind, value = error["type"], error["input"]
+        key = path[-1]
+        if path == ("steps",):
+            self._explain_steps(kind, value)
+        elif kind == "missing":
+            self._note("plan.missing_key", f"Missing key {key!r}.", path)
+        elif kind == "unexpected_keyword_argument":
+            hint = near(str(key), _known_keys(path))
+            self._note("plan.unknown_key", f"Unknown key {key!r}.{hint}", path)
+        elif kind.startswith("plan."):
+            self._note(kind, f"{key!r} {error['msg']}.", path)
+        elif kind == "string_pattern_mismatch":
+            start = " starting with a letter" if path[0] == "steps" else ""
+            message = f"Invalid id {value!r}. Use letters, digits, - and _{start}, at most 100."
+            self._note("plan.wrong_value", message, path)
+        elif kind == "literal_error" and isinstance(value, str):
+            allowed = re.findall(r"'(\w+)'", error["ctx"]["expected"])
+            message = f"Invalid {key} {value!r}. Use {' or '.join(allowed)}."
+            self._note("plan.wrong_value", message + near(value, allowed), path)
         else:
-            message = "A group is a name, or an object with group and count."
-            reader.problems.add("plan.wrong_type", message, path, step=reader.step)
-    return tuple(found)
+            self._note("plan.wrong_type", _wrong_type(path, kind, value), path)
+
+    def _explain_steps(self, kind: str, value: Any) -> None:
+        if kind == "too_long":
+            message = f"Too many steps: {len(value):,} (max {MAX_STEPS:,})."
+            self._note("plan.too_many_steps", message, ("steps",))
+        else:
+            message = "'steps' must be a list of at least one step."
+            self._note("plan.no_steps", message, ())
+
+    def _note(self, code: str, message: str, path: Path) -> None:
+        index = path[1] if path[:1] == ("steps",) and len(path) > 1 else None
+        step = self._ids.get(int(index)) if index is not None else None
+        self._problems.add(code, message, (*self._root, *path), step=step or None)
 
 
-def _retry(reader: Reader) -> RetryRule | None:
-    found = reader.child("retry")
-    if found is None:
-        return None
-    found.only(("attempts", "backoff", "initial", "max"))
-    usual = RetryRule()
-    return RetryRule(
-        attempts=found.number("attempts", MOST) or usual.attempts,
-        backoff=found.one_of("backoff", ("exponential", "constant")),
-        initial_s=found.seconds("initial") or usual.initial_s,
-        max_s=found.seconds("max") or usual.max_s,
-    )
+def _known_keys(path: Path) -> Sequence[str]:
+    names = [part for part in path[:-1] if part in PART_KEYS]
+    if names:
+        return PART_KEYS[str(names[-1])]
+    return STEP_KEYS if path[0] == "steps" else PLAN_KEYS
+
+
+def _wrong_type(path: Path, kind: str, value: Any) -> str:
+    if path[:-1] == ("steps",):
+        return "A step must be an object."
+    if path[-2:-1] == ("groups",) and kind == "dataclass_type":
+        return "A group must be a name, or an object with group and count."
+    names = [part for part in path if isinstance(part, str)]
+    quotes = "; put it in quotes" if isinstance(value, bool | int | float) else ""
+    wanted = _WANTED[kind] + (quotes if kind == "string_type" else "")
+    return f"{names[-1]!r} must be {wanted}."
+
+
+def _remove(plan: dict[str, Any], path: Path, kind: str) -> None:
+    """Remove what is wrong at a path, so that the rest can be read.
+
+    :raises KeyError: if it is gone already
+    """
+    container: Any = plan
+    for part in path[:-1]:
+        container = container[part]
+    if path[-1] == "id":
+        container["id"] = _STAND_IN
+    elif path[:-1] == ("steps",):
+        container[path[-1]] = {"id": _STAND_IN}
+    elif isinstance(container, list) or kind == "missing":
+        _remove(plan, path[:-1], kind="")
+    else:
+        del container[path[-1]]

@@ -1,28 +1,23 @@
-"""From text to a value with places: YAML 1.2 and JSON, strictly and within bounds.
+"""Read text as a value with positions: YAML 1.2 and JSON, strictly and within limits.
 
 Scalars follow the YAML 1.2 core schema: `NO`, `on` and dates are text, `012` is
-twelve. Whatever is wrong comes back as problems; nothing is raised.
+twelve. Everything wrong is returned as problems; nothing is raised.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
-from orchestration.plans.domain.problem import (
-    WARNING,
-    Path,
-    Problem,
-    Problems,
-)
+from orchestration.plans.domain.problem import ERROR, WARNING, Path, Problem, Problems
 from orchestration.plans.domain.tokens import (
-    NotJson,
     Token,
     Unreadable,
+    is_json,
     json_tokens,
-    place_of,
+    position_of,
     yaml_tokens,
 )
 
@@ -40,8 +35,8 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
-_LONGEST_NUMBER = 400
-_LONGEST_QUOTE = 40
+_MAX_NUMBER = 400
+_MAX_QUOTE = 40
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _HIDDEN = re.compile(
@@ -51,9 +46,9 @@ _HIDDEN = re.compile(
 
 @dataclass(frozen=True)
 class Parsed:
-    """A document's value, where each part of it stands, and what is wrong already.
+    """The value of a document, the positions of its parts, and problems so far.
 
-    The place of an entry of a mapping is that of its key.
+    The position of an entry of a mapping is that of its key.
     """
 
     value: Any = None
@@ -62,7 +57,7 @@ class Parsed:
 
 
 def parse(text: str | bytes) -> Parsed:
-    """Read a document; whatever is wrong with it comes back as problems."""
+    """Read a document; return everything wrong with it as problems."""
     try:
         return _read(_decoded(text))
     except Unreadable as error:
@@ -77,10 +72,9 @@ def _decoded(text: str | bytes) -> str:
     elif (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
         raise _too_large(size)
     text = text.removeprefix("\ufeff")
-    wrong = _CONTROL.search(text) or _SURROGATE.search(text)
-    if wrong:
-        message = f"The character U+{ord(wrong[0]):04X} may not stand in a plan."
-        raise Unreadable("plan.not_text", message, *place_of(text, wrong.start()))
+    if wrong := _CONTROL.search(text) or _SURROGATE.search(text):
+        message = f"The character U+{ord(wrong[0]):04X} is not allowed in a plan."
+        raise Unreadable("plan.not_text", message, *position_of(text, wrong.start()))
     return text
 
 
@@ -90,169 +84,143 @@ def _utf8(body: bytes) -> str:
     except UnicodeDecodeError as error:
         before = body[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        message = f"Byte {error.start} is not UTF-8."
+        message = f"Byte {error.start} is not valid UTF-8."
         raise Unreadable("plan.not_text", message, line, column) from error
 
 
 def _too_large(size: int) -> Unreadable:
-    message = f"The document has {size:,} bytes; at most {MAX_BYTES:,} are read."
+    message = f"The document is too large: {size:,} bytes (max {MAX_BYTES:,})."
     return Unreadable("plan.too_large", message)
 
 
 def _read(text: str) -> Parsed:
-    if text.lstrip(" \t\r\n")[:1] in {"{", "["}:
-        try:
-            return _Builder().build(json_tokens(text))
-        except NotJson:
-            pass
+    if text.lstrip(" \t\r\n")[:1] in {"{", "["} and is_json(text):
+        return _Builder(json_tokens(text)).build()
     if (size := len(text.encode())) > MAX_YAML_BYTES:
         message = (
-            f"The document is not JSON and has {size:,} bytes; of YAML at most"
-            f" {MAX_YAML_BYTES:,} are read."
+            f"The document is not JSON and is too large for YAML: {size:,} bytes"
+            f" (max {MAX_YAML_BYTES:,})."
         )
         raise Unreadable("plan.too_large", message)
-    return _Builder().build(yaml_tokens(text))
-
-
-@dataclass(slots=True)
-class _Open:
-    """A collection that is being filled."""
-
-    value: dict[str, Any] | list[Any]
-    path: Path
-    key: str | None = None
-    keep: bool = True
-    """Whether the value that follows is kept; a doubled key keeps its first."""
+    return _Builder(yaml_tokens(text)).build()
 
 
 class _Builder:
-    """Builds a value from tokens, without recursion."""
+    """Builds a value from tokens, no deeper than MAX_DEPTH."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Iterator[Token]) -> None:
+        self._tokens = tokens
         self._positions: dict[Path, tuple[int, int]] = {}
         self._problems = Problems(self._positions)
-        self._open: list[_Open] = []
-        self._root: list[Any] = []
         self._count = 0
 
-    def build(self, tokens: Iterable[Token]) -> Parsed:
-        for token in tokens:
-            self._take(token)
-        if not self._root:
+    def build(self) -> Parsed:
+        first = next(self._tokens, None)
+        if first is None:
             raise Unreadable("plan.not_yaml", "The document is empty.")
-        return Parsed(self._root[0], self._positions, tuple(self._problems.found))
+        value = self._value(first, (), 0)
+        for _ in self._tokens:
+            """The reader still finds what is wrong after the value."""
+        return Parsed(value, self._positions, tuple(self._problems.found))
 
-    def _take(self, token: Token) -> None:
-        if token.kind in {"}", "]"}:
-            self._open.pop()
-            return
-        self._count += 1
-        if self._count > MAX_VALUES:
-            message = f"The document has more than {MAX_VALUES:,} values."
-            raise Unreadable("plan.too_large", message, token.line, token.column)
-        top = self._open[-1] if self._open else None
-        if top and isinstance(top.value, dict) and top.key is None:
-            self._take_key(token, top)
-            return
-        path = self._path(top)
+    def _value(self, token: Token, path: Path, depth: int) -> Any:
+        self._count_one(token)
         self._positions.setdefault(path, (token.line, token.column))
         if token.kind == "scalar":
-            self._put(top, self._scalar(token))
-            return
-        self._check_depth(token)
-        value: dict[str, Any] | list[Any] = {} if token.kind == "{" else []
-        self._put(top, value)
-        self._open.append(_Open(value, path))
-
-    def _check_depth(self, token: Token) -> None:
-        if len(self._open) >= MAX_DEPTH:
-            message = f"It is nested deeper than {MAX_DEPTH} levels."
+            return self._scalar(token)
+        if depth == MAX_DEPTH:
+            message = f"Nested too deeply (max {MAX_DEPTH} levels)."
             raise Unreadable("plan.too_deep", message, token.line, token.column)
+        if token.kind == "{":
+            return self._mapping(path, depth + 1)
+        return [
+            self._value(item, (*path, index), depth + 1)
+            for index, item in enumerate(self._until("]"))
+        ]
 
-    def _take_key(self, token: Token, top: _Open) -> None:
-        place = (token.line, token.column)
+    def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for token in self._until("}"):
+            self._count_one(token)
+            key = self._key(token, path, value)
+            item = self._value(next(self._tokens), (*path, key), depth)
+            value.setdefault(key, item)
+        return value
+
+    def _until(self, end: str) -> Iterator[Token]:
+        for token in self._tokens:
+            if token.kind == end:
+                return
+            yield token
+
+    def _count_one(self, token: Token) -> None:
+        self._count += 1
+        if self._count > MAX_VALUES:
+            message = f"Too many keys and values (max {MAX_VALUES:,})."
+            raise Unreadable("plan.too_large", message, token.line, token.column)
+
+    def _key(self, token: Token, path: Path, siblings: dict[str, Any]) -> str:
         if token.kind != "scalar":
             message = "A key must be text, not an object or a list."
-            raise Unreadable("plan.not_yaml", message, *place)
-        key = self._text(token.text, place)
-        path = (*top.path, key)
-        top.key, top.keep = key, key not in top.value
-        if not top.keep:
-            message = f"The key {_short(key)} stands twice here."
-            self._problems.note(Problem("plan.duplicate_key", message, None, *place))
-            return
-        self._positions[path] = place
-        if token.plain and not isinstance(_core(token.text), str):
-            message = f"The key {_short(key)} is not text; put it in quotes."
-            self._problems.note(Problem("plan.wrong_type", message, None, *place))
-
-    def _path(self, top: _Open | None) -> Path:
-        if top is None:
-            return ()
-        step = top.key if isinstance(top.value, dict) else len(top.value)
-        return (*top.path, step if step is not None else "")
-
-    def _put(self, top: _Open | None, value: Any) -> None:
-        if top is None:
-            self._root.append(value)
-        elif isinstance(top.value, list):
-            top.value.append(value)
-        else:
-            if top.keep:
-                top.value[top.key or ""] = value
-            top.key = None
+            raise Unreadable("plan.not_yaml", message, token.line, token.column)
+        key = self._text(token)
+        if key in siblings:
+            self._note("plan.duplicate_key", f"Duplicate key {_short(key)}.", token)
+            return key
+        self._positions[(*path, key)] = (token.line, token.column)
+        if token.is_plain and not isinstance(_core(token.text), str):
+            message = f"The key {_short(key)} is not text. Put it in quotes."
+            self._note("plan.wrong_type", message, token)
+        return key
 
     def _scalar(self, token: Token) -> Any:
-        place = (token.line, token.column)
-        if not token.plain:
-            return self._text(token.text, place)
-        value = _core(token.text)
+        value = _core(token.text) if token.is_plain else token.text
         if isinstance(value, str):
-            return self._text(value, place)
+            return self._text(token)
         if value is None or isinstance(value, bool):
             return value
         if not abs(value) <= LARGEST_SAFE_INTEGER:
             message = (
-                f"{_short(token.text)} cannot be kept exactly; put it in quotes to"
-                f" keep it as text."
+                f"The number {_short(token.text)} cannot be stored exactly. Put it in"
+                f" quotes to store it as text."
             )
-            self._problems.note(
-                Problem("plan.number_out_of_range", message, None, *place)
-            )
+            self._note("plan.number_out_of_range", message, token)
             return token.text
         if _LEADING_ZERO.match(token.text):
             message = (
-                f"{_short(token.text)} is read as the number {value}; put it in quotes"
+                f"{_short(token.text)} is read as the number {value}. Put it in quotes"
                 f" to keep its zeros."
             )
-            self._warn("plan.leading_zero", message, place)
+            self._note("plan.leading_zero", message, token, WARNING)
         return value
 
-    def _text(self, text: str, place: tuple[int, int]) -> str:
-        if _SURROGATE.search(text):
-            message = "The text holds half of a surrogate pair."
-            raise Unreadable("plan.not_text", message, *place)
-        if "\0" in text:
-            raise Unreadable("plan.not_text", "A text holds a NUL character.", *place)
+    def _text(self, token: Token) -> str:
+        text = token.text
         if text.isascii() and text.isprintable():
             return text
+        if bad := _SURROGATE.search(text) or re.search("\0", text):
+            message = f"The text contains U+{ord(bad[0]):04X}, which cannot be stored."
+            raise Unreadable("plan.not_text", message, token.line, token.column)
         if not unicodedata.is_normalized("NFC", text):
-            message = "This text is not in Unicode normal form C; look-alikes differ."
-            self._warn("plan.not_normal_text", message, place)
+            message = "The text is not in Unicode normal form C; look-alikes differ."
+            self._note("plan.not_normal_text", message, token, WARNING)
         if hidden := _HIDDEN.search(text):
             message = (
-                f"This text holds the invisible character U+{ord(hidden[0]):04X}; it"
-                f" may read otherwise than it runs."
+                f"The text contains the invisible character U+{ord(hidden[0]):04X}, so"
+                f" it may differ from what you see."
             )
-            self._warn("plan.hidden_character", message, place)
+            self._note("plan.hidden_character", message, token, WARNING)
         return text
 
-    def _warn(self, code: str, message: str, place: tuple[int, int]) -> None:
-        self._problems.note(Problem(code, message, None, *place, severity=WARNING))
+    def _note(
+        self, code: str, message: str, token: Token, severity: str = ERROR
+    ) -> None:
+        place = (token.line, token.column)
+        self._problems.note(Problem(code, message, None, *place, severity=severity))
 
 
 def _core(text: str) -> str | int | float | bool | None:
-    """A plain scalar by the YAML 1.2 core schema."""
+    """Return a plain scalar as the YAML 1.2 core schema reads it."""
     if text in _NULL:
         return None
     if text in _BOOL:
@@ -264,13 +232,13 @@ def _core(text: str) -> str | int | float | bool | None:
 
 def _number(text: str) -> str | int | float:
     if _FLOAT.fullmatch(text):
-        if len(text) > _LONGEST_NUMBER:
+        if len(text) > _MAX_NUMBER:
             return float("inf")
         return int(text) if _INT.fullmatch(text) else float(text)
-    if len(text) <= _LONGEST_NUMBER and _BASED.fullmatch(text):
+    if len(text) <= _MAX_NUMBER and _BASED.fullmatch(text):
         return int(text, 0)
     return text
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")
+    return repr(text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…")
