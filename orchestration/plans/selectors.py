@@ -3,11 +3,15 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 
 from execfabric.infra import database
 from execfabric.lib import canonical
-from orchestration.plans.domain.document import PlanDocument, from_normal_form
+from execfabric.lib.memo import by_digest
+from orchestration.plans.domain.document import (
+    DIGEST_DOMAIN,
+    PlanDocument,
+    from_normal_form,
+)
 from orchestration.plans.models import Plan, PlanRevision
 
 _USING = """
@@ -43,20 +47,16 @@ def using(skill: str) -> list[Use]:
 
 
 def document(revision: PlanRevision) -> PlanDocument:
-    """What a revision says, read from the bytes that are stored now."""
+    """Return the document of a revision, read from the bytes stored now."""
     return _parsed(bytes(revision.body))
 
 
 def content_digest(revision: PlanRevision) -> str:
-    """The digest of the bytes that are stored now, whatever the row's column says."""
-    return _digest(bytes(revision.body))
+    """Return the digest of the bytes stored now, whatever the row's column says."""
+    domain = f"{DIGEST_DOMAIN}\n".encode()
+    return hashlib.sha256(domain + bytes(revision.body)).hexdigest()
 
 
-@lru_cache(maxsize=256)
+@by_digest(max_bytes=8 << 20)
 def _parsed(body: bytes) -> PlanDocument:
     return from_normal_form(canonical.loads(body))
-
-
-@lru_cache(maxsize=256)
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(b"execfabric/plan/v1\n" + body).hexdigest()

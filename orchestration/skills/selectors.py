@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from execfabric.identity import authority
 from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.memo import by_digest
 from execfabric.lib.redaction import without_values
 from execfabric.lib.rights import Right
 from orchestration.skills import installed
@@ -230,7 +230,7 @@ def _is_among(skills: QuerySet[Skill]) -> Exists:
     return Exists(skills.filter(pk=OuterRef("pk")))
 
 
-@lru_cache(maxsize=256)
+@by_digest(max_bytes=8 << 20)
 def _parsed(
     body: bytes,
 ) -> tuple[str, SkillContract | ContractUnreadable, Mapping[str, str]]:

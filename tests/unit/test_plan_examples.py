@@ -48,7 +48,7 @@ def test_every_plan_file_has_the_published_shape(path) -> None:
 
 def test_the_published_schema_is_the_generated_one() -> None:
     # Update it: python -m orchestration.plans.domain.schema > static/...
-    assert SCHEMA == schema.published()
+    assert schema.published() == SCHEMA
 
 
 def test_the_published_schema_is_a_schema_and_knows_every_key() -> None:

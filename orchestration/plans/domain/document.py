@@ -318,11 +318,15 @@ def from_normal_form(value: Mapping[str, Any]) -> PlanDocument:
     try:
         document = PLAN.validate_python(value, by_alias=True, by_name=False)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)
         unknown = sorted(
             {
-                str(e["input"] if e["type"] == "literal_error" else e["loc"][-1])
-                for e in wrong
+                str(
+                    item["input"]
+                    if item["type"] == "literal_error"
+                    else item["loc"][-1]
+                )
+                for item in error.errors(include_url=False)
+                if item["type"] != "too_short"  # steps with errors do not count
             }
         )
         raise PlanUnreadable(

@@ -1,136 +1,128 @@
-"""What a plan asks for: a schema written by a stranger, and inputs held against it.
+"""The inputs of a plan: the schema in the plan, and the values for one run.
 
-Both come from whoever proposes, so both are bounded before anything is tried: the
-library that checks them needs time that grows with schema times inputs.
+Both come from the proposer, so both are bounded before anything is checked: the time
+that a check takes grows with schema times inputs. Patterns are matched by RE2, in time
+linear in the text.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import re2
 from jsonschema.exceptions import ValidationError
 
 from execfabric.lib import canonical
 from execfabric.lib.canonical import NotCanonical
-from execfabric.lib.schema import validator
-from orchestration.plans.domain import patterns, schemas
+from execfabric.lib.schema import linear, linear_validator
+from orchestration.plans.domain import schemas
 from orchestration.plans.domain.naming import near
-from orchestration.plans.domain.patterns import LONGEST_MATCHED, LONGEST_PATTERN
 
 Way = tuple[str | int, ...]
-LARGEST_SCHEMA = 2_000
-"""Keys and values in the schema of a plan's inputs."""
-LARGEST_INPUTS = 256 << 10
+MAX_SCHEMA = 2_000
+"""Keys and values in the schema."""
+MAX_INPUTS = 256 << 10
 """Bytes of the inputs as canonical JSON."""
-DEEPEST_INPUTS = 50
-MOST_CHECKS = 1_000_000
+MAX_INPUTS_DEPTH = 50
+MAX_CHECKS = 1_000_000
 """Parts of the schema times parts of the inputs."""
-MOST_STEPS = 2 * patterns.MOST_STEPS
-"""Of all patterns on all texts together."""
-MOST_PATTERNS = 50
+MAX_PATTERNS = 50
+MAX_PATTERN = 200
+MAX_PATTERN_WORK = 1 << 28
+"""RE2 instructions of all patterns times characters of all texts: 2 seconds at most."""
 _NAMED = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
 """Keywords whose keys are names, not keywords."""
 _VALUES = frozenset({"const", "enum", "default", "examples", "dependentRequired"})
-_WRITTEN_OUT = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor"})
+_REFERRING = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor"})
 _COSTLY = frozenset({"uniqueItems", "unevaluatedItems", "unevaluatedProperties"})
-"""Keywords that compare all with all, or look at everything again at every level."""
+"""Keywords that compare all items with all, or revisit everything at every level."""
 
 
 def unusable(schema: Mapping[str, Any]) -> Iterator[tuple[Way, str]]:
-    """Why a schema written by a proposer cannot be used: places and sentences."""
-    if _size(schema) > LARGEST_SCHEMA:
-        yield (), f"The schema has more than {LARGEST_SCHEMA:,} keys and values."
+    """Return why a plan's schema cannot be used: paths and sentences."""
+    if _size(schema) > MAX_SCHEMA:
+        yield (), f"The schema is too large (max {MAX_SCHEMA:,} keys and values)."
         return
-    found = False
-    for error in schemas.META.iter_errors(schema):
-        found = True
+    errors = [*schemas.META.iter_errors(schema)]
+    for error in errors:
         yield tuple(error.absolute_path), f"{schemas.message_of(error)}."
-    if found:
+    if errors:
         return
     if schema.get("type", "object") != "object":
-        yield ("type",), "The inputs of a plan are an object."
-    if sum(1 for _ in _patterns(schema)) > MOST_PATTERNS:
-        yield (), f"The schema has more than {MOST_PATTERNS} patterns."
+        yield ("type",), "The type of 'inputs' must be 'object'."
+    if sum(1 for _ in _patterns(schema)) > MAX_PATTERNS:
+        yield (), f"The schema has too many patterns (max {MAX_PATTERNS})."
         return
     for way, key, item in _keywords(schema):
-        yield from _wrong_keyword(way, key, item)
+        yield from _keyword_problems(way, key, item)
 
 
 def stand_in(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A sound schema with the names of one that cannot be used, to read on with."""
+    """Return a valid schema with the input names of one that cannot be used."""
     named = schema.get("properties")
     names = list(named) if isinstance(named, Mapping) else []
     return {"properties": {name: {} for name in names}, "required": names}
 
 
 def wrong(schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> list[str]:
-    """What is wrong with inputs, held against a schema that can be used."""
-    if unfit := _unfit(inputs):
-        return [unfit]
+    """Return what is wrong with inputs, by a schema that can be used."""
+    if refusal := _refusal(inputs):
+        return [refusal]
     known = (schema or {}).get("properties") or {}
     open_ended = {"additionalProperties", "patternProperties"} & set(schema or ())
-    found = [
-        f"The plan asks for no input {name!r}.{near(name, known)}"
+    messages = [
+        f"Unknown input {name!r}.{near(name, known)}"
         for name in inputs
         if name not in known and not open_ended
     ]
     if schema is None:
-        return found
-    found += _too_costly(schema, inputs)
-    if found:
-        return found
-    errors, why = schemas.errors(validator(schema), dict(inputs))
-    if why:
-        return [f"The inputs cannot be checked: {why}."]
-    return [_said(error) for error in errors]
+        return messages
+    messages += _too_costly(schema, inputs)
+    if messages:
+        return messages
+    errors, reason = schemas.errors(linear_validator(schema), dict(inputs))
+    if reason:
+        return [f"Cannot check the inputs: {reason}."]
+    return [_sentence(error) for error in errors]
 
 
-def _said(error: ValidationError) -> str:
-    """A sentence about an error that names the input it is in."""
+def _sentence(error: ValidationError) -> str:
+    """Return a sentence about an error that names its input."""
     name = ".".join(str(part) for part in error.absolute_path)
     message = schemas.message_of(error)
     if error.validator == "required":
         absent = message.removesuffix(" is a required property")
-        if not name:
-            return f"The plan asks for the input {absent}."
-        return f"The input {name!r} lacks {absent}."
-    return f"The input {name!r}: {message}." if name else f"The inputs: {message}."
+        return (
+            f"Input {name!r}: missing {absent}." if name else f"Missing input {absent}."
+        )
+    return f"Input {name!r}: {message}." if name else f"Inputs: {message}."
 
 
-def _unfit(inputs: Mapping[str, Any]) -> str:
-    """Why inputs are not even looked at; empty where they are."""
+def _refusal(inputs: Mapping[str, Any]) -> str:
+    """Return why inputs are refused unread, or an empty text."""
     try:
-        canonical.check_depth(inputs, DEEPEST_INPUTS)
+        canonical.check_depth(inputs, MAX_INPUTS_DEPTH)
         size = len(canonical.dumps(dict(inputs)))
     except NotCanonical as error:
-        return f"The inputs cannot be kept: {error}"
-    if size > LARGEST_INPUTS:
-        return f"The inputs have {size:,} bytes; at most {LARGEST_INPUTS:,} are taken."
+        return f"Cannot store the inputs: {error}"
+    if size > MAX_INPUTS:
+        return f"The inputs are too large: {size:,} bytes (max {MAX_INPUTS:,})."
     if any("$file" in part for part in _objects(inputs)):
-        return "A file cannot be given as an input."
+        return "A file cannot be an input. Use a file as a step input instead."
     return ""
 
 
 def _too_costly(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[str]:
-    if _size(schema) * _size(inputs) > MOST_CHECKS:
+    if _size(schema) * _size(inputs) > MAX_CHECKS:
         yield "The inputs have too many parts for so large a schema."
-    costs = [patterns.steps(pattern) for pattern in _patterns(schema)]
-    if not costs:
-        return
-    texts = [*_texts(inputs)]
-    if max(map(len, texts), default=0) > LONGEST_MATCHED:
-        yield (
-            f"A text is longer than the {LONGEST_MATCHED} characters that a pattern is"
-            f" tried on."
-        )
-    elif sum(costs) * len(texts) > MOST_STEPS:
-        yield "The patterns would take too long on so many texts."
+    instructions = sum(linear(each).programsize for each in _patterns(schema))
+    if instructions * sum(map(len, _texts(inputs))) > MAX_PATTERN_WORK:
+        yield "The inputs have too much text for so many patterns."
 
 
 def _keywords(schema: Any, where: Way = ()) -> Iterator[tuple[Way, str, Any]]:
-    """Every keyword in a schema, also under keys that the library does not know."""
+    """Walk the keywords of a schema, also under keys that the library ignores."""
     if isinstance(schema, list):
         for index, item in enumerate(schema):
             yield from _keywords(item, (*where, index))
@@ -154,38 +146,30 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[str]:
             yield from item
 
 
-def _wrong_keyword(way: Way, key: str, item: Any) -> Iterator[tuple[Way, str]]:
-    if key in _WRITTEN_OUT:
-        yield way, f"{key} cannot be used in the inputs of a plan; write it out."
+def _keyword_problems(way: Way, key: str, item: Any) -> Iterator[tuple[Way, str]]:
+    if key in _REFERRING:
+        yield way, f"{key} is not allowed in the inputs of a plan. Write it out."
     if key in _COSTLY:
-        yield (
-            way,
-            f"{key} cannot be used in the inputs of a plan; it may take for ever.",
-        )
+        yield way, f"{key} is not allowed in the inputs of a plan: it can be too slow."
     if key == "pattern" and isinstance(item, str):
-        yield from ((way, why) for why in _wrong_pattern(item))
+        yield from ((way, message) for message in _pattern_problems(item))
     if key == "patternProperties" and isinstance(item, Mapping):
         for name in item:
-            yield from (((*way, name), why) for why in _wrong_pattern(name))
+            yield from (((*way, name), message) for message in _pattern_problems(name))
 
 
-def _wrong_pattern(pattern: str) -> Iterator[str]:
-    if len(pattern) > LONGEST_PATTERN:
-        yield f"The pattern is longer than {LONGEST_PATTERN} characters."
+def _pattern_problems(pattern: str) -> Iterator[str]:
+    if len(pattern) > MAX_PATTERN:
+        yield f"The pattern is too long (max {MAX_PATTERN} characters)."
         return
     try:
-        steps = patterns.steps(pattern)
-    except patterns.Unreadable as error:
-        yield f"The pattern cannot be used: {error}."
-    except (re.error, OverflowError, RecursionError) as error:
-        yield f"The pattern is not valid: {error}."
-    else:
-        if steps > patterns.MOST_STEPS:
-            yield (
-                "The pattern can match the same text in too many ways; such a pattern"
-                " can take for ever. Let each repetition end at a character that it"
-                " cannot hold itself."
-            )
+        linear(pattern)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace")
+        yield (
+            f"Invalid pattern '{pattern}': {reason}. Use RE2 syntax, which has no"
+            " lookaround and no backreferences."
+        )
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -198,7 +182,7 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text, and every key."""
+    """Walk the texts in a value, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -210,7 +194,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _size(value: Any) -> int:
-    """Keys and values in a value, itself included."""
+    """Count the keys and values in a value, itself included."""
     if isinstance(value, Mapping):
         return 1 + len(value) + sum(map(_size, value.values()))
     return 1 + (sum(map(_size, value)) if isinstance(value, list) else 0)

@@ -5,6 +5,7 @@ published file.
 """
 
 import json
+import sys
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -43,4 +44,4 @@ def published() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(published(), indent=2))
+    sys.stdout.write(json.dumps(published(), indent=2) + "\n")

@@ -1,7 +1,6 @@
 """What people are asked: the subject of a plan gate and of a step gate."""
 
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +13,7 @@ from execfabric.lib.actor import Actor
 from orchestration.runs.engine import specs
 from orchestration.runs.engine.specs import Spec
 from orchestration.runs.engine.transitions import Change
+from execfabric.lib.memo import by_digest
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
 
 PLAN_DOMAIN = "execfabric/run/v1"
@@ -146,6 +146,6 @@ def excluded_from(run: Run) -> tuple[Exclusion, ...]:
     return exclusions(proposer=run.proposed_by(), editors=[author])
 
 
-@lru_cache(maxsize=256)
+@by_digest(max_bytes=8 << 20)
 def _read(subject: bytes) -> Any:
     return canonical.loads(subject)
