@@ -2,35 +2,33 @@
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
+from operator import itemgetter
 from threading import Lock
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from cachetools import LRUCache
+from cachetools import LRUCache, cached
 
 T = TypeVar("T")
 
 
-def by_digest(max_bytes: int) -> Callable[[Callable[[bytes], T]], Callable[[bytes], T]]:
-    """Cache a function of bytes by their digest, for up to `max_bytes` of them."""
+class DigestCache(Generic[T]):
+    """A function of bytes, cached by their digest for up to `max_bytes` of them."""
 
-    def decorate(read: Callable[[bytes], T]) -> Callable[[bytes], T]:
-        cache: LRUCache[bytes, tuple[int, T]]
-        cache = LRUCache(max_bytes, getsizeof=lambda entry: entry[0])
-        lock = Lock()
+    def __init__(self, read: Callable[[bytes], T], *, max_bytes: int) -> None:
+        @cached(
+            LRUCache(max_bytes, getsizeof=itemgetter(0)),
+            key=lambda body: hashlib.sha256(body).digest(),
+            lock=Lock(),
+        )
+        def sized(body: bytes) -> tuple[int, T]:
+            return len(body), read(body)
 
-        @wraps(read)
-        def cached(body: bytes) -> T:
-            key = hashlib.sha256(body).digest()
-            with lock:
-                entry = cache.get(key)
-            if entry is None:
-                entry = len(body), read(body)
-                with lock, suppress(ValueError):  # larger than the whole cache
-                    cache[key] = entry
-            return entry[1]
+        self._sized = sized
 
-        return cached
+    def __call__(self, body: bytes) -> T:
+        """Return the cached result, or compute it."""
+        return self._sized(body)[1]
 
-    return decorate
+    def cache_clear(self) -> None:
+        """Forget all results."""
+        self._sized.cache_clear()

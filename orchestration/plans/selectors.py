@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from execfabric.infra import database
 from execfabric.lib import canonical
-from execfabric.lib.memo import by_digest
+from execfabric.lib.memo import DigestCache
 from orchestration.plans.domain.document import (
     DIGEST_DOMAIN,
     PlanDocument,
@@ -57,6 +57,8 @@ def content_digest(revision: PlanRevision) -> str:
     return hashlib.sha256(domain + bytes(revision.body)).hexdigest()
 
 
-@by_digest(max_bytes=8 << 20)
-def _parsed(body: bytes) -> PlanDocument:
+def _parse(body: bytes) -> PlanDocument:
     return from_normal_form(canonical.loads(body))
+
+
+_parsed = DigestCache(_parse, max_bytes=8 << 20)

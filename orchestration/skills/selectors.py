@@ -13,7 +13,7 @@ from execfabric.identity import authority
 from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
-from execfabric.lib.memo import by_digest
+from execfabric.lib.memo import DigestCache
 from execfabric.lib.redaction import without_values
 from execfabric.lib.rights import Right
 from orchestration.skills import installed
@@ -230,8 +230,7 @@ def _is_among(skills: QuerySet[Skill]) -> Exists:
     return Exists(skills.filter(pk=OuterRef("pk")))
 
 
-@by_digest(max_bytes=8 << 20)
-def _parsed(
+def _parse(
     body: bytes,
 ) -> tuple[str, SkillContract | ContractUnreadable, Mapping[str, str]]:
     content = canonical.loads(body)
@@ -240,3 +239,6 @@ def _parsed(
         return digest, contracts.from_json(content["contract"]), content["code"]
     except ContractUnreadable as error:
         return digest, error.with_traceback(None), {}
+
+
+_parsed = DigestCache(_parse, max_bytes=8 << 20)

@@ -10,11 +10,11 @@ from approvals.domain.seats import Requirement
 from approvals.domain.subject import Exclusion, Subject, exclusions
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
-from orchestration.runs.engine import specs
-from orchestration.runs.engine.specs import Spec
-from orchestration.runs.engine.transitions import Change
-from execfabric.lib.memo import by_digest
+from execfabric.lib.memo import DigestCache
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
+from orchestration.runs.services import specs
+from orchestration.runs.services.specs import Spec
+from orchestration.runs.services.transitions import Change
 
 PLAN_DOMAIN = "execfabric/run/v1"
 RUN, STEP = "run", "step"
@@ -146,6 +146,4 @@ def excluded_from(run: Run) -> tuple[Exclusion, ...]:
     return exclusions(proposer=run.proposed_by(), editors=[author])
 
 
-@by_digest(max_bytes=8 << 20)
-def _read(subject: bytes) -> Any:
-    return canonical.loads(subject)
+_read: DigestCache[Any] = DigestCache(canonical.loads, max_bytes=8 << 20)
