@@ -11,10 +11,10 @@ from approvals.domain.subject import Exclusion, Subject, exclusions
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.memo import DigestCache
+from orchestration.runs.engine import specs
+from orchestration.runs.engine.specs import Spec
+from orchestration.runs.engine.transitions import Change
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
-from orchestration.runs.services import specs
-from orchestration.runs.services.specs import Spec
-from orchestration.runs.services.transitions import Change
 
 PLAN_DOMAIN = "execfabric/run/v1"
 RUN, STEP = "run", "step"
