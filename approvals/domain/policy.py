@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from approvals.domain import seats
 from approvals.domain.seats import Requirement
+from execfabric.lib.risk import Risk
 
-RISKS = ("low", "medium", "high", "critical")
 EFFECT_CLASSES = ("pure", "idempotent", "probeable", "non_idempotent")
 DEFAULT_GROUP = "operator"
 UNSAID = "The plan asks for it."
@@ -72,7 +72,7 @@ def matches(rule: Rule, facts: ActionFacts) -> bool:
         rule.skill in {"", facts.skill}
         and rule.action in {"", facts.action}
         and rule.effect_class in {"", facts.effect_class}
-        and (not rule.risk_at_least or _rank(facts.risk) >= _rank(rule.risk_at_least))
+        and (not rule.risk_at_least or _at_least(facts.risk, rule.risk_at_least))
     )
 
 
@@ -86,13 +86,10 @@ def demands(facts: ActionFacts, policies: Sequence[Rule]) -> Demand:
         (rule for rule in policies if matches(rule, facts)),
         key=lambda rule: (rule.order, rule.name),
     )
-    risky = _rank(facts.risk) >= _rank("high")
     reasons = [rule.reason for rule in matching]
-    if risky:
-        reasons.insert(
-            0, f"The risk of {facts.skill} {facts.action} is {_risk(facts.risk)}."
-        )
-    if not matching and risky:
+    if risk_reason := reason_of_risk(facts.skill, facts.action, facts.risk):
+        reasons.insert(0, risk_reason)
+    if not matching and risk_reason:
         return Demand((Requirement(DEFAULT_GROUP),), tuple(reasons), (DEFAULT_RULE,))
     limits = [rule.expires_after_s for rule in matching if rule.expires_after_s]
     return Demand(
@@ -103,10 +100,17 @@ def demands(facts: ActionFacts, policies: Sequence[Rule]) -> Demand:
     )
 
 
-def _risk(name: str) -> str:
-    """An undeclared or unknown risk is the highest."""
-    return name if name in RISKS else RISKS[-1]
+def needs_gate(risk: str) -> bool:
+    """Return True for risks that never go without a gate: high and critical."""
+    return _at_least(risk, Risk.HIGH)
 
 
-def _rank(name: str) -> int:
-    return RISKS.index(_risk(name))
+def reason_of_risk(skill: str, action: str, risk: str) -> str:
+    """Return why the risk of an action needs a gate; empty if it does not."""
+    if not needs_gate(risk):
+        return ""
+    return f"The risk of {skill} {action} is {Risk.of(risk)}."
+
+
+def _at_least(risk: str, least: str) -> bool:
+    return Risk.of(risk).rank >= Risk.of(least).rank

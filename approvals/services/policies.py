@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from approvals import history
-from approvals.domain.policy import EFFECT_CLASSES, RISKS
+from approvals.domain.policy import EFFECT_CLASSES
 from approvals.domain.seats import Requirement, merge
 from approvals.errors import PolicyInvalid, PolicyUnknown
 from approvals.models import Policy
@@ -17,6 +17,7 @@ from audit.services import Fact
 from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor
 from execfabric.lib.rights import Right
+from execfabric.lib.risk import Risk
 from execfabric.lib.text import is_visible
 
 STREAM = "policy"
@@ -107,8 +108,8 @@ def _check(draft: PolicyDraft) -> None:
         raise PolicyInvalid("A policy needs the sentence that people will read.")
     if not draft.requirements:
         raise PolicyInvalid("A policy must ask at least one group.")
-    if draft.risk_at_least not in {"", *RISKS}:
-        raise PolicyInvalid(f"{draft.risk_at_least} is not a risk: {', '.join(RISKS)}.")
+    if draft.risk_at_least not in {"", *Risk}:
+        raise PolicyInvalid(f"{draft.risk_at_least} is not a risk: {', '.join(Risk)}.")
     if draft.effect_class not in {"", *EFFECT_CLASSES}:
         raise PolicyInvalid(
             f"{draft.effect_class} is not an effect class: {', '.join(EFFECT_CLASSES)}."

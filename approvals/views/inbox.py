@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from approvals import selectors
 from approvals.domain import seats
-from approvals.domain.policy import RISKS, UNSAID
+from approvals.domain.policy import UNSAID, needs_gate
 from approvals.domain.subject import Why
 from approvals.models import Decision, Gate
 from execfabric.identity.authority import rights_of
@@ -20,7 +20,6 @@ from execfabric.web.http import HttpRequest, page, wants_fragment
 
 PAGE = 50
 SOON = timedelta(hours=1)
-RISKY = frozenset(RISKS[RISKS.index("high") :])
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def _reason(gate: Gate) -> Reason | None:
     text = next(iter(gate.reasons), "")
     if not text:
         return None
-    if not gate.step or gate.risk in RISKY or text == UNSAID:
+    is_risky = bool(gate.risk) and needs_gate(gate.risk)
+    if not gate.step or is_risky or text == UNSAID:
         return Reason(text)
     if gate.policy_versions:
         return Reason(text, rule=gate.policy_versions[0])

@@ -17,11 +17,14 @@ from django.views.decorators.http import (
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
+from execfabric.lib.risk import highest
 from execfabric.web.http import HttpRequest, form_on, page
 from execfabric.web.problems import STATUS
 from orchestration.skills import selectors
 from orchestration.skills.domain import differences
-from orchestration.skills.domain.contract import Risk, SkillContract
+from orchestration.skills.domain.contract import (
+    SkillContract,
+)
 from orchestration.skills.domain.states import (
     SKILL,
     SkillEvent,
@@ -258,10 +261,8 @@ def _at_a_glance(skill: Skill) -> dict[str, Any]:
     if contract is None:
         return {"actions": [], "risk": "", "unreadable": skill.current is not None}
     actions = contract.actions
-    risk = max(
-        (Risk(action.risk) for action in actions), key=lambda r: r.rank, default=""
-    )
-    return {"actions": [action.name for action in actions], "risk": str(risk)}
+    risk = str(highest(action.risk for action in actions)) if actions else ""
+    return {"actions": [action.name for action in actions], "risk": risk}
 
 
 def _draft(by: Actor, skill: Skill, text: str) -> SkillVersion | None:

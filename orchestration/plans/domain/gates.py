@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.domain.policy import UNSAID
+from approvals.domain.policy import UNSAID, reason_of_risk
 from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.skills.domain.contract import ActionContract, Risk
+from orchestration.skills.domain.contract import ActionContract
 
 PolicySays = Callable[[StepDocument, ActionContract], list[str]]
 
@@ -55,9 +55,10 @@ def _reasons(
     action = entry.contract.action(step.action) if entry else None
     if action is not None:
         reasons += policy_says(step, action)
-        if not reasons and action.risk.rank >= Risk.HIGH.rank:
-            # High risk never goes without a gate, whatever the policies leave out.
-            reasons.append(f"The risk of {step.skill} {step.action} is {action.risk}.")
+        if not reasons:
+            reasons += filter(
+                None, [reason_of_risk(step.skill, step.action, action.risk)]
+            )
     if step.approval is not None or step.kind == "approval":
         asked = step.approval.reason if step.approval else ""
         reasons.append(asked or UNSAID)

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.conf import settings
 
-from approvals.domain.policy import RISKS
 from approvals.domain.seats import Requirement
 from approvals.domain.subject import Exclusion, Subject, exclusions
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.memo import DigestCache
+from execfabric.lib.risk import highest
 from orchestration.runs.engine import specs
 from orchestration.runs.engine.specs import Spec
 from orchestration.runs.engine.transitions import Change
@@ -38,7 +38,7 @@ def of_run(change: Change) -> Subject:
         excluded=excluded_from(run),
         reasons=("Nothing runs before its plan is approved.",),
         expires_at=change.at + timedelta(seconds=settings.GATE_TTL_SECONDS),
-        risk=max(risks, key=RISKS.index, default="low"),
+        risk=str(highest(risks)),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from execfabric.lib.risk import Risk as Risk  # noqa: PLC0414 - skill authors import it here
 from execfabric.lib.schema import FORMATS, validator
 from orchestration.skills.domain.limits import Limits
 from orchestration.skills.errors import ContractUnreadable
@@ -28,20 +29,6 @@ class EffectClass(StrEnum):
     IDEMPOTENT = "idempotent"  # a second run with the same key changes nothing more
     PROBEABLE = "probeable"  # the target can be asked whether it happened
     NON_IDEMPOTENT = "non_idempotent"  # a second run is a second effect
-
-
-class Risk(StrEnum):
-    """How much harm a wrong run of an action does."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-    @property
-    def rank(self) -> int:
-        """0 for low to 3 for critical."""
-        return list(Risk).index(self)
 
 
 class DryRunKind(StrEnum):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from execfabric.lib.risk import highest
 from orchestration.skills.domain.contract import (
     ActionContract,
     EffectClass,
@@ -144,7 +145,7 @@ def _action(
         )
         for field in fields(ActionContract)
     }
-    merged["risk"] = max(mine.risk, shipped.risk, key=lambda risk: risk.rank)
+    merged["risk"] = highest([mine.risk, shipped.risk])
     if base is None or mine.effect_class != base.effect_class:
         merged["effect_class"] = _later(mine.effect_class, shipped.effect_class)
     merged["sandboxed"] = mine.sandboxed or shipped.sandboxed
