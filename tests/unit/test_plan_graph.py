@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.plans.domain.graph import Ancestry, circles, order
+from orchestration.plans.domain.graph import Ancestry, cycles, order
 
 GRAPHS = (
     st.integers(1, 9)
@@ -36,7 +36,7 @@ def test_every_member_of_every_circle_is_named_and_nobody_else() -> None:
 
     assert done == ["before"]
     assert circular == ["a", "b", "x", "y", "z"]
-    assert circles(edges, list(edges)[1:]) == [["a", "b"], ["x", "y", "z"]]
+    assert cycles(edges, list(edges)[1:]) == [["a", "b"], ["x", "y", "z"]]
 
 
 def reach(edges, key):

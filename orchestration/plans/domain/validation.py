@@ -118,7 +118,7 @@ class _Plan:
         """Note circles and unknown dependencies; find the order."""
         edges = {step.id: self._known_parents(step) for step in self.document.steps}
         self.order, circular = graph.order(edges)
-        for circle in graph.circles(edges, circular):
+        for circle in graph.cycles(edges, circular):
             names = " -> ".join(
                 [*circle[:SHOWN], "…"] if len(circle) > SHOWN else circle
             )
