@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.docs import put_between_markers
+from tests.documents import put_between_markers
 
 PAGE = "docs/performance.md"
 AIM_CHAIN_MS = 15

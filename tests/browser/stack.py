@@ -125,15 +125,15 @@ class Stack:
 
 
 @contextmanager
-def running() -> Iterator[Stack]:
-    """The installation for the body; nothing of it is left afterwards.
+def running(**more: str) -> Iterator[Stack]:
+    """Run an installation, with `more` in its environment; remove it afterwards.
 
     On servers of its own: the tests wipe the broker and tamper with the record.
     """
     home = Path(tempfile.mkdtemp(prefix="execfabric-browser-"))
     servers = start_servers(home / "data")
     try:
-        stack = _seeded(servers)
+        stack = _seeded(servers, more)
         try:
             stack.start_parts()
             yield stack
@@ -144,7 +144,7 @@ def running() -> Iterator[Stack]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _seeded(servers: TestServers) -> Stack:
+def _seeded(servers: TestServers, more: dict[str, str]) -> Stack:
     env = {
         "SECRET_KEY": servers.data.secret_key(),
         "REDIS_URL": servers.endpoints.redis_url,
@@ -154,6 +154,7 @@ def _seeded(servers: TestServers) -> Stack:
         "EXECFABRIC_SECRETS_DIR": str(servers.data.secrets),
         "EXECFABRIC_EXTRA_HANDLERS": "tests.handlers",
         "EXECFABRIC_TEST_WITNESS": str(servers.data.root.parent / "witness"),
+        **more,
     }
     endpoints = servers.fresh_database("browser", env)
     subprocess.run(

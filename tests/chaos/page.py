@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tests.docs import put_between_markers
+from tests.documents import put_between_markers
 
 PAGE = "docs/reliability.md"
 

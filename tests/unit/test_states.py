@@ -29,7 +29,7 @@ from orchestration.skills.domain.states import (
     SkillState,
     VersionState,
 )
-from tests.docs import PROJECT, between_markers, state_table
+from tests.documents import PROJECT, STATES, between_markers, state_table
 
 MACHINES = [
     pytest.param(RUN, RunState, id="run"),
@@ -135,8 +135,8 @@ def test_each_step_state_has_one_role_in_the_course_of_a_run():
         pytest.param(DRY_RUN, "dry-run", id="dry run"),
     ],
 )
-def test_the_readme_shows_the_tables_of_the_code(machine, name):
-    assert between_markers("README.md", f"states:{name}") == state_table(machine)
+def test_the_page_about_states_has_the_tables_of_the_code(machine, name):
+    assert between_markers(STATES, f"states:{name}") == state_table(machine)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_readme_shows_the_tables_of_the_code(machine, name):
     ],
 )
 def test_the_lifecycle_page_has_a_paragraph_per_state(machine: Machine, name):
-    text = (PROJECT / "docs/lifecycle.md").read_text(encoding="utf-8")
+    text = (PROJECT / STATES).read_text(encoding="utf-8")
     part = text.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
     told = dict(
         re.findall(
