@@ -150,6 +150,7 @@ INSTALLED_APPS = [
     "orchestration.trace",
     "execfabric.web",
     "execfabric.home",
+    "execfabric.help",
     "execfabric.demo",
 ]
 

@@ -9,6 +9,7 @@ handler500 = "execfabric.web.errors.server_error"
 
 urlpatterns = [
     path("", include("execfabric.home.urls")),
+    path("", include("execfabric.help.urls")),
     path("", include("execfabric.web.urls")),
     path("accounts/", include("execfabric.identity.urls")),
     path("", include("approvals.urls")),

@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 STATES = "docs/lifecycle.md"
 FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-FILE_NAME = re.compile(r"# ([\w-]+\.\w+)\n")
+SAVED_AS = re.compile(r"[Ss]ave (?:this|the plan) as `([\w.-]+)`:\s*\Z")
 
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
@@ -28,12 +28,8 @@ class Block:
     line: int
     language: str
     text: str
-
-    @property
-    def file_name(self) -> str:
-        """The name in a first line such as `# plan.yaml`; empty if there is none."""
-        match = FILE_NAME.match(self.text)
-        return match[1] if match else ""
+    file_name: str = ""
+    """The name in "Save this as `plan.yaml`:" before the block, if any."""
 
     def __str__(self) -> str:
         return f"{self.document}:{self.line}"
@@ -46,7 +42,9 @@ def blocks(path: Path) -> Iterator[Block]:
         indent, language, body = match.groups()
         body = re.sub(f"^{indent}", "", body, flags=re.MULTILINE)
         line = text.count("\n", 0, match.start()) + 1
-        yield Block(path.relative_to(PROJECT).as_posix(), line, language, body)
+        saved = SAVED_AS.search(text, 0, match.start())
+        name = saved[1] if saved else ""
+        yield Block(path.relative_to(PROJECT).as_posix(), line, language, body, name)
 
 
 def all_blocks(language: str = "") -> list[Block]:

@@ -31,6 +31,7 @@ PLACES = (
     Place("plan_new", "Propose", "plan", Right.PROPOSE),
     Place("skills", "Skills", "skills"),
     Place("trace", "Trace", "trace", Right.TRACE),
+    Place("help", "Help", "help"),
 )
 SECTIONS = {
     "gate": "inbox",
@@ -46,6 +47,7 @@ SECTIONS = {
     "skill_edit": "skills",
     "skill_version": "skills",
     "trace_event": "trace",
+    "help_page": "help",
 }
 """The place that a page belongs to, where that is not itself."""
 

@@ -1,8 +1,8 @@
 """Every command in the documents runs, in order, against a live installation.
 
 A block of `sh` is run as it is written; words such as `RUN_ID` are filled in. The exit
-code is 0 unless a comment says `exits with N`. A block that names a file in its first
-line (`# plan.yaml`) is written to that file before the commands of its document run.
+code is 0 unless a comment says `exits with N`. A block after
+"Save this as `plan.yaml`:" is written to that file before the commands run.
 """
 
 import json
@@ -29,7 +29,7 @@ LANGUAGES = {
     "yaml": "a plan: test_documented_plans.py runs it",
     "sh": "commands: run here",
     "python": "a file that the commands of its document use",
-    "json": "parsed here",
+    "json": "parsed here; a block may be a file, named in the text before it",
     "ini": "a unit of systemd: compared with the Procfile",
 }
 NOT_RUN = {
@@ -128,12 +128,11 @@ def modules() -> Iterator[list[str]]:
     """Install the Python files of the documents, as a package would be."""
     folder = Path(sysconfig.get_path("purelib"))
     files = {folder / block.file_name: block.text for block in all_blocks("python")}
-    assert not any(file.exists() for file in files)
     for file, text in files.items():
         file.write_text(text)
     yield [file.stem for file in files]
     for file in files:
-        file.unlink()
+        file.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
