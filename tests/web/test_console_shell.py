@@ -40,15 +40,19 @@ def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(db, name) -> None:
     ("roles", "expected"),
     [
         pytest.param(
-            [Role.PROPOSER], ["Home", "Runs", "Propose", "Skills"], id="proposer"
+            [Role.PROPOSER],
+            ["Home", "Runs", "Propose", "Skills", "Help"],
+            id="proposer",
         ),
         pytest.param(
             [Role.OPERATOR],
-            ["Home", "Inbox", "Runs", "Propose", "Skills", "Trace"],
+            ["Home", "Inbox", "Runs", "Propose", "Skills", "Trace", "Help"],
             id="operator",
         ),
-        pytest.param([Role.AUDITOR], ["Home", "Runs", "Skills", "Trace"], id="auditor"),
-        pytest.param([], ["Home", "Runs", "Skills"], id="no role"),
+        pytest.param(
+            [Role.AUDITOR], ["Home", "Runs", "Skills", "Trace", "Help"], id="auditor"
+        ),
+        pytest.param([], ["Home", "Runs", "Skills", "Help"], id="no role"),
     ],
 )
 def test_the_navigation_leads_only_where_ones_rights_do(db, roles, expected) -> None:
