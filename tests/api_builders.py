@@ -14,7 +14,7 @@ from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.rights import Role
-from orchestration.skills.builtin.noop import handlers as noop
+from orchestration.skills import installed
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults
@@ -65,8 +65,8 @@ class Caller:
 def registry() -> None:
     """The skill that the plan here uses, and somebody who could decide on a run of it."""
     person("somebody", Role.OPERATOR)
-    shipped.take(noop.SKILL, by=system("test"), at=clock.now())
-    skill = Skill.objects.get(slug=noop.SKILL.slug)
+    shipped.take(installed.shipped("noop"), by=system("test"), at=clock.now())
+    skill = Skill.objects.get(slug="noop")
     grant_defaults(skill, by=system("test"), at=clock.now())
 
 

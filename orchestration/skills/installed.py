@@ -1,107 +1,99 @@
-"""The skills that come with the product, and the seam through which others come in.
+"""Find installed skills: the built-in ones, and those of further modules.
 
-A module of this package is imported when one of its handlers is first needed:
-some of them bring heavy libraries along, and a chain of small steps should not
-pay for those. Further modules are named, separated by commas, in the environment
-variable `EXECFABRIC_EXTRA_HANDLERS`; each registers its handlers on import and
-may offer its contracts as `SKILL` or `SKILLS`.
+The module of a skill is imported when one of its handlers is first needed: some of
+them import heavy libraries, and a chain of small steps should not pay for those.
+
+The environment variable `EXECFABRIC_EXTRA_HANDLERS` names further modules, separated
+by commas. Each registers its handlers on import and may offer its contracts as `SKILL`
+or `SKILLS`.
 """
 
 import importlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 
-from orchestration.skills.domain import handlers
+from orchestration.skills.domain import contract_file, handlers
 from orchestration.skills.domain.contract import SkillContract
 from orchestration.skills.domain.guard import Allow
 from orchestration.skills.domain.handlers import Registered
 
 EXTRA = "EXECFABRIC_EXTRA_HANDLERS"
-
-MODULES: Mapping[str, str] = {
-    "command": "orchestration.skills.builtin.command.handlers",
-    "data": "orchestration.skills.builtin.data.handlers",
-    "files": "orchestration.skills.builtin.files.handlers",
-    "git-operations": "orchestration.skills.builtin.git.handlers",
-    "http": "orchestration.skills.builtin.http.handlers",
-    "jira-write": "orchestration.skills.builtin.jira.handlers",
-    "noop": "orchestration.skills.builtin.noop.handlers",
-    "notify": "orchestration.skills.builtin.notify.handlers",
-    "report": "orchestration.skills.builtin.report.handlers",
+BUILTIN = "orchestration.skills.builtin"
+FOLDER = Path(__file__).parent / "builtin"
+FOLDERS: Mapping[str, str] = {
+    "command": "command",
+    "data": "data",
+    "files": "files",
+    "git-operations": "git",
+    "http": "http",
+    "jira-write": "jira",
+    "noop": "noop",
+    "notify": "notify",
+    "report": "report",
 }
-"""First part of a handler's key -> the module that registers it."""
+"""Slug of a built-in skill, which is the first part of its handlers' keys -> folder."""
+MODULES: Mapping[str, str] = {
+    slug: f"{BUILTIN}.{folder}.handlers" for slug, folder in FOLDERS.items()
+}
 
 _READS_GIT = tuple(
     f"git {command}"
     for command in (
-        "cat-file",
-        "check-ref-format",
-        "diff-tree",
-        "for-each-ref",
-        "ls-tree",
-        "reflog",
-        "rev-list",
-        "rev-parse",
-        "worktree",
+        *("cat-file", "check-ref-format", "diff-tree", "for-each-ref", "ls-tree"),
+        *("reflog", "rev-list", "rev-parse", "worktree"),
     )
 )
-_NATIVE: Mapping[str, Allow] = {
-    "data.load@1": Allow(network=True),
-    "data.unload@1": Allow(network=True),
-    "jira-write.transition@1": Allow(network=True),
-}
+_USES_NETWORK = frozenset(
+    {"data.load@1", "data.unload@1", "jira-write.transition@1"},
+)
 
 
 def allowance(handler: str) -> Allow:
-    """What the handler may touch while it only looks: its dry run and target check."""
-    if _prefix(handler) == "git-operations":
+    """Return what a handler may touch in its dry run and its target check.
+
+    It is decided here and not by the handler, whose code is what is being limited.
+    """
+    if _slug(handler) == "git-operations":
         return Allow(programs=_READS_GIT)
-    return _NATIVE.get(handler, Allow())
+    return Allow(network=handler in _USES_NETWORK)
 
 
 def find(key: str) -> Registered | None:
-    """The handler of that key, its module imported first where that is needed."""
-    found = handlers.find(key)
-    if found is not None:
-        return found
-    load(_prefix(key))
+    """Return the handler with this key; import its module first if needed."""
+    if handlers.find(key) is None:
+        load(_slug(key))
     return handlers.find(key)
 
 
-def load(prefix: str) -> None:
-    """Import what registers the handlers of that prefix; unknown ones may be extra."""
-    name = MODULES.get(prefix)
-    if name is None:
-        _extras()
+def load(slug: str) -> None:
+    """Import the handlers of a skill; for an unknown one, all extra modules."""
+    if slug in MODULES:
+        importlib.import_module(MODULES[slug])
     else:
-        importlib.import_module(name)
+        _extra_modules()
 
 
-def load_all() -> None:
-    """Import every built-in and extra module: the check at start-up compares all."""
-    _every_module()
+def shipped(slug: str) -> SkillContract:
+    """Return the contract that this release ships for a built-in skill."""
+    return contract_file.read(FOLDER / FOLDERS[slug] / "contract.yaml")
 
 
 def contracts() -> tuple[SkillContract, ...]:
-    """The contracts of every built-in and extra module, by slug."""
-    found: list[SkillContract] = []
-    for module in _every_module():
-        found.extend(getattr(module, "SKILLS", ()))
+    """Return the contracts of all built-in skills and extra modules by slug."""
+    known = [shipped(slug) for slug in FOLDERS]
+    for module in _extra_modules():
+        known.extend(getattr(module, "SKILLS", ()))
         if hasattr(module, "SKILL"):
-            found.append(module.SKILL)
-    return tuple(sorted(found, key=lambda item: item.slug))
+            known.append(module.SKILL)
+    return tuple(sorted(known, key=lambda item: item.slug))
 
 
-def _every_module() -> list[ModuleType]:
-    named = [importlib.import_module(name) for _, name in sorted(MODULES.items())]
-    return named + _extras()
-
-
-def _extras() -> list[ModuleType]:
+def _extra_modules() -> list[ModuleType]:
     names = [name.strip() for name in os.environ.get(EXTRA, "").split(",")]
     return [importlib.import_module(name) for name in names if name]
 
 
-def _prefix(key: str) -> str:
+def _slug(key: str) -> str:
     return key.partition(".")[0]

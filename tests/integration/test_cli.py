@@ -18,7 +18,7 @@ from execfabric.cli import trace
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.models import Run
-from orchestration.skills.builtin.http import contract as http_contract
+from orchestration.skills import installed
 from orchestration.skills.models import Skill
 from orchestration.skills.services import shipped
 from orchestration.skills.services.sync import grant_defaults
@@ -84,7 +84,7 @@ def test_a_dry_run_that_finds_a_failure_exits_with_1_and_names_the_step(
     )
     text = text.replace("{value: $inputs.word}", "{url: 'http://127.0.0.1/'}")
     text = text.replace("{value: $first.output.value}", "{url: 'http://127.0.0.1/'}")
-    shipped.take(http_contract.SKILL, by=system("test"), at=clock.now())
+    shipped.take(installed.shipped("http"), by=system("test"), at=clock.now())
     grant_defaults(Skill.objects.get(slug="http"), by=system("test"), at=clock.now())
     file = shell.write("plan.yaml", text)
 

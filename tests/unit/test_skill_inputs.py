@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.skills.builtin.http.contract import SKILL as HTTP
+from orchestration.skills import installed
 from orchestration.skills.domain.contract import FILES_SCHEMA, ActionContract
 from orchestration.skills.execution import input_problems as problems
 
@@ -57,7 +57,7 @@ def test_a_reference_to_a_secret_is_left_to_the_worker() -> None:
 
 
 def test_a_number_as_url_does_not_reach_the_handler() -> None:
-    request = HTTP.action("request")
+    request = installed.shipped("http").action("request")
     assert request is not None
 
     assert problems(request, {"url": 7}) == ["url must be text, not an integer"]

@@ -10,7 +10,7 @@ from guardian.shortcuts import assign_perm, remove_perm
 from audit import selectors as record
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.skills.builtin.noop import handlers as noop
+from orchestration.skills import installed
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import shipped
 from tests.console_builders import codes, rows, signed_in, words
@@ -124,7 +124,7 @@ def test_the_edit_page_says_what_can_be_configured(client) -> None:
 
     keys = words(page).partition("What can be configured")[2]
     assert all(key in keys for key in ("base_url", "api_version", "token", "user"))
-    assert "Of Jira, such as https://jira.example.com." in keys
+    assert "Address of Jira, such as https://jira.example.com." in keys
 
 
 def test_an_edit_makes_a_draft_that_is_reviewed_and_then_published(client) -> None:
@@ -201,7 +201,7 @@ def test_publishing_without_the_seen_digest_is_refused(digest, client) -> None:
     ("changes", "status"),
     [
         pytest.param({"version": "one"}, 422, id="no version number"),
-        pytest.param({"version": "1.0.0"}, 409, id="taken"),
+        pytest.param({"version": "1.0.1"}, 409, id="taken"),
         pytest.param({"config": "{"}, 422, id="broken JSON"),
         pytest.param({"config": '{"a": 1, "a": 2}'}, 422, id="duplicate key"),
         pytest.param({"config": "[]"}, 422, id="a list"),
@@ -270,7 +270,11 @@ def test_a_shipped_version_waits_for_an_admin_who_has_changed_the_skill(
     draft = a_draft(client, risk__pass="high", config="{}")
     client.post(f"/skills/noop/versions/{draft.pk}/publish", {"digest": draft.digest})
     shipped.take(
-        replace(noop.SKILL, version="1.1.0", description="Hands it on, better."),
+        replace(
+            installed.shipped("noop"),
+            version="1.1.0",
+            description="Hands it on, better.",
+        ),
         by=system("setup"),
         at=clock.now(),
     )

@@ -38,45 +38,9 @@ EARLIER: Mapping[str, str] = {
     "f2e3240a6a34e4179e894ebac13ec8b099ab1cd309c14a1fd077c05fad55d727": (
         "ast1:7bf9299b06f4b0fadb99246875538bf8f977ad50f32e89d20464d850fbdbe0c6"
     ),
-    # report
-    "de7eff1bbc37951ffb1b43535731f7fd47d53651670bcd801761c7cf8d9b5fc9": (
-        "ast1:55aef01522438f48681f9dc2d73047fbfc4a22eaf145b360797720db35dd98c3"
-    ),
-    # command
-    "ast1:fe71b3f7b62e2a5a26e937953e57f03807ba618b1fc677c6909e7b8a6f219254": (
-        "ast1:5a084e842754e5c0b637ca058747e990967f77c9b6f04de7f3a3591cf15249bd"
-    ),
-    # data
-    "ast1:6a497c2027fff3302c4444391aeb13a2203fb2e66a45430733b59aee7c1587ad": (
-        "ast1:dd0c2ccf53ceedf7872837ffee0682799bfe9574d7f1582051a548fcd0740924"
-    ),
-    # files
-    "ast1:6aff577c29c49fc3e0d7cb2461583fda027c719d6c97d94cc173408ed397dd7b": (
-        "ast1:0f82ce949ceb7305a73a7b84815006ef4c4501d0ba15ba4d1f05ec6f7214256c"
-    ),
-    # git-operations
-    "ast1:0cb9c18da4aa8e1cc36620a13777541531f5bd965e03ae0c5423098c5a817aea": (
-        "ast1:bf09ab0dfa690e0d777e50a225d68ddf865f02b523f74c1f8edbcfbdccb95b33"
-    ),
-    # http
-    "ast1:e195d39191ca54e585c5fc9ad72213427e9800ebbc893364cc98a573f7a68006": (
-        "ast1:6b4a24d67bd365d6ad834175a48dd35016b2d938489eb1dbb8ae5d8c9a245f94"
-    ),
-    # jira-write
-    "ast1:6a442c669cedec2b732aab96e7a23b05b277a0b66d058b8fdb42ea84a0b81ec6": (
-        "ast1:7e3f89b59a8e34e905633f560ae4aaea45843e238779c2dc06e31fc923bc3449"
-    ),
     # noop
     "ast1:38cfbe7708357018d9b99285c78de17d28fa56400b6afca137ae570fec014246": (
         "ast1:7bf9299b06f4b0fadb99246875538bf8f977ad50f32e89d20464d850fbdbe0c6"
-    ),
-    # notify
-    "ast1:927bb6b3dfad860d72c89291edc33868bb00a885189769537fb36a957425f979": (
-        "ast1:51eea68391fd9d030f308138f17e74321895ef39c3c5ed929b2a63618de08869"
-    ),
-    # report
-    "ast1:fdaf08354b3d513c682f1d94d251441f0d900d6292e4640526074b07883a3273": (
-        "ast1:55aef01522438f48681f9dc2d73047fbfc4a22eaf145b360797720db35dd98c3"
     ),
 }
 """Digests of built-in code in an earlier form, with today's digest of the same code.

@@ -107,7 +107,6 @@ def _action(
         ("code", before.handler, after.handler, Weight.LOOSER),
         ("undo", before.undo, after.undo, _lost(before.undo, after.undo)),
         ("undo params", before.undo_params, after.undo_params, Weight.NEUTRAL),
-        ("fallback", before.fallback, after.fallback, Weight.NEUTRAL),
         ("dry run", before.dry_run, after.dry_run, Weight.NEUTRAL),
         (
             "secrets in the dry run",

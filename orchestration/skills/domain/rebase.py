@@ -26,7 +26,6 @@ ADMINS = frozenset(
         "timeout_s",
         "retry",
         "undo",
-        "fallback",
         "limits",
     }
 )
@@ -91,7 +90,7 @@ def rebased(
     of_mine = _by_name(mine.actions)
     names = {action.name for action in shipped.actions}
     actions = tuple(
-        _with_known_names(
+        _with_known_undo(
             _action(of_base.get(one.name), of_mine[one.name], one), one, names
         )
         if one.name in of_mine
@@ -152,16 +151,12 @@ def _action(
     return ActionContract(**merged)
 
 
-def _with_known_names(
+def _with_known_undo(
     action: ActionContract, shipped: ActionContract, names: Collection[str]
 ) -> ActionContract:
-    """Take the shipped undo and fallback where an admin's was removed."""
-    known = {"", *names}
-    return replace(
-        action,
-        undo=action.undo if action.undo in known else shipped.undo,
-        fallback=action.fallback if action.fallback in known else shipped.fallback,
-    )
+    """Take the shipped undo if the release removed the one that an admin chose."""
+    is_known = action.undo in {"", *names}
+    return action if is_known else replace(action, undo=shipped.undo)
 
 
 def _later(one: EffectClass, other: EffectClass) -> EffectClass:

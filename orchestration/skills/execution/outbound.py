@@ -68,28 +68,6 @@ class Rules:
         )
 
 
-CONFIG_PROPERTIES: dict[str, Any] = {
-    "allow_hosts": {
-        "title": "Hosts that may be private",
-        "description": "Names, or name:port, that may be called whatever their address is.",
-        "type": "array",
-        "items": {"type": "string"},
-    },
-    "allow_private": {
-        "title": "Allow private addresses",
-        "description": "Allow loopback and private networks; metadata services stay refused.",
-        "type": "boolean",
-    },
-    "only_hosts": {
-        "title": "Only these hosts",
-        "description": "Where set, no other host may be called.",
-        "type": "array",
-        "items": {"type": "string"},
-    },
-}
-"""JSON Schema of the rules, for the configuration of each skill that uses them."""
-
-
 @dataclass(frozen=True)
 class Target:
     """Where a request goes: the URL as asked for and the checked addresses."""

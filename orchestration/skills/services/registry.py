@@ -47,7 +47,7 @@ EDITABLE = frozenset({"description", "config", "allowed", "forbidden", "actions"
 EDITABLE_OF_ACTION = frozenset(
     {
         *("summary", "risk", "effect_class", "timeout_s", "retry", "limits"),
-        *("undo", "fallback"),
+        "undo",
     }
 )
 

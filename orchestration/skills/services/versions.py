@@ -165,11 +165,8 @@ def check(contract: SkillContract) -> None:
                 f"{action.name}: the timeout and the attempts must be positive"
             )
         found += [f"{action.name}: {text}" for text in action.limits.problems()]
-        found += [
-            f"{action.name}: there is no action {other}"
-            for other in (action.undo, action.fallback)
-            if other and other not in names
-        ]
+        if action.undo and action.undo not in names:
+            found.append(f"{action.name}: unknown action {action.undo!r} in undo")
     if found:
         raise ContractInvalid(" ".join(found), problems=found)
 

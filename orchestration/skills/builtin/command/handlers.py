@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestration.skills.builtin.command.contract import RUN, SKILL
-from orchestration.skills.builtin.shapes import file_list
+from orchestration.skills.builtin.values import file_list
 from orchestration.skills.domain.handlers import dry_run_of, handler
 from orchestration.skills.domain.limits import LARGEST, Limit, Limits, sentence
 from orchestration.skills.domain.outcome import (
@@ -29,8 +28,7 @@ from orchestration.skills.execution.sandbox import (
     Stream,
 )
 
-__all__ = ["SKILL"]
-
+RUN = "command.run@1"
 MARGIN_S = 2.0
 MOST_FILES = 1000
 SAME_NAMES = (

@@ -7,10 +7,9 @@ from typing import Any
 import psycopg
 
 from orchestration.skills.builtin.data import duck, loading
-from orchestration.skills.builtin.data.contract import LOAD, QUERY, SKILL, UNLOAD
 from orchestration.skills.builtin.data.duck import BadQuery
 from orchestration.skills.builtin.data.loading import Load, NotLoadable, Unreachable
-from orchestration.skills.builtin.shapes import file_list, shown
+from orchestration.skills.builtin.values import file_list, shown
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
@@ -24,8 +23,9 @@ from orchestration.skills.domain.outcome import (
     Unknown,
 )
 
-__all__ = ["SKILL"]
-
+QUERY = "data.query@1"
+LOAD = "data.load@1"
+UNLOAD = "data.unload@1"
 ROLLED_BACK = "40"
 """Class of the SQLSTATEs that say so: deadlock, serialization failure."""
 

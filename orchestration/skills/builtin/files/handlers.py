@@ -10,14 +10,7 @@ from typing import Any
 
 from orchestration.skills.builtin.files import confined, publishing
 from orchestration.skills.builtin.files.confined import Found, OutOfBounds
-from orchestration.skills.builtin.files.contract import (
-    ARCHIVE,
-    COLLECT,
-    PUBLISH,
-    SKILL,
-    UNPUBLISH,
-)
-from orchestration.skills.builtin.shapes import file_list, shown
+from orchestration.skills.builtin.values import file_list, shown
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
@@ -29,8 +22,10 @@ from orchestration.skills.domain.outcome import (
     TargetProblem,
 )
 
-__all__ = ["SKILL"]
-
+COLLECT = "files.collect@1"
+PUBLISH = "files.publish@1"
+UNPUBLISH = "files.unpublish@1"
+ARCHIVE = "files.archive@1"
 MOST_FILES = 1000
 MOST_BYTES = 1024**3
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from orchestration.skills.builtin.git import commits as git_commits
 from orchestration.skills.builtin.git import rules as git_rules
 from orchestration.skills.builtin.git.repository import GitFailed, Repository
-from orchestration.skills.builtin.shapes import shown
+from orchestration.skills.builtin.values import shown
 from orchestration.skills.domain.outcome import (
     Call,
     CheckHandler,

@@ -8,16 +8,6 @@ from orchestration.skills.builtin.git import checks as git_checks
 from orchestration.skills.builtin.git import commits as git_commits
 from orchestration.skills.builtin.git import rules as git_rules
 from orchestration.skills.builtin.git.commits import Change
-from orchestration.skills.builtin.git.contract import (
-    COMMIT_FILES,
-    CREATE_BRANCH,
-    DELETE_BRANCH,
-    DELETE_DEFAULT_BRANCH,
-    REVERT,
-    SKILL,
-    TAG,
-    UNTAG,
-)
 from orchestration.skills.builtin.git.repository import GitFailed, Repository
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
@@ -30,7 +20,13 @@ from orchestration.skills.domain.outcome import (
     Succeeded,
 )
 
-__all__ = ["SKILL"]
+CREATE_BRANCH = "git-operations.create-branch@1"
+DELETE_BRANCH = "git-operations.delete-branch@1"
+DELETE_DEFAULT_BRANCH = "git-operations.delete-default-branch@1"
+COMMIT_FILES = "git-operations.commit-files@1"
+REVERT = "git-operations.revert@1"
+TAG = "git-operations.tag@1"
+UNTAG = "git-operations.untag@1"
 
 
 def _refusable(work: Callable[[Call], Outcome]) -> Handler:

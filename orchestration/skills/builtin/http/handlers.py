@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestration.skills.builtin.http.contract import REQUEST, SKILL
-from orchestration.skills.builtin.shapes import shown
+from orchestration.skills.builtin.values import shown
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
@@ -30,8 +29,7 @@ from orchestration.skills.execution.outbound import (
     Unreachable,
 )
 
-__all__ = ["SKILL"]
-
+REQUEST = "http.request@1"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 TEXT_LIMIT = 64 * 1024
 JSON_LIMIT = 256 * 1024

@@ -7,7 +7,6 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestration.skills.builtin.jira.contract import SKILL, TRANSITION
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
@@ -29,8 +28,7 @@ from orchestration.skills.execution.outbound import (
     Unreachable,
 )
 
-__all__ = ["SKILL"]
-
+TRANSITION = "jira-write.transition@1"
 PROPERTY = "execfabric.transition"
 """An issue property that is set with the transition and says which step made it."""
 

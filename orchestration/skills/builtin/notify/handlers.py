@@ -13,8 +13,7 @@ from email.message import EmailMessage
 from pathlib import PurePosixPath
 from typing import Any
 
-from orchestration.skills.builtin.notify.contract import EMAIL, SKILL, WEBHOOK
-from orchestration.skills.builtin.shapes import file_list, shown
+from orchestration.skills.builtin.values import file_list, shown
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
@@ -36,8 +35,8 @@ from orchestration.skills.execution.outbound import (
 )
 from orchestration.skills.execution.reasons import plain
 
-__all__ = ["SKILL"]
-
+EMAIL = "notify.email@1"
+WEBHOOK = "notify.webhook@1"
 SMTP_SECONDS = 30
 LATER = range(400, 500)
 GOOD = range(200, 300)

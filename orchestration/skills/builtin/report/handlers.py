@@ -10,23 +10,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from orchestration.skills.builtin.report.template import TEMPLATE
-from orchestration.skills.builtin.shapes import (
-    listing,
-    number,
-    one_file,
-    record,
-    sha256,
-    shown,
-    text,
-)
-from orchestration.skills.domain.contract import (
-    FILE_SCHEMA,
-    ActionContract,
-    DryRunKind,
-    EffectClass,
-    Risk,
-    SkillContract,
-)
+from orchestration.skills.builtin.values import shown
 from orchestration.skills.domain.handlers import dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
@@ -39,66 +23,6 @@ from orchestration.skills.domain.outcome import (
 
 RENDER = "report.render@1"
 MOST_ROWS = 10_000
-
-_RENDER = ActionContract(
-    name="render",
-    summary="Render {rows} as the page {title}.",
-    handler=RENDER,
-    input_schema=record(
-        {
-            "title": text("Title", "Heading of the page.", minLength=1),
-            "rows": {
-                "title": "Rows",
-                "description": "A CSV or JSON file, a list of such files, or a list of objects.",
-                "anyOf": [FILE_SCHEMA, {"type": "array", "items": {"type": "object"}}],
-            },
-            "summary": text("Summary", "A paragraph below the heading."),
-            "columns": listing(
-                "Columns", "Which columns, in this order.", {"type": "string"}
-            ),
-            "values": {
-                "type": "object",
-                "title": "Values",
-                "description": "Further values, shown above the table.",
-            },
-            "template": {
-                "title": "Template",
-                "description": "Another Jinja2 template: its text, or a file. It has title, summary, columns, rows and values.",
-                "anyOf": [
-                    {"type": "string"},
-                    one_file("Template", "A Jinja2 template."),
-                ],
-            },
-            "name": text("Name", "Of the page, without suffix.", pattern=r"^[\w.-]+$"),
-        },
-        ["title"],
-    ),
-    output_schema=record(
-        {
-            "rows": number("Rows", "How many rows the page shows."),
-            "bytes": number("Bytes", "Its size."),
-            "sha256": sha256(),
-        },
-        ["rows", "bytes", "sha256"],
-    ),
-    effect_class=EffectClass.PURE,
-    risk=Risk.LOW,
-    timeout_s=60,
-    dry_run=DryRunKind.SIMULATED,
-    files=("document",),
-)
-
-SKILL = SkillContract(
-    slug="report",
-    version="1.1.0",
-    name="Report",
-    description="Renders rows and values as an HTML page.",
-    domain="data",
-    actions=(_RENDER,),
-    config_schema=record({"max_rows": number("Most rows", "On one page.", minimum=1)}),
-    allowed=("Read the files a step is given, and write one page.",),
-    forbidden=("Run code from a template, or read any other file.",),
-)
 
 
 class BadRows(Exception):
