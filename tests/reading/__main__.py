@@ -7,7 +7,7 @@ import argparse
 import random
 from collections import Counter
 
-from tests.reading import python_code, templates
+from tests.reading import contracts, python_code, templates
 from tests.reading.text import DOCSTRING, ERROR, UI, Text
 from tests.reading.words import complaints
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--words", action="store_true", help="check the word list")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(10**6)
-    texts = [*python_code.texts(), *templates.texts()]
+    texts = [*python_code.texts(), *templates.texts(), *contracts.texts()]
     if options.words:
         check_words([text for text in texts if options.path in text.path])
         return
