@@ -1,68 +1,136 @@
-"""Each kind of event of a run in words, for people; the record keeps the kinds."""
+"""The words for each kind of event; the audit log stores the kinds."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Words(NamedTuple):
+    """How one kind of event is shown."""
+
+    state: str
+    """The state whose icon and color it has."""
+    label: str
+    """Its name in a list of one run, and in the filter of the audit log."""
+    sentence: str
+    """A sentence whose fields are the actor, names, and texts of the payload."""
+
 
 # fmt: off
-WORDS: dict[str, tuple[str, str]] = {
-    # kind                    state it looks like     what it says
-    "run.proposed":           ("draft",               "Plan proposed"),
-    "run.dry_run_finished":  ("succeeded",        "Dry run finished"),
-    "run.dry_run_limit_reached": ("partial",      "Dry run incomplete"),
-    "run.dry_run_given_up":  ("partial",          "Dry run incomplete"),
-    "run.dry_run_failed":    ("failed",           "Dry run failed"),
-    "run.approved":           ("approved",            "Plan approved"),
-    "run.approval_voided":    ("superseded",          "Approval no longer holds"),
-    "run.pause_requested":    ("pausing",             "Pause requested"),
-    "run.paused":             ("paused",              "Run paused"),
-    "run.resumed":            ("running",             "Run resumed"),
-    "run.cancel_requested":   ("cancelling",          "Cancel requested"),
-    "run.cancelled":          ("cancelled",           "Run cancelled"),
-    "run.succeeded":          ("succeeded",           "Run succeeded"),
-    "run.partially_succeeded": ("partially_succeeded", "Run partly succeeded"),
-    "run.failed":             ("failed",              "Run failed"),
-    "run.rejected":           ("rejected",            "Run rejected"),
-    "run.expired":            ("expired",             "Nobody answered in time"),
-    "run.sweep_failed":       ("fenced",              "The keeper could not go on"),
-    "step.added":             ("pending",             "Step added"),
-    "step.gate_opened":       ("gated",               "Waits for approval"),
-    "step.gate_approved":     ("approved",            "Step approved"),
-    "step.gate_rejected":     ("rejected",            "Step rejected"),
-    "step.gate_voided":       ("superseded",          "Approval no longer holds"),
-    "step.released":          ("ready",               "Step released"),
-    "step.started":           ("intent",              "Step started"),
-    "step.not_started":       ("ready",               "Attempt never began"),
-    "step.claimed":           ("claimed",             "A worker took the step"),
-    "step.succeeded":         ("succeeded",           "Step succeeded"),
-    "step.retry_later":       ("backoff",             "Attempt failed, to be tried again"),
-    "step.failed":            ("failed",              "Step failed"),
-    "step.lease_lost":        ("lost",                "Worker lost before anything ran"),
-    "step.outcome_unknown":   ("indeterminate",       "Outcome unknown"),
-    "step.resolved":          ("succeeded",           "A person said what happened"),
-    "step.retried":           ("backoff",             "To be tried again"),
-    "step.revived":           ("pending",             "No longer skipped"),
-    "step.skipped":           ("skipped",             "Step skipped"),
-    "step.cancelled":         ("cancelled",           "Step cancelled"),
-    "attempt.intent":         ("intent",              "Effect begins"),
-    "attempt.fenced":         ("fenced",              "Attempt refused"),
-    "attempt.late_result":    ("fenced",              "Late result not taken"),
-    "gate.requested":         ("requested",           "People are asked"),
-    "gate.decided":           ("partial",             "Decision given"),
-    "gate.approved":          ("approved",            "Gate approved"),
-    "gate.rejected":          ("rejected",            "Gate rejected"),
-    "gate.superseded":        ("superseded",          "Gate superseded"),
-    "gate.withdrawn":         ("superseded",          "Gate withdrawn"),
-    "gate.expired":           ("expired",             "Gate expired"),
-    "gate.decision_refused":  ("fenced",              "Decision refused"),
-}
+WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
+    ("run.proposed", "draft", "Plan proposed", "{actor} proposed {run}"),
+    ("run.dry_run_finished", "succeeded", "Dry run finished", "The dry run of {run} finished"),
+    ("run.dry_run_limit_reached", "partial", "Dry run incomplete", "The dry run of {run} stopped at its limit"),
+    ("run.dry_run_given_up", "partial", "Dry run incomplete", "The dry run of {run} stopped before its end"),
+    ("run.dry_run_failed", "failed", "Dry run failed", "The dry run of {run} failed"),
+    ("run.approved", "approved", "Plan approved", "Run {run} was approved and started"),
+    ("run.approval_voided", "superseded", "Approval no longer valid", "The approval of {run} is no longer valid"),
+    ("run.pause_requested", "pausing", "Pause requested", "{actor} requested a pause of run {run}"),
+    ("run.paused", "paused", "Run paused", "Run {run} paused"),
+    ("run.resumed", "running", "Run resumed", "{actor} resumed run {run}"),
+    ("run.cancel_requested", "cancelling", "Cancel requested", "{actor} requested to cancel run {run}"),
+    ("run.cancelled", "cancelled", "Run cancelled", "Run {run} was cancelled"),
+    ("run.succeeded", "succeeded", "Run succeeded", "Run {run} succeeded"),
+    ("run.partially_succeeded", "partially_succeeded", "Run partly succeeded", "Run {run} partly succeeded"),
+    ("run.failed", "failed", "Run failed", "Run {run} failed"),
+    ("run.rejected", "rejected", "Run rejected", "Run {run} was rejected"),
+    ("run.expired", "expired", "Run expired", "Run {run} expired without a decision"),
+    ("run.sweep_failed", "fenced", "Background check failed", "The background check of run {run} failed"),
+
+    ("step.added", "pending", "Step added", "Step {step} was added to run {run}"),
+    ("step.gate_opened", "gated", "Step waits for approval", "Step {step} waits for approval"),
+    ("step.gate_approved", "approved", "Step approved", "Step {step} was approved and may start"),
+    ("step.gate_rejected", "rejected", "Step rejected", "Step {step} was rejected and does not start"),
+    ("step.gate_voided", "superseded", "Approval no longer valid", "The approval of step {step} is no longer valid"),
+    ("step.released", "ready", "Step ready", "Step {step} is ready to start"),
+    ("step.started", "intent", "Step started", "{actor} started step {step}"),
+    ("step.not_started", "ready", "Attempt not started", "An attempt of step {step} did not start"),
+    ("step.claimed", "claimed", "Step taken by a worker", "A worker took step {step}"),
+    ("step.succeeded", "succeeded", "Step succeeded", "Step {step} succeeded"),
+    ("step.retry_later", "backoff", "Attempt failed, retry scheduled", "An attempt of step {step} failed; a retry is scheduled"),
+    ("step.failed", "failed", "Step failed", "Step {step} failed"),
+    ("step.lease_lost", "lost", "Worker lost before the step ran", "The worker of step {step} was lost before the step ran"),
+    ("step.outcome_unknown", "indeterminate", "Outcome unknown", "The outcome of step {step} is unknown"),
+    ("step.resolved", "succeeded", "Outcome resolved", "{actor} resolved the outcome of step {step}"),
+    ("step.retried", "backoff", "Step retried", "{actor} set step {step} to run again"),
+    ("step.revived", "pending", "Step no longer skipped", "Step {step} is no longer skipped"),
+    ("step.skipped", "skipped", "Step skipped", "Step {step} was skipped"),
+    ("step.cancelled", "cancelled", "Step cancelled", "Step {step} was cancelled"),
+    ("attempt.intent", "intent", "Attempt started", "An attempt of step {step} started"),
+    ("attempt.fenced", "fenced", "Attempt stopped", "An outdated attempt of step {step} was stopped"),
+    ("attempt.late_result", "fenced", "Late result ignored", "A late result of step {step} was ignored"),
+
+    ("gate.requested", "requested", "Approval requested", "Approval of {subject} was requested"),
+    ("gate.decided", "partial", "Decision recorded", "{actor} {verdict} {subject}"),
+    ("gate.approved", "approved", "Approval granted", "All required approvals of {subject} were given"),
+    ("gate.rejected", "rejected", "Approval rejected", "The approval of {subject} was rejected"),
+    ("gate.superseded", "superseded", "Approval superseded", "The approval of {subject} was superseded"),
+    ("gate.withdrawn", "superseded", "Approval withdrawn", "The approval of {subject} was withdrawn"),
+    ("gate.expired", "expired", "Approval expired", "The approval of {subject} expired"),
+    ("gate.decision_refused", "fenced", "Decision refused", "A decision by {actor} on {subject} was refused"),
+
+    ("skill.drafted", "draft", "Skill version drafted", "{actor} drafted version {version} of skill {skill}"),
+    ("skill.published", "approved", "Skill version published", "{actor} published version {version} of skill {skill}"),
+    ("skill.rebound", "approved", "Skill version updated to installed code", "{actor} updated skill {skill} to the installed code"),
+    ("skill.withdrawn", "superseded", "Skill version withdrawn", "{actor} withdrew version {version} of skill {skill}"),
+    ("skill.deprecated", "superseded", "Skill deprecated", "{actor} deprecated skill {skill}"),
+    ("skill.quarantined", "rejected", "Skill quarantined", "{actor} quarantined skill {skill}"),
+    ("skill.restored", "approved", "Skill restored", "{actor} restored skill {skill}"),
+
+    ("policy.published", "approved", "Policy published", "{actor} published version {version} of policy {name}"),
+    ("policy.retired", "superseded", "Policy retired", "{actor} retired policy {name}"),
+
+    ("user.created", "approved", "User created", "{actor} created user {username}"),
+    ("user.activated", "approved", "User activated", "{actor} activated user {username}"),
+    ("user.deactivated", "rejected", "User deactivated", "{actor} deactivated user {username}"),
+    ("user.roles_changed", "approved", "Roles changed", "{actor} set the roles of user {username} to {after}"),
+    ("group.created", "approved", "Group created", "{actor} created group {group}"),
+    ("right.granted", "approved", "Right granted", "{actor} granted {right} on {on} to {group}"),
+    ("right.revoked", "rejected", "Right revoked", "{actor} revoked {right} on {on} from {group}"),
+    ("agent.created", "approved", "Agent created", "{actor} created agent {name} for {owner}"),
+    ("agent.activated", "approved", "Agent activated", "{actor} activated agent {name}"),
+    ("agent.deactivated", "rejected", "Agent deactivated", "{actor} deactivated agent {name}"),
+
+    ("sign_in.succeeded", "approved", "Signed in", "{actor} signed in"),
+    ("sign_in.failed", "fenced", "Sign-in failed", "A sign-in as {username} failed"),
+    ("sign_in.ended", "superseded", "Signed out", "{actor} signed out"),
+    ("password.set", "approved", "Password set", "{actor} set the password of {username}"),
+    ("password_link.created", "requested", "Password link created", "{actor} created a password link for {username}"),
+    ("password_link.replaced", "superseded", "Password link replaced", "{actor} replaced the password link of {username}"),
+    ("password_link.used", "approved", "Password link used", "{actor} used the password link of {username}"),
+    ("token.created", "approved", "Token created", "{actor} created a token for {holder}"),
+    ("token.revoked", "rejected", "Token revoked", "{actor} revoked a token of {holder}"),
+)}
 # fmt: on
 
+GROUPS = {
+    "run": "Runs",
+    "step": "Steps",
+    "attempt": "Steps",
+    "gate": "Approvals",
+    "skill": "Skills",
+    "policy": "Policies",
+    "user": "Accounts",
+    "group": "Accounts",
+    "right": "Accounts",
+    "agent": "Accounts",
+    "sign_in": "Sign-in",
+    "password": "Sign-in",
+    "password_link": "Sign-in",
+    "token": "Sign-in",
+}
+"""The heading of each first part of a kind in the filter of the audit log."""
+
 NOTES = ("reason", "comment", "message", "evidence", "worker", "code")
-"""What of a payload says most, first come first shown."""
+"""The keys of a payload whose text is shown; the first that exists."""
+
+
+def words_of(kind: str) -> Words:
+    """Return the words for a kind; for an unknown kind, the kind itself."""
+    return WORDS.get(kind) or Words("pending", kind, "{kind}")
 
 
 def note_of(payload: Mapping[str, Any]) -> str:
-    """The sentence in a payload that a reader wants beside the event."""
+    """Return the text in a payload that explains the event, or an empty string."""
     error = payload.get("error")
     sources = [payload, error] if isinstance(error, dict) else [payload]
     values = (source.get(name) for source in sources for name in NOTES)

@@ -18,7 +18,7 @@ from orchestration.plans.domain.document import StepDocument
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.pages.event_words import WORDS, note_of
+from orchestration.runs.pages.event_words import note_of, words_of
 from orchestration.runs.pages.run_waits import Wait, controls_of, waits_of
 
 DONE = (StepState.SUCCEEDED, StepState.SKIPPED)
@@ -153,7 +153,7 @@ def events(stream: str, after: int, *, limit: int) -> list[EventLine]:
     return [
         EventLine(
             event,
-            *WORDS.get(event.kind, ("pending", event.kind)),
+            *words_of(event.kind)[:2],
             note_of(audit.envelope(event)["payload"]),
         )
         for event in audit.events_after(stream, after, limit=limit)
