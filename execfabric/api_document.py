@@ -7,7 +7,7 @@ from execfabric.web.problems import PROBLEM
 
 SCHEMA: dict[str, Any] = {
     "title": "Problem",
-    "description": "A refusal (RFC 9457). `code` is stable; more members may follow.",
+    "description": "A refusal (RFC 9457). `code` is stable. `request_id` is also in the server's log.",
     "type": "object",
     "properties": {
         "type": {"type": "string"},
@@ -15,6 +15,7 @@ SCHEMA: dict[str, Any] = {
         "status": {"type": "integer"},
         "code": {"type": "string"},
         "detail": {"type": "string"},
+        "request_id": {"type": "string"},
     },
     "required": ["type", "title", "status", "code", "detail"],
 }

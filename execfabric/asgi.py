@@ -1,4 +1,4 @@
-"""HTTP and websockets."""
+"""The ASGI application: HTTP and websockets."""
 
 import os
 from typing import Any
@@ -8,7 +8,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "execfabric.settings")
-# First: it loads the apps, which everything behind the sockets needs.
+# First, because it loads the apps that the imports below need.
 http = get_asgi_application()
 
 from django.conf import settings  # noqa: E402
@@ -19,20 +19,21 @@ from execfabric.infra import database  # noqa: E402
 from execfabric.web.guard import Guard  # noqa: E402
 from execfabric.web.health import Health  # noqa: E402
 from execfabric.web.origin import SameOrigin  # noqa: E402
+from execfabric.web.request_id import RequestId  # noqa: E402
 from orchestration.runs.consumers import RunConsumer  # noqa: E402
 
 UNKNOWN = 4404
 
 
 async def unknown(_scope: Any, _receive: Any, send: Any) -> None:
-    """Close a socket at an address that none has; the handshake is refused.
+    """Refuse a socket at an unknown address.
 
-    Without a consumer, which would wait for the channel layer.
+    A consumer would wait for the channel layer first.
     """
     await send({"type": "websocket.close", "code": UNKNOWN})
 
 
-# Django's `path` is typed for views; Channels gives it consumers, and takes it back.
+# Django's `path` is typed for views; Channels passes it consumers.
 sockets: list[Any] = [
     path("ws/runs/<uuid:pk>/", RunConsumer.as_asgi()),  # type: ignore[arg-type]
     path("ws/inbox/", InboxConsumer.as_asgi()),  # type: ignore[arg-type]
@@ -41,7 +42,7 @@ sockets: list[Any] = [
 database.bound_transactions()
 application = ProtocolTypeRouter(
     {
-        "http": Health(Guard(http, slots=settings.WEB_SLOTS)),
-        "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(sockets))),
+        "http": Health(RequestId(Guard(http, slots=settings.WEB_SLOTS))),
+        "websocket": RequestId(SameOrigin(AuthMiddlewareStack(URLRouter(sockets)))),
     }
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -158,6 +159,7 @@ MIDDLEWARE = [
     "execfabric.web.middleware.ReleaseConnection",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
+    "execfabric.web.middleware.CompressPages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -169,7 +171,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "execfabric.web.middleware.RefuseUnstorableText",
-    "execfabric.web.middleware.RefusalsAnswered",
+    "execfabric.web.middleware.RefusalResponses",
 ]
 
 ROOT_URLCONF = "execfabric.urls"
@@ -283,7 +285,14 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-SERVESTATIC_USE_FINDERS = True
+HASHED_STATIC = env_bool("EXECFABRIC_HASHED_STATIC", default=PRODUCTION)
+"""Serve compressed files under hashed names, cached forever; requires `collectstatic`."""
+SERVESTATIC_USE_FINDERS = not HASHED_STATIC
+STATIC_STORAGE = (
+    "servestatic.storage.CompressedManifestStaticFilesStorage"
+    if HASHED_STATIC
+    else "django.contrib.staticfiles.storage.StaticFilesStorage"
+)
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -291,7 +300,7 @@ STORAGES = {
             "location": env_text("EXECFABRIC_ARTIFACT_DIR", str(DATA_DIR / "artifacts"))
         },
     },
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": STATIC_STORAGE},
 }
 
 CACHES = {
@@ -318,16 +327,51 @@ CHANNEL_LAYERS = {
 
 EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 LOG_LEVEL = env_text("EXECFABRIC_LOG_LEVEL", "INFO")
+LOG_CONTEXT = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+LOG_RENDERERS: list[Any] = (
+    [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+    if PRODUCTION
+    else [
+        structlog.dev.ConsoleRenderer(
+            colors=False,
+            pad_event_to=0,
+            # Not its default, which prints local variables, secrets included.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+        "structured": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": LOG_CONTEXT,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *LOG_RENDERERS,
+            ],
+        }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "structured"}
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    # It reports each use of each connection.
-    "loggers": {"psycopg.pool": {"level": "WARNING"}},
+    "loggers": {
+        # It reports each use of each connection.
+        "psycopg.pool": {"level": "WARNING"},
+        # Uvicorn configures these before it imports the settings.
+        "uvicorn": {"handlers": ["console"], "propagate": False},
+        "uvicorn.access": {"handlers": ["console"], "propagate": False},
+    },
 }
 
 API_PER_MINUTE = env_int("EXECFABRIC_API_PER_MINUTE", 3000)

@@ -1,4 +1,4 @@
-"""The typed request, rendering, and the answer to a refusal, for every page."""
+"""The typed request, page rendering and the response to a refusal."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -17,26 +17,39 @@ from django_htmx.middleware import HtmxDetails
 
 from execfabric.lib import numbers
 from execfabric.lib.actor import Actor
-from execfabric.lib.refusal import Refusal
+from execfabric.lib.refusal import Refusal, RefusalKind
 from execfabric.web.problems import STATUS
 
 P = ParamSpec("P")
 
+HEADINGS = {
+    RefusalKind.UNREADABLE: "Invalid request",
+    RefusalKind.UNAUTHENTICATED: "Sign in required",
+    RefusalKind.DENIED: "Not allowed",
+    RefusalKind.MISSING: "Not found",
+    RefusalKind.CONFLICT: "State has changed",
+    RefusalKind.TOO_LARGE: "Request too large",
+    RefusalKind.INVALID: "Invalid input",
+    RefusalKind.LIMITED: "Too many requests",
+    RefusalKind.UNAVAILABLE: "Service unavailable",
+}
+"""Title of the page that shows a refusal."""
+
 
 class SignedInUser(Protocol):
-    """What pages need of the account that is signed in (`identity.models.User`)."""
+    """The parts of `identity.models.User` that pages use."""
 
     pk: int
     is_authenticated: bool
     group_names: frozenset[str]
 
     def actor(self) -> Actor:
-        """Return the user as `by` in a service call."""
+        """Return the user as the `by` argument of a service call."""
         ...
 
 
 class HttpRequest(BaseRequest):
-    """A request of a signed-in user, after the middleware."""
+    """A request of a signed-in user, as the middleware leaves it."""
 
     user: SignedInUser  # type: ignore[assignment]
     htmx: HtmxDetails
@@ -46,7 +59,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def wants_fragment(request: BaseRequest) -> bool:
-    """Return True if htmx requests a part of the page."""
+    """Return True if htmx requests a fragment, not a page."""
     htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined]
     return bool(htmx) and not htmx.boosted
 
@@ -79,14 +92,18 @@ def refusal_response(
     context: Mapping[str, Any] | None = None,
     status: int | None = None,
 ) -> HttpResponse:
-    """Render a refusal with `template`, or in the page's alert.
+    """Render a refusal with `template`, or in the alert of the page.
 
-    A fragment without a template of its own goes into the alert at the top of the
-    page, so that what the user has typed is not replaced.
+    A fragment without its own template is shown in the alert at the top of the page,
+    so that it does not replace what the user has typed.
     """
     fragment = wants_fragment(request) and not template
     template = template or ("web/_refusal.html" if fragment else "web/refusal.html")
-    values = {**(context or {}), "refusal": refusal}
+    values = {
+        "heading": HEADINGS[refusal.kind],
+        **(context or {}),
+        "refusal": refusal,
+    }
     response = page(request, template, values, status=status or STATUS[refusal.kind])
     if seconds := refusal.details.get("retry_after"):
         response["Retry-After"] = str(seconds)
@@ -95,25 +112,25 @@ def refusal_response(
     return response
 
 
-def form_on(name: str, *keep: str) -> Callable[[View[P]], View[P]]:
+def form_on(name: str, *shared: str) -> Callable[[View[P]], View[P]]:
     """Accept a POST; redirect a GET of the same URL to the page with the form.
 
-    A GET comes from a reload, or from the redirect after signing in. `keep` names
-    the URL arguments that both share.
+    A GET comes from a reload, or from the redirect after signing in. `shared` names
+    the URL arguments that both URLs have.
     """
 
     def decorated(view: View[P]) -> View[P]:
         posted = require_POST(view)
 
         @wraps(view)
-        def answered(
+        def respond(
             request: HttpRequest, *args: P.args, **kwargs: P.kwargs
         ) -> HttpResponseBase:
             if request.method not in {"GET", "HEAD"}:
                 return posted(request, *args, **kwargs)
-            shared: dict[str, Any] = {one: kwargs[one] for one in keep}
-            return redirect(reverse(name, kwargs=shared))
+            arguments: dict[str, Any] = {key: kwargs[key] for key in shared}
+            return redirect(reverse(name, kwargs=arguments))
 
-        return answered  # type: ignore[return-value]
+        return respond  # type: ignore[return-value]
 
     return decorated

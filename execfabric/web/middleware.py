@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from django_htmx.http import reswap, retarget
 
@@ -17,7 +18,7 @@ from execfabric.web.problems import API, Unreadable, check_texts
 
 
 class ReleaseConnection(MiddlewareMixin):
-    """Release the database connection when the response is made, not when it is sent.
+    """Release the database connection before the response is sent.
 
     Otherwise a client that reads slowly would hold it.
     """
@@ -30,16 +31,32 @@ class ReleaseConnection(MiddlewareMixin):
         return response
 
 
-class SignInRequired(LoginRequiredMiddleware):
-    """Redirect to the sign-in page and back; a fragment shows an alert instead.
+class CompressPages(GZipMiddleware):
+    """Compress pages and JSON, but no download: its digest covers the bytes sent.
 
-    The redirect back is a GET of the same URL: `form_on` leads it on to the form.
+    Against BREACH, Django masks the CSRF token anew in each page, and adds a random
+    number of bytes to each compressed response.
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Compress the response if the client accepts it."""
+        if "Repr-Digest" in response:
+            return response
+        return super().process_response(request, response)
+
+
+class SignInRequired(LoginRequiredMiddleware):
+    """Redirect to the sign-in page; a fragment shows an alert instead.
+
+    The redirect back is a GET of the same URL, which `form_on` redirects to its form.
     """
 
     def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Callable[..., Any]
     ) -> HttpResponse:
-        """Answer a request without a session."""
+        """Respond to a request without a session."""
         if not wants_fragment(request):
             return super().handle_no_permission(request, view_func)
         back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
@@ -48,7 +65,7 @@ class SignInRequired(LoginRequiredMiddleware):
 
 
 class RefuseUnstorableText(MiddlewareMixin):
-    """Refuse text that Postgres cannot store, in the URL and in form fields."""
+    """Refuse text that Postgres cannot store, in URLs and form fields."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Check the URL."""
@@ -63,7 +80,7 @@ class RefuseUnstorableText(MiddlewareMixin):
     def process_view(
         self, request: HttpRequest, _view: Any, _args: Any, _kwargs: Any
     ) -> HttpResponse | None:
-        """Check a form, after the check that its sender may send it."""
+        """Check a form, after the CSRF check."""
         if request.method != "POST" or request.path.startswith(API):
             return None
         try:
@@ -73,13 +90,13 @@ class RefuseUnstorableText(MiddlewareMixin):
         return None
 
 
-class RefusalsAnswered(MiddlewareMixin):
-    """Answer every refusal that a page's view raises."""
+class RefusalResponses(MiddlewareMixin):
+    """Render the refusals that views raise."""
 
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponse | None:
-        """Answer a refusal; leave anything else to Django."""
+        """Render a refusal; leave other exceptions to Django."""
         if isinstance(exception, Refusal):
             return refusal_response(request, exception)
         return None

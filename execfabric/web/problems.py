@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 from execfabric.infra.disk import DiskFull
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Refusal, RefusalKind, Unavailable
+from execfabric.web import request_id
 
 REFUSED = re.compile(r"[\0\ud800-\udfff]")
 """Null characters and lone surrogates: Postgres cannot store them."""
@@ -146,6 +147,8 @@ def problem(refusal: Refusal, *, status: int | None = None) -> HttpResponse:
         "code": refusal.code,
         "detail": refusal.message,
     }
+    if request := request_id.current():
+        body["request_id"] = request
     response = HttpResponse(json.dumps(body), status=code, content_type=PROBLEM)
     if code == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="execfabric"'

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from execfabric.lib import clock
 from execfabric.web import looks
 from execfabric.web.looks import Look
+from execfabric.web.request_id import current as current_request_id
 from execfabric.web.templatetags.shown import shown, shown_rows
 from execfabric.web.values import Excerpt, excerpt
 
@@ -23,6 +24,12 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"))
 JUST_NOW = 10
 AGENT_CHIP = mark_safe('<span class="chip">agent</span>')
+
+
+@register.simple_tag
+def request_id() -> str:
+    """Return the id of the current request, as in the server's log."""
+    return current_request_id()
 
 
 @register.simple_tag
