@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from execfabric.local import part, ports
+from execfabric.local import ports, service
 from execfabric.local.layout import DataDir
-from execfabric.local.part import Running
+from execfabric.local.service import ServiceProcess
 from execfabric.local.valkey import Valkey
 
 
@@ -15,18 +15,18 @@ class Broker:
         data = DataDir(folder)
         data.prepare()
         self.server = Valkey(data, ports.any_free())
-        self.running: Running | None = None
+        self.running: ServiceProcess | None = None
 
     @property
     def pid(self) -> int:
         """The server's process."""
         assert self.running
-        return self.running.identity.pid
+        return self.running.pid
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self.running = part.start(self.server.part(), None)
-        part.await_ready(self.running)
+        self.running = service.start(self.server.service())
+        service.await_ready(self.running)
 
     def kill(self) -> None:
         """End it; all it holds is lost."""

@@ -1,6 +1,6 @@
-"""Real servers and real parts for tests, started by the code behind `up`.
+"""Real servers and services for tests, started by the code of `up`.
 
-Call from the main thread: the system ends a part when the thread that started it ends.
+Call from the main thread: the system ends a service when the thread that started it ends.
 """
 
 import os
@@ -16,12 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from execfabric.local import commands, part, ports, servers
+from execfabric.local import commands, ports, postgres, service, valkey
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.journal import Journal
 from execfabric.local.layout import PROJECT, DataDir
-from execfabric.local.part import Part, Running
 from execfabric.local.postgres import OWNER, SUPERUSER, Postgres
+from execfabric.local.service import Service, ServiceFailed, ServiceProcess
 
 Kind = Literal["web", "worker", "keeper"]
 
@@ -31,13 +30,18 @@ class TestServers:
 
     __test__ = False
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, durable: bool = False) -> None:
         self.data = DataDir(directory)
         self.data.prepare()
-        self._running: list[Running] = []
+        self._running: list[ServiceProcess] = []
         try:
-            self.endpoints = servers.start_both(self.data, self._begin, durable=False)
-            self._allow_skipping_triggers()
+            app, owner = postgres.start(self.data, self._begin, durable=durable)
+            broker = valkey.start(self.data, self._begin)
+            self.endpoints = Endpoints(
+                database_url=app, owner_database_url=owner, redis_url=broker
+            )
+            if not durable:
+                self._allow_skipping_triggers()
         except BaseException:
             self.stop()
             raise
@@ -83,10 +87,8 @@ class TestServers:
                 f"GRANT SET ON PARAMETER session_replication_role TO {OWNER}"
             )
 
-    def _begin(self, wanted: Part) -> Running:
-        running = servers.begin_and_wait(wanted)
-        self._running.append(running)
-        return running
+    def _begin(self, wanted: Service) -> None:
+        self._running.append(begin_and_wait(wanted))
 
 
 def start_servers(directory: Path) -> TestServers:
@@ -94,49 +96,62 @@ def start_servers(directory: Path) -> TestServers:
     return TestServers(directory)
 
 
+def begin_and_wait(wanted: Service) -> ServiceProcess:
+    """Start a service and wait until it is ready; an error contains its output."""
+    running = service.start(wanted)
+    try:
+        service.await_ready(running)
+    except BaseException as error:
+        running.kill()
+        if isinstance(error, ServiceFailed):
+            raise ServiceFailed(f"{error}\n{running.output()}") from error
+        raise
+    return running
+
+
 @dataclass
 class Spawned:
-    """A part of the product in a process tree of its own."""
+    """A service of the product in its own process tree."""
 
-    running: Running
+    running: ServiceProcess
     url: str
-    """Where the web server answers; empty for the others."""
-    journal: Journal
-
-    @property
-    def log(self) -> Path:
-        """The file with everything it says; it stays after the end."""
-        return self.journal.path
+    """The address of the web server; empty for the others."""
+    log: Path
+    """The file with all output; it stays after the end."""
 
     @property
     def pid(self) -> int:
-        """The part's first process."""
-        return self.running.identity.pid
+        """The first process of the service."""
+        return self.running.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the part's first process still runs."""
+        """Return True if the first process of the service runs."""
         return self.running.alive
 
     def wait_ready(self, timeout: float = 60) -> "Spawned":
-        """Wait for the part's own readiness gate."""
-        self.running.part = replace(self.running.part, ready_within=timeout)
-        part.await_ready(self.running)
+        """Wait for the readiness gate of the service."""
+        self.running.service = replace(self.running.service, ready_within=timeout)
+        service.await_ready(self.running)
         return self
 
     def kill9(self) -> None:
         """SIGKILL to the whole tree."""
         self.running.kill()
-        self.journal.close()
+        self._close()
 
     def stop(self) -> None:
         """Stop it as the supervisor would."""
         self.running.stop()
-        self.journal.close()
+        self._close()
 
     def log_text(self) -> str:
-        """Everything it has said so far."""
+        """Return all output so far."""
         return self.log.read_text(encoding="utf-8")
+
+    def _close(self) -> None:
+        if self.running.log:
+            self.running.log.close()
 
 
 def spawn(kind: Kind, env: Mapping[str, str], **options: Any) -> Spawned:
@@ -155,11 +170,11 @@ def spawn(kind: Kind, env: Mapping[str, str], **options: Any) -> Spawned:
         wanted = commands.worker(told, **options)
     else:
         wanted = commands.keeper(told, ready_file=folder / "ready")
-    journal = Journal(folder / "log")
+    log = (folder / "log").open("ab", buffering=0)
     try:
-        return Spawned(part.start(wanted, journal), url, journal)
+        return Spawned(service.start(wanted, log), url, folder / "log")
     except BaseException:
-        journal.close()
+        log.close()
         raise
 
 

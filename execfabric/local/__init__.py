@@ -1,1 +1,1 @@
-"""The embedded default: real Postgres and Valkey, and the supervisor behind `up`."""
+"""The local installation: Postgres, Valkey, web, worker and keeper on one machine."""

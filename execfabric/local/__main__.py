@@ -1,4 +1,4 @@
-"""`python -m execfabric.local up | down | status`: what `make up` and `make down` call."""
+"""`python -m execfabric.local up | down | status`, called by the Makefile."""
 
 import argparse
 import contextlib
@@ -7,73 +7,59 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil  # type: ignore[import-untyped]
+
 from execfabric.lib import space
-from execfabric.local import (
-    commands,
-    endpoints,
-    installation,
-    leftovers,
-    ports,
-    processes,
-)
+from execfabric.local import commands, endpoints, installation, ports, processes
+from execfabric.local import supervisor as supervision
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.errors import AlreadyUp, StartFailed
-from execfabric.local.installation import Audience, Wanted
-from execfabric.local.layout import PROJECT, DataDir, data_dir
-from execfabric.local.leftovers import Hold
-from execfabric.local.processes import Identity
+from execfabric.local.layout import PROJECT, DataDir, StartFailed, data_dir, reason
+from execfabric.local.service import ServiceFailed
+from execfabric.local.supervisor import Stopped, Supervisor
 
 LONGEST_STOP = 120.0
-"""Seconds; more than the graces of all parts together."""
+"""Seconds; more than the grace periods of all services together."""
 LONGEST_COMMAND = 60.0
+LARGEST_LOG = 20 * 1024 * 1024
+"""Bytes above which the log is renamed at the next start."""
+LINES_SHOWN = 25
+NOT_UP = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks; return the exit code."""
-    asked = _parser().parse_args(arguments)
+    """Run the command and return its exit code."""
+    parsed = _parser().parse_args(arguments)
+    data = data_dir()
     try:
-        return _do(asked)
+        if parsed.command == "down":
+            return down(data)
+        if parsed.command == "status":
+            return show_status(data)
+        port = ports.number(parsed.port) if parsed.port else None
+        demo = _demo_by_default() if parsed.demo is None else parsed.demo
+        command = supervise if parsed.supervise else up
+        return command(data, demo=demo, port=port)
     except StartFailed as error:
-        _say(str(error))
+        _print(str(error))
     except OSError as error:
         if error.filename is None:
             raise
-        _say(f"The data directory cannot be used: {error}")
+        _print(str(data.unusable(reason(error))))
     return 1
 
 
-def _do(asked: argparse.Namespace) -> int:
-    data = data_dir()
-    if asked.command == "down":
-        return down(data)
-    if asked.command == "status":
-        return status(data)
-    demo = _demo_by_default() if asked.demo is None else asked.demo
-    port = ports.number(asked.port) if asked.port else None
-    wanted = Wanted(demo=demo, port=port)
-    if asked.foreground:
-        return foreground(data, wanted, quiet=asked.quiet)
-    return up(data, wanted)
-
-
-def up(data: DataDir, wanted: Wanted) -> int:
-    """Start the installation in the background; return when it is ready."""
-    command = [
-        sys.executable,
-        "-m",
-        "execfabric.local",
-        "up",
-        "--foreground",
-        "--quiet",
-    ]
-    command.append("--demo" if wanted.demo else "--no-demo")
-    if wanted.port is not None:
-        command += ["--port", str(wanted.port)]
+def up(data: DataDir, *, demo: bool, port: int | None) -> int:
+    """Start a supervisor in the background; return when everything is ready."""
+    command = [sys.executable, "-m", "execfabric.local", "up", "--supervise"]
+    command.append("--demo" if demo else "--no-demo")
+    if port is not None:
+        command += ["--port", str(port)]
     supervisor = subprocess.Popen(
         command,
         cwd=PROJECT,
@@ -86,176 +72,199 @@ def up(data: DataDir, wanted: Wanted) -> int:
     )
     try:
         for line in supervisor.stdout or ():
-            _say(line.rstrip("\n"))
+            _print(line.rstrip("\n"))
     except KeyboardInterrupt:
-        _say("Stopping ...")
+        _print("Stopping ...")
         supervisor.send_signal(signal.SIGTERM)
-        # Whoever cannot wait goes; the supervisor finishes its stop all the same.
+        # After a second Ctrl-C the supervisor still finishes its stop.
         with contextlib.suppress(KeyboardInterrupt):
             supervisor.wait()
         return 130
-    # It lets go of its output when it is up, or when it has ended.
+    # It closes its output when it is up, or when it has ended.
     with contextlib.suppress(subprocess.TimeoutExpired):
         return supervisor.wait(0.5)
     return 0
 
 
-def foreground(data: DataDir, wanted: Wanted, *, quiet: bool = False) -> int:
-    """Run the installation here until it is stopped."""
+def supervise(data: DataDir, *, demo: bool, port: int | None) -> int:
+    """Run the installation in this process until it is stopped."""
+    data.prepare()
+    lock = data.lock()
+    if lock is None:
+        return _already_running(data, port)
+    if data.log.exists() and data.log.stat().st_size > LARGEST_LOG:
+        data.log.replace(data.log.with_suffix(".log.1"))
+    with data.log.open("ab", buffering=0) as log, os.fdopen(lock):
+        data.log.chmod(0o600)
+        supervisor = Supervisor(data, log)
+        start = partial(
+            installation.start, data, supervisor, demo=demo, port=port, report=_print
+        )
+        return _supervise_locked(data, supervisor, start)
 
-    def announce(found: Endpoints) -> None:
-        _say(f"\nExecFabric is up: {found.url}")
-        _say_more(data, found)
-        if quiet:
-            _let_go_of_output(data.log)
 
-    def point_out(found: Endpoints) -> int:
-        _say(f"\nExecFabric is already up: {found.url}")
-        _say_more(data, found)
-        if wanted.port in {None, urlsplit(found.url).port}:
-            return 0
-        _say(f"To have it on port {wanted.port}, stop it first.")
+def _supervise_locked(
+    data: DataDir, supervisor: Supervisor, start: Callable[[], Endpoints]
+) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: supervisor.request_stop())
+    try:
+        if ended := supervision.end_orphans(data):
+            _print(f"Ended orphans of an earlier start: {', '.join(ended)}.")
+        supervisor.save_status()
+        addresses = start()
+        endpoints.save(data.root, addresses)
+        supervisor.save_status(supervision.UP)
+        _print(f"\nExecFabric is up: {addresses.url}")
+        _print_details(data, addresses)
+        # From here the output goes to the log, and the waiting `up` returns.
+        for output in (1, 2):
+            os.dup2(supervisor.log_file.fileno(), output)
+        supervisor.watch()
+    except Stopped:
+        _print("Stopped before everything was up.")
         return 1
+    except StartFailed as error:
+        if isinstance(error, ServiceFailed):
+            _print_end_of_log(data.log)
+        _print(str(error))
+        supervisor.log(str(error))
+        return 1
+    finally:
+        endpoints.remove(data.root)
+        supervisor.stop()
+        supervision.end_orphans(data)
+        supervisor.log("Everything is stopped.")
+    return 0
 
-    audience = Audience(
-        say=_say, up=announce, already=point_out, sees_journal=not quiet
-    )
-    return installation.serve(data, wanted, audience)
+
+def _already_running(data: DataDir, port: int | None) -> int:
+    addresses = endpoints.load(data.root)
+    state = supervision.read_status(data).get(supervision.NAME, {}).get("state")
+    if addresses is None or state != supervision.UP:
+        message = (
+            f"Cannot start ExecFabric on {data.root}: it is {state or 'starting'}."
+        )
+        raise StartFailed(f"{message} Wait for it, or stop it with `make down`.")
+    _print(f"\nExecFabric is already up: {addresses.url}")
+    _print_details(data, addresses)
+    if port in {None, urlsplit(addresses.url).port}:
+        return 0
+    _print(f"To use port {port}, stop it first.")
+    return 1
 
 
 def down(data: DataDir) -> int:
-    """Stop the installation and what is left of earlier ones."""
-    supervisor = _supervisor(data)
-    if supervisor is None:
-        ended = _end_leftovers(data)
-        _say(f"Ended: {', '.join(ended)}." if ended else "Nothing is running.")
-        return 0
-    _say("Stopping ...")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(supervisor.pid, signal.SIGTERM)
-    until = time.monotonic() + LONGEST_STOP
-    while processes.alive(supervisor) and time.monotonic() < until:
-        time.sleep(0.1)
-    processes.kill_family(supervisor)
-    _end_leftovers(data)
-    _say("Stopped.")
+    """Stop the installation, and orphans of earlier ones."""
+    supervisor = _running_supervisor(data)
+    if supervisor:
+        _print("Stopping ...")
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor.terminate()
+        psutil.wait_procs([supervisor], timeout=LONGEST_STOP)
+        processes.kill_family(supervisor.pid)
+    lock = data.lock() if data.run.is_dir() else None
+    ended = []
+    if lock is not None:
+        with os.fdopen(lock):
+            ended = supervision.end_orphans(data)
+    elif data.run.is_dir():
+        raise StartFailed("Cannot stop: another start has just begun. Try again.")
+    if not supervisor:
+        _print(f"Ended: {', '.join(ended)}." if ended else "Nothing is running.")
+    else:
+        _print("Stopped.")
     return 0
 
 
-def _end_leftovers(data: DataDir) -> list[str]:
-    """End what has no supervisor any more; return the names."""
-    if not data.run.is_dir():
-        return []
-    try:
-        hold = Hold(data)
-    except AlreadyUp:
-        # The next start has begun; it ends them itself.
-        return []
-    try:
-        return leftovers.end_all(data)
-    finally:
-        hold.release()
-
-
-def _supervisor(data: DataDir) -> Identity | None:
-    """The supervisor; one that has only just begun has not written itself down yet."""
-    until = time.monotonic() + 5
-    while (found := leftovers.supervisor(data)) is None:
-        held = data.run.is_dir() and leftovers.is_held(data)
-        if not held or time.monotonic() > until:
-            return None
-        time.sleep(0.1)
-    return found
-
-
-def status(data: DataDir) -> int:
-    """Say what runs; 0 when the installation is up, 3 when it is not."""
-    found = endpoints.load(data.root)
-    if leftovers.supervisor(data) is None:
-        _say(f"Nothing runs on {data.root}.")
-        return 3
-    _say(f"ExecFabric on {data.root}: {found.url if found else 'starting'}")
-    if short := space.shortage([data.root], space.least_free()):
-        _say(f"  {short} No new work starts; free some space.")
-    for name, part in leftovers.read(data).items():
-        state = part.state if processes.alive(part.identity) else "not running"
-        times = f", restarted {part.restarts} times" if part.restarts else ""
-        _say(f"  {name:<10} pid {part.pid:<8} {state}{times}")
+def show_status(data: DataDir) -> int:
+    """Print what is running; return 0 if the installation is up, else 3."""
+    if _running_supervisor(data) is None:
+        _print(f"ExecFabric on {data.root} is not running. Start it with `make up`.")
+        return NOT_UP
+    addresses = endpoints.load(data.root)
+    _print(f"ExecFabric on {data.root}: {addresses.url if addresses else 'starting'}")
+    if shortage := space.shortage([data.root], space.least_free()):
+        _print(f"  {shortage} No new work starts. Free some space.")
+    for name, row in supervision.read_status(data).items():
+        state = row["state"] if supervision.process_of(row) else "not running"
+        restarts = row.get("restarts")
+        times = f", restarted {restarts} times" if restarts else ""
+        _print(f"  {name:<10} pid {row['pid']:<8} {state}{times}")
     return 0
 
 
-def _say_more(data: DataDir, found: Endpoints) -> None:
-    """What a newcomer needs to know besides the address."""
+def _running_supervisor(data: DataDir) -> psutil.Process | None:
+    row = supervision.read_status(data).get(supervision.NAME)
+    return supervision.process_of(row) if row else None
+
+
+def _print_details(data: DataDir, addresses: Endpoints) -> None:
     logins = data.run / "demo.json"
-    if found.demo and logins.exists():
-        _say("Demo logins:")
+    if addresses.demo and logins.exists():
+        _print("Demo logins:")
         for login in json.loads(logins.read_text(encoding="utf-8")):
-            name, word, role = (login[key] for key in ("username", "password", "role"))
-            _say(f"  {role:<10} {name:<18} {word}")
-    if not found.demo:
-        _say_first_admin(data, found)
-    _say(f"Log: {data.log}")
-    _say("Stop with `make down`.")
+            name, password = login["username"], login["password"]
+            _print(f"  {login['role']:<10} {name:<18} {password}")
+    if not addresses.demo:
+        _print_first_admin_link(data, addresses)
+    _print(f"Log: {data.log}")
+    _print("Stop with `make down`.")
 
 
-def _say_first_admin(data: DataDir, found: Endpoints) -> None:
-    """Show the one-time link of the first admin, on the terminal and not in the log."""
+def _print_first_admin_link(data: DataDir, addresses: Endpoints) -> None:
+    # On the terminal only: the log must not contain it.
     try:
         done = subprocess.run(
             commands.manage("first_admin_link", "--skip-checks"),
             cwd=PROJECT,
-            env=installation.environment(data, found, demo=False),
+            env=installation.environment(data, addresses, demo=False),
             capture_output=True,
             text=True,
             timeout=LONGEST_COMMAND,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        _say(f"Cannot create the link for the first admin: {error}.")
-        _say("Retry with `.venv/bin/python manage.py first_admin_link`.")
+        _print(f"Cannot create the link for the first admin: {error}.")
+        _print("Retry with `.venv/bin/python manage.py first_admin_link`.")
         return
     if link := done.stdout.strip():
-        _say("No admin can sign in yet. Create one with this link (1 hour, once):")
-        _say(f"  {link}")
+        _print("No admin can sign in yet. Create one with this link (1 hour, once):")
+        _print(f"  {link}")
+
+
+def _print_end_of_log(log: Path) -> None:
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in deque(lines, maxlen=LINES_SHOWN):
+            _print(line.rstrip("\n"))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m execfabric.local")
-    commands = parser.add_subparsers(dest="command", required=True)
-    starting = commands.add_parser("up", help="start everything")
-    starting.add_argument("--foreground", action="store_true", help="stay and show")
-    starting.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
-    starting.add_argument("--demo", action=argparse.BooleanOptionalAction)
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    start = subparsers.add_parser("up", help="start everything")
+    start.add_argument("--supervise", action="store_true", help=argparse.SUPPRESS)
+    start.add_argument("--demo", action=argparse.BooleanOptionalAction)
     port = os.environ.get("PORT", "")
-    starting.add_argument("--port", default=port, help="exactly this port")
-    commands.add_parser("down", help="stop everything")
-    commands.add_parser("status", help="say what runs")
+    start.add_argument("--port", default=port, help="port of the web server")
+    subparsers.add_parser("down", help="stop everything")
+    subparsers.add_parser("status", help="show what is running")
     return parser
 
 
 def _demo_by_default() -> bool:
     production = os.environ.get("EXECFABRIC_ENV") == "production"
-    told = os.environ.get("EXECFABRIC_DEMO") or ("false" if production else "true")
-    if told not in {"true", "false"}:
-        raise StartFailed(f"EXECFABRIC_DEMO must be true or false, not {told!r}.")
-    return told == "true"
+    value = os.environ.get("EXECFABRIC_DEMO") or ("false" if production else "true")
+    if value not in {"true", "false"}:
+        message = f"Invalid EXECFABRIC_DEMO {value!r}: it must be true or false."
+        raise StartFailed(message)
+    return value == "true"
 
 
-def _say(text: str) -> None:
-    # Whoever started us may have gone away; that is no reason to stop.
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-
-
-def _let_go_of_output(log: Path) -> None:
-    """Whoever started us goes on; from here on even a crash of ours goes to the log."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
+def _print(text: str) -> None:
+    # The program that started us may have ended; that is no reason to stop.
+    with contextlib.suppress(OSError):
+        print(text, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the embedded servers listen, written down for every other part to find."""
+"""The addresses of a running installation, in a file that other programs read."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -19,17 +19,17 @@ class Endpoints:
 
 
 def path(data_dir: Path) -> Path:
-    """The file that exists exactly while the installation is up."""
+    """Return the file that exists only while the installation is up."""
     return data_dir / "run" / "endpoints.json"
 
 
 def save(data_dir: Path, endpoints: Endpoints) -> None:
-    """Write the addresses for this user only."""
+    """Write the addresses to a file that only this user can read."""
     write_private(path(data_dir), json.dumps(asdict(endpoints)))
 
 
 def load(data_dir: Path) -> Endpoints | None:
-    """Read the addresses; None when nothing runs on this data directory."""
+    """Return the addresses, or None if the installation is not up."""
     try:
         text = path(data_dir).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -38,5 +38,5 @@ def load(data_dir: Path) -> Endpoints | None:
 
 
 def remove(data_dir: Path) -> None:
-    """Forget the addresses once the servers are down."""
+    """Delete the file."""
     path(data_dir).unlink(missing_ok=True)

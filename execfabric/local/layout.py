@@ -1,23 +1,27 @@
-"""What lies where under the data directory, and the keys that are made there."""
+"""The data directory: its folders, its generated keys, and its lock."""
 
+import fcntl
 import os
 import secrets
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from execfabric.local.errors import StartFailed
-
 PROJECT = Path(__file__).resolve().parents[2]
-OURS = frozenset(
+KNOWN_NAMES = frozenset(
     {"artifacts", "demo", "keys", "log", "postgres", "postgres.new", "run", "secrets"}
     | {"secret-key", "static", "valkey", "lost+found"}
 )
-"""What may lie in a data directory before its first start."""
+"""What a data directory may contain before its first start."""
+
+
+class StartFailed(Exception):
+    """The installation cannot start; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class DataDir:
-    """Everything one installation keeps on disk; nobody but its user may enter."""
+    """The files of one installation, closed to other users."""
 
     root: Path
 
@@ -28,12 +32,12 @@ class DataDir:
 
     @property
     def valkey(self) -> Path:
-        """The broker's configuration."""
+        """The configuration of the broker."""
         return self.root / "valkey"
 
     @property
     def run(self) -> Path:
-        """What is true only while the installation is up."""
+        """Files that are valid only while the installation is up."""
         return self.root / "run"
 
     @property
@@ -43,74 +47,107 @@ class DataDir:
 
     @property
     def secrets(self) -> Path:
-        """The named secrets that skills may refer to, one file each."""
+        """The named secrets that skills may use, one file each."""
         return self.root / "secrets"
 
     @property
     def log(self) -> Path:
-        """The one log of all parts."""
+        """The log of all services."""
         return self.root / "log" / "execfabric.log"
 
     def prepare(self) -> None:
-        """Make the folders, closed to everybody else.
+        """Create the folders and close them to other users.
 
-        :raises StartFailed: when the data directory cannot be written, or is a folder
-            of somebody else's
+        :raises StartFailed: if the directory is not writable, or holds other files
         """
         folders = (self.run, self.keys, self.secrets, self.log.parent, self.valkey)
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._refuse_strange_files()
+            self._refuse_other_files()
             for folder in folders:
                 folder.mkdir(mode=0o700, exist_ok=True)
             self.root.chmod(0o700)
         except OSError as error:
-            message = f"The data directory cannot be used: {error}"
-            raise StartFailed(message) from error
+            raise self.unusable(reason(error)) from error
         for folder in (self.root, *folders):
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                message = f"The data directory cannot be used: {folder} is not writable"
-                raise StartFailed(f"{message} for this user.")
+                raise self.unusable(f"{folder} is not writable")
 
-    def _refuse_strange_files(self) -> None:
-        # It gets closed to everybody else: not what one wants of a home or of /tmp.
-        if self.keys.exists():
-            return
-        strange = sorted({path.name for path in self.root.iterdir()} - OURS)
-        if strange:
-            message = f"{self.root} is no data directory of ExecFabric, and not empty"
-            raise StartFailed(f"{message} ({strange[0]}): name a folder of its own.")
+    def unusable(self, why: str) -> StartFailed:
+        """Return the refusal of this directory."""
+        message = f"Cannot use the data directory {self.root}: {why}. Set"
+        return StartFailed(
+            f"{message} EXECFABRIC_DATA_DIR to an empty folder with free space."
+        )
+
+    def lock(self) -> int | None:
+        """Lock the directory; return the open file, or None if it is locked already.
+
+        The system releases the lock when this process ends.
+        """
+        handle = os.open(self.run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        return handle
 
     def key(self, name: str) -> str:
-        """The password called `name`, made at the first call."""
-        return kept(self.keys / name)
+        """Return the password `name`, generated at the first call."""
+        return _generated(self.keys / name)
 
     def secret_key(self) -> str:
-        """Django's signing key of this installation."""
-        return kept(self.root / "secret-key")
+        """Return Django's signing key of this installation."""
+        return _generated(self.root / "secret-key")
+
+    def _refuse_other_files(self) -> None:
+        # It is closed to other users, which would break a home directory or /tmp.
+        if self.keys.exists():
+            return
+        others = sorted({path.name for path in self.root.iterdir()} - KNOWN_NAMES)
+        if others:
+            raise self.unusable(f"it contains other files ({others[0]})")
 
 
 def data_dir() -> DataDir:
-    """The data directory that the environment names, else `.data` in the project."""
-    named = os.environ.get("EXECFABRIC_DATA_DIR") or PROJECT / ".data"
-    return DataDir(Path(named).resolve())
+    """Return the directory in `EXECFABRIC_DATA_DIR`, else `.data` in the project."""
+    path = os.environ.get("EXECFABRIC_DATA_DIR") or PROJECT / ".data"
+    return DataDir(Path(path).resolve())
 
 
-def kept(path: Path) -> str:
-    """The text of a private file, made of random characters if it is not there."""
-    if not path.exists():
-        write_private(path, secrets.token_urlsafe(32))
-    return path.read_text(encoding="utf-8").strip()
+def reason(error: OSError) -> str:
+    """Return the system's own words for an error, without its number."""
+    return (error.strerror or str(error)).lower()
+
+
+def wheel_file(package: str, path: Path, *, setting: str) -> Path:
+    """Return a file of an installed package, without importing the package.
+
+    :raises StartFailed: if there is none; `setting` names the alternative
+    """
+    spec = find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (file := Path(folder) / path).exists():
+            return file
+    message = f"Cannot find {path} in the package {package}. Run `make up`"
+    raise StartFailed(f"{message} to install it, or set {setting}.")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Replace a file with one that only this user can read, atomically."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        # Else a power cut could leave the new name with nothing in it.
+        # After a power cut the new name could otherwise refer to an empty file.
         os.fsync(handle)
     draft.replace(path)
+
+
+def _generated(path: Path) -> str:
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32))
+    return path.read_text(encoding="utf-8").strip()

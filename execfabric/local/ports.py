@@ -3,23 +3,62 @@
 import errno
 import socket
 
-from execfabric.local.errors import PortTaken, StartFailed
+from execfabric.local.layout import StartFailed, reason
 
 HOST = "127.0.0.1"
 FIRST_WEB_PORT = 8000
 TRIES = 100
 HIGHEST = 65535
-IN_USE = "address already in use"
-"""How every server here says, in its own sentence, that it did not get its port."""
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
-    return _obstacle(port) is None
+class PortTaken(StartFailed):
+    """Another program listens on the port."""
+
+
+def any_free() -> int:
+    """Return a port that is free now; another program may still take it."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def number(text: str) -> int:
+    """Return the port number in a text.
+
+    :raises StartFailed: if it is not a port number
+    """
+    if text.isdecimal() and 0 < int(text) <= HIGHEST:
+        return int(text)
+    raise StartFailed(f"Invalid PORT {text!r}: it must be from 1 to {HIGHEST}.")
+
+
+def for_web(port: int | None) -> int:
+    """Return `port`, or the first free port from 8000; another program may take it.
+
+    :raises StartFailed: if the port cannot be used, or 100 ports are in use
+    """
+    if port is not None:
+        if (error := _obstacle(port)) is None:
+            return port
+        if error.errno == errno.EADDRINUSE:
+            raise taken(port)
+        message = f"Cannot use port {port}: {reason(error)}. Set PORT to another one."
+        raise StartFailed(message)
+    for candidate in range(FIRST_WEB_PORT, FIRST_WEB_PORT + TRIES):
+        if _obstacle(candidate) is None:
+            return candidate
+    last = FIRST_WEB_PORT + TRIES - 1
+    message = f"Ports {FIRST_WEB_PORT}-{last} are in use. Set PORT to a free one."
+    raise PortTaken(message)
+
+
+def taken(port: int) -> PortTaken:
+    """Return the refusal of a port that is in use."""
+    return PortTaken(f"Port {port} is in use. Free it, or set PORT to a free one.")
 
 
 def _obstacle(port: int) -> OSError | None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    with socket.socket() as probe:
         # As servers do: a connection that is still closing does not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -28,52 +67,3 @@ def _obstacle(port: int) -> OSError | None:
         except OSError as error:
             return error
     return None
-
-
-def any_free() -> int:
-    """A port that nobody uses now; whoever takes it must be ready to lose the race."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def number(text: str) -> int:
-    """The number of a port as somebody wrote it.
-
-    :raises StartFailed: when it is none
-    """
-    if text.isdecimal() and 0 < int(text) <= HIGHEST:
-        return int(text)
-    raise StartFailed(f"PORT must be between 1 and {HIGHEST}, not {text!r}.")
-
-
-def for_web(asked: int | None) -> int:
-    """The port asked for, else the first free one from 8000.
-
-    That it is free is true now and no promise: a server that is started on it may find
-    it taken.
-
-    :raises PortTaken: when the port asked for is taken, or a hundred others are
-    :raises StartFailed: when nobody could listen on the port asked for
-    """
-    if asked is not None:
-        return _exactly(asked)
-    for port in range(FIRST_WEB_PORT, FIRST_WEB_PORT + TRIES):
-        if is_free(port):
-            return port
-    message = f"No port from {FIRST_WEB_PORT} on is free: choose one with PORT."
-    raise PortTaken(message)
-
-
-def taken(port: int) -> PortTaken:
-    """The refusal of a port where somebody else listens."""
-    return PortTaken(f"Port {port} is taken: free it, or choose another with PORT.")
-
-
-def _exactly(port: int) -> int:
-    if obstacle := _obstacle(port):
-        if obstacle.errno == errno.EADDRINUSE:
-            raise taken(port)
-        message = f"Port {port} cannot be used ({obstacle.strerror}):"
-        raise StartFailed(f"{message} choose another with PORT.")
-    return port

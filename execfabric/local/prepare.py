@@ -1,7 +1,6 @@
-"""Bring the database up to date, as a child of the supervisor.
+"""Prepare the database: four management commands in one process, to save time.
 
-Four management commands in one process: Django is loaded once, not four times. The
-only module here that needs Django, and the only one that nothing imports.
+The supervisor runs it as a program; nothing imports it, because it loads Django.
 """
 
 import os
@@ -12,7 +11,7 @@ from django.core.management import call_command
 
 
 def main(*, demo: bool) -> None:
-    """Migrate, grant, register the skills, and set up the demo where it is wanted."""
+    """Migrate, grant rights, register the skills, and create the demo if requested."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "execfabric.settings")
     django.setup()
     call_command("migrate", interactive=False)

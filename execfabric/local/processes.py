@@ -1,4 +1,4 @@
-"""Operating-system processes by pid and start time, so that no stranger is ever hit."""
+"""Process trees: find and kill them, and tie them to the process that started them."""
 
 import contextlib
 import os
@@ -6,106 +6,57 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-SAME_START = 1.0
-"""Seconds by which two readings of one start time may differ (clock steps)."""
+CLOCK_STEP = 1.0
+"""Seconds by which two readings of one start time may differ."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """One process; a pid alone may be somebody else's by tomorrow."""
-
-    pid: int
-    started: float
-
-
-def identify(pid: int) -> Identity | None:
-    """The identity of a living process; None when there is none."""
+def find(pid: int, started: float) -> psutil.Process | None:
+    """Return the process if it still runs, and not another one with its pid."""
     try:
-        return Identity(pid, psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) <= CLOCK_STEP
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
 
 
-def alive(identity: Identity) -> bool:
-    """Whether exactly this process still runs."""
-    found = identify(identity.pid)
-    if found is None or abs(found.started - identity.started) > SAME_START:
-        return False
-    try:
-        return _runs(psutil.Process(identity.pid))
-    except psutil.NoSuchProcess:
-        return False
+def family(pid: int) -> list[psutil.Process]:
+    """Return a session leader, its session, and all their descendants that run.
 
-
-def works_in(pid: int, folder: Path) -> bool:
-    """Whether a process has this folder as its own; true too where nobody may know."""
-    try:
-        return Path(psutil.Process(pid).cwd()).samefile(folder)
-    except (psutil.NoSuchProcess, FileNotFoundError):
-        return False
-    except (psutil.AccessDenied, PermissionError):
-        return True
-
-
-def family(identity: Identity) -> list[psutil.Process]:
-    """The process, its session and all their descendants, as they are now.
-
-    Each part leads a session of its own, so its orphans are found after its death;
-    the system does not give the pid away again while the session has a member.
+    The leader itself may have ended.
     """
-    leader = identify(identity.pid)
-    if leader and abs(leader.started - identity.started) > SAME_START:
-        return []
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        if process.pid == identity.pid or _session(process.pid) == identity.pid:
-            found[process.pid] = process
-    for member in list(found.values()):
-        try:
-            found |= {child.pid: child for child in member.children(recursive=True)}
-        except psutil.NoSuchProcess:
-            continue
-    found.pop(os.getpid(), None)
-    return list(found.values())
+    members = {
+        one.pid: one for one in psutil.process_iter() if _session(one.pid) == pid
+    }
+    for member in list(members.values()):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            members |= {child.pid: child for child in member.children(recursive=True)}
+    return [member for member in members.values() if _runs(member)]
 
 
-def kill_family(identity: Identity) -> None:
-    """Kill the process and everything it started; wait until they are gone."""
-    members = family(identity)
-    if members and os.getpgrp() != identity.pid:
-        # All at once: one killed after another, the last could still start a new one.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(identity.pid, signal.SIGKILL)
+def kill_family(pid: int) -> None:
+    """Kill a session leader and everything that it started; wait for the end.
+
+    The pid must not have been reused: its session has a member, or it is a zombie.
+    """
+    members = family(pid)
+    # All at once: killed one after another, the last could still start a new one.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
     for member in members:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(members, timeout=5)
-
-
-def end(identity: Identity, *, by: signal.Signals, grace: float) -> None:
-    """Ask a process to stop; after `grace` seconds kill what is left of its family."""
-    if alive(identity):
-        try:
-            process = psutil.Process(identity.pid)
-            process.send_signal(by)
-            process.wait(grace)
-        except (psutil.NoSuchProcess, psutil.TimeoutExpired):
-            pass
-    kill_family(identity)
+    psutil.wait_procs([one for one in members if one.pid != pid], timeout=5)
 
 
 def tied_to_parent(argv: Sequence[str], *, by: signal.Signals) -> list[str]:
-    """The same command, told by the system when its parent dies.
+    """Return the command line with which the system sends `by` when the parent dies.
 
-    Where setpriv is missing the next `up` or `down` cleans up instead. The parent is
-    the *thread* that starts it: a part must be started from the main thread.
+    Without setpriv the next `up` or `down` cleans up. The parent is the *thread* that
+    starts it: start services from the main thread.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", by.name, "--", *argv] if setpriv else list(argv)

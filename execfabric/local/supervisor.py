@@ -1,242 +1,262 @@
-"""Keeps parts alive: starts them in order, restarts them with back-off, stops them."""
+"""Start services in order, wait until they are ready, restart them, stop them.
 
+Kept instead of a library: circus needs a daemon of its own over ZeroMQ, honcho restarts
+nothing, and neither waits for one service before it starts the next.
+"""
+
+import contextlib
+import json
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import psutil  # type: ignore[import-untyped]
 
 from execfabric.lib import space
-from execfabric.local import leftovers, processes
-from execfabric.local import part as parts
-from execfabric.local.errors import PartFailed, StartFailed, Stopped
-from execfabric.local.journal import Journal
-from execfabric.local.layout import DataDir
-from execfabric.local.leftovers import Recorded, Stage
-from execfabric.local.part import Part, Running
+from execfabric.local import endpoints, processes, service
+from execfabric.local.layout import DataDir, write_private
+from execfabric.local.service import Service, ServiceFailed, ServiceProcess
 
+NAME = "supervisor"
+UP = "up"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 STEADY_AFTER = 60.0
-"""Seconds of service after which earlier failures no longer count."""
+"""Seconds after which a ready service's earlier failures no longer count."""
 TICK = 0.1
-LOOK_EVERY = 1.0
-"""Seconds between two looks at the free space."""
+DISK_CHECK_SECONDS = 1.0
+ORPHAN_GRACE = 20.0
+"""Seconds that an orphan has to stop before it is killed."""
+
+
+class Stopped(Exception):
+    """A stop was requested during the start."""
 
 
 def pause_before_restart(failures: int) -> float:
-    """Seconds to wait before the next try, doubling from half a second to thirty."""
+    """Return the seconds to wait: from half a second, doubling up to thirty."""
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10)))
 
 
 @dataclass
-class Watched:
-    """One part under supervision."""
+class Supervised:
+    """One service under supervision."""
 
-    part: Part
-    running: Running
+    process: ServiceProcess
     since: float
-    """When the present instance was started (monotonic)."""
-    ready: bool = False
+    """When this process was started (monotonic)."""
+    state: str = "starting"
     failures: int = 0
     restarts: int = 0
-    again_at: float | None = None
-    """When to start it again, while it is down (monotonic)."""
-
-    @property
-    def state(self) -> str:
-        """One word for `status`."""
-        if self.again_at is not None:
-            return "waiting to restart"
-        return "ready" if self.ready else "starting"
+    restart_at: float = 0.0
+    """When to start it again if it is down (monotonic)."""
 
 
 class Supervisor:
-    """The parts of one data directory. Used from one thread, the main thread."""
+    """The services of one data directory; used from the main thread only."""
 
-    def __init__(self, data: DataDir, journal: Journal) -> None:
+    def __init__(self, data: DataDir, log: BinaryIO) -> None:
         self._data = data
-        self._journal = journal
-        self._watched: list[Watched] = []
-        self._stop_asked = False
-        self._stage = Stage.STARTING
-        self._unrecorded = False
-        """Whether what is written down is not what runs."""
-        self._short = False
-        """Whether the disk was almost full at the last look."""
-        self._look_again_at = 0.0
+        self.log_file = log
+        self._supervised: list[Supervised] = []
+        self._stop_requested = False
+        self._state = "starting"
+        self._saved: dict[str, Any] = {}
+        self._disk_full = False
+        self._next_disk_check = 0.0
 
-    def enter(self, stage: Stage) -> None:
-        """Write down how far the installation is."""
-        self._stage = stage
-        self.record()
+    def request_stop(self) -> None:
+        """Request a stop; safe in a signal handler."""
+        self._stop_requested = True
 
-    def ask_to_stop(self) -> None:
-        """Remember that a stop was asked for; safe in a signal handler."""
-        self._stop_asked = True
+    def log(self, text: str) -> None:
+        """Add a line to the log."""
+        service.write_line(self.log_file, NAME, text)
 
-    def begin(self, part: Part) -> Running:
-        """Start a part and wait for its gate; from then on it is kept alive.
+    def begin(self, *wanted: Service) -> list[ServiceProcess]:
+        """Start independent services and wait until all are ready; keep them running.
 
-        :raises StartFailed: when it does not get ready; nothing of it is left
-        :raises Stopped: when a stop was asked for
+        :raises StartFailed: if one does not get ready; nothing of them is left
+        :raises Stopped: if a stop was requested
         """
-        return self.begin_all([part])[0]
-
-    def begin_all(self, wanted: Sequence[Part]) -> list[Running]:
-        """Start parts that do not need one another; wait for all their gates."""
-        begun = [self._watch(part) for part in wanted]
+        begun: list[Supervised] = []
         try:
-            for watched in begun:
-                parts.await_ready(watched.running, give_up=self._give_up)
-                self._is_ready(watched)
+            for one in wanted:
+                self._check_stop()
+                process = service.start(one, self.log_file)
+                begun.append(Supervised(process, time.monotonic()))
+                self._supervised.append(begun[-1])
+                self.save_status()
+            for supervised in begun:
+                service.await_ready(supervised.process, check_stop=self._check_stop)
+                self._mark_ready(supervised)
         except BaseException:
-            for watched in begun:
-                self._watched.remove(watched)
-                watched.running.stop()
-            self.record()
+            for supervised in begun:
+                self._supervised.remove(supervised)
+                supervised.process.stop()
             raise
-        return [watched.running for watched in begun]
+        return [supervised.process for supervised in begun]
 
     def complete(self, name: str, argv: Sequence[str], env: dict[str, str]) -> None:
         """Run a command to its end.
 
-        :raises PartFailed: when it fails
-        :raises Stopped: when a stop was asked for
+        :raises ServiceFailed: if it fails
+        :raises Stopped: if a stop was requested
         """
-        part = Part(name=name, argv=argv, env=env, ready=lambda _: False)
-        running = parts.start(part, self._journal)
+        command = Service(name=name, argv=argv, env=env, ready=lambda _: False)
+        process = service.start(command, self.log_file)
         try:
-            while running.alive:
-                self._give_up()
-                time.sleep(parts.POLL)
+            while process.alive:
+                self._check_stop()
+                time.sleep(service.POLL)
         finally:
-            running.stop()
-        if code := running.child.returncode:
-            message = f"The command `{name}` failed (exit {code})."
-            raise PartFailed(message)
+            status = process.kill()
+        if status:
+            message = f"The command `{name}` failed with exit status {status}."
+            raise ServiceFailed(message)
 
     def watch(self, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Keep every part alive until a stop is asked for."""
-        while not self._stop_asked and not until():
-            self._look_at_disk()
-            for watched in self._watched:
-                self._tend_whatever_happens(watched)
-            if self._unrecorded:
-                self.record()
+        """Keep every service running until a stop is requested."""
+        while not self._stop_requested and not until():
+            self._check_disk()
+            for supervised in self._supervised:
+                try:
+                    self._check(supervised)
+                except Exception as error:  # noqa: BLE001  the others must go on
+                    self._schedule_restart(supervised, repr(error))
+            self.save_status()
             time.sleep(TICK)
 
     def stop(self) -> None:
-        """Stop every part in the reverse order of the start."""
-        self.enter(Stage.STOPPING)
-        while self._watched:
-            watched = self._watched.pop()
-            watched.running.stop()
-            self._journal.line("supervisor", f"{watched.part.name} stopped")
-        self.record()
+        """Stop every service in the reverse order of the start."""
+        self.save_status("stopping")
+        while self._supervised:
+            process = self._supervised.pop().process
+            process.stop()
+            self.log(f"{process.service.name} stopped")
+        self.save_status()
 
-    def _watch(self, part: Part) -> Watched:
-        self._give_up()
-        running = parts.start(part, self._journal)
-        watched = Watched(part, running, time.monotonic())
-        self._watched.append(watched)
-        self.record()
-        return watched
+    def save_status(self, state: str = "") -> None:
+        """Write the status file if anything has changed; on a full disk, later."""
+        self._state = state or self._state
+        started = psutil.Process().create_time()
+        rows = {NAME: {"pid": os.getpid(), "started": started, "state": self._state}}
+        for one in self._supervised:
+            rows[one.process.service.name] = {
+                "pid": one.process.pid,
+                "started": one.process.created,
+                "state": one.state,
+                "restarts": one.restarts,
+            }
+        if rows != self._saved:
+            with contextlib.suppress(OSError):
+                write_private(_status_file(self._data), json.dumps(rows, indent=1))
+                self._saved = rows
 
-    def _is_ready(self, watched: Watched) -> None:
-        watched.ready = True
-        seconds = time.monotonic() - watched.since
-        name = watched.part.name
-        self._journal.line("supervisor", f"{name} ready after {seconds:.1f} s")
-        self.record()
+    def _mark_ready(self, supervised: Supervised) -> None:
+        supervised.state = "ready"
+        seconds = time.monotonic() - supervised.since
+        self.log(f"{supervised.process.service.name} ready after {seconds:.1f} s")
+        self.save_status()
 
-    def _look_at_disk(self) -> None:
-        """Say when the disk gets full; restart everything at once when it is not."""
+    def _check_disk(self) -> None:
+        """Log when the disk gets full; restart everything at once when it is not."""
         now = time.monotonic()
-        if now < self._look_again_at:
+        if now < self._next_disk_check:
             return
-        self._look_again_at = now + LOOK_EVERY
-        short = space.shortage([self._data.root], space.least_free())
-        if short and not self._short:
-            text = f"{short} New work waits until there is more."
-            self._journal.line("supervisor", text)
-        elif self._short and not short:
-            self._journal.line("supervisor", "The disk has room again.")
-            for watched in self._watched:
-                watched.failures = 0
-                if watched.again_at is not None:
-                    watched.again_at = now
-        self._short = short is not None
+        self._next_disk_check = now + DISK_CHECK_SECONDS
+        shortage = space.shortage([self._data.root], space.least_free())
+        if shortage and not self._disk_full:
+            self.log(f"{shortage} New work waits for free space.")
+        elif self._disk_full and not shortage:
+            self.log("The disk has free space again.")
+            for supervised in self._supervised:
+                supervised.failures, supervised.restart_at = 0, now
+        self._disk_full = shortage is not None
 
-    def _tend_whatever_happens(self, watched: Watched) -> None:
-        """Tend one part; no failure of that ends the supervision of the others."""
-        try:
-            self._tend(watched)
-        except Exception as error:  # noqa: BLE001  it must outlive whatever happens
-            text = f"{watched.part.name} cannot be tended: {error!r}"
-            self._journal.line("supervisor", text)
-            watched.failures += 1
-            pause = pause_before_restart(watched.failures)
-            watched.again_at = time.monotonic() + pause
-
-    def _tend(self, watched: Watched) -> None:
+    def _check(self, supervised: Supervised) -> None:
         now = time.monotonic()
-        if watched.again_at is not None:
-            if now >= watched.again_at:
-                self._start_again(watched)
-        elif not watched.running.alive:
-            self._went_down(watched, f"ended (exit {watched.running.child.returncode})")
-        elif not watched.ready:
-            if watched.part.ready(watched.running):
-                self._is_ready(watched)
-            elif now - watched.since > watched.part.ready_within:
-                self._went_down(watched, "did not get ready")
-        elif now - watched.since > STEADY_AFTER:
-            watched.failures = 0
+        process = supervised.process
+        if supervised.state == "waiting to restart":
+            if now >= supervised.restart_at:
+                self._restart(supervised)
+        elif not process.alive:
+            self._schedule_restart(supervised, f"exit status {process.kill()}")
+        elif supervised.state == "starting":
+            if process.service.ready(process):
+                self._mark_ready(supervised)
+            elif now - supervised.since > process.service.ready_within:
+                self._schedule_restart(supervised, "not ready in time")
+        elif now - supervised.since > STEADY_AFTER:
+            supervised.failures = 0
 
-    def _went_down(self, watched: Watched, what: str) -> None:
-        watched.running.kill()
-        watched.ready = False
-        watched.failures += 1
-        pause = pause_before_restart(watched.failures)
-        watched.again_at = time.monotonic() + pause
-        name = watched.part.name
-        self._journal.line("supervisor", f"{name} {what}; again in {pause:g} s")
-        self.record()
+    def _schedule_restart(self, supervised: Supervised, why: str) -> None:
+        supervised.process.kill()
+        supervised.failures += 1
+        pause = pause_before_restart(supervised.failures)
+        supervised.restart_at = time.monotonic() + pause
+        supervised.state = "waiting to restart"
+        name = supervised.process.service.name
+        self.log(f"{name} is down ({why}); restart in {pause:g} s")
 
-    def _start_again(self, watched: Watched) -> None:
-        watched.restarts += 1
-        watched.again_at = None
-        watched.since = time.monotonic()
-        try:
-            watched.running = parts.start(watched.part, self._journal)
-        except StartFailed as error:
-            self._went_down(watched, f"did not start: {error}")
-        self.record()
+    def _restart(self, supervised: Supervised) -> None:
+        supervised.restarts += 1
+        supervised.process = service.start(supervised.process.service, self.log_file)
+        supervised.since = time.monotonic()
+        supervised.state = "starting"
 
-    def _give_up(self) -> None:
-        if self._stop_asked:
+    def _check_stop(self) -> None:
+        if self._stop_requested:
             raise Stopped
 
-    def record(self) -> None:
-        """Write down what runs, for `status`, `down` and the next `up`.
 
-        What cannot be written now is written as soon as it can be.
-        """
-        own = processes.identify(os.getpid())
-        recorded = {}
-        if own:
-            recorded[leftovers.SUPERVISOR] = Recorded(own.pid, own.started, self._stage)
-        for watched in self._watched:
-            found = watched.running.identity
-            recorded[watched.part.name] = Recorded(
-                found.pid, found.started, watched.state, watched.restarts
-            )
-        try:
-            leftovers.write(self._data, recorded)
-        except OSError as error:
-            if not self._unrecorded:
-                text = f"Cannot write {self._data.run}: {error}. Trying again."
-                self._journal.line("supervisor", text)
-            self._unrecorded = True
-        else:
-            self._unrecorded = False
+def read_status(data: DataDir) -> dict[str, dict[str, Any]]:
+    """Return the last status of the supervisor and its services, by name."""
+    try:
+        text = _status_file(data).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    rows: dict[str, dict[str, Any]] = json.loads(text)
+    return rows
+
+
+def process_of(row: dict[str, Any]) -> psutil.Process | None:
+    """Return the process of a status row if it still runs."""
+    return processes.find(row["pid"], row["started"])
+
+
+def end_orphans(data: DataDir) -> list[str]:
+    """End the services that a killed supervisor left; return their names.
+
+    Call it with the lock: otherwise it would end the services of the next start.
+    """
+    ended = [
+        name
+        for name, row in reversed(read_status(data).items())
+        if name != NAME and _end(name, row)
+    ]
+    _status_file(data).unlink(missing_ok=True)
+    endpoints.remove(data.root)
+    return ended
+
+
+def _end(name: str, row: dict[str, Any]) -> bool:
+    leader = process_of(row)
+    if leader is None and psutil.pid_exists(row["pid"]):
+        return False  # another process has its pid
+    if not processes.family(row["pid"]):
+        return False
+    if leader:
+        # On SIGTERM Postgres would wait until its last client disconnects.
+        leader.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        psutil.wait_procs([leader], timeout=ORPHAN_GRACE)
+    processes.kill_family(row["pid"])
+    return True
+
+
+def _status_file(data: DataDir) -> Path:
+    return data.run / "status.json"

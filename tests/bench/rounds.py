@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Max
 
 from execfabric.celery import QUEUE
-from execfabric.local.part import Running
+from execfabric.local.service import ServiceProcess
 from orchestration.runs.models import Run, StepRun
 from tests.bench import bare, parts, plans
 from tests.bench.people import People, patiently
@@ -35,7 +35,7 @@ class Round:
 class Side(Protocol):
     """One of the two that are compared."""
 
-    worker: Running
+    worker: ServiceProcess
 
     def prepare(self, chains: int) -> None:
         """Do what may be done before the window opens."""
@@ -50,7 +50,7 @@ class Side(Protocol):
 class Governed:
     """Approved runs of the product."""
 
-    def __init__(self, worker: Running, who: People, length: int) -> None:
+    def __init__(self, worker: ServiceProcess, who: People, length: int) -> None:
         self.worker = worker
         self._who = who
         self._length = length
@@ -84,7 +84,7 @@ class Bare:
     """The same on the bare canvas."""
 
     def __init__(
-        self, worker: Running, database: psycopg.Connection[Any], length: int
+        self, worker: ServiceProcess, database: psycopg.Connection[Any], length: int
     ) -> None:
         self.worker = worker
         self._database = database

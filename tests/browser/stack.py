@@ -13,11 +13,11 @@ from typing import Any, LiteralString
 import psycopg
 import redis
 
-from execfabric.local import commands, part, ports
+from execfabric.local import commands, ports, service
 from execfabric.local.endpoints import Endpoints
 from execfabric.local.layout import PROJECT
-from execfabric.local.part import Part, Running
 from execfabric.local.postgres import WAREHOUSE_SECRET
+from execfabric.local.service import Service, ServiceProcess
 from tests.servers import TestServers, environment, start_servers
 
 CONCURRENCY = 2
@@ -31,7 +31,7 @@ class Stack:
     endpoints: Endpoints
     env: dict[str, str]
     port: int
-    parts: dict[str, Running] = field(default_factory=dict)
+    parts: dict[str, ServiceProcess] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -89,9 +89,9 @@ class Stack:
         """A second web server on the same database; its address."""
         port = ports.any_free()
         told = environment(self.env | env)
-        running = part.start(commands.web(told, port=port), None)
+        running = service.start(commands.web(told, port=port))
         try:
-            part.await_ready(running)
+            service.await_ready(running)
             yield f"http://{ports.HOST}:{port}"
         finally:
             running.stop()
@@ -117,11 +117,11 @@ class Stack:
             running.stop()
         self.servers.stop()
 
-    def _begin(self, *wanted: Part) -> None:
+    def _begin(self, *wanted: Service) -> None:
         for one in wanted:
-            self.parts[one.name] = part.start(one, None)
+            self.parts[one.name] = service.start(one)
         for one in wanted:
-            part.await_ready(self.parts[one.name])
+            service.await_ready(self.parts[one.name])
 
 
 @contextmanager

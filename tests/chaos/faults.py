@@ -56,7 +56,9 @@ class Crew:
 
     def ready(self) -> list[Spawned]:
         """The workers that have come as far as taking steps."""
-        return [w for w in self.workers if w.alive and w.running.part.ready(w.running)]
+        return [
+            w for w in self.workers if w.alive and w.running.service.ready(w.running)
+        ]
 
     def kill_worker(self, worker: Spawned) -> None:
         """SIGKILL to the worker, its pool and its runners; another takes its place."""
@@ -195,7 +197,7 @@ class Faults:
         worker = self.rng.choice(ready)
         # Each may be gone by the time it is looked at, or hit.
         with contextlib.suppress(psutil.Error, IndexError):
-            members = processes.family(worker.running.identity)
+            members = processes.family(worker.running.pid)
             found = [one for one in members if _is_runner(one) == runner]
             chosen = self.rng.choice(found)
             # The worker's first process starts the others again.
@@ -217,7 +219,7 @@ class Faults:
         if len(ready) < 2:
             return False
         until = self._until()
-        for member in processes.family(self.rng.choice(ready).running.identity):
+        for member in processes.family(self.rng.choice(ready).running.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.suspend()
                 self._stopped.append((until, member))

@@ -14,28 +14,10 @@ from pathlib import Path
 
 import django
 
-from execfabric.local import servers
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.layout import DataDir
 from tests.servers import TestServers
 
 DATABASE = "stage"
-
-
-class DurableServers(TestServers):
-    """The same servers with the product's settings: what is committed is on disk."""
-
-    __test__ = False
-
-    def __init__(self, directory: Path) -> None:
-        self.data = DataDir(directory)
-        self.data.prepare()
-        self._running = []
-        try:
-            self.endpoints = servers.start_both(self.data, self._begin, durable=True)
-        except BaseException:
-            self.stop()
-            raise
 
 
 @dataclass(frozen=True)
@@ -57,7 +39,7 @@ def on_stage(*, durable: bool, env: Mapping[str, str]) -> Iterator[Stage]:
     home = Path(tempfile.mkdtemp(prefix="execfabric-stage-"))
     running: TestServers | None = None
     try:
-        running = (DurableServers if durable else TestServers)(home / "data")
+        running = TestServers(home / "data", durable=durable)
         witness = home / "witness"
         told = {
             "DJANGO_SETTINGS_MODULE": "execfabric.settings",

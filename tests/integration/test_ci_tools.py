@@ -115,7 +115,7 @@ def test_where_nothing_can_be_installed_the_missing_thing_is_named(
     browser, sandbox = machine.ask("chromium"), machine.ask("bubblewrap")
 
     assert (browser.returncode, browser.stdout) == (1, "")
-    assert browser.stderr.startswith("Chromium is missing: install it")
+    assert browser.stderr.startswith("Chromium is missing. Install it")
     assert (sandbox.returncode, sandbox.stdout) == (0, "")
     assert sandbox.stderr.startswith("Warning: bubblewrap is missing")
     assert machine.asked_of_apt == []
@@ -130,4 +130,4 @@ def test_a_browser_that_was_named_is_taken_or_refused_by_name(machine) -> None:
 
     assert taken.stdout == f"{mine}\n"
     assert refused.returncode == 1
-    assert "names /nowhere/browser, which does not run" in refused.stderr
+    assert "Cannot run EXECFABRIC_CHROMIUM '/nowhere/browser'" in refused.stderr

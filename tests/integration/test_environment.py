@@ -1,4 +1,4 @@
-"""What the Makefile makes the virtual environment with, as several `make` call it.
+"""The script that creates the virtual environment, called by several `make`.
 
 With an empty list of packages, so that nothing is downloaded; the rest is real.
 """
@@ -16,7 +16,7 @@ from tests.servers import eventually
 
 
 class Environment:
-    """One folder, and the program that makes an environment in it."""
+    """A folder, and the script that creates an environment in it."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "an environment"
@@ -38,7 +38,7 @@ class Environment:
         )
 
     def make(self) -> str:
-        """Make it; what was said."""
+        """Create it; return the output."""
         with self.start() as started:
             _, said = started.communicate(timeout=120)
         assert started.returncode == 0, said
@@ -56,7 +56,7 @@ def environment(tmp_path: Path) -> Environment:
     return Environment(tmp_path)
 
 
-def test_two_at_once_make_it_once(environment: Environment) -> None:
+def test_two_at_once_create_it_once(environment: Environment) -> None:
     with environment.start() as first:
         assert eventually(environment.unfinished.exists)
         second = environment.make()
@@ -69,14 +69,14 @@ def test_two_at_once_make_it_once(environment: Environment) -> None:
     assert environment.works
 
 
-def test_what_is_complete_is_left_alone(environment: Environment) -> None:
+def test_a_complete_environment_is_not_changed(environment: Environment) -> None:
     environment.make()
 
     assert environment.make() == ""
 
 
 @pytest.mark.parametrize("when", ["venv", "pip"])
-def test_a_killed_installation_is_made_anew(
+def test_an_interrupted_installation_starts_again(
     environment: Environment, when: str
 ) -> None:
     if when == "pip":
@@ -96,12 +96,12 @@ def test_a_killed_installation_is_made_anew(
 
     said = environment.make()
 
-    assert "is not whole: making it anew" in said
+    assert "is incomplete: creating it again" in said
     assert environment.works
     assert not (environment.folder / "half").exists()
 
 
-def test_an_environment_without_pip_is_made_anew(environment: Environment) -> None:
+def test_an_environment_without_pip_is_created_again(environment: Environment) -> None:
     command = [sys.executable, "-m", "venv", "--without-pip", str(environment.folder)]
     subprocess.run(command, check=True)
 
@@ -122,12 +122,12 @@ def test_the_lock_is_held_by_an_installer_that_outlives_its_caller(
     assert environment.works
 
 
-def test_a_folder_that_cannot_be_written_is_said_so(environment: Environment) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(environment: Environment) -> None:
     environment.folder.write_text("a file in its place")
 
     with environment.start() as refused:
         _, said = refused.communicate(timeout=30)
 
     assert refused.returncode == 1
-    assert said.startswith("The environment cannot be made: ")
+    assert said.startswith(f"Cannot create {environment.folder}: file exists.")
     assert "Traceback" not in said

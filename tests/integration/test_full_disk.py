@@ -14,11 +14,10 @@ import psycopg
 import pytest
 
 from execfabric.lib.ids import uuid7
-from execfabric.local import commands, endpoints, leftovers
-from execfabric.local.journal import Journal
+from execfabric.local import commands, endpoints
 from execfabric.local.layout import PROJECT, DataDir
-from execfabric.local.part import Part
-from execfabric.local.supervisor import Supervisor
+from execfabric.local.service import Service
+from execfabric.local.supervisor import Supervisor, process_of, read_status
 from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import ArtifactNotStored
 from tests.builders import NOON
@@ -57,9 +56,9 @@ class Disk:
         (self.mount / "filler").unlink()
 
     def supervisor(self) -> psutil.Process:
-        found = leftovers.supervisor(self.data)
-        assert found is not None
-        return psutil.Process(found.pid)
+        process = process_of(read_status(self.data)["supervisor"])
+        assert process is not None
+        return process
 
     def workers(self) -> set[int]:
         """The first process of each worker that the supervisor has now."""
@@ -122,20 +121,24 @@ def fill(mount: Path) -> None:
             return
 
 
-def sleeper() -> Part:
+def sleeper() -> Service:
     code = "import time; print('ready', flush=True); time.sleep(600)"
-    return Part(
+    return Service(
         name="sleeper",
         argv=[sys.executable, "-c", code],
         env=os.environ,
-        ready=lambda running: running.said("ready"),
+        ready=lambda running: running.printed("ready"),
         grace=1.0,
     )
 
 
 def down(supervisor: Supervisor) -> list[str]:
-    """The parts that wait for their restart or are not ready again."""
-    return [one.part.name for one in supervisor._watched if one.state != "ready"]
+    """Return the services that wait for their restart or are not ready again."""
+    return [
+        one.process.service.name
+        for one in supervisor._supervised
+        if one.state != "ready"
+    ]
 
 
 def watch_until(supervisor: Supervisor, true: Callable[[], bool]) -> None:
@@ -175,7 +178,7 @@ def test_a_full_disk_ends_nothing_for_good(disk: Disk) -> None:
     disk.empty()
 
     assert eventually(disk.serves, within=RECOVERY)
-    assert "MB left. No new work starts; free some space." in said
+    assert "MB left. No new work starts. Free some space." in said
     assert disk.supervisor() == supervisor
     assert disk.manage("verify_trace").returncode == 0
     again = disk.manage("create_user", "kept", "--role", "auditor")
@@ -183,29 +186,29 @@ def test_a_full_disk_ends_nothing_for_good(disk: Disk) -> None:
     assert again.returncode != 0
 
 
-def test_the_supervisor_goes_on_although_it_cannot_write_what_runs(
+def test_the_supervisor_goes_on_if_it_cannot_write_its_status(
     tmp_path: Path,
 ) -> None:
     small = tmp_path / "small"
     with mounted(small, 2):
         data = DataDir(small / "data")
         data.prepare()
-        journal = Journal(data.log)
-        supervisor = Supervisor(data, journal)
-        running = supervisor.begin(sleeper())
+        log = data.log.open("ab", buffering=0)
+        supervisor = Supervisor(data, log)
+        [running] = supervisor.begin(sleeper())
         fill(small)
-        os.kill(running.child.pid, signal.SIGKILL)
+        os.kill(running.pid, signal.SIGKILL)
         watch_until(supervisor, lambda: "sleeper" in down(supervisor))
         watch_until(supervisor, lambda: not down(supervisor))
-        assert leftovers.read(data)["sleeper"].pid == running.child.pid
+        assert read_status(data)["sleeper"]["pid"] == running.pid
 
         (small / "filler").unlink()
-        now = lambda: leftovers.read(data)["sleeper"]  # noqa: E731  short
-        watch_until(supervisor, lambda: now().pid != running.child.pid)
+        now = lambda: read_status(data)["sleeper"]  # noqa: E731  short
+        watch_until(supervisor, lambda: now()["pid"] != running.pid)
 
-        assert now().restarts == 1
+        assert now()["restarts"] == 1
         supervisor.stop()
-        journal.close()
+        log.close()
 
 
 def test_a_file_that_does_not_fit_is_refused_and_leaves_no_half(

@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from execfabric.local import processes
-from execfabric.local.processes import Identity
 from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.worker.seat import Seat
@@ -131,7 +130,7 @@ def test_a_killed_worker_takes_its_seats_and_runners_along(
 
 def left_of(worker: int) -> list[psutil.Process]:
     """Every process that a worker has left behind in its session."""
-    return processes.family(Identity(worker, time.time()))
+    return processes.family(worker)
 
 
 def test_a_seat_survives_an_error_that_no_one_expects(settings):

@@ -1,5 +1,6 @@
-"""The supervisor with real processes: dummy parts, real servers, and `up` as a command."""
+"""The supervisor with real processes: dummy services and real servers."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,15 +16,17 @@ import psycopg
 import pytest
 import redis
 
-from execfabric.local import leftovers, processes, servers
-from execfabric.local import part as parts
-from execfabric.local.errors import StartFailed, Stopped
-from execfabric.local.journal import Journal
-from execfabric.local.layout import DataDir
-from execfabric.local.part import Part, Running
+from execfabric.local import postgres, processes, service
+from execfabric.local.layout import DataDir, StartFailed, write_private
 from execfabric.local.postgres import UNPRIVILEGED, Postgres
-from execfabric.local.supervisor import Supervisor
-from tests.servers import eventually, spawn, start_servers
+from execfabric.local.service import Service, ServiceProcess
+from execfabric.local.supervisor import (
+    Stopped,
+    Supervisor,
+    end_orphans,
+    read_status,
+)
+from tests.servers import begin_and_wait, eventually, spawn, start_servers
 
 SLEEPER = "import time; print('ready', flush=True); time.sleep(600)"
 PARENT = (
@@ -44,20 +47,26 @@ def data(tmp_path: Path) -> DataDir:
 
 @pytest.fixture
 def supervisor(data: DataDir):
-    journal = Journal(data.log)
-    made = Supervisor(data, journal)
-    yield made
-    made.stop()
-    journal.close()
+    with data.log.open("ab", buffering=0) as log:
+        made = Supervisor(data, log)
+        yield made
+        made.stop()
 
 
-def dummy(name: str, code: str = SLEEPER, **fields) -> Part:
-    given = {"ready": lambda running: running.said("ready"), "grace": 1.0} | fields
-    return Part(name=name, argv=[sys.executable, "-c", code], env=os.environ, **given)
+def dummy(name: str, code: str = SLEEPER, **fields) -> Service:
+    options = {"ready": lambda process: process.printed("ready"), "grace": 1.0} | fields
+    argv = [sys.executable, "-c", code]
+    return Service(name=name, argv=argv, env=os.environ, **options)
 
 
-def never(running: Running) -> bool:
+def never(process: ServiceProcess) -> bool:
     return False
+
+
+def record(data: DataDir, name: str, pid: int, started: float) -> None:
+    """Write the status file as a supervisor does."""
+    row = {"pid": pid, "started": started, "state": "ready"}
+    write_private(data.run / "status.json", json.dumps({name: row}))
 
 
 def watch_until(supervisor: Supervisor, true: Callable[[], bool]) -> None:
@@ -70,7 +79,7 @@ def log_of(data: DataDir) -> str:
     return data.log.read_text(encoding="utf-8")
 
 
-def test_parts_stop_in_the_reverse_order_of_their_start(supervisor, data) -> None:
+def test_services_stop_in_the_reverse_order_of_their_start(supervisor, data) -> None:
     for name in ("first", "second", "third"):
         supervisor.begin(dummy(name))
 
@@ -83,9 +92,9 @@ def test_parts_stop_in_the_reverse_order_of_their_start(supervisor, data) -> Non
 @pytest.mark.parametrize(
     "code", [pytest.param(PARENT, id="obeys"), pytest.param(STUBBORN, id="ignores")]
 )
-def test_a_stop_leaves_no_process_of_the_part(supervisor, code: str) -> None:
-    running = supervisor.begin(dummy("parent", code))
-    family = processes.family(running.identity)
+def test_a_stop_leaves_no_process_of_the_service(supervisor, code: str) -> None:
+    [running] = supervisor.begin(dummy("parent", code))
+    family = processes.family(running.pid)
 
     supervisor.stop()
 
@@ -93,7 +102,7 @@ def test_a_stop_leaves_no_process_of_the_part(supervisor, code: str) -> None:
     assert not any(member.is_running() for member in family)
 
 
-def test_a_part_that_crashes_is_started_again_with_growing_pauses(
+def test_a_crashed_service_is_restarted_with_growing_pauses(
     supervisor, data: DataDir
 ) -> None:
     marks = data.root / "marks"
@@ -103,99 +112,114 @@ def test_a_part_that_crashes_is_started_again_with_growing_pauses(
     watch_until(supervisor, lambda: marks.read_text() == "xxx")
 
     text = log_of(data)
-    assert "crasher ended (exit 0); again in 0.5 s" in text
-    assert "crasher ended (exit 0); again in 1 s" in text
-    assert leftovers.read(data)["crasher"].restarts == 2
+    assert "crasher is down (exit status 0); restart in 0.5 s" in text
+    assert "crasher is down (exit status 0); restart in 1 s" in text
+    assert read_status(data)["crasher"]["restarts"] == 2
 
 
-def test_a_killed_part_comes_back_and_its_orphans_do_not_stay(
+def test_a_killed_service_is_restarted_and_its_children_are_gone(
     supervisor, data: DataDir
 ) -> None:
-    running = supervisor.begin(dummy("parent", PARENT))
-    family = processes.family(running.identity)
+    [running] = supervisor.begin(dummy("parent", PARENT))
+    family = processes.family(running.pid)
 
-    os.kill(running.child.pid, signal.SIGKILL)
+    os.kill(running.pid, signal.SIGKILL)
     watch_until(
         supervisor,
         lambda: (
-            "parent" in leftovers.read(data)
-            and leftovers.read(data)["parent"].restarts == 1
-            and leftovers.read(data)["parent"].state == "ready"
+            read_status(data)["parent"]["restarts"] == 1
+            and read_status(data)["parent"]["state"] == "ready"
         ),
     )
 
+    assert len(family) == 2
     assert not any(member.is_running() for member in family)
-    assert leftovers.read(data)["parent"].pid != running.child.pid
+    assert read_status(data)["parent"]["pid"] != running.pid
 
 
-def test_a_part_that_ends_before_it_is_ready_fails_the_start(supervisor) -> None:
-    with pytest.raises(StartFailed, match=r"broken ended while starting \(exit 3\)"):
+def test_a_service_that_ends_before_it_is_ready_fails_the_start(supervisor) -> None:
+    with pytest.raises(StartFailed, match="broken: it ended with exit status 3"):
         supervisor.begin(dummy("broken", "import sys; sys.exit(3)"))
 
 
-def test_a_part_that_never_gets_ready_fails_the_start_and_is_gone(supervisor) -> None:
-    part = dummy("mute", "import time; time.sleep(600)", ready=never, ready_within=0.3)
+def test_a_service_that_never_gets_ready_fails_the_start_and_is_killed(
+    supervisor,
+) -> None:
+    mute = dummy("mute", "import time; time.sleep(600)", ready=never, ready_within=0.3)
     before = set(psutil.Process().children(recursive=True))
 
-    with pytest.raises(StartFailed, match="mute was not ready"):
-        supervisor.begin(part)
+    with pytest.raises(StartFailed, match=r"mute: it was not ready after 0\.3 s"):
+        supervisor.begin(mute)
 
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
-def test_a_program_that_is_not_there_is_named(supervisor) -> None:
-    part = Part(name="absent", argv=["/nonexistent/program"], env={}, ready=never)
+def test_a_missing_program_is_named(supervisor) -> None:
+    absent = Service(
+        name="absent", argv=["/nonexistent/program"], env={}, ready=never, tied=False
+    )
 
-    with pytest.raises(StartFailed, match="absent"):
-        supervisor.begin(part)
+    with pytest.raises(StartFailed, match="absent: '/nonexistent/program': no such"):
+        supervisor.begin(absent)
 
 
 def test_a_command_that_fails_is_named_with_its_exit(supervisor) -> None:
-    with pytest.raises(StartFailed, match=r"`migrate` failed \(exit 7\)"):
+    with pytest.raises(StartFailed, match="`migrate` failed with exit status 7"):
         supervisor.complete("migrate", [sys.executable, "-c", "exit(7)"], {})
 
 
-def test_a_stop_that_comes_while_a_part_starts_ends_the_start(supervisor) -> None:
-    threading.Timer(0.3, supervisor.ask_to_stop).start()
+def test_a_stop_request_ends_a_start(supervisor) -> None:
+    threading.Timer(0.3, supervisor.request_stop).start()
 
     with pytest.raises(Stopped):
         supervisor.begin(dummy("mute", "import time; time.sleep(600)"))
 
 
-def test_what_a_killed_supervisor_left_is_ended_by_the_next(data: DataDir) -> None:
-    running = parts.start(dummy("parent", PARENT, tied=False), None)
-    parts.await_ready(running)
-    family = processes.family(running.identity)
-    recorded = leftovers.Recorded(
-        running.identity.pid, running.identity.started, "ready"
-    )
-    leftovers.write(data, {"parent": recorded})
+def test_orphans_of_a_killed_supervisor_are_ended_by_the_next(data: DataDir) -> None:
+    running = service.start(dummy("parent", PARENT, tied=False))
+    service.await_ready(running)
+    family = processes.family(running.pid)
+    record(data, "parent", running.pid, running.created)
 
     reaper = threading.Thread(target=running.child.wait)
     reaper.start()
-    ended = leftovers.end_all(data)
+    ended = end_orphans(data)
     reaper.join()
     running.kill()
 
     assert ended == ["parent"]
+    assert len(family) == 2
     assert not any(member.is_running() for member in family)
-    assert leftovers.read(data) == {}
+    assert read_status(data) == {}
 
 
-def test_a_stranger_with_a_recorded_pid_is_not_touched(data: DataDir) -> None:
+def test_children_of_an_ended_orphan_are_ended(data: DataDir) -> None:
+    running = service.start(dummy("parent", PARENT, tied=False))
+    service.await_ready(running)
+    family = processes.family(running.pid)
+    record(data, "parent", running.pid, running.created)
+    os.kill(running.pid, signal.SIGKILL)
+    running.child.wait()
+
+    assert end_orphans(data) == ["parent"]
+
+    assert not any(member.is_running() for member in family)
+
+
+def test_another_process_with_a_recorded_pid_is_not_touched(data: DataDir) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLEEPER], stdout=subprocess.DEVNULL
     ) as it:
         earlier = psutil.Process(it.pid).create_time() - 3600
-        leftovers.write(data, {"web": leftovers.Recorded(it.pid, earlier, "ready")})
+        record(data, "web", it.pid, earlier)
 
-        assert leftovers.end_all(data) == []
+        assert end_orphans(data) == []
         assert it.poll() is None
         it.kill()
 
 
 @pytest.mark.parametrize("end", ["stop", "kill9"])
-def test_a_part_spawned_for_a_test_leaves_no_open_file(end: str) -> None:
+def test_a_service_spawned_for_a_test_leaves_no_open_file(end: str) -> None:
     spawned = spawn("keeper", {})
     open_now = {file.path for file in psutil.Process().open_files()}
     assert str(spawned.log) in open_now
@@ -284,8 +308,8 @@ def test_a_cluster_of_another_version_is_refused_by_name(data: DataDir) -> None:
     data.postgres.mkdir()
     (data.postgres / "PG_VERSION").write_text("16\n")
 
-    with pytest.raises(StartFailed, match="is of Postgres 16, this is 18"):
-        servers.start_postgres(data, servers.begin_and_wait)
+    with pytest.raises(StartFailed, match=r"created by Postgres 16\. Dump"):
+        postgres.start(data, begin_and_wait)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -294,26 +318,25 @@ def test_a_cluster_of_another_user_is_refused_by_name(data: DataDir) -> None:
     os.chown(data.postgres, 12345, -1)
 
     with pytest.raises(StartFailed, match="belongs to user 12345"):
-        servers.start_postgres(data, servers.begin_and_wait)
+        postgres.start(data, begin_and_wait)
 
 
-def test_a_server_whose_number_is_somebody_elses_by_now_does_not_bar_the_start(
+def test_a_stale_pid_file_of_postgres_does_not_prevent_the_start(
     data: DataDir,
 ) -> None:
-    """As after a power cut, or in a new container on kept data: numbers start anew."""
+    """As after a power cut, or in a new container, where pids start again."""
     Postgres(data, 0, durable=False).initialise()
     user = UNPRIVILEGED if os.geteuid() == 0 else None
-    running: list[Running] = []
+    running: list[ServiceProcess] = []
 
-    def begin(wanted: Part) -> Running:
-        running.append(servers.begin_and_wait(wanted))
-        return running[-1]
+    def begin(wanted: Service) -> None:
+        running.append(begin_and_wait(wanted))
 
     with subprocess.Popen(["sleep", "600"], user=user) as stranger:
         file = data.postgres / "postmaster.pid"
         file.write_text(f"{stranger.pid}\n{data.postgres}\n1700000000\n5432\n\n\n\n")
         try:
-            servers.start_postgres(data, begin, durable=False)
+            postgres.start(data, begin, durable=False)
         finally:
             for server in running:
                 server.stop()
@@ -331,13 +354,13 @@ HANDS_ON = (
     "    if os.fork():\n"
     "        os._exit(0)\n"
 )
-"""One process at a time, for ten seconds, but every five milliseconds another one."""
+"""One process at a time, but every five milliseconds another one."""
 
 
-def test_whoever_has_just_started_another_is_killed_with_it() -> None:
-    running = parts.start(dummy("hands on", HANDS_ON), None)
-    assert eventually(lambda: running.said("ready"))
+def test_a_process_that_replaces_itself_is_killed() -> None:
+    running = service.start(dummy("hands on", HANDS_ON))
+    assert eventually(lambda: running.printed("ready"))
 
     running.kill()
 
-    assert eventually(lambda: processes.family(running.identity) == [], within=4)
+    assert eventually(lambda: processes.family(running.pid) == [], within=4)

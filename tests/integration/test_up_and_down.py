@@ -1,7 +1,6 @@
 """`python -m execfabric.local` as a person calls it: up, down, status."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +10,9 @@ import httpx2
 import psutil
 import pytest
 
-from execfabric.local import endpoints, leftovers, ports, processes
+from execfabric.local import endpoints, ports, processes
 from execfabric.local.layout import PROJECT, DataDir
-from execfabric.local.leftovers import Stage
+from execfabric.local.supervisor import process_of, read_status
 from tests.servers import eventually
 
 LINK = "/accounts/password/"
@@ -43,18 +42,15 @@ class Installation:
             said, _ = started.communicate(timeout=600)
         return subprocess.CompletedProcess(arguments, started.returncode, said)
 
-    def stage(self) -> Stage | None:
-        return leftovers.stage(DataDir(self.root))
-
-    def part(self, name: str) -> psutil.Process | None:
-        """The process of a part, once it is started."""
-        found = leftovers.read(DataDir(self.root)).get(name)
-        return psutil.Process(found.pid) if found else None
+    def process(self, name: str) -> psutil.Process | None:
+        """Return the running supervisor, or a running service."""
+        row = read_status(DataDir(self.root)).get(name)
+        return process_of(row) if row else None
 
     def web(self) -> tuple[psutil.Process, int]:
         """The web server as soon as there is one, and the port it is about to take."""
-        assert eventually(lambda: self.part("web"), within=120)
-        process = self.part("web")
+        assert eventually(lambda: self.process("web"), within=120)
+        process = self.process("web")
         assert process is not None
         # Before it is uvicorn it is setpriv, with the same arguments at the end.
         arguments = process.cmdline()
@@ -63,8 +59,8 @@ class Installation:
     def family(self) -> list[psutil.Process]:
         return [
             member
-            for part in leftovers.read(DataDir(self.root)).values()
-            for member in processes.family(part.identity)
+            for row in read_status(DataDir(self.root)).values()
+            for member in processes.family(row["pid"])
         ]
 
 
@@ -84,7 +80,7 @@ def test_a_port_that_was_asked_for_and_is_taken_ends_the_start(
         done = installation.call("up", "--no-demo", PORT=str(port))
 
     assert done.returncode == 1
-    assert f"Port {port} is taken" in done.stdout
+    assert f"Port {port} is in use" in done.stdout
     assert endpoints.load(installation.root) is None
 
 
@@ -100,7 +96,7 @@ def test_a_port_that_was_asked_for_and_is_lost_while_starting_ends_the_start(
     assert port == wanted
     assert up.returncode == 1
     assert said.splitlines()[-1] == (
-        f"Port {wanted} is taken: free it, or choose another with PORT."
+        f"Port {wanted} is in use. Free it, or set PORT to a free one."
     )
     assert "Traceback" not in said
 
@@ -134,69 +130,64 @@ def test_without_the_demo_each_start_prints_a_new_link_for_the_first_admin(
     assert "Create the first admin" in page.text
 
 
-def test_a_second_up_waits_for_the_first_and_says_the_same(installation) -> None:
-    with installation.start("up", "--demo") as first:
-        assert eventually(lambda: installation.stage() is Stage.STARTING)
-        second = installation.call("up", "--demo")
-        said, _ = first.communicate(timeout=120)
+def test_an_up_during_the_start_is_refused_and_down_ends_the_start(
+    installation: Installation,
+) -> None:
+    with installation.start("up", "--no-demo") as first:
+        assert eventually(lambda: installation.process("supervisor"))
+        second = installation.call("up", "--no-demo")
+        down = installation.call("down")
+        first.communicate(timeout=60)
+
+    assert (first.returncode, second.returncode, down.returncode) == (1, 1, 0)
+    assert "it is starting. Wait for it, or stop it with `make down`" in second.stdout
+    assert installation.process("supervisor") is None
+
+
+def test_an_up_that_finds_the_demo_up_prints_the_same_address_and_logins(
+    installation: Installation,
+) -> None:
+    first, second = (installation.call("up", "--demo") for _ in range(2))
 
     found = endpoints.load(installation.root)
     assert found is not None
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "is starting: waiting for it" in second.stdout
     assert f"ExecFabric is already up: {found.url}\n" in second.stdout
-    logins = said[said.index("Demo logins:") :]
+    logins = first.stdout[first.stdout.index("Demo logins:") :]
     assert len(logins.splitlines()) > 4
     assert logins in second.stdout
 
 
-def test_a_second_up_fails_with_the_first(installation: Installation) -> None:
-    with installation.start("up", "--no-demo") as first:
-        assert eventually(lambda: installation.stage() is Stage.STARTING)
-        with installation.start("up", "--no-demo") as second:
-            assert second.stdout is not None
-            assert "waiting for it" in second.stdout.readline()
-            installation.call("down")
-            said, _ = second.communicate(timeout=60)
-        first.communicate(timeout=60)
-
-    assert (first.returncode, second.returncode) == (1, 1)
-    assert "was waited for, and it failed. Its log: " in said
-    assert installation.stage() is None
-
-
-def test_an_up_during_a_down_waits_and_starts_anew(installation: Installation) -> None:
+def test_a_data_directory_is_used_again_after_down(installation: Installation) -> None:
     assert installation.call("up", "--no-demo").returncode == 0
-    earlier = leftovers.supervisor(DataDir(installation.root))
+    assert installation.call("down").returncode == 0
 
-    with installation.start("down") as down:
-        assert eventually(lambda: installation.stage() is Stage.STOPPING)
-        up = installation.call("up", "--no-demo")
-        assert down.wait(timeout=60) == 0
+    up = installation.call("up", "--no-demo")
 
     assert up.returncode == 0, up.stdout
-    assert "is stopping: waiting for it" in up.stdout
-    assert leftovers.supervisor(DataDir(installation.root)) not in {None, earlier}
     assert installation.call("status").returncode == 0
 
 
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"PORT": "http"}, "PORT must be between 1 and 65535, not 'http'."),
-        ({"PORT": "0"}, "PORT must be between 1 and 65535, not '0'."),
-        ({"EXECFABRIC_DEMO": "no"}, "EXECFABRIC_DEMO must be true or false, not 'no'."),
+        ({"PORT": "http"}, "Invalid PORT 'http': it must be from 1 to 65535."),
+        ({"PORT": "0"}, "Invalid PORT '0': it must be from 1 to 65535."),
+        (
+            {"EXECFABRIC_DEMO": "no"},
+            "Invalid EXECFABRIC_DEMO 'no': it must be true or false.",
+        ),
         (
             {"EXECFABRIC_WORKER_CONCURRENCY": "many"},
-            "EXECFABRIC_WORKER_CONCURRENCY must be a whole number from 1, not 'many'.",
+            "Invalid EXECFABRIC_WORKER_CONCURRENCY 'many': it must be a whole number from 1.",
         ),
         (
             {"DATABASE_URL_FILE": "/nowhere"},
-            "The file of DATABASE_URL_FILE cannot be read: [Errno 2] No such file or directory: '/nowhere'",
+            "Cannot read DATABASE_URL_FILE '/nowhere': no such file or directory. Set it to a readable file.",
         ),
         (
             {"EXECFABRIC_ENV": "production", "EXECFABRIC_DEMO": "true"},
-            "The demo is not for production: start with DEMO=false.",
+            "Cannot start the demo in production. Start with DEMO=false.",
         ),
     ],
 )
@@ -217,7 +208,8 @@ def test_a_data_directory_that_cannot_be_is_said_so(
     done = Installation(tmp_path / ("x" * 300)).call(command)
 
     assert done.returncode == 1
-    assert done.stdout.startswith("The data directory cannot be used: ")
+    assert done.stdout.startswith("Cannot use the data directory ")
+    assert "Errno" not in done.stdout
     assert len(done.stdout.splitlines()) == 1
 
 
@@ -228,7 +220,7 @@ def test_a_folder_full_of_something_else_is_not_taken_for_data(tmp_path: Path) -
     done = Installation(tmp_path).call("up")
 
     assert done.returncode == 1
-    assert "and not empty (thesis.txt): name a folder of its own" in done.stdout
+    assert "it contains other files (thesis.txt). Set EXECFABRIC" in done.stdout
     assert tmp_path.stat().st_mode & 0o777 == 0o755
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -237,7 +229,7 @@ def test_the_embedded_servers_are_refused_in_production(installation) -> None:
     done = installation.call("up", "--no-demo", EXECFABRIC_ENV="production")
 
     assert done.returncode == 1
-    assert "DATABASE_URL and REDIS_URL must be set" in done.stdout
+    assert "Set DATABASE_URL and REDIS_URL." in done.stdout
 
 
 def test_down_and_status_where_nothing_runs_say_so(installation) -> None:
@@ -277,13 +269,14 @@ def test_a_killed_supervisor_takes_its_parts_along_or_the_next_up_does(
     up = installation.call("up", "--no-demo")
     assert up.returncode == 0, up.stdout
     family = installation.family()
-    supervisor = leftovers.supervisor(DataDir(installation.root))
+    supervisor = installation.process("supervisor")
     assert supervisor is not None
+    assert len(family) > 6
 
-    os.kill(supervisor.pid, signal.SIGKILL)
+    supervisor.kill()
     down = installation.call("down")
 
     assert down.returncode == 0
     assert eventually(lambda: not any(member.is_running() for member in family))
-    assert leftovers.read(DataDir(installation.root)) == {}
+    assert read_status(DataDir(installation.root)) == {}
     assert endpoints.load(installation.root) is None

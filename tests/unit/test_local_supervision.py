@@ -1,5 +1,6 @@
-"""The rules of the embedded default that need no server."""
+"""The rules of the local installation that need no server."""
 
+import os
 import resource
 import socket
 import stat
@@ -9,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from execfabric.local import endpoints, leftovers, ports
+from execfabric.local import endpoints, ports
 from execfabric.local.endpoints import Endpoints
-from execfabric.local.errors import AlreadyUp, PortTaken, StartFailed
-from execfabric.local.journal import Journal, last_lines
-from execfabric.local.layout import DataDir
-from execfabric.local.leftovers import Hold
+from execfabric.local.layout import DataDir, StartFailed
+from execfabric.local.ports import PortTaken
+from execfabric.local.service import write_line
 from execfabric.local.supervisor import LONGEST_PAUSE, pause_before_restart
 
 ADDRESSES = Endpoints(
@@ -53,13 +53,13 @@ def test_the_pause_before_a_restart_doubles_up_to_its_longest() -> None:
 def test_a_port_that_was_asked_for_and_is_taken_is_refused_by_number(
     taken_port,
 ) -> None:
-    with pytest.raises(PortTaken, match=f"Port {taken_port} is taken"):
+    with pytest.raises(PortTaken, match=f"Port {taken_port} is in use"):
         ports.for_web(taken_port)
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "http", "²", ""])
 def test_a_port_that_is_none_is_refused(port: str) -> None:
-    with pytest.raises(StartFailed, match="between 1 and 65535"):
+    with pytest.raises(StartFailed, match="it must be from 1 to 65535"):
         ports.number(port)
 
 
@@ -107,50 +107,51 @@ def test_a_data_directory_that_does_not_exist_has_no_endpoints(tmp_path: Path) -
     assert endpoints.load(tmp_path / "nowhere") is None
 
 
-def test_only_one_holds_a_data_directory(data: DataDir) -> None:
-    hold = Hold(data)
+def test_only_one_process_locks_a_data_directory(data: DataDir) -> None:
+    lock = data.lock()
 
-    with pytest.raises(AlreadyUp):
-        Hold(data)
-    assert leftovers.is_held(data)
+    assert lock is not None
+    assert data.lock() is None
 
-    hold.release()
-    assert not leftovers.is_held(data)
+    os.close(lock)
+    again = data.lock()
+    assert again is not None
+    os.close(again)
+
+
+def lines(data: DataDir) -> list[str]:
+    return [line.rpartition("| ")[2] for line in data.log.read_text().splitlines()]
 
 
 def test_the_log_keeps_lines_of_many_threads_whole(data: DataDir) -> None:
-    journal = Journal(data.log)
     texts = {f"{name}{number}" for name in "abc" for number in range(200)}
 
     def write(name: str) -> None:
         for number in range(200):
-            journal.line(name, f"{name}{number}")
+            write_line(log, name, f"{name}{number}")
 
-    threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    journal.close()
+    with data.log.open("ab", buffering=0) as log:
+        threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
-    lines = last_lines(data.log, 1000)
-    assert {line.rpartition("| ")[2] for line in lines} == texts
-    assert last_lines(data.log, 2) == lines[-2:]
-    assert mode(data.log) == 0o600
+    assert len(lines(data)) == len(texts)
+    assert set(lines(data)) == texts
 
 
 def test_a_full_disk_costs_lines_of_the_log_and_nothing_else(data: DataDir) -> None:
-    journal = Journal(data.log)
-    journal.line("web", "before")
+    log = data.log.open("ab", buffering=0)
+    write_line(log, "web", "before")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (data.log.stat().st_size, limits[1]))
     try:
-        journal.line("web", "lost")
+        write_line(log, "web", "lost")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    journal.line("web", "after")
-    journal.close()
-    journal.line("web", "too late")
+    write_line(log, "web", "after")
+    log.close()
+    write_line(log, "web", "too late")
 
-    texts = [line.rpartition("| ")[2] for line in last_lines(data.log, 10)]
-    assert texts == ["before", "after"]
+    assert lines(data) == ["before", "after"]
