@@ -11,6 +11,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from execfabric.celery import app
 from execfabric.local import processes
 from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
@@ -30,6 +31,7 @@ pytestmark = [
 def broker(tmp_path: Path, settings) -> Iterator[Broker]:
     made = Broker(tmp_path / "data")
     made.start()
+    assert app.conf.broker_url  # Celery reads the setting once, so before it changes
     settings.REDIS_URL = made.server.url
     dispatch._broker.cache_clear()
     yield made
