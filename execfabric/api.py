@@ -35,7 +35,6 @@ from execfabric.web.problems import (
     database_failure,
     problem,
 )
-from orchestration.plans.api import router as plans_router
 from orchestration.runs.api import router as runs_router
 from orchestration.skills.api import router as skills_router
 from orchestration.trace.api import router as verification_router
@@ -207,7 +206,6 @@ api.add_exception_handler(UnreadablePostError, _suspicious)
 api.add_exception_handler(RequestDataTooBig, _too_large)
 api.add_exception_handler(Http404, _not_found)
 api.add_router("", accounts_router)
-api.add_router("", plans_router)
 api.add_router("", runs_router)
 api.add_router("", approvals_router)
 api.add_router("", skills_router)

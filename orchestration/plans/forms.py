@@ -1,4 +1,4 @@
-"""What people send about plans: the text, and the inputs of a run."""
+"""The form of the page "New run": a plan and the inputs of a run."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from orchestration.plans.domain.problem import ERROR
 
 PREFIX = "input."
 SIMPLE = frozenset({"string", "integer", "number", "boolean"})
-LONGEST_INPUTS = 200_000
-LARGEST_FILE = source.MAX_BYTES
-LONGEST_NUMBER = len(f"-{canonical.LARGEST_SAFE_INTEGER}")
+MAX_INPUTS = 200_000
+MAX_FILE = source.MAX_BYTES
+MAX_NUMBER = len(f"-{canonical.LARGEST_SAFE_INTEGER}")
 
 
 @dataclass(frozen=True)
 class InputField:
-    """A field made from one property of a plan's input schema."""
+    """A form field for one input of a plan."""
 
     name: str
     """The field's name in the form."""
@@ -33,28 +33,27 @@ class InputField:
     choices: tuple[str, ...]
     pattern: str
     value: str
-    """What the field holds now."""
-    is_missing: bool
-    """Whether it was sent without a value that the plan requires."""
+    error: str
+    """Why the value cannot be used; empty if it can, or was not checked."""
 
 
 class PlanForm(forms.Form):
-    """A plan as text or as a file, and its inputs as text or as fields of their own."""
+    """A plan as text or as a file, and its inputs as text or as one field each."""
 
     text = forms.CharField(required=False, strip=False, widget=forms.Textarea)
     file = forms.FileField(required=False, allow_empty_file=True)
     inputs = forms.CharField(
-        required=False, max_length=LONGEST_INPUTS, widget=forms.Textarea
+        required=False, max_length=MAX_INPUTS, widget=forms.Textarea
     )
 
     def clean_file(self) -> str:
-        """The text of the uploaded file; empty where there is none."""
+        """Return the text of the uploaded file; empty if there is none."""
         file: UploadedFile[Any] | None = self.cleaned_data["file"]
         if file is None:
             return ""
-        if (file.size or 0) > LARGEST_FILE:
+        if (file.size or 0) > MAX_FILE:
             raise forms.ValidationError(
-                f"The file has {file.size:,} bytes; a plan has at most {LARGEST_FILE:,}.",
+                f"The file is too large: {file.size:,} bytes (max {MAX_FILE:,}).",
                 code="plan.too_large",
             )
         try:
@@ -73,84 +72,86 @@ class PlanForm(forms.Form):
         return text
 
     def clean_inputs(self) -> dict[str, Any] | None:
-        """The inputs as an object; None where nothing is given."""
+        """Return the inputs as an object; None if the field is empty."""
         text = self.cleaned_data["inputs"].strip()
         if not text:
             return None
         parsed = source.parse(text)
-        wrong = [problem for problem in parsed.problems if problem.severity == ERROR]
-        if wrong:
+        errors = [problem for problem in parsed.problems if problem.severity == ERROR]
+        if errors:
             raise forms.ValidationError(
-                [f"Line {one.line or 1}: {one.message}" for one in wrong],
-                code=wrong[0].code,
+                [f"Line {error.line or 1}: {error.message}" for error in errors],
+                code=errors[0].code,
             )
         value = parsed.value
         if not isinstance(value, dict):
             raise forms.ValidationError(
-                "The inputs are an object: one `name: value` a line.",
+                "Inputs must be an object. Write one `name: value` per line.",
                 code="plan.inputs",
             )
         return value
 
     def plan_text(self) -> str:
-        """The text to check: an uploaded file comes before what stands in the field."""
-        given: Mapping[str, Any] = getattr(self, "cleaned_data", {})
-        text: str = given.get("file") or given.get("text") or ""
+        """Return the plan: the uploaded file, or else the text field."""
+        cleaned: Mapping[str, Any] = getattr(self, "cleaned_data", {})
+        text: str = cleaned.get("file") or cleaned.get("text") or ""
         # Browsers send CRLF; the same plan must have the same text from a file.
         return text.replace("\r\n", "\n")
 
-    def given_inputs(self) -> dict[str, Any]:
-        """The inputs, from the fields of their own where the page had them."""
-        stated = {
+    def input_values(self) -> dict[str, Any]:
+        """Return the inputs, from one field each if the page had them."""
+        texts = {
             key.removeprefix(PREFIX): value
             for key, value in self.data.items()
             if key.startswith(PREFIX)
         }
-        if not stated:
-            given: Mapping[str, Any] = getattr(self, "cleaned_data", {})
-            return given.get("inputs") or {}
+        if not texts:
+            cleaned: Mapping[str, Any] = getattr(self, "cleaned_data", {})
+            return cleaned.get("inputs") or {}
         kinds = {
             key.removeprefix("kind."): value
             for key, value in self.data.items()
             if key.startswith("kind.")
         }
-        typed = {key: _typed(text, kinds.get(key, "")) for key, text in stated.items()}
+        typed = {key: _typed(text, kinds.get(key, "")) for key, text in texts.items()}
         return {key: value for key, value in typed.items() if value != ""}
 
     def inputs_text(self) -> str:
-        """The inputs as text, for a page that has no fields for them (any more)."""
+        """Return the inputs as text, for a page without a field for each."""
         written = str(self["inputs"].value() or "")
         if written or not self.is_bound:
             return written
         return "\n".join(
             f"{json.dumps(key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
-            for key, value in self.given_inputs().items()
+            for key, value in self.input_values().items()
         )
 
 
-def inputs_asked_for(text: str) -> Mapping[str, Any] | None:
-    """The schema of a plan's inputs, as far as its text can be read."""
+def inputs_schema_of(text: str) -> Mapping[str, Any] | None:
+    """Return the schema of a plan's inputs; None if the text has none."""
     document, _ = form.read(source.parse(text))
     return document.inputs_schema if document else None
 
 
 def input_fields(
-    schema: Mapping[str, Any] | None, inputs: Mapping[str, Any] | None
+    schema: Mapping[str, Any] | None,
+    inputs: Mapping[str, Any],
+    errors: Mapping[str, str],
 ) -> list[InputField]:
-    """A field for each input; none where one of them is too rich for a field.
+    """Return a field for each input; none if one is an object or a list.
 
-    `inputs` None stands for a form that was not sent yet.
+    `errors` has what is wrong with each input.
     """
     properties = (schema or {}).get("properties", {})
     if not isinstance(properties, Mapping):
         return []
     required = (schema or {}).get("required", [])
-    found = []
+    fields = []
     for key, rule in properties.items():
         if not isinstance(rule, Mapping) or rule.get("type", "string") not in SIMPLE:
             return []
-        value = (inputs or {}).get(key, rule.get("default", ""))
-        found.append(
+        value = inputs.get(key, rule.get("default", ""))
+        fields.append(
             InputField(
                 name=PREFIX + key,
                 key=key,
@@ -161,10 +162,10 @@ def input_fields(
                 choices=tuple(str(choice) for choice in rule.get("enum", ())),
                 pattern=str(rule.get("pattern", "")),
                 value=_as_text(value),
-                is_missing=inputs is not None and key in required and value == "",
+                error=errors.get(key, ""),
             )
         )
-    return found
+    return fields
 
 
 def _line(body: bytes, at: int) -> int:
@@ -172,14 +173,10 @@ def _line(body: bytes, at: int) -> int:
 
 
 def _typed(text: str, kind: str) -> Any:
-    """A field's text as the schema's type; what does not fit is left to the check."""
+    """Return a field's text as the schema's type; or as text, for the check to refuse."""
     try:
         if kind == "integer":
-            return (
-                int(text)
-                if len(text) <= len(str(canonical.LARGEST_SAFE_INTEGER)) + 1
-                else text
-            )
+            return int(text) if len(text) <= MAX_NUMBER else text
         if kind == "number":
             return float(text)
     except ValueError:

@@ -1,20 +1,17 @@
 from django.urls import path
 
-from orchestration.plans import views, views_releases
+from orchestration.plans import views
 
+# The pages of a skill version list the plans that use it, so they are here.
 urlpatterns = [
-    # /plans; proposing and dry runs are views of runs
-    path("plans/new", views.plan_new, name="plan_new"),
-    path("plans/check", views.plan_check, name="plan_check"),
-    # /skills/<slug>/versions/<uuid>
     path(
         "skills/<slug:slug>/versions/<uuid:pk>",
-        views_releases.skill_version,
+        views.skill_version,
         name="skill_version",
     ),
     path(
         "skills/<slug:slug>/versions/<uuid:pk>/publish",
-        views_releases.skill_publish,
+        views.skill_publish,
         name="skill_publish",
     ),
 ]

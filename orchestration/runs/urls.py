@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from orchestration.runs.views import dry_runs, gates, runs, steps
+from orchestration.runs.views import dry_runs, gates, new_run, runs, steps
 
 RUN = r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 """The start of an address that goes on with a choice of words."""
@@ -36,8 +36,10 @@ urlpatterns = [
     path("dry-runs/<uuid:pk>", dry_runs.dry_run, name="dry_run"),
     path("dry-runs/<uuid:pk>/state", dry_runs.dry_run_state, name="dry_run_state"),
     # /plans
-    path("plans/dry-run", dry_runs.plan_dry_run, name="plan_dry_run"),
-    path("plans/propose", dry_runs.plan_propose, name="plan_propose"),
+    path("plans/new", new_run.plan_new, name="plan_new"),
+    path("plans/check", new_run.plan_check, name="plan_check"),
+    path("plans/dry-run", new_run.plan_dry_run, name="plan_dry_run"),
+    path("plans/propose", new_run.plan_propose, name="plan_propose"),
     # /artifacts/<sha256>
     re_path(r"^artifacts/(?P<sha256>[0-9a-f]{64})\Z", runs.artifact, name="artifact"),
 ]

@@ -1,5 +1,5 @@
-/* What is typed into a form survives an ended session, a form that is out of date and a
-   look at another page: it stays in this tab until the form was accepted. */
+/* Keep what is typed into a form in this tab until the form is accepted: it survives an
+   expired session, an outdated form and a visit to another page. */
 (function () {
   "use strict";
   const PREFIX = "draft:";
@@ -10,7 +10,7 @@
   const keyOf = (form) => PREFIX + document.body.dataset.user + ":" + form.dataset.draft;
   const isChoice = (field) => field.type === "radio" || field.type === "checkbox";
   const fields = (form) =>
-    [...form.elements].filter((one) => one.name && !SKIPPED.includes(one.type));
+    [...form.elements].filter((field) => field.name && !SKIPPED.includes(field.type));
   const idOf = (field) => field.name + (isChoice(field) ? "=" + field.value : "");
   const valueOf = (field) => (isChoice(field) ? field.checked : field.value);
 
@@ -18,7 +18,7 @@
     if (isChoice(field)) return field.defaultChecked;
     if (field.tagName !== "SELECT") return field.defaultValue;
     const options = [...field.options];
-    return (options.find((one) => one.defaultSelected) || options[0] || {}).value;
+    return (options.find((option) => option.defaultSelected) || options[0] || {}).value;
   }
 
   function read(key) {
@@ -41,32 +41,32 @@
       if (Object.keys(draft).length) store.setItem(keyOf(form), JSON.stringify(draft));
       else store.removeItem(keyOf(form));
     } catch {
-      /* no room: the form works without a draft */
+      /* Storage is full: the form works without a draft. */
     }
   }
 
-  /* Only where the page would show what it showed then, or nothing: never over newer text. */
+  /* Restore a field only if it has its old default or none: never over newer text. */
   function restore(form) {
     const draft = read(keyOf(form));
-    let found = false;
+    let isRestored = false;
     for (const field of fields(form)) {
-      const kept = draft[idOf(field)];
+      const saved = draft[idOf(field)];
       const known = defaultOf(field);
-      if (!kept || kept.now === known || (known !== kept.was && known !== "")) continue;
-      if (isChoice(field)) field.checked = kept.now;
-      else field.value = kept.now;
-      found = true;
+      if (!saved || saved.now === known || (known !== saved.was && known !== "")) continue;
+      if (isChoice(field)) field.checked = saved.now;
+      else field.value = saved.now;
+      isRestored = true;
     }
-    if (found) tell(form);
+    if (isRestored) notify(form);
   }
 
-  function tell(form) {
+  function notify(form) {
     const note = document.getElementById("draft-note").content.firstElementChild.cloneNode(true);
     note.querySelector("button").addEventListener("click", () => {
       form.reset();
       store.removeItem(keyOf(form));
       note.remove();
-      fields(form).forEach((one) => one.dispatchEvent(new Event("input", { bubbles: true })));
+      fields(form).forEach((field) => field.dispatchEvent(new Event("input", { bubbles: true })));
     });
     form.prepend(note);
   }
@@ -87,7 +87,7 @@
     }
   });
 
-  /* Accepted: the answer is another page of the console, and no refusal. */
+  /* A form was accepted if the response is another page without a refusal. */
   function settle(forms) {
     const sent = store.getItem(SENT);
     if (!sent || !document.body.dataset.user) return;

@@ -1,5 +1,5 @@
-/* Line numbers beside the plan, and jumping to the line of a problem. The page works
-   without it: the text field is the form's own, problems show their lines as text. */
+/* Line numbers beside the plan, links to the lines of problems, and the result for
+   screen readers. Without it the page works, and problems show their lines as text. */
 (function () {
   "use strict";
   const text = document.querySelector("[data-plan-text]");
@@ -29,7 +29,7 @@
 
   function jump(line, column) {
     const lines = text.value.split("\n");
-    const start = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
+    const start = lines.slice(0, line - 1).reduce((sum, each) => sum + each.length + 1, 0);
     const end = start + (lines[line - 1] || "").length;
     text.focus({ preventScroll: true });
     text.setSelectionRange(Math.min(start + column - 1, end), end);
@@ -39,7 +39,7 @@
     draw();
   }
 
-  /* As the server counts: the names and values of a form without its files. */
+  /* Counted like the server does: names and values of a form, without files. */
   function size() {
     let sum = 0;
     for (const [name, value] of new FormData(form)) {
@@ -49,23 +49,23 @@
     return sum;
   }
 
-  /* Said before anything is sent, so that nothing typed is lost. The server is the guard. */
-  function refused() {
+  /* Checked before sending, so that nothing typed is lost. The server checks again. */
+  function isRefused() {
     const chosen = file.files[0];
-    let why = "";
-    if (chosen && chosen.size > Number(file.dataset.mostBytes)) why = "file-too-large";
-    else if (size() > Number(form.dataset.mostBytes)) why = "form-too-large";
-    const place = document.getElementById("refusal");
-    place.hidden = !why;
-    if (!why) return false;
-    const alert = document.getElementById(why).content.firstElementChild.cloneNode(true);
-    place.replaceWith(alert);
+    let reason = "";
+    if (chosen && chosen.size > Number(file.dataset.mostBytes)) reason = "file-too-large";
+    else if (size() > Number(form.dataset.mostBytes)) reason = "form-too-large";
+    const refusal = document.getElementById("refusal");
+    refusal.hidden = !reason;
+    if (!reason) return false;
+    const alert = document.getElementById(reason).content.firstElementChild.cloneNode(true);
+    refusal.replaceWith(alert);
     alert.scrollIntoView({ block: "nearest" });
     return true;
   }
 
   form.addEventListener("submit", (event) => {
-    if (refused()) event.preventDefault();
+    if (isRefused()) event.preventDefault();
   });
 
   gutter.hidden = false;
@@ -77,10 +77,10 @@
     event.preventDefault();
     jump(Number(link.dataset.line), Number(link.dataset.column) || 1);
   });
-  /* What is checked is what stands in the field, so a chosen file goes there at once. */
+  /* A chosen file goes into the text field at once, so that the user sees what is checked. */
   file.addEventListener("change", async () => {
     const chosen = file.files[0];
-    if (refused() || !chosen) return;
+    if (isRefused() || !chosen) return;
     const content = await chosen.text();
     if (content.includes("\0") || content.includes("\ufffd")) return;
     text.value = content;
@@ -88,4 +88,8 @@
     draw();
   });
   draw();
+
+  const status = document.getElementById("check-status");
+  /* A live region announces only changes, so it has to be empty first. */
+  setTimeout(() => (status.textContent = status.dataset.result), 300);
 })();

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from orchestration.plans.views import EXAMPLES
+from orchestration.plans.examples import FOLDER as EXAMPLES
 from tests import builders
 from tests.browser import pages
 from tests.browser.browsing import NARROW, Browsing, Camera

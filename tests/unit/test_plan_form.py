@@ -17,7 +17,7 @@ from orchestration.plans.domain.document import (
     RollbackDocument,
     StepDocument,
 )
-from orchestration.plans.domain.problem import LARGEST_REPORT
+from orchestration.plans.domain.problem import MAX_PROBLEMS
 from orchestration.skills.domain.contract import RetryRule
 from tests.unit.plans import FOLDER, places, plan, read
 
@@ -227,7 +227,7 @@ def test_a_flood_of_problems_is_cut_and_still_an_error() -> None:
 
     _, problems = read(text)
 
-    assert len(problems) <= LARGEST_REPORT + 2
+    assert len(problems) <= MAX_PROBLEMS + 2
     assert any(one.code == "plan.too_many_problems" for one in problems)
     assert any(one.severity == "error" for one in problems)
 

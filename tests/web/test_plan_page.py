@@ -35,7 +35,7 @@ def test_every_problem_is_listed_with_its_code_and_line(client) -> None:
     assert {"plan.unknown_action", "plan.unknown_key"} <= set(codes(page))
     assert 'href="#L10" data-line="10"' in shown
     assert 'id="L10"' in shown
-    assert "People will be asked" not in words(page)
+    assert "Approvals needed" not in words(page)
 
 
 def test_a_valid_plan_shows_its_order_digest_and_the_people_it_will_ask(client) -> None:
@@ -43,9 +43,9 @@ def test_a_valid_plan_shows_its_order_digest_and_the_people_it_will_ask(client) 
 
     text = words(page)
     assert rows(page, "plan-problem") == 0
-    assert "This plan can be proposed" in text
+    assert "Ready to propose" in text
     assert "2 steps, in this order: first second" in text
-    assert "before first : The boss said so" in text
+    assert "Before first : The boss said so" in text
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -62,7 +62,7 @@ def test_wrong_inputs_are_problems_at_every_button(route, fields, client) -> Non
     page = client.post(route, {"text": PLAN} | fields)
 
     assert "plan.input_invalid" in codes(page)
-    assert "This plan can be proposed" not in words(page)
+    assert "Ready to propose" not in words(page)
     assert 'name="input.word"' in page.content.decode()
     assert not Run.objects.exists()
 
@@ -72,7 +72,7 @@ def test_an_input_that_is_missing_is_marked_once_the_form_was_sent(client) -> No
     sent = client.post("/plans/check", {"text": PLAN, "input.word": ""})
     given = client.post("/plans/check", {"text": PLAN, "input.word": "x"})
 
-    found = [rows(page, "input-missing") for page in (opened, sent, given)]
+    found = [rows(page, "input-error") for page in (opened, sent, given)]
     assert found == [0, 1, 0]
 
 
@@ -134,7 +134,7 @@ def test_what_was_typed_is_on_the_page_of_its_dry_run(client) -> None:
 
     assert 'value="&lt;kept&gt;"' in page.content.decode()
     assert "name: Hand a value on" in page.content.decode()
-    assert "This plan can be proposed" in words(page)
+    assert "Ready to propose" in words(page)
 
 
 def test_the_end_of_a_dry_run_is_announced(client) -> None:

@@ -65,38 +65,45 @@ def stand_in(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"properties": {name: {} for name in names}, "required": names}
 
 
-def wrong(schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with inputs, by a schema that can be used."""
+def wrong(
+    schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Return what is wrong with inputs, by a schema that can be used.
+
+    Each problem is the name of its input, or "", and a sentence.
+    """
     if refusal := _refusal(inputs):
-        return [refusal]
+        return [("", refusal)]
     known = (schema or {}).get("properties") or {}
     open_ended = {"additionalProperties", "patternProperties"} & set(schema or ())
-    messages = [
-        f"Unknown input {name!r}.{near(name, known)}"
+    problems = [
+        ("", f"Unknown input {name!r}.{near(name, known)}")
         for name in inputs
         if name not in known and not open_ended
     ]
     if schema is None:
-        return messages
-    messages += _too_costly(schema, inputs)
-    if messages:
-        return messages
+        return problems
+    problems += (("", message) for message in _too_costly(schema, inputs))
+    if problems:
+        return problems
     errors, reason = schemas.errors(linear_validator(schema), dict(inputs))
     if reason:
-        return [f"Cannot check the inputs: {reason}."]
-    return [_sentence(error) for error in errors]
+        return [("", f"Cannot check the inputs: {reason}.")]
+    return [_named(error) for error in errors]
 
 
-def _sentence(error: ValidationError) -> str:
-    """Return a sentence about an error that names its input."""
-    name = ".".join(str(part) for part in error.absolute_path)
-    message = schemas.message_of(error)
+def _named(error: ValidationError) -> tuple[str, str]:
+    """Return the input that an error is in, or "", and a sentence that names it."""
+    path = [str(part) for part in error.absolute_path]
+    where, message = ".".join(path), schemas.message_of(error)
     if error.validator == "required":
         absent = message.removesuffix(" is a required property")
-        return (
-            f"Input {name!r}: missing {absent}." if name else f"Missing input {absent}."
-        )
-    return f"Input {name!r}: {message}." if name else f"Inputs: {message}."
+        if not path:
+            return absent.strip("'"), f"Missing input {absent}."
+        return path[0], f"Input {where!r}: missing {absent}."
+    if not path:
+        return "", f"Inputs: {message}."
+    return path[0], f"Input {where!r}: {message}."
 
 
 def _refusal(inputs: Mapping[str, Any]) -> str:

@@ -1,18 +1,18 @@
-"""Whether a plan of sound form can run: graph, registry, references, gates."""
+"""Validate a plan that could be read: graph, skills, references, inputs, approvals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestration.plans.domain import graph, params, scoping
-from orchestration.plans.domain import inputs as given
+from orchestration.plans.domain import inputs as run_inputs
 from orchestration.plans.domain.catalog import Catalog, CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.naming import near
-from orchestration.plans.domain.params import Around, Way
+from orchestration.plans.domain.params import Around
 from orchestration.plans.domain.problem import (
-    ERROR,
     WARNING,
+    Path,
     Positions,
     Problem,
     Problems,
@@ -20,17 +20,18 @@ from orchestration.plans.domain.problem import (
 )
 from orchestration.plans.domain.undo import undo_of
 
-__all__ = ["Catalog", "CatalogEntry", "Validation", "undo_of", "validate"]
+MAX_NAMED = 10
+"""Steps of a cycle that a message names; each step has a problem of its own."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What validation found."""
+    """The problems of a plan, its order, and the skill versions it is bound to."""
 
     problems: Sequence[Problem]
     order: Sequence[str] = ()
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Per skill step the version it will be bound to."""
+    """The skill version of each skill step."""
 
 
 def validate(
@@ -43,18 +44,18 @@ def validate(
 ) -> Validation:
     """Find every problem at once.
 
-    `inputs` None leaves the inputs unchecked; `groups` says how many people of each
-    group could decide, None leaves the gates unchecked.
+    `groups` has the number of possible approvers in each group. Inputs and approvals
+    are not checked if `inputs` or `groups` is None.
     """
     plan = _Plan(document, positions, catalog, groups)
-    sound = plan.check_inputs(inputs)
+    has_inputs = plan.check_inputs(inputs)
     ancestry = plan.check_graph()
     entries = {
         step.id: entry
         for step in document.steps
         if step.kind == "skill" and (entry := plan.entry(step)) is not None
     }
-    around = Around(plan.document, entries, ancestry, inputs if sound else None)
+    around = Around(plan.document, entries, ancestry, inputs if has_inputs else None)
     for step in document.steps:
         plan.check_gate(step)
         plan.check_step(step, around)
@@ -72,7 +73,7 @@ def validate(
 
 
 class _Plan:
-    """One validation under way."""
+    """A plan being validated."""
 
     def __init__(
         self,
@@ -86,174 +87,165 @@ class _Plan:
         self.order: list[str] = []
         self._catalog = catalog
         self._groups = groups
-        self._root: Way = ("plan",) if ("plan",) in positions else ()
-        self._positions = positions
+        self._root: Path = ("plan",) if ("plan",) in positions else ()
 
-    def at(self, step: StepDocument) -> Way:
-        """The way to a step in the document."""
-        return (*self._root, "steps", step.index)
-
-    def key(self, step: StepDocument, *spellings: str) -> Way:
-        """The way to a key of a step, in whichever spelling it was written."""
-        ways = [(*self.at(step), name) for name in spellings]
-        return next((way for way in ways if way in self._positions), ways[0])
+    def at(self, step: StepDocument, *below: str | int) -> Path:
+        """Return the path of a step, or of something in it."""
+        return (*self._root, "steps", step.index, *below)
 
     def check_inputs(self, inputs: Mapping[str, Any] | None) -> bool:
-        """Note what is wrong with the inputs; whether they are known and sound."""
+        """Check schema and inputs; return True if there are valid inputs."""
         schema = self.document.inputs_schema
-        way = (*self._root, "inputs")
-        wrong = [*given.unusable(schema)] if schema is not None else []
-        for below, message in wrong:
-            self.problems.add("plan.schema_invalid", message, (*way, *below))
-        if schema is not None and wrong:
-            self.document = replace(self.document, inputs_schema=given.stand_in(schema))
-        if inputs is None or wrong:
+        path = (*self._root, "inputs")
+        if schema is not None:
+            unusable = [*run_inputs.unusable(schema)]
+            for below, message in unusable:
+                self.problems.add("plan.schema_invalid", message, (*path, *below))
+            if unusable:
+                stand_in = run_inputs.stand_in(schema)
+                self.document = replace(self.document, inputs_schema=stand_in)
+                return False
+        if inputs is None:
             return False
-        found = given.wrong(schema, inputs)
-        for message in found:
-            self.problems.add("plan.input_invalid", message, way)
-        return not found
+        problems = run_inputs.wrong(schema, inputs)
+        for name, message in problems:
+            self.problems.add("plan.input_invalid", message, path, input=name)
+        return not problems
 
     def check_graph(self) -> graph.Ancestry:
-        """Note circles and unknown dependencies; find the order."""
+        """Check the dependencies, and set the order."""
         edges = {step.id: self._known_parents(step) for step in self.document.steps}
-        self.order, circular = graph.order(edges)
-        for circle in graph.cycles(edges, circular):
+        self.order, in_cycles = graph.order(edges)
+        for cycle in graph.cycles(edges, in_cycles):
             names = " -> ".join(
-                [*circle[:SHOWN], "…"] if len(circle) > SHOWN else circle
+                [*cycle[:MAX_NAMED], *(["…"] * (len(cycle) > MAX_NAMED))]
             )
-            for key in circle:
-                step = self.document.step(key)
-                message = f"It is part of a circle of {len(circle)} steps: {names}."
-                way = self.key(step, "dependsOn", "depends_on")
-                self.problems.add("plan.cycle", message, way, step=key)
+            message = f"Part of a cycle of {len(cycle)} steps: {names}."
+            for key in cycle:
+                path = self.at(self.document.step(key), "dependsOn")
+                self.problems.add("plan.cycle", message, path, step=key)
         rules = {step.id: step.trigger_rule for step in self.document.steps}
         return graph.Ancestry(edges, self.order, rules)
 
     def _known_parents(self, step: StepDocument) -> list[str]:
         known = []
         for index, parent in enumerate(step.depends_on):
-            way = (*self.key(step, "dependsOn", "depends_on"), index)
+            path = self.at(step, "dependsOn", index)
             if parent == step.id:
                 message = "A step cannot depend on itself."
-                self.problems.add("plan.self_reference", message, way, step=step.id)
+                self.problems.add("plan.self_reference", message, path, step=step.id)
             elif not self.document.has(parent):
-                hint = near(parent, [one.id for one in self.document.steps])
-                message = f"There is no step {parent!r}.{hint}"
-                self.problems.add("plan.unknown_step", message, way, step=step.id)
+                hint = near(parent, self.document.by_id())
+                message = f"Unknown step {parent!r}.{hint}"
+                self.problems.add("plan.unknown_step", message, path, step=step.id)
             else:
                 known.append(parent)
         return known
 
     def entry(self, step: StepDocument) -> CatalogEntry | None:
-        """The registry's answer for a step, with every problem it has."""
+        """Return the skill version of a step, and note every problem with it."""
         if not step.skill:
             return None
-        way = self.key(step, "skill")
-        found = self._catalog.find(step.skill, step.version)
-        if found is None:
-            self._unknown_skill(step)
+        entry = self._catalog.find(step.skill, step.version)
+        if entry is None:
+            self._add_unknown_skill(step)
             return None
-        for code, message, severity in _standing(step, found):
-            self.problems.add(code, message, way, step=step.id, severity=severity)
-        names = [action.name for action in found.contract.actions]
+        for problem in _state_problems(step, entry):
+            self.problems.add(path=self.at(step, "skill"), step=step.id, **problem)
+        names = [action.name for action in entry.contract.actions]
         if step.action and step.action not in names:
             hint = near(step.action, names)
             message = f"{step.skill} has no action {step.action!r}.{hint}"
-            self.problems.add(
-                "plan.unknown_action", message, self.key(step, "action"), step=step.id
-            )
+            path = self.at(step, "action")
+            self.problems.add("plan.unknown_action", message, path, step=step.id)
             return None
-        return found if step.action else None
+        return entry if step.action else None
 
-    def _unknown_skill(self, step: StepDocument) -> None:
-        versions = self._catalog.known_versions(step.skill)
-        if versions:
-            known = ", ".join(versions)
-            asked = (
-                f"no version {step.version!r}" if step.version else "no current version"
-            )
-            message = f"{step.skill} has {asked}; it has {known}."
-            way = self.key(step, "version", "skill")
-            self.problems.add("plan.unknown_version", message, way, step=step.id)
+    def _add_unknown_skill(self, step: StepDocument) -> None:
+        if versions := self._catalog.known_versions(step.skill):
+            wanted = f"version {step.version!r}" if step.version else "current version"
+            message = f"{step.skill} has no {wanted}. It has {', '.join(versions)}."
+            key = "version" if step.version else "skill"
+            path = self.at(step, key)
+            self.problems.add("plan.unknown_version", message, path, step=step.id)
             return
         hint = near(step.skill, self._catalog.slugs())
-        message = f"There is no skill {step.skill!r} for you.{hint}"
-        way = self.key(step, "skill")
-        self.problems.add("plan.unknown_skill", message, way, step=step.id)
+        message = (
+            f"Unknown skill {step.skill!r}, or you do not have access to it.{hint}"
+        )
+        path = self.at(step, "skill")
+        self.problems.add("plan.unknown_skill", message, path, step=step.id)
 
     def check_gate(self, step: StepDocument) -> None:
-        """Note groups that do not exist or are too small."""
+        """Check that the groups of an approval exist and are large enough."""
         if step.approval is None or self._groups is None:
             return
-        for index, asked in enumerate(step.approval.groups):
-            way = (*self.key(step, "approval"), "groups", index)
-            if asked.group not in self._groups:
-                hint = near(asked.group, self._groups)
-                message = f"There is no group {asked.group!r}.{hint}"
-                self.problems.add("plan.unknown_group", message, way, step=step.id)
-            elif self._groups[asked.group] < asked.count:
+        for index, needed in enumerate(step.approval.groups):
+            path = self.at(step, "approval", "groups", index)
+            size = self._groups.get(needed.group)
+            if size is None:
+                hint = near(needed.group, self._groups)
+                message = f"Unknown group {needed.group!r}.{hint}"
+                self.problems.add("plan.unknown_group", message, path, step=step.id)
+            elif size < needed.count:
                 message = (
-                    f"It needs {asked.count} of {asked.group}; besides the proposer"
-                    f" there are {self._groups[asked.group]} who may decide."
+                    f"Needs {needed.count} approvers from group {needed.group}, but only"
+                    f" {size} can approve besides the proposer."
                 )
-                self.problems.add("plan.gate_unsatisfiable", message, way, step=step.id)
+                self.problems.add(
+                    "plan.gate_unsatisfiable", message, path, step=step.id
+                )
 
     def check_step(self, step: StepDocument, around: Around) -> None:
-        """Note every problem of a step's params, its question and its undo."""
-        way = (*self.at(step), "params")
-        scoping.check(step, step.params, around, self.problems, way)
+        """Check the parameters of a step, its reason for approval and its undo."""
+        path = self.at(step, "params")
+        scoping.check(step, step.params, around, self.problems, path)
         if step.approval is not None:
-            asked = (*self.at(step), "approval", "reason")
-            scoping.check(step, step.approval.reason, around, self.problems, asked)
+            reason = self.at(step, "approval", "reason")
+            scoping.check(step, step.approval.reason, around, self.problems, reason)
         action = around.action(step.id)
         if action is not None:
-            params.check(step, step.params, action, around, self.problems, way)
-        if step.rollback is not None and action is not None:
-            self._check_undo(step, around)
+            params.check(step, step.params, action, around, self.problems, path)
+            if step.rollback is not None:
+                self._check_undo(step, around)
 
     def _check_undo(self, step: StepDocument, around: Around) -> None:
-        entry, rollback = around.entries[step.id], step.rollback
+        entry = around.entries[step.id]
         undo = undo_of(step, entry.contract)
-        way = (*self.at(step), "rollback")
         if undo is None:
-            named = rollback.action if rollback else ""
+            name = step.rollback.action if step.rollback else ""
             names = [action.name for action in entry.contract.actions]
             message = (
-                f"{step.skill} has no action {named!r} to undo with.{near(named, names)}"
-                if named
-                else f"{step.action} has no undo of its own; name an action."
+                f"{step.skill} has no action {name!r} for the undo.{near(name, names)}"
+                if name
+                else f"{step.action} has no undo of its own. Name an action."
             )
-            self.problems.add(
-                "plan.undo_missing", message, (*way, "action"), step=step.id
-            )
+            path = self.at(step, "rollback", "action")
+            self.problems.add("plan.undo_missing", message, path, step=step.id)
             return
-        way = (*way, "params")
-        scoping.check(step, undo.params, around, self.problems, way, undo=True)
+        path = self.at(step, "rollback", "params")
+        scoping.check(step, undo.params, around, self.problems, path, undo=True)
         action = entry.contract.action(undo.action)
         if action is not None:
-            params.check(step, undo.params, action, around, self.problems, way)
+            params.check(step, undo.params, action, around, self.problems, path)
 
 
-SHOWN = 10
-"""Members of a circle that a message names; each has a problem of its own."""
-
-
-def _standing(step: StepDocument, entry: CatalogEntry) -> list[tuple[str, str, str]]:
-    found = []
+def _state_problems(step: StepDocument, entry: CatalogEntry) -> list[dict[str, str]]:
+    problems = []
     if entry.state == "draft":
-        message = f"{step.skill} is a draft; it has to be published first."
-        found.append(("plan.skill_not_active", message, ERROR))
+        message = f"{step.skill} is a draft. Ask an admin to publish it."
+        problems.append({"code": "plan.skill_not_active", "message": message})
     if entry.state == "quarantined":
-        message = f"{step.skill} is quarantined; nothing of it starts."
-        found.append(("plan.skill_quarantined", message, ERROR))
+        message = f"{step.skill} is quarantined, so none of its actions run."
+        problems.append({"code": "plan.skill_quarantined", "message": message})
     if entry.state == "deprecated":
         message = f"{step.skill} is deprecated."
-        found.append(("plan.skill_deprecated", message, WARNING))
+        warning = {"code": "plan.skill_deprecated", "message": message}
+        problems.append({**warning, "severity": WARNING})
     if not entry.may_propose:
         message = f"You may not propose plans with {step.skill}."
-        found.append(("plan.skill_not_permitted", message, ERROR))
+        problems.append({"code": "plan.skill_not_permitted", "message": message})
     if not entry.available:
         message = f"The published code of {step.skill} is not installed here."
-        found.append(("plan.skill_unavailable", message, ERROR))
-    return found
+        problems.append({"code": "plan.skill_unavailable", "message": message})
+    return problems

@@ -15,10 +15,10 @@ from execfabric.lib.actor import Actor
 from execfabric.lib.rights import Right, Role
 from orchestration.plans.domain import document as documents
 from orchestration.plans.domain import form, gates, source, validation
+from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.gates import PlannedGate
 from orchestration.plans.domain.problem import Problem
-from orchestration.plans.domain.validation import CatalogEntry
 from orchestration.plans.errors import PlanInvalid
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract

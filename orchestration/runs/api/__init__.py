@@ -3,10 +3,10 @@
 from ninja import Router
 
 from orchestration.runs.api.acts import router as acts
-from orchestration.runs.api.dry_runs import router as dry_runs
+from orchestration.runs.api.plans import router as plans
 from orchestration.runs.api.reads import router as reads
 
 router = Router()
 router.add_router("", reads)
 router.add_router("", acts)
-router.add_router("", dry_runs)
+router.add_router("", plans)

@@ -11,8 +11,8 @@ from execfabric.identity.http import ApiRequest, page
 from execfabric.infra.once import once
 from execfabric.lib import canonical, clock
 from execfabric.web.problems import FileDownload
-from orchestration.plans.api import PlanIn
 from orchestration.runs import selectors
+from orchestration.runs.api.plans import PlanIn
 from orchestration.runs.api.shapes import Proposed, RunList, RunOut
 from orchestration.runs.control import proposals
 from orchestration.runs.domain.states import RunState

@@ -1,64 +1,25 @@
-"""From the plan page on: propose what is on it, or dry-run it and read the report."""
+"""The pages of a dry run."""
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
-from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from execfabric.identity.authority import require
-from execfabric.lib import clock
-from execfabric.lib.refusal import Refusal
 from execfabric.lib.rights import Right
-from execfabric.web.http import HttpRequest, form_on, page
-from execfabric.web.problems import STATUS
+from execfabric.web.http import HttpRequest, page
 from orchestration.plans.domain.dryrun import Verdict
-from orchestration.plans.errors import PlanInvalid
 from orchestration.plans.forms import PlanForm
 from orchestration.plans.services import check as plans
-from orchestration.plans.views import plan_page
 from orchestration.runs import selectors
-from orchestration.runs.control import dry_runs, proposals
-from orchestration.runs.models import DryRun, Run
+from orchestration.runs.models import DryRun
+from orchestration.runs.views.new_run import plan_page
 
 MOST_LISTED = 20
 """Reasons that a gate page lists; the full report has all steps."""
-
-
-@form_on("plan_new")
-def plan_dry_run(request: HttpRequest) -> HttpResponse:
-    """Queue the dry run of what is on the page; its own address shows it again."""
-    return _asked(request, dry_runs.request, then="dry_run")
-
-
-@form_on("plan_new")
-def plan_propose(request: HttpRequest) -> HttpResponse:
-    """Propose what is on the page; a refusal shows it again, with the reasons."""
-    return _asked(request, proposals.propose, then="run")
-
-
-def _asked(
-    request: HttpRequest, ask: Callable[..., DryRun | Run], *, then: str
-) -> HttpResponse:
-    by, at = request.user.actor(), clock.now()
-    require(by, Right.PROPOSE)
-    form = PlanForm(request.POST, request.FILES)
-    if not form.is_valid():
-        return plan_page(request, form, text=form.plan_text(), status=422)
-    text, inputs = form.plan_text(), form.given_inputs()
-    try:
-        made = ask(text=text, inputs=inputs, by=by, at=at)
-    except Refusal as refusal:
-        if then == "dry_run" and isinstance(refusal, PlanInvalid):
-            checked = plans.check(text=text, inputs=inputs, by=by)
-            return plan_page(request, form, text=text, checked=checked)
-        status = STATUS[refusal.kind]
-        return plan_page(request, form, text=text, refusal=refusal, status=status)
-    return redirect(then, pk=made.pk)
 
 
 @require_safe

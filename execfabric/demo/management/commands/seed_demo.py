@@ -23,7 +23,7 @@ from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.refusal import Denied
 from execfabric.lib.rights import Role
-from orchestration.plans.views import EXAMPLES
+from orchestration.plans import examples
 from orchestration.runs.control import proposals
 from orchestration.runs.models import Run
 from orchestration.skills.models import Skill
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         if Run.objects.exists():
             self.stdout.write("demo is set up")
             return
-        text = (EXAMPLES / "publish-package-report.yaml").read_text(encoding="utf-8")
+        text = examples.text("publish-package-report")
         by, inputs = users[Role.PROPOSER].actor(), {"minimum": 100_000}
         run = proposals.propose(text=text, inputs=inputs, by=by, at=at)
         self.stdout.write(f"run {run.id} waits at its plan gate")

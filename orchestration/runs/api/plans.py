@@ -1,14 +1,19 @@
-"""Plans for clients: what is wrong with one. Dry runs are in the API of runs."""
+"""Plans for clients: check one, dry-run it, and read its dry run."""
 
 from typing import Any
+from uuid import UUID
 
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from pydantic import ConfigDict
 
 from execfabric.identity.http import ApiRequest
-from execfabric.lib import canonical
+from execfabric.lib import canonical, clock
 from orchestration.plans.services import check as plans
 from orchestration.plans.services.check import Checked
+from orchestration.runs import selectors
+from orchestration.runs.api.shapes import DryRunOut
+from orchestration.runs.control import dry_runs
+from orchestration.runs.models import DryRun
 
 router = Router(tags=["plans"])
 
@@ -72,3 +77,18 @@ def _checked(found: Checked) -> dict[str, Any]:
         "gates": [gate.as_json() for gate in found.gates],
         "problems": [problem.as_json() for problem in found.problems],
     }
+
+
+@router.post("/plans:dry-run", response={202: DryRunOut})
+def start_dry_run(request: ApiRequest, body: PlanIn) -> Status[DryRun]:
+    """Queue the dry run of a plan; a worker carries it out and changes nothing."""
+    queued = dry_runs.request(
+        text=body.text(), inputs=body.inputs or {}, by=request.auth, at=clock.now()
+    )
+    return Status(202, queued)
+
+
+@router.get("/dry-runs/{uuid:dry_run_id}", response=DryRunOut)
+def get_dry_run(request: ApiRequest, dry_run_id: UUID) -> DryRun:
+    """Say how far a dry run is and, once it has ended, what each step would do."""
+    return selectors.dry_run(request.auth, dry_run_id)
