@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry", "operat
 EXAMPLES = sorted((PROJECT / "orchestration/plans/examples").glob("*.yaml"))
 INPUTS: dict[str, dict[str, Any]] = {
     "greet-someone": {"name": "Ada"},
+    "hello": {"name": "Ada"},
     "package-sizes": {"minimum": 1},
     "publish-monthly-report": {"month": "2024-01"},
     "publish-package-report": {"minimum": 1},
