@@ -81,10 +81,10 @@ RISKS: dict[str, Look] = {
 }
 
 EFFECTS: dict[str, str] = {
-    "pure":           "Reads only: may run any number of times",
-    "idempotent":     "Repeating it changes nothing more",
-    "probeable":      "The target can be asked whether it happened",
-    "non_idempotent": "Runs once: repeating it would do it again",
+    "pure":           "Read-only: changes nothing",
+    "idempotent":     "Safe to repeat: a second run changes nothing more",
+    "probeable":      "Not safe to repeat: the target can report the outcome",
+    "non_idempotent": "Not safe to repeat: a second run has a second effect",
 }
 # fmt: on
 

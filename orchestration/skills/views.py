@@ -1,12 +1,10 @@
 """The registry's pages: find a skill, read what it promises, edit and publish it."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Q, QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.views.decorators.http import (
@@ -17,14 +15,12 @@ from django.views.decorators.http import (
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
-from execfabric.lib.risk import highest
 from execfabric.web.http import HttpRequest, form_on, page
 from execfabric.web.problems import STATUS
 from orchestration.skills import selectors
 from orchestration.skills.domain import differences
-from orchestration.skills.domain.contract import (
-    SkillContract,
-)
+from orchestration.skills.domain.contract import ActionContract, SkillContract
+from orchestration.skills.domain.examples import example_step
 from orchestration.skills.domain.states import (
     SKILL,
     SkillEvent,
@@ -39,37 +35,38 @@ from orchestration.skills.forms import (
     VersionForm,
     starting_values,
 )
+from orchestration.skills.listing import FACETS, SkillListing, listing
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import registry
 
 PAGE = 50
-FACETS = ("domain", "state", "source")
 
 
 @require_safe
 def skills(request: HttpRequest) -> HttpResponse:
-    """The skills that a person may see; what is hidden is not counted either."""
+    """List the visible skills. Hidden ones are not counted either."""
     form = FacetForm(request.GET)
     form.is_valid()
     chosen = form.chosen()
-    visible = selectors.visible_to(request.user.actor())
-    found = _filtered(visible, chosen).select_related("current").order_by("slug")
-    if after := request.GET.get("after", "").replace("\0", ""):
-        found = found.filter(slug__gt=after)
-    listed = list(found[: PAGE + 1])
-    waiting = selectors.waiting(request.user.actor(), listed)
+    by = request.user.actor()
+    facets = {name: value for name, value in chosen.items() if name in FACETS}
+    result = listing(by, text=chosen.get("q", ""), facets=facets)
+    after = request.GET.get("after", "")
+    slugs = [line.skill.slug for line in result.lines]
+    start = slugs.index(after) + 1 if after in slugs else 0
+    lines = result.lines[start : start + PAGE]
+    waiting = selectors.waiting(by, [line.skill for line in lines])
+    has_more = len(result.lines) > start + PAGE
     context = {
         "form": form,
         "chosen": chosen,
-        "facets": _facets(visible, request.GET),
-        "lines": [
-            (skill, _at_a_glance(skill), waiting.get(skill.pk))
-            for skill in listed[:PAGE]
-        ],
-        "following": _address(request.GET, after=listed[PAGE - 1].slug)
-        if len(listed) > PAGE
+        "facets": _facets(result, request.GET),
+        "is_near": result.is_near,
+        "total": len(result.lines),
+        "lines": [(line, waiting.get(line.skill.pk)) for line in lines],
+        "following": _address(request.GET, after=lines[-1].skill.slug)
+        if has_more
         else "",
-        "paged": bool(after),
     }
     return page(request, "skills/skills.html", context)
 
@@ -144,9 +141,11 @@ def _skill_page(
     if not may_publish:
         versions = versions.exclude(state=VersionState.DRAFT)
     state = SkillState(found.state)
+    contract = selectors.contract_for(request.user.actor(), found.current)
     context = {
         "skill": found,
-        "contract": selectors.contract_for(request.user.actor(), found.current),
+        "contract": contract,
+        "actions": _actions(found, contract),
         "waiting": selectors.waiting(request.user.actor(), [found]).get(found.pk),
         "versions": list(versions),
         "may_publish": may_publish,
@@ -192,6 +191,7 @@ def version_page(
         "skill": found,
         "version": version,
         "contract": contract,
+        "actions": _actions(found, contract),
         "current": current,
         "is_draft": is_draft,
         "changes": changes,
@@ -207,41 +207,23 @@ def version_page(
     return page(request, "skills/version.html", context, status=status)
 
 
-def _filtered(visible: QuerySet[Skill], chosen: Mapping[str, str]) -> QuerySet[Skill]:
-    equal = {name: chosen[name] for name in FACETS if name in chosen}
-    found = visible.filter(**equal)
-    if text := chosen.get("q"):
-        found = found.filter(
-            Q(slug__icontains=text)
-            | Q(name__icontains=text)
-            | Q(description__icontains=text)
-        )
-    return found
-
-
 def _facets(
-    visible: QuerySet[Skill], address: QueryDict
+    result: SkillListing, address: QueryDict
 ) -> list[tuple[str, list[tuple[str, int, str, bool]]]]:
-    """Per facet its values, how many skills have each, and the address that chooses it."""
-    rows = list(visible.values_list(*FACETS))
+    """Return per facet its values, each with a count, an address, and if it is chosen."""
     facets = []
-    for place, facet in enumerate(FACETS):
-        counts = Counter(row[place] for row in rows)
+    for facet, counts in result.counts.items():
         chosen = address.get(facet, "")
-        facets.append(
+        values = [
             (
-                facet,
-                [
-                    (
-                        value,
-                        count,
-                        _address(address, **{facet: "" if value == chosen else value}),
-                        value == chosen,
-                    )
-                    for value, count in sorted(counts.items())
-                ],
+                value,
+                count,
+                _address(address, **{facet: "" if value == chosen else value}),
+                value == chosen,
             )
-        )
+            for value, count in sorted(counts.items())
+        ]
+        facets.append((facet, values))
     return facets
 
 
@@ -255,14 +237,12 @@ def _address(address: QueryDict, **changes: str) -> str:
     return changed.urlencode()
 
 
-def _at_a_glance(skill: Skill) -> dict[str, Any]:
-    """What a line of the list says of the current version."""
-    contract = skill.current.readable() if skill.current else None
-    if contract is None:
-        return {"actions": [], "risk": "", "unreadable": skill.current is not None}
-    actions = contract.actions
-    risk = str(highest(action.risk for action in actions)) if actions else ""
-    return {"actions": [action.name for action in actions], "risk": risk}
+def _actions(
+    skill: Skill, contract: SkillContract | None
+) -> list[tuple[ActionContract, str]]:
+    """Return the actions of a contract, each with an example step."""
+    actions = contract.actions if contract else ()
+    return [(action, example_step(skill.slug, action)) for action in actions]
 
 
 def _draft(by: Actor, skill: Skill, text: str) -> SkillVersion | None:

@@ -56,7 +56,7 @@ def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) 
     assert text.index("First hand") < text.index("second")
     assert f"noop@{noop_version()} pass" in text
     assert "Low risk" in text
-    assert "Reads only" in text
+    assert "Read-only" in text
     assert "changes nothing" in text
     assert "Asks again before it runs" in text
     assert "word hello 5 bytes" in text

@@ -1,8 +1,10 @@
 """The registry's pages: rights hold in lists and counts; a version is reviewed, then published."""
 
+import re
 from dataclasses import replace
 
 import pytest
+import yaml
 from django.contrib.auth.models import Group
 from django.test import Client
 from guardian.shortcuts import assign_perm, remove_perm
@@ -11,6 +13,8 @@ from audit import selectors as record
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.skills import installed
+from orchestration.skills.domain.examples import example_step
+from orchestration.skills.execution import input_problems
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import shipped
 from tests.console_builders import codes, rows, signed_in, words
@@ -106,15 +110,63 @@ def test_facets_narrow_the_list(query, found, client) -> None:
     assert found is None or listed == found
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("send mail", "notify"),
+        ("email", "notify"),
+        ("create-branch", "git-operations"),
+        ("query", "data"),
+        ("database", "data"),
+        ("shell", "command"),
+        ("ticket", "jira-write"),
+        ("copy file", "files"),
+    ],
+)
+def test_a_search_lists_the_expected_skill_first(query, expected, client) -> None:
+    page = client.get("/skills", {"q": query}).content.decode()
+
+    assert re.findall(r'data-skill="([^"]*)"', page)[0] == expected
+    assert f"match “{query}”" in page or f"matches “{query}”" in page
+
+
+def test_facet_counts_follow_the_search(client) -> None:
+    page = words(client.get("/skills?q=create-branch"))
+
+    assert "engineering 1" in page
+    assert "active 1" in page
+    assert "communication" not in page
+
+
+def test_without_a_match_close_skills_are_offered(client) -> None:
+    page = client.get("/skills?q=comit+files")
+    nothing = words(client.get("/skills?q=xyzzyplugh"))
+
+    assert "No skill matches “comit files”. These come close:" in words(page)
+    assert 'data-skill="git-operations"' in page.content.decode()
+    assert "Use fewer or other words, or show all skills" in nothing
+
+
+def test_each_action_has_an_example_step_that_fits_its_schema(client) -> None:
+    for contract in map(installed.shipped, installed.FOLDERS):
+        page = client.get(f"/skills/{contract.slug}")
+        assert rows(page, "skill-example") == len(contract.actions)
+        for action in contract.actions:
+            [example] = yaml.safe_load(example_step(contract.slug, action))
+            problems = input_problems(action, example.get("params", {}))
+            of_files = [text for text in problems if "must be a file" in text]
+            assert problems == of_files, (action.name, problems)
+
+
 @pytest.mark.promise("S1.40")
 def test_a_skill_shows_what_it_may_and_must_not_do_and_each_action(client) -> None:
     page = client.get("/skills/files")
 
     text = words(page)
-    assert "It may" in text
-    assert "It must not" in text
+    assert "Allowed" in text
+    assert "Not allowed" in text
     assert rows(page, "skill-action") == 4
-    assert "Repeating it changes nothing more" in text
+    assert "Safe to repeat: a second run changes nothing more" in text
     assert "Publish {file} to {to}." in text
     assert "pattern" in text
 
@@ -122,7 +174,7 @@ def test_a_skill_shows_what_it_may_and_must_not_do_and_each_action(client) -> No
 def test_the_edit_page_says_what_can_be_configured(client) -> None:
     page = client.get("/skills/jira-write/edit")
 
-    keys = words(page).partition("What can be configured")[2]
+    keys = words(page).partition("Configuration keys")[2]
     assert all(key in keys for key in ("base_url", "api_version", "token", "user"))
     assert "Address of Jira, such as https://jira.example.com." in keys
 
@@ -166,7 +218,7 @@ def test_what_makes_a_skill_looser_comes_first_and_is_called_so(
     first = page[page.index('data-testid="skill-diff"') :]
     assert first.index("difference-looser") == first.index("difference-")
     assert f'data-what="{what}"' in page
-    assert "looser" in page
+    assert "weakens a safeguard" in page
 
 
 def test_a_draft_that_changed_since_it_was_seen_is_not_published(client) -> None:
@@ -236,7 +288,7 @@ def test_an_admin_changes_the_state_with_a_reason(client) -> None:
     assert codes(silent) == ["skill.reason_required"]
     assert done.status_code == 302
     assert Skill.objects.get(slug="noop").state == "quarantined"
-    assert "Nothing of this skill starts" in words(client.get("/skills/noop"))
+    assert "Its steps do not start" in words(client.get("/skills/noop"))
     last = record.events_after("registry", 0)[-1]
     assert (last.kind, last.actor_name) == ("skill.quarantined", "admin")
 

@@ -93,7 +93,7 @@ def _options(error: ValidationError) -> Iterator[str]:
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    if schema.get("title") == "file":
+    if "$file" in schema.get("properties", {}):
         return "a file"
     kinds = schema["type"]
     names = [kinds] if isinstance(kinds, str) else kinds
