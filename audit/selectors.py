@@ -12,6 +12,7 @@ from audit.domain.chain import Break, Envelope, Link, Verified
 from audit.errors import StreamUnknown
 from audit.models import Event, Stream
 from execfabric.lib import canonical
+from execfabric.lib.actor import ActorKind
 
 __all__ = [
     "Event",
@@ -23,6 +24,7 @@ __all__ = [
     "head",
     "search",
     "verify_chain",
+    "with_text",
 ]
 
 LONGEST_SEQ = 18
@@ -32,11 +34,13 @@ _LINK = tuple(field.name for field in fields(Link))
 
 @dataclass(frozen=True)
 class Filter:
-    """What an auditor asks for; empty fields do not restrict."""
+    """The filters of a search; an empty one does not restrict."""
 
     stream: str = ""
     kind: str = ""
+    """A kind (`gate.decided`), or the first part of kinds (`gate`)."""
     actor: str = ""
+    """A part of a name, a key (`user:7`), or a kind of actor (`system:`)."""
     step: str = ""
     trace_id: str = ""
     text: str = ""
@@ -65,27 +69,33 @@ def search(query: Filter, *, before: Event | None = None) -> QuerySet[Event]:
     found = Event.objects.order_by(*_order(query))
     equal = {
         "stream_id": query.stream,
-        "kind": query.kind,
+        "kind": query.kind if "." in query.kind else "",
         "step": query.step,
         "trace_id": query.trace_id,
     }
     found = found.filter(**{name: value for name, value in equal.items() if value})
+    if query.kind and "." not in query.kind:
+        found = found.filter(kind__startswith=f"{query.kind}.")
     if query.trace_id:
         # Every event of a stream has its trace; only the first is indexed by it.
         first = Event.objects.filter(trace_id=query.trace_id, seq=1)
         found = found.filter(stream__in=first.values("stream_id"))
     if query.actor:
-        found = found.filter(actor_name__icontains=query.actor)
+        found = found.filter(_by_actor(query.actor))
     if query.since:
         found = found.filter(at__gte=query.since)
     if query.until:
         found = found.filter(at__lte=query.until)
     if query.text:
-        # As bytes, because a body that somebody changed need not be text any more.
-        found = found.extra(
-            where=["position(convert_to(%s, 'UTF8') IN body) > 0"], params=[query.text]
-        )
+        found = with_text(found, query.text)
     return found.filter(_after(query, before)) if before is not None else found
+
+
+def with_text(events: QuerySet[Event], text: str) -> QuerySet[Event]:
+    """Return the events whose body contains a text."""
+    # As bytes, because a changed body may not be text any more.
+    where = ["position(convert_to(%s, 'UTF8') IN body) > 0"]
+    return events.extra(where=where, params=[text])  # noqa: S610  a constant
 
 
 def cursor_of(event: Event) -> str:
@@ -99,6 +109,13 @@ def event_at(cursor: str) -> Event | None:
     if not (seq.isascii() and seq.isdigit()) or len(seq) > LONGEST_SEQ:
         return None
     return Event.objects.filter(stream_id=stream, seq=int(seq)).first()
+
+
+def _by_actor(actor: str) -> Q:
+    kind, colon, pk = actor.partition(":")
+    if not colon or kind not in set(ActorKind):
+        return Q(actor_name__icontains=actor)
+    return Q(actor=actor) if pk else Q(actor__startswith=actor)
 
 
 def _order(query: Filter) -> tuple[str, ...]:

@@ -19,14 +19,12 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
 
 from approvals.api import router as approvals_router
-from audit.api import router as audit_router
 from execfabric.api_document import describe
 from execfabric.identity.api import router as accounts_router
 from execfabric.identity.errors import NotSignedIn
-from execfabric.identity.http import Bearer, Holding
+from execfabric.identity.http import Bearer
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Missing, Refusal
-from execfabric.lib.rights import Right
 from execfabric.web.problems import (
     RequestTooLarge,
     Unexpected,
@@ -209,5 +207,4 @@ api.add_router("", accounts_router)
 api.add_router("", runs_router)
 api.add_router("", approvals_router)
 api.add_router("", skills_router)
-api.add_router("", audit_router, auth=Holding(Right.TRACE))
 api.add_router("", verification_router)

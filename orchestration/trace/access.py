@@ -10,15 +10,18 @@ from execfabric.lib.rights import Right
 from orchestration.runs import selectors
 
 
-def require_reader(by: Actor, stream: str) -> None:
-    """Check that `by` may read a stream, or the whole audit log if it is empty.
+def require_reader(by: Actor, stream: str = "") -> bool:
+    """Check that `by` may read a stream; an empty one means the whole audit log.
 
-    :raises RightMissing: if not
+    :returns: True if `by` may read the whole log
+    :raises RightMissing: if `by` may not read the stream
     """
     if "\0" in stream:
-        raise Invalid("Invalid stream name.")
-    if Right.TRACE in rights_of(by) or _is_own_run(by, stream):
-        return
+        raise Invalid(f"Cannot open the stream {stream!r}: the name is not valid.")
+    if Right.TRACE in rights_of(by):
+        return True
+    if _is_own_run(by, stream):
+        return False
     raise RightMissing(
         "You cannot browse the audit log. To see the trace of a run, open the run.",
         right=str(Right.TRACE),

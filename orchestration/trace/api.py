@@ -1,15 +1,19 @@
-"""Verify the record: the run's own or a short stream at once, anything as a job.
+"""Search and verify the audit log.
 
-The operations have the ids under which clients know them.
+A run or a short stream is verified at once, anything else by a job. The operation ids
+are those that clients know.
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from ninja import Field, Router, Schema, Status
+from ninja import Field, Query, Router, Schema, Status
+from pydantic import AfterValidator
 
-from audit.api import VerifiedOut, verified
+from audit import selectors as audit
+from audit.api import EventList, PageSize, VerifiedOut, entry, verified
+from audit.errors import CursorUnknown
 from execfabric.identity.http import ApiRequest, Holding
 from execfabric.lib import clock
 from execfabric.lib.rights import Right
@@ -17,6 +21,7 @@ from orchestration.runs import selectors
 from orchestration.runs.domain.states import JobState
 from orchestration.trace.errors import RecordTooLong
 from orchestration.trace.models import VerificationJob
+from orchestration.trace.selectors import LogFilter, search
 from orchestration.trace.services import jobs, streams
 
 router = Router()
@@ -25,24 +30,45 @@ of_streams = Router(tags=["trace"], auth=Holding(Right.TRACE))
 router.add_router("", of_a_run)
 router.add_router("", of_streams)
 
-Stream = Annotated[str, Field(max_length=80)]
+StreamKey = Annotated[str, Field(max_length=80)]
+Moment = Annotated[datetime, AfterValidator(clock.in_utc)]
+
+
+class TraceQuery(Schema):
+    """The filters of a search; an empty one does not restrict."""
+
+    stream: str = ""
+    kind: str = ""
+    """A kind (`gate.decided`), or the first part of kinds (`gate`)."""
+    actor: str = ""
+    """A part of a name, a key (`user:7`), or a kind of actor (`system:`)."""
+    step: str = ""
+    trace_id: str = ""
+    text: str = ""
+    since: Moment | None = None
+    until: Moment | None = None
+    skill: str = ""
+    """A slug: events of this skill and of steps that use it."""
+    decision: Literal["", "approved", "rejected"] = ""
+    before: Annotated[str, Field(max_length=100)] = ""
+    limit: PageSize = 100
 
 
 class VerifyIn(Schema):
-    """What to verify."""
+    """The stream to verify."""
 
-    stream: Stream = ""
-    """Empty for the whole record."""
+    stream: StreamKey = ""
+    """Empty for the whole audit log."""
 
 
 class JobOut(Schema):
-    """A verification and what it found so far."""
+    """A verification and its findings so far."""
 
     id: UUID
     stream: str
     state: JobState
     verified: bool = Field(alias="is_whole")
-    """Whether it finished and found nothing."""
+    """True if it finished without findings."""
     asked_by: str
     asked_by_name: str
     asked_at: datetime
@@ -55,10 +81,25 @@ class JobOut(Schema):
     outputs: int
     uncovered: int
     broken: int
-    """Streams in which something was found."""
+    """Streams with findings."""
     findings: list[dict[str, Any]]
     """The first breaks (`seq`, `reason`) and differences (`table`, `column`)."""
     error: str
+
+
+@of_streams.get("/trace", response=EventList, operation_id="audit_api_search")
+def search_events(request: ApiRequest, query: Query[TraceQuery]) -> EventList:  # noqa: ARG001
+    """Search the events of all streams, newest first."""
+    before = audit.event_at(query.before)
+    if query.before and before is None:
+        raise CursorUnknown(before=query.before)
+    values = query.model_dump(exclude={"before", "limit"})
+    events = list(search(LogFilter(**values), before=before)[: query.limit])
+    is_full = len(events) == query.limit
+    return EventList(
+        items=[entry(event) for event in events],
+        next=audit.cursor_of(events[-1]) if is_full else None,
+    )
 
 
 @of_a_run.get(
@@ -67,9 +108,9 @@ class JobOut(Schema):
     operation_id="orchestration_runs_api_reads_verify_trace",
 )
 def verify_trace(request: ApiRequest, run_id: UUID) -> VerifiedOut:
-    """Check the record of a run, and the stored rows against it; name what differs.
+    """Verify the events of a run and the stored rows; name each difference.
 
-    A long record is refused: verify it with `POST /trace:verify`.
+    A run with too many events is refused: use `POST /trace:verify`.
     """
     return _verified_now(selectors.get(request.auth, run_id).stream)
 
@@ -80,9 +121,9 @@ def verify_trace(request: ApiRequest, run_id: UUID) -> VerifiedOut:
     operation_id="orchestration_runs_api_verification_start",
 )
 def start(request: ApiRequest, body: VerifyIn) -> Status[VerificationJob]:
-    """Verify one stream or the whole record in the background.
+    """Verify one stream or the whole audit log in the background.
 
-    A verification of the same that is still running is returned instead.
+    If the same verification is still running, it is returned instead.
     """
     job = jobs.start(stream=body.stream, by=request.auth, at=clock.now())
     return Status(202, job)
@@ -94,7 +135,7 @@ def start(request: ApiRequest, body: VerifyIn) -> Status[VerificationJob]:
     operation_id="orchestration_runs_api_verification_progress",
 )
 def progress(request: ApiRequest, job_id: UUID) -> VerificationJob:
-    """The progress of a verification, and what it found."""
+    """Return the progress and the findings of a verification."""
     return jobs.get(job_id=job_id, by=request.auth)
 
 
@@ -103,8 +144,8 @@ def progress(request: ApiRequest, job_id: UUID) -> VerificationJob:
     response=VerifiedOut,
     operation_id="orchestration_runs_api_verification_verify",
 )
-def verify(request: ApiRequest, stream: Stream) -> VerifiedOut:  # noqa: ARG001
-    """Verify one short stream now; a long one is refused."""
+def verify(request: ApiRequest, stream: StreamKey) -> VerifiedOut:  # noqa: ARG001
+    """Verify one short stream now. A long one is refused."""
     return _verified_now(stream)
 
 

@@ -1,16 +1,61 @@
-"""What people ask of the record."""
+"""The filters of the audit log, as its address has them."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from django import forms
+from django.core.validators import RegexValidator
+from django.utils import timezone
 
-from audit.selectors import Filter
+from audit.selectors import Event, event_at
+from execfabric.identity.models import Agent, User
 from execfabric.lib import clock
+from execfabric.lib.actor import ActorKind
+from orchestration.runs.pages.event_words import GROUPS, WORDS
+from orchestration.skills.models import Skill
+from orchestration.trace.selectors import DECISIONS, LogFilter
+
+Choices = list[tuple[str, Any]]
+IDS = ("stream", "step", "trace_id")
+TRACE_ID = r"\A[0-9a-f]{32}\Z"
+NOT_TRACE_ID = "A trace id has 32 lower-case hex digits."
+LONGEST_LIST = 200
+"""Users and agents in the picker; others are found by a part of their name."""
+
+
+class Picker(forms.ChoiceField):
+    """A choice of one value, or of any."""
+
+    def __init__(self, noun: str, choices: Choices = [], **options: Any) -> None:  # noqa: B006
+        unknown = f"Unknown {noun} “%(value)s”. Choose one from the list."
+        super().__init__(
+            required=False,
+            widget=forms.Select(attrs={"class": "select"}),
+            error_messages={"invalid_choice": unknown},
+            **options,
+        )
+        self.offer(choices)
+
+    def offer(self, choices: Iterable[tuple[str, Any]]) -> None:
+        """Set the choices, after that of any value."""
+        self.choices = [("", "Any"), *choices]
 
 
 class MomentField(forms.DateTimeField):
-    """A date and time, in UTC where no offset is given."""
+    """A date and time; without an offset, in the current time zone."""
+
+    def __init__(self, **options: Any) -> None:
+        attributes = {"class": "input", "type": "datetime-local", "step": "any"}
+        invalid = "This is not a valid date and time. Write it like 2030-01-31 14:00."
+        super().__init__(
+            required=False,
+            widget=forms.DateTimeInput(attrs=attributes),
+            error_messages={"invalid": invalid},
+            **options,
+        )
 
     def to_python(self, value: Any) -> datetime | None:
         """Return the moment in UTC."""
@@ -20,38 +65,131 @@ class MomentField(forms.DateTimeField):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 
+    def bound_data(self, data: Any, initial: Any) -> Any:  # noqa: ARG002
+        """Return the value as the date picker of a browser reads it."""
+        try:
+            at = self.to_python(data)
+            local = timezone.make_naive(at) if at else None
+        except (forms.ValidationError, OverflowError):
+            return data
+        return local.isoformat(timespec="seconds") if local else data
 
-class TraceForm(forms.Form):
-    """The filters of the trace page, as they stand in its address."""
 
-    stream = forms.CharField(required=False, max_length=80)
-    kind = forms.CharField(required=False, max_length=60)
-    actor = forms.CharField(required=False, max_length=150)
-    step = forms.CharField(required=False, max_length=100)
-    trace_id = forms.RegexField(
-        required=False,
-        regex=r"\A[0-9a-f]{32}\Z",
-        label="Trace id",
-        error_messages={"invalid": "A trace id has 32 lower-case hex digits."},
+class TextField(forms.CharField):
+    """A text that is compared as it is."""
+
+    def __init__(self, longest: int, **options: Any) -> None:
+        widget = forms.TextInput(attrs={"class": "input", "spellcheck": "false"})
+        super().__init__(required=False, max_length=longest, widget=widget, **options)
+
+
+class LogForm(forms.Form):
+    """The filters of the audit log."""
+
+    text = TextField(200)
+    kind = Picker("kind of event", label="Event")
+    actor = Picker("actor")
+    skill = Picker("skill")
+    decision = Picker("decision", list(DECISIONS.items()))
+    since = MomentField(label="From")
+    until = MomentField(label="To")
+    stream = TextField(80)
+    step = TextField(100, label="Step id")
+    trace_id = TextField(
+        32, label="Trace id", validators=[RegexValidator(TRACE_ID, NOT_TRACE_ID)]
     )
-    text = forms.CharField(required=False, max_length=200)
-    since = MomentField(required=False, label="Since (UTC)")
-    until = MomentField(required=False, label="Until (UTC)")
+    tz = forms.CharField(required=False, widget=forms.HiddenInput)
+    before = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def query(self) -> Filter:
-        """The question for the selector; wrong fields do not restrict."""
-        given: dict[str, Any] = getattr(self, "cleaned_data", {})
-        names = ("stream", "kind", "actor", "step", "trace_id", "text")
-        return Filter(
-            **{name: given.get(name) or "" for name in names},
-            since=given.get("since"),
-            until=given.get("until"),
-        )
+    def __init__(self, data: Mapping[str, Any], *, reads_all: bool) -> None:
+        super().__init__(data)
+        chosen = data.get("kind", "")
+        self._picker("kind").offer(_kinds(chosen))
+        # Only those who may read the whole log learn who and what is in it.
+        if reads_all:
+            self._picker("actor").offer(_actors(data.get("actor", "")))
+            skills = Skill.objects.order_by("slug").values_list("slug", flat=True)
+            self._picker("skill").offer((slug, slug) for slug in skills)
+
+    def _picker(self, name: str) -> Picker:
+        field = self.fields[name]
+        assert isinstance(field, Picker)  # noqa: S101  declared above
+        return field
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        """The fields that are always shown."""
+        return [field for field in self.visible_fields() if field.name not in IDS]
+
+    @property
+    def id_fields(self) -> list[forms.BoundField]:
+        """The fields for users who know an id."""
+        return [self[name] for name in IDS]
+
+    @property
+    def has_ids(self) -> bool:
+        """Return True if a field for an id is set."""
+        return any(self[name].value() for name in IDS)
+
+    def clean_tz(self) -> str:
+        """Refuse an unknown time zone."""
+        name = str(self.cleaned_data["tz"])
+        if name and name not in available_timezones():
+            raise forms.ValidationError(f"Unknown time zone “{name}”.")
+        return name
+
+    def clean_before(self) -> Event | None:
+        """Return the event whose older events are listed."""
+        cursor = str(self.cleaned_data["before"])
+        event = event_at(cursor) if cursor else None
+        if cursor and event is None:
+            raise forms.ValidationError(f"Unknown event “{cursor}”.")
+        return event
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a time that ends before it begins."""
-        given: dict[str, Any] = super().clean() or {}
-        since, until = given.get("since"), given.get("until")
+        """Refuse a range that ends before it starts."""
+        values: dict[str, Any] = super().clean() or {}
+        since, until = values.get("since"), values.get("until")
         if since and until and until < since:
-            self.add_error("until", "This is before “since”.")
-        return given
+            self.add_error("until", "This is earlier than “From”.")
+        return values
+
+    def filter(self) -> LogFilter:
+        """Return the filter of a valid form."""
+        names = (field.name for field in fields(LogFilter))
+        return LogFilter(**{name: self.cleaned_data[name] for name in names})
+
+
+def zone_of(data: Mapping[str, Any]) -> ZoneInfo:
+    """Return the time zone of the times in the filters; UTC if there is none."""
+    name = data.get("tz", "")
+    return ZoneInfo(name if name in available_timezones() else "UTC")
+
+
+def _kinds(chosen: str) -> Choices:
+    groups: dict[str, Choices] = {}
+    for prefix, (title, noun) in GROUPS.items():
+        groups.setdefault(title, []).append((prefix, f"All {noun} events"))
+    for kind, words in WORDS.items():
+        title, _ = GROUPS[kind.partition(".")[0]]
+        groups[title].append((kind, words.label))
+    choices: Choices = list(groups.items())
+    # An older release may have stored a kind that has no words any more.
+    is_listed = chosen in WORDS or chosen in GROUPS or "\0" in chosen
+    if chosen and not is_listed and Event.objects.filter(kind=chosen).exists():
+        choices.append((chosen, chosen))
+    return choices
+
+
+def _actors(chosen: str) -> Choices:
+    users = User.objects.order_by("username").values_list("pk", "username")
+    agents = Agent.objects.order_by("name").values_list("pk", "name")
+    choices: Choices = [
+        ("People", [(f"user:{pk}", name) for pk, name in users[:LONGEST_LIST]]),
+        ("Agents", [(f"agent:{pk}", name) for pk, name in agents[:LONGEST_LIST]]),
+        ("system:", "The system"),
+    ]
+    kind, colon, _ = chosen.partition(":")
+    if chosen and not (colon and kind in set(ActorKind)):
+        choices.append((chosen, f"Name contains “{chosen}”"))
+    return choices

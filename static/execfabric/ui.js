@@ -108,6 +108,21 @@
     });
   }
 
+  /* The server writes UTC; the title keeps it. */
+  const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+  function localize() {
+    document.querySelectorAll("time[data-local]").forEach((node) => {
+      node.textContent = moment.format(new Date(node.dateTime));
+      delete node.dataset.local;
+    });
+    const zone = document.querySelector("input[name=tz]");
+    if (!zone) return;
+    zone.value ||= moment.resolvedOptions().timeZone;
+    document.querySelectorAll("[data-zone]").forEach((node) => (node.textContent = zone.value));
+  }
+
+  localize();
   setInterval(tick, 1000);
   document.addEventListener("visibilitychange", tick);
 })();

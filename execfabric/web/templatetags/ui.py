@@ -60,6 +60,15 @@ def state_badge_as(state: str, words: str) -> SafeString:
 
 
 @register.simple_tag
+def state_icon(state: str) -> SafeString:
+    """Draw the icon of a state in its color, beside a sentence that says it."""
+    look = looks.of_state(str(state))
+    return format_html(
+        '<span class="state-icon tone-{}">{}</span>', look.tone, icon(look.icon)
+    )
+
+
+@register.simple_tag
 def risk_badge(risk: str) -> SafeString:
     """A risk as icon, word and colour."""
     return _badge(looks.of_risk(str(risk)), state=str(risk))

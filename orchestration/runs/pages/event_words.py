@@ -66,7 +66,7 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("gate.superseded", "superseded", "Approval superseded", "The approval of {subject} was superseded"),
     ("gate.withdrawn", "superseded", "Approval withdrawn", "The approval of {subject} was withdrawn"),
     ("gate.expired", "expired", "Approval expired", "The approval of {subject} expired"),
-    ("gate.decision_refused", "fenced", "Decision refused", "A decision by {actor} on {subject} was refused"),
+    ("gate.decision_refused", "fenced", "Decision refused", "{actor} could not decide on {subject}"),
 
     ("skill.drafted", "draft", "Skill version drafted", "{actor} drafted version {version} of skill {skill}"),
     ("skill.published", "approved", "Skill version published", "{actor} published version {version} of skill {skill}"),
@@ -103,22 +103,22 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
 # fmt: on
 
 GROUPS = {
-    "run": "Runs",
-    "step": "Steps",
-    "attempt": "Steps",
-    "gate": "Approvals",
-    "skill": "Skills",
-    "policy": "Policies",
-    "user": "Accounts",
-    "group": "Accounts",
-    "right": "Accounts",
-    "agent": "Accounts",
-    "sign_in": "Sign-in",
-    "password": "Sign-in",
-    "password_link": "Sign-in",
-    "token": "Sign-in",
+    "run": ("Runs", "run"),
+    "step": ("Steps", "step"),
+    "attempt": ("Steps", "attempt"),
+    "gate": ("Approvals", "approval"),
+    "skill": ("Skills", "skill"),
+    "policy": ("Policies", "policy"),
+    "user": ("Accounts", "user"),
+    "group": ("Accounts", "group"),
+    "right": ("Accounts", "right"),
+    "agent": ("Accounts", "agent"),
+    "sign_in": ("Sign-in", "sign-in"),
+    "password": ("Sign-in", "password"),
+    "password_link": ("Sign-in", "password link"),
+    "token": ("Sign-in", "token"),
 }
-"""The heading of each first part of a kind in the filter of the audit log."""
+"""For each first part of a kind, its heading in the filter and what it is about."""
 
 NOTES = ("reason", "comment", "message", "evidence", "worker", "code")
 """The keys of a payload whose text is shown; the first that exists."""

@@ -1,67 +1,102 @@
-"""The trace: browse the record, and have it checked."""
+"""The audit log: search it, read one event, export it."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
-from django.http import HttpResponse
+from asgiref.sync import sync_to_async
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from audit import selectors
+from audit import selectors as audit
 from audit.domain.chain import Verified
 from audit.errors import StreamUnknown
-from audit.selectors import Event
-from execfabric.lib.refusal import Invalid
+from execfabric.identity.authority import require
+from execfabric.lib import clock
+from execfabric.lib.rights import Right
 from execfabric.web.http import HttpRequest, page
-from orchestration.trace import access
-from orchestration.trace.forms import TraceForm
-from orchestration.trace.services import streams
+from orchestration.trace import access, selectors
+from orchestration.trace.forms import LogForm, zone_of
+from orchestration.trace.services import export, log, streams
 
 PAGE = 50
 LARGEST = 2**63
-
-
-@dataclass(frozen=True)
-class Line:
-    """One event with the envelope that its row unfolds."""
-
-    event: Event
-    envelope: Any
-    hash: str
+FORMATS = {
+    "csv": (export.as_csv, "text/csv; charset=utf-8"),
+    "json": (export.as_json, "application/json"),
+}
 
 
 @require_safe
 def trace(request: HttpRequest) -> HttpResponse:
-    """Events newest first, filtered by the address."""
-    form = TraceForm(request.GET)
-    form.is_valid()
-    query = form.query()
-    access.require_reader(request.user.actor(), query.stream)
-    before = selectors.event_at(request.GET.get("before", ""))
-    found = selectors.search(query, before=before)
-    events = list(found[: PAGE + 1])
-    context = {
-        "form": form,
-        "query": query,
-        "lines": [_line(event) for event in events[:PAGE]],
-        "older": selectors.cursor_of(events[PAGE - 1]) if len(events) > PAGE else None,
-        "paged": "before" in request.GET,
-        "verified_results": _results(query.stream),
-    }
-    return page(request, "audit/trace.html", context)
+    """List events, newest first, that match the filters in the address."""
+    by, stream = request.user.actor(), request.GET.get("stream", "")
+    reads_all = access.require_reader(by, stream)
+    form = LogForm(request.GET, reads_all=reads_all)
+    with timezone.override(zone_of(request.GET)):
+        if not form.is_valid():
+            return page(request, "audit/trace.html", {"form": form}, status=422)
+        query, before = form.filter(), form.cleaned_data["before"]
+        events = list(selectors.search(query, before=before)[: PAGE + 1])
+        context = {
+            "form": form,
+            "query": query,
+            "lines": log.lines(events[:PAGE]),
+            "older": audit.cursor_of(events[PAGE - 1]) if len(events) > PAGE else None,
+            "reads_all": reads_all,
+            "most_exported": export.MOST,
+            "verified_results": _results(query.stream),
+        }
+        return page(request, "audit/trace.html", context)
+
+
+@require_safe
+def trace_export(request: HttpRequest, suffix: str) -> HttpResponseBase:
+    """Download the events that match the filters in the address."""
+    require(request.user.actor(), Right.TRACE)
+    form = LogForm(request.GET, reads_all=True)
+    with timezone.override(zone_of(request.GET)):
+        if not form.is_valid():
+            return page(request, "audit/trace.html", {"form": form}, status=422)
+    write, content_type = FORMATS[suffix]
+    response = PagedDownload(write(form.filter()), content_type=content_type)
+    name = f"audit-log-{clock.now():%Y%m%d-%H%M%S}.{suffix}"
+    response["Content-Disposition"] = content_disposition_header(
+        as_attachment=True, filename=name
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+class PagedDownload(StreamingHttpResponse):
+    """A download that is read from the database while it is sent.
+
+    Under ASGI, Django reads a plain `StreamingHttpResponse` into memory and warns.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces: Iterator[bytes] = iter(self)
+
+        def next_piece() -> bytes:
+            return next(pieces, b"")
+
+        while piece := await sync_to_async(next_piece)():
+            yield piece
 
 
 @require_safe
 def trace_event(request: HttpRequest, stream: str, seq: int) -> HttpResponse:
-    """One event in its place; the address never changes."""
+    """Show one event; the address never changes."""
     access.require_reader(request.user.actor(), stream)
-    found = selectors.events_after(stream, seq - 1, limit=2) if seq < LARGEST else []
-    if not found or found[0].seq != seq:
-        raise StreamUnknown(f"The stream {stream} has no event {seq}.", stream=stream)
+    events = audit.events_after(stream, seq - 1, limit=2) if seq < LARGEST else []
+    if not events or events[0].seq != seq:
+        raise StreamUnknown(f"Unknown event {seq} of stream {stream!r}.", stream=stream)
     context = {
-        "line": _line(found[0]),
+        "line": log.lines(events[:1])[0],
         "previous": seq - 1,
         "following": seq + 1,
-        "has_next": len(found) > 1,
+        "has_next": len(events) > 1,
         "verified_results": _results(stream),
     }
     return page(request, "audit/event.html", context)
@@ -74,12 +109,3 @@ def _results(stream: str) -> list[Verified]:
     except StreamUnknown:
         return []
     return [result] if result else []
-
-
-def _line(event: Event) -> Line:
-    try:
-        envelope = selectors.envelope(event)
-    except Invalid:
-        # A tampered body is what the auditor came to see.
-        envelope = bytes(event.body).decode("utf-8", "backslashreplace")
-    return Line(event, envelope, bytes(event.hash).hex())

@@ -1,0 +1,51 @@
+"""Search the audit log, by skill and decision too."""
+
+from dataclasses import dataclass, fields
+
+from django.db.models import QuerySet
+
+from audit import selectors as audit
+from audit.selectors import Event
+from orchestration.skills.services.versions import STREAM as REGISTRY
+
+DECISIONS = {"approved": "Approved", "rejected": "Rejected"}
+
+
+@dataclass(frozen=True)
+class LogFilter(audit.Filter):
+    """The filters of the audit log; an empty one does not restrict."""
+
+    skill: str = ""
+    """The slug of a skill: events of its versions, and of steps that use it."""
+    decision: str = ""
+    """`approved` or `rejected`: events in which someone decided so."""
+
+    @property
+    def count(self) -> int:
+        """Return how many filters are set."""
+        return sum(bool(getattr(self, field.name)) for field in fields(self))
+
+
+def search(query: LogFilter, *, before: Event | None = None) -> QuerySet[Event]:
+    """Return the events that match, newest first, older than `before`."""
+    events = audit.search(query, before=before)
+    if query.skill:
+        # The body is canonical JSON, so a key and its value have one spelling.
+        component = f'"componentTag":"skill:{query.skill}"'
+        events = events.extra(
+            where=[
+                """
+                (stream, step) IN (
+                  SELECT 'run:' || run.id, pin.key
+                  FROM runs_run AS run, jsonb_each(run.pins) AS pin
+                  WHERE pin.value ->> 'skill' = %s
+                )
+                OR stream = %s AND position(convert_to(%s, 'UTF8') IN body) > 0
+                """
+            ],
+            params=[query.skill, REGISTRY, component],
+        )
+    if query.decision:
+        events = audit.with_text(events, f'"verdict":"{query.decision}"')
+        events = events.filter(kind="gate.decided")
+    return events

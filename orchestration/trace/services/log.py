@@ -1,0 +1,225 @@
+"""Events of the audit log as sentences, with links to their run and approval."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from django.db.models.functions import Length
+
+from audit import selectors as audit
+from audit.selectors import Event
+from execfabric.lib.actor import ActorKind
+from execfabric.lib.refusal import Invalid, Refusal
+from orchestration.plans import selectors as plans
+from orchestration.plans.models import PlanRevision
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.pages.event_words import note_of, words_of
+
+LARGEST_PLAN = 256 << 10
+"""Bytes of a plan that is read for the names of its steps; others show their ids."""
+UNREADABLE = "The stored event cannot be read. Verify its stream."
+VERBS = {
+    "approved": "approved",
+    "rejected": "rejected",
+    True: "approved",
+    False: "rejected",
+}
+"""By the verdict of a decision; older events store true or false."""
+
+
+class Part(NamedTuple):
+    """A part of a sentence."""
+
+    kind: Literal["text", "actor", "name"]
+    text: str
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """An event as a line of the audit log."""
+
+    event: Event
+    envelope: Any
+    """The body as JSON; as text if it cannot be read."""
+    state: str
+    """The state whose icon and color it has."""
+    label: str
+    sentence: tuple[Part, ...]
+    note: str
+    """What the actor or an error said."""
+    code: str
+    channel: str
+    run: UUID | None
+    run_name: str
+    gate: str
+
+    @property
+    def text(self) -> str:
+        """The sentence as plain text."""
+        return "".join(part.text for part in self.sentence)
+
+    @property
+    def names_actor(self) -> bool:
+        """Return True if the sentence names the actor."""
+        return any(part.kind == "actor" for part in self.sentence)
+
+    @property
+    def hash(self) -> str:
+        """The hash of the event in hex."""
+        return bytes(self.event.hash).hex()
+
+
+@dataclass
+class _Names:
+    """The names and approvals of the runs and steps that events are about."""
+
+    runs: dict[UUID, Run] = field(default_factory=dict)
+    steps: dict[tuple[UUID, str], str] = field(default_factory=dict)
+    """Step names by revision and step id."""
+    gates: dict[tuple[UUID, str], UUID | None] = field(default_factory=dict)
+    """The approval of each step, by run and step id."""
+
+    def step(self, run: Run | None, key: str) -> str:
+        """Return the name of a step, or its id if it has none."""
+        return (run and self.steps.get((run.revision_id, key))) or key
+
+
+def lines(events: Sequence[Event]) -> list[LogLine]:
+    """Return events as lines; a fixed number of queries for any number of events."""
+    envelopes = [_envelope(event) for event in events]
+    names = _names(events)
+    return [
+        _line(event, envelope, names)
+        for event, envelope in zip(events, envelopes, strict=True)
+    ]
+
+
+def _line(event: Event, envelope: Any, names: _Names) -> LogLine:
+    payload = envelope["payload"] if isinstance(envelope, dict) else {}
+    words = words_of(event.kind)
+    run_id = run_of(event)
+    run = names.runs.get(run_id) if run_id else None
+    error = payload.get("error")
+    code = (error if isinstance(error, dict) else payload).get("code", "")
+    return LogLine(
+        event=event,
+        envelope=envelope,
+        state=words.state,
+        label=words.label,
+        sentence=tuple(_sentence(words.sentence, _parts(event, payload, run, names))),
+        note=note_of(payload) if isinstance(envelope, dict) else UNREADABLE,
+        code=str(code),
+        channel=str(payload.get("channel", "")),
+        run=run.pk if run else None,
+        run_name=run.revision.plan.name if run else "",
+        gate=_gate(event, payload, run, names),
+    )
+
+
+def run_of(event: Event) -> UUID | None:
+    """Return the id of the run whose stream has this event."""
+    kind, _, pk = event.stream_id.partition(":")
+    try:
+        return UUID(pk) if kind == "run" else None
+    except ValueError:
+        return None
+
+
+def _gate(
+    event: Event, payload: Mapping[str, Any], run: Run | None, names: _Names
+) -> str:
+    """Return the id of the approval that an event is about; "" if there is none."""
+    gate = payload.get("gate")
+    if gate is None and run is not None:
+        gate = names.gates.get((run.pk, event.step)) if event.step else run.gate_id
+    return str(gate or "")
+
+
+def _sentence(template: str, known: Mapping[str, list[Part]]) -> Iterable[Part]:
+    for text, name, _, _ in Formatter().parse(template):
+        if text:
+            yield Part("text", text)
+        if name:
+            yield from known[name]
+
+
+def _parts(
+    event: Event, payload: Mapping[str, Any], run: Run | None, names: _Names
+) -> Mapping[str, list[Part]]:
+    """Return the parts for each field that a sentence can have."""
+    step = Part("name", names.step(run, event.step))
+    plan = Part("name", run.revision.plan.name if run else event.stream_id)
+    if event.step:
+        subject = [Part("text", "step "), step]
+    elif payload.get("kind") == "run":
+        subject = [Part("text", "the plan "), plan]
+    else:
+        subject = [Part("text", "an unknown request")]
+    is_system = event.actor.startswith(f"{ActorKind.SYSTEM}:")
+    known = {
+        "actor": [Part("actor", "The system" if is_system else event.actor_name)],
+        "step": [step],
+        "run": [plan],
+        "kind": [Part("name", event.kind)],
+        "verdict": [Part("text", _verb(payload))],
+        "subject": subject,
+    }
+    texts = {key: [Part("name", _text(value))] for key, value in payload.items()}
+    return defaultdict(lambda: [Part("name", "unknown")], {**texts, **known})
+
+
+def _verb(payload: Mapping[str, Any]) -> str:
+    verdict = payload.get("verdict", payload.get("approve"))
+    is_known = isinstance(verdict, str | bool) and verdict in VERBS
+    return VERBS[verdict] if is_known else "decided on"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _envelope(event: Event) -> Any:
+    try:
+        envelope = audit.envelope(event)
+    except Invalid:
+        envelope = None
+    if isinstance(envelope, dict) and isinstance(envelope.get("payload"), dict):
+        return envelope
+    # Show a changed body as it is: the auditor looks for it.
+    return bytes(event.body).decode("utf-8", "backslashreplace")
+
+
+def _names(events: Sequence[Event]) -> _Names:
+    names = _Names()
+    ids = {run_id for event in events if (run_id := run_of(event))}
+    if not ids:
+        return names
+    runs = Run.objects.filter(pk__in=ids).select_related("revision__plan")
+    wanted = ("gate_id", "revision__plan__name")
+    names.runs = {run.pk: run for run in runs.only(*wanted)}
+    keys = {event.step for event in events if event.step}
+    if keys:
+        used = {run.revision_id for run in names.runs.values()}
+        names.steps = _step_names(used, keys)
+        steps = StepRun.objects.filter(run__in=ids, key__in=keys)
+        steps = steps.only("run_id", "key", "gate_id")
+        names.gates = {(step.run_id, step.key): step.gate_id for step in steps}
+    return names
+
+
+def _step_names(revisions: set[UUID], keys: set[str]) -> dict[tuple[UUID, str], str]:
+    found = PlanRevision.objects.filter(pk__in=revisions).only("body")
+    small = found.annotate(size=Length("body")).filter(size__lte=LARGEST_PLAN)
+    names: dict[tuple[UUID, str], str] = {}
+    for revision in small:
+        try:
+            steps = plans.document(revision).steps
+        except Refusal:
+            continue  # a changed plan: its steps show their ids
+        names |= {(revision.pk, s.id): s.name for s in steps if s.id in keys and s.name}
+    return names
