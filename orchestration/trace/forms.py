@@ -49,21 +49,20 @@ class MomentField(forms.DateTimeField):
 
     def __init__(self, **options: Any) -> None:
         attributes = {"class": "input", "type": "datetime-local", "step": "any"}
-        invalid = "This is not a valid date and time. Write it like 2030-01-31 14:00."
         super().__init__(
             required=False,
             widget=forms.DateTimeInput(attrs=attributes),
-            error_messages={"invalid": invalid},
             **options,
         )
 
     def to_python(self, value: Any) -> datetime | None:
         """Return the moment in UTC."""
-        at = super().to_python(value)
         try:
+            at = super().to_python(value)
             return clock.in_utc(at) if at else None
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
+        except (forms.ValidationError, ValueError) as error:
+            message = f"Invalid time “{value}”. Write it like 2030-01-31 14:00."
+            raise forms.ValidationError(message) from error
 
     def bound_data(self, data: Any, initial: Any) -> Any:  # noqa: ARG002
         """Return the value as the date picker of a browser reads it."""
@@ -102,7 +101,7 @@ class LogForm(forms.Form):
     before = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, data: Mapping[str, Any], *, reads_all: bool) -> None:
-        super().__init__(data)
+        super().__init__(data, label_suffix="")
         chosen = data.get("kind", "")
         self._picker("kind").offer(_kinds(chosen))
         # Only those who may read the whole log learn who and what is in it.

@@ -221,9 +221,7 @@ def test_an_export_says_that_the_limit_cuts_it_off(monkeypatch, registry) -> Non
     table = b"".join(export.as_csv(query, most=3)).decode().splitlines()
 
     assert [item["payload"]["n"] for item in cut["items"]] == [4, 3, 2]
-    assert cut["next"] == selectors.audit.cursor_of(
-        selectors.search(query)[2]
-    )
+    assert cut["next"] == selectors.audit.cursor_of(selectors.search(query)[2])
     assert [item["payload"]["n"] for item in whole["items"]] == [4, 3, 2, 1, 0]
     assert whole["next"] is None
     assert len(table) == 1 + 3 + 1

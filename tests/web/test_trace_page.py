@@ -120,6 +120,7 @@ def test_a_trace_id_finds_everything_that_belongs_together(proposer, client) -> 
         "decision=maybe",
         "tz=Nowhere/Town",
         "until=2001-02-30",
+        "since=0001-01-01T00:00&tz=Asia/Tokyo",
     ],
 )
 def test_a_wrong_filter_is_an_error_and_no_event_is_shown(
