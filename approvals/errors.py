@@ -1,28 +1,28 @@
-"""Refusals about gates, decisions and policies; one code per reason."""
+"""Refusals of gates, decisions and policies."""
 
 from execfabric.lib.refusal import Conflict, Denied, Invalid, Missing
 
 
 class GateUnknown(Missing):
-    """There is no such gate, or you may not see it."""
+    """Unknown gate, or you do not have access to it."""
 
     code = "approval.gate_unknown"
 
 
 class GateAlreadySettled(Conflict):
-    """This gate was settled before your decision arrived."""
+    """This approval was closed before your decision arrived."""
 
     code = "approval.already_settled"
 
 
 class GateExpired(Conflict):
-    """The time to decide on this gate is over."""
+    """This approval has expired. Nothing ran."""
 
     code = "approval.expired"
 
 
 class GateSuperseded(Conflict):
-    """What this gate asked about has changed or is no longer wanted."""
+    """This approval is no longer needed: the content changed or the run was cancelled."""
 
     code = "approval.superseded"
 
@@ -34,13 +34,13 @@ class GateDoesNotHold(Conflict):
 
 
 class StaleDigest(Conflict):
-    """You decided on other content than this gate asks about; look at it again."""
+    """The content has changed since you opened this page. Review it and decide again."""
 
     code = "approval.stale_digest"
 
 
 class AlreadyDecided(Conflict):
-    """You have already decided on this gate; a decision cannot be changed."""
+    """You have already decided on this approval. A decision cannot be changed."""
 
     code = "approval.already_decided"
 
@@ -52,19 +52,19 @@ class AccountInactive(Denied):
 
 
 class OwnProposal(Denied):
-    """Nobody decides on what they proposed."""
+    """You cannot approve your own proposal."""
 
     code = "approval.own_proposal"
 
 
 class EditedByYou(Denied):
-    """Nobody decides on what they edited."""
+    """You cannot approve a plan that you edited."""
 
     code = "approval.edited_by_you"
 
 
 class AgentOwner(Denied):
-    """Nobody decides on what their own agent proposed."""
+    """You cannot approve a proposal of your own agent."""
 
     code = "approval.agent_owner"
 
@@ -76,48 +76,48 @@ class ProposerInactive(Conflict):
 
 
 class ExcludedFromGate(Denied):
-    """You are excluded from deciding on this gate."""
+    """You are excluded from this approval."""
 
     code = "approval.excluded"
 
 
 class NotInGroup(Denied):
-    """You are in none of the groups that this gate asks."""
+    """You are not in a group that this approval needs."""
 
     code = "approval.not_in_group"
 
 
 class CommentRequired(Invalid):
-    """A rejection needs a comment that says why."""
+    """Cannot reject: a comment is required. Enter your reason."""
 
     code = "approval.comment_required"
 
 
 class CommentUnreadable(Invalid):
-    """The comment is too long or contains characters that cannot be recorded."""
+    """Invalid comment: it is too long or contains control characters."""
 
     code = "approval.comment_unreadable"
 
 
 class RequirementInvalid(Invalid):
-    """A gate must ask at least one group, and of each group at least one person."""
+    """Invalid gate: it needs a group, and at least one approval from each group."""
 
     code = "approval.requirement_invalid"
 
 
 class Unsatisfiable(Invalid):
-    """Nobody could give the approvals that this gate needs."""
+    """Not enough people can approve this."""
 
     code = "approval.unsatisfiable"
 
 
 class PolicyUnknown(Missing):
-    """There is no such policy in force."""
+    """Unknown policy, or it is retired."""
 
     code = "policy.unknown"
 
 
 class PolicyInvalid(Invalid):
-    """The policy is not valid."""
+    """Invalid policy."""
 
     code = "policy.invalid"

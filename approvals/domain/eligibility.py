@@ -66,8 +66,10 @@ def may_decide(
         return refusal
     groups = sorted({requirement.group for requirement in requirements})
     if not voter.groups.intersection(groups):
-        asked = ", ".join(groups)
-        return NotInGroup(f"This gate asks {asked}; you are in none.", groups=groups)
+        names = " or ".join(groups)
+        return NotInGroup(
+            f"Only members of {names} can decide. You are not a member.", groups=groups
+        )
     return None if voter.has_right else RightMissing(right="decide", actor=voter.key)
 
 

@@ -9,8 +9,8 @@ from execfabric.lib.risk import Risk
 
 EFFECT_CLASSES = ("pure", "idempotent", "probeable", "non_idempotent")
 DEFAULT_GROUP = "operator"
-UNSAID = "The plan asks for it."
-"""Stands where the plan's author asks for a gate and gives no reason."""
+UNSAID = "The plan requires this approval."
+"""The reason of a gate that a plan requires without a reason of its own."""
 DEFAULT_RULE = "default@1"
 """The rule that holds where no policy asks anybody: high risk needs one operator."""
 

@@ -71,10 +71,10 @@ GATE = Machine(
 
 MEANING: dict[GateStatus, str] = {
     S.REQUESTED: "Waiting for the first decision.",
-    S.PARTIAL: "Some approvals are in, others are missing; nothing may run yet.",
-    S.APPROVED: "Everyone who was asked has approved exactly this content.",
-    S.REJECTED: "Somebody said no, and the comment says why.",
-    S.EXPIRED: "Nobody settled it in time.",
-    S.SUPERSEDED: "The content changed or is no longer wanted; this gate permits nothing.",
+    S.PARTIAL: "More approvals are required. Nothing has run yet.",
+    S.APPROVED: "Approved by everyone required.",
+    S.REJECTED: "Rejected. The approved content did not run.",
+    S.EXPIRED: "Expired: no decision before the deadline. Nothing ran.",
+    S.SUPERSEDED: "No longer needed: the content changed or the run was cancelled.",
 }
-"""The sentence that stands beside each status on screen."""
+"""The sentence for each status on the page of a gate."""

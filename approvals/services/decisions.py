@@ -162,7 +162,10 @@ def _require_open(gate: Gate, at: datetime) -> None:
     if gate.status == GateStatus.EXPIRED or (gate.is_open and at >= gate.expires_at):
         raise GateExpired(**facts)
     if not gate.is_open:
-        raise GateAlreadySettled(f"This gate is already {gate.status}.", **facts)
+        raise GateAlreadySettled(
+            f"This approval is already {gate.status}. Your decision was not recorded.",
+            **facts,
+        )
 
 
 def _digest(text: str) -> str:

@@ -18,6 +18,8 @@ from approvals.services.transitions import GateChange, facts_of, locked, move
 from audit.errors import NotInTransaction
 from execfabric.lib.clock import stamp
 
+EXPIRED = "Expired: no decision before the deadline."
+
 
 def open_gate(*, subject: Subject, at: datetime) -> GateChange:
     """Open a gate on a subject, in the caller's transaction.
@@ -81,10 +83,11 @@ def require_satisfiable(
     unmet = voters.unmet(requirements, {exclusion.key for exclusion in excluded})
     if unmet:
         short = "; ".join(
-            f"{u.group} needs {u.count} and has {u.have} who may decide" for u in unmet
+            f"{group.count} of {group.group} required, {group.have} available"
+            for group in unmet
         )
         raise Unsatisfiable(
-            f"Nobody could give the approvals that this needs: {short}.",
+            f"Not enough people can approve this: {short}.",
             unmet=[asdict(group) for group in unmet],
         )
 
@@ -121,7 +124,7 @@ def expire(*, gate_id: UUID, at: datetime) -> GateChange | None:
     gate = locked(gate_id)
     if not gate.is_open or at < gate.expires_at:
         return None
-    rows = move(gate, GateEvent.EXPIRED, at=at, reason="Nobody settled it in time.")
+    rows = move(gate, GateEvent.EXPIRED, at=at, reason=EXPIRED)
     over = {"digest": gate.digest_hex, "expires_at": stamp(gate.expires_at)}
     return GateChange(gate, facts_of(gate, ("gate.expired", over), rows=rows))
 

@@ -103,16 +103,21 @@ def retire_policy(*, name: str, reason: str, by: Actor, at: datetime) -> Policy:
 
 def _check(draft: PolicyDraft) -> None:
     if not is_visible(draft.name):
-        raise PolicyInvalid("A policy needs a name.")
+        raise PolicyInvalid("Cannot publish the policy: a name is required.")
     if not is_visible(draft.reason):
-        raise PolicyInvalid("A policy needs the sentence that people will read.")
+        raise PolicyInvalid("Cannot publish the policy: a reason is required.")
     if not draft.requirements:
-        raise PolicyInvalid("A policy must ask at least one group.")
+        raise PolicyInvalid("Cannot publish the policy: a group is required.")
     if draft.risk_at_least not in {"", *Risk}:
-        raise PolicyInvalid(f"{draft.risk_at_least} is not a risk: {', '.join(Risk)}.")
+        raise PolicyInvalid(
+            f"Invalid risk {draft.risk_at_least!r}. Use {', '.join(Risk)}."
+        )
     if draft.effect_class not in {"", *EFFECT_CLASSES}:
         raise PolicyInvalid(
-            f"{draft.effect_class} is not an effect class: {', '.join(EFFECT_CLASSES)}."
+            f"Invalid effect class {draft.effect_class!r}."
+            f" Use {', '.join(EFFECT_CLASSES)}."
         )
     if draft.expires_after_s is not None and draft.expires_after_s < 1:
-        raise PolicyInvalid("A policy's expiry must be at least one second.")
+        raise PolicyInvalid(
+            f"Invalid expiry {draft.expires_after_s!r}. Use at least 1 second."
+        )

@@ -29,7 +29,7 @@ Q, B, W, G, X, O = Tone  # noqa: E741
 # fmt: off
 STATES: dict[str, Look] = {
     # runs and steps
-    "awaiting_approval":   Look("hand",       "Awaiting approval",    W),
+    "awaiting_approval":   Look("hand",       "Waiting for approval", W),
     "pending":             Look("dots",       "Pending",              Q),
     "gated":               Look("hand",       "Waiting for approval", W),
     "ready":               Look("ready",      "Ready",                B),
@@ -64,13 +64,13 @@ STATES: dict[str, Look] = {
     "withdrawn":           Look("stop",       "Withdrawn",            Q),
     # attempts
     "claimed":             Look("ready",      "Claimed",              B),
-    "intent":              Look("running",    "At work",              B),
+    "intent":              Look("running",    "Running",              B),
     "done":                Look("check",      "Done",                 G),
     "fenced":              Look("no",         "Refused",              Q),
     "lost":                Look("unknown",    "Worker lost",          O),
     # the record
     "verified":            Look("shield",     "Verified",             G),
-    "broken":              Look("broken",     "Broken",               X),
+    "broken":              Look("broken",     "Altered",              X),
 }
 
 RISKS: dict[str, Look] = {
@@ -85,6 +85,11 @@ EFFECTS: dict[str, str] = {
     "idempotent":     "Safe to repeat: a second run changes nothing more",
     "probeable":      "Not safe to repeat: the target can report the outcome",
     "non_idempotent": "Not safe to repeat: a second run has a second effect",
+}
+
+CHANNELS: dict[str, str] = {
+    "page": "in the console",
+    "api":  "through the API",
 }
 # fmt: on
 

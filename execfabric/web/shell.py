@@ -26,11 +26,11 @@ class Place:
 
 PLACES = (
     Place("home", "Home", "home"),
-    Place("inbox", "Inbox", "inbox", Right.DECIDE),
+    Place("inbox", "Approvals", "inbox", Right.DECIDE),
     Place("runs", "Runs", "runs"),
-    Place("plan_new", "Propose", "plan", Right.PROPOSE),
+    Place("plan_new", "New run", "plan", Right.PROPOSE),
     Place("skills", "Skills", "skills"),
-    Place("trace", "Trace", "trace", Right.TRACE),
+    Place("trace", "Audit log", "trace", Right.TRACE),
     Place("help", "Help", "help"),
 )
 SECTIONS = {

@@ -8,7 +8,7 @@
   const HIDDEN = 300000;
   const FAILURES = 3;
   const KEEP_ROWS = 500;
-  const ENDINGS = { 4401: "Signed out – sign in again", 4403: "No longer open to you" };
+  const ENDINGS = { 4401: "Signed out – sign in again", 4403: "You no longer have access" };
 
   const run = { socket: null, wrapper: null, failures: 0, heard: 0, lost: 0, ended: "" };
   let announced = 0;

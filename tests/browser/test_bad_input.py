@@ -159,7 +159,7 @@ def test_hostile_text_is_shown_marked_and_never_comes_to_life(browse: Browsing):
     pages.open_from_inbox(operator, run)
     _is_shown_and_dead(operator)
     pages.approve(operator)
-    expect(operator.get_by_test_id("gate-link-one")).to_have_text("Open the gate")
+    expect(operator.get_by_test_id("gate-link-one")).to_have_text("View approval")
     _is_shown_and_dead(operator)
     operator.get_by_test_id("gate-link-one").click()
     expect(operator.get_by_test_id("decision-form")).to_be_visible()

@@ -88,7 +88,7 @@ def test_a_release_is_branched_committed_confirmed_and_tagged(
 def _propose(page: Page, example: str, inputs: Mapping[str, str]) -> str:
     """From the sign-in page to the run's page, by every button of the plan page."""
     pages.sign_in(page, "proposer")
-    page.get_by_role("link", name="Propose a plan").first.click()
+    page.get_by_role("link", name="New run").first.click()
     page.get_by_role("link", name=example).click()
     if inputs:
         page.get_by_test_id("plan-check").click()
@@ -102,7 +102,7 @@ def _propose(page: Page, example: str, inputs: Mapping[str, str]) -> str:
     expect(page.get_by_test_id("plan-gates")).to_contain_text("before anything runs")
     page.get_by_test_id("plan-dry-run").click()
     expect(page.get_by_test_id("dry-run-coverage")).to_have_text(
-        re.compile(r"^[1-9]\d* % covered$")
+        re.compile(r"^[1-9]\d* % previewed$")
     )
     page.get_by_test_id("plan-propose").click()
     run = pages.run_id(page)
@@ -133,7 +133,7 @@ def _decide_the_plan(page: Page, run: str) -> None:
 def _open_step_gate(page: Page, step: str) -> Page:
     """The step's gate in a tab of its own; the run's page showed it by itself."""
     link = page.get_by_test_id(f"gate-link-{step}")
-    expect(link).to_have_text("Open the gate")
+    expect(link).to_have_text("View approval")
     expect(page.get_by_test_id(f"step-{step}").locator(".step-line")).to_have_attribute(
         "data-state", "gated"
     )

@@ -53,7 +53,7 @@ def test_screens_of_the_operator(browse: Browsing, camera: Camera, waiting: str)
     example = EXAMPLES / "tag-release.yaml"
     inputs = {"version": "2.0.0"}
     pages.start(browse("proposer"), page, example.read_text(), inputs)
-    expect(page.get_by_test_id("gate-link-tag")).to_have_text("Open the gate")
+    expect(page.get_by_test_id("gate-link-tag")).to_have_text("View approval")
     page.goto("/")
     camera.take(page, "home")
     page.goto("/inbox")
@@ -92,7 +92,7 @@ def test_screens_of_a_run_at_work_and_ended(browse: Browsing, camera: Camera):
     camera.take(page, "run-live")
     pages.expect_state(page, "succeeded")
     expect(page.get_by_test_id("run-verified")).to_contain_text("Record verified")
-    page.get_by_role("button", name="Open or close all").click()
+    page.get_by_role("button", name="Expand or collapse all").click()
     expect(page.locator("#steps [data-lazy]")).to_have_count(0)
     camera.take(page, "run-ended")
     page.goto(f"/runs/{run}?view=events")
@@ -112,12 +112,12 @@ def test_inbox_gate_and_run_are_whole_in_every_look(
     pages.open_from_inbox(page, waiting)
     assert pages.overflow(page) == []
     camera.take(page, f"gate-{look}")
-    page.get_by_role("link", name="Go to the decision").click()
+    page.get_by_role("link", name="Go to decision").click()
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_in_viewport()
     camera.take(page, f"decision-{look}", whole=False)
     page.goto(f"/runs/{waiting}")
     pages.expect_live(page)
-    page.get_by_role("button", name="Open or close all").click()
+    page.get_by_role("button", name="Expand or collapse all").click()
     expect(page.locator("#steps [data-lazy]")).to_have_count(0)
     assert pages.overflow(page) == []
     camera.take(page, f"run-{look}")

@@ -11,9 +11,9 @@ from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 from orchestration.skills.execution import wire
 from tests.builders import approved, decided, driven, open_gate, plan, step
 
-BEFORE = "Nothing was changed: it failed before its effect began."
-MAY_BE = "It ran, so parts of its effect may be there."
-NOT_KNOWN = "Nobody can know from here whether it happened."
+BEFORE = "Nothing was changed: the step failed before it took effect."
+MAY_BE = "The step started, so some changes may have been made."
+NOT_KNOWN = "The step started. It may or may not have taken effect."
 
 MAIL = {"to": ["ops@example.com"], "subject": "Sales", "text": "See the report."}
 

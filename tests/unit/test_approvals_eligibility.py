@@ -91,7 +91,10 @@ def test_wrong_group_names_the_groups_that_are_asked() -> None:
 
     assert refusal is not None
     assert refusal.details == {"groups": ["legal", "operator"]}
-    assert refusal.message == "This gate asks legal, operator; you are in none."
+    assert (
+        refusal.message
+        == "Only members of legal or operator can decide. You are not a member."
+    )
 
 
 def test_an_agent_that_proposes_or_edits_excludes_its_owner() -> None:

@@ -33,7 +33,7 @@ def test_the_plan_gate_is_first_and_high_risk_is_never_without_one() -> None:
         (None, "plan", ("Nothing runs before its plan is approved.",)),
         ("asked", "step", ("Look twice",)),
         ("high", "step", ("The risk of jira-write transition is high.",)),
-        ("people", "approval", ("The plan asks for it.",)),
+        ("people", "approval", ("The plan requires this approval.",)),
     ]
 
 
@@ -44,7 +44,7 @@ def test_what_a_policy_says_comes_first_and_stands_beside_the_plan() -> None:
         ("low", "step", ("Policy low",)),
         ("asked", "step", ("Policy asked", "Look twice")),
         ("high", "step", ("Policy high",)),
-        ("people", "approval", ("The plan asks for it.",)),
+        ("people", "approval", ("The plan requires this approval.",)),
     ]
 
 

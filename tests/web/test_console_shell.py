@@ -25,7 +25,7 @@ EVERY_STATE = [
 
 def places(page) -> list[str]:
     navigation = page.content.decode().split('<nav class="nav"')[1].split("</nav>")[0]
-    return re.findall(r"</svg><span>(\w+)</span>", navigation)
+    return re.findall(r"</svg><span>([\w ]+)</span>", navigation)
 
 
 @pytest.mark.parametrize("name", [*OPEN_PAGES, "inbox", "plan_new", "trace"])
@@ -41,16 +41,18 @@ def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(db, name) -> None:
     [
         pytest.param(
             [Role.PROPOSER],
-            ["Home", "Runs", "Propose", "Skills", "Help"],
+            ["Home", "Runs", "New run", "Skills", "Help"],
             id="proposer",
         ),
         pytest.param(
             [Role.OPERATOR],
-            ["Home", "Inbox", "Runs", "Propose", "Skills", "Trace", "Help"],
+            ["Home", "Approvals", "Runs", "New run", "Skills", "Audit log", "Help"],
             id="operator",
         ),
         pytest.param(
-            [Role.AUDITOR], ["Home", "Runs", "Skills", "Trace", "Help"], id="auditor"
+            [Role.AUDITOR],
+            ["Home", "Runs", "Skills", "Audit log", "Help"],
+            id="auditor",
         ),
         pytest.param([], ["Home", "Runs", "Skills", "Help"], id="no role"),
     ],

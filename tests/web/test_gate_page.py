@@ -52,13 +52,13 @@ def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) 
     text = words(page)
     assert page.status_code == 200
     assert page["Cache-Control"] == "no-store"
-    assert "The steps run one after the other" in text
+    assert "Steps run one after another" in text
     assert text.index("First hand") < text.index("second")
     assert f"noop@{noop_version()} pass" in text
     assert "Low risk" in text
     assert "Read-only" in text
     assert "changes nothing" in text
-    assert "Asks again before it runs" in text
+    assert "Needs its own approval before it runs" in text
     assert "word hello 5 bytes" in text
     assert open_gate(run).digest_hex in text
 
@@ -68,7 +68,7 @@ def test_a_plan_that_runs_side_by_side_says_so(proposer, operator) -> None:
 
     page = signed_in(operator).get(f"/gates/{open_gate(a_run(proposer, text=text)).pk}")
 
-    assert "Steps run side by side , at most 3 at once" in words(page)
+    assert "Steps run in parallel , at most 3 at a time" in words(page)
 
 
 def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
@@ -81,7 +81,7 @@ def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
     assert "value hello 5 bytes" in text
     assert "$inputs" not in text
     assert f"noop@{noop_version()} pass" in text
-    assert "May still decide: operator" in text
+    assert "Can still decide: operator" in text
 
 
 def test_a_step_gate_shows_which_parent_started_it_and_which_had_no_output(
@@ -105,7 +105,7 @@ def test_a_step_gate_shows_which_parent_started_it_and_which_had_no_output(
     shown = words(signed_in(operator).get(f"/gates/{open_gate(run, 'join').pk}"))
 
     assert "Started by a , which succeeded first" in shown
-    assert "No output from b , ready when this was resolved" in shown
+    assert "No output from b , which was ready" in shown
 
 
 def test_a_file_is_shown_with_its_own_name_size_and_digest(
@@ -142,7 +142,7 @@ def test_the_authors_words_stand_apart_as_claims(run, operator) -> None:
 
     page = signed_in(operator).get(f"/gates/{gate.pk}").content.decode()
 
-    why = page[page.index('data-testid="gate-reasons"') : page.index("Who asks")]
+    why = page[page.index('data-testid="gate-reasons"') : page.index("Proposer</h2>")]
     claims = page[page.index('data-testid="gate-claims"') :]
     assert "The boss said so" not in why
     assert "The boss said so" in claims
@@ -215,7 +215,7 @@ def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
     text = words(client.get(f"/gates/{gate.pk}"))
     assert "not today" in text
     assert "When nobody answers" not in text
-    assert "there is nothing left to decide" in text
+    assert "No decision is needed" in text
 
 
 @pytest.mark.promise("S3.69")
@@ -237,7 +237,7 @@ def test_the_gate_page_lists_who_decided_when_how_and_with_which_words(
         (settled, [("operator", "as agreed"), ("second-operator", "not today")]),
     ):
         part = page.split('data-testid="gate-decisions"')[1].split("</ul>")[0]
-        assert part.count("<li") == part.count(", by page") == len(told)
+        assert part.count("<li") == part.count("in the console") == len(told)
         for decision, (name, comment) in zip(
             gate.decisions.order_by("at"), told, strict=False
         ):
@@ -323,7 +323,7 @@ def test_the_owner_of_the_agent_that_proposed_sees_why_they_cannot_decide(
     page = signed_in(operator).get(f"/gates/{open_gate(run).pk}")
 
     assert codes(page) == ["approval.agent_owner"]
-    assert "An agent proposes; operator answers for it." in words(page)
+    assert "Proposed by an agent. operator is responsible for it." in words(page)
 
 
 @pytest.mark.parametrize("method", ["get", "head", "options", "put", "delete"])

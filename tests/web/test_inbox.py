@@ -27,7 +27,7 @@ def test_a_waiting_gate_is_listed_with_who_asks_what_and_how_many(
 
     text = words(page)
     assert rows(page, "inbox-row") == 1
-    assert "Start run: Hand a value on" in text
+    assert "Plan: Hand a value on" in text
     assert "Low risk" in text
     assert "0 of 1" in text
     assert " proposer " in text
@@ -51,16 +51,18 @@ PRETENDED = plan(step("only", approval={"reason": "The risk of lab echo is low."
         pytest.param(RISKY_PLAN, HIGH, id="the product, of its risk"),
         pytest.param(
             plan(step("only", approval={"reason": "The boss said so"})),
-            "The plan’s author: The boss said so",
+            "Reason from the plan: The boss said so",
             id="the author",
         ),
         pytest.param(
             PRETENDED,
-            "The plan’s author: The risk of lab echo is low.",
+            "Reason from the plan: The risk of lab echo is low.",
             id="the author, in the product's words",
         ),
         pytest.param(
-            plan(step("only", approval={})), "The plan asks for it.", id="nobody"
+            plan(step("only", approval={})),
+            "The plan requires this approval.",
+            id="nobody",
         ),
     ],
 )
@@ -93,7 +95,7 @@ def test_after_the_plan_its_risky_step_waits_in_turn(proposer, operator) -> None
     page = signed_in(operator).get("/inbox")
 
     assert rows(page, "inbox-row") == 1
-    assert "Run step: First hand" in words(page)
+    assert "Step: First hand" in words(page)
 
 
 def test_an_agents_proposal_names_the_agent_and_whoever_answers_for_it(
@@ -115,7 +117,7 @@ def test_what_one_cannot_decide_is_not_in_ones_inbox(operator, second_operator) 
     page = signed_in(operator).get("/inbox")
 
     assert rows(page, "inbox-row") == 0
-    assert "Nothing waits for you." in words(page)
+    assert "No approvals are waiting for you." in words(page)
 
 
 def test_who_never_decides_is_told_so(proposer, operator) -> None:
@@ -123,7 +125,7 @@ def test_who_never_decides_is_told_so(proposer, operator) -> None:
 
     text = words(signed_in(proposer).get("/inbox"))
 
-    assert "Your role does not decide." in text
+    assert "Your role cannot approve." in text
 
 
 def test_a_decided_gate_leaves_the_inbox_and_stands_under_decided(

@@ -142,7 +142,7 @@ def test_every_step_of_a_long_plan_can_be_reached_and_read(proposer, operator) -
     listed = re.findall(r'data-step="(s\d+)"', (page.content + rest.content).decode())
     assert listed == [f"s{n}" for n in range(205)]
     assert "Showing steps 1–200 of 205." in words(page)
-    assert "205 of 205 steps open on demand" in words(page)
+    assert "205 of 205 steps are collapsed" in words(page)
     assert 'data-step="s204"' in alone.content.decode()
     assert "w204⟦U+200B⟧" in words(last)
     assert "step s0: It contains characters that cannot be seen." in words(page)

@@ -121,7 +121,7 @@ def test_a_dry_run_says_what_each_step_would_do_and_how_much_is_known(client) ->
     assert "Waiting for a worker." in words(waiting)
     assert 'hx-trigger="every 1s"' in waiting.content.decode()
     assert rows(page, "dry-run-step") == 2
-    assert "100 % covered" in words(page)
+    assert "100 % previewed" in words(page)
     assert "hx-trigger" not in page.content.decode()
     assert not Run.objects.exists()
 
@@ -149,7 +149,7 @@ def test_the_end_of_a_dry_run_is_announced(client) -> None:
         in client.get(started["Location"]).content.decode()
     )
     assert "hx-swap-oob" not in waiting.content.decode()
-    assert "Dry run ended: 100 % covered." in words(ended)
+    assert "Dry run ended: 100 % of the steps previewed." in words(ended)
 
 
 def test_a_step_that_would_fail_is_red_and_named_at_the_top(client) -> None:
@@ -165,7 +165,7 @@ def test_a_step_that_would_fail_is_red_and_named_at_the_top(client) -> None:
 
     assert rows(page, "would-fail") == 1
     assert "Would fail: 1 of 2 steps. bad : The target is not there." in words(page)
-    assert "50 % covered" in words(page)
+    assert "50 % previewed" in words(page)
     assert 'data-step="bad" data-kind="simulated" data-verdict="would_fail"' in (
         page.content.decode()
     )

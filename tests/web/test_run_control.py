@@ -123,12 +123,12 @@ def test_a_step_whose_outcome_nobody_knows_is_resolved_with_evidence(
     client = signed_in(operator)
     address = f"/runs/{run.pk}/steps/first/resolve"
 
-    assert "Did “first” happen?" in words(client.get(address))
+    assert "Outcome of “first”" in words(client.get(address))
     without = client.post(address, {"happened": "yes", "evidence": "  "})
     client.post(address, {"happened": "yes", "evidence": "The ticket 17 shows it."})
 
     assert without.status_code == 422
-    assert "Say how you know." in words(without)
+    assert "Enter how you know the outcome." in words(without)
     events = page_of(run, client, view="events")
     assert "The ticket 17 shows it." in words(events)
     assert run.steps.get(key="first").state == "succeeded"
@@ -160,7 +160,7 @@ def test_a_settled_step_gets_the_output_that_the_form_asks_for(
     assert codes(blank) == ["step.output_invalid"]
     assert blank.status_code == broken.status_code == listed.status_code == 422
     assert "is not strict JSON" in words(broken)
-    assert "The output must be a JSON object." in words(listed)
+    assert "The output is not a JSON object." in words(listed)
     assert "The ticket exists." in words(broken)
     assert done.status_code == 302
     assert run.steps.get(key="first").output == {"ticket": "T-17"}
@@ -223,7 +223,7 @@ def messages_of(page) -> list[str]:
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        pytest.param("pause", "The run is paused; resume it to go on.", id="pause"),
+        pytest.param("pause", "The run is paused. Resume it to continue.", id="pause"),
         pytest.param("cancel", "The run is cancelled.", id="cancel"),
     ],
 )
@@ -252,7 +252,7 @@ def test_resuming_with_an_unknown_outcome_does_not_claim_that_the_run_goes_on(
     run.refresh_from_db()
     assert run.state == "paused"
     assert "disabled" in offered
-    assert "First say what happened in “first”." in offered
+    assert "First resolve the outcome of step “first”." in offered
     [message] = messages_of(page)
     assert message.startswith("The run is paused")
     assert (
@@ -272,10 +272,10 @@ def test_an_outcome_is_confirmed_with_what_the_run_does_then(
     form = words(client.get(address))
     page = client.post(address, {"happened": "yes", "evidence": "Seen."}, follow=True)
 
-    assert "The run stays paused until someone resumes it." in form
+    assert "The run stays paused until it is resumed." in form
     [message] = messages_of(page)
     assert message.startswith(
-        "Outcome recorded. The run is paused; resume it to go on."
+        "Outcome recorded. The run is paused. Resume it to continue."
     )
 
 
@@ -286,4 +286,4 @@ def test_only_those_with_the_right_are_asked_what_happened(proposer, operator) -
     page = signed_in(proposer).get(f"/runs/{run.pk}/steps/first/resolve")
 
     assert "<textarea" not in page.content.decode()
-    assert "An operator or an admin has to say what happened." in words(page)
+    assert "Only an operator or an admin can record the outcome." in words(page)

@@ -67,7 +67,7 @@ def test_what_was_not_stored_is_counted_on_the_page_and_in_the_download(
     shown = shown_log(step_of(run, "first", client))
     raw = client.get(f"/runs/{run.pk}/steps/first/log")
 
-    assert "[1,000,000 lines, 2,000,000 characters left out here" in shown
+    assert "[1,000,000 lines, 2,000,000 characters not shown" in shown
     note = "\n[1,000,000 lines, 2,000,000 characters were not stored]\n"
     assert b"".join(raw).decode() == f"a\nb\n{note}y\nz\n"
 

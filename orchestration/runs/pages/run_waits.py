@@ -25,14 +25,14 @@ from orchestration.runs.models import Run, StepRun, SweepFailure
 WAITS = 50
 """Things that the run waits for, listed at once."""
 NOW = {
-    RunState.AWAITING_APPROVAL: "The run waits for the approval of its plan.",
+    RunState.AWAITING_APPROVAL: "The run is waiting for approval of its plan.",
     RunState.RUNNING: "The run is running.",
-    RunState.PAUSING: "The run is pausing. Running steps finish first.",
-    RunState.PAUSED: "The run is paused; resume it to go on.",
-    RunState.CANCELLING: "The run is being cancelled. Running steps finish first.",
+    RunState.PAUSING: "Pause requested. Running steps finish first.",
+    RunState.PAUSED: "The run is paused. Resume it to continue.",
+    RunState.CANCELLING: "Cancellation requested. Running steps finish first.",
     RunState.CANCELLED: "The run is cancelled.",
 }
-"""What is said of a run after somebody asked something of it."""
+"""The message for the state of a run after a request to pause, resume or cancel it."""
 STOPPED = {RunState.PAUSING, RunState.PAUSED}
 TROUBLED = {StepState.INDETERMINATE, StepState.BACKOFF}
 REACHED = {
@@ -88,7 +88,7 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
     found += [_wait_for_gate(gate, groups) for gate, groups in eligible.items()]
     for step in steps:
         if step.state == StepState.BACKOFF and step.not_before and step.not_before > at:
-            text = f"“{step.key}” is tried again at {step.not_before:%H:%M:%S} UTC."
+            text = f"Step “{step.key}” is retried at {step.not_before:%H:%M:%S} UTC."
             found.append(Wait("wait", "retry", text, key=step.key))
     unlisted = gates.count() - WAITS if len(given) == WAITS else 0
     return found[:WAITS], max(0, len(found) - WAITS) + unlisted
@@ -96,29 +96,29 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
 
 def _wait_for_keeper(failure: SweepFailure) -> Wait:
     text = f"Cannot {WORDS[Duty(failure.duty)]}: {failure.failures} attempts failed."
-    again = f" The keeper tries again at {failure.retry_at:%H:%M:%S} UTC."
-    who = "An administrator finds the cause in the keeper's log."
+    again = f" The keeper retries at {failure.retry_at:%H:%M:%S} UTC."
+    who = "Ask an administrator to check the keeper's log."
     return Wait("wait", "retry", text + again, who, key="keeper")
 
 
 def _wait_for_outcome(run: Run, step: StepRun) -> Wait:
     url = reverse("step_resolve", args=[run.pk, step.key])
-    text = f"Outcome unknown: nobody can tell from here whether “{step.key}” happened."
-    who = "An operator or admin who did not propose the run has to find out."
-    return Wait("odd", "unknown", text, who, url, "Say what happened", step.key)
+    text = f"Outcome unknown: step “{step.key}” may or may not have taken effect."
+    who = "An operator or admin who did not propose the run must record the outcome."
+    return Wait("odd", "unknown", text, who, url, "Resolve outcome", step.key)
 
 
 def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
     who = "Still needed: " + "; ".join(
         f"{group.group} {group.have} of {group.count}"
-        + (f" ({', '.join(group.people)})" if group.people else " (nobody can)")
+        + (f" ({', '.join(group.people)})" if group.people else " (no one can decide)")
         for group in seats
         if group.have < group.count
     )
-    asked = f"“{gate.label}”" if gate.step else "The plan"
+    asked = f"Step “{gate.label}”" if gate.step else "The plan"
     url = reverse("gate", args=[gate.pk])
-    text = f"{asked} waits for approval"
-    return Wait("wait", "hand", text, who, url, "Open the gate", gate.step or "plan")
+    text = f"{asked} is waiting for approval."
+    return Wait("wait", "hand", text, who, url, "View approval", gate.step or "plan")
 
 
 def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
@@ -135,13 +135,13 @@ def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
     mine = may_control(run, by)
     found = {}
     for name, (event, why_not) in asked.items():
-        why = "" if mine else "Only operators, admins and the proposer may do this."
+        why = "" if mine else "Only operators, admins and the proposer can do this."
         if state in FINAL_RUN:
             why = "The run has ended."
         elif not RUN.allows(state, event):
             is_ending = state == RunState.CANCELLING
-            why = "It is being cancelled." if is_ending else why_not
+            why = "The run is being cancelled." if is_ending else why_not
         elif name == "resume" and unknown:
-            why = f"First say what happened in “{unknown}”."
+            why = f"First resolve the outcome of step “{unknown}”."
         found[name] = why
     return found

@@ -19,11 +19,11 @@ from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract
 
 AFTER_FAILURE = {
-    "pause": "Resuming the paused run tries it again.",
-    "continue": "The run goes on without this step.",
-    "abort": "The run ends as failed when its running steps have finished.",
+    "pause": "Resume the run to retry this step.",
+    "continue": "The run continues without this step.",
+    "abort": "The run ends as failed after its running steps finish.",
 }
-"""What becomes of a run with a failed step, by what its plan says."""
+"""What happens to a run after a step has failed, by `onFailure` of its plan."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,14 @@ class StepView(StepLine):
             return ""
         ran = row.error.get("ran")
         if ran is None and row.state == StepState.INDETERMINATE:
-            return "Nobody can know from here whether it happened."
+            return "The step started. It may or may not have taken effect."
         if ran is None:
-            return (
-                "Whether it ran to its end is not known; running it again is harmless."
-            )
+            return "It is unknown if the step finished. It is safe to repeat."
         if not ran:
-            return "Nothing was changed: it failed before its effect began."
+            return "Nothing was changed: the step failed before it took effect."
         if row.effect_class == "pure":
-            return "It ran and changed nothing: this action only reads."
-        return "It ran, so parts of its effect may be there."
+            return "Nothing was changed: this action is read-only."
+        return "The step started, so some changes may have been made."
 
     @property
     def advice(self) -> str:
@@ -66,15 +64,15 @@ class StepView(StepLine):
         if not row.error:
             return ""
         if row.state == StepState.BACKOFF:
-            return "It is tried again by itself."
+            return "It is retried automatically."
         if row.state == StepState.INDETERMINATE:
-            return "Look at the target, then say what you found."
+            return "Check the target system, then resolve the outcome."
         if row.state != StepState.FAILED or has_ended or not self.action:
             return ""
         if self.on_failure != "pause":
             return AFTER_FAILURE[self.on_failure]
         may_remain = row.error.get("ran") and row.effect_class != "pure"
-        target = " Look at its target first." if may_remain else ""
+        target = " Check the target system." if may_remain else ""
         return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"
 
 

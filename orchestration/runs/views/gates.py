@@ -84,7 +84,7 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     word = "approved" if approve else "rejected"
     said = f"You {word} “{shorten(decided.label, 100)}”."
     if approve and decided.is_open:
-        said += " More approvals are needed before it runs."
+        said += " More approvals are required before it runs."
     messages.success(request, said)
     return redirect("run", pk=decided.context_id)
 

@@ -26,11 +26,11 @@ from orchestration.skills.execution import blank_output
 
 LONGEST_OUTPUT = 200_000
 AFTER_FAILURE = {
-    "pause": "Resuming the run tries it again.",
-    "continue": "When the run is resumed, it goes on without this step.",
-    "abort": "When the run is resumed, it ends as failed.",
+    "pause": "Resuming the run retries it.",
+    "continue": "After a resume, the run continues without this step.",
+    "abort": "After a resume, the run ends as failed.",
 }
-"""What a run does after a failure, by what its plan says."""
+"""What a resumed run does after the failure, by `onFailure` of its plan."""
 
 
 class ResolutionForm(forms.Form):
@@ -40,7 +40,8 @@ class ResolutionForm(forms.Form):
         choices=[("yes", "Yes"), ("no", "No")], coerce=lambda given: given == "yes"
     )
     evidence = forms.CharField(
-        max_length=10_000, error_messages={"required": "Say how you know."}
+        max_length=10_000,
+        error_messages={"required": "Enter how you know the outcome."},
     )
     output = forms.CharField(required=False, max_length=LONGEST_OUTPUT)
 
@@ -54,7 +55,7 @@ class ResolutionForm(forms.Form):
         except canonical.NotCanonical as error:
             raise forms.ValidationError(error.message) from error
         if not isinstance(value, dict):
-            raise forms.ValidationError("The output must be a JSON object.")
+            raise forms.ValidationError("The output is not a JSON object.")
         return value
 
 
