@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from approvals.models import Gate
 from execfabric.lib import canonical, numbers
 from execfabric.lib.refusal import Missing
+from execfabric.web.templatetags.shown import file_size
 from execfabric.web.values import FileReference, file_of
 
 LONGEST_IN_SENTENCE = 120
@@ -195,14 +196,14 @@ def _filled(name: str, value: Any) -> Part:
         return Part(file.name, is_value=True, file=file)
     files = [file_of(item) for item in value] if isinstance(value, list) else []
     if files and None not in files:
-        size = sum(file.size for file in files if file)
+        size = file_size(sum(file.size for file in files if file))
         many = f"{len(files)} file{'s' if len(files) > 1 else ''}"
-        return Part(f"{many} ({size} bytes, below)", is_value=True, elsewhere=True)
+        return Part(f"{many} ({size}, see below)", is_value=True, elsewhere=True)
     text = value if isinstance(value, str) else canonical.dumps(value).decode()
     if len(text) <= LONGEST_IN_SENTENCE:
         return Part(text, is_value=True)
-    size = len(text.encode("utf-8", "surrogatepass"))
-    return Part(f"{name} ({size} bytes, below)", is_value=True, elsewhere=True)
+    size = file_size(len(text.encode("utf-8", "surrogatepass")))
+    return Part(f"{name} ({size}, see below)", is_value=True, elsewhere=True)
 
 
 def _lookup(params: Mapping[str, Any], path: str) -> Any:

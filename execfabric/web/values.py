@@ -188,8 +188,10 @@ def _children(item: _Item) -> Iterator[_Item]:
     value, depth = item.value, item.depth if item.name is None else item.depth + 1
     if isinstance(value, dict):
         return (_Item(entry, depth, str(key)) for key, entry in value.items())
+    # An index tells nested entries apart; a list of plain values is read without it.
+    has_index = any(map(_is_nested, value))
     return (
-        _Item(entry, depth, str(place), is_index=True)
+        _Item(entry, depth, str(place) if has_index else None, is_index=has_index)
         for place, entry in enumerate(value)
     )
 

@@ -179,12 +179,12 @@ def test_a_value_is_shown_with_every_leaf_of_it() -> None:
     ]
     assert told == [
         (0, "a", "list"),
-        (1, "0", "number"),
-        (1, "1", "text"),
-        (1, "2", "nothing"),
-        (1, "3", "truth"),
-        (1, "4", "object"),
-        (1, "5", "numbers"),
+        (1, "", "number"),
+        (1, "", "text"),
+        (1, "", "nothing"),
+        (1, "", "truth"),
+        (1, "", "object"),
+        (1, "", "numbers"),
         (0, "b", "secret"),
         (0, f"c{OPEN}U+202E{CLOSE}", "number"),
     ]
@@ -201,7 +201,7 @@ def test_a_large_value_is_drawn_from_its_start_and_counted_as_a_whole() -> None:
     assert part.total_lines == 1 + 1 + 80_000
     assert part.bytes == len(canonical.dumps(value))
     assert part.sha256 == hashlib.sha256(canonical.dumps(value)).hexdigest()
-    assert "1000003 bytes" in html
+    assert "1.0 MB" in html
     assert len(html) < 40_000
 
 
@@ -230,7 +230,7 @@ def test_no_value_makes_a_large_page(value) -> None:
     html = shown_value({"value": value})
 
     assert len(html) < 150_000
-    assert "cut here" in html or f"{values.LINES} of " in html
+    assert "(continues)" in html or f"{values.LINES} of " in html
 
 
 @pytest.mark.parametrize(

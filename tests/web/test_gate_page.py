@@ -57,9 +57,9 @@ def test_a_plan_gate_shows_each_step_with_its_tool_risk_and_undo(run, operator) 
     assert f"noop@{noop_version()} pass" in text
     assert "Low risk" in text
     assert "Read-only" in text
-    assert "changes nothing" in text
+    assert "no undo needed" in text
     assert "Needs its own approval before it runs" in text
-    assert "word hello 5 bytes" in text
+    assert "word hello" in text
     assert open_gate(run).digest_hex in text
 
 
@@ -78,7 +78,7 @@ def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
 
     text = words(signed_in(operator).get(f"/gates/{gate.pk}"))
 
-    assert "value hello 5 bytes" in text
+    assert "value hello" in text
     assert "$inputs" not in text
     assert f"noop@{noop_version()} pass" in text
     assert "Can still decide: operator" in text
@@ -130,7 +130,7 @@ def test_a_file_is_shown_with_its_own_name_size_and_digest(
     said = html.split('data-testid="gate-sentence"')[1].split("</p>")[0]
     shown = html.split("<figcaption>Parameters")[1].split("</figure>")[0]
     for part in (said, shown):
-        assert "4321 bytes" in part
+        assert "4.3 kB" in part
         assert f'href="/artifacts/{use.artifact_id}"' in part
         assert "⟦U+202E⟧" in part
     assert f"sha256 {use.artifact_id}" in shown
@@ -155,7 +155,7 @@ def test_the_page_is_drawn_from_the_stored_bytes_alone(run, operator) -> None:
 
     text = words(signed_in(operator).get(f"/gates/{gate.pk}"))
 
-    assert "value hello 5 bytes" in text
+    assert "value hello" in text
     assert "changed since" not in text
 
 

@@ -25,9 +25,24 @@ CLASSES = {
     Sort.RIGHT_TO_LEFT: "shown-rtl",
 }
 BREAK = " ↵ "
-CUT = '<span class="shown-cut"> … cut here</span>'
+CUT = '<span class="shown-cut"> … (continues)</span>'
 NAME = Limit(characters=160, lines=2, pieces=40)
 LAYOUT = re.compile(r"(\r?\n| +|\t+)")
+KILO = 1000
+LONG_TEXT = 200
+"""Characters above which the size of a text is shown after it."""
+
+
+@register.filter
+def file_size(count: int) -> str:
+    """Return a size in bytes in a readable unit."""
+    if count < KILO:
+        return "1 byte" if count == 1 else f"{count} bytes"
+    size, unit = count / KILO, "kB"
+    for larger in ("MB", "GB"):
+        if size >= KILO:
+            size, unit = size / KILO, larger
+    return f"{size:.1f} {unit}"
 
 
 @register.filter
@@ -110,29 +125,26 @@ def _body(row: values.Row) -> str:
         return f'<span class="value-size">{row.kind}, {row.entries} {entries}</span>'
     text = _text(row.value)
     if row.kind == "secret":
-        note = "secret reference, its value is never shown"
+        note = "secret; its value is never shown"
         return f'<span class="value-secret">{text}</span><span class="value-size">{note}</span>'
     if row.file is not None:
         return _file(row.file, text) + _warned(row.value)
     if row.kind != "text":
         return f'<span class="value-plain">{text}</span>'
-    size = f'<span class="value-size">{_bytes(row.value.bytes)}</span>'
-    return f'<span class="value-text">{text}</span>{size}{_warned(row.value)}'
+    size = f'<span class="value-size">{file_size(row.value.bytes)}</span>'
+    note = size if row.value.characters > LONG_TEXT else ""
+    return f'<span class="value-text">{text}</span>{note}{_warned(row.value)}'
 
 
 def _file(file: values.FileReference, name: str) -> str:
     """A file: its name as a link to its bytes, and what binds the value to them."""
     href = reverse("artifact", args=[file.sha256])
-    about = f"{_bytes(file.size)}, {_text(shown_text(file.media_type))}"
+    about = f"{file_size(file.size)}, {_text(shown_text(file.media_type))}"
     return (
         f'<a class="value-file" href="{href}">{name}</a>'
         f'<span class="value-size">{about}</span>'
         f'<span class="value-digest">sha256 {file.sha256}</span>'
     )
-
-
-def _bytes(count: int) -> str:
-    return f"{count} byte" if count == 1 else f"{count} bytes"
 
 
 def _warned(text: Shown) -> str:

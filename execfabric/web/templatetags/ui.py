@@ -13,10 +13,11 @@ from execfabric.lib import clock
 from execfabric.web import looks
 from execfabric.web.looks import Look
 from execfabric.web.request_id import current as current_request_id
-from execfabric.web.templatetags.shown import shown, shown_rows
+from execfabric.web.templatetags.shown import file_size, shown, shown_rows
 from execfabric.web.values import Excerpt, excerpt
 
 register = template.Library()
+register.filter(file_size)
 
 SHORT = 12
 """Characters of a digest that people compare by eye."""
@@ -156,16 +157,15 @@ def digest(value: str | bytes | memoryview, label: str = "digest") -> SafeString
 
 @register.simple_tag
 def json_block(value: Any, caption: str = "", href: str = "") -> SafeString:
-    """Draw a JSON value; of a large one the start, with `href` leading to the whole."""
+    """Draw a JSON value, or the start of a large one with a link to the rest."""
     part = value if isinstance(value, Excerpt) else excerpt(value)
-    unit = "byte" if part.bytes == 1 else "bytes"
+    size = format_html('<span class="num">{}</span>', file_size(part.bytes))
     return format_html(
-        '<figure class="json"><figcaption>{}<span class="num">{} {}</span>'
-        '</figcaption>{}<div class="json-scroll" tabindex="0" role="region" '
-        'aria-label="{}">{}</div></figure>',
+        '<figure class="json"><figcaption>{}{}</figcaption>{}'
+        '<div class="json-scroll" tabindex="0" role="group" aria-label="{}">{}</div>'
+        "</figure>",
         caption,
-        part.bytes,
-        unit,
+        size if part.is_cut else "",
         _collapsed(part, href) if part.is_cut else "",
         caption or "Value",
         shown_rows(part.rows),
@@ -173,17 +173,18 @@ def json_block(value: Any, caption: str = "", href: str = "") -> SafeString:
 
 
 def _collapsed(part: Excerpt, href: str) -> SafeString:
-    """Say how much of a value is left out, and where the rest can be read."""
-    link = format_html('<a href="{}" download>Download all of it</a>', href)
+    """Draw the note of a collapsed value: how much is shown, and where the rest is."""
+    link = format_html('<a href="{}" download>Download the value</a>', href)
     warned = format_html_join(
         "",
-        '<p class="value-warning">Anywhere in it: {}</p>',
+        '<p class="value-warning">Whole value: {}</p>',
         ((w,) for w in part.warnings),
     )
     return format_html(
         '<div class="json-cut" data-testid="collapsed"><p><strong>Collapsed.</strong> '
         "Showing {} of {} lines. {}</p>"
-        '<p>SHA-256 of all {} bytes: <code class="break">{}</code></p>{}</div>',
+        '<p>SHA-256 of the whole value ({} bytes): <code class="break">{}</code></p>{}'
+        "</div>",
         part.lines,
         part.total_lines,
         link if href else "",
@@ -209,17 +210,6 @@ def actor(key: str, name: str, owner: str = "") -> SafeString:
         AGENT_CHIP if kind == "agent" else "",
         behalf,
     )
-
-
-@register.filter
-def file_size(count: int) -> str:
-    """A size in bytes as people say it."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:  # noqa: PLR2004  the step between decimal units
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 @register.filter
