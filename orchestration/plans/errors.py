@@ -4,7 +4,7 @@ from execfabric.lib.refusal import Conflict, Invalid
 
 
 class PlanInvalid(Invalid):
-    """The plan has problems; see the list."""
+    """The plan is not valid. Fix the listed problems."""
 
     code = "plan.invalid"
 
@@ -16,12 +16,12 @@ class PlanUnreadable(Conflict):
 
 
 class ReferenceUnresolved(Invalid):
-    """A reference leads nowhere."""
+    """A reference names a value that does not exist."""
 
     code = "plan.reference_unresolved"
 
 
 class ReferenceTooLarge(Invalid):
-    """The references of a step bring in more than a step may take."""
+    """The references of a step insert too much data."""
 
     code = "plan.reference_too_large"

@@ -1,4 +1,4 @@
-"""Which columns of plans and revisions the record covers."""
+"""The columns of plans and revisions that the audit log covers."""
 
 from audit.history import Table
 from orchestration.plans.models import Plan, PlanRevision

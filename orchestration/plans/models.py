@@ -6,7 +6,7 @@ from execfabric.infra.fields import Uuid7Key
 
 
 class Plan(models.Model):
-    """A named procedure; what it says stands in its revisions."""
+    """A named procedure; its content is in its revisions."""
 
     id = Uuid7Key()
     slug = models.CharField(max_length=100, unique=True)
@@ -18,16 +18,16 @@ class Plan(models.Model):
 
 
 class PlanRevision(models.Model):
-    """The content of a plan at one time: immutable, known by its digest."""
+    """One immutable content of a plan, identified by its digest."""
 
     id = Uuid7Key()
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="revisions")
     number = models.PositiveIntegerField()
     body = models.BinaryField()
-    """RFC 8785 bytes of the plan's normal form."""
+    """The normal form of the plan, as RFC 8785 bytes."""
     digest = models.CharField(max_length=64)
     source = models.TextField()
-    """The text as its author wrote it."""
+    """The text as the author wrote it."""
     author = models.CharField(max_length=60)
     author_name = models.CharField(max_length=150)
     author_owner = models.CharField(max_length=60, blank=True)

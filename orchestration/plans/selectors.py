@@ -1,4 +1,4 @@
-"""Reading plans and their revisions."""
+"""Read plans and their revisions."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ WHERE position(convert_to(%s, 'UTF8') IN body) > 0
 
 @dataclass(frozen=True)
 class Use:
-    """A plan whose newest revision uses a skill, and the steps that do."""
+    """A plan whose newest revision uses a skill, and the steps that use it."""
 
     plan: Plan
     steps: tuple[str, ...]
@@ -35,13 +35,13 @@ def using(skill: str) -> list[Use]:
     """Return the plans whose newest revision uses a skill, by slug."""
     # The body is canonical JSON, so the key and its value have one spelling.
     ids = [row[0] for row in database.rows(_USING, [f'"skill":{json.dumps(skill)}'])]
-    found = PlanRevision.objects.filter(pk__in=ids).select_related("plan")
+    revisions = PlanRevision.objects.filter(pk__in=ids).select_related("plan")
     uses = (
         Use(
             revision.plan,
             tuple(s.id for s in document(revision).steps if s.skill == skill),
         )
-        for revision in found.order_by("plan__slug")
+        for revision in revisions.order_by("plan__slug")
     )
     return [use for use in uses if use.steps]
 

@@ -1,4 +1,4 @@
-"""A skill version's page and its publication, with the plans that use the skill."""
+"""The page of a skill version and its publication, with the plans that use it."""
 
 from typing import Any
 from uuid import UUID
@@ -20,13 +20,13 @@ from orchestration.skills.views import version_page
 
 @require_safe
 def skill_version(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """Show a version; a draft with its differences and the button that publishes it."""
+    """Show a version; for a draft, also its changes and the button to publish it."""
     return _page(request, slug, pk)
 
 
 @form_on("skill_version", "slug", "pk")
 def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """Publish the draft that the admin saw."""
+    """Publish the draft on the page."""
     form = PublishForm(request.POST)
     if not form.is_valid():
         invalid = Invalid(" ".join(map(str, form.errors.get("digest", ()))))

@@ -157,7 +157,7 @@ def test_a_step_that_is_slow_or_kills_the_runner_is_not_dry_run(
         "not_dry_run",
     ]
     assert "did not end within 5 s" in found["b"][1]
-    assert found["e"] == ("not_dry_run", "Its steps ended the runner 3 times.")
+    assert found["e"] == ("not_dry_run", "The steps crashed the runner 3 times.")
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ def test_what_a_handler_says_is_cut_to_what_can_be_stored_and_shown(proposer) ->
     row = ended(queued(proposer, plan(step("a", "look", params={"how": "long"}))))
 
     (shown,) = row.report["steps"]
-    assert len(shown["summary"]) == dryrun.LONGEST_LINE
-    assert len(shown["changes"]) == dryrun.MOST_LINES + 1
+    assert len(shown["summary"]) == dryrun.MAX_LINE
+    assert len(shown["changes"]) == dryrun.MAX_LINES + 1
     assert shown["changes"][-1] == "and 980 more"
     assert "\0" not in shown["summary"]
     assert shown["output_known"] is False

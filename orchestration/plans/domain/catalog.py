@@ -1,4 +1,4 @@
-"""What a validator asks the registry, for one proposer."""
+"""The skills that a plan may use, for one proposer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from orchestration.skills.domain.contract import SkillContract
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A skill version as the validator sees it, for one proposer."""
+    """A skill version that a step would be bound to."""
 
     contract: SkillContract
     state: str
     digest: str
     may_propose: bool
     available: bool
-    """Whether the published code is installed here."""
+    """True if the published code is installed here."""
     version_id: str
 
 
 class Catalog(Protocol):
-    """What the registry answers, for one proposer."""
+    """The registry of skills, as validation reads it."""
 
     def find(self, slug: str, version: str | None) -> CatalogEntry | None:
-        """The version asked for, or the current one."""
+        """Return this version, or the current one."""
         ...
 
     def known_versions(self, slug: str) -> Sequence[str]:
-        """Its published versions."""
+        """Return the published versions of a skill."""
         ...
 
     def slugs(self) -> Sequence[str]:
-        """The skills the proposer may see."""
+        """Return the skills that the proposer may see."""
         ...

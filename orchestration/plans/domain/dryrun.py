@@ -1,4 +1,4 @@
-"""What a dry run found out, step by step, and how much of the plan it covers."""
+"""The report of a dry run: each step, and how much of the plan is covered."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -6,36 +6,36 @@ from enum import StrEnum
 from typing import Any
 
 APPROVAL = "approval"
-MOST_STEPS = 200
+MAX_STEPS = 200
 STEP_SECONDS = 20.0
 TOTAL_SECONDS = 60.0
-MOST_RUNNER_DEATHS = 3
-"""A dry run is ended when its steps have killed the runner this often."""
-MOST_LINES = 20
-LONGEST_LINE = 500
+MAX_RUNNER_DEATHS = 3
+"""A dry run ends when its steps have killed the runner this often."""
+MAX_LINES = 20
+MAX_LINE = 500
 
 
 class Verdict(StrEnum):
-    """What the dry run of a step says about it."""
+    """The result of the dry run of a step."""
 
-    COVERED = "covered"  # it worked, and the step would do what it says
+    COVERED = "covered"  # it worked and found nothing wrong
     WOULD_FAIL = "would_fail"  # it found a reason why the step would fail
-    NOT_DRY_RUN = "not_dry_run"  # there was none, or it gave no answer
-    APPROVAL = "approval"  # nothing runs: people are asked
+    NOT_DRY_RUN = "not_dry_run"  # the action has none, or it gave no result
+    APPROVAL = "approval"  # the step only waits for approval
 
 
 class Limit(StrEnum):
-    """A bound that ended a dry run before its last step."""
+    """A limit that ended a dry run before its last step."""
 
     STEPS = "steps"
     SECONDS = "seconds"
     RUNNER = "runner"
 
 
-LIMIT_SAYS = {
-    Limit.STEPS: f"A dry run covers at most {MOST_STEPS} steps.",
-    Limit.SECONDS: f"The dry run used up its {TOTAL_SECONDS:g} seconds.",
-    Limit.RUNNER: f"Its steps ended the runner {MOST_RUNNER_DEATHS} times.",
+LIMIT_MESSAGES = {
+    Limit.STEPS: f"A dry run covers at most {MAX_STEPS} steps.",
+    Limit.SECONDS: f"The dry run reached its limit of {TOTAL_SECONDS:g} seconds.",
+    Limit.RUNNER: f"The steps crashed the runner {MAX_RUNNER_DEATHS} times.",
 }
 
 
@@ -47,23 +47,23 @@ class StepPreview:
     skill: str
     action: str
     kind: str
-    """`native`, `simulated` or `none`; for a step of people `approval`."""
+    """`native`, `simulated` or `none`; for a step without action `approval`."""
     summary: str
-    """What it would do; for `none` the reason why that is not known."""
+    """What it would do; for `none` why that is unknown."""
     changes: tuple[str, ...] = ()
     touched: str = ""
-    """What its dry run tried to change before it was stopped; empty is good."""
+    """What its dry run tried to change before it was stopped; should be empty."""
     problems: tuple[str, ...] = ()
-    """What is wrong with its target, as code and sentence."""
+    """What is wrong with its target, each a code and a sentence."""
     fails: str = ""
-    """Why it would fail, as its dry run says; empty where nothing speaks against it."""
+    """Why it would fail; empty if its dry run found no reason."""
     notes: tuple[str, ...] = ()
-    """What its dry run left out."""
+    """What its dry run did not check."""
     output_known: bool = False
 
     @property
     def failures(self) -> Iterator[str]:
-        """Every reason why the step would fail, each a sentence."""
+        """Every reason why the step would fail, as sentences."""
         if self.touched:
             yield f"Its dry run tried to change something: {self.touched}"
         if self.fails:
@@ -72,7 +72,7 @@ class StepPreview:
 
     @property
     def verdict(self) -> Verdict:
-        """What the dry run says about this step."""
+        """The result of the dry run of this step."""
         if self.kind == APPROVAL:
             return Verdict.APPROVAL
         if any(self.failures):
@@ -81,11 +81,11 @@ class StepPreview:
 
     @property
     def covered(self) -> bool:
-        """Whether the dry run worked and found no failure."""
+        """True if the dry run worked and found no failure."""
         return self.verdict is Verdict.COVERED
 
     def as_json(self) -> dict[str, Any]:
-        """The form that is stored, shown and sent."""
+        """Return the form that is stored and sent to clients."""
         value = asdict(self)
         for name in ("changes", "problems", "notes"):
             value[name] = list(value[name])
@@ -98,11 +98,11 @@ class Report:
 
     steps: Sequence[StepPreview]
     limits: Sequence[Limit] = ()
-    """The bounds that ended it before its last step."""
+    """The limits that ended it before its last step."""
 
     @property
     def coverage(self) -> int:
-        """Per cent of the skill steps that are covered; 100 where there are none."""
+        """The percentage of skill steps that are covered; 100 if there are none."""
         skills = [step for step in self.steps if step.kind != APPROVAL]
         if not skills:
             return 100
@@ -119,11 +119,11 @@ class Report:
 
     @property
     def reason(self) -> str:
-        """Why it is incomplete, as a sentence; empty where it is not."""
-        return " ".join(LIMIT_SAYS[limit] for limit in self.limits)
+        """Why it is incomplete, in sentences; empty if it is complete."""
+        return " ".join(LIMIT_MESSAGES[limit] for limit in self.limits)
 
     def as_json(self) -> dict[str, Any]:
-        """The form that is stored, shown and sent."""
+        """Return the form that is stored and sent to clients."""
         return {
             "coverage": self.coverage,
             "would_fail": self.would_fail,
@@ -134,13 +134,13 @@ class Report:
 
 def bounded(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the first lines, each cut to a length that a page can show."""
-    kept = [cut(line) for line in lines[:MOST_LINES]]
-    if len(lines) > MOST_LINES:
-        kept.append(f"and {len(lines) - MOST_LINES} more")
-    return tuple(kept)
+    first = [cut(line) for line in lines[:MAX_LINES]]
+    if len(lines) > MAX_LINES:
+        first.append(f"and {len(lines) - MAX_LINES} more")
+    return tuple(first)
 
 
 def cut(text: str) -> str:
-    """Return at most `LONGEST_LINE` characters, all of which Postgres can store."""
+    """Return at most `MAX_LINE` characters, all of which Postgres can store."""
     text = str(text).encode(errors="replace").decode().replace("\0", "\ufffd")
-    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+    return text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"

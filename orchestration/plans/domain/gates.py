@@ -1,4 +1,4 @@
-"""Which gates a plan will have, as far as that is known before it runs."""
+"""Which approvals a plan will need, by what is known before it runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from orchestration.plans.domain.catalog import CatalogEntry
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.skills.domain.contract import ActionContract
 
-PolicySays = Callable[[StepDocument, ActionContract], list[str]]
+PolicyReasons = Callable[[StepDocument, ActionContract], list[str]]
 
 
 @dataclass(frozen=True)
 class PlannedGate:
-    """A place where people will be asked."""
+    """An approval that a run of the plan will need."""
 
     step: str | None
-    """None for the gate of the whole plan."""
+    """None for the approval of the whole plan."""
     kind: str
     """`plan`, `step` or `approval`."""
     reasons: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The form that the API and the CLI give."""
+        """Return the form that the API and the CLI show."""
         return {
             "step": self.step,
             "kind": self.kind,
@@ -35,31 +35,27 @@ class PlannedGate:
 def planned_gates(
     document: PlanDocument,
     entries: Mapping[str, CatalogEntry],
-    policy_says: PolicySays,
+    policy_reasons: PolicyReasons,
 ) -> list[PlannedGate]:
-    """The plan's own gate, then those of its steps in document order."""
-    whole = PlannedGate(None, "plan", ("Nothing runs before its plan is approved.",))
-    found = [whole]
+    """Return the gate of the plan, then those of its steps in document order."""
+    gates = [PlannedGate(None, "plan", ("Nothing runs before its plan is approved.",))]
     for step in document.steps:
-        reasons = _reasons(step, entries.get(step.id), policy_says)
+        reasons = _reasons(step, entries.get(step.id), policy_reasons)
         if reasons:
             kind = "approval" if step.kind == "approval" else "step"
-            found.append(PlannedGate(step.id, kind, tuple(reasons)))
-    return found
+            gates.append(PlannedGate(step.id, kind, tuple(reasons)))
+    return gates
 
 
 def _reasons(
-    step: StepDocument, entry: CatalogEntry | None, policy_says: PolicySays
+    step: StepDocument, entry: CatalogEntry | None, policy_reasons: PolicyReasons
 ) -> list[str]:
     reasons: list[str] = []
     action = entry.contract.action(step.action) if entry else None
     if action is not None:
-        reasons += policy_says(step, action)
-        if not reasons:
-            reasons += filter(
-                None, [reason_of_risk(step.skill, step.action, action.risk)]
-            )
+        of_risk = reason_of_risk(step.skill, step.action, action.risk)
+        reasons = policy_reasons(step, action) or [of_risk] * bool(of_risk)
     if step.approval is not None or step.kind == "approval":
-        asked = step.approval.reason if step.approval else ""
-        reasons.append(asked or UNSAID)
+        own_reason = step.approval.reason if step.approval else ""
+        reasons.append(own_reason or UNSAID)
     return reasons

@@ -1,11 +1,11 @@
 """References: `$step.output.a.b`, `$step.files.name`, `$inputs.x`, `$run.id`, `$$`.
 
 A value that is exactly one reference keeps the type of what it names. Inside longer
-text it is written as text: objects and lists as canonical JSON. A field ends at the
-first character that is no letter, digit or `_`, so `$inputs.month-*.csv` is the month
-and then `-*.csv`, and the dot that ends a sentence belongs to the text. Braces set
-limits by hand and allow hyphens in fields: `${inputs.month}.csv`. A `$` before
-anything else than a letter, `_` or `{` is a dollar sign.
+text it becomes text: objects and lists as canonical JSON. A field ends at the first
+character that is not a letter, digit or `_`, so `$inputs.month-*.csv` is the month
+followed by `-*.csv`, and the dot at the end of a sentence belongs to the text. Braces
+mark the end and allow hyphens in fields: `${inputs.month}.csv`. A `$` that no letter,
+`_` or `{` follows is a dollar sign.
 
 A question mark after a whole reference, or before the closing brace, makes it optional:
 `$step.output.a?` is null if there is no such value. `$first.output` is the output of the
@@ -37,30 +37,30 @@ FIRST = "first"
 _ABSENT = object()
 RESERVED = frozenset({"inputs", "run", SELF, "item"})
 MAX_RESOLVED = 8 << 20
-"""Bytes that the references of one value may bring in together: a small text may name
-a large output a hundred thousand times."""
+"""Bytes that all references of one value may insert: a small text can name a large
+output a hundred thousand times."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """One reference as it is written."""
+    """A reference as written."""
 
     head: str
     """`inputs`, `run`, `self`, or the id of a step."""
     path: tuple[str, ...]
-    """What follows: for a step `output` or `files`, then the way into it."""
+    """The rest: for a step `output` or `files`, then the fields."""
     where: tuple[str | int, ...] = ()
-    """The way to the value that holds it."""
+    """The path of the value that contains it."""
     whole: bool = False
-    """Whether the value is nothing but this reference, so that its type is kept."""
+    """True if the value is only this reference, so that it keeps its type."""
     broken: str = ""
-    """The text as written, where it begins like a reference and is none."""
+    """The text as written, if it starts like a reference and is not one."""
     optional: bool = False
-    """True if it is null where there is no such value."""
+    """True if it is null without such a value."""
 
     @property
     def step(self) -> str | None:
-        """The step it names, or None. `first` may be the parent that started a join."""
+        """The step that it names, or None; `first` may be the parent of a join."""
         return None if self.head in RESERVED or self.broken else self.head
 
     def __str__(self) -> str:
@@ -70,23 +70,23 @@ class Reference:
 
 @dataclass(frozen=True)
 class Scope:
-    """What references can see when they are resolved."""
+    """The values that references resolve to."""
 
     inputs: Mapping[str, Any]
     run: Mapping[str, Any]
     outputs: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     self_: Mapping[str, Any] | None = None
-    """`{"output": ..., "params": ..., "files": ...}` of the step that is undone."""
+    """`{"output": ..., "params": ..., "files": ...}` of the step being undone."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """The steps that have no output, with their states; optional references to them
-    are null. A step in neither `outputs` nor `absent` is not known yet."""
+    """The steps without output, with their states; optional references to them are
+    null. A step in neither `outputs` nor `absent` is not known yet."""
     first: str = ""
-    """The parent that started the join: what `$first` names; empty if there is none."""
+    """The parent that started the join, for `$first`; empty if there is none."""
 
 
 def find(value: Any, where: tuple[str | int, ...] = ()) -> Iterator[Reference]:
-    """Every reference in a JSON value, with where it stands. Keys hold none."""
+    """Find every reference in a JSON value. Keys contain none."""
     if isinstance(value, str):
         if "$" in value:
             yield from _in_text(value, where)
@@ -99,12 +99,12 @@ def find(value: Any, where: tuple[str | int, ...] = ()) -> Iterator[Reference]:
 
 
 def resolve(value: Any, scope: Scope) -> Any:
-    """The value with every reference replaced by what it names.
+    """Replace every reference in a value by what it names.
 
-    What comes in is not read again: an output with a `$` in it stays as it is.
+    Inserted values are not read again: an output with a `$` in it stays as it is.
 
-    :raises ReferenceUnresolved: when one names no value
-    :raises ReferenceTooLarge: when they bring in more than MAX_RESOLVED
+    :raises ReferenceUnresolved: if a reference names no value
+    :raises ReferenceTooLarge: if they insert more than MAX_RESOLVED
     """
     return _Resolver(scope).resolve(value)
 
@@ -119,14 +119,14 @@ def _in_text(text: str, where: tuple[str | int, ...]) -> Iterator[Reference]:
 
 
 def _whole(text: str) -> Reference | None:
-    """The reference that a text is, if it is nothing else."""
+    """Return the reference that makes up a whole text, if any."""
     # Inside longer text a question mark ends a question.
     optional = text.endswith("?")
     match = _REFERENCE.fullmatch(text.removesuffix("?"))
     if match is None or match["dollar"] or (optional and not match["head"]):
         return None
-    found = _reference(match)
-    return replace(found, whole=True, optional=optional or found.optional)
+    reference = _reference(match)
+    return replace(reference, whole=True, optional=optional or reference.optional)
 
 
 def _reference(match: re.Match[str]) -> Reference:
@@ -140,12 +140,12 @@ def _reference(match: re.Match[str]) -> Reference:
 
 
 class _Resolver:
-    """One resolution, with what it has brought in so far."""
+    """One resolution, with a budget of bytes to insert."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._left = MAX_RESOLVED
-        self._known: dict[str, tuple[Any, int]] = {}
+        self._cache: dict[str, tuple[Any, int]] = {}
 
     def resolve(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -169,10 +169,10 @@ class _Resolver:
 
     def _fetch(self, reference: Reference) -> Any:
         name = str(reference)
-        if name not in self._known:
+        if name not in self._cache:
             value = _look_up(reference, self._scope)
-            self._known[name] = value, len(canonical.dumps(value))
-        value, size = self._known[name]
+            self._cache[name] = value, len(canonical.dumps(value))
+        value, size = self._cache[name]
         self._left -= size
         if self._left < 0:
             raise ReferenceTooLarge(reference=name, limit=MAX_RESOLVED)
@@ -188,11 +188,11 @@ def _look_up(reference: Reference, scope: Scope) -> Any:
     if reference.head not in sources:
         value, path = _of_step(reference, scope), path[1:]
     if value is None and reference.head == SELF:
-        raise _unresolved(reference, "no step is undone here")
+        raise _unresolved(reference, "no step is being undone here")
     for part in path:
         value = _into(value, part)
         if value is _ABSENT and not reference.optional:
-            raise _unresolved(reference, f"there is no {part!r}")
+            raise _unresolved(reference, f"{part!r} does not exist")
     return None if value is _ABSENT else value
 
 
@@ -203,10 +203,10 @@ def _of_step(reference: Reference, scope: Scope) -> Any:
     sources: Mapping[str, Mapping[str, Any]]
     sources = {"output": scope.outputs, "files": scope.files, "id": {name: name}}
     if kind not in sources or (kind == "id" and reference.head != FIRST):
-        raise _unresolved(reference, "write .output or .files after the step")
-    found = sources[kind].get(name)
-    if found is not None:
-        return found
+        raise _unresolved(reference, "write .output or .files after the step id")
+    value = sources[kind].get(name)
+    if value is not None:
+        return value
     if name not in scope.absent:
         raise _unresolved(reference, f"{name} has no {kind}")
     if reference.optional:
@@ -225,6 +225,6 @@ def _into(value: Any, part: str) -> Any:
     return _ABSENT
 
 
-def _unresolved(reference: Reference, why: str) -> ReferenceUnresolved:
+def _unresolved(reference: Reference, reason: str) -> ReferenceUnresolved:
     name = str(reference)
-    return ReferenceUnresolved(f"Cannot resolve {name}: {why}.", reference=name)
+    return ReferenceUnresolved(f"Cannot resolve {name}: {reason}.", reference=name)

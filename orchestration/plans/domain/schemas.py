@@ -1,4 +1,4 @@
-"""JSON Schemas, read with care: nothing is fetched."""
+"""What JSON Schemas say about values and types, without fetching anything."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -9,34 +9,33 @@ from jsonschema.exceptions import ValidationError
 
 from execfabric.lib.schema import UNUSABLE
 
-LONGEST_MESSAGE = 300
-MOST_ERRORS = 100
+MAX_MESSAGE = 300
+MAX_ERRORS = 100
 META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
 
 
 def errors(
     checker: Draft202012Validator, value: Any
 ) -> tuple[list[ValidationError], str]:
-    """The first errors of a value, and why the schema itself could not be used."""
+    """Return the first errors of a value, and why the schema cannot be used."""
     try:
-        return list(islice(checker.iter_errors(value), MOST_ERRORS)), ""
+        return list(islice(checker.iter_errors(value), MAX_ERRORS)), ""
     except UNUSABLE as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        return [], said[0]
+        return [], str(error).partition("\n")[0] or type(error).__name__
 
 
 def message_of(error: ValidationError) -> str:
-    """The library's sentence, shortened: it repeats the value, however large."""
+    """Return the library's sentence, shortened: it repeats the whole value."""
     text = error.message
-    if len(text) > LONGEST_MESSAGE:
-        text = text[: LONGEST_MESSAGE - 1] + "…"
+    if len(text) > MAX_MESSAGE:
+        text = text[: MAX_MESSAGE - 1] + "…"
     return text.rstrip(".")
 
 
 def within(
     schema: Mapping[str, Any], path: Sequence[str | int]
 ) -> Mapping[str, Any] | None:
-    """The schema of a part: {} where nothing is said, None where it cannot be."""
+    """Return the schema of a part; {} if open, None if the part cannot exist."""
     for part in path:
         deeper = _into(schema, part)
         if deeper is None or not deeper:
@@ -62,14 +61,14 @@ def _into(schema: Mapping[str, Any], part: str | int) -> Mapping[str, Any] | Non
 
 
 def _schema(value: Any) -> Mapping[str, Any] | None:
-    """A subschema as a mapping: False admits nothing, True and absence anything."""
+    """Return a subschema as a mapping: None for False, {} for True or nothing."""
     if value is False:
         return None
     return value if isinstance(value, Mapping) else {}
 
 
 def types(schema: Mapping[str, Any]) -> frozenset[str]:
-    """The types that a schema admits; empty where it does not say."""
+    """Return the types that a schema allows; empty if it does not say."""
     kinds = schema.get("type")
     if isinstance(kinds, str):
         return frozenset({kinds})
@@ -87,13 +86,10 @@ def types(schema: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _union(branches: Iterable[Any]) -> frozenset[str]:
-    found: set[str] = set()
-    for branch in branches:
-        kinds = types(branch) if isinstance(branch, Mapping) else frozenset()
-        if not kinds:
-            return frozenset()
-        found |= kinds
-    return frozenset(found)
+    each = [
+        types(item) if isinstance(item, Mapping) else frozenset() for item in branches
+    ]
+    return frozenset().union(*each) if all(each) else frozenset()
 
 
 def _type_of(value: Any) -> str:
@@ -106,32 +102,31 @@ def _type_of(value: Any) -> str:
     return kinds.get(type(value), "object")
 
 
-def mismatch(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Why what is given can never be what is wanted; empty where it might be."""
-    offered, accepted = types(given), types(wanted)
+def mismatch(offer: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return why a value of `offer` never fits `wanted`; empty if it might fit."""
+    offered, accepted = types(offer), types(wanted)
     if "number" in accepted:
         accepted |= {"integer"}
     if "integer" in accepted:
-        # A number may be a whole one; only the run can tell.
+        # A number may be an integer; only the run can tell.
         accepted |= {"number"}
     if not offered or not accepted:
         return ""
     if not offered & accepted:
-        return f"it is {_or(offered)}, and {_or(types(wanted))} is wanted here"
+        return f"type {_or(offered)}, but {_or(types(wanted))} is required here"
     if offered == accepted == {"object"}:
-        absent = [name for name in wanted.get("required", ()) if _never(given, name)]
+        absent = [
+            name
+            for name in wanted.get("required", ())
+            if within(offer, (name,)) is None
+        ]
         if absent:
-            return f"it never has {absent[0]!r}, which is required here"
+            return f"never has {absent[0]!r}, which is required here"
     if offered == accepted == {"array"}:
-        inner = mismatch(
-            _schema(given.get("items")) or {}, _schema(wanted.get("items")) or {}
-        )
-        return f"of its items: {inner}" if inner else ""
+        items = [_schema(each.get("items")) or {} for each in (offer, wanted)]
+        reason = mismatch(*items)
+        return f"its items: {reason}" if reason else ""
     return ""
-
-
-def _never(schema: Mapping[str, Any], name: str) -> bool:
-    return within(schema, (name,)) is None
 
 
 def _or(kinds: Iterable[str]) -> str:

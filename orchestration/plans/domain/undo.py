@@ -1,7 +1,7 @@
-"""The undo of one step: which action, with which params, still in references.
+"""The undo of a step: its action and its parameters, with references.
 
-A plan that names params has said everything, and so has a contract that names them for
-its own undo. Otherwise they come from the step that is undone, so that a plan can say
+A plan that names parameters decides alone, and so does a contract that names those of
+its own undo. Otherwise they come from the step being undone, so that a plan can say
 `rollback: {action: delete-branch}`.
 """
 
@@ -20,15 +20,15 @@ _BRACED = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Undo:
-    """What takes a step back."""
+    """The action that undoes a step."""
 
     action: str
     params: Mapping[str, Any]
-    """References are not resolved yet; `$self` is the step that is undone."""
+    """With unresolved references; `$self` is the step being undone."""
 
 
 def undo_of(step: StepDocument, contract: SkillContract) -> Undo | None:
-    """What undoes a step; None where nothing does, or what the plan names is unknown."""
+    """Return the undo of a step; None if it has none or names an unknown action."""
     action = contract.action(step.action)
     name = step.rollback.action if step.rollback else ""
     name = name or (action.undo if action else "")
@@ -43,21 +43,23 @@ def undo_of(step: StepDocument, contract: SkillContract) -> Undo | None:
 def _derived(
     step: StepDocument, action: ActionContract, undo: ActionContract
 ) -> dict[str, Any]:
-    """What the contract says of its own undo, else the step's params that it knows.
+    """Return the contract's parameters for its own undo, or the step's shared ones.
 
-    What a step yielded says better what to take back than what it was told; a param of
-    the same name may mean another thing to the undo.
+    The contract goes first: its undo usually needs the step's output, and a parameter
+    of the same name may have another meaning there.
     """
     if undo.name == action.undo and action.undo_params:
         return dict(action.undo_params)
     known = undo.input_schema.get("properties", {})
     return {
-        name: _own(name, value) for name, value in step.params.items() if name in known
+        name: _reference(name, value)
+        for name, value in step.params.items()
+        if name in known
     }
 
 
-def _own(name: str, value: Any) -> Any:
-    """A reference to the param as it ran; as written where no reference can name it."""
+def _reference(name: str, value: Any) -> Any:
+    """Return a reference to the resolved parameter; the value if none can name it."""
     if _PLAIN.fullmatch(name):
         return f"${SELF}.params.{name}"
     if _BRACED.fullmatch(name):

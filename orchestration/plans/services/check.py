@@ -1,4 +1,4 @@
-"""Check a plan before it is proposed: every problem at once. No handler is called."""
+"""Check a plan before it is proposed: every problem at once, without running it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from orchestration.skills.models import SkillVersion
 
 @dataclass(frozen=True)
 class Checked:
-    """What is known of a plan before it is proposed."""
+    """The result of checking a plan."""
 
     document: PlanDocument | None
     digest: str = ""
@@ -39,17 +39,17 @@ class Checked:
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    """What was given, and the defaults of what was not."""
+    """The inputs of the run, with defaults."""
 
     @property
     def valid(self) -> bool:
-        """Whether the plan may be proposed: warnings do not stand in the way."""
+        """True if the plan may be proposed; warnings do not matter."""
         return self.document is not None and not any(
             problem.severity == "error" for problem in self.problems
         )
 
     def require_valid(self) -> PlanDocument:
-        """Return the document of a plan that may be proposed.
+        """Return the document if the plan may be proposed.
 
         :raises PlanInvalid: with every problem in `details["problems"]`
         """
@@ -59,9 +59,9 @@ class Checked:
 
 
 def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> Checked:
-    """Parse and validate a plan for this proposer. Nothing is stored or touched.
+    """Read and validate a plan for this proposer; nothing is stored.
 
-    :raises RightMissing: when `by` may not propose
+    :raises RightMissing: if `by` may not propose
     """
     require(by, Right.PROPOSE)
     parsed = source.parse(text)
@@ -71,7 +71,7 @@ def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> 
     if inputs is not None:
         inputs = _with_defaults(document, inputs)
     catalog = Catalog(by)
-    found = validation.validate(
+    validated = validation.validate(
         document,
         parsed.positions,
         catalog=catalog,
@@ -82,54 +82,54 @@ def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> 
     return Checked(
         document=document,
         digest=documents.digest(document),
-        order=found.order,
-        gates=gates.planned_gates(document, entries, _policy_says()),
+        order=validated.order,
+        gates=gates.planned_gates(document, entries, _policy_reasons()),
         problems=[
             *problems,
-            *found.problems,
-            *_secrets(document),
-            *_forged(inputs or {}),
+            *validated.problems,
+            *_secret_problems(document),
+            *_reserved_key_problems(inputs or {}),
         ],
-        pins=found.pins,
+        pins=validated.pins,
         entries=entries,
         inputs=inputs or {},
     )
 
 
 class Catalog:
-    """The registry as the validator reads it, for one proposer."""
+    """The registry of skills for one proposer, with the versions read so far."""
 
     def __init__(self, by: Actor) -> None:
         self._may_see = skills.permitted_slugs(by, "view_skill")
         self._may_propose = skills.permitted_slugs(by, "propose_skill")
-        self._found: dict[tuple[str, str | None], CatalogEntry | None] = {}
+        self._entries: dict[tuple[str, str | None], CatalogEntry | None] = {}
 
     def find(self, slug: str, version: str | None) -> CatalogEntry | None:
-        """The version asked for, else the current one; None when there is none."""
+        """Return this version, or the current one; None if there is none."""
         key = (slug, version)
-        if key not in self._found:
-            self._found[key] = self._look_up(slug, version)
-        return self._found[key]
+        if key not in self._entries:
+            self._entries[key] = self._look_up(slug, version)
+        return self._entries[key]
 
     def known_versions(self, slug: str) -> Sequence[str]:
-        """The published versions of a visible skill."""
+        """Return the published versions of a visible skill."""
         if slug not in self._may_see:
             return ()
         rows = SkillVersion.objects.filter(skill__slug=slug, state="published")
         return list(rows.order_by("published_at").values_list("version", flat=True))
 
     def slugs(self) -> Sequence[str]:
-        """The skills that the proposer may see."""
+        """Return the skills that the proposer may see."""
         return sorted(self._may_see)
 
     def entries_of(self, document: PlanDocument) -> dict[str, CatalogEntry]:
-        """Per skill step the entry it will be pinned to, where one exists."""
-        found = {
+        """Return the version that each skill step will be pinned to, if there is one."""
+        entries = {
             step.id: self.find(step.skill, step.version)
             for step in document.steps
             if step.kind == "skill"
         }
-        return {key: entry for key, entry in found.items() if entry is not None}
+        return {key: entry for key, entry in entries.items() if entry is not None}
 
     def _look_up(self, slug: str, version: str | None) -> CatalogEntry | None:
         if slug not in self._may_see:
@@ -139,10 +139,10 @@ class Catalog:
             rows = rows.filter(pk=F("skill__current_id"))
         else:
             rows = rows.filter(version=version, state=VersionState.PUBLISHED)
-        found = rows.values_list("id", flat=True).first()
-        if found is None:
+        version_id = rows.values_list("id", flat=True).first()
+        if version_id is None:
             return None
-        pin = skills.pinned([str(found)])[str(found)]
+        pin = skills.pinned([str(version_id)])[str(version_id)]
         return CatalogEntry(
             contract=pin.contract,
             state=pin.skill_state,
@@ -154,7 +154,7 @@ class Catalog:
 
 
 def _with_defaults(document: PlanDocument, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with the defaults that the plan's schema names for missing ones."""
+    """Return the inputs, with the defaults of the plan's schema for missing ones."""
     properties = (document.inputs_schema or {}).get("properties")
     if not isinstance(properties, Mapping):
         return dict(inputs)
@@ -166,37 +166,37 @@ def _with_defaults(document: PlanDocument, inputs: Mapping[str, Any]) -> dict[st
     return {**defaults, **inputs}
 
 
-def _secrets(document: PlanDocument) -> Iterator[Problem]:
-    """Which secret a skill gets is said in its published configuration, by an admin."""
+def _secret_problems(document: PlanDocument) -> Iterator[Problem]:
+    # The secrets of a skill are chosen in its published configuration, by an admin.
     for step in document.steps:
         undo = step.rollback.params if step.rollback else None
         if b'"$secret":' in canonical.dumps([dict(step.params), dict(undo or {})]):
-            message = "A plan cannot name a secret; the skill's configuration does."
+            message = "A plan cannot name a secret. The skill's configuration names it."
             yield Problem("plan.param_invalid", message, step.id)
 
 
-def _forged(inputs: Any) -> Iterator[Problem]:
-    """References to secrets and files are the plan's to make, not its inputs'."""
-    left = [("inputs", inputs)]
-    while left:
-        where, value = left.pop()
+def _reserved_key_problems(inputs: Any) -> Iterator[Problem]:
+    # Inputs must not refer to secrets or files.
+    queue = [("inputs", inputs)]
+    while queue:
+        where, value = queue.pop()
         if isinstance(value, Mapping):
             for key in RESERVED.intersection(value):
-                message = f"{where} holds the reserved key {key}."
+                message = f"{where} has the reserved key {key}."
                 yield Problem("plan.input_invalid", message)
-            left += [(f"{where}.{key}", item) for key, item in value.items()]
+            queue += [(f"{where}.{key}", item) for key, item in value.items()]
         elif isinstance(value, list):
-            left += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+            queue += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
 
 
 def _group_sizes(by: Actor) -> dict[str, int]:
-    """Return, per role, how many people other than the proposer may decide."""
+    """Return how many users other than the proposer may decide, by role."""
     deciders = voters.deciders([str(role) for role in Role])
     own = {by.key, by.on_behalf_of}
     return {role: len(keys - own) for role, keys in deciders.items()}
 
 
-def _policy_says() -> Any:
+def _policy_reasons() -> Any:
     rules = approvals.policies_in_force()
 
     def reasons(step: StepDocument, action: ActionContract) -> list[str]:

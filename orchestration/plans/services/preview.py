@@ -1,7 +1,7 @@
-"""The dry run of a whole plan: each action's own, in order, within bounds.
+"""Dry-run a whole plan: the dry run of each action, in order, within limits.
 
-A step that needs the output of another is previewed when that one's dry run can say
-its output; otherwise the report says why not. Runs in a worker only.
+A step that needs the output of another can be dry-run only if the other's dry run
+returns its output; otherwise the report says why not. Runs in a worker only.
 """
 
 import json
@@ -41,13 +41,13 @@ from orchestration.skills.execution import (
 from orchestration.skills.selectors import Pinned
 from orchestration.skills.services import secrets
 
-LARGEST_OUTPUT = 256 * 1024
-"""Bytes of a previewed output that later steps may refer to."""
+MAX_OUTPUT = 256 * 1024
+"""Bytes of a dry run's output that later steps may refer to."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is dry-run: a plan, its inputs, and the skill versions it is bound to."""
+    """A plan, its inputs, and the skill versions it is bound to."""
 
     document: PlanDocument
     order: Sequence[str]
@@ -57,25 +57,27 @@ class Content:
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of one dry run."""
+    """The limits of one dry run."""
 
-    steps: int = dryrun.MOST_STEPS
+    steps: int = dryrun.MAX_STEPS
     step_s: float = dryrun.STEP_SECONDS
     total_s: float = dryrun.TOTAL_SECONDS
-    deaths: int = dryrun.MOST_RUNNER_DEATHS
+    deaths: int = dryrun.MAX_RUNNER_DEATHS
 
 
-SILENT = frozenset({"skill.cannot_look", "skill.file_missing", "skill.no_handler"})
+INCONCLUSIVE = frozenset(
+    {"skill.cannot_look", "skill.file_missing", "skill.no_handler"}
+)
 """Codes of answers that say nothing about the step itself."""
 
 
-class _NotKnown(Exception):
-    """A step has no dry run that says anything; the message says why."""
+class _NotDryRun(Exception):
+    """A step could not be dry-run; the message says why."""
 
 
 @dataclass
 class Previewer:
-    """One dry run of one plan, all of its steps in one runner."""
+    """One dry run of a plan, with one runner for all of its steps."""
 
     content: Content
     runner: Runner
@@ -89,7 +91,7 @@ class Previewer:
     _deaths: int = 0
 
     def report(self) -> Report:
-        """Say what each step would do. Steps beyond a bound are not dry-run."""
+        """Return what each step would do. Steps beyond a limit are not dry-run."""
         self._until = self.monotonic() + self.limits.total_s
         self._pinned = skills.pinned(
             pin["version_id"] for pin in self.content.pins.values()
@@ -105,15 +107,15 @@ class Previewer:
     def _preview(self, step: StepDocument, done: int) -> StepPreview:
         if step.kind != "skill":
             self._outputs[step.id] = {"approved": True}
-            return _named(step, APPROVAL, "People are asked.")
+            return _named(step, APPROVAL, "Waits for approval.")
         try:
-            self._require_bounds(done)
+            self._require_within_limits(done)
             pin, action = self._action(step)
             return self._ask(step, pin, action, self._params(step))
-        except _NotKnown as reason:
+        except _NotDryRun as reason:
             return _named(step, "none", str(reason))
 
-    def _require_bounds(self, done: int) -> None:
+    def _require_within_limits(self, done: int) -> None:
         if done >= self.limits.steps:
             self._stop(Limit.STEPS)
         if self._deaths >= self.limits.deaths:
@@ -124,21 +126,21 @@ class Previewer:
     def _stop(self, limit: Limit) -> None:
         if limit not in self._hit:
             self._hit.append(limit)
-        raise _NotKnown(dryrun.LIMIT_SAYS[limit])
+        raise _NotDryRun(dryrun.LIMIT_MESSAGES[limit])
 
     def _action(self, step: StepDocument) -> tuple[Pinned, ActionContract]:
-        """Return the action as it is pinned, if it may still be used here."""
+        """Return the pinned action, if it may still be used here."""
         wanted = self.content.pins[step.id]
         pin = self._pinned.get(wanted["version_id"])
         action = pin.contract.action(step.action) if pin else None
         if pin is None or action is None or pin.digest != wanted["digest"]:
-            raise _NotKnown("Its skill version has changed since it was checked.")
+            raise _NotDryRun("Its skill version has changed since it was checked.")
         if not skills.usable(pin.skill_state, pin.version_state):
-            raise _NotKnown("Its skill was withdrawn.")
+            raise _NotDryRun("Its skill is no longer active.")
         if not skills.handler_fits(pin, action.handler):
-            raise _NotKnown("Its code on the worker is not the published one.")
+            raise _NotDryRun("The code on the worker is not the published code.")
         if action.dry_run is DryRunKind.NONE:
-            raise _NotKnown("The action has no dry run.")
+            raise _NotDryRun("The action has no dry run.")
         return pin, action
 
     def _params(self, step: StepDocument) -> Any:
@@ -148,16 +150,16 @@ class Previewer:
         try:
             params = references.resolve(step.params, scope)
         except Refusal:
-            raise _NotKnown("It needs the output of an earlier step.") from None
+            raise _NotDryRun("It needs the output of an earlier step.") from None
         if local_files(params):
-            raise _NotKnown("It needs a file of an earlier step.")
+            raise _NotDryRun("It needs a file from an earlier step.")
         return params
 
     def _ask(
         self, step: StepDocument, pin: Pinned, action: ActionContract, params: Any
     ) -> StepPreview:
         if wrong := input_problems(action, params):
-            fails = f"Its params do not satisfy the input schema: {'; '.join(wrong)}."
+            fails = f"Its parameters do not match the input schema: {'; '.join(wrong)}."
             return _named(step, str(action.dry_run), "", fails=dryrun.cut(fails))
         config = action.given(pin.contract.config)
         problems, notes = self._target(action, params, config)
@@ -167,9 +169,9 @@ class Previewer:
             touched = dryrun.cut(answer.what)
             return _named(step, str(action.dry_run), summary, touched=touched)
         if not isinstance(answer, DryRun):
-            return _named(step, str(action.dry_run), "", fails=_said(answer))
+            return _named(step, str(action.dry_run), "", fails=_message(answer))
         output = answer.output
-        if output is not None and len(json.dumps(output)) > LARGEST_OUTPUT:
+        if output is not None and len(json.dumps(output)) > MAX_OUTPUT:
             output = None
         if output is not None:
             self._outputs[step.id] = output
@@ -179,7 +181,7 @@ class Previewer:
             "" if answer.fails else answer.summary,
             changes=dryrun.bounded(answer.changes),
             problems=dryrun.bounded(problems),
-            fails=_unsaid(answer.fails, problems),
+            fails=_unless_reported(answer.fails, problems),
             notes=tuple(notes),
             output_known=output is not None,
         )
@@ -187,23 +189,23 @@ class Previewer:
     def _target(
         self, action: ActionContract, params: Any, config: Any
     ) -> tuple[list[str], list[str]]:
-        """Check the target; return what is wrong with it, and what was not checked."""
+        """Check the target; return its problems, and notes on what was not checked."""
         if not action.checks_target:
             return [], []
         try:
             answer = self._call(CallKind.CHECK, action, params, config)
-        except _NotKnown as reason:
+        except _NotDryRun as reason:
             return [], [f"Its target was not checked. {reason}"]
         if isinstance(answer, Checked):
             return [f"{item.code}: {item.message}" for item in answer.problems], []
-        return [_said(answer)], []
+        return [_message(answer)], []
 
     def _call(
         self, kind: CallKind, action: ActionContract, params: Any, config: Any
     ) -> Answer:
-        """Ask the handler.
+        """Call the handler.
 
-        :raises _NotKnown: when it gave no answer, or may not have what it needs
+        :raises _NotDryRun: if it gave no answer, or may not have what it needs
         """
         left = self._until - self.monotonic()
         if left <= 0:
@@ -225,38 +227,40 @@ class Previewer:
             if left < self.limits.step_s:
                 self._stop(Limit.SECONDS)
             self._deaths += 1
-            raise _NotKnown(f"Its dry run was stopped: {error}") from None
+            raise _NotDryRun(f"Its dry run was stopped: {error}") from None
         except (RunnerDied, NotSent) as error:
             self._deaths += 1
-            raise _NotKnown(f"Its dry run did not work: {error}") from None
+            raise _NotDryRun(f"Its dry run failed: {error}") from None
         except SecretMissing:
-            # Without its message: the names of secrets are not for proposers.
-            raise _NotKnown("It needs a secret that the worker has not.") from None
+            # Without the message, because proposers must not see names of secrets.
+            raise _NotDryRun(
+                "It needs a secret that the worker does not have."
+            ) from None
         finally:
             discard(self.workdir)
-        return self._telling(answer)
+        return self._conclusive(answer)
 
-    def _telling(self, answer: Answer) -> Answer:
-        """Return an answer that says something about the step.
+    def _conclusive(self, answer: Answer) -> Answer:
+        """Return the answer if it says something about the step.
 
-        :raises _NotKnown: for any other
+        :raises _NotDryRun: if not
         """
         if isinstance(answer, LimitPassed):
             self._deaths += 1
-            raise _NotKnown(f"Its dry run was stopped: {answer.message}")
+            raise _NotDryRun(f"Its dry run was stopped: {answer.message}")
         code = getattr(answer, "code", "")
         if code == SECRET_WITHHELD:
-            message = f"It needs a secret that dry runs do not get. {_said(answer)}"
-            raise _NotKnown(message)
-        if code in SILENT:
-            raise _NotKnown(_said(answer))
+            message = f"It needs a secret that dry runs do not get. {_message(answer)}"
+            raise _NotDryRun(message)
+        if code in INCONCLUSIVE:
+            raise _NotDryRun(_message(answer))
         return answer
 
 
 def _readable(
     action: ActionContract, config: Mapping[str, Any]
 ) -> Callable[[str], str]:
-    """Return a reader of the secrets that the action declares for its dry run."""
+    """Return a function that reads the secrets declared for the dry run."""
     declared = {
         name for key in action.dry_run_secrets for name in secret_names(config.get(key))
     }
@@ -270,12 +274,12 @@ def _readable(
     return read
 
 
-def _unsaid(fails: str, problems: Sequence[str]) -> str:
-    """Return the reason of a failure, unless the target check gave it already."""
+def _unless_reported(fails: str, problems: Sequence[str]) -> str:
+    """Return the reason of a failure, unless the target check reported it."""
     return "" if any(fails in problem for problem in problems) else dryrun.cut(fails)
 
 
-def _said(answer: Any) -> str:
+def _message(answer: Any) -> str:
     return dryrun.cut(str(getattr(answer, "message", "It gave no answer.")))
 
 

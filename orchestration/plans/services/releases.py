@@ -1,4 +1,4 @@
-"""Publishing a skill version, with the plans that it affects in the record."""
+"""Publish a skill version, with the plans that it affects in the audit log."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from orchestration.skills.services import registry
 def publish(
     *, version_id: UUID, digest: str, reason: str, by: Actor, at: datetime
 ) -> SkillVersion:
-    """Publish a draft; see `registry.publish` for what is refused."""
+    """Publish a draft; `registry.publish` says what is refused."""
     slug = skills.version(by, version_id).skill.slug
     return registry.publish(
         version_id=version_id,

@@ -9,7 +9,6 @@ from pydantic import ConfigDict
 from execfabric.identity.http import ApiRequest
 from execfabric.lib import canonical, clock
 from orchestration.plans.services import check as plans
-from orchestration.plans.services.check import Checked
 from orchestration.runs import selectors
 from orchestration.runs.api.shapes import DryRunOut
 from orchestration.runs.control import dry_runs
@@ -19,7 +18,7 @@ router = Router(tags=["plans"])
 
 
 class PlanIn(Schema):
-    """A plan as YAML or JSON text, or as a JSON object, and the inputs of a run."""
+    """A plan as YAML or JSON text or as a JSON object, and the inputs of a run."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -27,14 +26,14 @@ class PlanIn(Schema):
     inputs: dict[str, Any] | None = None
 
     def text(self) -> str:
-        """The plan as text: an object becomes its canonical JSON."""
+        """Return the plan as text; an object becomes canonical JSON."""
         if isinstance(self.plan, str):
             return self.plan
         return canonical.dumps(self.plan).decode()
 
 
 class GatePlanned(Schema):
-    """A gate that a run of the plan would have; without a step, it is the plan's own."""
+    """A gate that a run of the plan would have; without a step, of the whole plan."""
 
     step: str | None
     kind: str
@@ -42,7 +41,7 @@ class GatePlanned(Schema):
 
 
 class ProblemOut(Schema):
-    """Something wrong with a plan, where it stands, and what to do."""
+    """One problem of a plan, with its position in the text."""
 
     code: str
     message: str
@@ -53,7 +52,7 @@ class ProblemOut(Schema):
 
 
 class CheckedOut(Schema):
-    """What the validation found."""
+    """The result of validating a plan."""
 
     valid: bool
     digest: str | None
@@ -64,24 +63,20 @@ class CheckedOut(Schema):
 
 @router.post("/plans:validate", response=CheckedOut)
 def validate(request: ApiRequest, body: PlanIn) -> CheckedOut:
-    """Say everything that is wrong with a plan; nothing is stored."""
-    found = plans.check(text=body.text(), inputs=body.inputs, by=request.auth)
-    return CheckedOut(**_checked(found))
-
-
-def _checked(found: Checked) -> dict[str, Any]:
-    return {
-        "valid": found.valid,
-        "digest": found.digest or None,
-        "order": list(found.order),
-        "gates": [gate.as_json() for gate in found.gates],
-        "problems": [problem.as_json() for problem in found.problems],
-    }
+    """Return everything that is wrong with a plan; nothing is stored."""
+    checked = plans.check(text=body.text(), inputs=body.inputs, by=request.auth)
+    return CheckedOut(
+        valid=checked.valid,
+        digest=checked.digest or None,
+        order=list(checked.order),
+        gates=[GatePlanned(**gate.as_json()) for gate in checked.gates],
+        problems=[ProblemOut(**problem.as_json()) for problem in checked.problems],
+    )
 
 
 @router.post("/plans:dry-run", response={202: DryRunOut})
 def start_dry_run(request: ApiRequest, body: PlanIn) -> Status[DryRun]:
-    """Queue the dry run of a plan; a worker carries it out and changes nothing."""
+    """Queue the dry run of a plan; a worker runs it and changes nothing."""
     queued = dry_runs.request(
         text=body.text(), inputs=body.inputs or {}, by=request.auth, at=clock.now()
     )
@@ -90,5 +85,5 @@ def start_dry_run(request: ApiRequest, body: PlanIn) -> Status[DryRun]:
 
 @router.get("/dry-runs/{uuid:dry_run_id}", response=DryRunOut)
 def get_dry_run(request: ApiRequest, dry_run_id: UUID) -> DryRun:
-    """Say how far a dry run is and, once it has ended, what each step would do."""
+    """Return the progress of a dry run and, once it has ended, its report."""
     return selectors.dry_run(request.auth, dry_run_id)

@@ -24,7 +24,7 @@ MOST_LISTED = 20
 
 @require_safe
 def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show a dry run: with the plan it is of, or as the report of a proposed run."""
+    """Show a dry run: with its plan, or as the report of a proposed run."""
     by = request.user.actor()
     found = selectors.dry_run(by, pk)
     if found.run_id is not None:
@@ -41,7 +41,7 @@ def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def dry_run_state(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The part of a page that shows how far a dry run is; it asks again by itself."""
+    """Show the progress of a dry run, as a part of a page that reloads itself."""
     found = selectors.dry_run(request.user.actor(), pk)
     return page(request, "runs/_dry_run.html", {**shown(found), "is_update": True})
 
