@@ -137,7 +137,7 @@ def test_ten_uploaded_megabytes_are_refused_before_they_are_sent(
 
     refusal = page.get_by_test_id("refusal")
     expect(refusal).to_have_attribute("data-code", "plan.too_large")
-    expect(refusal).to_contain_text("at most 4,194,304 bytes")
+    expect(refusal).to_contain_text("max 4,194,304 bytes")
     page.get_by_test_id("plan-check").click()
     expect(refusal).to_be_visible()
     assert pages.is_unbroken(page)

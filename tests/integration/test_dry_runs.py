@@ -254,7 +254,7 @@ def test_a_skill_that_was_withdrawn_meanwhile_is_not_called(proposer, admin) -> 
 
     row = ended(row)
 
-    assert row.report["steps"][0]["summary"] == "Its skill was withdrawn."
+    assert row.report["steps"][0]["summary"] == "Its skill is no longer active."
 
 
 def test_a_plan_is_approved_only_after_its_dry_run_has_ended(

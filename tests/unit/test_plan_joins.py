@@ -88,8 +88,8 @@ def test_the_refusal_says_where_and_what_to_write() -> None:
 
     assert places(found) == [("plan.reference_may_be_absent", 5, 90)]
     assert found[0].message == (
-        "$a.output.n: a need not have succeeded when j starts, so it may have no output."
-        " Write $a.output.n? to get null then, or $first for the dependency that"
+        "$a.output.n: a may not have succeeded when j starts, so it may have no output."
+        " Write $a.output.n? to get null instead, or $first for the dependency that"
         " succeeded first."
     )
 
@@ -97,7 +97,7 @@ def test_the_refusal_says_where_and_what_to_write() -> None:
 def test_the_refusal_names_braces_inside_text() -> None:
     found = problems(YIELD, B, JOIN + DONE + prompt("'so $a.output.n'"))
 
-    assert "Write ${a.output.n?} to get null then." in found[0].message
+    assert "Write ${a.output.n?} to get null instead." in found[0].message
 
 
 @pytest.mark.parametrize(

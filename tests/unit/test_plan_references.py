@@ -110,7 +110,7 @@ def test_a_reference_that_leads_nowhere_is_refused_by_name(written, named) -> No
 
 
 def test_self_exists_only_where_a_step_is_undone() -> None:
-    with pytest.raises(ReferenceUnresolved, match="no step is undone here"):
+    with pytest.raises(ReferenceUnresolved, match="no step is being undone here"):
         resolve("$self.output.path", Scope({}, {}))
 
 
