@@ -187,7 +187,7 @@ def test_exit_codes_are_failures_unless_expected(bench):
     failed = sh(bench, "echo why >&2; exit 3")
 
     assert isinstance(failed, Failed)
-    assert failed.message == "Exit code 3. why\n"
+    assert failed.message == "The program failed with exit code 3. why\n"
     assert sh(bench, "exit 3", expect=[0, 3]).output["exit_code"] == 3
 
 

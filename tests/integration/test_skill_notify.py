@@ -127,7 +127,7 @@ def test_a_mail_that_only_one_of_two_gets_is_a_failure_that_names_both(mailing):
 
     assert isinstance(outcome, Failed)
     assert (outcome.code, outcome.before_effect) == ("notify.partly_refused", False)
-    assert "Sent to ops@example.com only" in outcome.message
+    assert "Sent the e-mail to ops@example.com only" in outcome.message
     assert "unknown@example.com (550" in outcome.message
 
 

@@ -360,7 +360,7 @@ def test_the_dry_run_of_publish_says_what_it_would_meet(bench, published, tmp_pa
     over = bench.dry_run("files.publish", {**params, "overwrite": True})
 
     assert "creates monthly/report.html" in before.changes[0]
-    assert "is there already" in after.summary
+    assert "already exists" in after.summary
     assert "replaces monthly/report.html" in over.changes[0]
 
 

@@ -1,4 +1,4 @@
-"""Read params: files of either form, and words for what is not known yet."""
+"""Read params that may be files, or references to later values."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from orchestration.skills.domain.outcome import File
 
 
 def file_list(value: Any) -> list[File]:
-    """One file or many, as a list; what is no file yet is left out."""
-    given = value if isinstance(value, list) else [value]
-    return [item for item in given if isinstance(item, File)]
+    """Return one or more files as a list, without values that are not known yet."""
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, File)]
 
 
 def shown(value: Any) -> str:
-    """A param in words: during planning it may still be a reference to a later value."""
+    """Return a param as text; in a dry run it may be a reference to a later value."""
     if isinstance(value, File):
         return value.name
     if isinstance(value, list):

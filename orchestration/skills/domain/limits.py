@@ -1,4 +1,4 @@
-"""What one call of an action may use, and what it is told when it used more."""
+"""Resource limits of a call, and the message when it exceeds one."""
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -9,7 +9,7 @@ FIRST_EXIT_CODE = 80
 
 
 class Limit(StrEnum):
-    """A limit that a call has passed; the value is the code of the failure."""
+    """A limit that a call has exceeded; the value is the code of the failure."""
 
     MEMORY = "limits.memory"
     CPU = "limits.cpu"
@@ -20,7 +20,7 @@ class Limit(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """How the runner's program ends when it was stopped for this."""
+        """The exit code of the runner program when it is stopped for this limit."""
         return FIRST_EXIT_CODE + list(Limit).index(self)
 
 
@@ -29,22 +29,22 @@ BY_EXIT_CODE = {limit.exit_code: limit for limit in Limit}
 
 @dataclass(frozen=True)
 class Limits:
-    """What a call may use, with all the programs it starts."""
+    """What a call may use, including all programs that it starts."""
 
     memory_mb: int = 1024
     cpu_s: int = 300
-    """Seconds of processor time, over all programs."""
+    """Seconds of processor time of all programs."""
     processes: int = 64
-    """Programs and threads at once."""
+    """Programs and threads at the same time."""
     file_mb: int = 512
-    """Megabytes of one file."""
+    """Maximum size of one file."""
     disk_mb: int = 2048
-    """Megabytes of all files in the folder of the call."""
+    """Total size of the files in the folder of the call."""
     files: int = 20_000
-    """Files and folders in the folder of the call."""
+    """Number of files and folders in the folder of the call."""
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the values, one text each."""
+        """Return a message for each invalid value."""
         return [
             f"{item.name} must be a whole number from 1 to {LARGEST}"
             for item in fields(self)
@@ -60,18 +60,18 @@ TITLES = {
     "disk_mb": "size of all files in MB",
     "files": "number of files",
 }
-"""What each value is called where people read it."""
+"""Label of each value on pages."""
 
 
 def sentence(limit: Limit, limits: Limits, seconds: float = 0.0) -> str:
-    """Say in one sentence for the user which limit was passed."""
+    """Return the message for the user about an exceeded limit."""
     return {
-        Limit.MEMORY: f"It needed more than {limits.memory_mb} MB of memory and was stopped.",
-        Limit.CPU: f"It used more than {limits.cpu_s} s of processor time and was stopped.",
-        Limit.PROCESSES: f"It ran more than {limits.processes} programs and threads at once and was stopped.",
-        Limit.FILE_SIZE: f"It wrote a file larger than {limits.file_mb} MB.",
-        Limit.DISK: f"It wrote more than {limits.disk_mb} MB or {limits.files} files, or nested its folders too deep, and was stopped.",
-        Limit.TIME: f"It did not end within {seconds:g} s and was stopped.",
+        Limit.MEMORY: f"The step was stopped: it used too much memory (max {limits.memory_mb} MB).",
+        Limit.CPU: f"The step was stopped: it used too much processor time (max {limits.cpu_s} s).",
+        Limit.PROCESSES: f"The step was stopped: it ran too many programs and threads (max {limits.processes}).",
+        Limit.FILE_SIZE: f"The step was stopped: it wrote a file that is too large (max {limits.file_mb} MB).",
+        Limit.DISK: f"The step was stopped: its files are too large or too many (max {limits.disk_mb} MB, {limits.files} files).",
+        Limit.TIME: f"The step was stopped: it did not finish in {seconds:g} s.",
     }[limit]
 
 

@@ -1,4 +1,4 @@
-"""Command: a program in a sandbox that reaches neither network nor other files."""
+"""Command: run a program in a sandbox without network and other files."""
 
 import shutil
 import sys
@@ -31,15 +31,13 @@ from orchestration.skills.execution.sandbox import (
 RUN = "command.run@1"
 MARGIN_S = 2.0
 MOST_FILES = 1000
-SAME_NAMES = (
-    "Cannot copy the files to in/: two of them have the same name, or one has none."
-)
-OUT_REPLACED = "Cannot read out/: the program replaced it by something that is not a folder it can read."
+SAME_NAMES = "Cannot copy the files to in/: two of them have the same name, or one has none. The program did not run. Rename them."
+OUT_REPLACED = "Cannot read out/: the program ran, but replaced out/ by something that is not a folder."
 
 
 @handler(RUN)
 def run(call: Call) -> Outcome:
-    """Run the program; what it leaves in `out/` are its files."""
+    """Run the program; return the files that it leaves in `out/`."""
     refusal = _refusal(call.config, call.params["argv"][0])
     if refusal is not None:
         return refusal
@@ -60,21 +58,26 @@ def run(call: Call) -> Outcome:
     try:
         ended = sandbox.run(program, deadline_s=seconds, on_text=_log)
     except BadEnvironment as error:
-        return _not_started("command.environment", f"Cannot run the program: {error}.")
+        return _not_started(
+            "command.environment",
+            f"Cannot run the program: {error}. Correct the environment.",
+        )
     except SandboxUnavailable as error:
         return _not_started(
-            "sandbox.unavailable", f"The sandbox did not start: {error}"
+            "sandbox.unavailable",
+            f"Cannot run the program: the sandbox did not start ({error}). Ask an admin.",
         )
     except (OSError, ValueError) as error:
         return _not_started(
-            "command.cannot_start", f"{program.argv[0]}: {plain(error)}"
+            "command.cannot_start",
+            f"Cannot run {program.argv[0]!r}: {plain(error)}. Check its name.",
         )
     return _killed(ended, program.limits, seconds) or _outcome(call, ended, workdir)
 
 
 @dry_run_of(RUN)
 def preview(call: Call) -> DryRun:
-    """Show the command; what it would do cannot be known."""
+    """Show the command; its effect cannot be known."""
     words = " ".join(map(str, call.params["argv"]))
     where = (
         "outside any sandbox"
@@ -89,12 +92,15 @@ def preview(call: Call) -> DryRun:
 def _refusal(config: Mapping[str, Any], name: str) -> Failed | None:
     programs = config.get("programs")
     if programs and name not in programs:
-        return _not_started("command.not_listed", f"{name} is not an allowed program.")
+        return _not_started(
+            "command.not_listed",
+            f"Cannot run {name!r}: the program is not allowed. Ask an admin to add it.",
+        )
     test = sandbox.self_test()
     if test.works or config.get("allow_unsandboxed", False):
         return None
     reasons = "; ".join(test.failures)
-    message = f"No sandbox works on this worker: {reasons}. An administrator can allow to go on without one."
+    message = f"Cannot run the program: no sandbox works on this worker ({reasons}). Ask an admin to install one, or to allow programs without a sandbox."
     return _not_started("sandbox.unavailable", message)
 
 
@@ -103,7 +109,7 @@ def _not_started(code: str, message: str) -> Failed:
 
 
 def _prepared(call: Call) -> Path:
-    """Make the folders of the program and copy its files in.
+    """Create the folders of the program and copy its files.
 
     :raises FileExistsError: when two files have the same name
     """
@@ -118,7 +124,7 @@ def _prepared(call: Call) -> Path:
 
 
 def _limits(call: Call) -> Limits:
-    """Return the limits of the call, or what the configuration says where it is less."""
+    """Return the limits of the call, or those of the configuration if lower."""
     config = call.config
     return replace(
         call.limits,
@@ -130,29 +136,37 @@ def _limits(call: Call) -> Limits:
 
 
 def _killed(ended: Ended, limits: Limits, seconds: float) -> Failed | Unknown | None:
-    """Return the outcome of a program that was stopped; None if it was not."""
+    """Return the outcome of a program that was stopped; None if it ended by itself."""
     passed = ended.passed or (Limit.TIME if ended.exit_code is None else None)
     if passed is None:
         return None
     code = "command.timed_out" if passed is Limit.TIME else str(passed)
-    last_words = _text(ended.stderr)[-500:]
-    message = f"{sentence(passed, limits, seconds)} {last_words}".strip()
-    # Only in the sandbox is it certain that it changed nothing outside.
+    stderr = _text(ended.stderr)[-500:]
+    message = f"{sentence(passed, limits, seconds)} {stderr}".strip()
+    # Without the sandbox it may have changed something outside.
     return Failed(code, message) if ended.sandboxed else Unknown(code, message)
 
 
 def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
     stderr = _text(ended.stderr)
     if ended.exit_code not in call.params.get("expect", [0]):
-        return Failed("command.exit", f"Exit code {ended.exit_code}. {stderr[-1000:]}")
+        return Failed(
+            "command.exit",
+            f"The program failed with exit code {ended.exit_code}. {stderr[-1000:]}",
+        )
     try:
         made = folders.plain_files(workdir, "out")
     except folders.NotPlain:
         return Failed("command.out_replaced", OUT_REPLACED)
     except folders.TooMany as error:
-        return Failed("command.too_many_files", f"Cannot read out/: {error}.")
+        return Failed(
+            "command.too_many_files", f"Cannot read out/: {error}. The program ran."
+        )
     if len(made) > MOST_FILES:
-        return Failed("command.too_many_files", f"It left {len(made)} files in out/.")
+        return Failed(
+            "command.too_many_files",
+            f"Cannot return the files: {len(made)} in out/ are too many (max {MOST_FILES}). The program ran.",
+        )
     output = {
         "exit_code": ended.exit_code,
         "stdout": _text(ended.stdout),

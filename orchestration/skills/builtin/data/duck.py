@@ -1,4 +1,4 @@
-"""DuckDB, locked in: it reads the files it was given and knows no other place."""
+"""DuckDB in a locked configuration: it reads its sources and no other files."""
 
 import errno
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ FORMATS: Mapping[str, str] = {
 
 
 class BadQuery(Exception):
-    """The query or its sources are not right; the message says where."""
+    """The query or its sources are invalid."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class Column:
 def opened(
     sources: Mapping[str, Sequence[File]], workdir: Path, memory: str = MEMORY
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory with one view per source, and no way out of it.
+    """Open a database in memory with a view of each source and no other access.
 
     :raises BadQuery: when a source cannot be read
     """
@@ -69,17 +69,20 @@ def opened(
         },
     )
     try:
-        paths = [str(file.path) for given in sources.values() for file in given]
+        paths = [str(file.path) for files in sources.values() for file in files]
         connection.execute("SET python_enable_replacements = false")
         connection.execute(f"SET allowed_paths = {_list(paths)}")
         connection.execute(f"SET allowed_directories = {_list([str(workdir)])}")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        for name, given in sources.items():
-            _view(connection, name, given)
+        for name, files in sources.items():
+            _view(connection, name, files)
         yield connection
     except duckdb.OutOfMemoryException as error:
-        raise BadQuery("data.memory", f"The query needs over {memory}.") from error
+        raise BadQuery(
+            "data.memory",
+            f"The query needs more than {memory} of memory. Use fewer rows or columns.",
+        ) from error
     except duckdb.Error as error:
         message = _without_places(str(error), sources, workdir)
         if "File too large" in message:
@@ -92,8 +95,8 @@ def opened(
 def _without_places(
     message: str, sources: Mapping[str, Sequence[File]], workdir: Path
 ) -> str:
-    """A message of DuckDB with the names of files in place of their paths."""
-    names = {str(file.path): file.name for given in sources.values() for file in given}
+    """Replace the paths in a message of DuckDB by the names of files."""
+    names = {str(file.path): file.name for files in sources.values() for file in files}
     names[str(workdir)] = "."
     for path in sorted(names, key=len, reverse=True):
         message = message.replace(path, names[path])
@@ -103,13 +106,13 @@ def _without_places(
 def columns(
     connection: duckdb.DuckDBPyConnection, sql: str, sources: Collection[str]
 ) -> list[Column]:
-    """The columns that a query over the sources would give, without running it.
+    """Return the columns of a query without running it.
 
     :raises BadQuery: when it is not exactly one query that reads only them
     """
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        message = "The SQL must be exactly one SELECT; it may start with WITH."
+        message = "The SQL must be exactly one SELECT. It may start with WITH."
         raise BadQuery("data.not_a_query", message)
     if refused := duck_rules.refusal(connection, sql, sources):
         raise BadQuery("data.not_allowed", refused)
@@ -120,30 +123,33 @@ def columns(
 def write(
     connection: duckdb.DuckDBPyConnection, sql: str, path: Path, kind: str
 ) -> int:
-    """Run a query that `columns` has accepted into a file; how many rows it has."""
+    """Write the result of a checked query to a file; return its number of rows."""
     target = f"COPY ({_bare(sql)}\n) TO {_text(str(path))} ({FORMATS[kind]})"
     counted: tuple[Any, ...] | None = connection.execute(target).fetchone()
     return int(counted[0]) if counted else 0
 
 
 def quoted(name: str) -> str:
-    """A name as an identifier in SQL."""
+    """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _view(
-    connection: duckdb.DuckDBPyConnection, name: str, given: Sequence[File]
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[File]
 ) -> None:
-    if not given:
-        raise BadQuery("data.no_file", f"The source {name} has no file.")
-    readers = {_reader(file) for file in given}
+    if not files:
+        raise BadQuery("data.no_file", f"The source {name!r} has no file.")
+    readers = {_reader(file) for file in files}
     if len(readers) != 1:
-        raise BadQuery("data.mixed", f"The files of {name} are of different kinds.")
+        raise BadQuery(
+            "data.mixed",
+            f"The files of the source {name!r} have different formats. Use one format.",
+        )
     reader = readers.pop()
-    options = ", union_by_name = true" if len(given) > 1 else ""
-    if reader == "read_csv" and given[0].name.lower().endswith(".gz"):
+    options = ", union_by_name = true" if len(files) > 1 else ""
+    if reader == "read_csv" and files[0].name.lower().endswith(".gz"):
         options += ", compression = 'gzip'"
-    paths = _list([str(file.path) for file in given])
+    paths = _list([str(file.path) for file in files])
     connection.execute(
         f"CREATE VIEW {quoted(name)} AS SELECT * FROM {reader}({paths}{options})"  # noqa: S608 - quoted above
     )
@@ -155,7 +161,9 @@ def _reader(file: File) -> str:
         if name.endswith(suffix):
             return reader
     known = ", ".join(READERS)
-    raise BadQuery("data.kind", f"{file.name}: only {known} can be read.")
+    raise BadQuery(
+        "data.kind", f"Cannot read {file.name!r}: unknown file format. Use {known}."
+    )
 
 
 def _bare(sql: str) -> str:

@@ -1,7 +1,7 @@
-"""What a query may name: its sources, and nothing that tells about the host.
+"""Check what a query refers to: its sources only, and nothing that reveals the host.
 
-DuckDB shows its settings, the definitions of its views and the text of the statement
-that is running. All of them hold paths of this host.
+DuckDB shows its settings, the definitions of its views and the text of the running
+statement. All of them contain paths of this host.
 """
 
 import json
@@ -16,7 +16,7 @@ TABLE_FUNCTIONS = frozenset(
         *("summary", "unnest"),
     }
 )
-"""Table functions that make rows of their arguments only."""
+"""Table functions that use their arguments only."""
 REFUSED = frozenset(
     {
         *("current_query", "current_setting", "getenv", "json_execute_serialized_sql"),
@@ -30,7 +30,7 @@ _INTERNAL = "SELECT DISTINCT lower(table_name) FROM information_schema.tables UN
 def refusal(
     connection: duckdb.DuckDBPyConnection, sql: str, sources: Collection[str]
 ) -> str:
-    """Why a query may not run: the first thing it names that it may not; else empty."""
+    """Return why a query is not allowed; empty if it is."""
     found = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql])
     row: Any = found.fetchone()
     tree = json.loads(row[0])
@@ -51,7 +51,9 @@ def _refused(
     elif isinstance(node, dict):
         names = [item["key"].lower() for item in _with(node)]
         yield from (
-            f"The name {name} is reserved." for name in names if name in internal
+            f"The name {name!r} is reserved. Use another name."
+            for name in names
+            if name in internal
         )
         known |= set(names)
         if problem := _problem(node, known):
@@ -61,7 +63,7 @@ def _refused(
 
 
 def _with(node: dict[str, Any]) -> list[Any]:
-    """The queries that a node names by WITH."""
+    """Return the queries that a node names by WITH."""
     entries: list[Any] = (node.get("cte_map") or {}).get("map", [])
     return entries
 
@@ -71,7 +73,7 @@ def _problem(node: dict[str, Any], known: frozenset[str]) -> str:
     if kind == "BASE_TABLE":
         name = ".".join(node["qualified_name"]["path"])
         is_known = name.lower() in known
-        return "" if is_known else f"{name} is not a source of this query."
+        return "" if is_known else f"Unknown table {name!r}. Add it to the sources."
     if kind == "TABLE_FUNCTION":
         name = _function(node["function"])
         allowed = name in TABLE_FUNCTIONS

@@ -27,12 +27,12 @@ QUERY = "data.query@1"
 LOAD = "data.load@1"
 UNLOAD = "data.unload@1"
 ROLLED_BACK = "40"
-"""Class of the SQLSTATEs that say so: deadlock, serialization failure."""
+"""Class of SQLSTATEs of a transaction that was rolled back, such as a deadlock."""
 
 
 @handler(QUERY)
 def query(call: Call) -> Outcome:
-    """Run the SELECT over the sources into a file."""
+    """Run the SELECT over the sources and write the result to a file."""
     kind = call.params.get("format", "csv")
     path = call.workdir / f"{call.params.get('name', 'result')}.{kind}"
     statement = call.params["sql"]
@@ -49,7 +49,7 @@ def query(call: Call) -> Outcome:
 
 @dry_run_of(QUERY)
 def preview_query(call: Call) -> DryRun:
-    """Say which columns the query gives, where its sources are known already."""
+    """Return the columns of the result if the sources are known."""
     sources = _sources(call)
     if not all(sources.values()):
         return DryRun(summary=f"Runs SQL over {', '.join(sources)}.")
@@ -59,12 +59,12 @@ def preview_query(call: Call) -> DryRun:
     except BadQuery as error:
         return DryRun.failing(error.message)
     named = ", ".join(f"{column.name} {column.type}" for column in columns)
-    return DryRun(summary=f"Reads {', '.join(sources)} and gives {named}.")
+    return DryRun(summary=f"Reads {', '.join(sources)} and returns {named}.")
 
 
 @handler(LOAD)
 def load(call: Call) -> Outcome:
-    """Load the file's rows in one transaction, once however often it is called."""
+    """Load the rows of a file in one transaction, once for all attempts."""
     file = call.params["file"]
     load_id = hashlib.sha256(call.idempotency_key.encode()).hexdigest()[:32]
     rows = call.workdir / "rows.csv"
@@ -86,7 +86,6 @@ def load(call: Call) -> Outcome:
 
 @dry_run_of(LOAD)
 def preview_load(call: Call) -> DryRun:
-    """Say how many rows of which columns would go where."""
     file, table = call.params["file"], call.params["table"]
     if not isinstance(file, File):
         return DryRun(summary=f"Loads {shown(file)} into {table}.")
@@ -106,7 +105,7 @@ def preview_load(call: Call) -> DryRun:
 
 @check_of(LOAD)
 def check_load(call: Call) -> Sequence[TargetProblem]:
-    """Whether the database answers and the table, where it must exist, fits."""
+    """Check that the database responds and the table fits."""
     try:
         problem = loading.table_problem(_dsn(call), call.params["table"])
     except NotLoadable as error:
@@ -134,7 +133,6 @@ def unload(call: Call) -> Outcome:
 
 @dry_run_of(UNLOAD)
 def preview_unload(call: Call) -> DryRun:
-    """Say which rows would go."""
     table, load_id = shown(call.params["table"]), shown(call.params["load_id"])
     return DryRun(
         summary=f"Removes the rows of load {load_id} from {table}.",
@@ -143,8 +141,8 @@ def preview_unload(call: Call) -> DryRun:
 
 
 def _sources(call: Call) -> dict[str, list[File]]:
-    given: Mapping[str, Any] = call.params["sources"]
-    return {name: file_list(value) for name, value in given.items()}
+    sources: Mapping[str, Any] = call.params["sources"]
+    return {name: file_list(value) for name, value in sources.items()}
 
 
 def _memory(call: Call) -> str:
@@ -160,7 +158,9 @@ def _database(call: Call) -> str:
     databases: Mapping[str, str] = call.config.get("databases", {})
     name: str = call.params.get("database") or next(iter(databases), "")
     if name not in databases:
-        message = f"No database {name} is configured."
+        message = (
+            f"Unknown database {name!r}. Use one that the skill's configuration names."
+        )
         raise NotLoadable("data.no_database", message)
     return name
 
@@ -172,11 +172,18 @@ def _dsn(call: Call) -> str:
 
 def _database_failed(error: Unreachable | psycopg.Error) -> Failed | Retry | Unknown:
     if isinstance(error, Unreachable):
-        return Retry("data.unreachable", f"The database cannot be reached: {error}")
-    message = error.diag.message_primary or "The connection to the database broke."
+        return Retry(
+            "data.unreachable",
+            f"Cannot reach the database: {error}. Nothing was changed.",
+        )
+    message = error.diag.message_primary or "the connection was lost"
     if (error.sqlstate or "").startswith(ROLLED_BACK):
-        return Retry("data.rolled_back", message)
+        return Retry(
+            "data.rolled_back", f"The database rolled the transaction back: {message}."
+        )
     if isinstance(error, psycopg.OperationalError):
-        # The answer to the commit may be what was lost. The load is found by its id.
-        return Unknown("data.outcome_unknown", message)
-    return Failed("data.refused", message, before_effect=True)
+        # The response to the commit may be what was lost. The load has an id.
+        text = f"Lost the connection to the database: {message}. The rows may be there."
+        return Unknown("data.outcome_unknown", text)
+    text = f"The database refused the statement: {message}. Nothing was changed."
+    return Failed("data.refused", text, before_effect=True)

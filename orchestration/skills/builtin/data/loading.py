@@ -1,7 +1,7 @@
-"""Rows into a Postgres table and out again, exactly once each.
+"""Load rows into a Postgres table and remove them again, exactly once each.
 
-A ledger row, unique by the load's id, stands in the same transaction as the rows.
-So a second call finds the first, and an undo removes exactly what that load put in.
+A ledger row, unique by the id of the load, is written in the transaction of the rows.
+So a second call recognises the first, and an undo removes exactly the rows of that load.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,11 +40,11 @@ TYPES = {
 
 
 class Unreachable(Exception):
-    """No connection to the database came about. Nothing was sent."""
+    """Cannot connect to the database. Nothing was sent."""
 
 
 class NotLoadable(Exception):
-    """The table, or what is known of the load, does not fit. Nothing was changed."""
+    """The table or the earlier load does not fit. Nothing was changed."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class NotLoadable(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """What the ledger knows of a load."""
+    """A load in the ledger."""
 
     load_id: str
     table_name: str
@@ -64,7 +64,7 @@ class Load:
 
 
 def parts_of(table: str) -> tuple[str, str]:
-    """Schema and name of a table."""
+    """Return the schema and the name of a table."""
     schema, dot, name = table.partition(".")
     return (schema, name) if dot else ("public", schema)
 
@@ -72,7 +72,7 @@ def parts_of(table: str) -> tuple[str, str]:
 def load(
     dsn: str, load: Load, columns: Sequence[Column], rows: Path, *, create: bool
 ) -> Load:
-    """Put the rows in, or find that this load has done so before.
+    """Insert the rows, unless an earlier attempt of this load has done so.
 
     :raises NotLoadable: when the table does not fit or the id was used for other rows
     """
@@ -91,7 +91,7 @@ def load(
 
 
 def unload(dsn: str, table: str, load_id: str) -> tuple[Load, int]:
-    """Remove the rows of one load; the load and how many rows went.
+    """Remove the rows of one load; return the load and the number of removed rows.
 
     :raises NotLoadable: when there was no such load
     """
@@ -121,7 +121,7 @@ def unload(dsn: str, table: str, load_id: str) -> tuple[Load, int]:
 
 
 def table_problem(dsn: str, table: str) -> str:
-    """Why rows cannot be loaded into this existing table; empty when they can."""
+    """Return why rows cannot be loaded into an existing table; empty if they can."""
     schema, name = parts_of(table)
     with _connected(dsn) as connection:
         if not _exists(connection, schema, name):
@@ -132,14 +132,20 @@ def table_problem(dsn: str, table: str) -> str:
 
 
 def _unknown(load_id: str) -> NotLoadable:
-    return NotLoadable("data.unknown_load", f"No load {load_id} into it is known.")
+    return NotLoadable(
+        "data.unknown_load",
+        f"Unknown load {load_id!r} of this table. Nothing was changed.",
+    )
 
 
 def _same(known: Load, wanted: Load) -> Load:
     if known.undone:
-        raise NotLoadable("data.load_undone", "This load was made and undone before.")
+        raise NotLoadable(
+            "data.load_undone",
+            "Cannot load the rows: this load was already undone. Start a new run.",
+        )
     if (known.sha256, known.table_name) != (wanted.sha256, wanted.table_name):
-        message = "This load was made before, with other rows or into another table."
+        message = "Cannot load the rows: this load already exists with other rows or in another table. Start a new run."
         raise NotLoadable("data.key_reused", message)
     return known
 
@@ -147,7 +153,7 @@ def _same(known: Load, wanted: Load) -> Load:
 def _make_ledger(connection: psycopg.Connection, schema: str) -> None:
     if _exists(connection, schema, LEDGER):
         return
-    # Two first loads at once would both create it; the loser of the race waits here.
+    # Two first loads at the same time would both create it; one of them waits here.
     connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [LEDGER])
     connection.execute(
         sql.SQL(
@@ -159,15 +165,15 @@ def _make_ledger(connection: psycopg.Connection, schema: str) -> None:
 
 
 def _insert(connection: psycopg.Connection, schema: str, load: Load) -> Load | None:
-    """Enter the load; the one that is there already, where it is."""
-    entered = connection.execute(
+    """Insert the load, or return the existing one."""
+    inserted = connection.execute(
         sql.SQL(
             "INSERT INTO {} (load_id, table_name, sha256, rows) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT DO NOTHING"
         ).format(sql.Identifier(schema, LEDGER)),
         [load.load_id, load.table_name, load.sha256, load.rows],
     ).rowcount
-    return None if entered else _find(connection, schema, load.load_id)
+    return None if inserted else _find(connection, schema, load.load_id)
 
 
 def _find(
@@ -201,14 +207,14 @@ def _make_table(
 def _check_table(
     connection: psycopg.Connection, schema: str, name: str, columns: Sequence[Column]
 ) -> None:
-    there = _columns(connection, schema, name)
-    if not there:
-        message = f"The table {schema}.{name} does not exist."
+    columns_there = _columns(connection, schema, name)
+    if not columns_there:
+        message = f"The table {schema}.{name} does not exist. Nothing was changed."
         raise NotLoadable("data.no_table", message)
     wanted = [column.name for column in columns] + [LOAD_COLUMN]
-    missing = [column for column in wanted if column not in there]
+    missing = [column for column in wanted if column not in columns_there]
     if missing:
-        message = f"The table {schema}.{name} has no column {', '.join(missing)}."
+        message = f"Cannot load the rows: {schema}.{name} has no column {', '.join(missing)}. Nothing was changed."
         raise NotLoadable("data.columns", message)
 
 
@@ -236,7 +242,7 @@ def _copy(
 def _check_count(
     connection: psycopg.Connection, schema: str, name: str, load_id: str, wanted: int
 ) -> None:
-    """Compare the rows in the table with those approved: rules may drop or add some.
+    """Compare the rows with those that were approved: triggers may drop or add some.
 
     :raises NotLoadable: before the commit, so that the table stays as it was
     """
@@ -249,15 +255,15 @@ def _check_count(
     rows = counted[0] if counted else 0
     if rows != wanted:
         message = (
-            f"{schema}.{name} would hold {rows} rows of this load, not {wanted}."
-            " Nothing was changed. Look at the table's triggers and rules."
+            f"Cannot load the rows: {schema}.{name} would have {rows} rows of this load,"
+            f" not {wanted}. Nothing was changed. Check its triggers and rules."
         )
         raise NotLoadable("data.effect_differs", message)
 
 
 @contextmanager
 def _connected(dsn: str) -> Iterator[psycopg.Connection]:
-    """A connection and one transaction, committed where the body succeeds.
+    """Open a connection with one transaction; commit it if the body succeeds.
 
     :raises Unreachable: when there is no connection
     """
@@ -267,14 +273,14 @@ def _connected(dsn: str) -> Iterator[psycopg.Connection]:
         raise Unreachable(_without_places(error)) from error
     except psycopg.ProgrammingError as error:
         # It may quote the connection string, which is a secret.
-        text = "The configured connection string is not valid."
+        text = "Cannot connect to the database: its connection string is not valid. Ask an admin."
         raise NotLoadable("data.no_database", text) from error
     with connection:
         yield connection
 
 
 def _without_places(error: psycopg.Error) -> str:
-    """The last cause of a failed connection: what precedes it are addresses."""
+    """Return the last cause of a failed connection, without the addresses before it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return cleaned(lines[0].rpartition("failed: ")[2])
 

@@ -1,8 +1,7 @@
-"""Reading and writing below one folder and nowhere else.
+"""Read and write below one folder and nowhere else.
 
-Every step of a path is opened by itself, below the descriptor of its folder and
-without following links. So a link that is put in place between a check and its
-use leads nowhere either.
+Each part of a path is opened below the descriptor of its folder without following
+links. So a link that is created between a check and its use does not work either.
 """
 
 import fnmatch
@@ -25,7 +24,7 @@ DEEPEST = 40
 
 
 class OutOfBounds(Exception):
-    """A path leaves its folder, or is not the plain file it should be."""
+    """A path leaves its folder, or is not a plain file."""
 
     def __init__(self, code: str, message: str, *, before_effect: bool = True) -> None:
         super().__init__(message)
@@ -36,43 +35,41 @@ class OutOfBounds(Exception):
 
 @dataclass(frozen=True)
 class Found:
-    """A file below a root: where, and how large."""
+    """A file below a root."""
 
     parts: tuple[str, ...]
     size: int
 
     @property
     def path(self) -> str:
-        """Relative to the root."""
+        """The path below the root."""
         return "/".join(self.parts)
 
 
 def parts_of(path: str) -> tuple[str, ...]:
-    """The steps of a relative path.
+    """Return the parts of a relative path.
 
-    :raises OutOfBounds: when it is absolute, climbs, or holds what no name should
+    :raises OutOfBounds: when it is absolute, has `..`, or invisible characters
     """
     refused = not path or path.startswith("/") or "\\" in path
     refused = refused or any(not letter.isprintable() for letter in path)
     parts = PurePosixPath(path).parts if not refused else ()
     if not parts or ".." in parts or len(parts) > DEEPEST:
-        message = f"{path!r} is not a plain path below the configured folder."
+        message = f"Invalid path {path!r}. Use a relative path without `..`."
         raise OutOfBounds("files.path", message)
     return parts
 
 
 @contextmanager
 def opened_root(root: Path) -> Iterator[int]:
-    """The descriptor of a root. It comes from the configuration, so links are fine.
+    """Open a root. It comes from the configuration, so it may be a link.
 
-    :raises OutOfBounds: when it is no folder
+    :raises OutOfBounds: when it is not a folder
     """
     try:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        message = (
-            f"The configured folder {root.name!r} cannot be opened: {plain(error)}."
-        )
+        message = f"Cannot open the configured folder {root.name!r}: {plain(error)}. Ask an admin."
         raise OutOfBounds("files.no_root", message) from error
     try:
         yield fd
@@ -84,9 +81,9 @@ def opened_root(root: Path) -> Iterator[int]:
 def opened_folder(
     root: int, parts: Sequence[str], *, make: bool = False
 ) -> Iterator[int]:
-    """The descriptor of a folder below a root, made on the way where wanted.
+    """Open a folder below a root; create it if `make`.
 
-    :raises OutOfBounds: when a part of the way is a link or no folder
+    :raises OutOfBounds: when a part of the path is a link or not a folder
     """
     fd = os.dup(root)
     try:
@@ -104,10 +101,10 @@ def opened_folder(
 
 @contextmanager
 def opened_file(root: int, parts: Sequence[str]) -> Iterator[BinaryIO]:
-    """A plain file below a root, for reading.
+    """Open a plain file below a root for reading.
 
-    :raises OutOfBounds: when it is a link, has further names, or is no plain file
-    :raises FileNotFoundError: when it is not there
+    :raises OutOfBounds: when it is a link, has further names, or is not a plain file
+    :raises FileNotFoundError: when it does not exist
     """
     path = "/".join(parts)
     with opened_folder(root, parts[:-1]) as folder:
@@ -115,16 +112,18 @@ def opened_file(root: int, parts: Sequence[str]) -> Iterator[BinaryIO]:
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise OutOfBounds("files.not_plain", f"{path} is not a plain file.")
+            raise OutOfBounds(
+                "files.not_plain", f"Cannot read {path!r}: it is not a plain file."
+            )
         if found.st_nlink > 1:
-            # A second name may lie outside the root: the content is not confined.
-            message = f"{path} has another name elsewhere (a hard link)."
+            # The other name may be outside the root.
+            message = f"Cannot read {path!r}: it has another name (a hard link)."
             raise OutOfBounds("files.hard_link", message)
         yield file
 
 
 def matching(root: int, pattern: tuple[str, ...]) -> Iterator[Found]:
-    """The plain files that a pattern matches, in order of name; `**` is any depth.
+    """Return the plain files that match a pattern, by name; `**` is any depth.
 
     :raises OutOfBounds: when the last part of the pattern matches a link
     """
@@ -137,7 +136,7 @@ def matching(root: int, pattern: tuple[str, ...]) -> Iterator[Found]:
 
 
 def copy(source: BinaryIO, target: BinaryIO) -> str:
-    """Copy all bytes and return their SHA-256."""
+    """Copy all bytes; return their SHA-256."""
     digest = hashlib.sha256()
     while chunk := source.read(CHUNK):
         digest.update(chunk)
@@ -146,7 +145,7 @@ def copy(source: BinaryIO, target: BinaryIO) -> str:
 
 
 def digest_of(file: BinaryIO) -> str:
-    """The SHA-256 of what is left to read."""
+    """Return the SHA-256 of the rest of a file."""
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK):
         digest.update(chunk)
@@ -169,7 +168,7 @@ def _matching(
             yield from _below(folder, pattern if head == "**" else rest, here)
         elif head != "**" and not rest:
             if not stat.S_ISREG(found.st_mode):
-                message = f"{'/'.join(here)} matches and is a link or no plain file."
+                message = f"Cannot collect {'/'.join(here)!r}: it is not a plain file."
                 raise OutOfBounds("files.not_plain", message)
             yield Found(parts=here, size=found.st_size)
 
@@ -180,7 +179,10 @@ def _below(
     if not pattern:
         return
     if len(here) > DEEPEST:
-        raise OutOfBounds("files.too_deep", f"{'/'.join(here)} is too deep.")
+        raise OutOfBounds(
+            "files.too_deep",
+            f"Cannot collect {'/'.join(here)!r}: it is too deep (max {DEEPEST}).",
+        )
     with opened_folder(folder, here[-1:]) as below:
         yield from _matching(below, pattern, here)
 
@@ -191,5 +193,5 @@ def _open(name: str, flags: int, folder: int, path: str) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        message = f"{path}: {name} is a link or not what it should be."
+        message = f"Cannot open {path!r}: {name!r} is a link or of the wrong kind."
         raise OutOfBounds("files.not_plain", message) from error

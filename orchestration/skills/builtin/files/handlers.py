@@ -29,12 +29,12 @@ ARCHIVE = "files.archive@1"
 MOST_FILES = 1000
 MOST_BYTES = 1024**3
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time a zip file can hold: the same files give the same archive."""
+"""The earliest time in a zip file, so that the same files result in the same archive."""
 
 
 @handler(COLLECT)
 def collect(call: Call) -> Outcome:
-    """Copy every matching file into the step's own folder."""
+    """Copy all matching files into the folder of the step."""
     listed: list[dict[str, Any]] = []
     paths: list[Path] = []
     try:
@@ -66,7 +66,6 @@ def collect(call: Call) -> Outcome:
 
 @dry_run_of(COLLECT)
 def preview_collect(call: Call) -> DryRun:
-    """List what matches now."""
     try:
         found = list(_found(call))
     except OutOfBounds as error:
@@ -84,7 +83,6 @@ def _files(count: int) -> str:
 
 @check_of(COLLECT)
 def check_collect(call: Call) -> Sequence[TargetProblem]:
-    """Whether anything matches."""
     try:
         list(_found(call))
     except OutOfBounds as error:
@@ -94,7 +92,7 @@ def check_collect(call: Call) -> Sequence[TargetProblem]:
 
 @handler(PUBLISH)
 def publish(call: Call) -> Outcome:
-    """Put the file below the publish root, whole or not at all."""
+    """Write the file below the publish root, completely or not at all."""
     file = call.params["file"]
     try:
         entry = publishing.publish(
@@ -112,7 +110,6 @@ def publish(call: Call) -> Outcome:
 
 @dry_run_of(PUBLISH)
 def preview_publish(call: Call) -> DryRun:
-    """Say where the file would go and what stands there now."""
     file = call.params["file"]
     if not isinstance(file, File):
         return DryRun(
@@ -120,23 +117,22 @@ def preview_publish(call: Call) -> DryRun:
         )
     try:
         path = _destination(call.params, file.name)
-        standing = publishing.standing(_publish_root(call.config), path)
+        current = publishing.current(_publish_root(call.config), path)
     except OutOfBounds as error:
         return DryRun.failing(error.message)
-    if standing and not call.params.get("overwrite", False):
-        return DryRun.failing(f"{path} is there already.")
-    verb = "replaces" if standing else "creates"
+    if current and not call.params.get("overwrite", False):
+        return DryRun.failing(f"{path} already exists. Set `overwrite` to replace it.")
+    verb = "replaces" if current else "creates"
     change = f"{verb} {path} ({file.size} bytes, sha256 {file.sha256})"
     return DryRun(summary=f"Publishes {file.name} as {path}.", changes=(change,))
 
 
 @check_of(PUBLISH)
 def check_publish(call: Call) -> Sequence[TargetProblem]:
-    """Whether there is a publish root and the destination lies below it."""
     file = call.params.get("file")
     name = file.name if isinstance(file, File) else "file"
     try:
-        publishing.standing(_publish_root(call.config), _destination(call.params, name))
+        publishing.current(_publish_root(call.config), _destination(call.params, name))
     except OutOfBounds as error:
         return [TargetProblem(error.code, error.message)]
     return []
@@ -144,7 +140,7 @@ def check_publish(call: Call) -> Sequence[TargetProblem]:
 
 @handler(UNPUBLISH)
 def unpublish(call: Call) -> Outcome:
-    """Take back what was published, if it still is what was published."""
+    """Remove a published file if its content is still the published one."""
     path = call.params["path"]
     try:
         entry = publishing.unpublish(
@@ -159,17 +155,16 @@ def unpublish(call: Call) -> Outcome:
 
 @dry_run_of(UNPUBLISH)
 def preview_unpublish(call: Call) -> DryRun:
-    """Say what would be removed."""
     path = shown(call.params["path"])
     return DryRun(
-        summary=f"Removes {path}, if it still has the content that was published.",
+        summary=f"Removes {path} if its content is still the published one.",
         changes=(f"removes {path}",),
     )
 
 
 @handler(ARCHIVE)
 def archive(call: Call) -> Outcome:
-    """Pack the files; the same files in the same order give the same bytes."""
+    """Pack the files. The same files in the same order result in the same bytes."""
     given = file_list(call.params["files"])
     kind = call.params.get("format", "zip")
     name = call.params.get("name") or f"archive.{kind}"
@@ -187,15 +182,14 @@ def archive(call: Call) -> Outcome:
 
 @dry_run_of(ARCHIVE)
 def preview_archive(call: Call) -> DryRun:
-    """Name what would be packed."""
     kind = call.params.get("format", "zip")
     return DryRun(summary=f"Packs {shown(call.params['files'])} as {kind}.")
 
 
 def _found(call: Call) -> Iterator[tuple[Path, Found]]:
-    """Every match in every root, within the limits.
+    """Return all matches in all roots.
 
-    :raises OutOfBounds: for a bad pattern, too much, or nothing where that matters
+    :raises OutOfBounds: when the pattern is invalid, or there are too many or no matches
     """
     pattern = confined.parts_of(call.params["pattern"])
     count = size = 0
@@ -206,15 +200,21 @@ def _found(call: Call) -> Iterator[tuple[Path, Found]]:
                 _bound(call.config, count, size)
                 yield root, found
     if not count and not call.params.get("allow_empty", False):
-        message = f"No file matches {call.params['pattern']}."
+        message = f"Cannot collect files: none matches {call.params['pattern']!r}. Correct the pattern, or set `allow_empty`."
         raise OutOfBounds("files.nothing_matches", message)
 
 
 def _bound(config: Mapping[str, Any], count: int, size: int) -> None:
     if count > config.get("max_files", MOST_FILES):
-        raise OutOfBounds("files.too_many", f"More than {count - 1} files match.")
-    if size > config.get("max_bytes", MOST_BYTES):
-        raise OutOfBounds("files.too_large", f"What matches has over {size} bytes.")
+        raise OutOfBounds(
+            "files.too_many",
+            f"Cannot collect files: too many match (max {count - 1}). Use a narrower pattern.",
+        )
+    if size > (most := config.get("max_bytes", MOST_BYTES)):
+        raise OutOfBounds(
+            "files.too_large",
+            f"Cannot collect files: the matching files are too large (max {most} bytes). Use a narrower pattern.",
+        )
 
 
 def _roots(call: Call) -> list[Path]:
@@ -224,7 +224,8 @@ def _roots(call: Call) -> list[Path]:
         return list(roots.values())
     named = [path for text, path in roots.items() if wanted in {text, path.name}]
     if not named:
-        message = "No such root is configured." if wanted else "No root is configured."
+        what = f"unknown root {wanted!r}" if wanted else "no root is configured"
+        message = f"Cannot read files: {what}. Ask an admin to configure it."
         raise OutOfBounds("files.no_root", message)
     return named
 
@@ -232,7 +233,10 @@ def _roots(call: Call) -> list[Path]:
 def _publish_root(config: Mapping[str, Any]) -> Path:
     root = config.get("publish_root", "")
     if not root:
-        raise OutOfBounds("files.no_root", "No publish root is configured.")
+        raise OutOfBounds(
+            "files.no_root",
+            "Cannot publish: no publish root is configured. Ask an admin.",
+        )
     return Path(root)
 
 
@@ -244,7 +248,7 @@ def _destination(params: Mapping[str, Any], name: str) -> str:
 
 
 def _entries(given: Sequence[File]) -> Iterator[tuple[str, Path]]:
-    """Names in the archive: a name that comes again gets a number."""
+    """Return the names in the archive. A duplicate name gets a number."""
     seen: dict[str, int] = {}
     for file in given:
         name = PurePosixPath(file.name).name

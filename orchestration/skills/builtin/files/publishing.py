@@ -1,8 +1,8 @@
-"""Putting a file below a publish root and taking back exactly that.
+"""Publish a file below a root, and remove exactly that file again.
 
-Beside the published files stands a small ledger: for each path what was put
-there, by which step run, and what it replaced. It is written before the file is,
-so a second try knows what the first one did.
+A small ledger next to the published files has for each path its content, the step run
+that wrote it, and what it replaced. It is written before the file, so a second attempt
+knows what the first one did.
 """
 
 import fcntl
@@ -24,21 +24,21 @@ LEDGER = ".execfabric"
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands at a published path, by whom, and what stood there before."""
+    """A published file, the step run that wrote it, and what it replaced."""
 
     path: str
     sha256: str
     key: str
     replaced: str = ""
-    """SHA-256 of the content that was replaced and is kept; empty for none."""
+    """SHA-256 of the replaced content, which is stored; empty for none."""
     former: dict[str, Any] | None = None
-    """The ledger's entry for what was replaced, if that was published too."""
+    """The entry of the replaced content, if that was published too."""
 
 
 def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> Entry:
-    """Put the file there at once as a whole; a second call with the key does nothing.
+    """Write the file atomically; a second call with the same key does nothing.
 
-    :raises OutOfBounds: when the path leaves the root or is taken
+    :raises OutOfBounds: when the path leaves the root or exists
     """
     parts = _public(path)
     with (
@@ -47,18 +47,18 @@ def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> 
         _locked_ledger(top) as ledger,
     ):
         known = _read(ledger, path)
-        standing = _standing(top, parts)
-        if known and known.key == key and standing == known.sha256 == file.sha256:
+        current_digest = _digest_at(top, parts)
+        if known and known.key == key and current_digest == known.sha256 == file.sha256:
             return known
-        again = known if known and known.key == key else None
-        replaced = again.replaced if again else ""
-        if standing and not overwrite:
-            message = f"{path} is there already. Ask for overwrite to replace it."
+        retried = known if known and known.key == key else None
+        replaced = retried.replaced if retried else ""
+        if current_digest and not overwrite:
+            message = f"Cannot publish {path!r}: the file already exists. Nothing was changed. Set `overwrite` to replace it."
             raise OutOfBounds("files.exists", message)
-        if standing and standing != file.sha256:
-            replaced = standing
+        if current_digest and current_digest != file.sha256:
+            replaced = current_digest
             _keep(top, parts, ledger, replaced)
-        former = again.former if again else asdict(known) if known else None
+        former = retried.former if retried else asdict(known) if known else None
         entry = Entry(path, file.sha256, key, replaced, former if replaced else None)
         _write(ledger, _name(path), json.dumps(asdict(entry)).encode())
         with file.path.open("rb") as source:
@@ -66,7 +66,7 @@ def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> 
             copied = _fill(folder, temporary, source.read)
         if copied != file.sha256:
             os.unlink(temporary, dir_fd=folder)
-            message = f"{file.name} is not the file that was approved: other content."
+            message = f"Cannot publish {file.name!r}: its content is not what was approved. Nothing was published."
             raise OutOfBounds("files.effect_differs", message)
         _place(folder, temporary, parts[-1], overwrite=overwrite)
         _confirm(top, parts, file.sha256)
@@ -74,11 +74,11 @@ def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> 
 
 
 def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
-    """Remove what was published there and put back what it replaced.
+    """Remove a published file and restore what it replaced.
 
-    None when it is gone already.
+    Return None if it does not exist any more.
 
-    :raises OutOfBounds: when something else stands there now
+    :raises OutOfBounds: when its content has changed
     """
     parts = _public(path)
     with (
@@ -86,15 +86,12 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
         _locked_ledger(top) as ledger,
     ):
         known = _read(ledger, path)
-        try:
-            standing = _standing(top, parts)
-        except FileNotFoundError:
-            standing = ""
-        if known is None and not standing:
+        current_digest = _digest_at(top, parts)
+        if known is None and not current_digest:
             return None
-        entry = _checked(path, known, standing, sha256)
+        entry = _checked(path, known, current_digest, sha256)
         with confined.opened_folder(top, parts[:-1]) as folder:
-            if not entry.replaced and standing:
+            if not entry.replaced and current_digest:
                 os.unlink(parts[-1], dir_fd=folder)
             elif entry.replaced and _kept(ledger, entry.replaced):
                 kept, name = entry.replaced, parts[-1]
@@ -108,43 +105,43 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
         return entry
 
 
-def standing(root: Path, path: str) -> str:
-    """SHA-256 of what stands at a path below the root; empty for nothing.
+def current(root: Path, path: str) -> str:
+    """Return the SHA-256 of the file at a path; empty if there is none.
 
-    :raises OutOfBounds: when the path leaves the root or names no plain file
+    :raises OutOfBounds: when the path leaves the root or is not a plain file
     """
     with confined.opened_root(root) as top:
-        try:
-            return _standing(top, _public(path))
-        except FileNotFoundError:
-            return ""
+        return _digest_at(top, _public(path))
 
 
 @contextmanager
 def _locked_ledger(top: int) -> Iterator[int]:
-    """The ledger's folder, for one at a time: an entry and its file belong together."""
+    """Open and lock the folder of the ledger."""
     with confined.opened_folder(top, (LEDGER,), make=True) as ledger:
         fcntl.flock(ledger, fcntl.LOCK_EX)
         yield ledger
 
 
 def _confirm(top: int, parts: tuple[str, ...], sha256: str) -> None:
-    """Check that a path has the content it was just given (empty: none)."""
-    now = _standing(top, parts)
+    """Check that a path has the content that was just written (empty: none)."""
+    now = _digest_at(top, parts)
     if now != sha256:
         message = (
-            f"{'/'.join(parts)} has the content {now or 'none'} afterwards, not"
-            f" {sha256 or 'none'}."
+            f"The content of {'/'.join(parts)} is {now or 'missing'} afterwards, not"
+            f" {sha256 or 'missing'}. Check the folder."
         )
         raise OutOfBounds("files.effect_differs", message, before_effect=False)
 
 
-def _checked(path: str, known: Entry | None, standing: str, sha256: str) -> Entry:
+def _checked(path: str, known: Entry | None, current_digest: str, sha256: str) -> Entry:
     if known is None:
-        raise OutOfBounds("files.not_published", f"{path} was not published by a plan.")
+        raise OutOfBounds(
+            "files.not_published",
+            f"Cannot remove {path!r}: no plan published it. Nothing was changed.",
+        )
     expected = {"", known.sha256, known.replaced}
-    if standing not in expected or sha256 not in {"", known.sha256}:
-        message = f"{path} has other content now than was published; it stays."
+    if current_digest not in expected or sha256 not in {"", known.sha256}:
+        message = f"Cannot remove {path!r}: its content has changed since. Nothing was changed."
         raise OutOfBounds("files.changed", message)
     return known
 
@@ -159,11 +156,14 @@ def _kept(ledger: int, sha256: str) -> bool:
 def _public(path: str) -> tuple[str, ...]:
     parts = confined.parts_of(path)
     if parts[0] == LEDGER:
-        raise OutOfBounds("files.path", f"{LEDGER} is not a place to publish to.")
+        raise OutOfBounds(
+            "files.path",
+            f"Cannot use {LEDGER!r}: the path is reserved. Use another one.",
+        )
     return parts
 
 
-def _standing(top: int, parts: tuple[str, ...]) -> str:
+def _digest_at(top: int, parts: tuple[str, ...]) -> str:
     try:
         with confined.opened_file(top, parts) as file:
             return confined.digest_of(file)
@@ -196,7 +196,7 @@ def _write(folder: int, name: str, content: bytes) -> None:
 
 
 def _temporary(folder: int, name: str) -> str:
-    """A name beside the final one; what a crash has left under it is removed."""
+    """Return a temporary name, after removing a file that a crash left there."""
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]
     temporary = f".{digest}.{os.getpid()}.part"
     with suppress(FileNotFoundError):
@@ -205,7 +205,7 @@ def _temporary(folder: int, name: str) -> str:
 
 
 def _fill(folder: int, name: str, read: Reader) -> str:
-    """Write a new file; return the SHA-256 of what was written."""
+    """Write a new file; return its SHA-256."""
     digest = hashlib.sha256()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, 0o644, dir_fd=folder), "wb") as target:
@@ -221,11 +221,14 @@ def _place(folder: int, temporary: str, name: str, *, overwrite: bool) -> None:
     if overwrite:
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     else:
-        # A link is refused where the name is taken; a rename would replace it.
+        # A link fails if the name exists; a rename would replace the file.
         try:
             os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileExistsError as error:
-            raise OutOfBounds("files.exists", f"{name} has just appeared.") from error
+            raise OutOfBounds(
+                "files.exists",
+                f"Cannot publish {name!r}: the file was just created. Nothing was changed.",
+            ) from error
         finally:
             os.unlink(temporary, dir_fd=folder)
     os.fsync(folder)

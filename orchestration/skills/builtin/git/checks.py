@@ -1,4 +1,4 @@
-"""What the git skill can say before it does anything: checks, refusals, dry runs."""
+"""Checks and dry runs of the git skill."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,60 +16,65 @@ from orchestration.skills.domain.outcome import (
 
 
 def repository_of(call: Call) -> Repository:
-    """Return the repository that a call names."""
     return Repository.of(call.config, call.params.get("repository", "default"))
 
 
 def ref_of(repository: Repository, kind: str, name: str) -> str:
-    """The full name of a branch (`heads`) or tag (`tags`).
+    """Return the full name of a branch (`heads`) or tag (`tags`).
 
-    :raises GitFailed: when the name could be taken for something else
+    :raises GitFailed: when the name is ambiguous
     """
     git_rules.check_name(name)
     ref = f"refs/{kind}/{name}"
     if not repository.is_name(ref):
-        raise GitFailed("git.bad_name", f"{name!r} is not a valid name in git.")
+        raise GitFailed(
+            "git.bad_name",
+            f"Invalid name {name!r}. Git does not allow it. Use another name.",
+        )
     return ref
 
 
 def check_default(repository: Repository, name: str, *, wanted: bool) -> None:
-    """Refuse to delete a branch in use, and the default one unless it is wanted."""
+    """Refuse to delete a branch in use, and the default one unless `wanted`."""
     if repository.checked_out(name):
-        message = f"{name} is checked out in a working tree."
+        message = (
+            f"Cannot delete {name!r}: the branch is checked out in a working tree."
+        )
         raise GitFailed("git.checked_out", message)
     is_default = repository.default_branch() == f"refs/heads/{name}"
     if is_default and not wanted:
         message = (
-            f"{name} is the default branch of the repository. To delete it, use the"
-            " action delete-default-branch, which needs an approval of its own."
+            f"Cannot delete {name!r}: it is the default branch. Use the action"
+            " delete-default-branch, which needs its own approval."
         )
         raise GitFailed("git.default_branch", message)
     if wanted and not is_default and repository.ref(f"refs/heads/{name}"):
-        message = f"{name} is not the default branch. Use the action delete-branch."
+        message = f"Cannot delete {name!r}: it is not the default branch. Use the action delete-branch."
         raise GitFailed("git.not_default_branch", message)
 
 
 def modes_of(repository: Repository, commit: str) -> dict[str, str]:
     """Return the mode of every path in a commit."""
-    found = git_commits.entries(repository, commit)
-    return {path: change.mode for path, change in found.items()}
+    entries = git_commits.entries(repository, commit)
+    return {path: change.mode for path, change in entries.items()}
 
 
 def commit_of(repository: Repository, revision: str) -> str:
-    """Return the commit that a revision names.
+    """Return the commit of a revision.
 
-    :raises GitFailed: when it names none
+    :raises GitFailed: when there is none
     """
-    found = repository.commit_of(revision)
-    if not found:
-        raise GitFailed("git.no_commit", f"{revision} names no commit.")
-    return found
+    if commit := repository.commit_of(revision):
+        return commit
+    raise GitFailed(
+        "git.no_commit", f"Unknown commit {revision!r}. Nothing was changed."
+    )
 
 
 def foreseen(
     preview: Callable[[Call], DryRun], check: Callable[[Call], None]
 ) -> DryRunHandler:
-    """A dry run that first does the checks of the action itself."""
+    """Return a dry run that first runs the checks of the action."""
 
     def run(call: Call) -> DryRun:
         try:
@@ -82,11 +87,13 @@ def foreseen(
 
 
 def preview_create_branch(call: Call) -> DryRun:
-    """Say where the branch would start."""
     name, start = call.params["name"], call.params.get("from", "HEAD")
     repository = repository_of(call)
     if repository.ref(f"refs/heads/{name}"):
-        raise GitFailed("git.branch_exists", f"The branch {name} exists already.")
+        raise GitFailed(
+            "git.branch_exists",
+            f"Cannot create the branch {name!r}: it already exists. Nothing was changed.",
+        )
     commit = commit_of(repository, start)
     return DryRun(
         summary=f"Creates the branch {name} at {commit[:12]} ({start}).",
@@ -96,14 +103,12 @@ def preview_create_branch(call: Call) -> DryRun:
 
 
 def preview_delete_branch(call: Call) -> DryRun:
-    """Say what would be deleted."""
     name = shown(call.params["name"])
     change = f"deletes refs/heads/{name}"
     return DryRun(summary=f"Deletes the branch {name}.", changes=(change,))
 
 
 def preview_commit_files(call: Call) -> DryRun:
-    """Name the paths that would be written and deleted."""
     branch = shown(call.params["branch"])
     files = call.params.get("files", {})
     changes = [f"writes {path} ({shown(value)[:60]})" for path, value in files.items()]
@@ -114,28 +119,25 @@ def preview_commit_files(call: Call) -> DryRun:
 
 
 def preview_revert(call: Call) -> DryRun:
-    """Say which commit would be taken back."""
     commit, branch = shown(call.params["commit"]), shown(call.params["branch"])
-    return DryRun(summary=f"Takes back {commit} by a new commit on {branch}.")
+    return DryRun(summary=f"Reverts {commit} by a new commit on {branch}.")
 
 
 def preview_tag(call: Call) -> DryRun:
-    """Say what would be tagged."""
     name, target = shown(call.params["name"]), shown(call.params.get("target", "HEAD"))
     change = f"creates refs/tags/{name}"
     return DryRun(summary=f"Tags {target} as {name}.", changes=(change,))
 
 
 def preview_untag(call: Call) -> DryRun:
-    """Say which tag would go."""
     name = shown(call.params["name"])
     return DryRun(
-        summary=f"Removes the tag {name}.", changes=(f"deletes refs/tags/{name}",)
+        summary=f"Deletes the tag {name}.", changes=(f"deletes refs/tags/{name}",)
     )
 
 
 def problems(check: Callable[[Call], None]) -> CheckHandler:
-    """A target check that reports what a check raises."""
+    """Return a target check that reports the error of a check."""
 
     def run(call: Call) -> Sequence[TargetProblem]:
         try:
@@ -148,29 +150,25 @@ def problems(check: Callable[[Call], None]) -> CheckHandler:
 
 
 def check_name(call: Call) -> None:
-    """Check the name of a branch."""
     ref_of(repository_of(call), "heads", call.params["name"])
 
 
 def check_delete(call: Call) -> None:
-    """Check that the branch may be deleted as any other."""
     check_name(call)
     check_default(repository_of(call), call.params["name"], wanted=False)
 
 
 def check_delete_default(call: Call) -> None:
-    """Check that the branch is the default one."""
     check_name(call)
     check_default(repository_of(call), call.params["name"], wanted=True)
 
 
 def check_branch(call: Call) -> None:
-    """Check the name of the branch that a commit goes to."""
     ref_of(repository_of(call), "heads", call.params["branch"])
 
 
 def check_commit_files(call: Call) -> None:
-    """Check the paths; against the branch, too, where it exists already."""
+    """Check the paths; if the branch exists, also against its files."""
     check_branch(call)
     files, deletions = call.params.get("files", {}), call.params.get("delete", [])
     git_rules.check_paths(files, deletions)
@@ -181,5 +179,4 @@ def check_commit_files(call: Call) -> None:
 
 
 def check_tag(call: Call) -> None:
-    """Check the name of a tag."""
     ref_of(repository_of(call), "tags", call.params["name"])

@@ -1,4 +1,4 @@
-"""Commits made without a working tree: a temporary index, then one moved ref."""
+"""Create commits without a working tree: in a temporary index."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ GONE = "000000"
 
 @dataclass(frozen=True)
 class Change:
-    """What a path becomes: a mode and a blob, or nothing."""
+    """The new mode and blob of a path; empty if it is deleted."""
 
     path: str
     mode: str = ""
@@ -23,33 +23,37 @@ class Change:
 
 
 def key_of(idempotency_key: str) -> str:
-    """What stands in a commit or a tag to say which step run made it."""
+    """Return the key that a commit or tag has to identify its step run."""
     return hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]
 
 
 def tip(repository: Repository, branch: str) -> str:
-    """The commit a branch stands at, which no working tree may be on.
+    """Return the commit of a branch that is not checked out.
 
-    :raises GitFailed: when there is no such branch, or one works on it
+    :raises GitFailed: when there is no such branch, or it is checked out
     """
-    found = repository.ref(f"refs/heads/{branch}")
-    if not found:
-        raise GitFailed("git.no_branch", f"There is no branch {branch}.")
+    commit = repository.ref(f"refs/heads/{branch}")
+    if not commit:
+        raise GitFailed(
+            "git.no_branch", f"Unknown branch {branch!r}. Nothing was changed."
+        )
     if repository.checked_out(branch):
-        message = f"{branch} is checked out in a working tree, which would fall behind."
+        message = (
+            f"Cannot change {branch!r}: the branch is checked out in a working tree."
+        )
         raise GitFailed("git.checked_out", message)
-    return found
+    return commit
 
 
 def made_before(repository: Repository, branch: str, key: str) -> str:
-    """The commit on the branch that bears this key; empty where none does."""
-    said = repository.ask(
+    """Return the commit on a branch with this key; empty if there is none."""
+    listed = repository.ask(
         "rev-list",
         f"--max-count={LOOK_BACK}",
         "--format=%H %(trailers:key=ExecFabric-Key,valueonly,separator=%x2C)",
         f"refs/heads/{branch}",
     )
-    for line in said.split("\n"):
+    for line in listed.split("\n"):
         commit, _, keys = line.partition(" ")
         if commit != "commit" and key in keys.split(","):
             return commit
@@ -57,14 +61,14 @@ def made_before(repository: Repository, branch: str, key: str) -> str:
 
 
 def blob(repository: Repository, content: bytes) -> str:
-    """Store bytes as they are, whatever filters the repository has configured."""
+    """Store bytes without the filters of the repository."""
     return repository.run("hash-object", "-w", "--no-filters", "--stdin", stdin=content)
 
 
 def tree_with(
     repository: Repository, parent: str, changes: Iterable[Change], workdir: Path
 ) -> str:
-    """The tree of a commit with some paths changed."""
+    """Return the tree of a commit with some paths changed."""
     index = {"GIT_INDEX_FILE": str(workdir / "index")}
     repository.run("read-tree", parent, environment=index)
     nothing = "0" * len(parent)
@@ -85,7 +89,7 @@ def tree_with(
 def commit(
     repository: Repository, tree: str, parent: str, message: str, key: str
 ) -> str:
-    """A commit that bears its key."""
+    """Create a commit with a key."""
     body = f"{message.rstrip()}\n\n{TRAILER}: {key}\n"
     return repository.run("commit-tree", tree, "-p", parent, stdin=body.encode())
 
@@ -103,7 +107,7 @@ def entries(repository: Repository, commit: str) -> Mapping[str, Change]:
 
 
 def differences(repository: Repository, before: str, after: str) -> dict[str, Change]:
-    """Return what each path became between two commits."""
+    """Return the changes between two commits by path."""
     listed = repository.run("diff-tree", "-r", "-z", "--no-renames", before, after)
     parts = listed.split("\0")
     found = {}
@@ -121,11 +125,11 @@ def check_commit(
 
     :raises GitFailed: when it does more, less or something else
     """
-    standing = entries(repository, parent)
+    before = entries(repository, parent)
     wanted = {
         change.path: change
         for change in changes
-        if standing.get(change.path, Change(change.path)) != change
+        if before.get(change.path, Change(change.path)) != change
     }
     found = differences(repository, parent, commit)
     wrong = sorted(
@@ -135,8 +139,8 @@ def check_commit(
     )
     if wrong or repository.run("rev-parse", f"{commit}^@") != parent:
         message = (
-            "The commit was not published: it would differ from what was approved"
-            f" in {', '.join(map(repr, wrong[:5])) or 'its parent'}."
+            "Cannot commit: the result would differ from what was approved in"
+            f" {', '.join(map(repr, wrong[:5])) or 'its parent'}. The branch was not changed."
         )
         raise GitFailed("git.effect_differs", message)
 
@@ -150,9 +154,9 @@ def changed_paths(repository: Repository, commit: str) -> list[str]:
 
 
 def reversal(repository: Repository, commit: str, head: str) -> list[Change]:
-    """What takes a commit's changes back on top of `head`.
+    """Return the changes that revert a commit on top of `head`.
 
-    :raises GitFailed: when a path of it was changed again since
+    :raises GitFailed: when one of its paths has changed since
     """
     paths = sorted(differences(repository, f"{commit}^", commit))
     before = entries(repository, f"{commit}^")
@@ -160,6 +164,6 @@ def reversal(repository: Repository, commit: str, head: str) -> list[Change]:
     now = entries(repository, head)
     moved = [path for path in paths if now.get(path) != after.get(path)]
     if moved:
-        message = f"Changed again since: {', '.join(map(repr, moved))}. Revert by hand."
+        message = f"Cannot revert: {', '.join(map(repr, moved))} changed after the commit. Nothing was changed. Revert it manually."
         raise GitFailed("git.conflict", message)
     return [before.get(path, Change(path=path)) for path in paths]

@@ -30,7 +30,7 @@ UNTAG = "git-operations.untag@1"
 
 
 def _refusable(work: Callable[[Call], Outcome]) -> Handler:
-    """A handler whose GitFailed is its failure."""
+    """Return a handler that reports GitFailed as its failure."""
 
     def run(call: Call) -> Outcome:
         try:
@@ -47,9 +47,12 @@ def _create_branch(call: Call) -> Outcome:
     start = git_checks.commit_of(repository, call.params.get("from", "HEAD"))
     if repository.move(ref, start, "", reason):
         repository.confirm(ref, start)
-    # It may be there because an earlier try of this very step made it.
+    # An earlier attempt of this step may have created it.
     elif repository.made_by(ref) != reason:
-        raise GitFailed("git.branch_exists", f"The branch {name} exists already.")
+        raise GitFailed(
+            "git.branch_exists",
+            f"Cannot create the branch {name!r}: it already exists. Nothing was changed.",
+        )
     else:
         start = repository.ref(ref)
     output = {"branch": name, "commit": start, "repository": repository.name}
@@ -71,11 +74,11 @@ def _remove_branch(call: Call, *, is_default: bool) -> Outcome:
     now = repository.ref(ref)
     output: dict[str, Any] = {"branch": name, "repository": repository.name}
     if not now:
-        call.log(f"there is no branch {name}; nothing to delete")
+        call.log(f"The branch {name} does not exist. Nothing was deleted.")
         return Succeeded(output={**output, "deleted": False, "commit": None})
     expected = call.params.get("commit", now)
     if not repository.remove(ref, expected):
-        message = f"{name} is at {now}, not at {expected}. It was not deleted."
+        message = f"Cannot delete {name!r}: the branch is at {now}, not at {expected}. Nothing was changed."
         raise GitFailed("git.moved", message)
     repository.confirm(ref, "")
     return Succeeded(output={**output, "deleted": True, "commit": now})
@@ -136,7 +139,10 @@ def _tag(call: Call) -> Outcome:
         else:
             now = repository.ref(ref)
     if trailer not in repository.ask("cat-file", "tag", now).split("\n"):
-        raise GitFailed("git.tag_exists", f"The tag {name} exists already.")
+        raise GitFailed(
+            "git.tag_exists",
+            f"Cannot create the tag {name!r}: it already exists. Nothing was changed.",
+        )
     output = {"tag": name, "object": now, "commit": repository.commit_of(now)}
     return Succeeded(output={**output, "repository": repository.name})
 
@@ -147,11 +153,11 @@ def _untag(call: Call) -> Outcome:
     now = repository.ref(ref)
     output: dict[str, Any] = {"tag": name, "repository": repository.name}
     if not now:
-        call.log(f"there is no tag {name}; nothing to remove")
+        call.log(f"The tag {name} does not exist. Nothing was deleted.")
         return Succeeded(output={**output, "deleted": False})
     expected = call.params.get("object", now)
     if not repository.remove(ref, expected):
-        message = f"The tag {name} is another one now. It was not removed."
+        message = f"Cannot delete the tag {name!r}: it has changed since. Nothing was changed."
         raise GitFailed("git.moved", message)
     repository.confirm(ref, "")
     return Succeeded(output={**output, "deleted": True})
@@ -200,10 +206,10 @@ def _advance(
     parent: str,
     changes: Sequence[Change],
 ) -> Outcome:
-    """Commit the changes and move the branch there, unless it has moved meanwhile."""
+    """Commit the changes and move the branch, unless it has moved since."""
     tree = git_commits.tree_with(repository, parent, changes, call.workdir)
     if tree == repository.run("rev-parse", f"{parent}^{{tree}}"):
-        message = f"{branch} has that content already."
+        message = f"Cannot commit to {branch!r}: it already has this content. Nothing was changed."
         raise GitFailed("git.nothing_to_commit", message)
     message = call.params.get("message") or f"Revert {call.params.get('commit', '')}"
     key = git_commits.key_of(call.idempotency_key)
@@ -212,7 +218,9 @@ def _advance(
     output = _committed(repository, branch, made)
     ref = f"refs/heads/{branch}"
     if not repository.move(ref, made, parent, _reason(call)):
-        return Retry("git.moved", f"{branch} has moved meanwhile.")
+        return Retry(
+            "git.moved", f"The branch {branch!r} has moved since. Nothing was changed."
+        )
     repository.confirm(ref, made)
     return Succeeded(output=output)
 

@@ -1,7 +1,8 @@
-"""The real git, held tight: no hooks, no prompts, no configuration but the command's.
+"""Run git with no hooks, no prompts, and no configuration but the one given here.
 
-Only plumbing is used, so that the working tree and the index of the repository
-stay as they are.
+Only plumbing commands are used, so that the working tree and the index do not change.
+The git binary and not dulwich or pygit2: it locks refs, writes reflogs and reads every
+format of repository exactly as the other users of the repository do.
 """
 
 import os
@@ -33,7 +34,7 @@ HARMLESS = (
 
 
 class GitFailed(Exception):
-    """Git refused, or the repository is not as it should be."""
+    """A git command failed, or the repository is not as expected."""
 
     def __init__(self, code: str, message: str, *, before_effect: bool = True) -> None:
         super().__init__(message)
@@ -63,26 +64,29 @@ class Repository:
         self._base = ["git", *options, "-C", str(path)]
         self._paths = [str(path), str(path.resolve())]
         if not path.is_dir():
-            message = f"The configured folder of the repository {name} does not exist."
+            message = f"Cannot open the repository {name!r}: its configured folder does not exist. Ask an admin."
             raise GitFailed("git.no_repository", message)
         folder = self.ask("rev-parse", "--absolute-git-dir")
         if not folder:
-            message = f"The configured folder of {name} is not a git repository."
+            message = f"Cannot open the repository {name!r}: its configured folder is not a git repository. Ask an admin."
             raise GitFailed("git.no_repository", message)
         self._paths.append(folder)
         self._base = ["git", *options, f"--git-dir={folder}"]
 
     @classmethod
     def of(cls, config: Mapping[str, Any], name: str) -> "Repository":
-        """The configured repository of that name; `default` where none is given.
+        """Return the configured repository with this name.
 
-        :raises GitFailed: when it is not configured or not there
+        :raises GitFailed: when it is not configured or does not exist
         """
         paths = dict(config.get("repositories", {}))
         if config.get("repository"):
             paths.setdefault("default", config["repository"])
         if name not in paths:
-            raise GitFailed("git.no_repository", f"No repository {name} is configured.")
+            raise GitFailed(
+                "git.no_repository",
+                f"Unknown repository {name!r}. Use one that the skill's configuration names.",
+            )
         return cls(name, Path(paths[name]), config.get("author", {}))
 
     def run(
@@ -91,23 +95,23 @@ class Repository:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a git command; what it said.
+        """Run a git command; return its output.
 
-        :raises GitFailed: with git's own words
+        :raises GitFailed: with the message of git
         """
         done = self._done(words, stdin, environment or {})
         if done.returncode:
             raise self._failed(words[0], done, (environment or {}).values())
-        # Names of files need not be UTF-8; what is not survives the way back to git.
+        # Names of files need not be UTF-8: surrogates preserve them.
         return done.stdout.decode(errors="surrogateescape").rstrip("\n")
 
     def ask(self, *words: str) -> str:
-        """What a git command says, or nothing where it fails."""
+        """Return the output of a git command; empty if it fails."""
         done = self._done(words, b"", {})
         return "" if done.returncode else done.stdout.decode(errors="replace").strip()
 
     def commit_of(self, revision: str) -> str:
-        """The commit that a revision names; empty where there is none."""
+        """Return the commit of a revision; empty if there is none."""
         if revision.startswith("-"):
             return ""
         return self.ask(
@@ -119,11 +123,11 @@ class Repository:
         )
 
     def ref(self, name: str) -> str:
-        """The object a full ref name stands at; empty where there is none."""
+        """Return the object of a full ref name; empty if there is none."""
         return self.ask("rev-parse", "--verify", "--quiet", "--end-of-options", name)
 
     def is_name(self, ref: str) -> bool:
-        """Return True if git takes this as the full name of a ref."""
+        """Return True if this is a valid full name of a ref."""
         return not self._done(("check-ref-format", ref), b"", {}).returncode
 
     def default_branch(self) -> str:
@@ -133,7 +137,7 @@ class Repository:
     def move(self, ref: str, new: str, old: str, reason: str) -> bool:
         """Set a ref if it still is at `old` (empty: if it does not exist yet).
 
-        :raises GitFailed: when git cannot, although it is at `old`
+        :raises GitFailed: when git fails although the ref is at `old`
         """
         words = ("update-ref", "--create-reflog", "-m", reason, ref, new, old)
         return self._updated(ref, old, words)
@@ -141,12 +145,12 @@ class Repository:
     def remove(self, ref: str, old: str) -> bool:
         """Delete a ref if it still is at `old`.
 
-        :raises GitFailed: when git cannot, although it is at `old`
+        :raises GitFailed: when git fails although the ref is at `old`
         """
         return self._updated(ref, old, ("update-ref", "-d", ref, old))
 
     def confirm(self, ref: str, expected: str) -> None:
-        """Check that a ref is where it was just put (empty: that it is gone).
+        """Check that a ref has the value that was just set (empty: no ref).
 
         :raises GitFailed: when it is not
         """
@@ -154,18 +158,18 @@ class Repository:
         if now != expected:
             message = (
                 f"{ref} is {now or 'missing'} after it was set to"
-                f" {expected or 'nothing'}. Look at the repository."
+                f" {expected or 'nothing'}. Check the repository."
             )
             raise GitFailed("git.effect_differs", message, before_effect=False)
 
     def made_by(self, ref: str) -> str:
-        """The reason with which a ref was made; empty where it was not noted."""
+        """Return the reason in the first reflog entry of a ref; empty without one."""
         return self.ask("reflog", "show", "--format=%gs", ref).split("\n")[-1]
 
     def checked_out(self, branch: str) -> bool:
-        """Whether a working tree stands on this branch."""
-        said = self.ask("worktree", "list", "--porcelain").split("\n")
-        return f"branch refs/heads/{branch}" in said
+        """Return True if a working tree has checked out this branch."""
+        lines = self.ask("worktree", "list", "--porcelain").split("\n")
+        return f"branch refs/heads/{branch}" in lines
 
     def _updated(self, ref: str, old: str, words: Sequence[str]) -> bool:
         done = self._done(words, b"", {})
@@ -179,11 +183,11 @@ class Repository:
         done: subprocess.CompletedProcess[bytes],
         paths: Iterable[str] = (),
     ) -> GitFailed:
-        """Quote git, without the places of this host."""
+        """Return an error with the message of git without paths of this host."""
         text = done.stderr.decode(errors="replace").strip()
         for path in sorted([*self._paths, *paths], key=len, reverse=True):
             text = text.replace(path, self.name)
-        return GitFailed("git.failed", f"git {word}: {text}")
+        return GitFailed("git.failed", f"git {word} failed: {text}")
 
     def _done(
         self, words: Sequence[str], stdin: bytes, environment: Mapping[str, str]

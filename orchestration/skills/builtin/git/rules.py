@@ -1,11 +1,11 @@
-"""Names and paths that git, or a person who reads them, could take for something else."""
+"""Refuse names and paths that git or a reader could misunderstand."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 from execfabric.lib.schema import compiled
 from orchestration.skills.builtin.git.repository import GitFailed
 
-# Control, blank and invisible characters, and those that change the reading order.
+# Control, blank and invisible characters, and those that change the text direction.
 _HIDDEN = (
     r"\u0000-\u001f\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     r"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
@@ -16,10 +16,10 @@ NAME = (
     r"(?![./])(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|$)|[/.]$))"
     rf"[^{_HIDDEN} ~^:?*\[\\]+$"
 )
-"""Names of branches and tags: those of `git check-ref-format --branch`, and fewer.
+"""Names of branches and tags, a subset of those in `git check-ref-format --branch`.
 
-Not allowed either are names that git reads as something else (`HEAD`, `refs/...`, the
-id of an object), and characters that are not visible.
+Names with another meaning (`HEAD`, `refs/...`, the id of an object) and invisible
+characters are not allowed. The contract has the same patterns.
 """
 PATH = (
     r"^(?!/)(?!.*(?://|/$))(?!(?:.*/)?(?:\.\.?(?:/|$)|\.[gG][iI][tT](?![\w-])|[gG][iI][tT]~))"
@@ -32,42 +32,46 @@ _NAME, _PATH = compiled(NAME), compiled(PATH)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of a branch or tag that could be taken for something else.
+    """Check the name of a branch or tag.
 
-    :raises GitFailed: when it could be
+    :raises GitFailed: when it is not allowed
     """
     if not _NAME.match(name):
-        message = f"{name!r} is not a valid name for a branch or tag."
+        message = f"Invalid name {name!r} of a branch or tag. Use another name."
         raise GitFailed("git.bad_name", message)
 
 
 def check_paths(files: Collection[str], deletions: Sequence[str]) -> None:
-    """Refuse paths that git would drop, or that contradict one another.
+    """Check paths on their own and against each other.
 
-    :raises GitFailed: with every such path
+    :raises GitFailed: with the paths that are invalid or in conflict
     """
     bad = [path for path in [*files, *deletions] if not _PATH.match(path)]
     if bad:
-        message = f"Invalid path in a repository: {_listed(bad)}."
+        message = (
+            f"Invalid path {_listed(bad)}. Use a relative path without `..` and `.git`."
+        )
         raise GitFailed("git.bad_path", message)
     twice = sorted({path for path in deletions if path in files})
     if twice or len(set(deletions)) != len(deletions):
         what = (
-            f"is both written and deleted: {_listed(twice)}"
+            f"is written and deleted: {_listed(twice)}"
             if twice
-            else "is deleted twice"
+            else "is duplicate in `delete`"
         )
-        raise GitFailed("git.bad_path", f"A path {what}.")
+        raise GitFailed(
+            "git.bad_path", f"Cannot commit: a path {what}. Remove one of them."
+        )
     inside = [path for path in files if any(part in files for part in _above(path))]
     if inside:
-        message = f"The same path is a file and a folder: {_listed(inside)}."
+        message = f"Cannot commit: {_listed(inside)} is in a folder that is also a file. Use other paths."
         raise GitFailed("git.path_conflict", message)
 
 
 def check_against(
     modes: Mapping[str, str], files: Collection[str], deletions: Sequence[str]
 ) -> None:
-    """Refuse changes that would do more or less to a tree than they say.
+    """Refuse changes that would change a tree in another way than they say.
 
     `modes` are those of every path in the tree.
 
@@ -76,7 +80,7 @@ def check_against(
     """
     missing = [path for path in deletions if path not in modes]
     if missing:
-        message = f"Cannot delete {_listed(missing)}: no such file on the branch."
+        message = f"Cannot delete {_listed(missing)}: no such file on the branch. Nothing was changed."
         raise GitFailed("git.no_path", message)
     gone = set(deletions)
     remaining = {path: mode for path, mode in modes.items() if path not in gone}
@@ -87,18 +91,17 @@ def check_against(
     replaced += [path for path in files if path in folders]
     if replaced:
         message = (
-            f"Cannot write: this would remove {_listed(replaced)}, which the step does"
-            " not delete."
+            f"Cannot commit: this would remove {_listed(replaced)}. Nothing was changed."
+            " Add the path to `delete` if you want that."
         )
         raise GitFailed("git.path_conflict", message)
     special = [path for path in files if remaining.get(path, "100644") not in PLAIN]
     if special:
-        message = f"Cannot write {_listed(special)}: it is a link or a submodule."
+        message = f"Cannot write {_listed(special)}: it is a link or a submodule. Nothing was changed."
         raise GitFailed("git.not_plain", message)
 
 
 def _above(path: str) -> list[str]:
-    """Every folder that a path is in."""
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 

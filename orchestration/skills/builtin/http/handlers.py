@@ -40,7 +40,7 @@ SECONDS = 30.0
 
 @handler(REQUEST)
 def request(call: Call) -> Outcome:
-    """Send the request; what answers as expected is a success."""
+    """Send the request; an expected status is a success."""
     message = _message(call)
     try:
         reply = outbound.send(
@@ -49,18 +49,23 @@ def request(call: Call) -> Outcome:
     except OutboundRefused as error:
         return Failed(error.code, error.message, before_effect=not error.sent)
     except Unreachable as error:
-        return Retry("http.unreachable", str(error))
+        return Retry(
+            "http.unreachable", f"Cannot send the request: {error}. Nothing was sent."
+        )
     except AnswerLost as error:
         if message.method.upper() in SAFE:
-            return Retry("http.no_answer", str(error))
-        return Unknown("http.outcome_unknown", f"Sent, and no answer came: {error}")
+            return Retry("http.no_answer", f"Received no response: {error}.")
+        return Unknown(
+            "http.outcome_unknown",
+            f"Sent the request, but received no response: {error}. Check the target.",
+        )
     call.log(f"{message.method} {reply.url}: {reply.status}")
     return _outcome(call, message, reply)
 
 
 @dry_run_of(REQUEST)
 def preview(call: Call) -> DryRun:
-    """Say what would be sent where; nothing is looked up."""
+    """Describe the request without looking up its host."""
     method, url = call.params.get("method", "GET"), shown(call.params["url"])
     if refused := outbound.foreseen(call.params["url"], Rules.of(call.config)):
         return DryRun.failing(str(refused))
@@ -73,7 +78,7 @@ def preview(call: Call) -> DryRun:
 
 @check_of(REQUEST)
 def check(call: Call) -> Sequence[TargetProblem]:
-    """Whether the address is refused, whatever the names on the network mean."""
+    """Check the address without looking up its host."""
     refused = outbound.foreseen(call.params["url"], Rules.of(call.config))
     return [TargetProblem(refused.code, str(refused))] if refused else []
 
@@ -84,7 +89,7 @@ def _message(call: Call) -> Message:
     if media_type:
         headers["Content-Type"] = media_type
     headers |= call.params.get("headers", {})
-    # The same for every try of one step run: a target that knows it acts once.
+    # The same for each attempt of one step run: a target that knows it acts once.
     key = hashlib.sha256(call.idempotency_key.encode()).hexdigest()
     headers["Idempotency-Key"] = key
     return Message(
@@ -120,14 +125,17 @@ def _headers_for(config: Mapping[str, Any]) -> Callable[[str], Mapping[str, str]
 def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
     expected = call.params.get("expect") or GOOD
     if reply.status not in expected:
-        text = f"{reply.url} answered {reply.status}."
+        text = f"{reply.url} responded with status {reply.status}."
         safe = message.method.upper() in SAFE
         if reply.status in BUSY or (safe and reply.status >= 500):  # noqa: PLR2004
             return Retry("http.busy", text)
         return Failed("http.status", f"{text} {_text(reply)[:500]}")
     if reply.truncated:
         limit = call.config.get("max_bytes", outbound.LARGEST_BODY)
-        return Failed("http.too_large", f"The answer has more than {limit} bytes.")
+        return Failed(
+            "http.too_large",
+            f"The response is too large (max {limit} bytes). The request was sent.",
+        )
     content = call.masker.content(reply.content)
     masked = content != reply.content
     reply = replace(reply, content=content)
@@ -149,7 +157,7 @@ def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
 
 
 def _text(reply: Reply) -> str:
-    """The beginning of the body where it is text; without what cannot be stored."""
+    """Return the start of a text body without characters that cannot be stored."""
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
     textual = media_type.startswith("text/") or media_type.endswith(
         ("json", "xml", "javascript", "x-www-form-urlencoded")
@@ -168,5 +176,5 @@ def _json(reply: Reply) -> Any:
         value = json.loads(reply.content)
     except (ValueError, RecursionError):
         return None
-    # What could be taken for a reference, or cannot be stored, stays text only.
+    # A value that looks like a reference, or cannot be stored, is returned as text only.
     return value if storable(value) else None

@@ -40,7 +40,7 @@ BROKEN = 500
 
 
 class JiraRefused(Exception):
-    """Jira is not reachable or will not; the outcome says what that means."""
+    """A request to Jira failed; `outcome` is what the step reports."""
 
     def __init__(self, outcome: Failed | Retry | Unknown) -> None:
         super().__init__(outcome.message)
@@ -72,12 +72,14 @@ def transition(call: Call) -> Outcome:
 
 @dry_run_of(TRANSITION)
 def preview(call: Call) -> DryRun:
-    """Ask Jira where the issue is and whether it can go there."""
+    """Check with Jira that the transition is possible."""
     issue, wanted = call.params["issue"], call.params["status"]
     try:
         current, _ = _state(call.config, issue)
         if current.lower() == wanted.lower():
-            return DryRun(summary=f"{issue} is {current} already; nothing changes.")
+            return DryRun(
+                summary=f"{issue} already has the status {current}. Nothing changes."
+            )
         to = _chosen(call.config, issue, wanted, current)["to"]["name"]
     except JiraRefused as error:
         return DryRun.failing(str(error))
@@ -95,7 +97,7 @@ def preview(call: Call) -> DryRun:
 
 @check_of(TRANSITION)
 def check(call: Call) -> Sequence[TargetProblem]:
-    """Whether the issue exists and the account may read it."""
+    """Check that the issue exists and the account may read it."""
     try:
         _state(call.config, call.params["issue"])
     except JiraRefused as error:
@@ -106,14 +108,14 @@ def check(call: Call) -> Sequence[TargetProblem]:
 def _confirmed(
     config: Mapping[str, Any], issue: str, previous: str, wanted: str
 ) -> Outcome:
-    """Read the issue back: Jira accepts a transition before its rules have run."""
+    """Read the issue again: Jira accepts a transition before its rules have run."""
     try:
         current, _ = _state(config, issue)
     except JiraRefused as error:
-        text = f"Jira accepted the transition, but cannot be read back: {error}"
+        text = f"Jira accepted the transition, but its result is unknown: {error}"
         return Unknown("jira.outcome_unknown", text)
     if current.lower() != wanted.lower():
-        text = f"Jira accepted the transition, but {issue} is {current}, not {wanted}."
+        text = f"Jira accepted the transition, but the status of {issue} is {current}, not {wanted}. Check the workflow in Jira."
         return Failed("jira.effect_differs", text)
     return _moved(issue, previous, current)
 
@@ -124,7 +126,7 @@ def _moved(issue: str, previous: str, status: str, *, changed: bool = True) -> O
 
 
 def _state(config: Mapping[str, Any], issue: str) -> tuple[str, Mapping[str, Any]]:
-    """The issue's status, and what the last transition by a plan noted."""
+    """Return the status of an issue, and the note of the last transition by a plan."""
     query = urllib.parse.urlencode({"fields": "status", "properties": PROPERTY})
     found = _ask(config, "GET", f"{issue}?{query}")
     noted = found.get("properties", {}).get(PROPERTY, {})
@@ -134,15 +136,15 @@ def _state(config: Mapping[str, Any], issue: str) -> tuple[str, Mapping[str, Any
 def _chosen(
     config: Mapping[str, Any], issue: str, wanted: str, current: str
 ) -> Mapping[str, Any]:
-    """The transition that leads to the wanted status, or bears its name."""
+    """Return the transition that leads to the wanted status, or has its name."""
     offered = _ask(config, "GET", f"{issue}/transitions")["transitions"]
     by_name = {item["name"].lower(): item for item in offered}
     by_target = {item["to"]["name"].lower(): item for item in offered}
     chosen: Mapping[str, Any] | None = {**by_name, **by_target}.get(wanted.lower())
     if chosen is not None:
         return chosen
-    targets = ", ".join(sorted(item["to"]["name"] for item in offered)) or "nowhere"
-    message = f"{issue} cannot go from {current} to {wanted}, only to: {targets}."
+    targets = ", ".join(sorted(item["to"]["name"] for item in offered)) or "none"
+    message = f"Cannot move {issue} from {current} to {wanted!r}. Nothing was changed. Possible statuses: {targets}."
     raise _refused("jira.no_transition", message)
 
 
@@ -151,7 +153,10 @@ def _ask(
 ) -> dict[str, Any]:
     base = config.get("base_url", "").rstrip("/")
     if not base:
-        raise _refused("jira.not_configured", "No Jira address is configured.")
+        raise _refused(
+            "jira.not_configured",
+            "Cannot call Jira: no address is configured. Nothing was changed. Ask an admin.",
+        )
     version = config.get("api_version", "3")
     headers = {"Accept": "application/json", "Authorization": _authorization(config)}
     content = b""
@@ -167,9 +172,15 @@ def _ask(
     except OutboundRefused as error:
         raise _refused(error.code, error.message) from error
     except Unreachable as error:
-        raise JiraRefused(Retry("jira.unreachable", str(error))) from error
+        raise JiraRefused(
+            Retry(
+                "jira.unreachable", f"Cannot reach Jira: {error}. Nothing was changed."
+            )
+        ) from error
     except AnswerLost as error:
-        raise _without_answer(method, "jira.unreachable", str(error)) from error
+        raise _without_answer(
+            method, "jira.unreachable", f"Received no response from Jira: {error}."
+        ) from error
     return _answer(reply, method, path)
 
 
@@ -178,10 +189,12 @@ def _refused(code: str, message: str) -> JiraRefused:
 
 
 def _without_answer(method: str, code: str, message: str) -> JiraRefused:
-    """A request that only reads may be repeated; any other may have had its effect."""
+    """Return a retry for a request that only reads, else an unknown outcome."""
     if method == "GET":
         return JiraRefused(Retry(code, message))
-    return JiraRefused(Unknown("jira.outcome_unknown", message))
+    return JiraRefused(
+        Unknown("jira.outcome_unknown", f"{message} The issue may have changed.")
+    )
 
 
 def _authorization(config: Mapping[str, Any]) -> str:
@@ -197,21 +210,29 @@ def _answer(reply: Reply, method: str, path: str) -> dict[str, Any]:
     if reply.status == NO_CONTENT:
         return {}
     if reply.status in DENIED:
-        raise _refused("jira.denied", f"Jira does not let the account reach {issue}.")
+        raise _refused(
+            "jira.denied",
+            f"Cannot access {issue}: Jira denied access to the account. Nothing was changed.",
+        )
     if reply.status == MISSING:
-        message = f"There is no issue {issue}, or the account may not see it."
+        message = f"Unknown issue {issue}, or the account does not have access. Nothing was changed."
         raise _refused("jira.no_issue", message)
     if reply.status == TOO_MANY:
-        raise JiraRefused(Retry("jira.busy", "Jira answered 429: too many requests."))
+        raise JiraRefused(
+            Retry("jira.busy", "Jira is busy: too many requests (status 429).")
+        )
     if reply.status >= BROKEN:
-        raise _without_answer(method, "jira.busy", f"Jira answered {reply.status}.")
+        raise _without_answer(
+            method, "jira.busy", f"Jira responded with status {reply.status}."
+        )
     if not reply.status < 300:  # noqa: PLR2004
-        said = reply.content[:500].decode(errors="replace")
-        raise _refused("jira.refused", f"Jira answered {reply.status}: {said}")
+        text = reply.content[:500].decode(errors="replace")
+        message = f"Jira refused the request with status {reply.status}: {text}"
+        raise _refused("jira.refused", message)
     try:
         found: dict[str, Any] = json.loads(reply.content)
     except ValueError as error:
-        message = "The configured address did not answer as Jira does."
+        message = "The response is not from Jira. Ask an admin to check the configured address."
         before = method == "GET"
         outcome = Failed("jira.no_jira", message, before_effect=before)
         raise JiraRefused(outcome) from error

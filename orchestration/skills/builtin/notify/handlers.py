@@ -41,31 +41,36 @@ SMTP_SECONDS = 30
 LATER = range(400, 500)
 GOOD = range(200, 300)
 BUSY = frozenset({429, 503})
+NOT_CONFIGURED = (
+    "Cannot send the e-mail: no mail server or sender is configured. Nothing was sent."
+    " Ask an admin to configure the skill."
+)
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a marker of the format, no secret
 
 
 @handler(EMAIL)
 def email(call: Call) -> Outcome:
-    """Hand one message to the configured mail server."""
+    """Pass one message to the configured mail server."""
     if not call.config.get("host") or not call.config.get("from"):
-        return _refused(
-            "notify.not_configured", "No mail server or sender is configured."
-        )
+        return _refused("notify.not_configured", NOT_CONFIGURED)
     unlisted = _unlisted(call)
     if unlisted:
         return _refused(
-            "notify.recipient", f"Not an allowed domain: {', '.join(unlisted)}."
+            "notify.recipient",
+            f"Cannot send the e-mail: the domains of {', '.join(unlisted)} are not"
+            " allowed. Nothing was sent. Use other recipients, or ask an admin.",
         )
     try:
         message = _mail(call)
     except ValueError as error:
-        return _refused("notify.message", str(error))
+        return _refused(
+            "notify.message", f"Cannot write the e-mail: {error}. Nothing was sent."
+        )
     return _delivered(lambda: _connected(call.config), message)
 
 
 @dry_run_of(EMAIL)
 def preview_email(call: Call) -> DryRun:
-    """Say who would get which subject."""
     to = ", ".join(map(str, call.params["to"]))
     subject = shown(call.params["subject"])
     return DryRun(
@@ -75,15 +80,14 @@ def preview_email(call: Call) -> DryRun:
 
 @check_of(EMAIL)
 def check_email(call: Call) -> list[TargetProblem]:
-    """Whether a mail server is configured and the recipients are allowed."""
-    found = []
+    """Check that a mail server is configured and the recipients are allowed."""
+    problems = []
     if not call.config.get("host") or not call.config.get("from"):
-        message = "No mail server or sender is configured."
-        found.append(TargetProblem("notify.not_configured", message))
+        problems.append(TargetProblem("notify.not_configured", NOT_CONFIGURED))
     for address in _unlisted(call):
-        message = f"{address} is not in an allowed domain."
-        found.append(TargetProblem("notify.recipient", message))
-    return found
+        message = f"The domain of {address} is not allowed."
+        problems.append(TargetProblem("notify.recipient", message))
+    return problems
 
 
 @handler(WEBHOOK)
@@ -105,7 +109,10 @@ def webhook(call: Call) -> Outcome:
         try:
             headers["webhook-signature"] = signature(secret, webhook_id, stamp, body)
         except ValueError:
-            text = "The configured secret of webhooks is not valid base64."
+            text = (
+                "Cannot sign the webhook: its configured secret is not valid base64."
+                " Nothing was sent. Ask an admin to correct it."
+            )
             return _refused("notify.not_configured", text)
     message = Message("POST", call.params["url"], headers, body)
     try:
@@ -113,23 +120,27 @@ def webhook(call: Call) -> Outcome:
     except OutboundRefused as error:
         return Failed(error.code, error.message, before_effect=not error.sent)
     except Unreachable as error:
-        return Retry("notify.unreachable", str(error))
+        return Retry(
+            "notify.unreachable", f"Cannot send the webhook: {error}. Nothing was sent."
+        )
     except AnswerLost as error:
-        return Unknown("notify.outcome_unknown", f"Sent, and no answer came: {error}")
+        return Unknown(
+            "notify.outcome_unknown",
+            f"Sent the webhook, but received no response: {error}. Check the receiver.",
+        )
     return _answer(webhook_id, reply.status)
 
 
 def _answer(webhook_id: str, status: int) -> Outcome:
     if status in BUSY:
-        return Retry("notify.busy", f"The receiver answered {status}.")
+        return Retry("notify.busy", f"The receiver responded with status {status}.")
     if status not in GOOD:
-        return Failed("notify.status", f"The receiver answered {status}.")
+        return Failed("notify.status", f"The receiver responded with status {status}.")
     return Succeeded(output={"webhook_id": webhook_id, "status": status})
 
 
 @dry_run_of(WEBHOOK)
 def preview_webhook(call: Call) -> DryRun:
-    """Say what would be posted where."""
     url, kind = shown(call.params["url"]), shown(call.params["type"])
     return DryRun(
         summary=f"Posts {kind} to {url}.", changes=(f"posts one event to {url}",)
@@ -137,7 +148,10 @@ def preview_webhook(call: Call) -> DryRun:
 
 
 def signature(secret: str, webhook_id: str, stamp: str, body: bytes) -> str:
-    """The signature of Standard Webhooks over id, time and body."""
+    """Return the signature of Standard Webhooks over id, time and body.
+
+    By hand: the library standardwebhooks would save these few lines only.
+    """
     encoded = secret.removeprefix(SECRET_PREFIX)
     key = base64.b64decode(encoded) if encoded != secret else secret.encode()
     signed = f"{webhook_id}.{stamp}.".encode() + body
@@ -205,10 +219,13 @@ def _delivered(connect: Callable[[], smtplib.SMTP], message: EmailMessage) -> Ou
     try:
         server = connect()
     except smtplib.SMTPAuthenticationError as error:
-        text = f"The mail server refused the sign-in: {_answered(error)}"
+        text = (
+            f"Cannot sign in to the mail server: {_answered(error)}. Nothing was sent."
+            " Ask an admin to check its user and password."
+        )
         return _refused("notify.denied", text)
     except (OSError, smtplib.SMTPException) as error:
-        text = f"The mail server cannot be reached: {plain(error)}"
+        text = f"Cannot reach the mail server: {plain(error)}. Nothing was sent."
         return Retry("notify.unreachable", text)
     try:
         return _sent(server, message)
@@ -226,20 +243,26 @@ def _sent(server: smtplib.SMTP, message: EmailMessage) -> Outcome:
         cause = Retry if all(code in LATER for code in codes) else _refused
         return cause(
             "notify.refused",
-            f"Every recipient was refused: {_listed(error.recipients)}",
+            "The mail server refused all recipients. Nothing was sent."
+            f" {_listed(error.recipients)}",
         )
     except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
         cause = Retry if error.smtp_code in LATER else _refused
-        text = f"The mail server refused it: {_answered(error)}"
+        text = (
+            f"The mail server refused the e-mail: {_answered(error)}. Nothing was sent."
+        )
         return cause("notify.refused", text)
     except (OSError, smtplib.SMTPException) as error:
-        text = f"The connection to the mail server broke: {plain(error)}"
+        text = (
+            f"Lost the connection to the mail server: {plain(error)}. The e-mail may"
+            " have been sent. Check with a recipient."
+        )
         return Unknown("notify.outcome_unknown", text)
     to = [item.strip() for item in message["To"].split(",")]
     accepted = [item for item in to if item not in refused]
     if refused:
         text = (
-            f"Sent to {', '.join(accepted)} only. Refused recipients:"
+            f"Sent the e-mail to {', '.join(accepted)} only. The mail server refused:"
             f" {_listed(refused)}."
         )
         return Failed("notify.partly_refused", text)

@@ -35,14 +35,19 @@ def render(call: Call) -> Outcome:
     try:
         rows = _rows(call.params.get("rows", []))
     except (BadRows, UnicodeDecodeError, ValueError) as error:
-        return Failed("report.rows", f"The rows cannot be read: {error}")
+        return Failed("report.rows", f"Cannot read the rows: {error}.")
     most = call.config.get("max_rows", MOST_ROWS)
     if len(rows) > most:
-        return Failed("report.too_long", f"{len(rows)} rows; {most} fit on a page.")
+        return Failed(
+            "report.too_long",
+            f"Cannot render {len(rows)} rows: too many (max {most}). Select fewer rows first.",
+        )
     try:
         page = _page(call.params, rows)
     except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
-        return Failed("report.template", f"{type(error).__name__}: {error}")
+        return Failed(
+            "report.template", f"Cannot render the template: {error}. Correct it."
+        )
     path = call.workdir / f"{call.params.get('name', 'report')}.html"
     content = page.encode()
     path.write_bytes(content)
@@ -55,29 +60,28 @@ def render(call: Call) -> Outcome:
 
 @dry_run_of(RENDER)
 def preview(call: Call) -> DryRun:
-    """Say what would be rendered."""
     title, rows = call.params["title"], call.params.get("rows", [])
     is_rows = isinstance(rows, list) and not any(isinstance(row, File) for row in rows)
     what = f"{len(rows)} rows" if is_rows else shown(rows)
     return DryRun(summary=f"Renders {what} as the page “{shown(title)}”.")
 
 
-def _rows(given: Any) -> list[dict[str, Any]]:
-    """Rows as they were given, and those of files one after the other."""
+def _rows(value: Any) -> list[dict[str, Any]]:
+    """Return the rows of values and files in order."""
     rows: list[dict[str, Any]] = []
-    for part in given if isinstance(given, list) else [given]:
+    for part in value if isinstance(value, list) else [value]:
         rows += _rows_in(part) if isinstance(part, File) else [part]
     return rows
 
 
-def _rows_in(given: File) -> list[dict[str, Any]]:
-    if given.name.lower().endswith((".csv", ".tsv")):
-        delimiter = "\t" if given.name.lower().endswith(".tsv") else ","
-        with given.path.open(newline="", encoding="utf-8-sig") as file:
+def _rows_in(source: File) -> list[dict[str, Any]]:
+    if source.name.lower().endswith((".csv", ".tsv")):
+        delimiter = "\t" if source.name.lower().endswith(".tsv") else ","
+        with source.path.open(newline="", encoding="utf-8-sig") as file:
             return list(csv.DictReader(file, delimiter=delimiter))
-    loaded = json.loads(given.path.read_text(encoding="utf-8-sig"))
+    loaded = json.loads(source.path.read_text(encoding="utf-8-sig"))
     if not isinstance(loaded, list) or not all(isinstance(row, dict) for row in loaded):
-        message = f"{given.name} is no list of objects"
+        message = f"{source.name} is not a list of objects"
         raise BadRows(message)
     return loaded
 
