@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from tests.reading.text import DOCSTRING, Text
 
 INSTEAD = {
-    r"whoever|somebody|nobody": "the user, an approver, anyone, no one",
+    r"whoever|somebody|nobody|everybody": "the user, an approver, anyone, no one",
+    r"people": "users, operators, approvers",
     r"anew": "again",
     r"mends?|mended": "fix",
     r"yields|yielded": "returns, outputs",
@@ -20,6 +21,8 @@ INSTEAD = {
     r"are asked|is asked": "approval requested",
     r"word is on record": "decision recorded",
     r"at work": "running",
+    r"remember(s|ed)?": "cached",
+    r"lapse[sd]?": "expired",
     r"the grip|a grip|the bench|a bench": "lease, worker context",
     r"too (many|large|deep) a\b": "too large (max N)",
 }

@@ -91,3 +91,15 @@ def test_markup_that_could_run_is_removed() -> None:
     assert "script" not in html.replace("javascript:x", "")
     assert "onclick" not in html
     assert "href" not in html
+
+
+def test_the_help_links_of_templates_lead_to_the_glossary() -> None:
+    templates = (PROJECT / "templates").rglob("*.html")
+    used = {
+        anchor
+        for path in templates
+        for anchor in re.findall(r'\{% help_link "([\w-]+)" %\}', path.read_text())
+    }
+
+    assert used == {"risk", "effect-class", "approval"}
+    assert used <= anchors("glossary")
