@@ -12,9 +12,8 @@ register = template.Library()
 def help_link(anchor: str) -> SafeString:
     """Return a "?" that leads to a heading of the glossary."""
     return format_html(
-        '<a class="help-link" href="{}#{}" title="What is {}?" aria-label="Help: {}">?</a>',
+        '<a class="help-link" href="{}#{}" title="{label}" aria-label="{label}">?</a>',
         reverse("help_page", args=["glossary"]),
         anchor,
-        anchor.replace("-", " "),
-        anchor.replace("-", " "),
+        label=f"Help: {anchor.replace('-', ' ')}",
     )
