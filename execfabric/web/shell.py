@@ -31,7 +31,6 @@ PLACES = (
     Place("plan_new", "New run", "plan", Right.PROPOSE),
     Place("skills", "Skills", "skills"),
     Place("trace", "Audit log", "trace", Right.TRACE),
-    Place("help", "Help", "help"),
 )
 SECTIONS = {
     "gate": "inbox",
@@ -47,7 +46,6 @@ SECTIONS = {
     "skill_edit": "skills",
     "skill_version": "skills",
     "trace_event": "trace",
-    "help_page": "help",
 }
 """The place that a page belongs to, where that is not itself."""
 

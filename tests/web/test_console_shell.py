@@ -41,20 +41,20 @@ def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(db, name) -> None:
     [
         pytest.param(
             [Role.PROPOSER],
-            ["Home", "Runs", "New run", "Skills", "Help"],
+            ["Home", "Runs", "New run", "Skills"],
             id="proposer",
         ),
         pytest.param(
             [Role.OPERATOR],
-            ["Home", "Approvals", "Runs", "New run", "Skills", "Audit log", "Help"],
+            ["Home", "Approvals", "Runs", "New run", "Skills", "Audit log"],
             id="operator",
         ),
         pytest.param(
             [Role.AUDITOR],
-            ["Home", "Runs", "Skills", "Audit log", "Help"],
+            ["Home", "Runs", "Skills", "Audit log"],
             id="auditor",
         ),
-        pytest.param([], ["Home", "Runs", "Skills", "Help"], id="no role"),
+        pytest.param([], ["Home", "Runs", "Skills"], id="no role"),
     ],
 )
 def test_the_navigation_leads_only_where_ones_rights_do(db, roles, expected) -> None:

@@ -79,6 +79,12 @@ def test_an_unknown_page_is_not_found(db, address) -> None:
     assert answer.status_code == 404
 
 
+def test_every_page_leads_to_the_help(db) -> None:
+    page = signed_in(person("reader")).get("/")
+
+    assert f'href="{reverse("help")}"' in page.content.decode()
+
+
 def test_help_needs_a_session(db) -> None:
     assert Client().get(reverse("help")).status_code == 302
 
