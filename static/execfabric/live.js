@@ -236,7 +236,7 @@
     } else if (run.failures >= FAILURES) {
       state = "offline";
       const since = new Date(run.heard || performance.timeOrigin);
-      text = "Offline – as of " + since.toLocaleTimeString();
+      text = "Offline – as of " + since.toTimeString().slice(0, 8);
     } else if (run.lost) {
       state = "reconnecting";
       text = "Reconnecting (" + Math.round((Date.now() - run.lost) / 1000) + " s)";

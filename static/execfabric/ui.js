@@ -1,4 +1,4 @@
-/* Small conveniences. Every page works without them. */
+/* Conveniences. Every page works without them. */
 (function () {
   "use strict";
   const root = document.documentElement;
@@ -19,7 +19,7 @@
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
     } catch {
-      return; /* no clipboard without a secure context: the title holds the text */
+      return; /* No clipboard without a secure context; the title has the text. */
     }
     button.dataset.copied = "";
     setTimeout(() => delete button.dataset.copied, 1200);
@@ -56,7 +56,7 @@
     all.forEach((details) => (details.open = open));
   }
 
-  /* Details are fetched when they are opened; what failed is fetched at the next opening. */
+  /* Fetch details when they are opened; after a failure, at the next opening. */
   document.addEventListener(
     "toggle",
     (event) => {
@@ -66,30 +66,31 @@
     true,
   );
 
-  /* The same words as the server's: see `relative` and `_until` there. */
+  /* The same words as `relative` in templatetags/ui.py. */
   function relative(seconds) {
     const size = Math.abs(seconds);
     if (size < 10) return "just now";
     if (seconds > 0) return "in " + until(size);
-    const unit = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([n]) => size >= n);
-    return Math.floor(size / unit[0]) + " " + unit[1] + " ago";
+    const units = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
+    const [length, unit] = units.find(([n]) => size >= n);
+    return count(Math.floor(size / length), unit) + " ago";
   }
 
   function until(seconds) {
-    const whole = Math.round(seconds);
-    const minutes = Math.round(whole / 60);
-    const hours = Math.round(whole / 3600);
-    if (whole < 60) return whole + " s";
-    if (minutes < 60) return minutes + " min";
-    const joined = (large, unit, small, part) =>
-      large + " " + unit + (small ? " " + small + " " + part : "");
-    if (minutes < 1440) return joined(Math.floor(minutes / 60), "h", minutes % 60, "min");
-    return joined(Math.floor(hours / 24), "d", hours % 24, "h");
+    const minutes = Math.round(seconds / 60);
+    const hours = Math.round(seconds / 3600);
+    const two = (large, unit, small, part) =>
+      count(large, unit) + (small ? " " + count(small, part) : "");
+    if (Math.round(seconds) < 60) return count(Math.round(seconds), "second");
+    if (minutes < 60) return count(minutes, "minute");
+    if (minutes < 1440) return two(Math.floor(minutes / 60), "hour", minutes % 60, "minute");
+    return two(Math.floor(hours / 24), "day", hours % 24, "hour");
   }
+
+  const count = (number, unit) => number + " " + unit + (number === 1 ? "" : "s");
 
   function span(seconds) {
     const whole = Math.floor(seconds);
-    const two = (n) => String(n).padStart(2, "0");
     if (whole < 60) return seconds.toFixed(1) + " s";
     if (whole < 3600) return Math.floor(whole / 60) + " min " + two(whole % 60) + " s";
     if (whole < 86400)
@@ -97,7 +98,32 @@
     return Math.floor(whole / 86400) + " d " + Math.floor((whole % 86400) / 3600) + " h";
   }
 
+  const two = (n, digits = 2) => String(n).padStart(digits, "0");
+
+  function localTime(at, withMilliseconds) {
+    const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+    const time = [at.getHours(), at.getMinutes(), at.getSeconds()].map((n) => two(n)).join(":");
+    return day + " " + time + (withMilliseconds ? "." + two(at.getMilliseconds(), 3) : "");
+  }
+
+  /* Times come in UTC; the page shows them in the zone of the browser, UTC on hover. */
+  function localize() {
+    document.querySelectorAll("time[data-local]").forEach((node) => {
+      node.textContent = localTime(new Date(node.dateTime), node.dataset.local === "ms");
+      delete node.dataset.local;
+    });
+    document.querySelectorAll("time[data-relative]:not([data-zoned])").forEach((node) => {
+      if (node.title) node.title = localTime(new Date(node.dateTime)) + " (" + node.title + ")";
+      node.dataset.zoned = "";
+    });
+    const zone = document.querySelector("input[name=tz]");
+    if (!zone) return;
+    zone.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone;
+    document.querySelectorAll("[data-zone]").forEach((node) => (node.textContent = zone.value));
+  }
+
   function tick() {
+    localize();
     if (document.hidden) return;
     const now = Date.now();
     document.querySelectorAll("time[data-relative]").forEach((node) => {
@@ -108,21 +134,8 @@
     });
   }
 
-  /* The server writes UTC; the title keeps it. */
-  const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-
-  function localize() {
-    document.querySelectorAll("time[data-local]").forEach((node) => {
-      node.textContent = moment.format(new Date(node.dateTime));
-      delete node.dataset.local;
-    });
-    const zone = document.querySelector("input[name=tz]");
-    if (!zone) return;
-    zone.value ||= moment.resolvedOptions().timeZone;
-    document.querySelectorAll("[data-zone]").forEach((node) => (node.textContent = zone.value));
-  }
-
-  localize();
+  document.addEventListener("htmx:load", localize);
+  document.addEventListener("DOMContentLoaded", tick);
   setInterval(tick, 1000);
   document.addEventListener("visibilitychange", tick);
 })();

@@ -1,4 +1,4 @@
-"""The small parts that every page is made of: badges, times, digests, JSON."""
+"""Template tags for badges, times, digests and JSON."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,9 +20,10 @@ register = template.Library()
 register.filter(file_size)
 
 SHORT = 12
-"""Characters of a digest that people compare by eye."""
+"""Characters of a shortened digest."""
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
-UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"))
+UNITS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second"))
+UTC_TIME = "%Y-%m-%d %H:%M:%S UTC"
 JUST_NOW = 10
 AGENT_CHIP = mark_safe('<span class="chip">agent</span>')
 
@@ -35,7 +36,7 @@ def request_id() -> str:
 
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
-    """An icon of the sprite; hidden from screen readers unless it has a label."""
+    """Draw an icon; screen readers see it only if it has a label."""
     href = f"{static('execfabric/icons.svg')}#{name}"
     if label:
         return format_html(
@@ -50,13 +51,13 @@ def icon(name: str, label: str = "") -> SafeString:
 
 @register.simple_tag
 def state_badge(state: str) -> SafeString:
-    """A state as icon, word and colour."""
+    """Draw a state as icon, word and colour."""
     return _badge(looks.of_state(str(state)), state=str(state))
 
 
 @register.simple_tag
 def state_badge_as(state: str, words: str) -> SafeString:
-    """Other words in the look of a state, for events that lead to it."""
+    """Draw other words in the look of a state, for its events."""
     return _badge(replace(looks.of_state(str(state)), word=words), state=str(state))
 
 
@@ -71,13 +72,13 @@ def state_icon(state: str) -> SafeString:
 
 @register.simple_tag
 def risk_badge(risk: str) -> SafeString:
-    """A risk as icon, word and colour."""
+    """Draw a risk as icon, word and colour."""
     return _badge(looks.of_risk(str(risk)), state=str(risk))
 
 
 @register.filter
 def effect_words(effect_class: str) -> str:
-    """What repeating an action would do, as a sentence."""
+    """Say whether an action may be repeated."""
     return looks.EFFECTS.get(str(effect_class), str(effect_class))
 
 
@@ -89,43 +90,44 @@ def channel_words(channel: str) -> str:
 
 @register.filter
 def state_word(state: str) -> str:
-    """The word for a state."""
+    """Return the word for a state."""
     return looks.of_state(str(state)).word
 
 
 @register.filter
 def state_tone(state: str) -> str:
-    """The tone of a state, for parts that take its colour."""
+    """Return the tone of a state, which is also a CSS class."""
     return str(looks.of_state(str(state)).tone)
 
 
 @register.simple_tag
 def time(at: datetime | None, missing: str = "—") -> SafeString | str:
-    """A moment: how long ago or until then, the absolute UTC time on hover."""
+    """Draw a moment as its distance from now; the UTC time is shown on hover."""
     if at is None:
         return missing
     return format_html(
         '<time datetime="{}" title="{}" data-relative>{}</time>',
         clock.stamp(at),
-        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        at.strftime(UTC_TIME),
         relative(at - clock.now()),
     )
 
 
 @register.simple_tag
 def clock_time(at: datetime) -> SafeString:
-    """A moment to the millisecond, for lists where the order counts."""
+    """Draw date and time to the millisecond: in UTC, or local time with JavaScript."""
+    text = at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
     return format_html(
-        '<time class="mono" datetime="{}" title="{}">{}</time>',
+        '<time class="mono" datetime="{}" title="{}" data-local="ms">{}</time>',
         clock.stamp(at),
-        at.strftime("%Y-%m-%d %H:%M:%S.%f UTC"),
-        at.strftime("%H:%M:%S.%f")[:-3],
+        text,
+        text,
     )
 
 
 @register.simple_tag
 def duration(start: datetime | None, end: datetime | None = None) -> SafeString | str:
-    """How long something took; while it has no end, the page counts on."""
+    """Draw a duration; the page keeps counting while there is no end."""
     if start is None:
         return "—"
     if end is not None:
@@ -141,7 +143,7 @@ def duration(start: datetime | None, end: datetime | None = None) -> SafeString 
 
 @register.simple_tag
 def digest(value: str | bytes | memoryview, label: str = "digest") -> SafeString:
-    """A digest in short form, whole on hover and by the copy button."""
+    """Draw a shortened digest; hovering and the copy button give all of it."""
     text = value if isinstance(value, str) else bytes(value).hex()
     return format_html(
         '<span class="digest"><code title="{}">{}</code>'
@@ -196,7 +198,7 @@ def _collapsed(part: Excerpt, href: str) -> SafeString:
 
 @register.simple_tag
 def actor(key: str, name: str, owner: str = "") -> SafeString:
-    """A person, an agent (with whoever answers for it) or a part of the product."""
+    """Draw a person, an agent with its owner, or a part of the product."""
     kind = key.partition(":")[0]
     behalf = format_html(' <span class="quiet">for {}</span>', owner) if owner else ""
     label = {"agent": "Agent", "system": "System"}.get(kind, "Person")
@@ -214,26 +216,30 @@ def actor(key: str, name: str, owner: str = "") -> SafeString:
 
 @register.filter
 def at_key(mapping: dict[str, Any], key: str) -> Any:
-    """The value of a key; nothing where the key is missing."""
+    """Return the value of a key, or None."""
     return mapping.get(key)
 
 
 @register.filter
 def cut_words(text: str) -> list[str]:
-    """The words of a text, to loop over a few fixed names."""
+    """Split a text into words, to loop over fixed names."""
     return text.split()
 
 
 def relative(delta: timedelta) -> str:
-    """`5 min ago`, `in 2 h 30 min`, `just now`; what is to come is told more exactly."""
+    """Return a distance in time, such as "5 minutes ago" or "in 2 hours 30 minutes".
+
+    Neither `humanize` nor Django's `timeuntil` rounds a week less a second to a week,
+    and `ui.js` must count on in the same words.
+    """
     seconds = delta.total_seconds()
     if abs(seconds) < JUST_NOW:
         return "just now"
-    return f"in {_until(seconds)}" if seconds > 0 else f"{_coarse(-seconds)} ago"
+    return f"in {_until(seconds)}" if seconds > 0 else f"{_since(-seconds)} ago"
 
 
 def span(seconds: float) -> str:
-    """`840 ms`, `12.4 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Return a duration, such as "840 ms", "12.4 s", "3 min 05 s" or "2 h 10 min"."""
     if seconds < 1:
         return f"{max(0, seconds) * 1000:.0f} ms"
     if seconds < MINUTE:
@@ -246,29 +252,29 @@ def span(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
-def _coarse(seconds: float) -> str:
-    for size, unit in UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
+def _since(seconds: float) -> str:
+    size, unit = next((size, unit) for size, unit in UNITS if seconds >= size)
+    return _count(int(seconds // size), unit)
 
 
 def _until(seconds: float) -> str:
-    """Two units, rounded: a week less a second is a week, and half a day is no day."""
-    whole = round(seconds)
-    if whole < MINUTE:
-        return f"{whole} s"
-    minutes = round(whole / MINUTE)
+    """Return a time to come in at most two units, rounded to the smaller one."""
+    minutes, hours = round(seconds / MINUTE), round(seconds / HOUR)
+    if round(seconds) < MINUTE:
+        return _count(round(seconds), "second")
     if minutes < HOUR // MINUTE:
-        return f"{minutes} min"
+        return _count(minutes, "minute")
     if minutes < DAY // MINUTE:
-        return _joined(minutes // 60, "h", minutes % 60, "min")
-    hours = round(whole / HOUR)
-    return _joined(hours // 24, "d", hours % 24, "h")
+        return _two(minutes // 60, "hour", minutes % 60, "minute")
+    return _two(hours // 24, "day", hours % 24, "hour")
 
 
-def _joined(large: int, unit: str, small: int, part: str) -> str:
-    return f"{large} {unit} {small} {part}" if small else f"{large} {unit}"
+def _two(large: int, unit: str, small: int, part: str) -> str:
+    return _count(large, unit) + (f" {_count(small, part)}" if small else "")
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" + ("" if number == 1 else "s")
 
 
 def _badge(look: Look, *, state: str) -> SafeString:
