@@ -27,8 +27,8 @@ from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid, Missing, Refusal
 from execfabric.web.problems import (
     RequestTooLarge,
+    RequestUnreadable,
     Unexpected,
-    Unreadable,
     check_texts,
     database_failure,
     problem,
@@ -149,7 +149,7 @@ def _unreadable(_request: HttpRequest, error: Any) -> HttpResponse:
     cause = error.__cause__
     sentence = str(cause) if isinstance(cause, Refusal) else str(error)
     details = cause.details if isinstance(cause, Refusal) else {}
-    return problem(Unreadable(sentence, **details), status=error.status_code)
+    return problem(RequestUnreadable(sentence, **details), status=error.status_code)
 
 
 def _malformed(_request: HttpRequest, error: Any) -> HttpResponse:
@@ -166,7 +166,7 @@ def _too_large(_request: HttpRequest, _error: Any) -> HttpResponse:
 
 
 def _suspicious(_request: HttpRequest, error: Any) -> HttpResponse:
-    return problem(Unreadable(f"Cannot read the request: {error}"))
+    return problem(RequestUnreadable(f"Cannot read the request: {error}"))
 
 
 def _database_away(request: HttpRequest, error: Any) -> HttpResponse:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from execfabric.lib.machine import Machine
+from execfabric.lib.machine import StateMachine
 from orchestration.runs.domain.states import ATTEMPT, DRY_RUN, RUN, STEP_RUN
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -57,7 +57,7 @@ def all_blocks(language: str = "") -> list[Block]:
     ]
 
 
-def state_table(machine: Machine[S, E]) -> str:
+def state_table(machine: StateMachine[S, E]) -> str:
     """Return a machine's rows as a Markdown table, with final states in bold."""
 
     def cell(state: S) -> str:

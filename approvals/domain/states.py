@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from execfabric.lib.machine import Machine
+from execfabric.lib.machine import StateMachine
 
 
 class GateStatus(StrEnum):
@@ -48,7 +48,7 @@ SETTLED = frozenset(S) - OPEN
 """`settled_at` is set. An approved gate is settled, but not final."""
 
 # fmt: off
-GATE = Machine(
+GATE = StateMachine(
     name="gate",
     initial=S.REQUESTED,
     rows=(

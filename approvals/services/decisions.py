@@ -34,7 +34,7 @@ from execfabric.lib.text import is_visible
 
 MAX_COMMENT = 10_000
 HEX_DIGITS = 64
-REFUSALS = throttle.Limit("refused-decisions", 10, 24 * 3600)
+REFUSALS = throttle.RateLimit("refused-decisions", 10, 24 * 3600)
 STRAY = "approvals"
 """The stream for refusals about gates that do not exist."""
 

@@ -46,7 +46,7 @@ class Bearer(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Actor:  # noqa: ARG002
         """Who holds the token now, within the limit of requests."""
         holder = services.holder(token, at=clock.now())
-        limit = throttle.Limit("api", settings.API_PER_MINUTE, 60)
+        limit = throttle.RateLimit("api", settings.API_PER_MINUTE, 60)
         if wait := throttle.take(limit, holder.key).wait:
             raise TooManyRequests(wait)
         return holder

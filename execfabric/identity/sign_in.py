@@ -13,17 +13,17 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponse
 
 from execfabric.infra import throttle
-from execfabric.infra.throttle import Limit, Try
+from execfabric.infra.throttle import RateLimit, Try
 from execfabric.lib.refusal import Limited
 
 MINUTES = 60
-HERE = Limit("sign-in-here", 5, 5 * MINUTES)
+HERE = RateLimit("sign-in-here", 5, 5 * MINUTES)
 """One account from one address."""
-ACCOUNT = Limit("sign-in-account", 50, 15 * MINUTES)
+ACCOUNT = RateLimit("sign-in-account", 50, 15 * MINUTES)
 """One account from all unknown browsers together."""
-ADDRESS = Limit("sign-in-address", 100, 5 * MINUTES)
+ADDRESS = RateLimit("sign-in-address", 100, 5 * MINUTES)
 """All accounts from one address: behind it may be a whole company."""
-KNOWN = Limit("sign-in-known", 10, 5 * MINUTES)
+KNOWN = RateLimit("sign-in-known", 10, 5 * MINUTES)
 """One account from a browser that has signed in to it before."""
 REMEMBERED = 365 * 24 * 3600
 MOST_ACCOUNTS = 10

@@ -1,7 +1,7 @@
-"""Conditions for check constraints of tables that are written often.
+"""Short conditions for the check constraints of hot tables.
 
-The server parses every check of a table again at each write, so they are kept short:
-`state IN (...)` is a list of constants with a cast each, an array is one constant.
+Postgres parses every check of a table at each write. `state IN (...)` has a cast for
+each constant; an array is one constant.
 """
 
 from collections.abc import Iterable
@@ -11,26 +11,26 @@ from django.db.models.lookups import Exact, IsNull
 
 
 def is_one_of(column: str, values: Iterable[object]) -> Func:
-    """Hold where the text in `column` is one of these plain words."""
+    """Require the text in `column` to be one of `values`."""
     words = ",".join(sorted(str(value) for value in values))
-    return _holds(column, f"= ANY ('{{{words}}}'::text[])")
+    return _condition(column, f"= ANY ('{{{words}}}'::text[])")
 
 
 def is_not_blank(column: str) -> Func:
-    """Hold where there is text in `column`."""
-    return _holds(column, "<> ''")
+    """Require text in `column`."""
+    return _condition(column, "<> ''")
 
 
 def is_set(column: str) -> IsNull:
-    """Hold where `column` is not null."""
+    """Require `column` to be set."""
     return IsNull(F(column), rhs=False)
 
 
 def iff(one: Func | IsNull, other: Func) -> Exact:
-    """Hold where both conditions hold, or neither."""
+    """Require both conditions, or neither."""
     return Exact(one, other)
 
 
-def _holds(column: str, condition: str) -> Func:
+def _condition(column: str, condition: str) -> Func:
     template = f"(%(expressions)s {condition})"
     return Func(F(column), template=template, output_field=BooleanField())

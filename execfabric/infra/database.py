@@ -1,7 +1,7 @@
-"""Hot statements: bound and prepared by the server, sent in pipelines.
+"""Prepared, pipelined statements and the limits of connections.
 
-Only for the few statements that every step of every run executes; everything else
-goes through the ORM.
+The statements are for the few that every step of every run executes; everything else
+uses the ORM.
 """
 
 import json
@@ -27,7 +27,7 @@ from django.db.models import Field, JSONField, Model
 from psycopg import Connection, RawCursor
 
 LEASES = 6
-"""How many leases a transaction may last: one that opens a thousand gates is long."""
+"""Longest transaction, in leases: opening a thousand gates takes long."""
 KNOWS_TRANSACTION_TIMEOUT = 170_000
 
 _limited: WeakKeyDictionary[Connection[Any], set[str]] = WeakKeyDictionary()
@@ -38,35 +38,35 @@ Statement = tuple[str, Sequence[Any]]
 
 
 def columns(model: type[Model], *, prefix: str = "", but: Names = ()) -> str:
-    """The columns of a model, for a statement whose rows `instance` takes."""
+    """Return the columns of a model, in the order that `instance` expects."""
     start = f"{prefix}." if prefix else ""
     return ", ".join(f"{start}{field.column}" for field in _fields(model, but))
 
 
 def instance(model: type[M], row: Sequence[Any], *, but: Names = ()) -> M:
-    """A model's instance from a row of its `columns`; what is left out is deferred."""
+    """Build a model instance from a row of `columns`; the others are deferred."""
     names, json_at = _shape(model, but)
     values = list(row)
-    for place in json_at:
-        if values[place] is not None:
-            values[place] = json.loads(values[place])
+    for index in json_at:
+        if values[index] is not None:
+            values[index] = json.loads(values[index])
     return model.from_db(DEFAULT_DB_ALIAS, names, values)
 
 
 def bound_idle_transactions() -> None:
-    """Have the server end transactions whose process is frozen between statements.
+    """Make the server end transactions that are idle for too long.
 
-    A frozen process keeps its connection and with it the lock of its run: nobody could
-    decide on that run, and every worker that is hinted would wait for it.
+    A frozen process holds the lock of its run: no one could decide on that run, and
+    every worker that receives a hint for it would wait.
     """
     connection_created.connect(_bound_idle)
 
 
 def bound_transactions() -> None:
-    """Have the server end every transaction of this process that takes too long.
+    """Make the server end every transaction of this process that takes too long.
 
-    Unlike `bound_idle_transactions` this covers a process frozen within a pipeline. It
-    is for processes that serve: a command such as `migrate` may take its time.
+    Unlike `bound_idle_transactions`, this covers a process frozen within a pipeline. It
+    is for servers and workers: a command such as `migrate` may take longer.
     """
     connection_created.connect(_bound_length)
 
@@ -83,19 +83,19 @@ def _bound_length(connection: BaseDatabaseWrapper, **_: object) -> None:
 
 def _limit(server: Connection[Any], name: str) -> None:
     limited = _limited.setdefault(server, set())
-    if name not in limited:  # a pool hands out the same connection again and again
+    if name not in limited:  # a pool hands out the same connection many times
         milliseconds = int(LEASES * settings.LEASE_SECONDS * 1000)
         server.execute(f"SET {name} = {milliseconds}")
         limited.add(name)
 
 
 def check() -> None:
-    """Have the connection tried before its next use; a broken one is replaced."""
+    """Close the connection if it is broken, so that the next use opens another."""
     close_old_connections()
 
 
 def restore() -> None:
-    """Replace this thread's connection if it is broken, or left in a transaction.
+    """Replace the connection of this thread if it is broken or in a transaction.
 
     :raises OperationalError: when the server cannot be reached
     """
@@ -106,10 +106,10 @@ def restore() -> None:
 
 
 def leave_transaction() -> None:
-    """Drop a connection that an error has left within a transaction.
+    """Close the connection if an error has left it within a transaction.
 
-    An error that is none of the database's can do that to Django's `atomic`. What is
-    written on such a connection looks committed, and never is.
+    An error from outside the database can leave Django's `atomic` in this state.
+    Writes on such a connection look committed, but are not.
     """
     wrapper = connections[DEFAULT_DB_ALIAS]
     if wrapper.connection and not (wrapper.in_atomic_block or wrapper.autocommit):
@@ -117,10 +117,10 @@ def leave_transaction() -> None:
 
 
 def release() -> None:
-    """Give this thread's connection back to the pool, where there is one.
+    """Return the connection of this thread to the pool, if there is one.
 
-    After an error the pool replaces what is broken, all at once: usually the server
-    was away, and every connection that waits in the pool is then as dead as this one.
+    After an error the pool checks all its connections: usually the server was away,
+    and all of them are broken.
     """
     pool = getattr(connection, "pool", None)
     if pool is None:
@@ -142,20 +142,20 @@ def row(statement: str, values: Sequence[Any]) -> Row | None:
 
 
 def sqlstate(error: DatabaseError) -> str:
-    """Return the server's code for an error, or "" if it came from this side."""
+    """Return the SQLSTATE of an error, or "" if it is not from the server."""
     cause = error.__cause__
     return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
 
 
 def detail(error: DatabaseError) -> str:
-    """Return what the server adds to an error, or ""."""
+    """Return the detail message of an error, or ""."""
     cause = error.__cause__
-    found = cause.diag.message_detail if isinstance(cause, psycopg.Error) else ""
-    return found or ""
+    message = cause.diag.message_detail if isinstance(cause, psycopg.Error) else ""
+    return message or ""
 
 
 def pipelined(statements: Sequence[Statement]) -> list[RawCursor[Row]]:
-    """Send statements without waiting in between; they execute in their order."""
+    """Execute statements in order, without waiting for each one's result."""
     with _connected() as server, server.pipeline():
         return [_executed(server, text, values) for text, values in statements]
 
@@ -169,16 +169,16 @@ def _executed(
 
 @contextmanager
 def _connected() -> Iterator[Connection[Any]]:
-    """This thread's connection, its errors as Django's.
+    """Return the connection of this thread; its errors become Django's.
 
-    :raises TransactionManagementError: when the transaction may only be rolled back
+    :raises TransactionManagementError: when the transaction must be rolled back
     """
-    # Looked up once: Django's own name for it is looked up at every use of it.
+    # Looked up once: `django.db.connection` looks it up at each use.
     wrapper = connections[DEFAULT_DB_ALIAS]
     wrapper.close_if_health_check_failed()
     if wrapper.connection is None:
         wrapper.ensure_connection()
-    # Else a commit sent from here would keep what Django is about to roll back.
+    # Otherwise a commit sent from here would save what Django will roll back.
     wrapper.validate_no_broken_transaction()
     with wrapper.wrap_database_errors:
         yield wrapper.connection
@@ -190,16 +190,16 @@ def _fields(model: type[Model], but: Names) -> "list[Field[Any, Any]]":
 
 @lru_cache(maxsize=64)
 def _shape(model: type[Model], but: Names) -> tuple[list[str], list[int]]:
-    """The names of a model's fields, and which of them are JSON."""
+    """Return the names of the fields, and the indices of those that are JSON."""
     fields = _fields(model, but)
     json_at = [at for at, field in enumerate(fields) if isinstance(field, JSONField)]
     return [field.attname for field in fields], json_at
 
 
-# The shapes of statements are few: they are composed by kind, never from data.
+# There are few different statements: none of them contains data.
 @lru_cache(maxsize=512)
 def _numbered(statement: str) -> str:
-    """`%s` in their order as `$1`, `$2`, which the server understands."""
+    """Replace each `%s` by `$1`, `$2` and so on."""
     first, *rest = statement.split("%s")
     return first + "".join(
         f"${number}{part}" for number, part in zip(count(1), rest, strict=False)

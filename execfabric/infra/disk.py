@@ -1,4 +1,4 @@
-"""Whether there is room for new work: it is refused before the disk is full."""
+"""Refuse new work before the disk is full."""
 
 import time
 from functools import lru_cache
@@ -13,28 +13,25 @@ from execfabric.lib.space import Shortage
 
 
 class DiskFull(Unavailable):
-    """The disk of the service is almost full, so no new work is accepted."""
+    """The disk is almost full, so no new work is accepted."""
 
     code = "service.disk_full"
 
     def __init__(self) -> None:
         sentence = (
             "The disk of the service is almost full, so no new work is accepted."
-            " Runs continue when there is room again."
+            " Runs continue when there is space again."
         )
         super().__init__(sentence, retry_after=30)
 
 
 def shortage() -> Shortage | None:
-    """Return which disk has too little room, if one has; looked at once a second."""
+    """Return a disk with too little space, if any; checked once a second."""
     return _shortage(settings.MIN_FREE_BYTES, int(time.monotonic()))
 
 
 def require_space() -> None:
-    """Refuse new work while the disk is almost full.
-
-    :raises DiskFull: when it is
-    """
+    """Raise `DiskFull` if the disk is almost full."""
     if shortage():
         raise DiskFull
 

@@ -17,8 +17,8 @@ else:
     class Uuid7Key(models.UUIDField):
         """A primary key that sorts by time of creation.
 
-        Migrations see a plain UUID column: a default in Python is not part of the
-        schema, and a migration must not import the code that makes it.
+        Migrations see a plain UUID column, because a migration must not import the
+        code that makes the default.
         """
 
         def __init__(self, **options: object) -> None:
@@ -26,7 +26,7 @@ else:
             super().__init__(**{**options, **fixed})
 
         def deconstruct(self) -> tuple[str, str, list[object], dict[str, object]]:
-            """Describe the column for a migration."""
+            """Describe the column for a migration, without its default."""
             name, _, positional, options = super().deconstruct()
             del options["default"]
             return name, "django.db.models.UUIDField", positional, options

@@ -1,8 +1,8 @@
-"""The only file that talks to the channel layer: hints that something changed.
+"""Hints over the channel layer: this group has news, read the database.
 
-A hint carries no fact, only which group should look. It may be lost, doubled or late:
-those who watch read the record. Hints are sent by one thread per process, so that no
-step waits for them, and each group is hinted at most ten times a second.
+A hint may be lost, duplicated or late. One thread per process sends them, at most ten
+times a second for each group. Channels' own `group_send` in `on_commit` would make each
+step wait for Redis, and its consumers close the socket when Redis restarts.
 """
 
 import asyncio
@@ -17,51 +17,48 @@ from channels.layers import channel_layers
 logger = logging.getLogger(__name__)
 
 INBOX = "inbox"
-"""The group of those who watch the gates that wait for people."""
+"""Group of the pages that show open gates."""
 SPACING = 0.1
-"""Seconds between two rounds of hints from one process."""
+"""Seconds between two rounds of hints."""
 PER_TICK = 40
-"""Groups hinted in one round at most."""
+"""Most groups in one round."""
 
 
 def hint(group: str) -> None:
-    """Hint soon that a group has something to see."""
+    """Send a hint to a group soon."""
     _sender.hint(group)
 
 
-async def listen(to: str, heard: Callable[[], None]) -> None:
-    """Call `heard` at each hint to a group, until cancelled.
+async def listen(group: str, on_hint: Callable[[], None]) -> None:
+    """Call `on_hint` at each hint to a group, until cancelled.
 
-    Without a channel layer it keeps trying. Listeners also poll, so they miss nothing
-    meanwhile.
+    Retry while Redis is away; listeners also poll, so they miss nothing.
     """
     warned = False
     while True:
         try:
-            await _listen(to, heard)
+            await _listen(group, on_hint)
         except Exception as error:  # noqa: BLE001  a hint is never worth a failure
             if not warned:
-                logger.warning(
-                    "Live hints are not heard, pages look by the clock: %s", error
-                )
+                logger.warning("Cannot receive live hints, so pages poll: %s", error)
             warned = True
             await asyncio.sleep(1)
 
 
-async def _listen(to: str, heard: Callable[[], None]) -> None:
+async def _listen(group: str, on_hint: Callable[[], None]) -> None:
     layer = channel_layers["default"]
     channel = await layer.new_channel()
     try:
-        await layer.group_add(to, channel)
+        await layer.group_add(group, channel)
         while True:
             await layer.receive(channel)
-            heard()
+            on_hint()
     finally:
-        await layer.group_discard(to, channel)
+        await layer.group_discard(group, channel)
 
 
 class _Sender:
-    """The groups to hint, and the thread that hints them."""
+    """The groups with a hint to send, and the thread that sends them."""
 
     def __init__(self) -> None:
         self.reset()
@@ -83,30 +80,30 @@ class _Sender:
             self._wake.notify()
 
     def _work(self) -> None:
-        # A loop of its own for as long as the process lives: the layer keeps its
-        # connections per loop, and `async_to_sync` would open new ones each time.
+        # One event loop for all hints: the layer has connections per loop, and
+        # `async_to_sync` would open new ones each time.
         with asyncio.Runner() as runner:
             while True:
                 runner.run(self._send(self._next()))
                 time.sleep(SPACING)
 
     def _next(self) -> list[str]:
-        """Block until there are groups to hint."""
+        """Wait for groups, and return those of the next round."""
         with self._wake:
             self._wake.wait_for(lambda: self._pending)
-            first = list(self._pending)[:PER_TICK]
-            for group in first:
+            groups = list(self._pending)[:PER_TICK]
+            for group in groups:
                 del self._pending[group]
-            return first
+            return groups
 
-    async def _send(self, due: list[str]) -> None:
+    async def _send(self, groups: list[str]) -> None:
         try:
             layer = channel_layers["default"]
-            for group in due:
+            for group in groups:
                 await layer.group_send(group, {"type": "hint"})
         except Exception as error:  # noqa: BLE001  a hint is never worth a failure
             if not self._warned:
-                logger.warning("Live updates are late: no channel layer (%s).", error)
+                logger.warning("Cannot send live hints, so pages poll: %s", error)
             self._warned = True
         else:
             self._warned = False

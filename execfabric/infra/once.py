@@ -1,8 +1,8 @@
-"""A request that is sent twice under one key gets the first one's answer.
+"""Idempotency keys: a repeated request gets the response to the first one.
 
-The keys stand in the cache, which may be wiped at any moment: this saves a client
-that repeats a request after a broken connection from most doubles, and promises no
-more. Nothing that must hold may be built on it.
+The keys are in Redis, which may lose them: this prevents most duplicates after a broken
+connection, and guarantees nothing. A unique constraint would guarantee it, but needs a
+column in each table that a request can create a row in.
 """
 
 import hashlib
@@ -15,25 +15,25 @@ from redis.exceptions import RedisError
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Conflict, Invalid
 
-REMEMBERED_SECONDS = 24 * 3600
-HELD_SECONDS = 60
+KEY_SECONDS = 24 * 3600
+PENDING_SECONDS = 60
 LONGEST_KEY = 200
 
 
 class KeyReused(Conflict):
-    """This Idempotency-Key was sent before with another request."""
+    """This Idempotency-Key was used for a different request. Use a new key."""
 
     code = "request.key_reused"
 
 
 class KeyInUse(Conflict):
-    """The first request with this Idempotency-Key is still being answered."""
+    """The first request with this Idempotency-Key is still running. Retry later."""
 
     code = "request.key_in_use"
 
 
 class KeyTooLong(Invalid):
-    """An Idempotency-Key has at most 200 characters."""
+    """The Idempotency-Key is too long (max 200 characters)."""
 
     code = "request.key_too_long"
 
@@ -42,61 +42,50 @@ def once(
     *,
     by: Actor,
     key: str,
-    asked: str,
+    request: str,
     make: Callable[[], str],
-    stands: Callable[[str], bool],
+    exists: Callable[[str], bool],
 ) -> str:
-    """What `make` returns, or what it returned when this was asked under this key.
+    """Return the result of `make`, or of the first request with this key.
 
-    `asked` stands for the whole request. An empty key asks for nothing. `stands` asks
-    the database whether a remembered answer is true there: only that counts.
+    `request` identifies the whole request. Without a key, `make` is always called.
+    `exists` checks that the cached result is in the database.
 
-    :raises KeyReused: when the key came with another request before
-    :raises KeyInUse: when the first request is not answered yet
+    :raises KeyReused: when the key was used for a different request
+    :raises KeyInUse: when the first request is still running
     """
     if not key:
         return make()
     if len(key) > LONGEST_KEY:
         raise KeyTooLong
     slot = "once:" + hashlib.sha256(f"{by.key}\n{key}".encode()).hexdigest()
-    known = _taken(slot, asked)
-    if known is not None and stands(answer := _answer(known, asked)):
-        return answer
-    done = False
+    first = _reserve(slot, request)
+    if first is not None and exists(result := _result(first, request)):
+        return result
     try:
-        answer = make()
-        done = True
-    finally:
-        if not done:
-            _forget(slot)
-    _remember(slot, asked, answer)
-    return answer
-
-
-def _taken(slot: str, asked: str) -> dict[str, str] | None:
-    """What stands in the slot; None if it was free and is held now."""
+        result = make()
+    except BaseException:
+        with suppress(RedisError):
+            caches["shared"].delete(slot)
+        raise
     with suppress(RedisError):
-        if not caches["shared"].add(slot, {"asked": asked}, HELD_SECONDS):
-            found: dict[str, str] | None = caches["shared"].get(slot)
-            return found
+        entry = {"asked": request, "answer": result}
+        caches["shared"].set(slot, entry, KEY_SECONDS)
+    return result
+
+
+def _reserve(slot: str, request: str) -> dict[str, str] | None:
+    """Reserve a free slot; return the entry of one that is taken."""
+    with suppress(RedisError):
+        if not caches["shared"].add(slot, {"asked": request}, PENDING_SECONDS):
+            entry: dict[str, str] | None = caches["shared"].get(slot)
+            return entry
     return None
 
 
-def _answer(known: dict[str, str], asked: str) -> str:
-    if known["asked"] != asked:
+def _result(entry: dict[str, str], request: str) -> str:
+    if entry["asked"] != request:
         raise KeyReused
-    if "answer" not in known:
+    if "answer" not in entry:
         raise KeyInUse
-    return known["answer"]
-
-
-def _remember(slot: str, asked: str, answer: str) -> None:
-    with suppress(RedisError):
-        caches["shared"].set(
-            slot, {"asked": asked, "answer": answer}, REMEMBERED_SECONDS
-        )
-
-
-def _forget(slot: str) -> None:
-    with suppress(RedisError):
-        caches["shared"].delete(slot)
+    return entry["answer"]

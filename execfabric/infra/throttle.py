@@ -1,7 +1,7 @@
-"""Counts of requests in fixed windows, shared by all processes.
+"""Rate limits in fixed windows, shared by all processes.
 
-Counted in Redis, and in this process while Redis is away: a limit may then be reached
-a few times as late, but it is never off, and a lost count locks no one out.
+While Redis is away each process counts for itself, so a limit is less strict but never
+off. A lost count locks no one out.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from django.core.cache import caches
 from redis.exceptions import RedisError
 
 REDIS_AGAIN_AFTER = 5.0
-"""Seconds for which Redis is left alone after it did not answer."""
+"""Seconds to wait after Redis has failed."""
 
 _redis_away_until = 0.0
 
 
 @dataclass(frozen=True)
-class Limit:
-    """How often something may be tried in a window of time."""
+class RateLimit:
+    """The number of tries that are allowed in a window of time."""
 
     name: str
     tries: int
@@ -34,13 +34,13 @@ class Try:
     slot: str
     seconds: int
     count: int
-    """How many there were in this window, this one included."""
+    """Tries in this window, including this one."""
     wait: int
-    """Seconds until the window ends, when this one is over the limit; else 0."""
+    """Seconds until the window ends if the limit is exceeded; else 0."""
 
 
-def take(limit: Limit, key: str) -> Try:
-    """Count one try of `key` and tell whether it is within the limit."""
+def take(limit: RateLimit, key: str) -> Try:
+    """Count one try of `key`; its `wait` is 0 if it is within the limit."""
     now = time.time()
     window, since = divmod(now, limit.seconds)
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
@@ -52,12 +52,12 @@ def take(limit: Limit, key: str) -> Try:
 
 
 def give_back(tried: Try) -> None:
-    """Take back a try that should not have counted."""
+    """Uncount a try."""
     _add(tried.slot, -1, tried.seconds)
 
 
 def in_words(seconds: int) -> str:
-    """Return a waiting time as people say it: "40 seconds", "5 minutes"."""
+    """Return a duration in words, such as "40 seconds" or "5 minutes"."""
     if seconds < 60:  # noqa: PLR2004  a minute
         return f"{seconds} second{'' if seconds == 1 else 's'}"
     minutes = math.ceil(seconds / 60)

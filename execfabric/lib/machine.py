@@ -24,7 +24,7 @@ class StaleTransition(Conflict):
 
 
 @dataclass(frozen=True)
-class Machine(Generic[S, E]):
+class StateMachine(Generic[S, E]):
     """The legal moves of one machine: rows of (from, on, to)."""
 
     name: str

@@ -14,7 +14,7 @@ from execfabric.infra import database
 from execfabric.lib.refusal import Refusal
 from execfabric.web import errors
 from execfabric.web.http import page, refusal_response, wants_fragment
-from execfabric.web.problems import API, Unreadable, check_texts
+from execfabric.web.problems import API, RequestUnreadable, check_texts
 
 
 class ReleaseConnection(MiddlewareMixin):
@@ -73,7 +73,7 @@ class RefuseUnstorableText(MiddlewareMixin):
             check_texts("path", request.path)
             if "%00" in request.META.get("QUERY_STRING", ""):
                 check_texts("query", dict(request.GET.lists()))
-        except Unreadable as refusal:
+        except RequestUnreadable as refusal:
             return errors.refused(request, refusal)
         return None
 
@@ -85,7 +85,7 @@ class RefuseUnstorableText(MiddlewareMixin):
             return None
         try:
             check_texts("", dict(request.POST.lists()))
-        except Unreadable as refusal:
+        except RequestUnreadable as refusal:
             return errors.refused(request, refusal)
         return None
 

@@ -38,7 +38,7 @@ STATUS = {
 }
 
 
-class Unreadable(Invalid):
+class RequestUnreadable(Invalid):
     """The request cannot be read, or contains text that cannot be stored."""
 
     code = "request.unreadable"
@@ -162,7 +162,7 @@ def check_texts(name: str, value: Any) -> None:
 
     `name` says where the value comes from; it is empty for the body as a whole.
 
-    :raises Unreadable: with the position of the first one
+    :raises RequestUnreadable: with the position of the first one
     """
     stack = [(name, value)]
     while stack:
@@ -184,7 +184,7 @@ def _check_text(path: str, text: str) -> None:
     at = match.start()
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     character = "a null character" if text[at] == "\0" else "a lone surrogate"
-    raise Unreadable(
+    raise RequestUnreadable(
         f"{path or 'name'}, line {line}, column {column}: {character} is not allowed.",
         line=line,
         column=column,

@@ -36,7 +36,7 @@ CHECK_EVERY = 4.0
 """Seconds for which an answer about session and rights is believed."""
 
 
-class Ended(Exception):
+class SocketClosed(Exception):
     """The socket must close with this code."""
 
     def __init__(self, code: int) -> None:
@@ -90,7 +90,7 @@ class Watcher(AsyncWebsocketConsumer):
             self._tasks.append(asyncio.create_task(listening))
             while True:
                 await self._turn()
-        except Ended as ended:
+        except SocketClosed as ended:
             await self.close(ended.code)
         except Missing:
             await self.close(REFUSED)
@@ -110,7 +110,7 @@ class Watcher(AsyncWebsocketConsumer):
             try:  # wait for a slow client, but not for ever
                 await asyncio.wait_for(self.send(text_data=html), SEND_WITHIN)
             except TimeoutError:
-                raise Ended(TRY_AGAIN) from None
+                raise SocketClosed(TRY_AGAIN) from None
             self._sent_at = time.monotonic()
         await asyncio.sleep(self.spacing)
         with contextlib.suppress(TimeoutError):
@@ -123,8 +123,8 @@ class Watcher(AsyncWebsocketConsumer):
         stored = import_module(settings.SESSION_ENGINE).SessionStore(key)
         user = await get_user({**self.scope, "session": stored})
         if not user.is_authenticated:
-            raise Ended(SIGNED_OUT)
+            raise SocketClosed(SIGNED_OUT)
         self.by = cast("SignedInUser", user).actor()
         if not await database_sync_to_async(self.may_watch)(self.by):
-            raise Ended(REFUSED)
+            raise SocketClosed(REFUSED)
         self._checked_at = time.monotonic()

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import pytest
 
-from execfabric.lib.machine import IllegalTransition, Machine
+from execfabric.lib.machine import IllegalTransition, StateMachine
 
 
 class Light(StrEnum):
@@ -18,8 +18,8 @@ class Signal(StrEnum):
     HIT = "hit"
 
 
-def a_machine(*more: tuple[Light, Signal, Light]) -> Machine[Light, Signal]:
-    return Machine(
+def a_machine(*more: tuple[Light, Signal, Light]) -> StateMachine[Light, Signal]:
+    return StateMachine(
         name="light",
         initial=Light.RED,
         rows=((Light.RED, Signal.SWITCHED, Light.GREEN), *more),

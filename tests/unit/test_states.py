@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from execfabric.lib.machine import IllegalTransition, Machine
+from execfabric.lib.machine import IllegalTransition, StateMachine
 from orchestration.runs.domain.states import (
     AT_WORK,
     ATTEMPT,
@@ -148,7 +148,7 @@ def test_the_page_about_states_has_the_tables_of_the_code(machine, name):
         pytest.param(DRY_RUN, "dry-run", id="dry run"),
     ],
 )
-def test_the_lifecycle_page_has_a_paragraph_per_state(machine: Machine, name):
+def test_the_lifecycle_page_has_a_paragraph_per_state(machine: StateMachine, name):
     text = (PROJECT / STATES).read_text(encoding="utf-8")
     part = text.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
     told = dict(

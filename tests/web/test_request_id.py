@@ -12,7 +12,7 @@ import pytest
 from django.template.loader import render_to_string
 from structlog.contextvars import bound_contextvars
 
-from execfabric.web.problems import Unreadable, problem
+from execfabric.web.problems import RequestUnreadable, problem
 from tests.console_builders import signed_in
 from tests.web_server import ROOT, serving
 
@@ -61,14 +61,14 @@ def test_an_error_page_a_problem_and_the_log_have_the_id_of_the_request(
 )
 def test_every_error_page_shows_the_request_id(template: str) -> None:
     with bound_contextvars(request_id="0123456789abcdef"):
-        page = render_to_string(f"{template}.html", {"refusal": Unreadable()})
+        page = render_to_string(f"{template}.html", {"refusal": RequestUnreadable()})
 
     assert "0123456789abcdef" in page
 
 
 def test_a_problem_has_the_request_id() -> None:
     with bound_contextvars(request_id="0123456789abcdef"):
-        body = json.loads(problem(Unreadable()).content)
+        body = json.loads(problem(RequestUnreadable()).content)
 
     assert body["request_id"] == "0123456789abcdef"
 

@@ -48,14 +48,14 @@ def propose(
         )
         return str(run.pk)
 
-    def stands(made: str) -> bool:
-        return selectors.visible_to(request.auth).filter(pk=made).exists()
+    def exists(run_id: str) -> bool:
+        return selectors.visible_to(request.auth).filter(pk=run_id).exists()
 
-    asked = hashlib.sha256(canonical.dumps(body.model_dump())).hexdigest()
-    made = once(
-        by=request.auth, key=idempotency_key, asked=asked, make=make, stands=stands
+    digest = hashlib.sha256(canonical.dumps(body.model_dump())).hexdigest()
+    run_id = once(
+        by=request.auth, key=idempotency_key, request=digest, make=make, exists=exists
     )
-    run = selectors.get(request.auth, UUID(made))
+    run = selectors.get(request.auth, UUID(run_id))
     url = page(request, "run", run.pk)
     return Status(201, Proposed(run_id=run.pk, state=run.state, url=url))
 

@@ -6,7 +6,7 @@ compares them; the database refuses a state that is not in them.
 
 from enum import StrEnum
 
-from execfabric.lib.machine import Machine
+from execfabric.lib.machine import StateMachine
 
 
 class RunState(StrEnum):
@@ -135,7 +135,7 @@ D, V = DryRunState, DryRunEvent
 J, K = JobState, JobEvent
 
 # fmt: off
-RUN: Machine[RunState, RunEvent] = Machine(
+RUN: StateMachine[RunState, RunEvent] = StateMachine(
     name="run",
     initial=R.AWAITING_APPROVAL,
     rows=(
@@ -166,7 +166,7 @@ RUN: Machine[RunState, RunEvent] = Machine(
     }),
 )
 
-STEP_RUN: Machine[StepState, StepEvent] = Machine(
+STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
     name="step run",
     initial=S.PENDING,
     rows=(
@@ -205,7 +205,7 @@ STEP_RUN: Machine[StepState, StepEvent] = Machine(
     final=frozenset({S.SUCCEEDED, S.FAILED, S.SKIPPED, S.REJECTED, S.CANCELLED}),
 )
 
-ATTEMPT: Machine[Phase, AttemptEvent] = Machine(
+ATTEMPT: StateMachine[Phase, AttemptEvent] = StateMachine(
     name="attempt",
     initial=P.INTENT,
     rows=(
@@ -219,7 +219,7 @@ ATTEMPT: Machine[Phase, AttemptEvent] = Machine(
     final=frozenset({P.DONE, P.FAILED, P.FENCED, P.LOST}),
 )
 
-DRY_RUN: Machine[DryRunState, DryRunEvent] = Machine(
+DRY_RUN: StateMachine[DryRunState, DryRunEvent] = StateMachine(
     name="dry run",
     initial=D.QUEUED,
     rows=(
@@ -235,7 +235,7 @@ DRY_RUN: Machine[DryRunState, DryRunEvent] = Machine(
     final=frozenset({D.FINISHED, D.INCOMPLETE, D.FAILED}),
 )
 
-JOB: Machine[JobState, JobEvent] = Machine(
+JOB: StateMachine[JobState, JobEvent] = StateMachine(
     name="verification",
     initial=J.QUEUED,
     rows=(

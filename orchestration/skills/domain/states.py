@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from execfabric.lib.machine import Machine
+from execfabric.lib.machine import StateMachine
 
 
 class SkillState(StrEnum):
@@ -36,7 +36,7 @@ class VersionEvent(StrEnum):
 
 
 # fmt: off
-SKILL: Machine[SkillState, SkillEvent] = Machine(
+SKILL: StateMachine[SkillState, SkillEvent] = StateMachine(
     name="skill",
     initial=SkillState.DRAFT,
     rows=(
@@ -55,7 +55,7 @@ SKILL: Machine[SkillState, SkillEvent] = Machine(
     final=frozenset(),
 )
 
-VERSION: Machine[VersionState, VersionEvent] = Machine(
+VERSION: StateMachine[VersionState, VersionEvent] = StateMachine(
     name="skill version",
     initial=VersionState.DRAFT,
     rows=(
