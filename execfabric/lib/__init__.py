@@ -1,1 +1,1 @@
-"""Plain Python shared by every app: no framework is imported here."""
+"""Plain Python for every app, without any framework."""

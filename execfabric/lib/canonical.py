@@ -1,7 +1,7 @@
-"""One value, one byte string, one digest: RFC 8785 and SHA-256.
+"""Canonical JSON (RFC 8785) and SHA-256: one value, one byte string, one digest.
 
-What is shown, what is hashed and what is executed are the same bytes, so every
-digest in the product comes from here.
+Every digest of the product is computed here, because what is shown, hashed and
+executed must be the same bytes.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ MAX_DEPTH = 100
 
 
 class NotCanonical(Invalid):
-    """The value has no canonical form (RFC 8785)."""
+    """The value has no canonical JSON form (RFC 8785)."""
 
     code = "canonical.no_form"
 
 
 def dumps(value: Json) -> bytes:
-    """The RFC 8785 bytes of `value`.
+    """Return the RFC 8785 bytes of `value`.
 
     :raises NotCanonical: for NaN, infinities, integers outside +-(2**53 - 1),
         keys that are not text, lone surrogates, or nesting too deep for the stack
@@ -43,31 +43,31 @@ def loads(body: bytes) -> Any:
     :raises NotCanonical: when the bytes are not strict JSON
     """
     try:
-        # Given bytes, Python would guess the encoding and accept UTF-16.
+        # From bytes, Python would guess the encoding and accept UTF-16.
         text = body.decode("utf-8")
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise NotCanonical(f"The text is not strict JSON: {error}") from error
+        raise NotCanonical(f"Cannot read the JSON: {error}.") from error
 
 
 def digest(domain: str, body: bytes) -> bytes:
-    """SHA-256 over a domain line and the body, so that no digest serves two purposes.
+    """Return the SHA-256 over a domain line and the body.
 
-    `domain` is for example `execfabric/action/v1`; 32 bytes are returned.
+    The domain, such as `execfabric/action/v1`, separates digests by purpose.
     """
     return hashlib.sha256(domain.encode() + b"\n" + body).digest()
 
 
 def digest_of(domain: str, value: Json) -> str:
-    """The digest of the canonical form of `value`, as 64 hex digits."""
+    """Return the digest of the canonical form of `value`, as 64 hex digits."""
     return digest(domain, dumps(value)).hex()
 
 
 def _plain(value: Any) -> bytes | None:
-    """Return the bytes of a plain value; None when `rfc8785` has to say.
+    """Return the bytes of a plain value; None if only `rfc8785` can encode it.
 
-    For plain values orjson writes what RFC 8785 asks for, and is twenty times faster: a
-    test compares the two byte by byte.
+    For plain values orjson writes the same bytes, and is twenty times faster; a test
+    compares the two.
     """
     try:
         if _is_plain(value):
@@ -78,7 +78,7 @@ def _plain(value: Any) -> bytes | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return True if no float and no key whose order depends on UTF-16 is in `value`."""
+    """Return True if `value` has no float, and no key that sorts by UTF-16."""
     kind = type(value)
     if kind in _PLAIN_LEAVES:
         return True
@@ -87,7 +87,7 @@ def _is_plain(value: Any) -> bool:
     if kind is list:
         return all(map(_is_plain, value))
     if kind is dict:
-        # Most values are text: a call for each would cost more than its encoding.
+        # Most values are text, and a call costs more than encoding one.
         for key, item in value.items():
             plain_item = type(item) in _PLAIN_LEAVES or _is_plain(item)
             if not plain_item or type(key) is not str or not key.isascii():
@@ -100,10 +100,7 @@ _PLAIN_LEAVES = frozenset({str, bool, type(None)})
 
 
 def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
-    """Refuse values nested deeper than `limit`, without recursion.
-
-    :raises NotCanonical: when it is deeper
-    """
+    """Raise `NotCanonical` if a value is nested deeper than `limit`."""
     layer = [value]
     for _ in range(limit + 1):
         deeper: list[Any] = []
@@ -115,17 +112,17 @@ def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
         if not deeper:
             return
         layer = deeper
-    raise NotCanonical(f"The value is nested deeper than {limit} levels.")
+    raise NotCanonical(f"The value is nested too deeply (max {limit} levels).")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        message = f"duplicate key {twice!r}"
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        message = f"duplicate key {duplicate!r}"
         raise ValueError(message)
-    return found
+    return value
 
 
 def _refuse(constant: str) -> None:

@@ -1,4 +1,4 @@
-"""The only place that reads the wall clock; everything else takes `at`."""
+"""The only module that reads the wall clock; all others take `at`."""
 
 import time
 from datetime import UTC, datetime
@@ -7,37 +7,37 @@ _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def since_boot() -> float:
-    """Return the seconds since this host started: one clock for all of its processes.
+    """Return the seconds since this host started, suspended time included.
 
-    It never jumps, and it counts the time that the host was suspended.
+    All processes of the host share this clock, and it never jumps.
     """
     return time.clock_gettime(_SINCE_BOOT)
 
 
 def stamp(at: datetime) -> str:
-    """RFC 3339 in UTC with microseconds and `Z`: the form in every recorded byte.
+    """Return RFC 3339 in UTC with microseconds and `Z`, as events store it.
 
     :raises ValueError: for a naive datetime
     """
     if at.tzinfo is None:
-        message = "a recorded time must know its zone"
+        message = "Cannot write a time without a zone."
         raise ValueError(message)
     text = at.astimezone(UTC).isoformat(timespec="microseconds")
     return text.replace("+00:00", "Z")
 
 
 def in_utc(at: datetime) -> datetime:
-    """Return the moment in UTC; a naive one is UTC already.
+    """Return a time in UTC; one without a zone is in UTC.
 
-    :raises ValueError: when it is outside the years 1 to 9999 in UTC
+    :raises ValueError: when the year is not from 1 to 9999 in UTC
     """
     try:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError as error:
-        message = "The date must be within the years 1 to 9999 in UTC."
+        message = "The year must be from 1 to 9999 in UTC."
         raise ValueError(message) from error

@@ -1,4 +1,4 @@
-"""Identifiers that sort by time of creation."""
+"""UUIDs that sort by time of creation, and ids for tracing."""
 
 import os
 import time
@@ -6,7 +6,10 @@ from uuid import UUID
 
 
 def uuid7() -> UUID:
-    """A version 7 UUID (RFC 9562, 5.7): 48 bits of milliseconds, then random."""
+    """Return a version 7 UUID (RFC 9562, 5.7): milliseconds, then random bits.
+
+    Python has this from 3.14 on; three lines are less than a dependency until then.
+    """
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
@@ -14,7 +17,7 @@ def uuid7() -> UUID:
 
 
 def parsed(text: str) -> UUID | None:
-    """Return the UUID that a text names; None for any other text."""
+    """Return the UUID in `text`, or None."""
     try:
         return UUID(text)
     except ValueError:
@@ -22,15 +25,15 @@ def parsed(text: str) -> UUID | None:
 
 
 def trace_id() -> str:
-    """A W3C Trace Context trace id: 32 lower-case hex digits, not all zero."""
+    """Return a W3C Trace Context trace id: 32 hex digits."""
     return os.urandom(16).hex()
 
 
 def span_id() -> str:
-    """A W3C Trace Context parent id: 16 lower-case hex digits."""
+    """Return a W3C Trace Context parent id: 16 hex digits."""
     return os.urandom(8).hex()
 
 
 def root_span(trace_id: str) -> str:
-    """Return the id of a trace's own session, which covers all of it."""
+    """Return the id of the root span of a trace."""
     return trace_id[:16]

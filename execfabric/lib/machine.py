@@ -1,4 +1,4 @@
-"""A state machine as data: one table that everything else obeys."""
+"""State machines as tables of legal transitions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class IllegalTransition(Conflict):
-    """This is not possible in the present state."""
+    """This is not possible in the current state."""
 
     code = "state.illegal_transition"
 
 
 class StaleTransition(Conflict):
-    """Somebody else was faster: the state changed meanwhile."""
+    """The state has changed. Reload and try again."""
 
     code = "state.stale_transition"
 
 
 @dataclass(frozen=True)
 class StateMachine(Generic[S, E]):
-    """The legal moves of one machine: rows of (from, on, to)."""
+    """A state machine: rows of (from, event, to)."""
 
     name: str
     initial: S
@@ -37,13 +37,13 @@ class StateMachine(Generic[S, E]):
         moves: dict[tuple[S, E], S] = {}
         for source, event, target in self.rows:
             if (source, event) in moves:
-                message = f"{self.name}: two rows for {source} on {event}"
+                message = f"Duplicate rows for {source} on {event} in {self.name}."
                 raise ValueError(message)
             moves[source, event] = target
         object.__setattr__(self, "_moves", moves)
 
     def next(self, state: S, event: E) -> S:
-        """The state that follows.
+        """Return the next state.
 
         :raises IllegalTransition: when the table has no such row
         """
@@ -58,17 +58,17 @@ class StateMachine(Generic[S, E]):
             ) from None
 
     def allows(self, state: S, event: E) -> bool:
-        """Whether the table has a row for this."""
+        """Return True if the table has a row for `state` and `event`."""
         return (state, event) in self._moves
 
     def states(self) -> frozenset[S]:
-        """Every state that some row or the start names."""
+        """Return the states of all rows, and the initial one."""
         return frozenset(
             {self.initial, *(r[0] for r in self.rows), *(r[2] for r in self.rows)}
         )
 
     def reachable(self) -> frozenset[S]:
-        """Every state that some sequence of events leads to."""
+        """Return the states that can be reached from the initial one."""
         seen: set[S] = set()
         open_: Iterable[S] = [self.initial]
         while fresh := set(open_) - seen:

@@ -1,4 +1,4 @@
-"""Secrets never leave the worker: values are masked before anything is stored or sent."""
+"""Mask secret values before a worker stores or sends anything."""
 
 import base64
 import html
@@ -13,29 +13,29 @@ SHORTEST = 4
 
 
 class Masker:
-    """Replaces secret values, and the forms they are usually leaked in, by a mask."""
+    """Replace secret values and their usual encodings by a mask."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form.encode() for secret in secrets for form in _forms(secret)}
         self.forms = sorted(forms, key=len, reverse=True)
-        """The forms to replace, in UTF-8, the longest first."""
+        """Forms to replace, in UTF-8, longest first."""
 
     def text(self, value: str) -> str:
-        """`value` with every known form of every secret replaced."""
+        """Return `value` with all forms of all secrets masked."""
         if not self.forms:
             return value
-        # A JSON string may hold half a surrogate pair, which is refused elsewhere.
+        # A JSON string may have a lone surrogate, which is refused elsewhere.
         return self.content(value.encode(errors="surrogatepass")).decode(
             errors="surrogatepass"
         )
 
     def content(self, value: bytes) -> bytes:
-        """`value` with every known form of every secret replaced."""
+        """Return `value` with all forms of all secrets masked."""
         stream = self.stream()
         return stream.feed(value) + stream.finish()
 
     def value(self, value: Any) -> Any:
-        """A JSON value with every string in it, keys included, masked."""
+        """Return a JSON value with all its strings masked, keys included."""
         if not self.forms:
             return value
         if isinstance(value, str):
@@ -47,11 +47,11 @@ class Masker:
         return value
 
     def stream(self) -> "MaskedStream":
-        """Return a stream that masks UTF-8 text which comes in pieces."""
+        """Return a stream that masks UTF-8 text in chunks."""
         return MaskedStream(self.forms)
 
     def finder(self) -> "Finder":
-        """Return a search for secrets in bytes of any kind, UTF-16 included."""
+        """Return a search for secrets in any bytes, UTF-16 included."""
         texts = [form.decode() for form in self.forms]
         wide = [
             text.encode(encoding)
@@ -62,19 +62,19 @@ class Masker:
 
 
 class MaskedStream:
-    """Masks bytes that come in pieces; holds back what may be part of a secret."""
+    """Mask chunks of bytes; hold back bytes that may start a secret."""
 
     def __init__(self, forms: Sequence[bytes]) -> None:
         self._forms = forms
-        # A look-ahead matches at every position, so overlapping forms are all found.
+        # A look-ahead matches overlapping forms too.
         self._anywhere = re.compile(b"(?=(" + b"|".join(map(re.escape, forms)) + b"))")
         self._overlap = len(forms[0]) - 1 if forms else 0
         self._held = b""
         self._covered = 0
-        """How many of the held bytes belong to a mask that was already returned."""
+        """Number of held bytes whose mask has been returned."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Add bytes; return those that are now safe, often fewer than were added."""
+        """Add bytes; return those that are safe now."""
         self._held += chunk
         return self._release(max(0, len(self._held) - self._overlap))
 
@@ -83,7 +83,7 @@ class MaskedStream:
         return self._release(len(self._held))
 
     def _release(self, limit: int) -> bytes:
-        """Mask every form that starts before `limit`, and return the bytes up to it."""
+        """Mask the forms that start before `limit`; return the bytes up to it."""
         parts, end = [], self._covered
         if any(form in self._held for form in self._forms):
             for match in self._anywhere.finditer(self._held):
@@ -99,7 +99,7 @@ class MaskedStream:
 
 
 class Finder:
-    """Looks for forms of secrets in bytes that come in pieces."""
+    """Search chunks of bytes for forms of secrets."""
 
     def __init__(self, forms: Sequence[bytes]) -> None:
         self._forms = forms
@@ -116,7 +116,7 @@ class Finder:
 
 
 def _forms(secret: str) -> set[str]:
-    """The literal and its derived forms; too short a secret would mask everything."""
+    """Return a secret and its encodings; none for one that is too short."""
     if len(secret) < SHORTEST:
         return set()
     raw = secret.encode()
@@ -130,14 +130,14 @@ def _forms(secret: str) -> set[str]:
         raw.hex(),
         raw.hex().upper(),
         *quoted,
-        *(re.sub("%..", lambda found: found[0].lower(), form) for form in quoted),
+        *(re.sub("%..", lambda match: match[0].lower(), form) for form in quoted),
         html.escape(secret),
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
     }
     for shift in range(3):
-        # Base64 works in groups of three bytes, so the same secret has three
-        # encodings; the outer characters depend on its neighbours and are dropped.
+        # Base64 encodes groups of three bytes, so a secret has three encodings. The
+        # outer characters depend on the bytes around it and are dropped.
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(b"\0" * shift + raw).decode().rstrip("=")
             head = -(-shift * 8 // 6)

@@ -1,11 +1,11 @@
-"""Numbers in text that anyone may have typed."""
+"""Numbers in user input."""
 
 LARGEST = 2**53 - 1
-"""The largest whole number that JSON carries exactly; a bigint column holds it."""
+"""The largest integer that JSON represents exactly; it fits a bigint column."""
 
 
 def whole(text: str) -> int | None:
-    """Return a whole number from 0 to 2**53 - 1; None for any other text."""
+    """Return the integer in `text`, from 0 to 2**53 - 1, or None."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(LARGEST)):
         return None
     return min(int(text), LARGEST)

@@ -1,4 +1,4 @@
-"""What of a configuration a reader sees who only needs to write plans."""
+"""Configurations without their values, for users who only write plans."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,9 @@ HIDDEN = "[hidden]"
 
 
 def without_values(value: Any) -> Any:
-    """Return a configuration with its names and limits, without texts and secrets.
+    """Return a configuration with texts and secrets hidden.
 
-    Names, such as those of repositories and databases, are what a plan refers to.
+    Its keys stay: plans refer to repositories and databases by name.
     """
     if isinstance(value, Mapping):
         if value.keys() == {"$secret"}:

@@ -1,7 +1,7 @@
-"""JSON Schema with the patterns of JSON Schema: `$` is the end of the text, always.
+"""JSON Schema validation in which `$` in a pattern matches only at the end.
 
 Python's `$` also matches before a line break at the end, so `^[a-z]+$` would accept
-"name\\n". The patterns are translated when they are used; schemas stay as written.
+"name\\n".
 """
 
 import re
@@ -19,9 +19,9 @@ from referencing.exceptions import Unresolvable
 from rfc3986_validator import validate_rfc3986
 
 NOTHING_ELSE: Registry[Any] = Registry()
-"""No schema but the one at hand: left to itself the library would fetch a `$ref`."""
+"""An empty registry, so that the library does not fetch a remote `$ref`."""
 UNUSABLE = (Unresolvable, RecursionError, re.error)
-"""What a validator raises when the schema itself is at fault."""
+"""Errors of a validator that mean that the schema is invalid."""
 FORMATS = Draft202012Validator.FORMAT_CHECKER
 Compile = Callable[[str], Any]
 _RE2 = re2.Options()
@@ -40,7 +40,7 @@ def _is_iri(value: object, rule: str) -> bool:
     return value.isprintable() and bool(validate_rfc3986(ascii_only, rule=rule))
 
 
-# The library needs rfc3987-syntax for these two, which takes over a second to import.
+# For these two the library needs rfc3987-syntax, which takes a second to import.
 FORMATS.checks("iri")(partial(_is_iri, rule="URI"))
 FORMATS.checks("iri-reference")(partial(_is_iri, rule="URI_reference"))
 
@@ -98,7 +98,7 @@ def _additional_properties(
         return
     known = schema.get("properties", {})
     for name, item in value.items():
-        if name in known or any(compiled(one).search(name) for one in patterns):
+        if name in known or any(compiled(pattern).search(name) for pattern in patterns):
             continue
         if validator.is_type(wanted, "object"):
             yield from validator.descend(item, wanted, path=name)
@@ -125,10 +125,7 @@ _LinearValidator = _validator_class(linear)
 
 
 def validator(schema: Mapping[str, Any], **options: Any) -> Draft202012Validator:
-    """Return a validator of draft 2020-12 that resolves `$ref` inside the schema only.
-
-    `options` are those of the library.
-    """
+    """Return a draft 2020-12 validator that resolves only local `$ref`."""
     return _Validator(schema, registry=NOTHING_ELSE, **options)
 
 

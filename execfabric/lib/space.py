@@ -1,4 +1,4 @@
-"""How much room a disk has left, for the service and for its supervisor."""
+"""Free disk space, for the service and for the local supervisor."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ DEFAULT_MB = 200
 
 @dataclass(frozen=True)
 class Shortage:
-    """A disk with less room than the service needs."""
+    """A disk with too little free space."""
 
     folder: Path
     free: int
@@ -22,7 +22,7 @@ class Shortage:
 
 
 def least_free() -> int:
-    """Return the bytes that must be free, from `EXECFABRIC_MIN_FREE_MB`."""
+    """Return the bytes that must stay free, from `EXECFABRIC_MIN_FREE_MB`."""
     text = os.environ.get("EXECFABRIC_MIN_FREE_MB", "")
     return (int(text) if text.isdecimal() else DEFAULT_MB) * MB
 
@@ -33,7 +33,7 @@ def shortage(folders: Iterable[Path], least: int) -> Shortage | None:
         try:
             free = shutil.disk_usage(_existing(folder)).free
         except OSError:
-            continue  # what uses the folder reports that by itself
+            continue  # the code that uses the folder reports this
         if free < least:
             return Shortage(folder, free)
     return None

@@ -159,7 +159,7 @@ def test_a_settled_step_gets_the_output_that_the_form_asks_for(
     assert "Its files (note) stay missing" in form
     assert codes(blank) == ["step.output_invalid"]
     assert blank.status_code == broken.status_code == listed.status_code == 422
-    assert "is not strict JSON" in words(broken)
+    assert "Cannot read the JSON" in words(broken)
     assert "The output is not a JSON object." in words(listed)
     assert "The ticket exists." in words(broken)
     assert done.status_code == 302

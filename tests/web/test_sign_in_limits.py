@@ -111,7 +111,7 @@ def test_a_forged_browser_is_not_a_known_one(name, settings) -> None:
 
 
 def test_many_accounts_from_one_address_are_limited_together(db, monkeypatch) -> None:
-    monkeypatch.setattr(sign_in, "ADDRESS", sign_in.Limit("few", 3, 300))
+    monkeypatch.setattr(sign_in, "ADDRESS", sign_in.RateLimit("few", 3, 300))
     for _ in range(3):
         guess(_person(), 1)
 
