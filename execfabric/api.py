@@ -1,4 +1,4 @@
-"""REST under `/api/v1`: who may call, how a refusal looks, and which routes there are."""
+"""The REST API under `/api/v1`: authentication, error responses and routes."""
 
 import logging
 from collections.abc import Callable
@@ -42,28 +42,28 @@ View = Callable[..., HttpResponseBase]
 
 
 class RouteUnknown(Missing):
-    """There is nothing at this address."""
+    """Unknown path. See the API document for all paths."""
 
     code = "request.route_unknown"
 
 
 class MethodNotAllowed(Invalid):
-    """This address does not answer this method; `Allow` lists the ones it does."""
+    """This path does not support this method. See the `Allow` header."""
 
     code = "request.method_not_allowed"
 
 
 class RequestInvalid(Invalid):
-    """The request does not have the form that the API document describes."""
+    """Invalid request. See the API document for its form."""
 
     code = "request.invalid"
 
 
 class StrictParser(Parser):
-    """Reads JSON strictly, and refuses text that Postgres cannot keep."""
+    """Read strict JSON; refuse text that Postgres cannot store."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        """The JSON value of the body, without duplicate keys, NUL or deep nesting."""
+        """Parse the body; refuse duplicate keys, NUL and deep nesting."""
         value = canonical.loads(request.body)
         canonical.check_depth(value)
         check_texts("", value)
@@ -71,57 +71,57 @@ class StrictParser(Parser):
 
 
 class ExecFabricAPI(NinjaAPI):
-    """The API; each of its routes asks for a token, so none asks for a session."""
+    """The API; all its routes require a token instead of a session."""
 
     @property
     def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
-        """What `urls.py` mounts."""
+        """Routes for `urls.py`."""
         patterns, app, namespace = super().urls
-        routes = [found for found in patterns if isinstance(found, URLPattern)]
+        routes = [route for route in patterns if isinstance(route, URLPattern)]
         for route in routes:
             methods = ["GET"] if route.name == "openapi-json" else None
             route.callback = with_methods(route.callback, methods)
-        # Ninja's own page at the root gives way; its name is asked for.
+        # This replaces Ninja's own page at the root; Ninja looks up its name.
         patterns = [route for route in routes if route.name != "api-root"]
         patterns.append(path("", route_unknown, name="api-root"))
         patterns.append(path("<path:rest>", route_unknown))
         return patterns, app, namespace
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the document, with the refusals that every operation shares."""
+        """Return the document, with the error responses of every operation."""
         document = super().get_openapi_schema(**options)
         describe(document)
         return document
 
 
 def with_methods(view: View, methods: list[str] | None = None) -> View:
-    """Answer HEAD like GET, OPTIONS with the methods, and others as a problem.
+    """Serve HEAD like GET, list the methods for OPTIONS, refuse others as a problem.
 
-    `methods` are those of a view that answers any method; Ninja's views refuse others.
+    `methods` are for a view that accepts any method; Ninja's views refuse others.
     """
 
     @login_not_required
     @csrf_exempt
     @wraps(view)
-    def answered(request: HttpRequest, **parts: Any) -> HttpResponseBase:
-        asked = request.method
-        method = "GET" if asked == "HEAD" else asked
+    def respond(request: HttpRequest, **parts: Any) -> HttpResponseBase:
+        sent_method = request.method
+        method = "GET" if sent_method == "HEAD" else sent_method
         if methods and method not in methods:
-            return _not_allowed(asked, methods)
+            return _not_allowed(sent_method, methods)
         request.method = method
         response = view(request, **parts)
-        # The handler drops the body of a response to HEAD.
-        request.method = asked
+        # Django's handler drops the body of a response to HEAD.
+        request.method = sent_method
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            return _not_allowed(asked, response["Allow"].split(", "))
+            return _not_allowed(sent_method, response["Allow"].split(", "))
         return response
 
-    return answered
+    return respond
 
 
-def _not_allowed(asked: str | None, methods: list[str]) -> HttpResponse:
+def _not_allowed(method: str | None, methods: list[str]) -> HttpResponse:
     allowed = {*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}
-    if asked == "OPTIONS":
+    if method == "OPTIONS":
         response = HttpResponse(status=HTTPStatus.NO_CONTENT)
         del response["Content-Type"]
     else:
@@ -133,7 +133,7 @@ def _not_allowed(asked: str | None, methods: list[str]) -> HttpResponse:
 @login_not_required
 @csrf_exempt
 def route_unknown(_request: HttpRequest, **_parts: str) -> HttpResponse:
-    """Answer an address that no route has."""
+    """Respond to an unknown path."""
     return problem(RouteUnknown())
 
 
@@ -186,7 +186,7 @@ def _not_found(_request: HttpRequest, _error: Any) -> HttpResponse:
 api = ExecFabricAPI(
     title="ExecFabric",
     version="1",
-    description="Propose plans, watch runs, answer gates, verify the record.",
+    description="Propose plans, follow runs, decide gates, verify the audit log.",
     docs_url=None,
     auth=Bearer(),
     parser=StrictParser(),

@@ -1,4 +1,4 @@
-"""What the API document says of every operation beside its own answers."""
+"""The error responses that the API document lists for every operation."""
 
 from http import HTTPStatus
 from typing import Any
@@ -20,16 +20,16 @@ SCHEMA: dict[str, Any] = {
     "required": ["type", "title", "status", "code", "detail"],
 }
 REFUSALS = {
-    HTTPStatus.BAD_REQUEST: "The request cannot be read.",
+    HTTPStatus.BAD_REQUEST: "The request cannot be parsed.",
     HTTPStatus.UNAUTHORIZED: "The token is missing, unknown, expired or revoked.",
     HTTPStatus.FORBIDDEN: "Your role or kind of account does not allow this.",
     HTTPStatus.NOT_FOUND: "It does not exist, or you do not have access to it.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "Other methods of this path; see `Allow`.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "The path does not support this method; see `Allow`.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The input is not valid. Nothing was stored.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; see `Retry-After`.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Temporarily unavailable; see `Retry-After`.",
 }
-OF_CHANGES = {
+CHANGE_REFUSALS = {
     HTTPStatus.CONFLICT: "The state has changed since you read it.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
 }
@@ -37,11 +37,11 @@ BYTES = {"type": "string", "format": "binary"}
 
 
 def describe(document: dict[str, Any]) -> None:
-    """Add to each operation the statuses that any of them can answer."""
+    """Add the shared error responses to each operation."""
     document["components"]["schemas"]["Problem"] = SCHEMA
     for operations in document["paths"].values():
         for method, operation in operations.items():
-            refusals = REFUSALS if method == "get" else REFUSALS | OF_CHANGES
+            refusals = REFUSALS if method == "get" else REFUSALS | CHANGE_REFUSALS
             responses = operation["responses"]
             for response in responses.values():
                 _name_bytes(response)
@@ -55,7 +55,7 @@ def _refusal(sentence: str) -> dict[str, Any]:
 
 
 def _name_bytes(response: dict[str, Any]) -> None:
-    """Give a file its media type: Ninja documents everything as JSON."""
+    """Set the media type of a file; Ninja documents everything as JSON."""
     content = response.get("content", {})
     schema = content.get("application/json", {}).get("schema", {})
     if schema.get("format") == BYTES["format"]:

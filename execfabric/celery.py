@@ -1,4 +1,4 @@
-"""The Celery app. A message is a hint: it carries one id and decides nothing."""
+"""The Celery app. A message is only a hint with an id; Postgres decides."""
 
 import os
 
@@ -15,8 +15,7 @@ app.config_from_object(
         "task_store_errors_even_if_ignored": False,
         "task_serializer": "json",
         "accept_content": ["json"],
-        # Early acknowledgement: redelivery is the sweep's business, which asks
-        # Postgres; the broker's own redelivery knows only time.
+        # Acknowledge early: the keeper's sweep sends lost hints again, from Postgres.
         "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
         "task_default_queue": QUEUE,

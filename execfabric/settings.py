@@ -1,4 +1,7 @@
-"""All settings, read from the environment; a wrong value stops the start."""
+"""All settings, from the environment; an invalid value stops the start.
+
+Readers of our own: pydantic-settings would repeat each of these names in a class.
+"""
 
 import hashlib
 import os
@@ -6,11 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from execfabric.lib import space
 from execfabric.local import endpoints
@@ -19,78 +23,87 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def env_text(name: str, default: str = "") -> str:
-    """A text value; `NAME_FILE` names a file to read it from instead."""
+    """Return a text value, or the content of the file that `NAME_FILE` names."""
     if path := os.environ.get(f"{name}_FILE"):
         return Path(path).read_text(encoding="utf-8").strip()
     return os.environ.get(name, default)
 
 
 def env_bool(name: str, *, default: bool) -> bool:
-    """Exactly `true` or `false`: "yes" or "1" would leave doubt."""
+    """Return a boolean; only `true` and `false` are valid."""
     value = os.environ.get(name, "true" if default else "false")
     if value not in {"true", "false"}:
-        raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+        raise ImproperlyConfigured(
+            f"Invalid {name} {value!r}: it must be true or false."
+        )
     return value == "true"
 
 
 def env_int(name: str, default: int) -> int:
-    """A whole number."""
+    """Return a whole number."""
     value = os.environ.get(name, str(default))
     if not value.isdigit():
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
+        raise ImproperlyConfigured(
+            f"Invalid {name} {value!r}: it must be a whole number."
+        )
     return int(value)
 
 
 def env_list(name: str, default: str = "") -> list[str]:
-    """Comma-separated values."""
+    """Return comma-separated values."""
     return [item.strip() for item in env_text(name, default).split(",") if item.strip()]
 
 
 PREPARED_STATEMENTS = env_bool("EXECFABRIC_PREPARED_STATEMENTS", default=True)
 IN_WEB_SERVER = "execfabric.asgi" in sys.modules
-"""The web server imports `asgi` before these settings; no other process does."""
+"""True in the web server, the only process that imports `asgi` before this."""
 WEB_CONNECTIONS = env_int("EXECFABRIC_WEB_CONNECTIONS", 20)
 OTHER_THREADS = 2
-"""Besides requests, the readiness check and the sockets use a connection each."""
+"""The readiness check and the sockets use a connection each."""
 if WEB_CONNECTIONS <= OTHER_THREADS:
     raise ImproperlyConfigured(
-        f"EXECFABRIC_WEB_CONNECTIONS must be at least {OTHER_THREADS + 1}."
+        f"Invalid EXECFABRIC_WEB_CONNECTIONS {WEB_CONNECTIONS}:"
+        f" it must be at least {OTHER_THREADS + 1}."
     )
 WEB_SLOTS = WEB_CONNECTIONS - OTHER_THREADS
-"""Requests that the web server works on at once; each uses one connection."""
+"""Requests that the web server handles at once; each uses one connection."""
 WEB_POOL = {
     "min_size": 1,
     "max_size": WEB_CONNECTIONS,
     "max_waiting": 100,
     "timeout": 5,
-    # Attempts to connect are spaced out more and more; soon after an outage there
-    # must be a new one.
+    # The pause between attempts grows, and must be short after an outage.
     "reconnect_timeout": 2,
 }
 
 
 def database(url: str) -> dict[str, Any]:
-    """A `postgresql://user:password@host:port/name` address as Django wants it."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured("DATABASE_URL must start with postgresql://.")
+    """Return Django's settings for a `postgresql://user:password@host:port/name` URL."""
+    try:
+        options = conninfo_to_dict(url)
+    except ProgrammingError:  # its message may quote the password
+        options = {}
+    if "dbname" not in options:
+        raise ImproperlyConfigured(
+            "Invalid DATABASE_URL: it must be postgresql://user:password@host:port/name,"
+            " with special characters percent-encoded."
+        )
+    keys = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host"}
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": parts.hostname or "",
-        "PORT": str(parts.port or ""),
-        # A worker and the keeper have one thread and keep its connection. The web
-        # server has a new thread for each request: it needs a pool.
+        **{name: options.pop(key, "") for name, key in keys.items()},
+        "PORT": str(options.pop("port", "")),
+        # A worker and the keeper have one thread and reuse its connection. The web
+        # server has a new thread for each request, so it needs a pool.
         "CONN_MAX_AGE": 0 if IN_WEB_SERVER else None,
-        # Not with a pool: it would try its dead connections one by one, with pauses.
-        # `database.release` has all of them replaced after an error.
+        # Not with a pool, which would try its broken connections one by one, with
+        # pauses. `database.release` replaces all of them after an error.
         "CONN_HEALTH_CHECKS": not IN_WEB_SERVER,
         "OPTIONS": {
+            **options,
             **({"pool": WEB_POOL} if IN_WEB_SERVER else {}),
             "application_name": "execfabric",
-            # None keeps nothing prepared, for poolers that hand connections around.
+            # None prepares nothing, for poolers that share connections.
             "prepare_threshold": 1 if PREPARED_STATEMENTS else None,
         },
     }
@@ -106,18 +119,21 @@ COMMANDS_WITHOUT_SERVERS = {"makemigrations", "collectstatic", "help", "openapi"
 if not DATABASE_URL and not COMMANDS_WITHOUT_SERVERS & set(sys.argv[1:2]):
     DATABASE_URL = "postgresql://not-configured@127.0.0.1:1/not-configured"
 if PRODUCTION and DEMO_MODE:
-    raise ImproperlyConfigured("EXECFABRIC_DEMO=true is refused in production.")
+    raise ImproperlyConfigured(
+        "Cannot start in production with EXECFABRIC_DEMO=true: demo mode has open sign-in."
+        " Set it to false."
+    )
 
 
 def secret_key() -> str:
-    """`SECRET_KEY`, else the key that the local start wrote into the data folder."""
+    """Return `SECRET_KEY`, or the key that `make up` wrote into the data folder."""
     key_file = DATA_DIR / "secret-key"
     if key := env_text("SECRET_KEY"):
         return key
     if not PRODUCTION and key_file.exists():
         return key_file.read_text(encoding="utf-8").strip()
     if PRODUCTION:
-        raise ImproperlyConfigured("SECRET_KEY is required in production.")
+        raise ImproperlyConfigured("Cannot start in production: SECRET_KEY is missing.")
     return "development-only-key-before-the-data-folder-exists"
 
 
@@ -225,19 +241,19 @@ ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_RATE_LIMITS = {"login_failed": None, "login": "600/m/ip"}
 BEHIND_PROXY = env_bool("EXECFABRIC_BEHIND_PROXY", default=False)
 ALLAUTH_TRUSTED_PROXY_COUNT = env_int("EXECFABRIC_TRUSTED_PROXIES", int(BEHIND_PROXY))
-"""How many proxies of ours add to X-Forwarded-For: so many entries, from its end, are true."""
+"""Number of our proxies: so many last entries of X-Forwarded-For are trusted."""
 
 
 def installation(use: str) -> str:
-    """Return what tells this installation from others on the same host."""
+    """Return a suffix that tells this installation from others on this host."""
     return hashlib.sha256(f"{use}:{SECRET_KEY}".encode()).hexdigest()[:8]
 
 
 def cookie(name: str) -> str:
     """Return the name of one of our cookies.
 
-    Browsers send cookies to every port of a host. In production the prefix keeps other
-    hosts from setting them; elsewhere two installations on one host need two names.
+    In production the prefix prevents other hosts from setting it. Elsewhere several
+    installations may share a host, and browsers send cookies to all its ports.
     """
     if PRODUCTION:
         return f"__Host-execfabric-{name}"
@@ -304,7 +320,7 @@ STORAGES = {
 }
 
 CACHES = {
-    # In the process: where `execfabric.infra.throttle` counts while Redis is away.
+    # `execfabric.infra.throttle` counts here while Redis is away.
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "shared": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -316,7 +332,7 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         "CONFIG": {
-            # Longer than the layer's own blocking read of 5 s, which would time out.
+            # Longer than the blocking read of the layer, which takes 5 s.
             "hosts": [
                 {"address": REDIS_URL or "redis://127.0.0.1:1/0", "socket_timeout": 20}
             ],
@@ -366,7 +382,7 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
-        # It reports each use of each connection.
+        # It logs each use of a connection.
         "psycopg.pool": {"level": "WARNING"},
         # Uvicorn configures these before it imports the settings.
         "uvicorn": {"handlers": ["console"], "propagate": False},
@@ -387,5 +403,5 @@ WORKER_DIR = Path(
     env_text("EXECFABRIC_WORKER_DIR")
     or Path(tempfile.gettempdir()) / f"execfabric-{installation('workers')}"
 )
-"""For the files of running handlers; on a disk of this host, and not of another one."""
+"""For the files of running handlers; must be on a local disk."""
 SECRETS_DIR = Path(env_text("EXECFABRIC_SECRETS_DIR", str(DATA_DIR / "secrets")))

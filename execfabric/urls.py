@@ -1,4 +1,4 @@
-"""Every URL of the web server; health checks are in `web.health`, websockets in `asgi`."""
+"""URLs of pages and API; health checks are in `web.health`, sockets in `asgi`."""
 
 from django.urls import include, path
 

@@ -1,1 +1,1 @@
-"""What the web server does around Django: limits, health, and who may open a socket."""
+"""The web server: page shell, template tags, errors, limits, health and sockets."""

@@ -1,4 +1,4 @@
-"""Answer refusals and failures outside a view, in the form that the client expects."""
+"""Error responses outside of views, as a page, a fragment or a problem."""
 
 import sys
 from http import HTTPStatus
@@ -26,7 +26,7 @@ TEMPLATES = {
 
 
 def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
-    """Answer a refusal that may come before the user is known."""
+    """Respond to a refusal; the user may not be known yet."""
     if request.path.startswith(API):
         return problem(refusal)
     template = "" if wants_fragment(request) else TEMPLATES.get(refusal.kind, "")
@@ -34,20 +34,20 @@ def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that cannot be read, or that is too large."""
+    """Respond to a request that cannot be read or is too large."""
     if isinstance(exception, RequestDataTooBig):
         return refused(request, RequestTooLarge())
     return defaults.bad_request(request, exception)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    """Answer a form from before a sign-in or from another site; link to its page."""
+    """Respond to a form from before a sign-in or from another site."""
     context = {"back": request.path}
     return page(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a request that failed; a failure of the database may be retried."""
+    """Respond to a failed request; after a database failure it may be retried."""
     error = sys.exc_info()[1]
     if isinstance(error, OperationalError | InterfaceError):
         return refused(request, database_failure(error))

@@ -1,4 +1,4 @@
-"""Bounds what the web server takes on at once; refuses the rest early and cheaply."""
+"""Limit what the web server handles at once; refuse the rest early."""
 
 import asyncio
 from io import BytesIO
@@ -13,20 +13,20 @@ from execfabric.web.messages import App, Message, Receive, Send, respond
 from execfabric.web.problems import RequestTooLarge, ServiceBusy
 
 QUEUE = 500
-"""Requests that may wait for a slot."""
+"""Most requests that wait for a slot."""
 PATIENCE = 10.0
-"""Seconds for which a request waits for a slot."""
+"""Seconds that a request waits for a slot."""
 HELD = 64 * 1024 * 1024
-"""Bytes of request bodies in memory at once."""
+"""Most bytes of request bodies in memory."""
 ANONYMOUS_BODY = 64 * 1024
-"""Bytes of a body that comes without any credentials: room for a sign-in."""
+"""Most bytes of a body without credentials, such as a sign-in."""
 
 
 class Guard:
-    """Reads each body whole, within limits, then lets a bounded number into Django.
+    """Read each body within limits, then pass a limited number of requests to Django.
 
-    A request holds its slot until its response begins: a client that sends or reads
-    slowly keeps no one else waiting.
+    A request holds its slot until its response begins, so a client that sends or reads
+    slowly does not block others.
     """
 
     def __init__(self, app: App, *, slots: int) -> None:
@@ -64,13 +64,13 @@ class Guard:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
-            piece = message.get("body", b"")
-            if len(body) + len(piece) > limit:
+            chunk = message.get("body", b"")
+            if len(body) + len(chunk) > limit:
                 raise _Refused(RequestTooLarge(limit))
-            if self._held + len(piece) > HELD:
+            if self._held + len(chunk) > HELD:
                 raise _Refused(ServiceBusy())
-            body += piece
-            self._held += len(piece)
+            body += chunk
+            self._held += len(chunk)
             more = message.get("more_body", False)
         return True
 
@@ -89,7 +89,7 @@ class Guard:
 
 
 class _Refused(Exception):
-    """A refusal of the guard itself, never one of the application behind it."""
+    """A refusal by the guard, not by the application."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
@@ -97,7 +97,7 @@ class _Refused(Exception):
 
 
 class _Slot:
-    """One taken slot, released once."""
+    """A slot that is released once."""
 
     def __init__(self, slots: asyncio.Semaphore) -> None:
         self._slots = slots
@@ -111,25 +111,25 @@ class _Slot:
     def on(self, send: Send) -> Send:
         """Return a `send` that releases the slot when the response begins."""
 
-        async def releasing(message: Message) -> None:
+        async def send_and_release(message: Message) -> None:
             self.release()
             await send(message)
 
-        return releasing
+        return send_and_release
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body in one piece, then what follows it."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+    """Return a `receive` that returns the body, then later messages."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replaying() -> Message:
-        return waiting.pop() if waiting else await receive()
+    async def receive_body() -> Message:
+        return pending.pop() if pending else await receive()
 
-    return replaying
+    return receive_body
 
 
 def _limit(scope: Message) -> int:
-    """Return the largest body that this request may have."""
+    """Return the largest allowed body of this request."""
     session = f"{settings.SESSION_COOKIE_NAME}=".encode()
     if _header(scope, b"authorization") or session in _header(scope, b"cookie"):
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE

@@ -1,4 +1,4 @@
-"""Liveness and readiness, answered before Django: a flood of either costs one check."""
+"""Liveness and readiness, outside of Django: many requests share one check."""
 
 import asyncio
 import json
@@ -18,15 +18,15 @@ from execfabric.web.messages import App, Message, Receive, Send, respond
 OK = "ok"
 SECONDS = 2
 FRESH = 1.0
-"""Seconds for which a check of the parts is cached."""
+"""Seconds for which a check is cached."""
 WITHIN = 5.0
-"""Seconds after which a check that has not ended counts as failed."""
+"""Seconds after which an unfinished check counts as failed."""
 
 Report = Mapping[str, str]
 
 
 def check() -> Report:
-    """Check database, broker and migrations; name what is missing."""
+    """Return the state of database, broker and migrations."""
     try:
         report = {"database": _database(), "broker": _broker()}
         if report["database"] == OK:
@@ -37,12 +37,12 @@ def check() -> Report:
 
 
 class Health:
-    """Answers `/healthz` and `/readyz`; passes everything else on."""
+    """Serve `/healthz` and `/readyz`; pass other requests on."""
 
     def __init__(self, app: App, check: Callable[[], Report] = check) -> None:
         self._app = app
         self._check = check
-        # One thread, so however many ask at once, one connection is used.
+        # One thread, so that any number of requests uses one connection.
         self._thread = ThreadPoolExecutor(1, "readiness")
         self._checked: asyncio.Future[Report] | None = None
         self._checked_at = 0.0
@@ -69,7 +69,7 @@ class Health:
             last = loop.run_in_executor(self._thread, self._check)
             self._checked, self._checked_at = last, now
         try:
-            # Shielded: the next one who asks waits for the same check.
+            # Shielded, because other requests wait for the same check.
             return await asyncio.wait_for(asyncio.shield(last), WITHIN)
         except TimeoutError:
             return {"database": f"no answer after {WITHIN:g} s"}

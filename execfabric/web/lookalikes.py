@@ -1,7 +1,8 @@
-"""Letters and signs that pass for others (after UTS 39), as far as Python tells.
+"""Characters that look like others (UTS 39).
 
-The standard library knows no script property; the first word of a character's name
-stands in for it.
+Our own tables, because confusable-homoglyphs does not know full-width letters, slashes
+that are not "/", or Latin letters such as a dotless i. Python has no script property,
+so the first word of a character's name is used.
 """
 
 import unicodedata
@@ -9,7 +10,7 @@ from functools import cache
 
 LATIN = "LATIN"
 EAST_ASIAN = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", LATIN})
-"""Scripts that are rightly written together in one word."""
+"""Scripts that may be mixed in one word."""
 ANY = frozenset(
     {"COMBINING", "DIGIT", "MODIFIER", "SUPERSCRIPT", "SUBSCRIPT", "VULGAR"}
 )
@@ -27,8 +28,8 @@ SCRIPTS = frozenset(
 )
 # fmt: on
 
-# Letters drawn like a Latin one in common typefaces. A word made of nothing else passes
-# for a Latin word although no two scripts meet in it.
+# Letters that look like a Latin one in common fonts. A word of such letters alone looks
+# Latin although it does not mix scripts.
 _CYRILLIC = "аеорсухіјѕһԁԛԝӏАВЕКМНОРСТУХІЈЅҺԚԜӀҮүѵѴЬ"
 _GREEK = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧονραιυγ"
 _ARMENIAN = "օոսհցզղքԼՕՍՈՏ"
@@ -37,7 +38,7 @@ _LATIN_TWINS = "ıɑɡɩʟɪʀᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜱȷſ�
 TWINS = frozenset(_CYRILLIC + _GREEK + _ARMENIAN + _CHEROKEE)
 
 ORDINARY = frozenset("…™")
-"""Common in prose, and drawn unlike what they stand for."""
+"""Common in prose, and not drawn like the letters that they stand for."""
 
 SIGNS = frozenset(
     "\u2044\u2215\u29f8\u2571\u3033\u2216\u29f5\u29f9"  # slashes
@@ -57,7 +58,7 @@ SIGNS = frozenset(
 
 
 def suspects(word: str) -> frozenset[str]:
-    """The letters of a word that pass for others in it."""
+    """Return the characters of a word that look like others."""
     letters = [character for character in word if not character.isascii()]
     compatible = frozenset(c for c in letters if is_compatibility(c))
     scripts = {script for character in word if (script := script_of(character))}
@@ -73,7 +74,7 @@ def suspects(word: str) -> frozenset[str]:
 
 @cache
 def script_of(character: str) -> str:
-    """`LATIN`, `CYRILLIC` and so on; empty for what belongs to every script."""
+    """Return a script such as `LATIN`, or "" for a character of all scripts."""
     if character.isascii():
         return LATIN if character.isalpha() else ""
     first = unicodedata.name(character, "").partition(" ")[0].partition("-")[0]
@@ -84,7 +85,7 @@ def script_of(character: str) -> str:
 
 @cache
 def is_compatibility(character: str) -> bool:
-    """Whether it is another drawing of ASCII: full width, mathematical, enclosed."""
+    """Return True for a variant of ASCII: full width, mathematical, enclosed."""
     if character.isascii() or character in ORDINARY:
         return False
     plain = unicodedata.normalize("NFKC", character)

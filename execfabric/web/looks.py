@@ -1,23 +1,23 @@
-"""One look per state: icon, word and tone. Every badge on every page comes from here."""
+"""Icon, word and tone of every state, for all badges."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Tone(StrEnum):
-    """What a colour means; the stylesheet has one class for each."""
+    """Meaning of a colour; the stylesheet has one class for each."""
 
-    QUIET = "quiet"  # nothing happens, nothing is needed
-    BUSY = "busy"  # something is at work
-    WAIT = "wait"  # somebody or some time is waited for
-    GOOD = "good"  # it went as it should
-    BAD = "bad"  # it did not
-    ODD = "odd"  # nobody knows; a person has to find out
+    QUIET = "quiet"  # nothing happens and nothing is needed
+    BUSY = "busy"  # something is running
+    WAIT = "wait"  # waiting for a person or a time
+    GOOD = "good"  # success
+    BAD = "bad"  # failure
+    ODD = "odd"  # unknown; a person has to find out
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one state appears."""
+    """The badge of a state."""
 
     icon: str
     word: str
@@ -97,10 +97,10 @@ UNKNOWN = Look("unknown", "Unknown", O)
 
 
 def of_state(state: str) -> Look:
-    """The look of a state; one that is missing in the table is shown as unknown."""
+    """Return the look of a state, or `UNKNOWN`."""
     return STATES.get(state, UNKNOWN)
 
 
 def of_risk(risk: str) -> Look:
-    """The look of a risk."""
+    """Return the look of a risk."""
     return RISKS.get(risk, UNKNOWN)

@@ -1,4 +1,4 @@
-"""The types of ASGI, and one whole response as its two messages."""
+"""Types of ASGI, and a function that sends a whole response."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -8,7 +8,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 App = Any
-"""An ASGI application; Django, Channels and asgiref each type it their own way."""
+"""An ASGI application; Django, Channels and asgiref type it differently."""
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Which pages may open a socket: those that may also post a form."""
+"""Origin check of sockets, as strict as that of forms."""
 
 from io import BytesIO
 
@@ -11,10 +11,10 @@ from execfabric.web.messages import App, Message, Receive, Send
 
 
 class SameOrigin(CsrfViewMiddleware):
-    """Refuses a socket whose Origin is neither our own nor trusted.
+    """Refuse a socket from an origin that is not ours and not trusted.
 
-    Compared are scheme, host and port, as Django does for a form. Channels' own check
-    compares the host alone, and pages of another service on this host have the same.
+    Like Django for a form, compare scheme, host and port. Channels compares only the
+    host, which other services on it share.
     """
 
     def __init__(self, app: App) -> None:

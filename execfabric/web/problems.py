@@ -1,4 +1,4 @@
-"""What pages and the API share of HTTP: problem details, request checks, downloads."""
+"""Problem details, request checks and downloads, for pages and the API."""
 
 import base64
 import hashlib
@@ -82,7 +82,7 @@ def database_failure(error: Exception) -> Unavailable:
 
 
 class Unexpected(Refusal):
-    """An unexpected error occurred. The server's log has the details."""
+    """An unexpected error occurred. The server's log has it under the request id."""
 
     code = "server.unexpected"
 
@@ -108,7 +108,7 @@ def json_download(value: Any, name: str) -> BytesDownload:
 class FileDownload(FileResponse):
     """A download of a file, with its digest (RFC 9530).
 
-    Under ASGI, Django reads a plain `FileResponse` into memory as a whole and warns.
+    Under ASGI, Django would read a plain `FileResponse` into memory.
     """
 
     def __init__(self, file: "File[bytes]", *, name: str, sha256: str) -> None:
@@ -160,7 +160,7 @@ def problem(refusal: Refusal, *, status: int | None = None) -> HttpResponse:
 def check_texts(name: str, value: Any) -> None:
     """Refuse null characters and lone surrogates anywhere in a value.
 
-    `name` says where the value comes from; it is empty for the body as a whole.
+    `name` is the source of the value; it is empty for the body.
 
     :raises RequestUnreadable: with the position of the first one
     """

@@ -1,4 +1,4 @@
-"""HTTP for uvicorn, with the time limits that it has none for.
+"""Time limits for requests and responses, which uvicorn does not have.
 
 `uvicorn --http execfabric.web.protocol:TimedProtocol`
 """
@@ -9,50 +9,50 @@ import os
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_SECONDS = float(os.environ.get("EXECFABRIC_REQUEST_SECONDS") or 30)
-"""Seconds in which a whole request, headers and body, must have come in."""
+"""Seconds in which a request must arrive, headers and body."""
 STALLED_SECONDS = 30.0
-"""Seconds for which a client may read nothing of its response."""
+"""Seconds after which a client must read more of its response."""
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """Closes the connection of a client that does not finish what it has begun."""
+    """Close the connection of a client that stops sending or reading."""
 
     _reading: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request."""
+        """Start the time limit of the first request."""
         super().connection_made(transport)
         self._reading = self.loop.call_later(REQUEST_SECONDS, transport.close)
 
     def on_message_begin(self) -> None:
-        """Start the time of a further request on the same connection."""
+        """Start the time limit of a later request on the same connection."""
         super().on_message_begin()
         if self._reading is None:
             self._reading = self.loop.call_later(REQUEST_SECONDS, self.transport.close)
 
     def on_message_complete(self) -> None:
-        """Stop the time: the request is complete."""
+        """Stop the time limit of the request."""
         self._stop_reading()
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to the websocket, which has time limits of its own."""
+        """Stop the time limit; the websocket has its own."""
         self._stop_reading()
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
-        """Wait for the client to read, but not for ever."""
+        """Start the time limit for the client to read on."""
         super().pause_writing()
         self._writing = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop the time: the client reads again."""
+        """Stop the time limit; the client reads again."""
         self._stop_writing()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave no timer behind."""
+        """Stop all timers."""
         self._stop_reading()
         self._stop_writing()
         super().connection_lost(exc)

@@ -1,4 +1,4 @@
-"""What the frame of every page shows: navigation by rights, inbox count, demo flag."""
+"""The frame of every page: navigation by rights, role, demo flag."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,7 @@
-"""What the sockets of live pages share.
+"""Base class for the sockets of live pages.
 
-A hint, or the passing of time, makes a socket look at the record and send what has
-changed, drawn by the page's own templates.
+After a hint, or at intervals, a socket reads the database and sends the changed parts
+of its page, rendered with the templates of the page.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ logger = logging.getLogger(__name__)
 
 SIGNED_OUT, REFUSED, TRY_AGAIN = 4401, 4403, 1013
 LOOK_EVERY = 5.0
-"""Seconds after which the record is read even without a hint."""
+"""Seconds after which the database is read without a hint."""
 SPACING = 0.15
-"""Seconds between two frames at least."""
+"""Least seconds between two frames."""
 BUSY_SPACING = 1.0
 HEARTBEAT = 20.0
 SEND_WITHIN = 10.0
 CHECK_EVERY = 4.0
-"""Seconds for which an answer about session and rights is believed."""
+"""Seconds for which session and rights are cached."""
 
 
 class SocketClosed(Exception):
-    """The socket must close with this code."""
+    """Close the socket with this code."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -45,21 +45,21 @@ class SocketClosed(Exception):
 
 
 class Watcher(AsyncWebsocketConsumer):
-    """Follows one group: waits for a hint or for time, looks, sends, never twice at once."""
+    """Wait for a hint or a timeout, read, send; one at a time."""
 
     channel_layer_alias = "none"
-    """Hints come by `live.listen`: Channels' own way ends the socket with the layer."""
+    """Hints come from `live.listen`: Channels would close the socket when Redis restarts."""
     spacing = SPACING
     group: str
-    """Whose hints to hear."""
+    """Group whose hints to follow."""
 
     async def connect(self) -> None:
-        """Accept even where it is refused: a close before that looks like a lost line."""
+        """Accept always: browsers see a refusal before that as a lost connection."""
         await self.accept()
         self._hint = asyncio.Event()
         self._checked_at = -math.inf
         self._sent_at = -math.inf
-        """The first look always sends something: the page then knows that it is live."""
+        """So that the first frame is always sent, and the page knows that it is live."""
         self._tasks = [asyncio.create_task(self._follow())]
 
     async def disconnect(self, code: int) -> None:
@@ -72,32 +72,32 @@ class Watcher(AsyncWebsocketConsumer):
         raise NotImplementedError
 
     def look(self) -> str:
-        """Return what to send; empty if nothing changed.
+        """Return the HTML to send, or "" if nothing has changed.
 
-        :raises Missing: when what is watched is not there for this user any more
+        :raises Missing: when the user can no longer see the subject
         """
         raise NotImplementedError
 
     def heartbeat(self) -> str:
-        """What to send when nothing has changed for long."""
+        """Return the HTML to send after a long time without changes."""
         raise NotImplementedError
 
     async def _follow(self) -> None:
         try:
             await self._check()
-            # Only now: one that is refused must not join the group.
+            # After the check: a refused socket must not join the group.
             listening = live.listen(self.group, self._hint.set)
             self._tasks.append(asyncio.create_task(listening))
             while True:
                 await self._turn()
-        except SocketClosed as ended:
-            await self.close(ended.code)
+        except SocketClosed as closed:
+            await self.close(closed.code)
         except Missing:
             await self.close(REFUSED)
         except OSError:
-            return  # the client went away while a frame was on its way
+            return  # the client went away
         except Exception:
-            logger.exception("A live page was cut off.")
+            logger.exception("Cannot update a live page; its socket was closed.")
             await self.close(TRY_AGAIN)
 
     async def _turn(self) -> None:
@@ -107,7 +107,7 @@ class Watcher(AsyncWebsocketConsumer):
         if not html and time.monotonic() - self._sent_at > HEARTBEAT:
             html = self.heartbeat()
         if html:
-            try:  # wait for a slow client, but not for ever
+            try:  # a slow client must not block for long
                 await asyncio.wait_for(self.send(text_data=html), SEND_WITHIN)
             except TimeoutError:
                 raise SocketClosed(TRY_AGAIN) from None
@@ -119,7 +119,7 @@ class Watcher(AsyncWebsocketConsumer):
 
     async def _check(self) -> None:
         key = self.scope["session"].session_key
-        # Read again from where sessions are stored: this one may have ended.
+        # Load the session again: it may have ended.
         stored = import_module(settings.SESSION_ENGINE).SessionStore(key)
         user = await get_user({**self.scope, "session": stored})
         if not user.is_authenticated:

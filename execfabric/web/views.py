@@ -21,7 +21,7 @@ SAMPLE = {
 
 @require_safe
 def styleguide(request: HttpRequest) -> HttpResponse:
-    """Every part that pages are made of; in development only."""
+    """Show all parts of pages; in development only."""
     if settings.PRODUCTION:
         raise Http404
     at = clock.now()
