@@ -10,12 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from execfabric import logs
 from execfabric.lib import space
 from execfabric.local import endpoints
 
@@ -342,53 +342,9 @@ CHANNEL_LAYERS = {
 }
 
 EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-LOG_LEVEL = env_text("EXECFABRIC_LOG_LEVEL", "INFO")
-LOG_CONTEXT = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
-LOG_RENDERERS: list[Any] = (
-    [
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
-    ]
-    if PRODUCTION
-    else [
-        structlog.dev.ConsoleRenderer(
-            colors=False,
-            pad_event_to=0,
-            # Not its default, which prints local variables, secrets included.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    ]
+LOGGING = logs.config(
+    level=env_text("EXECFABRIC_LOG_LEVEL", "INFO"), as_json=PRODUCTION
 )
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "structured": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "foreign_pre_chain": LOG_CONTEXT,
-            "processors": [
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *LOG_RENDERERS,
-            ],
-        }
-    },
-    "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "structured"}
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {
-        # It logs each use of a connection.
-        "psycopg.pool": {"level": "WARNING"},
-        # Uvicorn configures these before it imports the settings.
-        "uvicorn": {"handlers": ["console"], "propagate": False},
-        "uvicorn.access": {"handlers": ["console"], "propagate": False},
-    },
-}
 
 API_PER_MINUTE = env_int("EXECFABRIC_API_PER_MINUTE", 3000)
 LEASE_SECONDS = env_int("EXECFABRIC_LEASE_SECONDS", 10)

@@ -10,7 +10,7 @@ from orchestration.skills import installed
 from tests.architecture.test_rules import PACKAGES, ROOT
 from tests.unit import test_skill_contracts, test_states
 
-MACHINE = re.compile(r"^(\w+)(?:: [^=]+)? = Machine\(", re.MULTILINE)
+MACHINE = re.compile(r"^(\w+)(?:: [^=]+)? = StateMachine\(", re.MULTILINE)
 EXAMPLES = ROOT / "orchestration/plans/examples"
 
 

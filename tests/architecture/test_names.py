@@ -22,7 +22,6 @@ PENDING = {
     "Limit",
     "Limits",
     "Line",
-    "Machine",
     "Part",
     "Piece",
     "Recorded",

@@ -56,7 +56,7 @@ def test_a_move_without_a_row_is_refused_and_named():
     ],
 )
 def test_a_second_row_for_one_state_and_event_is_refused(target):
-    with pytest.raises(ValueError, match="light: two rows for red on switched"):
+    with pytest.raises(ValueError, match="Duplicate rows for red on switched in light"):
         a_machine((Light.RED, Signal.SWITCHED, target))
 
 

@@ -46,5 +46,5 @@ def test_a_gate_of_a_week_ends_in_a_week(registry, proposer, operator) -> None:
     page = signed_in(operator).get(f"/gates/{gate.pk}")
 
     exact = gate.expires_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-    assert "ends in 7 days" in words(page)
+    assert "expires in 7 days" in words(page)
     assert f'title="{exact}"' in page.content.decode()
