@@ -63,7 +63,7 @@ class Caller:
 
 
 def registry() -> None:
-    """The skill that the plan here uses, and somebody who could decide on a run of it."""
+    """Publish the skill that the plan uses, and create a user who can decide."""
     person("somebody", Role.OPERATOR)
     shipped.take(installed.shipped("noop"), by=system("test"), at=clock.now())
     skill = Skill.objects.get(slug="noop")
@@ -71,7 +71,7 @@ def registry() -> None:
 
 
 def person(name: str, *roles: Role) -> User:
-    """An active person in these roles."""
+    """Create an active person with these roles."""
     people.ensure_roles(by=system("test"), at=clock.now())
     user = User.objects.create_user(name)
     user.groups.set(Group.objects.filter(name__in=[str(role) for role in roles]))
@@ -79,7 +79,7 @@ def person(name: str, *roles: Role) -> User:
 
 
 def token_of(user: User, **options: Any) -> str:
-    """A new token of a person."""
+    """Create a token of a person."""
     return accounts.create_token(
         username=user.get_username(),
         label="test",
@@ -90,12 +90,12 @@ def token_of(user: User, **options: Any) -> str:
 
 
 def caller(name: str, *roles: Role, channel: str = "") -> Caller:
-    """A new person who calls the API."""
+    """Return an API caller for a new person."""
     return Caller(token_of(person(name, *roles)), channel)
 
 
 def agent(name: str, owner: User) -> Caller:
-    """A new agent of a person, calling the API."""
+    """Return an API caller for a new agent of a person."""
     _, token = accounts.create_agent(
         name=name, owner=owner.get_username(), by=system("test"), at=clock.now()
     )
@@ -103,7 +103,7 @@ def agent(name: str, owner: User) -> Caller:
 
 
 def a_run(by: Caller, plan: str = PLAN, word: str = "hello") -> str:
-    """A proposed run; its id."""
+    """Propose a run and return its id."""
     made = by.post("runs", {"plan": plan, "inputs": {"word": word}})
     assert made.status_code == 201, made.content
     end_dry_runs()
@@ -111,14 +111,14 @@ def a_run(by: Caller, plan: str = PLAN, word: str = "hello") -> str:
 
 
 def open_gate(by: Caller, run: str) -> dict[str, Any]:
-    """The open gate of a run, in full."""
+    """Return the open gate of a run with all its fields."""
     [row] = by.get("gates", run=run, status="open").json()["items"]
     found: dict[str, Any] = by.get(f"gates/{row['id']}").json()
     return found
 
 
 def approve(by: Caller, gate: dict[str, Any], **changes: Any) -> Any:
-    """An approval of what the gate shows."""
+    """Return an approval of what the gate shows."""
     body = {"approve": True, "digest": gate["digest"], "comment": ""} | changes
     return by.post(f"gates/{gate['id']}/decisions", body)
 

@@ -38,7 +38,7 @@ MEMORY = Memory(0)
 
 
 def step(key: str, action: str = "echo", **fields: Any) -> dict[str, Any]:
-    """A step of the laboratory skill; `after` is short for dependsOn."""
+    """Build a step of the laboratory skill; `after` is short for dependsOn."""
     made: dict[str, Any] = {"id": key, "skill": "lab", "action": action}
     if after := fields.pop("after", None):
         made["dependsOn"] = after if isinstance(after, list) else [after]
@@ -46,13 +46,13 @@ def step(key: str, action: str = "echo", **fields: Any) -> dict[str, Any]:
 
 
 def plan(*steps: dict[str, Any], **fields: Any) -> str:
-    """The text of a plan with these steps."""
+    """Return the text of a plan with these steps."""
     made = {"id": "lab-plan", "name": "Laboratory plan", **fields, "steps": list(steps)}
     return json.dumps({"plan": made})
 
 
 def chain(length: int, action: str = "echo") -> str:
-    """A plan of so many steps, one after the other."""
+    """Build a plan of a chain of steps."""
     keys = [f"s{number}" for number in range(length)]
     return plan(
         *(
@@ -63,7 +63,7 @@ def chain(length: int, action: str = "echo") -> str:
 
 
 def proposed(text: str, by: User, inputs: Mapping[str, Any] | None = None) -> Run:
-    """A run whose plan gate is open and whose dry run has ended."""
+    """Propose a run; its plan gate is open and its dry run has finished."""
     run = proposals.propose(
         text=text, inputs=inputs or {}, by=by.actor(), at=clock.now()
     )
@@ -103,19 +103,19 @@ def _dry_home() -> Path:
 
 @cache
 def dry_runner() -> Runner:
-    """The runner in which this process carries out dry runs."""
+    """Return the runner that carries out dry runs in this process."""
     runner = Runner(home=_dry_home() / "home")
     atexit.register(runner.kill)
     return runner
 
 
 def open_gate(run: Run, step_key: str = "") -> Gate:
-    """The open gate of a run, or of one of its steps."""
+    """Return the open gate of a run, or of one of its steps."""
     return Gate.objects.get(context_id=run.id, step=step_key, status__in=OPEN)
 
 
 def decided(gate: Gate, by: User, *, approve: bool = True, comment: str = "") -> Gate:
-    """The gate after this person's answer to what it shows."""
+    """Decide a gate on what it shows, and return it."""
     return gates.decide(
         gate_id=gate.id,
         by=by.actor(),
@@ -128,7 +128,7 @@ def decided(gate: Gate, by: User, *, approve: bool = True, comment: str = "") ->
 
 
 def approved(text: str, by: User, operator: User, **inputs: Any) -> Run:
-    """A run whose plan is approved; its first step is ready."""
+    """Propose a run and approve its plan; its first step is ready."""
     run = proposed(text, by, inputs)
     decided(open_gate(run), operator)
     run.refresh_from_db()
@@ -136,14 +136,14 @@ def approved(text: str, by: User, operator: User, **inputs: Any) -> Run:
 
 
 def a_bench(name: str = "test-worker") -> Bench:
-    """A worker's bench in a folder of its own; from now on this process is a worker."""
+    """Make this process a worker with its own folder."""
     secrets.open_here()
     home = Path(tempfile.mkdtemp(prefix="execfabric-test-"))
     return Bench(name=name, home=home, memory=Memory(REMEMBERED))
 
 
 def driven(run: Run, bench: Bench) -> Run:
-    """The run after a worker has done all that is ready."""
+    """Return the run after a worker has done all that is ready."""
     while ready := run.steps.filter(state=StepState.READY).first():
         work.work(step_run_id=ready.id, bench=bench)
     run.refresh_from_db()
@@ -151,7 +151,7 @@ def driven(run: Run, bench: Bench) -> Run:
 
 
 def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
-    """The hold of a worker on a step that is ready, and nothing done yet."""
+    """Claim a ready step, and do nothing else."""
     ready = run.steps.get(key=key)
     return attempts.claim(
         step_run_id=ready.id,

@@ -33,31 +33,31 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 def signed_in(user: User) -> Client:
-    """The browser of somebody who is signed in."""
+    """Return a browser client of a signed-in user."""
     client = Client()
     client.force_login(user, backend=BACKEND)
     return client
 
 
 def a_run(by: User, *, word: Any = "hello", text: str = PLAN) -> Run:
-    """A proposed run; its plan gate is open."""
+    """Propose a run; its plan gate is open."""
     return proposed(text, by, {"word": word})
 
 
 def step_gate(run: Run, by: User) -> Gate:
-    """The gate of the run's first step, after `by` has approved the plan."""
+    """Return the gate of the first step, after `by` has approved the plan."""
     decided(open_gate(run), by)
     return open_gate(run, "first")
 
 
 def words(response: HttpResponse) -> str:
-    """The text of a page without its tags, in single spaces."""
+    """Return the text of a page without tags, in single spaces."""
     text = re.sub(r"</?(bdi|mark)\b[^>]*>", "", response.content.decode())
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 
 def codes(response: HttpResponse) -> list[str]:
-    """The codes of the refusals and problems that a page shows."""
+    """Return the codes of the refusals and problems that a page shows."""
     return re.findall(r'data-code="([^"]+)"', response.content.decode())
 
 

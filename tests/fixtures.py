@@ -105,7 +105,7 @@ class Witness:
 
 @pytest.fixture
 def witness() -> Witness:
-    """An empty witness file."""
+    """Return an empty witness file."""
     path = Path(os.environ["EXECFABRIC_TEST_WITNESS"])
     path.unlink(missing_ok=True)
     return Witness(path)
@@ -122,7 +122,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """What a worker works with; its runner ends with the test."""
+    """Return the context of a worker; its runner ends with the test."""
     made = a_bench()
     yield made
     made.close()

@@ -59,7 +59,7 @@ class Site:
     def head(
         self, path: str, headers: Mapping[str, str], *, method: str = "GET"
     ) -> bytes:
-        """The first line and the headers of a request."""
+        """Return the first line and the headers of a request."""
         lines = [f"{method} {path} HTTP/1.1", f"host: 127.0.0.1:{self.port}"]
         lines += [f"{name.replace('_', '-')}: {text}" for name, text in headers.items()]
         return "\r\n".join([*lines, "connection: close", "", ""]).encode()

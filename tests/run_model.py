@@ -1,5 +1,6 @@
-"""A run without database and worker: the real decider, the real tables, and a world
-that may answer anything. Explored exhaustively by one test, at random by another.
+"""A model of a run: the real decider and tables, without database and worker.
+
+Each step may have any outcome. One test explores the model completely, another at random.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,12 +71,12 @@ class Violation(AssertionError):
 
 
 def start(graph: Graph) -> State:
-    """An approved run before its first step."""
+    """Return an approved run before its first step."""
     return State(R.RUNNING, (S.PENDING,) * len(graph.parents))
 
 
 def progress(graph: Graph, state: State) -> Progress:
-    """The progress of a run in this state; steps are known by their number."""
+    """Return the progress of a run in this state; steps are known by their number."""
     steps = [
         StepView(
             key=index,
@@ -91,19 +92,19 @@ def progress(graph: Graph, state: State) -> Progress:
 
 
 def error_of(state: StepState) -> str:
-    """The error code of a step: in this world only failures cause a skip."""
+    """Return the error code of a step; in this model only failures cause a skip."""
     return UPSTREAM_FAILED if state is S.SKIPPED else ""
 
 
 def due(graph: Graph, state: State) -> Sequence[decider.Action]:
-    """What the decider wants done now."""
+    """Return the next actions of the decider."""
     return decider.next_actions(state.run, progress(graph, state))
 
 
 def carried_out(
     graph: Graph, state: State, actions: Sequence[decider.Action]
 ) -> Iterator[State]:
-    """The states that carrying out these actions may lead to."""
+    """Return the states that these actions may lead to."""
     releases = [one for one in actions if isinstance(one, decider.Release)]
     for starts in product(STARTS, repeat=len(releases)):
         chosen = dict(zip((one.key for one in releases), starts, strict=True))
@@ -143,7 +144,7 @@ def _carried_out(
 
 
 def answers(graph: Graph, state: State) -> Iterator[State]:
-    """What workers, keeper and people may do next."""
+    """Return the possible next acts of workers, keeper and people."""
     is_full = not progress(graph, state).may_start()
     for index, now in enumerate(state.steps):
         for event in ANSWERS.get(now, ()):
@@ -165,7 +166,7 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
 
 
 def _interfered(graph: Graph, state: State) -> Iterator[State]:
-    """What people may do: pause, cancel, resume, try a step again, change the plan."""
+    """Return what people may do: pause, cancel, resume, retry, change the plan."""
     less = replace(state, patience=state.patience - 1)
     for event in (E.PAUSE_REQUESTED, E.CANCEL_REQUESTED):
         if RUN.allows(state.run, event):
@@ -190,7 +191,7 @@ def _all_carried_out(
 
 
 def moved(state: State, index: int, event: StepEvent) -> State:
-    """The state after one step has moved by the table."""
+    """Return the state after one legal transition of a step."""
     steps = list(state.steps)
     steps[index] = STEP_RUN.next(steps[index], event)
     return replace(state, steps=tuple(steps))
@@ -210,7 +211,7 @@ def sure_of(graph: Graph) -> tuple[tuple[int, ...], ...]:
 
 
 def satisfied(graph: Graph, state: State, index: int) -> bool:
-    """The trigger rules once more, in other words than the decider's."""
+    """Check the trigger rules, written differently from the decider."""
     parents = [state.steps[parent] for parent in graph.parents[index]]
     match graph.rules[index]:
         case "all_success":
@@ -223,7 +224,7 @@ def satisfied(graph: Graph, state: State, index: int) -> bool:
 
 
 def check(graph: Graph, state: State) -> None:
-    """What holds in every state in which the decider wants nothing.
+    """Check what holds in every state in which the decider has no action.
 
     :raises Violation: when it does not
     """

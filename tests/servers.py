@@ -54,7 +54,7 @@ class TestServers:
     def fresh_database(
         self, name: str, env: Mapping[str, str] | None = None
     ) -> Endpoints:
-        """A new database as `up` prepares one: migrated, rights granted, skills synced.
+        """Create a database as `up` does: migrated, rights granted, skills synced.
 
         `env` goes over the environment of the commands that prepare it.
         """
@@ -189,7 +189,7 @@ def eventually(true: Callable[[], object], within: float = 15) -> bool:
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a part: the present one with `env` over it."""
+    """Return the environment of a part: this process's, updated with `env`."""
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "execfabric.settings",

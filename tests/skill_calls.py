@@ -18,7 +18,7 @@ from orchestration.skills.execution import validate_output
 
 
 def action(name: str) -> ActionContract:
-    """The contract of `skill.action`."""
+    """Return the contract of `skill.action`."""
     slug, _, verb = name.partition(".")
     skill = next(item for item in installed.contracts() if item.slug == slug)
     found = skill.action(verb)
@@ -80,7 +80,7 @@ class Bench:
 
 
 def as_file(path: Path, content: bytes | str | None = None, media: str = "") -> File:
-    """A file as an earlier step would have handed it over."""
+    """Return a file as an earlier step passes it on."""
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     body = path.read_bytes()
@@ -89,7 +89,7 @@ def as_file(path: Path, content: bytes | str | None = None, media: str = "") -> 
 
 
 def reference(file: File) -> dict[str, Any]:
-    """The reference that stands for a file in params."""
+    """Return the reference to a file in params."""
     known = {"sha256": file.sha256, "name": file.name, "size": file.size}
     return {"$file": {**known, "media_type": file.media_type}}
 
@@ -110,7 +110,7 @@ def http_server(
     answer: Callable[[BaseHTTPRequestHandler, bytes], None],
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """A server of the outside world on loopback; its address."""
+    """Start a server on loopback and return its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def serve(self) -> None:

@@ -58,7 +58,7 @@ def _names_a_table(node: ast.AST) -> bool:
 
 
 def _text(node: ast.AST) -> str:
-    """The text of a string; what a format string puts in is shown as a brace."""
+    """Return the text of a string; placeholders of a format string become a brace."""
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(part) or "{" for part in node.values)
     is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)

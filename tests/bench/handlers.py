@@ -17,7 +17,7 @@ ANY: dict[str, Any] = {"type": "object"}
 
 @handler("bench.clock@1")
 def clock(call: Call) -> Outcome:
-    """The time of its first instruction."""
+    """Return the time of its first instruction."""
     return Succeeded(output={"at": time.time()})
 
 

@@ -111,7 +111,7 @@ def _single(report: dict[str, Any]) -> str:
 
 
 def _lengths(report: dict[str, Any]) -> str:
-    """The cost of a step by the length of its run."""
+    """Measure the cost of a step by the length of its run."""
     found = {int(length): one for length, one in report["by_length"].items()}
     first = min(found)
     rows = []
@@ -126,7 +126,7 @@ def _lengths(report: dict[str, Any]) -> str:
 
 
 def _waiting(report: dict[str, Any]) -> str:
-    """What open gates cost."""
+    """Measure the cost of open gates."""
     found = report["open_gates"]
     rows = [
         ("memory of the worker", _change(found, "worker_mib", "MiB")),

@@ -45,7 +45,7 @@ def _total(profiler: cProfile.Profile) -> float:
 
 
 def _functions(profiler: cProfile.Profile, steps: int) -> list[dict[str, Any]]:
-    """The functions with most time below them, and those with most of their own."""
+    """Return the functions with the most total time and the most own time."""
     found = []
     stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
     for (path, line, name), (_, calls, own, below, _callers) in stats.items():

@@ -72,7 +72,7 @@ class Browsing:
     def __call__(
         self, role: str = "", *, size: tuple[int, int] = WIDE, **options: Any
     ) -> Page:
-        """A page in a browser of its own, signed in at one click where a role is given."""
+        """Open a page in its own browser context, signed in if a role is given."""
         context = self._chromium.new_context(
             base_url=options.pop("address", self._address),
             viewport={"width": size[0], "height": size[1]},
@@ -142,7 +142,7 @@ class Camera:
     def take(
         self, page: Page, name: str, *, readme: str = "", whole: bool = True
     ) -> None:
-        """The whole page; for the README what fits on the screen."""
+        """Take the whole page; for the README only the visible part."""
         self.folder.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=self.folder / f"{name}.png", full_page=whole)
         if readme and self.readme:

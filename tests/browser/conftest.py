@@ -30,14 +30,14 @@ FLAGS = [
 
 @pytest.fixture(scope="package")
 def live() -> Iterator[Stack]:
-    """The installation."""
+    """Start the installation."""
     with stack.running() as made:
         yield made
 
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The browser."""
+    """Start the browser."""
     named = os.environ.get(CHROMIUM) or next(filter(None, map(shutil.which, KNOWN_AS)))
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def faults() -> Iterator[Faults]:
-    """What went wrong in any page of the test: nothing, unless it was expected."""
+    """Collect the faults of all pages; fail on any that are not expected."""
     made = Faults()
     yield made
     assert made.unexpected == []
@@ -56,7 +56,7 @@ def faults() -> Iterator[Faults]:
 
 @pytest.fixture
 def browse(chromium: Browser, live: Stack, faults: Faults) -> Iterator[Browsing]:
-    """Opens browsers on the installation."""
+    """Return a function that opens browsers on the installation."""
     made = Browsing(chromium, live.url, faults)
     yield made
     made.close()
@@ -64,5 +64,5 @@ def browse(chromium: Browser, live: Stack, faults: Faults) -> Iterator[Browsing]
 
 @pytest.fixture
 def camera() -> Camera:
-    """Takes pictures of pages."""
+    """Return the camera."""
     return Camera()

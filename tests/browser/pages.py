@@ -47,7 +47,7 @@ def sign_out(page: Page) -> None:
 
 
 def run_id(page: Page) -> str:
-    """The run whose page this is, waited for."""
+    """Wait for the page of a run and return its id."""
     page.wait_for_url(RUN_ADDRESS)
     found = RUN_ADDRESS.search(page.url)
     assert found
@@ -78,7 +78,7 @@ def propose(page: Page, text: str, inputs: Mapping[str, Any] | None = None) -> s
 
 
 def inbox_row(page: Page, run: str) -> Locator:
-    """What waits in the inbox for this run."""
+    """Return the inbox row of this run."""
     rows = page.get_by_test_id("inbox-row")
     return rows.filter(has=page.locator(f'code:text-is("{run[:13]}")'))
 
@@ -124,17 +124,17 @@ def expect_live(page: Page) -> None:
 
 
 def text_of(page: Page, selector: str) -> str:
-    """The text of a part of the page, open or not."""
+    """Return the text of a part of the page, collapsed or not."""
     return str(page.locator(selector).evaluate(TEXTS))
 
 
 def event_ids(page: Page) -> list[str]:
-    """The id of each row of the events."""
+    """Return the ids of the event rows."""
     return [str(row.get_attribute("id")) for row in page.get_by_test_id("event").all()]
 
 
 def overflow(page: Page) -> list[str]:
-    """What makes the page wider than the window; empty when it fits."""
+    """Return what makes the page wider than the window; empty if it fits."""
     found: list[str] = page.evaluate(TOO_WIDE)
     return found
 

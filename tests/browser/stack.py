@@ -44,23 +44,23 @@ class Stack:
         return self.servers.data.root / "demo"
 
     def password(self, role: str) -> str:
-        """The password of a demo user, as the start prints it."""
+        """Return the password of a demo user, as the start prints it."""
         known = json.loads((self.servers.data.run / "demo.json").read_text())
         return str(next(one["password"] for one in known if one["role"] == role))
 
     def rows(self, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
-        """What a query of the database's owner finds."""
+        """Return the rows of a query as the owner of the database."""
         with psycopg.connect(self.endpoints.owner_database_url) as connection:
             return connection.execute(query, values).fetchall()
 
     def warehouse(self, query: LiteralString) -> list[tuple[Any, ...]]:
-        """What a query of the demo's warehouse finds."""
+        """Return the rows of a query on the demo warehouse."""
         dsn = (self.servers.data.secrets / WAREHOUSE_SECRET).read_text()
         with psycopg.connect(dsn) as connection:
             return connection.execute(query).fetchall()
 
     def events(self, run: str) -> list[int]:
-        """The numbers of a run's events in the record."""
+        """Return the sequence numbers of a run's events."""
         query = "SELECT seq FROM audit_event WHERE stream = %s ORDER BY seq"
         return [seq for (seq,) in self.rows(query, f"run:{run}")]
 
@@ -86,7 +86,7 @@ class Stack:
 
     @contextmanager
     def another_web(self, **env: str) -> Iterator[str]:
-        """A second web server on the same database; its address."""
+        """Start a second web server on the same database; return its address."""
         port = ports.any_free()
         told = environment(self.env | env)
         running = service.start(commands.web(told, port=port))

@@ -18,7 +18,7 @@ OPEN_ALL = "document.querySelectorAll('details').forEach((one) => (one.open = tr
 
 @pytest.fixture
 def addresses(live: Stack) -> list[str]:
-    """The main pages, with the run and the gate that the demo leaves open."""
+    """Return the main pages, with the run and the gate that the demo leaves open."""
     query = "SELECT id::text, gate_id::text FROM runs_run ORDER BY created_at LIMIT 1"
     ((run, gate),) = live.rows(query)
     return [

@@ -212,7 +212,7 @@ def test_a_failed_sign_in_does_not_say_what_was_wrong(
 
 @pytest.fixture
 def earnest(live: Stack) -> Iterator[str]:
-    """A second web server on the same database, not in demo mode."""
+    """Start a second web server on the same database, without demo mode."""
     with live.another_web(EXECFABRIC_DEMO="false") as address:
         yield address
 

@@ -131,7 +131,7 @@ def _decide_the_plan(page: Page, run: str) -> None:
 
 
 def _open_step_gate(page: Page, step: str) -> Page:
-    """The step's gate in a tab of its own; the run's page showed it by itself."""
+    """Open the gate of the step in a second tab; the run's page links to it."""
     link = page.get_by_test_id(f"gate-link-{step}")
     expect(link).to_have_text("View approval")
     expect(page.get_by_test_id(f"step-{step}").locator(".step-line")).to_have_attribute(
@@ -150,7 +150,7 @@ def _see_resolved_parameters(gate: Page, value: str) -> None:
 
 
 def _see_success(page: Page, live: Stack, run: str) -> None:
-    """The page that was open all the time ends right, and says that the record holds."""
+    """Check that the page that stayed open shows the end and a verified record."""
     pages.expect_state(page, "succeeded")
     events = len(live.events(run))
     badge = page.get_by_test_id("run-verified")

@@ -89,7 +89,7 @@ def test_a_decision_in_one_tab_shows_in_the_others_and_voids_their_forms(
 
 
 def _watched(browse: Browsing, live: Stack, *, seconds: float) -> tuple[Page, Page]:
-    """A run that has begun, in two tabs: its steps, and its events."""
+    """Open a running run in two tabs: its steps and its events."""
     steps = browse("operator")
     run = pages.start(browse("proposer"), steps, _slow_chain(seconds))
     events = steps.context.new_page()

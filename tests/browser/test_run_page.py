@@ -12,7 +12,7 @@ WRITTEN = "(log) => getComputedStyle(log, '::before').content.replaceAll('\"', '
 
 
 def _at_work(browse: Browsing, *, seconds: float) -> Page:
-    """The page of a run whose two steps take a while each."""
+    """Open the page of a run with two slow steps."""
     plan = json.loads(builders.chain(2, "witness-again"))
     for step in plan["plan"]["steps"]:
         step["params"] = {"mark": step["id"], "after": seconds}

@@ -23,7 +23,7 @@ LOOKS = [
 
 @pytest.fixture
 def waiting(live: Stack) -> str:
-    """The run that the demo leaves at its gate."""
+    """Return the run that the demo leaves at its gate."""
     query = "SELECT id::text FROM runs_run ORDER BY created_at LIMIT 1"
     ((run,),) = live.rows(query)
     return str(run)

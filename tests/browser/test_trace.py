@@ -15,7 +15,7 @@ BROKEN = 4
 
 @pytest.fixture
 def finished(browse: Browsing) -> str:
-    """A run that has succeeded."""
+    """Return a run that has succeeded."""
     operator = browse("operator")
     run = pages.start(browse("proposer"), operator, builders.chain(2))
     pages.expect_state(operator, "succeeded")
@@ -24,7 +24,7 @@ def finished(browse: Browsing) -> str:
 
 @pytest.fixture
 def tampered(finished: str, live: Stack) -> Iterator[str]:
-    """The same run; one byte of one of its events is not what was written."""
+    """Change one byte of an event of the run."""
     live.flip_a_bit(finished, BROKEN)
     yield finished
     live.flip_a_bit(finished, BROKEN)

@@ -157,7 +157,7 @@ class Drive:
                 decided(gate, self.operator)
 
     def _open(self) -> Any:
-        """Runs that are neither over nor wait for word on an unknown outcome."""
+        """Return the runs that are not finished and not waiting for an outcome."""
         asking = StepRun.objects.filter(state=StepState.INDETERMINATE)
         waits = Q(state=RunState.PAUSED, steps__in=asking)
         return Run.objects.exclude(Q(state__in=FINAL_RUN)).exclude(waits)

@@ -55,7 +55,7 @@ class Crew:
             part.wait_ready()
 
     def ready(self) -> list[Spawned]:
-        """The workers that have come as far as taking steps."""
+        """Return the workers that can take steps."""
         return [
             w for w in self.workers if w.alive and w.running.service.ready(w.running)
         ]

@@ -30,7 +30,7 @@ Lines = Sequence[str]
 
 
 def every_run_is_final_or_waits_for_people(lines: Lines) -> Iterator[str]:
-    """The one wait that faults may cause is the one for word on an unknown outcome."""
+    """Check that a waiting run waits only for an unknown outcome."""
     for run in Run.objects.exclude(state__in=FINAL_RUN):
         unknown = run.steps.filter(state=StepState.INDETERMINATE)
         if run.state != RunState.PAUSED or not unknown.exists():
@@ -42,7 +42,7 @@ def every_run_is_final_or_waits_for_people(lines: Lines) -> Iterator[str]:
 
 
 def no_step_is_lost(lines: Lines) -> Iterator[str]:
-    """A run that succeeded has all its steps done, and the world shows it."""
+    """Check that all steps of a successful run are done, with their effects."""
     seen = {line.split()[0] for line in lines}
     for step in _steps():
         if step.run.state == RunState.SUCCEEDED and step.state != StepState.SUCCEEDED:
@@ -99,7 +99,7 @@ def no_effect_is_recorded_as_nothing_ran(lines: Lines) -> Iterator[str]:
 
 
 def no_known_result_is_lost(lines: Lines) -> Iterator[str]:
-    """A handler that ends well succeeds, unless its worker or runner was killed."""
+    """Check that a handler that ended well succeeded, unless its worker was killed."""
     for step in _steps().filter(error__isnull=False):
         if is_odd(step.key) or step.state == StepState.SKIPPED:
             continue
@@ -111,7 +111,7 @@ def no_known_result_is_lost(lines: Lines) -> Iterator[str]:
 
 
 def a_bad_end_is_no_success(lines: Lines) -> Iterator[str]:
-    """A step that ends badly fails by name or is unknown; people may settle it."""
+    """Check that a step that failed has an error code or an unknown outcome."""
     for step in _steps():
         ended_well = step.attempts.filter(phase=Phase.DONE).exists()
         if is_odd(step.key) and ended_well:
@@ -119,7 +119,7 @@ def a_bad_end_is_no_success(lines: Lines) -> Iterator[str]:
 
 
 def only_an_intent_leaves_an_unknown_outcome(lines: Lines) -> Iterator[str]:
-    """A worker that died before intent cannot have done anything."""
+    """Check that a worker that died before its intent has done nothing."""
     for step in StepRun.objects.filter(state=StepState.INDETERMINATE):
         last = step.attempts.get(fence=step.fence)
         phases = {Phase.LOST, Phase.FAILED}

@@ -20,7 +20,7 @@ RUNS = 100
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What happened to the runs."""
+    """Summarize what happened to the runs."""
     path = tmp_path_factory.mktemp("chaos") / "report.json"
     command = [sys.executable, "-m", "tests.chaos", "--runs", str(RUNS)]
     command += ["--seeds", "20", "--faults", "50", "--json", str(path)]

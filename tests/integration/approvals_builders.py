@@ -34,14 +34,14 @@ STRANGER = Actor(ActorKind.USER, "999999", "somebody-else")
 
 
 def a_person(name: str, *groups: str, active: bool = True) -> Actor:
-    """An account in these groups, as an actor."""
+    """Create an account in these groups and return it as an actor."""
     user = User.objects.create(username=name, is_active=active)
     user.groups.set(Group.objects.get_or_create(name=group)[0] for group in groups)
     return user.actor()
 
 
 def an_agent(name: str, owner: Actor) -> Actor:
-    """An agent that answers to `owner`, as an actor."""
+    """Create an agent of `owner` and return it as an actor."""
     agent = Agent.objects.create(name=name, owner_id=owner.id, created_at=NOON)
     return agent.actor()
 
@@ -59,7 +59,7 @@ def deactivate(person: Actor) -> None:
 def a_subject(
     *requirements: Requirement, by: Actor = STRANGER, **facts: Any
 ) -> Subject:
-    """What a gate asks, proposed by `by`."""
+    """Build the request for a gate, proposed by `by`."""
     run = uuid7()
     value = {"run": str(run), "params": {"to": "published/", "rows": 3}}
     known: dict[str, Any] = {
@@ -82,20 +82,20 @@ def a_subject(
 
 
 def a_gate(*requirements: Requirement, by: Actor = STRANGER, **facts: Any) -> Gate:
-    """An open gate; the stranger who proposes by default gets an account."""
+    """Open a gate; the default proposer gets an account."""
     if by is STRANGER:
         User.objects.get_or_create(pk=by.id, defaults={"username": by.name})
     return opened(a_subject(*requirements, by=by, **facts))
 
 
 def opened(subject: Subject, at: datetime = NOON) -> Gate:
-    """A gate on that subject, recorded."""
+    """Open a gate on that subject and append its facts."""
     with transaction.atomic():
         return recorded(approvals.open_gate(subject=subject, at=at), at=at)
 
 
 def superseded(gate: Gate, *, reason: str = "edited", found: str = "ff") -> Gate:
-    """The gate once its subject has changed, recorded."""
+    """Void the gate because its subject has changed, and append its facts."""
     with transaction.atomic():
         change = approvals.supersede(
             gate_id=gate.pk, found_digest=found, reason=reason, at=LATER
@@ -104,21 +104,21 @@ def superseded(gate: Gate, *, reason: str = "edited", found: str = "ff") -> Gate
 
 
 def withdrawn(gate: Gate, reason: str = "The run was cancelled.") -> Gate:
-    """The gate once its answer is not needed any more, recorded."""
+    """Close a gate that is no longer needed, and append its facts."""
     with transaction.atomic():
         change = approvals.withdraw(gate_id=gate.pk, reason=reason, at=LATER)
         return recorded(change, at=LATER)
 
 
 def expired(gate: Gate, at: datetime = OVER) -> Gate | None:
-    """The gate once the keeper has looked at it, recorded; None if it did nothing."""
+    """Expire the gate if it is due; return None if nothing has changed."""
     with transaction.atomic():
         change = approvals.expire(gate_id=gate.pk, at=at)
         return recorded(change, at=at) if change else None
 
 
 def recorded(change: GateChange, *, at: datetime, by: Actor = ENGINE) -> Gate:
-    """The gate, its facts appended to its stream as its run does."""
+    """Append the gate's facts to its stream, as its run does, and return the gate."""
     gate = change.gate
     audit.append(gate.stream, change.facts, by=by, at=at, trace_id=gate.trace_id)
     return gate
@@ -142,18 +142,18 @@ def answer(gate: Gate, by: Actor, **said: Any) -> Recorded:
 
 
 def status(gate: Gate) -> str:
-    """What the gate's row says now."""
+    """Return the current row of the gate."""
     return Gate.objects.values_list("status", flat=True).get(pk=gate.pk)
 
 
 def told(gate: Gate) -> list[tuple[str, dict[str, Any]]]:
-    """The kinds and payloads of the gate's stream, in order."""
+    """Return the kinds and payloads of the gate's stream, in order."""
     events = record.events_after(gate.stream, 0)
     return [(event.kind, record.envelope(event)["payload"]) for event in events]
 
 
 def kinds(gate: Gate) -> list[str]:
-    """The kinds of the gate's stream, in order."""
+    """Return the kinds of the gate's stream, in order."""
     return [kind for kind, _ in told(gate)]
 
 

@@ -37,7 +37,7 @@ class Done:
 
 
 def in_a_process(environment: dict[str, str], given: tuple[str, ...]) -> Done:
-    """The command as a shell starts it."""
+    """Run the command as a shell does."""
     done = subprocess.run(
         [sys.executable, "-m", "execfabric.cli", *given],
         cwd=ROOT,
@@ -51,7 +51,7 @@ def in_a_process(environment: dict[str, str], given: tuple[str, ...]) -> Done:
 
 
 def at_once(environment: dict[str, str], given: tuple[str, ...]) -> Done:
-    """The same entry point without the cost of a process."""
+    """Run the same entry point without starting a process."""
     out, err = StringIO(), StringIO()
     with (
         patch.dict(os.environ, environment),
@@ -98,7 +98,7 @@ class Shell:
 
 
 def shell_at(url: str, folder: Path) -> Shell:
-    """The command, with a token for each sort of caller."""
+    """Return the command, with a token for each kind of caller."""
     registry()
     owner = person("owner", Role.OPERATOR)
     tokens = {
@@ -111,7 +111,7 @@ def shell_at(url: str, folder: Path) -> Shell:
 
 
 def work_off(run: str) -> None:
-    """What a worker does: take what is ready, until nothing is."""
+    """Run all ready steps, as a worker does."""
     bench = a_bench("test")
     ready = StepRun.objects.filter(run_id=UUID(run), state="ready").order_by("position")
     try:
@@ -141,7 +141,7 @@ def a_worker() -> Iterator[None]:
 
 
 def propose(shell: Shell, who: str = "proposer") -> str:
-    """A run of the plan; its id."""
+    """Start a run of the plan and return its id."""
     file = shell.write("plan.yaml", PLAN)
     made = shell.json(who, "plan", "propose", file, "--input", "word=hello")
     end_dry_runs()
@@ -149,7 +149,7 @@ def propose(shell: Shell, who: str = "proposer") -> str:
 
 
 def gate_of(shell: Shell, run: str) -> dict[str, Any]:
-    """The open gate of a run, in full."""
+    """Return the open gate of a run with all its fields."""
     listed = shell.json("operator", "gate", "list", "--run", run, "--status", "open")
     assert len(listed) == 1
     found: dict[str, Any] = shell.json("operator", "gate", "show", listed[0]["id"])
@@ -157,7 +157,7 @@ def gate_of(shell: Shell, run: str) -> dict[str, Any]:
 
 
 def approve(shell: Shell, gate: dict[str, Any]) -> dict[str, Any]:
-    """An approval of what the gate shows; the gate after it."""
+    """Approve what the gate shows, and return the gate after it."""
     found: dict[str, Any] = shell.json(
         "operator", "gate", "approve", gate["id"], "--digest", gate["digest"]
     )

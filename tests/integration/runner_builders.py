@@ -14,7 +14,7 @@ from orchestration.skills.installed import EXTRA
 
 @contextmanager
 def a_runner(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
-    """A runner that knows the laboratory, with secrets around it that it must not see."""
+    """Return a runner of the laboratory, with secrets that it must not see."""
     monkeypatch.setenv(EXTRA, "tests.skill_lab")
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@host/db")
     monkeypatch.setenv("SECRET_KEY", "the signing key")
@@ -26,7 +26,7 @@ def a_runner(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
 
 
 def call_of(handler: str, tmp_path: Path, **fields: Any) -> WireCall:
-    """A call of a handler, complete but for what the test gives."""
+    """Build a call of a handler with default values."""
     given: dict[str, Any] = {
         "params": {},
         "workdir": tmp_path / "work",
@@ -37,26 +37,26 @@ def call_of(handler: str, tmp_path: Path, **fields: Any) -> WireCall:
 
 
 def misfit(tmp_path: Path, how: str, **params: Any) -> WireCall:
-    """A call of the handler that misbehaves in the way that is named."""
+    """Build a call of a handler that misbehaves in the named way."""
     deadline_s = params.pop("deadline_s", 20.0)
     params = {"how": how, **params}
     return call_of("misfit.run@1", tmp_path, params=params, deadline_s=deadline_s)
 
 
 def log_of(runner: Runner, call: WireCall, **given: Any) -> tuple[str, Any]:
-    """What a call said, and its answer."""
+    """Return what a call printed, and its answer."""
     said: list[str] = []
     answer = runner.complete(call, on_log=said.append, **given)
     return "".join(said), answer
 
 
 def living_below(pid: int) -> list[int]:
-    """The processes that a process has started, and theirs."""
+    """Return all descendants of a process."""
     return descendants.of(pid)
 
 
 def program_of(runner: Runner) -> int:
-    """The process of the runner, started if need be."""
+    """Return the process of the runner; start it if needed."""
     runner.start()
     assert runner._program is not None
     return runner._program.pid

@@ -35,7 +35,7 @@ SEED = "20260601"
 
 
 def callers() -> dict[str, Caller | None]:
-    """A caller of each role, an agent, and nobody."""
+    """Return a caller for each role, an agent, and one without a token."""
     made: dict[str, Caller | None] = {
         str(role): caller(f"the-{role}", role) for role in Role
     }

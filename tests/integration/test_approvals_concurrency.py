@@ -120,7 +120,7 @@ def acts_on(
 
 
 def tell_one_story(gate: Gate, proposer: Actor) -> None:
-    """The row, the decisions and the record agree, and nobody decided who must not."""
+    """Check that row, decisions and events agree, and that every voter was allowed."""
     given = list(gate.decisions.all())
     stored, events = Gate.objects.get(pk=gate.pk), Counter(kinds(gate))
     assert proposer.key not in {decision.voter_key for decision in given}

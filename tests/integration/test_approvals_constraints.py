@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 
 def gate_row(**columns) -> Gate:
-    """A gate as it would be written past the services."""
+    """Write a gate past the services."""
     body = b'{"rows":3}'
     known = {
         "subject_kind": "step",
@@ -49,7 +49,7 @@ def gate_row(**columns) -> Gate:
 
 
 def refused_by(write) -> str:
-    """The name of the constraint or the sentence of the trigger; empty when written."""
+    """Return the violated constraint or the trigger's message; empty if written."""
     try:
         with transaction.atomic():
             write()
@@ -147,7 +147,7 @@ def test_the_database_allows_exactly_the_moves_of_the_table(source, target) -> N
 
 
 def a_gate_that_is(status: GateStatus) -> Gate:
-    """A gate with a yes and a no on it, so that each move has its decisions."""
+    """Create a gate with an approval and a rejection."""
     gate = gate_row()
     gate.save()
     for number, approve in enumerate((True, False)):
@@ -161,7 +161,7 @@ def a_gate_that_is(status: GateStatus) -> Gate:
 
 
 def a_decision(gate: Gate, **columns) -> Decision:
-    """A decision as it would be written past the services."""
+    """Write a decision past the services."""
     known = {
         "gate": gate,
         "approve": True,

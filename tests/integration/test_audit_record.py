@@ -234,7 +234,7 @@ def test_every_table_with_a_guard_refuses_to_be_emptied():
 
 @pytest.fixture
 def as_app(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of the role that web, worker and keeper use."""
+    """Open a connection with the role of web, worker and keeper."""
     call_command("grant_app_role", stdout=io.StringIO())
     known = connection.settings_dict
     role = settings.APP_DATABASE_ROLE
@@ -309,7 +309,7 @@ def test_two_writers_leave_no_gap_and_a_reader_misses_nothing():
 
 
 def _new(seen: list[int]) -> list[int]:
-    """What a reader that follows the stream's cursor gets next."""
+    """Return the next events of a reader that follows the stream."""
     found = record.events_after("shared", seen[-1] if seen else 0)
     return [event.seq for event in found]
 

@@ -45,7 +45,7 @@ TEXT = plan(
 
 @pytest.fixture
 def waiting(proposer, operator, bench, witness):
-    """A run whose risky step is approved and ready, but not yet claimed."""
+    """Approve a run up to its risky step, which is ready but not claimed."""
     run = driven(approved(TEXT, proposer, operator), bench)
     decided(open_gate(run, "effect"), operator)
     assert states(run)["effect"] == "ready"
@@ -68,7 +68,7 @@ def without_guards(table: str) -> None:
 
 @pytest.fixture
 def guards(db):
-    """The triggers and checks, put back after the test."""
+    """Restore the triggers and checks after the test."""
     found = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
     with connection.cursor() as cursor:
         cursor.execute(f"{found} WHERE conname = ANY(%s)", [[*CHECKS.values()]])
@@ -157,7 +157,7 @@ def test_anything_changed_after_approval_stops_the_worker(
 
 
 def digest_in(fact):
-    """The digest of what was found instead."""
+    """Return the digest of the changed content."""
     return next(value for key, value in fact.items() if "found" in key)
 
 

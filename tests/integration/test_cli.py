@@ -44,14 +44,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The address of the real web server, over the test's own database."""
+    """Start the real web server on the database of the test."""
     with serving(tmp_path) as url:
         yield url
 
 
 @pytest.fixture
 def shell(live_server: Any, tmp_path: Path) -> Shell:
-    """The command against a server in this process, which starts at once."""
+    """Run the command against a server in this process."""
     return shell_at(live_server.url, tmp_path)
 
 

@@ -23,7 +23,7 @@ TEXT = plan(step("one"))
 
 
 def since_the_dry_run(run):
-    """The kinds of the run's events since then, in order."""
+    """Return the kinds of the run's events since then, in order."""
     found = [event.kind for event in record.events_after(run.stream, 0)]
     return found[found.index("run.dry_run_finished") + 1 :]
 

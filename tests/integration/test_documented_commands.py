@@ -153,7 +153,7 @@ def live(modules: list[str]) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the tokens of demo users that documents have created."""
+    """Return the folder with the tokens that the documents create."""
     return tmp_path_factory.mktemp("tokens")
 
 

@@ -50,12 +50,12 @@ def ended(row: DryRun) -> DryRun:
 
 
 def proposed_only(by, text):
-    """A proposed run whose dry run is still queued."""
+    """Propose a run whose dry run is still queued."""
     return proposals.propose(text=text, inputs={}, by=by.actor(), at=clock.now())
 
 
 def lapse(row: DryRun) -> None:
-    """What the clock does to the lease of a worker that was killed."""
+    """End the lease of a killed worker by moving the clock."""
     DryRun.objects.filter(pk=row.pk).update(lease_until=Now() - timedelta(seconds=1))
 
 

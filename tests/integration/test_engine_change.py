@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture
 def run(proposer, operator):
-    """A run whose first step is ready."""
+    """Return a run whose first step is ready."""
     return approved(chain(2), proposer, operator)
 
 
@@ -79,7 +79,7 @@ CHANGES = "SELECT count(DISTINCT xmin::text) FROM audit_event WHERE stream = %s"
 
 
 def appends(run):
-    """The kinds of the run's events by the statement that appended them."""
+    """Return the kinds of the run's events, by the statement that appended them."""
     with connection.cursor() as cursor:
         cursor.execute(CHANGES, [run.stream])
         [changes] = cursor.fetchone()

@@ -81,7 +81,7 @@ def test_the_lock_of_a_frozen_worker_ends(
 
 @pytest.fixture
 def web():
-    """A web server whose transactions may last six seconds."""
+    """Start a web server whose transactions may take six seconds."""
     started = spawn(
         "web", {"DATABASE_URL": database_url(), "EXECFABRIC_LEASE_SECONDS": "1"}
     )

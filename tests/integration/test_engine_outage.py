@@ -38,7 +38,7 @@ def executed(*statements):
 
 @pytest.fixture
 def migrated():
-    """A column's type changes, and the plans that sessions have kept are void."""
+    """Change the type of a column, which voids prepared statements."""
     yield lambda: executed(f"{OF_WORKER} text")
     executed(f"{OF_WORKER} varchar(120)")
 
@@ -65,7 +65,7 @@ def read_only():
 
 @pytest.fixture(params=["runs_logchunk", "runs_artifactuse"])
 def cut(request):
-    """The first row of a table that a step writes takes the connection with it."""
+    """Break the connection at the first write to a table of a step."""
     table = request.param
     executed(
         "CREATE SEQUENCE pieces",
@@ -103,7 +103,7 @@ def test_what_is_stored_before_the_result_does_not_cost_the_result(
 
 @pytest.fixture
 def run(settings, proposer, operator, bench, witness):
-    """A run of one effect; the worker's session has prepared all it needs for it."""
+    """Prepare a run of one effect in the worker's session."""
     settings.HEARTBEAT_SECONDS = 0.2
     text = plan(step("effect", "witness", params={"mark": "once", "after": 0.6}))
     for _ in range(3):

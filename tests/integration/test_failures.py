@@ -260,7 +260,7 @@ def test_a_hint_is_repeated_without_waiting_for_whoever_has_the_step(
 
 
 def database_name() -> str:
-    """The database that this test's worker process has to itself."""
+    """Create a database for the worker process of this test."""
     return str(connection.settings_dict["NAME"])
 
 

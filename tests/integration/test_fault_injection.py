@@ -83,7 +83,7 @@ UNFINISHED = ("ready", "running", "backoff", "pending")
 
 
 def public(owner: Any) -> list[tuple[Any, str]]:
-    """The public functions that a class or a module defines."""
+    """Return the public functions that a class or a module defines."""
     module = owner.__module__ if inspect.isclass(owner) else owner.__name__
     return [
         (owner, name)
@@ -160,7 +160,7 @@ def faults(monkeypatch) -> Faults:
 
 @pytest.fixture
 def effect(proposer, operator) -> Iterator[Callable[[int], Run]]:
-    """A run of an effect that may happen once only, whose file is read after it."""
+    """Build a run with one effect that cannot be repeated, and a file read after it."""
 
     def made(number: int) -> Run:
         params = {"mark": f"{number}", "say": 2, "file": f"text {number}"}
@@ -176,7 +176,7 @@ def effect(proposer, operator) -> Iterator[Callable[[int], Run]]:
 
 
 def settled(run: Run, bench: work.Bench) -> None:
-    """The run after keepers and workers have done all they can."""
+    """Return the run after keepers and workers have done all they can."""
     for _ in range(4):
         if not run.steps.filter(state__in=UNFINISHED[:3]).exists():
             return
@@ -190,7 +190,7 @@ def settled(run: Run, bench: work.Bench) -> None:
 
 
 def broken(run: Run, faults: Faults, lines: int) -> Iterator[str]:
-    """What does not hold of a run in which a fault was injected."""
+    """Return the violated rules of a run with an injected fault."""
     effect = run.steps.get(key="effect")
     ran = (effect.error or {}).get("ran")
     if lines > 1:
@@ -211,7 +211,7 @@ def broken(run: Run, faults: Faults, lines: int) -> Iterator[str]:
 
 
 def usable(bench: work.Bench, tmp_path: Any) -> Iterator[str]:
-    """What is wrong with a worker between two steps."""
+    """Return the faults of a worker between two steps."""
     call = execution.WireCall(
         handler="lab.echo@1",
         params={},
@@ -239,7 +239,7 @@ class Scene:
     fired: set[str] = field(default_factory=set)
 
     def watched(self) -> list[str]:
-        """The places that a run without any fault comes to."""
+        """Return the places that a run without faults passes."""
         self.run(-1, None)
         return self.faults.places
 
@@ -302,7 +302,7 @@ def test_no_error_at_a_statement_of_a_sweep_costs_anything(
     faults, monkeypatch, proposer, operator, bench
 ):
     def swept(target: int, error: Exception | None, *, after: bool = False) -> Run:
-        """A run whose worker was lost, after a sweep with a fault and one without."""
+        """Return a run with a lost worker, after a failed and a good sweep."""
         run = approved(chain(2), proposer, operator)
         assert claimed(run, "s0")
         lost = StepRun.objects.filter(run=run, state="running")

@@ -61,7 +61,7 @@ class Disk:
         return process
 
     def workers(self) -> set[int]:
-        """The first process of each worker that the supervisor has now."""
+        """Return the first process of each worker of the supervisor."""
         found = set()
         for child in self.supervisor().children():
             # One that has just ended has no command line any more.
@@ -88,7 +88,7 @@ class Disk:
 
 @contextmanager
 def mounted(folder: Path, megabytes: int) -> Iterator[None]:
-    """A disk of this size on the folder."""
+    """Mount a disk of this size on the folder."""
     folder.mkdir()
     size = f"size={megabytes}m"
     command = ["mount", "-t", "tmpfs", "-o", size, "execfabric-test", str(folder)]

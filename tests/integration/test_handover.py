@@ -34,7 +34,7 @@ Dies = Callable[..., list[str]]
 
 @pytest.fixture
 def dies(tmp_path: Path) -> Dies:
-    """What is proven of a process that made these notes and was killed."""
+    """Return what is proven about a killed process with these notes."""
 
     def program(*notes: str) -> list[str]:
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / "workers"), *notes]

@@ -36,7 +36,7 @@ def spec_of(run, key: str):
 
 
 def begun(run, key: str, bench):
-    """The run after a worker has done all that is ready, this step before others."""
+    """Return the run after a worker has run all ready steps, this one first."""
     work.work(step_run_id=run.steps.get(key=key).id, bench=bench)
     return driven(run, bench)
 

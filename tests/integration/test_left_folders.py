@@ -32,7 +32,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """A folder of the host with names that must not come back."""
+    """Create a folder on the host with names that must not be returned."""
     made = tmp_path / "host"
     (made / "private").mkdir(parents=True)
     for number in range(20):

@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture(params=["remembered", "read again"])
 def memory(request):
-    """What the worker still knows when it repeats; an error makes it forget."""
+    """Return what the worker has cached when it retries; an error clears it."""
     return Memory() if request.param == "remembered" else Memory(0)
 
 

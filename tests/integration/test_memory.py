@@ -32,20 +32,20 @@ pytestmark = [
 
 @pytest.fixture
 def memory():
-    """What one worker knows."""
+    """Return the memory of one worker."""
     return Memory()
 
 
 @pytest.fixture
 def begun(proposer, operator, memory):
-    """A run of three steps whose first one this worker has claimed."""
+    """Return a run of three steps whose first one this worker has claimed."""
     run = approved(chain(3), proposer, operator)
     grip = claimed(run.steps.get(key="s0"), memory)
     return run, grip
 
 
 def claimed(ready, memory):
-    """A worker's grip on a ready step."""
+    """Claim a ready step and return its lease."""
     grip = attempts.claim(
         step_run_id=ready.id,
         worker="first",
@@ -59,7 +59,7 @@ def claimed(ready, memory):
 
 
 def completed(grip, memory, output=None):
-    """The grip on the step that follows."""
+    """Return the lease of the next step."""
     return attempts.complete(
         grip,
         Finished(output or {}, {}),
@@ -72,7 +72,7 @@ def completed(grip, memory, output=None):
 
 
 def loaded(run, memory):
-    """The run as a worker with this memory would work on it under its lock."""
+    """Return the run as a worker with this memory loads it under its lock."""
     with transaction.atomic():
         return loading.load(run.id, memory.take(run.id))
 
@@ -260,7 +260,7 @@ def test_a_result_survives_the_loss_of_the_connection(
 
 
 def backend() -> int:
-    """The server's process behind this thread's connection."""
+    """Return the server process of this thread's connection."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return int(cursor.fetchone()[0])

@@ -30,14 +30,14 @@ class Killed(BaseException):
 
 @pytest.fixture
 def run(settings, tmp_path, proposer, operator):
-    """A run of one effect that may happen once only."""
+    """Return a run of one effect that cannot be repeated."""
     settings.WORKER_DIR = tmp_path / "workers"
     text = plan(step("effect", "witness", params={"mark": "once"}))
     return approved(text, proposer, operator)
 
 
 def worker_dies(run, monkeypatch, owner, name):
-    """A worker takes the step and is killed; the kernel closes what it had open."""
+    """Kill a worker that has claimed the step, and release its locks."""
     bench = work.Bench(name="doomed")
     step_run_id = run.steps.get().id
 
@@ -60,7 +60,7 @@ AFTER = Runner, "poll"
 
 
 def lapse():
-    """The lease ends, and a keeper on another host finds it."""
+    """End the lease, and sweep as a keeper on another host."""
     StepRun.objects.update(lease_until=clock.now() - timedelta(minutes=1))
     sweep._lapsed_leases(sweep.Quarantine(by=sweep.BY, at=clock.now()))
 
@@ -100,7 +100,7 @@ def test_what_a_dead_worker_handed_over_stays_unknown(run, settings, monkeypatch
 
 @pytest.fixture
 def runner_dies(bench, monkeypatch):
-    """The runner is stopped before it reads the call, and killed once that is sent."""
+    """Stop the runner before it reads the call, and kill it once that is sent."""
     bench.runner.start()
     guardian = psutil.Process(bench.runner._program.pid)
     assert eventually(guardian.children)

@@ -34,7 +34,7 @@ OTHER = "0" * 64
 
 
 def published(slug: str, *, code_digest: str = "", **fields) -> SkillVersion:
-    """A new current version of a skill, as another release may have written it."""
+    """Write a new current version of a skill, as another release would."""
     skill = Skill.objects.get(slug=slug)
     contract = replace(skill.current.contract(), version="7.0.0", **fields)
     draft = versions.write_draft(

@@ -38,7 +38,7 @@ def refused(*arguments: str) -> CommandError:
 
 
 def link_of(*arguments: str) -> str:
-    """The path of the link that a command prints on its last line."""
+    """Return the path of the link on the last line of a command's output."""
     return urlsplit(printed(*arguments)[-1]).path
 
 

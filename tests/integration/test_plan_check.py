@@ -51,7 +51,7 @@ def check(text, by, inputs=None):
 
 
 def dry_run(text, by, inputs=None):
-    """The stored report of a plan without errors."""
+    """Return the stored report of a plan without errors."""
     queued = dry_runs.request(
         text=text, inputs=inputs or {}, by=by.actor(), at=clock.now()
     )

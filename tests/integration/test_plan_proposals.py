@@ -45,12 +45,12 @@ TEXT = plan(
 
 
 def shown_of(run):
-    """What the people at a run's plan gate are shown and sign."""
+    """Return the content of a run's plan gate."""
     return canonical.loads(bytes(open_gate(run).subject))
 
 
 def refused(text, by, inputs=None):
-    """The problems for which a proposal is refused."""
+    """Return the problems of a refused proposal."""
     with pytest.raises(PlanInvalid) as caught:
         proposed(text, by, inputs)
     assert not Run.objects.exists()

@@ -47,14 +47,14 @@ def forged(sql: str, *values) -> None:
 
 
 def tried(run, bench):
-    """The run after a worker was hinted once."""
+    """Return the run after one hint to a worker."""
     work.work(step_run_id=run.steps.get().id, bench=bench)
     run.refresh_from_db()
     return run
 
 
 def voided(run) -> str:
-    """The reason for which the plan's approval was voided."""
+    """Return the reason why the plan's approval was voided."""
     kinds = {event.kind: event for event in record.events_after(run.stream, 0)}
     return record.envelope(kinds["run.approval_voided"])["payload"]["reason"]
 

@@ -39,7 +39,7 @@ def spec(db) -> ExecSpec:
 
 
 def refused_by(row: Model, **columns: object) -> str:
-    """The name of the check that refuses these columns; empty when none does."""
+    """Return the check that refuses these columns; empty if none does."""
     try:
         with transaction.atomic():
             type(row).objects.filter(pk=row.pk).update(**columns)

@@ -61,7 +61,7 @@ def ends(run: Run) -> bool:
 
 
 def seats(worker: Spawned) -> set[int]:
-    """The pool processes of a worker."""
+    """Return the pool processes of a worker."""
     return {child.pid for child in psutil.Process(worker.pid).children()}
 
 

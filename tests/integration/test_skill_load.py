@@ -18,7 +18,7 @@ SALES = 'id,name,amount,day\n1,"Ä, b",1.5,2024-01-02\n2,,2.25,\n3,"say ""x""",3
 
 @pytest.fixture(scope="module")
 def dsn() -> Iterator[str]:
-    """A database of its own on the session's server."""
+    """Create a database on the session's server."""
     name = f"warehouse_{uuid4().hex[:12]}"
     server = os.environ["DATABASE_URL"]
     with psycopg.connect(server, autocommit=True) as connection:

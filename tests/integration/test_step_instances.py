@@ -32,7 +32,7 @@ pytestmark = [
 
 
 def instance(run, key, **fields):
-    """An instance of a step of the plan that is not in the run yet."""
+    """Build another instance of a step of the plan."""
     known = run.steps.get(key=key, item=None)
     return StepRun(
         run=run,

@@ -183,7 +183,7 @@ def test_a_run_whose_row_is_locked_does_not_stop_the_others(due):
 
 @pytest.fixture
 def cutting():
-    """The connection ends whenever the steps of a run are written."""
+    """Break the connection at each write of a run's steps."""
     yield lambda run: executed(
         f"""CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF NEW.run_id = '{run.id}' THEN

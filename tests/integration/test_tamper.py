@@ -90,7 +90,7 @@ def test_every_table_is_history_or_has_a_reason_not_to_be():
 
 @pytest.fixture
 def run(proposer, operator, admin, bench) -> Run:
-    """A run with a gate of its own, files, a log, a failed attempt, and a policy."""
+    """Build a run with a step gate, files, a log, a failed attempt and a policy."""
     for reason in ("First version.", "Second version."):
         draft = PolicyDraft(
             name="two-people",
@@ -117,7 +117,7 @@ RETRY = {"attempts": 3, "backoff": "constant", "initial": "1s"}
 
 
 def found(stream: str = "") -> list[str]:
-    """What the verification of one stream or of everything names."""
+    """Return the findings of a verification of one stream or all of them."""
     results = [streams.verify_stream(stream)] if stream else streams.verify_all()
     return [text for result in results for text in _named(result)]
 
@@ -164,7 +164,7 @@ def _names(text: str, table: str, column: str) -> bool:
 
 
 def stream_of(table: str, run: Run) -> str:
-    """The stream that covers a table; none for a table of the record itself."""
+    """Return the stream that covers a table; None for a table of the audit log."""
     if table.startswith("audit_"):
         return ""
     if table.startswith("skills_"):

@@ -48,7 +48,7 @@ class Installation:
         return process_of(row) if row else None
 
     def web(self) -> tuple[psutil.Process, int]:
-        """The web server as soon as there is one, and the port it is about to take."""
+        """Return the web server once it has started, and the port it will use."""
         assert eventually(lambda: self.process("web"), within=120)
         process = self.process("web")
         assert process is not None

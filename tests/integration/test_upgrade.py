@@ -29,7 +29,7 @@ SCRIPTS = PROJECT / "tests" / "upgrade"
 
 
 def previous_release(folder: Path) -> Path:
-    """The files of the previous release, unpacked; skips where history is missing."""
+    """Unpack the files of the previous release; skip if history is missing."""
     packed = subprocess.run(
         ["git", "-C", str(PROJECT), "archive", PREVIOUS],
         capture_output=True,
@@ -66,7 +66,7 @@ class Installation:
         return path.read_text().splitlines() if path.exists() else []
 
     def env(self, tree: Path, **more: str) -> dict[str, str]:
-        """The environment of a release's processes."""
+        """Return the environment of a release's processes."""
         inherited = {k: v for k, v in os.environ.items() if not k.endswith("_FILE")}
         return inherited | {
             "DJANGO_SETTINGS_MODULE": "execfabric.settings",
@@ -84,7 +84,7 @@ class Installation:
         }
 
     def run(self, tree: Path, *arguments: str, **env: str) -> str:
-        """What a program of a release prints."""
+        """Return the output of a program of a release."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=tree,
@@ -119,17 +119,17 @@ class Upgraded:
     witness: list[str]
 
     def run(self, name: str) -> Any:
-        """A run after the upgrade."""
+        """Return a run after the upgrade."""
         return self.after["runs"][name]
 
     def skill(self, slug: str) -> Any:
-        """A skill after the upgrade."""
+        """Return a skill after the upgrade."""
         return self.after["skills"][slug]
 
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
-    """The same data after the previous release, and then this one, worked on it."""
+    """Run the previous release and then this one on the same data."""
     home = tmp_path_factory.mktemp("upgrade")
     old = previous_release(home / "previous")
     servers = start_servers(home / "data")
@@ -288,7 +288,7 @@ def test_a_handler_still_returns_what_its_version_promised(upgraded) -> None:
 
 
 def bare(schema: Any) -> Any:
-    """A schema without the words for people."""
+    """Return a schema without its texts."""
     if isinstance(schema, dict):
         words = {"title", "description"}
         return {k: bare(v) for k, v in schema.items() if k not in words}

@@ -24,7 +24,7 @@ def job(proposer, auditor) -> VerificationJob:
 
 
 def worked(job: VerificationJob) -> VerificationJob:
-    """The job after one turn of a worker."""
+    """Return the job after one turn of a worker."""
     jobs.work(job_id=job.pk, at=clock.now())
     job.refresh_from_db()
     return job

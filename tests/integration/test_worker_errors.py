@@ -45,13 +45,13 @@ def raises_once(monkeypatch, owner: Any, name: str, error: BaseException) -> lis
 
 
 def effect(**params: Any) -> str:
-    """A plan of one effect that may happen once only, and that prints."""
+    """Build a plan of one effect that cannot be repeated, and that prints."""
     return plan(step("effect", "witness", params={"mark": "once", "say": 3, **params}))
 
 
 @pytest.fixture
 def run_of(proposer, operator, bench):
-    """The run of a plan, approved and taken as far as a worker can."""
+    """Run an approved plan as far as a worker can."""
     return lambda text: driven(approved(text, proposer, operator), bench)
 
 

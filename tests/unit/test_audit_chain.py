@@ -33,7 +33,7 @@ def a_link(seq: int, prev: bytes, *, kind: str = "step.claimed") -> Link:
 
 
 def as_link(body: bytes) -> Link:
-    """The row that belongs to a body."""
+    """Return the row that belongs to a body."""
     value = canonical.loads(body)
     return Link(
         stream=value["stream"],
@@ -62,7 +62,7 @@ def verified(links: list[Link], *, last: int = LENGTH, head: bytes = b"") -> Ver
 
 
 def edited(link: Link, **fields: Any) -> Link:
-    """An event with another content and the hash that fits it."""
+    """Return an event with other content and a hash that fits it."""
     body = canonical.dumps(canonical.loads(link.body) | fields)
     return as_link(body)
 
@@ -148,7 +148,7 @@ DONE_TO_A_STREAM = [
 
 
 def rewritten(links: list[Link], seq: int) -> list[Link]:
-    """The stream from one event on, forged together with all that follow."""
+    """Return the stream from one event on, forged with all that follow."""
     made: list[Link] = []
     prev = links[seq - 2].hash
     for place in range(seq, LENGTH + 1):

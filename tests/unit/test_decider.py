@@ -55,7 +55,7 @@ def actions_of(
 
 
 def kinds(actions: Sequence[Action]) -> list[Action]:
-    """The actions without their sentences."""
+    """Return the actions without their sentences."""
     plain = {
         Move: lambda a: Move(a.event),
         Skip: lambda a: Skip(a.key, ""),
@@ -335,7 +335,7 @@ class RunCourse(RuleBasedStateMachine):
 
     @staticmethod
     def _went_back(before: State, after: State) -> list[int]:
-        """Steps that succeeded and do not any more."""
+        """Return the steps that succeeded and no longer do."""
         pairs = enumerate(zip(before.steps, after.steps, strict=True))
         return [n for n, (a, b) in pairs if a is S.SUCCEEDED and b is not S.SUCCEEDED]
 

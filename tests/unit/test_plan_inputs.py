@@ -9,7 +9,7 @@ from orchestration.plans.domain import inputs as given
 
 
 def of(schema):
-    """The schema of inputs with one input `a` of this schema."""
+    """Return the schema of inputs with one input `a` of this schema."""
     return {"properties": {"a": schema}}
 
 

@@ -10,7 +10,7 @@ from tests.unit.plans import FOLDER, HEAD, YIELD, Registry, check, places
 
 
 def codes(*steps: str, **around) -> list[str]:
-    """The codes that a plan of these steps gets."""
+    """Return the problem codes of a plan of these steps."""
     return [
         one.code
         for one in check(HEAD + "".join(f"- {{{s}}}\n" for s in steps), **around)

@@ -24,7 +24,7 @@ ERRORS = {
 
 @st.composite
 def views(draw: st.DrawFn) -> list[StepView]:
-    """Steps in any states, each after steps that come before it."""
+    """Draw steps in any states, each after earlier steps."""
     keys = [object() for _ in range(draw(st.integers(1, 8)))]
     found = []
     for index, key in enumerate(keys):

@@ -42,7 +42,7 @@ def forget() -> None:
 
 @pytest.fixture
 def digest_of(tmp_path, monkeypatch):
-    """The digest of a handler in a package of two modules, which is new each time."""
+    """Return the digest of a handler in a new package of two modules."""
 
     def taken(main: str, own: str = OWN) -> str:
         folder = tmp_path / str(next(NUMBER)) / "acme"

@@ -286,7 +286,7 @@ def test_no_module_of_the_skills_speaks_http_by_another_way():
 
 
 def self_signed(name: str) -> bytes:
-    """A key and a certificate for the name."""
+    """Return a key and a certificate for the name."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     names = x509.SubjectAlternativeName([x509.DNSName(name)])

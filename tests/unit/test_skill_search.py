@@ -9,7 +9,7 @@ BUILT_IN = {slug: installed.shipped(slug) for slug in installed.FOLDERS}
 
 
 def best(text: str) -> tuple[str, ...]:
-    """The skills that a search finds, the best first."""
+    """Return the skills that a search finds, best first."""
     matches = search(text, BUILT_IN).matches
     return tuple(sorted(matches, key=lambda slug: (-matches[slug].score, slug)))
 

@@ -29,7 +29,7 @@ OPERATOR = User.objects.get(username="operator").actor()
 
 
 def answered(runs: list[Any]) -> None:
-    """The operator approves every open gate and resumes every paused run."""
+    """Approve every open gate and resume every paused run, as the operator."""
     for gate in Gate.objects.filter(context_id__in=runs, status="requested"):
         with suppress(Conflict):
             gates.decide(
@@ -47,7 +47,7 @@ def answered(runs: list[Any]) -> None:
 
 
 def skill(slug: str) -> dict[str, Any]:
-    """What the registry says of a skill now."""
+    """Return the current state of a skill."""
     found = Skill.objects.select_related("current").get(slug=slug)
     assert found.current is not None
     contract = found.current.contract()

@@ -33,7 +33,7 @@ from orchestration.skills.services import registry  # noqa: E402
 
 
 def person(name: str, role: str) -> User:
-    """A person with one role."""
+    """Create a person with one role."""
     user = User.objects.create_user(name)
     user.groups.add(Group.objects.get(name=role))
     return user
@@ -45,7 +45,7 @@ ADMIN = person("admin", "admin")
 
 
 def edited(slug: str, version: str, changes: dict[str, Any]) -> None:
-    """An admin edits a skill and publishes it."""
+    """Edit a skill and publish it, as an admin."""
     by = ADMIN.actor()
     draft = registry.draft_from(
         slug=slug, changes=changes, version=version, by=by, at=clock.now()
@@ -54,7 +54,7 @@ def edited(slug: str, version: str, changes: dict[str, Any]) -> None:
 
 
 def moved(slug: str, event: str) -> None:
-    """An admin changes a skill's state."""
+    """Change the state of a skill, as an admin."""
     registry.set_state(
         slug=slug, event=event, reason="Decided.", by=ADMIN.actor(), at=clock.now()
     )
@@ -65,7 +65,7 @@ MAIN = {"noop": "value"}
 
 
 def proposed(name: str, *actions: str, skill: str = "acme") -> Run:
-    """A run of these actions, one after the other, whose plan gate is open."""
+    """Propose a run of a chain of these actions; its plan gate is open."""
     steps = [
         {
             "id": f"s{number}",
@@ -81,7 +81,7 @@ def proposed(name: str, *actions: str, skill: str = "acme") -> Run:
 
 
 def approved(run: Run, step: str = "") -> None:
-    """The operator approves the open gate of a run or a step."""
+    """Approve the open gate of a run or a step, as the operator."""
     gate = Gate.objects.get(context_id=run.id, step=step, status="requested")
     gates.decide(
         gate_id=gate.id,
@@ -95,7 +95,7 @@ def approved(run: Run, step: str = "") -> None:
 
 
 def claimed(run: Run, key: str) -> attempts.Grip:
-    """A worker's hold on a ready step, its intent committed."""
+    """Claim a ready step and commit its intent."""
     step = run.steps.get(key=key)
     grip = attempts.claim(
         step_run_id=step.id, worker="old-worker", by=work.BY, at=clock.now()
@@ -105,7 +105,7 @@ def claimed(run: Run, key: str) -> attempts.Grip:
 
 
 def driven(run: Run) -> None:
-    """A worker does all that is ready."""
+    """Run all ready steps, as a worker."""
     folder = Path(tempfile.mkdtemp(prefix="execfabric-old-"))
     bench = work.Bench(name="old-worker", home=folder)
     while ready := run.steps.filter(state="ready").first():

@@ -19,7 +19,7 @@ from orchestration.skills.domain import code  # noqa: E402
 
 
 def loaded(name: str) -> ModuleType:
-    """A module of this release's skill domain, in place of the previous one's."""
+    """Load a module of this release's skill domain in place of the previous one's."""
     spec = importlib.util.spec_from_file_location(name, Path(sys.argv[1], f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None

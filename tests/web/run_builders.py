@@ -35,7 +35,7 @@ def page_of(run: Run, client: Client, **query: str):
 
 
 def step_of(run: Run, key: str, client: Client):
-    """The details of a step, as its run's page fetches them."""
+    """Return the details of a step, as the page of its run loads them."""
     fetched = {"HX-Request": "true"}
     return client.get(f"/runs/{run.pk}/steps/{key}", headers=fetched)
 
@@ -48,7 +48,7 @@ def element(page, identity: str) -> str:
 
 
 def lost_after_intent(run: Run, key: str) -> StepRun:
-    """The step as the sweep leaves it when its worker died after intent."""
+    """Return the step after a sweep, when its worker died after its intent."""
     row = run.steps.get(key=key)
     at = clock.now()
     Attempt.objects.create(

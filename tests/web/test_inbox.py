@@ -35,7 +35,7 @@ def test_a_waiting_gate_is_listed_with_who_asks_what_and_how_many(
 
 
 def reasons(page) -> list[str]:
-    """The reason that each line of the inbox gives."""
+    """Return the reason in each row of the inbox."""
     found = re.findall('data-testid="inbox-reason">(.*?)</span>', page.content.decode())
     return [re.sub("<[^>]+>", "", one) for one in found]
 

@@ -30,7 +30,7 @@ LONG = [{"id": n} for n in range(500)]
 
 
 def gate_with(rows_: object, proposer: User, operator: User) -> Gate:
-    """The open gate of a step whose parameter holds these rows."""
+    """Open a gate of a step whose parameter has these rows."""
     asks = step("first", params={"rows": rows_}, approval={"reason": "Look at it"})
     return step_gate(proposed(plan(asks), proposer), operator)
 

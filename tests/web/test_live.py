@@ -80,7 +80,7 @@ def close_connections() -> None:
 async def watching(
     path: str, client: Client | None, origin: tuple[bytes, bytes] = ORIGIN
 ) -> AsyncIterator[Socket]:
-    """A socket as a browser opens it."""
+    """Open a socket as a browser does."""
     headers = [origin, (b"host", b"localhost")]
     if client is not None:
         headers.append((b"cookie", cookie(client)))
@@ -100,7 +100,7 @@ async def watching(
 
 
 async def closed_with(socket: Socket) -> int:
-    """The code with which the server closes, whatever it sends before."""
+    """Return the close code of the server; skip earlier frames."""
     until = time.monotonic() + WITHIN
     while time.monotonic() < until:
         message = await socket.receive_output(timeout=WITHIN)
@@ -110,7 +110,7 @@ async def closed_with(socket: Socket) -> int:
 
 
 async def frame_with(socket: Socket, text: str) -> str:
-    """The first frame that contains a text."""
+    """Return the first frame that contains a text."""
     until = time.monotonic() + WITHIN
     while time.monotonic() < until:
         html = await socket.frame()

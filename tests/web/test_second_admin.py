@@ -29,14 +29,14 @@ def second_admin(admin):
 
 
 def a_draft(admin, changes=LOWER, number="9.0.0"):
-    """A draft of the laboratory's next version."""
+    """Create a draft of the laboratory's next version."""
     return registry.draft_from(
         slug="lab", changes=changes, version=number, by=admin.actor(), at=clock.now()
     )
 
 
 def published(draft, by, reason=""):
-    """The draft, published by somebody."""
+    """Publish the draft as an admin."""
     return registry.publish(
         version_id=draft.pk,
         digest=draft.digest,

@@ -40,7 +40,7 @@ def within_one_window():
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch) -> str:
-    """An address of the test's own: counts are shared with other tests."""
+    """Return an address that no other test uses."""
     number = uuid.uuid4().int
     monkeypatch.setitem(ADDRESS, "REMOTE_ADDR", str(ip_address(number % 2**32)))
     return ADDRESS["REMOTE_ADDR"]

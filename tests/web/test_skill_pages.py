@@ -37,7 +37,7 @@ def hide(slug: str) -> None:
 
 
 def an_edit(slug: str, version: str, **changes: str) -> dict[str, str]:
-    """The edit form of a skill as a browser sends it, with some fields changed."""
+    """Return the edit form of a skill, with some fields changed."""
     contract = Skill.objects.get(slug=slug).current.contract()
     fields = {
         "version": version,
@@ -54,7 +54,7 @@ def an_edit(slug: str, version: str, **changes: str) -> dict[str, str]:
 
 
 def a_draft(client: Client, slug: str = "noop", **changes: str) -> SkillVersion:
-    """A draft made by the edit page."""
+    """Create a draft through the edit page."""
     made = client.post(f"/skills/{slug}/edit", an_edit(slug, "9.0.0", **changes))
     assert made.status_code == 302, words(made)
     return SkillVersion.objects.get(skill__slug=slug, version="9.0.0")

@@ -214,7 +214,7 @@ def test_the_whole_record_is_verified_by_a_job(proposer, client) -> None:
 
 
 def _verified(client: Client) -> Any:
-    """The page of a new job before and after a worker took it."""
+    """Return the page of a new job before and after a worker has run it."""
     address = client.post("/trace/verify").url
     waiting = client.get(address)
     assert 'hx-trigger="every 1s"' in waiting.content.decode()

@@ -22,7 +22,7 @@ YIELD = "id: a, skill: lab, action: yield"
 
 
 def record(required: Sequence[str] = (), **properties: Any) -> dict[str, Any]:
-    """The schema of an object with these properties and no others."""
+    """Return the schema of an object with only these properties."""
     return {
         "type": "object",
         "additionalProperties": False,
@@ -35,7 +35,7 @@ TEXT = {"type": "string"}
 
 
 def action(name: str, **fields: Any) -> ActionContract:
-    """An action that takes and yields nothing, unless said."""
+    """Build an action; by default it has no parameters and no output."""
     given = {
         "summary": name,
         "handler": f"lab.{name}@1",
@@ -47,7 +47,7 @@ def action(name: str, **fields: Any) -> ActionContract:
 
 
 def skill(slug: str, *actions: ActionContract) -> SkillContract:
-    """A skill with these actions."""
+    """Build a skill with these actions."""
     return SkillContract(slug, "1.0.0", slug, "", actions)
 
 
@@ -131,12 +131,12 @@ class Registry:
 
 
 def read(text: str) -> tuple[PlanDocument | None, list[Problem]]:
-    """The plan in a text and what is wrong with its form."""
+    """Return the plan in a text, and its form problems."""
     return form.read(source.parse(text))
 
 
 def plan(text: str) -> PlanDocument:
-    """The plan in a text of sound form."""
+    """Return the plan in a text of valid form."""
     document, problems = read(text)
     assert document is not None
     assert problems == []
