@@ -68,14 +68,7 @@ class TestServers:
             database_url=_on_database(self.endpoints.database_url, name),
             owner_database_url=_on_database(owner, name),
         )
-        told = environment({"REDIS_URL": made.redis_url, **(env or {})})
-        subprocess.run(
-            commands.prepare(demo=False),
-            env=told | {"DATABASE_URL": made.owner_database_url},
-            cwd=PROJECT,
-            check=True,
-            capture_output=True,
-        )
+        _prepare(made, env or {})
         return made
 
     def _allow_skipping_triggers(self) -> None:
@@ -89,6 +82,16 @@ class TestServers:
 
     def _begin(self, wanted: Service) -> None:
         self._running.append(begin_and_wait(wanted))
+
+
+def prepare_data(directory: Path) -> Path:
+    """Create a data directory with a prepared database, as `up` leaves it."""
+    servers = start_servers(directory)
+    try:
+        _prepare(servers.endpoints, {})
+    finally:
+        servers.stop()
+    return directory
 
 
 def start_servers(directory: Path) -> TestServers:
@@ -197,6 +200,17 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         **env,
     }
+
+
+def _prepare(endpoints: Endpoints, env: Mapping[str, str]) -> None:
+    full = environment({"REDIS_URL": endpoints.redis_url, **env})
+    subprocess.run(
+        commands.prepare(demo=False),
+        env=full | {"DATABASE_URL": endpoints.owner_database_url},
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+    )
 
 
 def _on_database(url: str, name: str) -> str:

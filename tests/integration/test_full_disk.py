@@ -21,7 +21,7 @@ from execfabric.local.supervisor import Supervisor, process_of, read_status
 from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import ArtifactNotStored
 from tests.builders import NOON
-from tests.servers import eventually
+from tests.servers import eventually, prepare_data
 
 SIZE_MB = 400
 LEAST_FREE_MB = 30
@@ -105,6 +105,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     mount = tmp_path / "disk"
     with mounted(mount, SIZE_MB):
         made = Disk(mount)
+        prepare_data(made.data.root)
         try:
             yield made
         finally:

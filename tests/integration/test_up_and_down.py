@@ -13,7 +13,7 @@ import pytest
 from execfabric.local import endpoints, ports, processes
 from execfabric.local.layout import PROJECT, DataDir
 from execfabric.local.supervisor import process_of, read_status
-from tests.servers import eventually
+from tests.servers import eventually, prepare_data
 
 LINK = "/accounts/password/"
 
@@ -69,7 +69,21 @@ def installation(tmp_path: Path):
     # Longer than the path of a socket may be, and with spaces.
     made = Installation(tmp_path / ("a long path " * 12) / "data")
     yield made
-    made.call("down")
+    if made.process("supervisor"):
+        made.call("down")
+
+
+@pytest.fixture(scope="module")
+def data_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_data(tmp_path_factory.mktemp("prepared") / "data")
+
+
+@pytest.fixture
+def prepared(installation: Installation, data_to_copy: Path) -> Installation:
+    """An installation with a prepared database, which starts sooner."""
+    installation.root.parent.mkdir(parents=True)
+    subprocess.run(["cp", "-a", data_to_copy, installation.root], check=True)
+    return installation
 
 
 def test_a_port_that_was_asked_for_and_is_taken_ends_the_start(
@@ -85,11 +99,11 @@ def test_a_port_that_was_asked_for_and_is_taken_ends_the_start(
 
 
 def test_a_port_that_was_asked_for_and_is_lost_while_starting_ends_the_start(
-    installation: Installation,
+    prepared: Installation,
 ) -> None:
     wanted = ports.any_free()
-    with installation.start("up", "--no-demo", PORT=str(wanted)) as up:
-        _, port = installation.web()
+    with prepared.start("up", "--no-demo", PORT=str(wanted)) as up:
+        _, port = prepared.web()
         with socket.create_server((ports.HOST, port)):
             said, _ = up.communicate(timeout=120)
 
@@ -102,10 +116,10 @@ def test_a_port_that_was_asked_for_and_is_lost_while_starting_ends_the_start(
 
 
 def test_a_port_that_is_lost_for_a_moment_while_starting_costs_nothing_but_time(
-    installation: Installation,
+    prepared: Installation,
 ) -> None:
-    with installation.start("up", "--no-demo") as up:
-        first, port = installation.web()
+    with prepared.start("up", "--no-demo") as up:
+        first, port = prepared.web()
         with socket.create_server((ports.HOST, port)):
             psutil.wait_procs([first], timeout=60)
         said, _ = up.communicate(timeout=120)
@@ -115,15 +129,15 @@ def test_a_port_that_is_lost_for_a_moment_while_starting_costs_nothing_but_time(
 
 
 def test_without_the_demo_each_start_prints_a_new_link_for_the_first_admin(
-    installation: Installation,
+    prepared: Installation,
 ) -> None:
-    first, second = (installation.call("up", "--no-demo").stdout for _ in range(2))
+    first, second = (prepared.call("up", "--no-demo").stdout for _ in range(2))
     older, newer = (
         next(line.strip() for line in said.splitlines() if LINK in line)
         for said in (first, second)
     )
 
-    assert LINK not in DataDir(installation.root).log.read_text()
+    assert LINK not in DataDir(prepared.root).log.read_text()
     assert httpx2.get(older, trust_env=False).status_code == 404
     page = httpx2.get(newer, trust_env=False)
     assert page.status_code == 200
@@ -131,41 +145,31 @@ def test_without_the_demo_each_start_prints_a_new_link_for_the_first_admin(
 
 
 def test_an_up_during_the_start_is_refused_and_down_ends_the_start(
-    installation: Installation,
+    prepared: Installation,
 ) -> None:
-    with installation.start("up", "--no-demo") as first:
-        assert eventually(lambda: installation.process("supervisor"))
-        second = installation.call("up", "--no-demo")
-        down = installation.call("down")
+    with prepared.start("up", "--no-demo") as first:
+        assert eventually(lambda: prepared.process("supervisor"))
+        second = prepared.call("up", "--no-demo")
+        down = prepared.call("down")
         first.communicate(timeout=60)
 
     assert (first.returncode, second.returncode, down.returncode) == (1, 1, 0)
     assert "it is starting. Wait for it, or stop it with `make down`" in second.stdout
-    assert installation.process("supervisor") is None
+    assert prepared.process("supervisor") is None
 
 
 def test_an_up_that_finds_the_demo_up_prints_the_same_address_and_logins(
-    installation: Installation,
+    prepared: Installation,
 ) -> None:
-    first, second = (installation.call("up", "--demo") for _ in range(2))
+    first, second = (prepared.call("up", "--demo") for _ in range(2))
 
-    found = endpoints.load(installation.root)
+    found = endpoints.load(prepared.root)
     assert found is not None
     assert (first.returncode, second.returncode) == (0, 0)
     assert f"ExecFabric is already up: {found.url}\n" in second.stdout
     logins = first.stdout[first.stdout.index("Demo logins:") :]
     assert len(logins.splitlines()) > 4
     assert logins in second.stdout
-
-
-def test_a_data_directory_is_used_again_after_down(installation: Installation) -> None:
-    assert installation.call("up", "--no-demo").returncode == 0
-    assert installation.call("down").returncode == 0
-
-    up = installation.call("up", "--no-demo")
-
-    assert up.returncode == 0, up.stdout
-    assert installation.call("status").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -239,7 +243,7 @@ def test_down_and_status_where_nothing_runs_say_so(installation) -> None:
     assert status.returncode == 3
 
 
-def test_up_serves_says_so_the_second_time_and_down_leaves_nothing(
+def test_up_serves_and_down_leaves_no_process_but_the_data(
     installation,
 ) -> None:
     from_here = os.path.relpath(installation.root, PROJECT)
@@ -261,22 +265,25 @@ def test_up_serves_says_so_the_second_time_and_down_leaves_nothing(
     assert len(family) > 6
     assert not any(member.is_running() for member in family)
     assert endpoints.load(installation.root) is None
+    again = installation.call("up", "--no-demo")
+    assert again.returncode == 0, again.stdout
+    assert installation.call("status").returncode == 0
 
 
-def test_a_killed_supervisor_takes_its_parts_along_or_the_next_up_does(
-    installation: Installation,
+def test_a_killed_supervisor_leaves_no_process(
+    prepared: Installation,
 ) -> None:
-    up = installation.call("up", "--no-demo")
+    up = prepared.call("up", "--no-demo")
     assert up.returncode == 0, up.stdout
-    family = installation.family()
-    supervisor = installation.process("supervisor")
+    family = prepared.family()
+    supervisor = prepared.process("supervisor")
     assert supervisor is not None
     assert len(family) > 6
 
     supervisor.kill()
-    down = installation.call("down")
+    down = prepared.call("down")
 
     assert down.returncode == 0
     assert eventually(lambda: not any(member.is_running() for member in family))
-    assert read_status(DataDir(installation.root)) == {}
-    assert endpoints.load(installation.root) is None
+    assert read_status(DataDir(prepared.root)) == {}
+    assert endpoints.load(prepared.root) is None

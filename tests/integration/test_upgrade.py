@@ -71,7 +71,7 @@ class Installation:
         return inherited | {
             "DJANGO_SETTINGS_MODULE": "execfabric.settings",
             "PYTHONPATH": str(tree),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(self.home / "pycache"),
             "DATABASE_URL": self.servers.endpoints.database_url,
             "REDIS_URL": self.servers.endpoints.redis_url,
             "SECRET_KEY": self.servers.data.secret_key(),
