@@ -100,7 +100,8 @@ def install(options, lock):
         run([sys.executable, "-m", "venv", str(folder)], lock)
     (folder / UNFINISHED).touch()
     report(f"Installing {options.requirements} ...")
-    pip = [python, "-m", "pip", "install", "--quiet", "--no-input"]
+    # Most modules are never imported, so Python compiles the others when it needs them.
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile"]
     run([*pip, "--require-hashes", "-r", str(options.requirements)], lock)
     if options.project:
         run([*pip, "--no-deps", "--no-build-isolation", "-e", options.project], lock)

@@ -11,6 +11,7 @@ or `SKILLS`.
 import importlib
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -75,6 +76,7 @@ def load(slug: str) -> None:
         _extra_modules()
 
 
+@cache
 def shipped(slug: str) -> SkillContract:
     """Return the contract that this release ships for a built-in skill."""
     return contract_file.read(FOLDER / FOLDERS[slug] / "contract.yaml")

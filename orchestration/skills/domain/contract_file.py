@@ -18,7 +18,7 @@ from orchestration.skills.domain.contract import (
 )
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML with the tags of contracts."""
 
 
