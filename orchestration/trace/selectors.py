@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 from django.db.models import QuerySet
 
+from approvals.models import Decision
 from audit import selectors as audit
 from audit.selectors import Event
 from orchestration.skills.services.versions import STREAM as REGISTRY
@@ -46,6 +47,10 @@ def search(query: LogFilter, *, before: Event | None = None) -> QuerySet[Event]:
             params=[query.skill, REGISTRY, component],
         )
     if query.decision:
+        decisions = Decision.objects.filter(approve=query.decision == "approved")
+        # Few streams have a rejection, and the primary key begins with the stream.
+        events = events.filter(
+            kind="gate.decided", stream__in=decisions.values("gate__stream")
+        )
         events = audit.with_text(events, f'"verdict":"{query.decision}"')
-        events = events.filter(kind="gate.decided")
     return events
