@@ -1,21 +1,21 @@
-"""Refusals about the record."""
+"""Refusals of the audit log."""
 
 from execfabric.lib.refusal import Conflict, Invalid, Missing
 
 
 class StreamUnknown(Missing):
-    """There is no such stream in the record."""
+    """Unknown stream or event."""
 
     code = "audit.stream_unknown"
 
 
 class NotInTransaction(Conflict):
-    """An event can only be written in the transaction of the change that it records."""
+    """Cannot append an event: no transaction is open. Append it with its change."""
 
     code = "audit.not_in_transaction"
 
 
 class CursorUnknown(Invalid):
-    """Invalid `before`: pass the `next` of the page before, unchanged."""
+    """Invalid `before`. Pass the `next` of the previous page, unchanged."""
 
     code = "audit.cursor_unknown"

@@ -1,10 +1,10 @@
-"""The record: streams and their events."""
+"""Streams and their events."""
 
 from django.db import models
 
 
 class Stream(models.Model):
-    """The head of one chain of events: a run's, the registry's, the policies', sign-in's."""
+    """The head of one chain of events, for example that of a run or of sign-in."""
 
     key = models.CharField(max_length=80, primary_key=True)
     last_seq = models.BigIntegerField(default=0)
@@ -15,14 +15,14 @@ class Stream(models.Model):
 
 
 class Event(models.Model):
-    """One thing that happened, in its place, with the bytes that are hashed.
+    """One event, with the bytes that are hashed.
 
-    The columns beside `body` repeat parts of it so that they can be searched; the
-    verifier compares them.
+    The other columns repeat parts of `body` so that they can be searched. The
+    verification compares them.
     """
 
     pk = models.CompositePrimaryKey("stream_id", "seq")
-    # Without an index of its own: the primary key begins with it.
+    # No index: the primary key starts with this column.
     stream = models.ForeignKey(
         Stream,
         on_delete=models.PROTECT,

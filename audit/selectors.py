@@ -1,4 +1,4 @@
-"""Reading and verifying the record."""
+"""Read, search and verify events."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 LONGEST_SEQ = 18
-"""Digits of a `seq`: more do not fit the column."""
+"""The most digits of a `seq` that fit in its column."""
 _LINK = tuple(field.name for field in fields(Link))
 
 
@@ -49,46 +49,45 @@ class Filter:
 
 
 def head(stream: str) -> int:
-    """The last `seq` of a stream; 0 for one that has no events yet."""
-    found = Stream.objects.filter(key=stream).values_list("last_seq", flat=True).first()
-    return found or 0
+    """Return the last `seq` of a stream; 0 if it has no events."""
+    stored = Stream.objects.filter(key=stream).values_list("last_seq", flat=True)
+    return stored.first() or 0
 
 
 def events_after(stream: str, seq: int, *, limit: int = 1000) -> list[Event]:
-    """The events of a stream behind a cursor, in order."""
-    found = Event.objects.filter(stream_id=stream, seq__gt=seq).order_by("seq")
-    return list(found[:limit])
+    """Return the events of a stream after `seq`, in order."""
+    events = Event.objects.filter(stream_id=stream, seq__gt=seq).order_by("seq")
+    return list(events[:limit])
 
 
 def search(query: Filter, *, before: Event | None = None) -> QuerySet[Event]:
-    """Events newest first; `before` is the event to continue from.
+    """Return the matching events, newest first; only those older than `before`.
 
-    The order uses columns that are verified: the place within one stream, the time
-    across streams. The row's id has no meaning.
+    They are sorted by `seq` within one stream, and by time across streams.
     """
-    found = Event.objects.order_by(*_order(query))
+    events = Event.objects.order_by(*_order(query))
     equal = {
         "stream_id": query.stream,
         "kind": query.kind if "." in query.kind else "",
         "step": query.step,
         "trace_id": query.trace_id,
     }
-    found = found.filter(**{name: value for name, value in equal.items() if value})
+    events = events.filter(**{name: value for name, value in equal.items() if value})
     if query.kind and "." not in query.kind:
-        found = found.filter(kind__startswith=f"{query.kind}.")
+        events = events.filter(kind__startswith=f"{query.kind}.")
     if query.trace_id:
         # Every event of a stream has its trace; only the first is indexed by it.
         first = Event.objects.filter(trace_id=query.trace_id, seq=1)
-        found = found.filter(stream__in=first.values("stream_id"))
+        events = events.filter(stream__in=first.values("stream_id"))
     if query.actor:
-        found = found.filter(_by_actor(query.actor))
+        events = events.filter(_by_actor(query.actor))
     if query.since:
-        found = found.filter(at__gte=query.since)
+        events = events.filter(at__gte=query.since)
     if query.until:
-        found = found.filter(at__lte=query.until)
+        events = events.filter(at__lte=query.until)
     if query.text:
-        found = with_text(found, query.text)
-    return found.filter(_after(query, before)) if before is not None else found
+        events = with_text(events, query.text)
+    return events.filter(_after(query, before)) if before is not None else events
 
 
 def with_text(events: QuerySet[Event], text: str) -> QuerySet[Event]:
@@ -99,12 +98,12 @@ def with_text(events: QuerySet[Event], text: str) -> QuerySet[Event]:
 
 
 def cursor_of(event: Event) -> str:
-    """The cursor with which a client continues after this event."""
+    """Return the cursor of the page after this event."""
     return f"{event.stream_id}:{event.seq}"
 
 
 def event_at(cursor: str) -> Event | None:
-    """The event that a cursor names, if there is one."""
+    """Return the event of a cursor; None if it is unknown."""
     stream, _, seq = cursor.rpartition(":")
     if not (seq.isascii() and seq.isdigit()) or len(seq) > LONGEST_SEQ:
         return None
@@ -133,7 +132,7 @@ def _after(query: Filter, last: Event) -> Q:
 
 
 def envelope(event: Event) -> Any:
-    """The body of an event as a JSON value."""
+    """Return the body of an event as a JSON value."""
     return canonical.loads(bytes(event.body))
 
 
@@ -143,11 +142,11 @@ def verify_chain(
     expected: bool = False,
     visit: Callable[[Envelope], None] = lambda _: None,
 ) -> Verified:
-    """Check one stream from its first event to its head.
+    """Verify one stream from its first event to its head.
 
-    `expected` says that the stream must exist, because rows elsewhere need it.
+    If `expected`, other rows need the stream, so a missing one is a finding.
 
-    :raises StreamUnknown: when no such stream exists
+    :raises StreamUnknown: if the stream does not exist and is not expected
     """
     stream = Stream.objects.filter(key=key).first()
     if stream is not None:
@@ -158,7 +157,7 @@ def verify_chain(
         )
     if not expected and not Event.objects.filter(stream_id=key).exists():
         raise StreamUnknown(stream=key)
-    reason = "the stream is missing from the register of streams"
+    reason = "the row of the stream is missing"
     return Verified(key, 0, "", Break(key, 1, reason, key))
 
 

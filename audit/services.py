@@ -1,4 +1,4 @@
-"""Writing the record. Reading and verifying it is in `selectors`."""
+"""Append events. Reading and verifying them is in `selectors`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _APPEND = "SELECT audit_append(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 @dataclass(frozen=True)
 class End:
-    """Where a stream ends: the last event's place and hash."""
+    """The end of a stream: `seq` and hash of its last event."""
 
     seq: int
     hash: bytes
@@ -43,10 +43,10 @@ def append(
 ) -> int:
     """Append facts to a stream in the caller's transaction; return the last `seq`.
 
-    The stream's head row is locked until the transaction ends, so `seq` has no
-    gaps and a reader that follows it misses nothing.
+    The row of the stream is locked until the transaction ends, so `seq` has no gaps
+    and a reader that follows it misses no event.
 
-    :raises NotInTransaction: outside a transaction
+    :raises NotInTransaction: if no transaction is open
     """
     if not connection.in_atomic_block:
         raise NotInTransaction
@@ -103,11 +103,11 @@ def chained(
 
 
 def _end(stream: str) -> End:
-    """Lock the end of a stream, which is opened by its first event."""
-    found = database.row(LOCK_END, [stream])
-    if found is None:
+    """Lock the end of a stream; create the stream if it is new."""
+    end = database.row(LOCK_END, [stream])
+    if end is None:
         open_stream(stream)
-        found = database.row(LOCK_END, [stream])
-    if found is None:
+        end = database.row(LOCK_END, [stream])
+    if end is None:
         raise StreamUnknown(stream=stream)
-    return End(int(found[0]), bytes(found[1]))
+    return End(int(end[0]), bytes(end[1]))

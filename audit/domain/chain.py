@@ -1,7 +1,7 @@
-"""How events are chained and how a chain is checked: pure, needs no database.
+"""Chain events by their hashes, and verify a chain.
 
-An event's body is RFC 8785 bytes that name its stream, its place and the hash of
-its predecessor. Its hash is the RFC 6962 leaf hash of the body.
+The body of an event is canonical JSON (RFC 8785) with its stream, its `seq` and the
+hash of the previous event. Its hash is the RFC 6962 leaf hash of the body.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from audit.domain.rows import Difference, RowFact
+from audit.domain.rows import RowDifference, RowFact
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.clock import stamp
@@ -20,26 +20,26 @@ from execfabric.lib.refusal import Invalid
 Envelope = dict[str, Any]
 
 GENESIS = b"\0" * 32
-"""The predecessor's hash that the first event of a stream names."""
+"""The previous hash in the first event of a stream."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that happened, before it has its place in a stream."""
+    """A fact to append to a stream as an event."""
 
     kind: str
     payload: dict[str, Any]
     step: str = ""
     session: str = ""
     component: str = ""
-    """`{type}:{task}`: the part that the fact is about."""
+    """`{type}:{task}` of what the fact is about."""
     rows: tuple[RowFact, ...] = ()
-    """The columns that the same transaction set."""
+    """The columns that the same transaction sets."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """One stored event as the verifier reads it, a field for each column."""
+    """A stored event, one field for each column."""
 
     stream: str
     seq: int
@@ -63,12 +63,12 @@ COLUMNS: dict[str, Callable[[Envelope], Any]] = {
     "trace_id": lambda body: body.get("traceId"),
     "step": lambda body: body.get("step"),
 }
-"""What the body says of each column that repeats a part of it."""
+"""For each column that repeats a part of the body, how to read that part."""
 
 
 @dataclass(frozen=True)
 class Break:
-    """The first event at which a stream is not what was written."""
+    """The first event of a stream that is not as it was written."""
 
     stream: str
     seq: int
@@ -79,24 +79,24 @@ class Break:
 
 @dataclass(frozen=True)
 class Verified:
-    """The result of checking one stream, and the rows that it speaks of."""
+    """The result of verifying one stream and the rows it records."""
 
     stream: str
     events: int
     head: str
     broken: Break | None = None
-    differences: tuple[Difference, ...] = ()
-    """The first stored values that are not the recorded ones."""
+    differences: tuple[RowDifference, ...] = ()
+    """The first stored values that differ from the recorded ones."""
     outputs: int = 0
-    """Steps whose stored output and files are the recorded ones."""
+    """Steps whose stored output and files match the recorded ones."""
     uncovered: int = 0
-    """Rows of which the record does not say every column: older than this check."""
+    """Rows that are too old for the events to record every column."""
     unread: int = 0
-    """Files whose bytes were not read, because they are too many for a page."""
+    """Files whose bytes were not read because they are too large for a page."""
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was found."""
+        """Return True if nothing differs."""
         return self.broken is None and not self.differences
 
 
@@ -115,9 +115,9 @@ def write(
     at: datetime,
     trace_id: str,
 ) -> bytes:
-    """Return the body bytes of an event in its place: the one envelope of the record.
+    """Return the body of an event.
 
-    A fact without a session of its own belongs to the session of its trace.
+    A fact without a session belongs to the session of its trace.
     """
     return canonical.dumps(
         {
@@ -146,20 +146,20 @@ def verify(
     head: bytes,
     visit: Callable[[Envelope], None] = lambda _: None,
 ) -> Verified:
-    """Check a stream from its first event; `links` are in order of `seq`.
+    """Verify a stream from its first event; `links` are sorted by `seq`.
 
-    `visit` gets the body of each event that is as it was written. `last_seq` and `head` are what the stream's own row says of its end, so that a
-    removed tail is found too.
+    `visit` is called with the body of each intact event. `last_seq` and `head` come
+    from the row of the stream, so that a removed end is found too.
     """
     prev, count = GENESIS, 0
     for link in links:
-        found = _check(link, seq=count + 1, prev=prev, stream=stream)
-        if isinstance(found, Break):
-            return Verified(stream, count, prev.hex(), found)
-        visit(found)
+        result = _check(link, seq=count + 1, prev=prev, stream=stream)
+        if isinstance(result, Break):
+            return Verified(stream, count, prev.hex(), result)
+        visit(result)
         prev, count = link.hash, count + 1
     if count > last_seq:
-        reason = "the stream's head knows of no such event"
+        reason = "there are events after the end of the stream"
         extra = Break(stream, last_seq + 1, reason, str(last_seq), str(count))
         return Verified(stream, last_seq, head.hex(), extra)
     if count < last_seq:
@@ -167,7 +167,7 @@ def verify(
         gap = Break(stream, count + 1, reason, str(last_seq), str(count))
         return Verified(stream, count, prev.hex(), gap)
     if prev != head:
-        reason = "the stream's head names another last event"
+        reason = "the last event is not the one in the row of the stream"
         gap = Break(stream, count, reason, head.hex(), prev.hex())
         return Verified(stream, count, prev.hex(), gap)
     return Verified(stream, count, prev.hex())
@@ -191,7 +191,7 @@ def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Envelope |
     if not isinstance(body, dict) or not isinstance(body.get("actor"), dict):
         return Break(stream, seq, "the body is not an event")
     if body.get("prev") != prev.hex():
-        reason = "the event does not name its predecessor"
+        reason = "the event does not have the hash of the previous event"
         return Break(stream, seq, reason, prev.hex(), str(body.get("prev")))
     for name, stated, recorded in _columns(link, body):
         if stated != recorded:

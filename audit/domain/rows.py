@@ -1,7 +1,7 @@
-"""What an event says of the rows it wrote, and how stored rows are compared with it.
+"""Record written rows in events, and compare stored rows with them.
 
-An event names the columns that its transaction set. Folding the events of a stream
-in order gives each row as it must be now; any difference is named.
+An event has the columns that its transaction set. Applying the events of a stream in
+order gives each row as it must be stored.
 """
 
 import hashlib
@@ -14,38 +14,38 @@ from execfabric.lib import canonical
 from execfabric.lib.clock import stamp
 
 LONGEST = 200
-"""Characters of a value that an event repeats; of a longer one it has the digest."""
+"""Characters of a value in an event; a longer value is recorded by its digest."""
 
 Plain = str | int | bool | None
 Place = tuple[str, str]
-"""The table of a row and its key."""
+"""A table, and the key of a row in it."""
 
 
 @dataclass(frozen=True)
 class RowFact:
-    """The columns that an event set in one row."""
+    """The columns that an event sets in one row."""
 
     table: str
     key: str
     columns: dict[str, Plain]
     new: bool = False
-    """Whether the row was inserted: columns left out have their default."""
+    """True if the row is inserted; other columns have their default."""
 
     def as_json(self) -> dict[str, Any]:
-        """The form in an event's body."""
-        found = {"table": self.table, "key": self.key, "set": dict(self.columns)}
-        return found | {"new": True} if self.new else found
+        """Return the form in the body of an event."""
+        fact = {"table": self.table, "key": self.key, "set": dict(self.columns)}
+        return fact | {"new": True} if self.new else fact
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A stored value that is not the recorded one."""
+class RowDifference:
+    """A stored value that differs from the recorded one."""
 
     stream: str
     table: str
     key: str
     column: str
-    """Empty when the whole row is missing, or is not in the record."""
+    """Empty if the whole row is missing, or is not recorded."""
     recorded: str
     found: str
 
@@ -59,14 +59,14 @@ class Difference:
 
 @dataclass
 class Replay:
-    """The rows that a stream's events lead to."""
+    """The rows as the events of a stream record them."""
 
     stream: str
     rows: dict[Place, dict[str, Plain]] = field(default_factory=dict)
     born: set[Place] = field(default_factory=set)
-    """Rows whose insertion is recorded, so that every column is known."""
+    """Rows whose insertion is recorded, so every column is known."""
     older: bool = False
-    """Whether events from before rows were recorded are among them."""
+    """True if some events are older than the recording of rows."""
 
     def add(self, envelope: Mapping[str, Any]) -> None:
         """Apply one event, in the order of the stream."""
@@ -85,8 +85,8 @@ class Replay:
         stored: Iterable[tuple[str, Mapping[str, Plain]]],
         *,
         defaults: Mapping[str, Plain],
-    ) -> Iterator[Difference | None]:
-        """Compare the stored rows of a table; None for one that is not covered.
+    ) -> Iterator[RowDifference | None]:
+        """Compare the stored rows of a table; yield None for each uncovered row.
 
         `stored` has the key and the columns of each row.
         """
@@ -95,7 +95,7 @@ class Replay:
             missing.discard(key)
             recorded = self.rows.get((table, key))
             if recorded is None:
-                unknown = Difference(self.stream, table, key, "", "", "a row")
+                unknown = RowDifference(self.stream, table, key, "", "", "a row")
                 yield None if self.older else unknown
                 continue
             if (table, key) in self.born:
@@ -106,17 +106,19 @@ class Replay:
                 if name in recorded and recorded[name] != value:
                     yield self.difference(table, key, name, recorded[name], value)
         for key in sorted(missing):
-            yield Difference(self.stream, table, key, "", "a row", "")
+            yield RowDifference(self.stream, table, key, "", "a row", "")
 
     def difference(
         self, table: str, key: str, column: str, recorded: object, found: object
-    ) -> Difference:
-        """Name one column that differs."""
-        return Difference(self.stream, table, key, column, repr(recorded), repr(found))
+    ) -> RowDifference:
+        """Return the difference in one column."""
+        return RowDifference(
+            self.stream, table, key, column, repr(recorded), repr(found)
+        )
 
 
 def plain(value: Any) -> Plain:
-    """A column's value as an event repeats it; long ones as their digest."""
+    """Return a value of a column as events record it; a long one as its digest."""
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, datetime):
@@ -130,6 +132,6 @@ def plain(value: Any) -> Plain:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-# Made once: this is called for every column of every event.
+# Module constants, because `plain` runs for every column of every event.
 _BYTES = (bytes, memoryview)
 _JSON = (dict, list, float)

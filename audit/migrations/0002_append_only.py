@@ -1,4 +1,4 @@
-"""Events are insert-only, and a stream's head only moves forward."""
+"""Make events insert-only; the head of a stream only moves forward."""
 
 from django.db import migrations
 

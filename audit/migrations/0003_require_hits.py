@@ -1,4 +1,4 @@
-"""A change whose statements go out together is refused as a whole by the server."""
+"""Add a function that refuses a change as a whole."""
 
 from django.db import migrations
 
@@ -20,7 +20,7 @@ BACKWARD = "DROP FUNCTION require_hits(int, bigint[], bigint[]);"
 
 
 class Migration(migrations.Migration):
-    """Compares what statements changed with what they had to change."""
+    """Compare the number of changed rows with the expected one."""
 
     dependencies = [("audit", "0002_append_only")]
     operations = [migrations.RunSQL(FORWARD, BACKWARD)]

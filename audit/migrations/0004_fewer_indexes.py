@@ -1,4 +1,4 @@
-"""Indexes that another one already covers, or that nobody asks, are dropped."""
+"""Drop indexes that another one covers, or that no query uses."""
 
 import django.db.models.deletion
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""One statement appends events: it swaps the head of their stream, or does nothing."""
+"""Add a function that appends events if the head of the stream is unchanged."""
 
 from django.db import migrations
 
@@ -30,7 +30,7 @@ DROP FUNCTION audit_append(
 
 
 class Migration(migrations.Migration):
-    """Adds the function; `require_hits` stays for processes of the last release."""
+    """Add the function; `require_hits` stays for processes of the last release."""
 
     dependencies = [("audit", "0005_verified_order")]
     operations = [migrations.RunSQL(FORWARD, BACKWARD)]

@@ -1,4 +1,4 @@
-"""The head's trigger runs only for what it refuses; it was called at every event."""
+"""Call the trigger of the head only for changes that it refuses."""
 
 from django.db import migrations
 
@@ -17,7 +17,7 @@ CREATE OR REPLACE TRIGGER forward_only BEFORE UPDATE OR DELETE ON audit_stream
 
 
 class Migration(migrations.Migration):
-    """Changes when the trigger runs, not what it refuses."""
+    """Change when the trigger runs, not what it refuses."""
 
     dependencies = [("audit", "0007_place_is_key")]
 

@@ -1,1 +1,1 @@
-"""The `execfabric` command: a client of `/api/v1` that needs no Django."""
+"""The `execfabric` command: a client of `/api/v1`, without Django."""

@@ -1,4 +1,4 @@
-"""`python -m execfabric.cli`: the command without its installed name."""
+"""Run the command with `python -m execfabric.cli`."""
 
 from execfabric.cli.main import main
 

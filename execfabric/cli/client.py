@@ -1,4 +1,4 @@
-"""Calls to the API, and what its answers mean for the exit code."""
+"""Call the API, and map its responses to exit codes."""
 
 import os
 from enum import IntEnum
@@ -17,7 +17,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Exit(IntEnum):
-    """What the command says to the shell."""
+    """The exit codes of the command."""
 
     OK = 0
     FAILED = 1
@@ -37,8 +37,8 @@ EXIT_BY_STATUS = {
 }
 
 
-class Failed(Exception):
-    """The command cannot do what was asked; `problem` says why, with a stable code."""
+class CommandFailed(Exception):
+    """The command failed; `problem` has the reason and a stable code."""
 
     def __init__(self, exit_code: Exit, problem: dict[str, Any]) -> None:
         self.exit_code = exit_code
@@ -46,19 +46,19 @@ class Failed(Exception):
         super().__init__(problem["detail"])
 
 
-class Unreachable(Failed):
-    """The server gave no answer."""
+class ServerUnreachable(CommandFailed):
+    """The server did not respond."""
 
 
-class Misused(Failed):
-    """What was typed cannot be meant."""
+class UsageProblem(CommandFailed):
+    """An argument or a setting is invalid."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(Exit.USAGE, {"code": code, "detail": detail})
 
 
 class Client:
-    """One server, asked with one token."""
+    """A client of one server with one token."""
 
     def __init__(self, *, url: str, token: str) -> None:
         headers = {"X-ExecFabric-Channel": "cli", "Accept": "application/json"}
@@ -69,45 +69,45 @@ class Client:
             self._http = httpx2.Client(
                 headers=headers,
                 timeout=TIMEOUT_SECONDS,
-                # A proxy of the environment cannot reach this machine's loopback.
+                # A proxy cannot reach the loopback of this machine.
                 trust_env=urlsplit(url).hostname not in LOOPBACK,
             )
         except (httpx2.InvalidURL, ValueError) as error:
-            detail = f"EXECFABRIC_URL or EXECFABRIC_TOKEN cannot be used: {error}"
-            raise Misused("cli.bad_setting", detail) from error
+            detail = f"Invalid EXECFABRIC_URL or EXECFABRIC_TOKEN: {error}"
+            raise UsageProblem("cli.bad_setting", detail) from error
 
     def get(self, path: str, **params: Any) -> Any:
-        """The JSON at a path; parameters without a value are left out."""
-        given = {name: value for name, value in params.items() if value is not None}
-        return self._send("GET", path, params=given)
+        """Return the JSON at a path; leave out parameters that are None."""
+        values = {name: value for name, value in params.items() if value is not None}
+        return self._send("GET", path, params=values)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON that answers a request to act."""
+        """Return the JSON that answers a POST."""
         return self._send("POST", path, json=body)
 
     def close(self) -> None:
-        """Leave no connection open."""
+        """Close the connections."""
         self._http.close()
 
     def _send(self, method: str, path: str, **parts: Any) -> Any:
-        # Whole, not merged with a base: `plans:validate` alone looks like a scheme.
+        # Not joined with a base URL, because `plans:validate` looks like a scheme.
         address = f"{self.url.rstrip('/')}/api/v1/{path}"
         try:
             response = self._http.request(method, address, **parts)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            detail = f"{self.url} does not answer: {error}"
+            detail = f"Cannot reach {self.url}: {error}. Check EXECFABRIC_URL."
             problem = {"code": "cli.no_connection", "detail": detail}
-            raise Unreachable(Exit.FAILED, problem) from error
+            raise ServerUnreachable(Exit.FAILED, problem) from error
         return _answer(response, self.url)
 
 
 def url_from_environment() -> str:
-    """`EXECFABRIC_URL`, else the local start's own address, else the usual one."""
+    """Return EXECFABRIC_URL, the URL of the local installation, or the default."""
     if url := os.environ.get("EXECFABRIC_URL", ""):
         return url
     home = Path(__file__).resolve().parents[2]
-    found = endpoints.load(Path(os.environ.get("EXECFABRIC_DATA_DIR", home / ".data")))
-    return (found.url if found else "") or DEFAULT_URL
+    local = endpoints.load(Path(os.environ.get("EXECFABRIC_DATA_DIR", home / ".data")))
+    return (local.url if local else "") or DEFAULT_URL
 
 
 def _answer(response: httpx2.Response, url: str) -> Any:
@@ -118,8 +118,11 @@ def _answer(response: httpx2.Response, url: str) -> Any:
     if response.is_success and value is not None:
         return value
     if not isinstance(value, dict) or "code" not in value:
-        detail = f"{url} answered {response.status_code}, not as ExecFabric does."
+        detail = (
+            f"Unexpected response {response.status_code} from {url}."
+            " Check that ExecFabric runs there."
+        )
         value = {"code": "cli.not_understood", "detail": detail}
-    raise Failed(
+    raise CommandFailed(
         EXIT_BY_STATUS.get(HTTPStatus(response.status_code), Exit.FAILED), value
     )

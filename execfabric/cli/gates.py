@@ -1,53 +1,60 @@
-"""`execfabric gate`: what waits for people, and their answers."""
+"""`execfabric gate`: list, show and decide gates."""
 
 from typing import Annotated, Any
 
 import typer
 
-from execfabric.cli.client import Exit, Failed
+from execfabric.cli.client import CommandFailed, Exit
 from execfabric.cli.output import Output
 from execfabric.cli.session import GateId, segment, session
 from execfabric.lib import canonical
 
-app = typer.Typer(no_args_is_help=True, help="See and answer gates.")
+app = typer.Typer(no_args_is_help=True, help="List, show and decide gates (approvals).")
 
 Digest = Annotated[
-    str, typer.Option("--digest", help="The digest of the content that you looked at.")
+    str, typer.Option("--digest", help="The digest of the content, from `gate show`.")
 ]
 
 
 @app.command("list")
 def list_gates(
     ctx: typer.Context,
-    run: Annotated[str | None, typer.Option(metavar="ID", help="Of this run.")] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only gates of this run.")
+    ] = None,
     status: Annotated[
-        str | None, typer.Option(help="`open`, or one status such as `approved`.")
+        str | None,
+        typer.Option(help="Only gates with this status: `open`, `approved`, ..."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 100,
-    after: Annotated[str | None, typer.Option(help="Go on behind this gate.")] = None,
+    after: Annotated[str | None, typer.Option(help="Start after this gate.")] = None,
 ) -> None:
     """List gates, oldest first."""
     now = session(ctx)
-    found = now.client.get("gates", run=run, status=status, limit=limit, after=after)
+    page = now.client.get("gates", run=run, status=status, limit=limit, after=after)
+    gates = page["items"]
     if now.output.as_json:
-        now.output.document(found["items"])
+        now.output.document(gates)
         return
     columns = ("id", "run", "step", "status", "risk", "label")
     names = ("id", "run_id", "step", "status", "risk", "label")
-    now.output.table(
-        columns, ([gate[name] for name in names] for gate in found["items"])
-    )
+    now.output.table(columns, ([gate[name] for name in names] for gate in gates))
 
 
 @app.command()
 def show(ctx: typer.Context, gate_id: GateId) -> None:
-    """Show what a gate asks: the very content that an approval covers."""
+    """Show a gate and the exact content that an approval covers."""
     now = session(ctx)
     gate = now.client.get(f"gates/{segment(gate_id)}")
     computed = canonical.digest_of(gate["digest_domain"], gate["subject"])
     if computed != gate["digest"]:
-        detail = f"The content has the digest {computed}, not {gate['digest']}."
-        raise Failed(Exit.FAILED, {"code": "cli.digest_differs", "detail": detail})
+        detail = (
+            f"Cannot show gate {gate_id!r}: its content has the digest {computed},"
+            f" not {gate['digest']}. Do not approve it; tell an auditor."
+        )
+        raise CommandFailed(
+            Exit.FAILED, {"code": "cli.digest_differs", "detail": detail}
+        )
     _show(now.output, gate)
 
 
@@ -58,7 +65,7 @@ def approve(
     digest: Digest,
     comment: Annotated[str, typer.Option("--comment")] = "",
 ) -> None:
-    """Approve exactly the content of the digest."""
+    """Approve the content with this digest."""
     _decide(ctx, gate_id, {"approve": True, "digest": digest, "comment": comment})
 
 
@@ -67,9 +74,9 @@ def reject(
     ctx: typer.Context,
     gate_id: GateId,
     digest: Digest,
-    comment: Annotated[str, typer.Option("--comment", help="Why not.")],
+    comment: Annotated[str, typer.Option("--comment", help="The reason.")],
 ) -> None:
-    """Reject; the comment says why."""
+    """Reject the content with this digest."""
     _decide(ctx, gate_id, {"approve": False, "digest": digest, "comment": comment})
 
 
@@ -89,11 +96,12 @@ def _show(output: Output, gate: dict[str, Any]) -> None:
     names = ("id", "run_id", "step", "status", "risk", "label", "digest", "expires_at")
     output.fields((name, gate[name]) for name in (*names, "settled_reason", "url"))
     for reason in gate["reasons"]:
-        output.line("because", reason)
+        output.line("reason:", reason)
     output.block(gate["subject"])
     for seats in gate["still_eligible"]:
-        people = ", ".join(seats["people"]) or "nobody"
-        output.line(f"{seats['group']}: {seats['have']} of {seats['count']};", people)
-    for given in gate["decisions"]:
-        verb = "approved" if given["approve"] else "rejected"
-        output.line(given["at"], given["name"], verb, given["comment"])
+        approvers = ", ".join(seats["people"]) or "no one"
+        count = f"{seats['have']} of {seats['count']} approvals;"
+        output.line(f"{seats['group']}:", count, "can approve:", approvers)
+    for decision in gate["decisions"]:
+        verb = "approved" if decision["approve"] else "rejected"
+        output.line(decision["at"], decision["name"], verb, decision["comment"])

@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from execfabric.cli import gates, plans, registry, runs, steps, tokens, trace
-from execfabric.cli.client import Client, Exit, Failed, url_from_environment
+from execfabric.cli.client import Client, CommandFailed, Exit, url_from_environment
 from execfabric.cli.output import Output
 from execfabric.cli.session import Session, session
 
@@ -19,10 +19,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Propose plans, watch runs, answer gates, verify the record.",
+    help="Propose plans, watch runs, decide gates, verify the audit log.",
     epilog=(
         "Exit codes: 0 ok, 1 failed, 2 usage, 3 waiting for approval, 4 denied,"
-        " 5 not found. EXECFABRIC_URL and EXECFABRIC_TOKEN say where and as whom."
+        " 5 not found. EXECFABRIC_URL is the server, EXECFABRIC_TOKEN the API token."
     ),
 )
 app.add_typer(plans.app, name="plan")
@@ -38,10 +38,10 @@ app.add_typer(trace.app, name="trace")
 def root(
     ctx: typer.Context,
     json: Annotated[
-        bool, typer.Option(JSON_OPTION, help="Answer with one JSON document.")
+        bool, typer.Option(JSON_OPTION, help="Print one JSON document.")
     ] = False,
 ) -> None:
-    """Open the session that all commands share."""
+    """Create the session that all commands share."""
     token = os.environ.get("EXECFABRIC_TOKEN", "")
     client = Client(url=url_from_environment(), token=token)
     ctx.call_on_close(client.close)
@@ -50,7 +50,7 @@ def root(
 
 @app.command()
 def whoami(ctx: typer.Context) -> None:
-    """Show who the token speaks for and what they may do."""
+    """Show the holder of the token and their rights."""
     now = session(ctx)
     me = now.client.get("me")
     if now.output.as_json:
@@ -62,20 +62,20 @@ def whoami(ctx: typer.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and leave with its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = JSON_OPTION in given
+    """Run the command and exit with its code."""
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = JSON_OPTION in args
     if as_json:
-        # Accepted before and after the subcommand alike.
-        given = [JSON_OPTION, *(part for part in given if part != JSON_OPTION)]
+        # Accepted before and after the subcommand.
+        args = [JSON_OPTION, *(part for part in args if part != JSON_OPTION)]
     try:
-        # Alone, typer draws its errors for people and leaves by itself.
-        code = app(args=given, prog_name="execfabric", standalone_mode=not as_json)
-    except Failed as failed:
+        # In standalone mode, typer prints its errors as text and exits by itself.
+        code = app(args=args, prog_name="execfabric", standalone_mode=not as_json)
+    except CommandFailed as failed:
         Output(as_json=as_json).problem(failed.problem)
         code = failed.exit_code
-    except TyperException as wrong:
-        problem = {"code": "cli.usage", "detail": wrong.format_message()}
+    except TyperException as error:
+        problem = {"code": "cli.usage", "detail": error.format_message()}
         Output(as_json=as_json).problem(problem)
         code = Exit.USAGE
     sys.exit(code or Exit.OK)

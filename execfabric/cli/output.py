@@ -1,4 +1,4 @@
-"""How answers and refusals look on a terminal, and as JSON."""
+"""Print results and problems, as text or as JSON."""
 
 import json
 import sys
@@ -32,11 +32,11 @@ TONES = {
 
 GAP = 2
 LAST_COLUMN = 30
-"""Characters that the last column of a table has at least, however narrow the terminal."""
+"""The least width of the last column, even on a narrow terminal."""
 
 
 class Output:
-    """Tables and sentences for people, or exactly one JSON document."""
+    """Text for users, or exactly one JSON document."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -45,14 +45,13 @@ class Output:
         self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def document(self, value: Any) -> None:
-        """The answer as JSON on standard output."""
+        """Print a value as JSON on standard output."""
         print(json.dumps(value, indent=2, ensure_ascii=False))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Rows under their headings; nothing is cut off, and only the last column folds.
+        """Print rows under headings; only the last column is wrapped.
 
-        An id broken over lines could not be copied. A row is therefore as long as it
-        needs, and one line where no person reads.
+        An id on two lines could not be copied. Without a terminal, each row is one line.
         """
         cells = [[cell(value) for value in row] for row in rows]
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -61,19 +60,19 @@ class Output:
         for row in cells:
             table.add_row(*row)
         widths = [
-            max(one.cell_len for one in column)
+            max(text.cell_len for text in column)
             for column in zip(map(Text, columns), *cells, strict=True)
         ]
         whole = sum(widths) + GAP * len(widths)
         folded = whole - widths[-1] + min(widths[-1], LAST_COLUMN)
         width = max(self._width, folded if self._out.is_terminal else whole)
-        # With the height, for a width alone is not heeded on a dumb terminal.
+        # With the height, because a dumb terminal ignores a width alone.
         self._out.size = ConsoleDimensions(width, self._out.height)
         self._out.print(table)
         self._out.size = ConsoleDimensions(self._width, self._out.height)
 
     def fields(self, pairs: Iterable[tuple[str, Any]]) -> None:
-        """One fact a line; what is empty is left out."""
+        """Print one value per line; leave out empty ones."""
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
@@ -83,46 +82,46 @@ class Output:
         self._out.print(grid)
 
     def line(self, *parts: Any) -> None:
-        """One line of text."""
+        """Print one line of text."""
         self._out.print(Text(" ").join(cell(part) for part in parts), soft_wrap=True)
 
     def block(self, value: Any) -> None:
-        """A JSON value for people."""
+        """Print a JSON value as text."""
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._out.print(cell(text), soft_wrap=True)
 
     def progress(self, text: str) -> None:
-        """How far something is, on standard error; nothing where JSON is wanted."""
+        """Print progress on standard error, unless JSON is printed."""
         if not self.as_json:
             self._err.print(cell(text))
 
     def problem(self, problem: dict[str, Any]) -> None:
-        """A refusal on standard error: code and sentence."""
+        """Print the code and the sentence of a problem on standard error."""
         if self.as_json:
             print(json.dumps(problem, indent=2, ensure_ascii=False), file=sys.stderr)
             return
         self._err.print(cell(f"{problem['code']}: {problem['detail']}"))
-        for found in problem.get("problems") or []:
-            self._err.print(cell(f"  {at_place(found)}"))
+        for item in problem.get("problems") or []:
+            self._err.print(cell(f"  {at_place(item)}"))
 
 
 def cell(value: Any) -> Text:
-    """A value as text that cannot steer the terminal, in the tone of its state."""
+    """Return a value as text without control characters, in the color of its state."""
     if value is None:
         return Text("-", style="dim")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return Text(_harmless(text), style=TONES.get(text, ""))
+    return Text(_printable(text), style=TONES.get(text, ""))
 
 
 def at_place(problem: dict[str, Any]) -> str:
-    """A problem of a plan as one line: where, which, what to do."""
+    """Return a problem of a plan as one line with its position and code."""
     line, column = problem.get("line"), problem.get("column")
     where = f"{line}:{column}" if line else "-"
     step = f" [{problem['step']}]" if problem.get("step") else ""
     return f"{where} {problem['code']}{step} {problem['message']}"
 
 
-def _harmless(text: str) -> str:
+def _printable(text: str) -> str:
     return "".join(
         character if character.isprintable() or character in "\n\t" else "\ufffd"
         for character in text

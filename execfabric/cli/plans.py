@@ -1,4 +1,4 @@
-"""`execfabric plan`: check a plan, see what it would do, propose it."""
+"""`execfabric plan`: check, dry-run and propose plans."""
 
 import time
 from typing import Any
@@ -25,100 +25,100 @@ VERDICTS = {
     "approval": "approval",
 }
 
-app = typer.Typer(no_args_is_help=True, help="Check and propose plans.")
+app = typer.Typer(no_args_is_help=True, help="Check, dry-run and propose plans.")
 
 
 @app.command()
 def validate(ctx: typer.Context, file: PlanFile, inputs: Inputs = []) -> None:  # noqa: B006  typer copies it
-    """Say everything that is wrong with a plan. Exit 1 if anything is."""
+    """List all problems of a plan. Exit 1 if there are any."""
     now = session(ctx)
     body = {"plan": read_plan(file), "inputs": read_inputs(inputs) or None}
-    found = now.client.post("plans:validate", body)
+    result = now.client.post("plans:validate", body)
     if now.output.as_json:
-        now.output.document(found)
+        now.output.document(result)
     else:
-        _show(now.output, found)
-    raise typer.Exit(Exit.OK if found["valid"] else Exit.FAILED)
+        _show(now.output, result)
+    raise typer.Exit(Exit.OK if result["valid"] else Exit.FAILED)
 
 
 @app.command("dry-run")
 def dry_run(ctx: typer.Context, file: PlanFile, inputs: Inputs = []) -> None:  # noqa: B006
-    """Wait for the dry run of a plan. Exit 0 if all of it was tried and none would fail."""
+    """Dry-run a plan. Exit 0 if it finished and no step would fail."""
     now = session(ctx)
     body = {"plan": read_plan(file), "inputs": read_inputs(inputs)}
     queued = now.client.post("plans:dry-run", body)
-    found = _until_ended(now, queued)
+    result = _until_finished(now, queued)
     if now.output.as_json:
-        now.output.document(found)
+        now.output.document(result)
     else:
-        _show_dry_run(now.output, found)
-    worked = found["state"] == "finished" and not found["would_fail"]
+        _show_dry_run(now.output, result)
+    worked = result["state"] == "finished" and not result["would_fail"]
     raise typer.Exit(Exit.OK if worked else Exit.FAILED)
 
 
 @app.command()
 def propose(ctx: typer.Context, file: PlanFile, inputs: Inputs = []) -> None:  # noqa: B006
-    """Propose a plan: a run that waits for its approval."""
+    """Propose a plan, which creates a run that waits for approval."""
     now = session(ctx)
     body = {"plan": read_plan(file), "inputs": read_inputs(inputs)}
-    made = now.client.post("runs", body)
+    proposed = now.client.post("runs", body)
     if now.output.as_json:
-        now.output.document(made)
+        now.output.document(proposed)
         return
-    now.output.fields([("run", made["run_id"]), ("state", made["state"])])
-    now.output.line(made["url"])
+    now.output.fields([("run", proposed["run_id"]), ("state", proposed["state"])])
+    now.output.line(proposed["url"])
 
 
-def _until_ended(now: Session, found: dict[str, Any]) -> dict[str, Any]:
-    """Ask until the dry run has ended; say on standard error how far it is."""
-    told = ""
-    while not found["finished_at"]:
-        progress = f"{found['state']}, {found['steps_done']} of {found['steps_total']} steps done"
-        if progress != told:
+def _until_finished(now: Session, result: dict[str, Any]) -> dict[str, Any]:
+    """Poll until the dry run is finished; print its progress."""
+    last = ""
+    while not result["finished_at"]:
+        progress = f"{result['state']}, {result['steps_done']} of {result['steps_total']} steps done"
+        if progress != last:
             now.output.progress(progress)
-        told = progress
+        last = progress
         time.sleep(POLL_SECONDS)
-        found = now.client.get(f"dry-runs/{segment(found['id'])}")
-    return found
+        result = now.client.get(f"dry-runs/{segment(result['id'])}")
+    return result
 
 
-def _show_dry_run(output: Output, found: dict[str, Any]) -> None:
-    coverage = found["coverage"]
+def _show_dry_run(output: Output, result: dict[str, Any]) -> None:
+    coverage = result["coverage"]
     output.fields(
         [
-            ("dry run", found["state"]),
-            ("reason", found["reason"]),
+            ("dry run", result["state"]),
+            ("reason", result["reason"]),
             ("coverage", None if coverage is None else f"{coverage} %"),
-            ("digest", found["digest"]),
+            ("digest", result["digest"]),
         ]
     )
     rows = [
-        (step["step"], VERDICTS[step["verdict"]], _says(step))
-        for step in found["steps"]
+        (step["step"], VERDICTS[step["verdict"]], _summary(step))
+        for step in result["steps"]
     ]
     if rows:
-        output.table(("step", "result", "what it would do, or why not"), rows)
-    for step in found["steps"]:
+        output.table(("step", "result", "what it would do"), rows)
+    for step in result["steps"]:
         for change in step["changes"]:
             output.line(f"{step['step']}:", change)
-    for failure in found["would_fail"]:
+    for failure in result["would_fail"]:
         output.line("would fail:", failure["step"], failure["message"])
 
 
-def _says(step: dict[str, Any]) -> str:
+def _summary(step: dict[str, Any]) -> str:
     failures = [step["fails"], *step["problems"]]
     return " ".join(part for part in [step["summary"], *failures] if part)
 
 
-def _show(output: Output, found: dict[str, object]) -> None:
+def _show(output: Output, result: dict[str, object]) -> None:
     output.fields(
         [
-            ("valid", "yes" if found["valid"] else "no"),
-            ("digest", found["digest"]),
-            ("order", " -> ".join(map(str, found["order"]))),  # type: ignore[call-overload]
+            ("valid", "yes" if result["valid"] else "no"),
+            ("digest", result["digest"]),
+            ("order", " -> ".join(map(str, result["order"]))),  # type: ignore[call-overload]
         ]
     )
-    for gate in found["gates"]:  # type: ignore[attr-defined]
+    for gate in result["gates"]:  # type: ignore[attr-defined]
         output.line("gate", gate["step"] or "plan", gate["reason"])
-    for problem in found["problems"]:  # type: ignore[attr-defined]
+    for problem in result["problems"]:  # type: ignore[attr-defined]
         output.line(at_place(problem))

@@ -1,4 +1,4 @@
-"""`execfabric skill`: what can be asked for."""
+"""`execfabric skill`: list and show skills."""
 
 from typing import Annotated, Any
 
@@ -7,19 +7,19 @@ import typer
 from execfabric.cli.output import Output
 from execfabric.cli.session import segment, session
 
-app = typer.Typer(no_args_is_help=True, help="Read the registry.")
+app = typer.Typer(no_args_is_help=True, help="List and show skills.")
 
 
 @app.command("list")
 def list_skills(ctx: typer.Context) -> None:
-    """List the skills that you may see."""
+    """List the skills that you have access to."""
     now = session(ctx)
-    found = now.client.get("skills")["items"]
+    skills = now.client.get("skills")["items"]
     if now.output.as_json:
-        now.output.document(found)
+        now.output.document(skills)
         return
     names = ("slug", "version", "state", "domain", "name")
-    now.output.table(names, ([skill[name] for name in names] for skill in found))
+    now.output.table(names, ([skill[name] for name in names] for skill in skills))
 
 
 @app.command()

@@ -1,21 +1,21 @@
-"""`execfabric run`: list, read, follow and steer runs."""
+"""`execfabric run`: list, show, watch and control runs."""
 
 import time
 from typing import Annotated, Any
 
 import typer
 
-from execfabric.cli.client import Client, Exit, Unreachable
+from execfabric.cli.client import Client, Exit, ServerUnreachable
 from execfabric.cli.output import Output
 from execfabric.cli.session import RunId, Session, segment, session
 
-app = typer.Typer(no_args_is_help=True, help="Watch and steer runs.")
+app = typer.Typer(no_args_is_help=True, help="List, watch and control runs.")
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30
-"""How long `watch` waits for a server that does not answer any more."""
+"""How long `watch` waits for a server that stopped responding."""
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+Reason = Annotated[str, typer.Option("--reason", help="The reason, for the audit log.")]
 
 
 @app.command("list")
@@ -23,22 +23,22 @@ def list_runs(
     ctx: typer.Context,
     state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
-    after: Annotated[str | None, typer.Option(help="Go on behind this run.")] = None,
+    after: Annotated[str | None, typer.Option(help="Start after this run.")] = None,
 ) -> None:
     """List runs, newest first."""
     now = session(ctx)
-    found = now.client.get("runs", state=state, limit=limit, after=after)["items"]
+    runs = now.client.get("runs", state=state, limit=limit, after=after)["items"]
     if now.output.as_json:
-        now.output.document(found)
+        now.output.document(runs)
         return
     columns = ("id", "state", "plan", "proposer", "created")
     names = ("id", "state", "plan", "proposer_name", "created_at")
-    now.output.table(columns, ([run[name] for name in names] for run in found))
+    now.output.table(columns, ([run[name] for name in names] for run in runs))
 
 
 @app.command()
 def get(ctx: typer.Context, run_id: RunId) -> None:
-    """Show a run with its steps."""
+    """Show a run and its steps."""
     now = session(ctx)
     run = now.client.get(f"runs/{segment(run_id)}")
     _show(now.output, run)
@@ -46,7 +46,7 @@ def get(ctx: typer.Context, run_id: RunId) -> None:
 
 @app.command()
 def watch(ctx: typer.Context, run_id: RunId) -> None:
-    """Follow a run to its end, to a gate (exit 3) or to a pause (exit 1)."""
+    """Watch a run until it ends, waits for approval (exit 3) or pauses (exit 1)."""
     now = session(ctx)
     run, code = _until_settled(now, f"runs/{segment(run_id)}")
     _show(now.output, run)
@@ -55,20 +55,20 @@ def watch(ctx: typer.Context, run_id: RunId) -> None:
 
 @app.command()
 def pause(ctx: typer.Context, run_id: RunId, reason: Reason = "") -> None:
-    """Ask for a pause; what is running is finished first."""
-    _steer(ctx, run_id, "pause", {"reason": reason})
+    """Pause a run. Running steps finish first."""
+    _control(ctx, run_id, "pause", {"reason": reason})
 
 
 @app.command()
 def resume(ctx: typer.Context, run_id: RunId) -> None:
-    """Let a paused run go on with what is not done."""
-    _steer(ctx, run_id, "resume", None)
+    """Resume a paused run."""
+    _control(ctx, run_id, "resume", None)
 
 
 @app.command()
 def cancel(ctx: typer.Context, run_id: RunId, reason: Reason = "") -> None:
-    """End a run; what is running is finished first."""
-    _steer(ctx, run_id, "cancel", {"reason": reason})
+    """Cancel a run. Running steps finish first."""
+    _control(ctx, run_id, "cancel", {"reason": reason})
 
 
 @app.command()
@@ -77,17 +77,17 @@ def events(
     run_id: RunId,
     after: Annotated[int, typer.Option(min=0, metavar="SEQ")] = 0,
 ) -> None:
-    """Show the recorded events of a run, in order."""
+    """Show the events of a run, in order."""
     now = session(ctx)
-    found = _behind(now.client, f"runs/{segment(run_id)}", after)
+    run_events = _events_after(now.client, f"runs/{segment(run_id)}", after)
     if now.output.as_json:
-        now.output.document(found)
+        now.output.document(run_events)
         return
-    for event in found:
-        _tell(now.output, event)
+    for event in run_events:
+        _show_event(now.output, event)
 
 
-def _steer(
+def _control(
     ctx: typer.Context, run_id: str, verb: str, body: dict[str, Any] | None
 ) -> None:
     now = session(ctx)
@@ -96,22 +96,22 @@ def _steer(
 
 
 def _until_settled(now: Session, path: str) -> tuple[dict[str, Any], Exit]:
-    cursor, heard_at = 0, time.monotonic()
+    cursor, responded_at = 0, time.monotonic()
     while True:
         try:
             run = now.client.get(path)
             cursor = _follow(now, path, cursor)
-            heard_at = time.monotonic()
+            responded_at = time.monotonic()
             if (code := _settled(run)) is not None:
                 return run, code
-        except Unreachable:
-            if not cursor or time.monotonic() - heard_at > PATIENCE_SECONDS:
+        except ServerUnreachable:
+            if not cursor or time.monotonic() - responded_at > PATIENCE_SECONDS:
                 raise
         time.sleep(POLL_SECONDS)
 
 
 def _settled(run: dict[str, Any]) -> Exit | None:
-    """The exit code, once nothing more happens without a person."""
+    """Return the exit code if the run needs a user or is finished, else None."""
     if run["finished_at"]:
         return Exit.OK if run["state"] == "succeeded" else Exit.FAILED
     if run["gates"]:
@@ -120,22 +120,22 @@ def _settled(run: dict[str, Any]) -> Exit | None:
 
 
 def _follow(now: Session, path: str, cursor: int) -> int:
-    for event in _behind(now.client, path, cursor):
+    for event in _events_after(now.client, path, cursor):
         if not now.output.as_json:
-            _tell(now.output, event)
+            _show_event(now.output, event)
         cursor = event["seq"]
     return cursor
 
 
-def _behind(client: Client, path: str, cursor: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _events_after(client: Client, path: str, cursor: int) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
     while page := client.get(f"{path}/events", after=cursor, limit=1000)["items"]:
-        found.extend(page)
+        events.extend(page)
         cursor = page[-1]["seq"]
-    return found
+    return events
 
 
-def _tell(output: Output, event: dict[str, Any]) -> None:
+def _show_event(output: Output, event: dict[str, Any]) -> None:
     output.line(
         f"{event['seq']:>5}",
         event["at"],
@@ -176,7 +176,10 @@ def _show(output: Output, run: dict[str, Any]) -> None:
     output.table(columns, rows)
     for gate in run["gates"]:
         output.line(
-            "waiting at gate", gate["id"], gate["step"] or "plan", gate["label"]
+            "waiting for approval: gate",
+            gate["id"],
+            gate["step"] or "plan",
+            gate["label"],
         )
 
 

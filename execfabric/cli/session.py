@@ -1,4 +1,4 @@
-"""What every command shares: the client, the output, and what people type."""
+"""The session of a command, and the parsing of its arguments."""
 
 import json
 import sys
@@ -8,73 +8,84 @@ from typing import Annotated, Any
 
 import typer
 
-from execfabric.cli.client import Client, Misused
+from execfabric.cli.client import Client, UsageProblem
 from execfabric.cli.output import Output
 
-RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id.")]
-GateId = Annotated[str, typer.Argument(metavar="ID", help="The gate's id.")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="Id of the run.")]
+GateId = Annotated[str, typer.Argument(metavar="ID", help="Id of the gate.")]
 PlanFile = Annotated[
-    str, typer.Argument(metavar="FILE", help="YAML or JSON; - reads stdin.")
+    str,
+    typer.Argument(metavar="FILE", help="A YAML or JSON file; - for standard input."),
 ]
 Inputs = Annotated[
     list[str],
-    typer.Option("--input", metavar="K=V", help="An input of the run; JSON or text."),
+    typer.Option(
+        "--input", metavar="K=V", help="An input of the run, as JSON or text."
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class Session:
-    """One call of the command."""
+    """The client and the output of one command."""
 
     client: Client
     output: Output
 
 
 def session(ctx: typer.Context) -> Session:
-    """The session that the root command opened."""
-    found: Session = ctx.obj
-    return found
+    """Return the session that the root command created."""
+    current: Session = ctx.obj
+    return current
 
 
 def read_plan(name: str) -> str:
-    """The text of a plan file.
+    """Return the text of a plan file.
 
-    :raises Misused: when it cannot be read
+    :raises UsageProblem: if it cannot be read
     """
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return raw.decode("utf-8")
     except OSError as error:
-        raise Misused("cli.file_unreadable", f"{name}: {error.strerror}") from error
+        detail = f"Cannot read {name!r}: the file is missing or not readable."
+        raise UsageProblem("cli.file_unreadable", detail) from error
     except UnicodeDecodeError as error:
-        raise Misused("cli.file_unreadable", f"{name} is not UTF-8 text.") from error
+        detail = f"Cannot read {name!r}: it is not UTF-8 text."
+        raise UsageProblem("cli.file_unreadable", detail) from error
 
 
 def read_inputs(pairs: list[str]) -> dict[str, Any]:
-    """`k=v` pairs; a value that is JSON keeps its type, anything else is text.
+    """Parse `k=v` pairs; a value that is not JSON is text.
 
-    :raises Misused: for something that is not `k=v`, or a name given twice
+    :raises UsageProblem: if a pair is not `k=v`, or a name is duplicate
     """
     inputs: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
         if not sign or not name:
-            raise Misused(
-                "cli.input_malformed", f"--input {pair}: write it as name=value."
+            raise UsageProblem(
+                "cli.input_malformed",
+                f"Invalid --input {pair!r}. Write it as name=value.",
             )
         if name in inputs:
-            raise Misused("cli.input_twice", f"--input {name} is given twice.")
+            raise UsageProblem(
+                "cli.input_twice", f"Duplicate --input {name!r}. Set it once."
+            )
         inputs[name] = _value(text)
     return inputs
 
 
 def segment(text: str) -> str:
-    """Something typed, as one part of a path.
+    """Return an id or a name if it is a single part of a path.
 
-    :raises Misused: when it could lead elsewhere
+    :raises UsageProblem: if it has other characters
     """
     if not text or not all(c.isalnum() or c in "-_." for c in text) or ".." in text:
-        raise Misused("cli.id_malformed", f"{text!r} is not an id or a name.")
+        raise UsageProblem(
+            "cli.id_malformed",
+            f"Invalid id or name {text!r}. Use letters, digits, -, _ and dots.",
+        )
     return text
 
 

@@ -1,17 +1,17 @@
-"""`execfabric step`: settle a step whose outcome is unknown."""
+"""`execfabric step`: resolve unknown outcomes of steps."""
 
 import json
 from typing import Annotated, Any
 
 import typer
 
-from execfabric.cli.client import Misused
+from execfabric.cli.client import UsageProblem
 from execfabric.cli.session import segment, session
 
-app = typer.Typer(no_args_is_help=True, help="Settle unknown outcomes.")
+app = typer.Typer(no_args_is_help=True, help="Resolve unknown outcomes.")
 
 StepRunId = Annotated[
-    str, typer.Argument(metavar="ID", help="`step_run_id`, as `run get --json` has it.")
+    str, typer.Argument(metavar="ID", help="`step_run_id` from `run get --json`.")
 ]
 
 
@@ -25,15 +25,20 @@ def resolve(
     ctx: typer.Context,
     step_run_id: StepRunId,
     happened: Annotated[
-        bool, typer.Option("--happened/--did-not-happen", help="What you found.")
+        bool,
+        typer.Option("--happened/--did-not-happen", help="The outcome that you found."),
     ],
-    evidence: Annotated[str, typer.Option("--evidence", help="How you know.")],
+    evidence: Annotated[
+        str, typer.Option("--evidence", help="Why you are sure; it is recorded.")
+    ],
     output: Annotated[
         str,
-        typer.Option("--output", metavar="JSON", help="Its output, if it happened."),
+        typer.Option(
+            "--output", metavar="JSON", help="The output of the step, if it happened."
+        ),
     ] = "",
 ) -> None:
-    """Record whether a step with an unknown outcome happened."""
+    """Resolve the unknown outcome of a step."""
     now = session(ctx)
     body: dict[str, Any] = {"happened": happened, "evidence": evidence}
     if output:
@@ -46,14 +51,18 @@ def resolve(
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Read a JSON object.
+    """Parse a JSON object.
 
-    :raises Misused: when it is not one
+    :raises UsageProblem: if it is not a JSON object
     """
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise Misused("cli.output_malformed", f"--output: {error}") from error
+        raise UsageProblem(
+            "cli.output_malformed", f"Invalid --output: {error}."
+        ) from error
     if not isinstance(value, dict):
-        raise Misused("cli.output_malformed", "--output: write a JSON object.")
+        raise UsageProblem(
+            "cli.output_malformed", "Invalid --output: it is not a JSON object."
+        )
     return value

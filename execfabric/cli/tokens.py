@@ -1,4 +1,4 @@
-"""`execfabric token`: the tokens that can be revoked."""
+"""`execfabric token`: list and revoke tokens."""
 
 from typing import Annotated
 
@@ -14,18 +14,18 @@ COLUMNS = ("id", "holder", "state", "expires_at", "label")
 def list_tokens(ctx: typer.Context) -> None:
     """List your tokens and those of your agents."""
     now = session(ctx)
-    found = now.client.get("tokens")["items"]
+    tokens = now.client.get("tokens")["items"]
     if now.output.as_json:
-        now.output.document(found)
+        now.output.document(tokens)
         return
-    now.output.table(COLUMNS, ([token[name] for name in COLUMNS] for token in found))
+    now.output.table(COLUMNS, ([token[name] for name in COLUMNS] for token in tokens))
 
 
 @app.command()
 def revoke(
     ctx: typer.Context, token_id: Annotated[str, typer.Argument(metavar="ID")]
 ) -> None:
-    """Revoke a token; the next call with it is refused."""
+    """Revoke a token. Every later request with it is refused."""
     now = session(ctx)
     revoked = now.client.post(f"tokens/{segment(token_id)}:revoke")
     if now.output.as_json:

@@ -1,4 +1,4 @@
-"""`execfabric trace`: whether the record is what was written."""
+"""`execfabric trace`: verify the audit log."""
 
 import sys
 import time
@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from execfabric.cli.client import Client, Exit, Failed
+from execfabric.cli.client import Client, CommandFailed, Exit
 from execfabric.cli.output import Output
 from execfabric.cli.session import segment, session
 
-app = typer.Typer(no_args_is_help=True, help="Check the record.")
+app = typer.Typer(no_args_is_help=True, help="Verify the audit log.")
 
 POLL_SECONDS = 1.0
 TOO_LONG = "trace.too_long"
@@ -18,36 +18,36 @@ TOO_LONG = "trace.too_long"
 
 @app.callback()
 def root() -> None:
-    """Check the record."""
+    """Keep `verify` a subcommand although it is the only one."""
 
 
 @app.command()
 def verify(
     ctx: typer.Context,
     run_id: Annotated[
-        str, typer.Argument(help="A run; the whole record if left out")
+        str, typer.Argument(help="Id of the run; the whole audit log if left out.")
     ] = "",
 ) -> None:
-    """Verify the record of a run, or all of it. Exit 1 names what is broken."""
+    """Verify the events of a run, or all events. Exit 1 if anything differs."""
     now = session(ctx)
     if run_id:
         try:
-            found = now.client.get(f"runs/{segment(run_id)}/trace:verify")
-        except Failed as error:
+            result = now.client.get(f"runs/{segment(run_id)}/trace:verify")
+        except CommandFailed as error:
             if error.problem.get("code") != TOO_LONG:
                 raise
-            found = _job(now.client, f"run:{run_id}", now.output)
+            result = _job(now.client, f"run:{run_id}", now.output)
     else:
-        found = _job(now.client, "", now.output)
+        result = _job(now.client, "", now.output)
     if now.output.as_json:
-        now.output.document(found)
+        now.output.document(result)
     else:
-        _say(found, now.output)
-    raise typer.Exit(Exit.OK if found["verified"] else Exit.FAILED)
+        _show(result, now.output)
+    raise typer.Exit(Exit.OK if result["verified"] else Exit.FAILED)
 
 
 def _job(client: Client, stream: str, output: Output) -> dict[str, Any]:
-    """Start a verification and wait for its end, with its progress on a terminal."""
+    """Start a verification and wait until it is finished."""
     job: dict[str, Any] = client.post("trace:verify", {"stream": stream})
     while job["state"] in {"queued", "running"}:
         if not output.as_json and sys.stderr.isatty():
@@ -57,10 +57,10 @@ def _job(client: Client, stream: str, output: Output) -> dict[str, Any]:
     return job
 
 
-def _say(found: dict[str, Any], output: Output) -> None:
-    name = found["stream"] or "the whole record"
-    broken = [found["broken"]] if isinstance(found.get("broken"), dict) else []
-    findings = found.get("findings", [*broken, *found.get("differences", [])])
+def _show(result: dict[str, Any], output: Output) -> None:
+    name = result["stream"] or "the whole audit log"
+    broken = [result["broken"]] if isinstance(result.get("broken"), dict) else []
+    findings = result.get("findings", [*broken, *result.get("differences", [])])
     for item in findings:
         stream = item.get("stream", name)
         if "seq" in item:
@@ -70,13 +70,13 @@ def _say(found: dict[str, Any], output: Output) -> None:
             where = f"{item['table']}.{item['column']} of {item['key']}"
             output.line("DIFFERS", stream, where)
             output.fields([("recorded", item["recorded"]), ("found", item["found"])])
-    if found["verified"]:
-        head = f", head {found['head']}" if "head" in found else ""
+    if result["verified"]:
+        head = f", head {result['head']}" if "head" in result else ""
         outputs = (
-            f", outputs and files of {found['outputs']} steps"
-            if found["outputs"]
+            f", outputs and files of {result['outputs']} steps"
+            if result["outputs"]
             else ""
         )
-        output.line("ok", name, f"{found['events']} events{outputs}{head}")
-    elif error := found.get("error"):
+        output.line("ok", name, f"{result['events']} events{outputs}{head}")
+    elif error := result.get("error"):
         output.line("FAILED", name, error)

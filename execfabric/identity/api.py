@@ -1,4 +1,4 @@
-"""Who the token in this request speaks for, and the tokens they can revoke."""
+"""The holder of the token of a request, and the tokens that they can revoke."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ router = Router(tags=["me"])
 
 
 class MeOut(Schema):
-    """The holder of the token and what they may do now."""
+    """The holder of the token and their current rights."""
 
     key: str
     kind: str
@@ -27,7 +27,7 @@ class MeOut(Schema):
 
 @router.get("/me", response=MeOut)
 def me(request: ApiRequest) -> MeOut:
-    """The holder of the token."""
+    """Return the holder of the token."""
     by = request.auth
     return MeOut(
         key=by.key,
@@ -60,8 +60,8 @@ class TokenList(Schema):
 @router.get("/tokens", response=TokenList, auth=PeopleOnly())
 def list_tokens(request: ApiRequest) -> TokenList:
     """List your tokens and those of your agents."""
-    found = services.tokens_of(request.auth)
-    return TokenList(items=[_token(token) for token in found])
+    tokens = services.tokens_of(request.auth)
+    return TokenList(items=[_token(token) for token in tokens])
 
 
 @router.post("/tokens/{uuid:token_id}:revoke", response=TokenOut, auth=PeopleOnly())

@@ -10,7 +10,7 @@ from execfabric.infra import database
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.rights import OF_AGENTS, Right, rights_from
 
-# Every page and service runs this, so it does without the ORM.
+# Every page and service runs this, so it does not use the ORM.
 _OF_PERSON = """
 SELECT role.name FROM accounts_user AS person
 LEFT JOIN accounts_user_groups AS part ON part.user_id = person.id
@@ -24,7 +24,7 @@ _OF_AGENT = _OF_PERSON.replace(
 
 
 def person_of(by: Actor) -> User | None:
-    """Return the active person who bounds the rights of `by`: the user or the agent's owner."""
+    """Return the active user, or owner of the agent, whose rights limit `by`."""
     if by.kind is ActorKind.SYSTEM:
         return None
     if by.kind is ActorKind.AGENT:
@@ -44,7 +44,7 @@ def rights_of(by: Actor) -> frozenset[Right]:
 
 
 def _groups(by: Actor) -> frozenset[str] | None:
-    """Return the groups of the active person or agent owner, None if there is no such person."""
+    """Return the groups of the active user or owner; None if there is none."""
     if by.kind is ActorKind.SYSTEM:
         return None
     statement = _OF_AGENT if by.kind is ActorKind.AGENT else _OF_PERSON

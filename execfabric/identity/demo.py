@@ -1,4 +1,4 @@
-"""The demo's people: one per role, signed in at one click, in demo mode only."""
+"""Demo users: one per role, who sign in with one click, in demo mode only."""
 
 from dataclasses import dataclass
 
@@ -10,54 +10,53 @@ from execfabric.lib.rights import Role
 
 
 class DemoModeOff(Denied):
-    """Signing in without a password is possible in demo mode only."""
+    """Cannot sign in without a password: demo mode is off."""
 
     code = "auth.demo_mode_off"
 
 
 class DemoUserUnknown(Denied):
-    """This is not one of the demo's people."""
+    """Unknown demo user."""
 
     code = "auth.demo_user_unknown"
 
 
 @dataclass(frozen=True)
 class DemoUser:
-    """One of the demo's people."""
+    """A demo user."""
 
     role: Role
     purpose: str
-    """What one can do as this person, for whoever chooses."""
+    """What the user can do, for the sign-in page."""
 
     @property
     def username(self) -> str:
-        """The account's name."""
         return f"demo-{self.role}"
 
 
 USERS = (
-    DemoUser(Role.OPERATOR, "Decides what waits at a gate"),
-    DemoUser(Role.PROPOSER, "Proposes plans, watches their runs"),
+    DemoUser(Role.OPERATOR, "Approves plans and steps, controls runs"),
+    DemoUser(Role.PROPOSER, "Proposes plans and watches their runs"),
     DemoUser(Role.ADMIN, "Edits and publishes skills"),
-    DemoUser(Role.AUDITOR, "Reads and verifies the record"),
+    DemoUser(Role.AUDITOR, "Reads and verifies the audit log"),
 )
 
 
 def offered() -> list[DemoUser]:
-    """Whom the sign-in page offers: nobody outside demo mode."""
+    """Return the demo users for the sign-in page; none outside demo mode."""
     if not settings.DEMO_MODE:
         return []
     names = [user.username for user in USERS]
-    there = User.objects.filter(username__in=names, is_active=True)
-    present = set(there.values_list("username", flat=True))
-    return [user for user in USERS if user.username in present]
+    active = User.objects.filter(username__in=names, is_active=True)
+    stored = set(active.values_list("username", flat=True))
+    return [user for user in USERS if user.username in stored]
 
 
 def account(username: str) -> User:
-    """The account of one of the demo's people.
+    """Return the account of a demo user.
 
-    :raises DemoModeOff: outside demo mode, whoever is asked for
-    :raises DemoUserUnknown: for anybody else, and for an account that is missing
+    :raises DemoModeOff: if demo mode is off
+    :raises DemoUserUnknown: if this is not an active demo user
     """
     if not settings.DEMO_MODE:
         raise DemoModeOff

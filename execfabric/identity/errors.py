@@ -1,35 +1,35 @@
-"""Refusals about identity and rights."""
+"""Refusals of accounts, tokens and rights."""
 
 from execfabric.lib.refusal import Conflict, Denied, Invalid, Missing, RefusalKind
 
 
 class NotSignedIn(Denied):
-    """Sign in, or send a valid token."""
+    """Authentication required: sign in, or send a valid token."""
 
     code = "auth.not_signed_in"
     kind = RefusalKind.UNAUTHENTICATED
 
 
 class RightMissing(Denied):
-    """Your role does not include this right."""
+    """Not allowed: your role does not include this right."""
 
     code = "auth.right_missing"
 
 
 class AgentsCannotDecide(Denied):
-    """An agent can propose and read; it can never decide, control a run or change the registry."""
+    """Not allowed: an agent can only propose plans and read."""
 
     code = "auth.agents_cannot_decide"
 
 
 class AccountUnknown(Invalid):
-    """There is no such account."""
+    """Unknown account."""
 
     code = "auth.account_unknown"
 
 
-class AccountInactive(Conflict):
-    """This account is deactivated. Activate it first."""
+class AccountDeactivated(Conflict):
+    """The account is deactivated. Activate it first."""
 
     code = "auth.account_inactive"
 
@@ -47,19 +47,19 @@ class AgentExists(Conflict):
 
 
 class NameInvalid(Invalid):
-    """A name or label is missing, too long, or has invisible characters."""
+    """Invalid name or label: it is missing, too long, or has invisible characters."""
 
     code = "auth.name_invalid"
 
 
 class EmailInvalid(Invalid):
-    """This is not a valid email address."""
+    """Invalid email address."""
 
     code = "auth.email_invalid"
 
 
 class LifetimeInvalid(Invalid):
-    """A token is valid for at least 1 day and at most 3650 days."""
+    """Invalid lifetime: a token is valid for 1 to 3650 days."""
 
     code = "auth.lifetime_invalid"
 
@@ -71,13 +71,13 @@ class TokenUnknown(Missing):
 
 
 class LinkInvalid(Missing):
-    """This link was used, replaced, or has expired."""
+    """This link is invalid: it was used, replaced, or has expired."""
 
     code = "auth.link_invalid"
 
 
 class PasswordRefused(Invalid):
-    """This password does not follow the rules."""
+    """Cannot set this password: it does not follow the rules."""
 
     code = "auth.password_refused"
 

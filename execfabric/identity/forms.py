@@ -1,4 +1,4 @@
-"""What a person enters to set a password."""
+"""The forms to set a password."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ LONGEST_PASSWORD = 1000
 
 
 class PasswordForm(forms.Form):
-    """A new password, typed twice."""
+    """A new password, entered twice."""
 
     password = forms.CharField(strip=False, max_length=LONGEST_PASSWORD)
     again = forms.CharField(strip=False, max_length=LONGEST_PASSWORD)
@@ -21,7 +21,9 @@ class PasswordForm(forms.Form):
             and "again" in values
             and values["password"] != values["again"]
         ):
-            self.add_error("again", "The two passwords differ.")
+            self.add_error(
+                "again", "The passwords differ. Enter the same password twice."
+            )
         return values
 
 

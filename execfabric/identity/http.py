@@ -1,4 +1,4 @@
-"""Requests of API clients: who sent one, over which channel, and links back to pages."""
+"""Authenticate API requests, limit their rate, and build URLs of pages."""
 
 from typing import Literal
 from uuid import UUID
@@ -22,29 +22,32 @@ CHANNEL_HEADER = "X-ExecFabric-Channel"
 
 
 class TooManyRequests(Limited):
-    """You have sent too many requests in one minute."""
+    """Too many requests in one minute."""
 
     code = "request.rate_limited"
 
     def __init__(self, seconds: int) -> None:
         sentence = (
-            f"You may send {settings.API_PER_MINUTE} requests a minute."
+            f"Too many requests (max {settings.API_PER_MINUTE} per minute)."
             f" Try again in {throttle.in_words(seconds)}."
         )
         super().__init__(sentence, retry_after=seconds)
 
 
 class ApiRequest(HttpRequest):
-    """A request that came with a valid token."""
+    """A request with a valid token."""
 
     auth: Actor
 
 
 class Bearer(HttpBearer):
-    """`Authorization: Bearer ef_...`; a browser's session opens nothing here."""
+    """Authentication with `Authorization: Bearer ef_...`; sessions do not count."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor:  # noqa: ARG002
-        """Who holds the token now, within the limit of requests."""
+        """Return the holder of the token.
+
+        :raises TooManyRequests: if the holder sent too many requests
+        """
         holder = services.holder(token, at=clock.now())
         limit = throttle.RateLimit("api", settings.API_PER_MINUTE, 60)
         if wait := throttle.take(limit, holder.key).wait:
@@ -53,14 +56,17 @@ class Bearer(HttpBearer):
 
 
 class PeopleOnly(Bearer):
-    """Turns an agent away before the rest of its request is read.
+    """Refuse an agent before the rest of its request is read.
 
-    The services refuse it as well; here it learns the reason even where its
-    request has other faults, and nothing about what it asked for.
+    The services refuse it too. Here it gets the right reason even if its request is
+    invalid, and learns nothing about the object of the request.
     """
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor:
-        """Who holds the token now, if it is a person."""
+        """Return the holder of the token.
+
+        :raises AgentsCannotDecide: if the holder is an agent
+        """
         holder = super().authenticate(request, token)
         if holder.kind is not ActorKind.USER:
             raise AgentsCannotDecide(actor=holder.key)
@@ -68,26 +74,29 @@ class PeopleOnly(Bearer):
 
 
 class Holding(Bearer):
-    """Asks for one right, where a whole group of reads needs it."""
+    """Require one right for a whole router."""
 
     def __init__(self, right: Right) -> None:
         super().__init__()
         self.right = right
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor:
-        """Who holds the token now, if they have the right."""
+        """Return the holder of the token.
+
+        :raises RightMissing: if the holder does not have the right
+        """
         holder = super().authenticate(request, token)
         require(holder, self.right)
         return holder
 
 
 def channel(request: HttpRequest) -> Channel:
-    """The way in that stands in the record; whatever is not the CLI is the API."""
+    """Return the channel for events: `cli` for our command, `api` otherwise."""
     return "cli" if request.headers.get(CHANNEL_HEADER) == "cli" else "api"
 
 
 def page(request: HttpRequest, name: str, pk: UUID) -> str:
-    """The absolute address of a console page."""
+    """Return the absolute URL of a page."""
     path = reverse(name, kwargs={"pk": pk})
     if settings.BASE_URL:
         return settings.BASE_URL.rstrip("/") + path

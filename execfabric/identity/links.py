@@ -1,7 +1,7 @@
-"""One-time links with which the first admin, and then each user, sets a password.
+"""One-time links to set a password, for the first admin and for each user.
 
-A link is signed, so that a guess costs no query; only its hash is stored. It can be
-used once, and a newer one replaces it.
+A link is signed, so that a guess costs no query. Only its hash is stored. It can be
+used once, and a newer link replaces it.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from django.core.signing import BadSignature, Signer
 from django.db import transaction
 
 from execfabric.identity import people
-from execfabric.identity.errors import AccountInactive, LinkInvalid, PasswordRefused
+from execfabric.identity.errors import AccountDeactivated, LinkInvalid, PasswordRefused
 from execfabric.identity.models import PasswordLink, User
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.rights import Role
@@ -35,35 +35,37 @@ def create_first_admin_link(*, by: Actor, at: datetime) -> str | None:
 
 @transaction.atomic
 def create_password_link(*, username: str, by: Actor, at: datetime) -> str:
-    """Create a link with which a user sets their password; an older one is void.
+    """Create a link to set the password of a user; it replaces an older link.
 
-    :raises AccountUnknown: when no user has that name
-    :raises AccountInactive: when the user is deactivated
+    :raises AccountUnknown: if no user has that name
+    :raises AccountDeactivated: if the user is deactivated
     """
     user = people.user_named(username, lock=True)
     if not user.is_active:
-        raise AccountInactive(f"{username} is deactivated. Activate the account first.")
+        raise AccountDeactivated(
+            f"Cannot create a link: {username!r} is deactivated. Activate the user first."
+        )
     return _create(user, life=USER_LIFE, by=by, at=at)
 
 
 def opened(text: str, *, at: datetime) -> PasswordLink:
-    """Return the link that can still be used.
+    """Return the link if it is still valid.
 
-    :raises LinkInvalid: when it was used, replaced, or has expired
+    :raises LinkInvalid: if it was used, replaced, or has expired
     """
     return _opened(text, at=at, lock=False)
 
 
 @transaction.atomic
 def use(text: str, *, username: str, password: str, at: datetime) -> User:
-    """Set the password that the link is for; return the user, who may sign in.
+    """Set the password with a link; return the user.
 
-    `username` names the account of the first admin; other links have their user.
+    `username` is the name of the first admin; other links have a user.
 
-    :raises LinkInvalid: when it was used, replaced, or has expired
-    :raises PasswordRefused: when the password does not follow the rules
-    :raises NameInvalid: when the first admin cannot have that name
-    :raises UserExists: when the first admin's name is taken
+    :raises LinkInvalid: if the link was used, replaced, or has expired
+    :raises PasswordRefused: if the password does not follow the rules
+    :raises NameInvalid: if the name of the first admin is invalid
+    :raises UserExists: if the name of the first admin exists
     """
     link = _opened(text, at=at, lock=True)
     user = link.user or people.create_user(

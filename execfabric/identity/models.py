@@ -1,4 +1,4 @@
-"""Who there is: people, agents, and the tokens they come with."""
+"""Users, agents, their tokens, and password links."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,21 +24,21 @@ class User(AbstractUser):
         ]
 
     def actor(self) -> Actor:
-        """This person as `by` in a service call."""
+        """Return the user as `by` in a service call."""
         return Actor(kind=ActorKind.USER, id=str(self.pk), name=self.get_username())
 
     @cached_property
     def group_names(self) -> frozenset[str]:
-        """The groups at the first use in a request; services read them again."""
+        """Groups when first read in a request; services read them again."""
         return frozenset(self.groups.values_list("name", flat=True))
 
 
 class Agent(models.Model):
-    """A named non-human identity. It proposes and reads; it never decides."""
+    """A named non-human identity, which can propose and read but not decide."""
 
     name = models.CharField(max_length=100, unique=True)
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="agents")
-    """The person who answers for it; its rights never exceed theirs."""
+    """The responsible user, whose rights limit those of the agent."""
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField()
 
@@ -46,7 +46,7 @@ class Agent(models.Model):
         return self.name
 
     def actor(self) -> Actor:
-        """This agent as `by` in a service call."""
+        """Return the agent as `by` in a service call."""
         return Actor(
             kind=ActorKind.AGENT,
             id=str(self.pk),
@@ -56,7 +56,11 @@ class Agent(models.Model):
 
 
 class Token(models.Model):
-    """A bearer token of one person or one agent, kept as a hash only."""
+    """A bearer token of a user or an agent, stored as a hash.
+
+    Neither allauth nor Django Ninja has tokens with expiry, revocation and an agent as
+    their holder.
+    """
 
     id = Uuid7Key()
     sha256 = models.BinaryField(max_length=32, unique=True)
@@ -96,9 +100,9 @@ class Token(models.Model):
 
 
 class PasswordLink(models.Model):
-    """A one-time link with which somebody sets a password, stored as a hash only.
+    """A one-time link to set a password, stored as a hash.
 
-    Without a user it is the link of the first admin, who gets an account by it.
+    Without a user, it creates the account of the first admin.
     """
 
     id = Uuid7Key()
@@ -109,7 +113,7 @@ class PasswordLink(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
-    """Set when it was used or replaced."""
+    """When it was used or replaced."""
 
     class Meta:
         constraints = [
@@ -126,9 +130,9 @@ class PasswordLink(models.Model):
 
 
 def names_of(keys: Iterable[str]) -> dict[str, str]:
-    """Return what the people and agents behind these keys (`user:7`) are called now.
+    """Return the current names of users and agents by their keys (`user:7`).
 
-    A key whose account is gone is its own name.
+    The name of a key without an account is the key itself.
     """
     names = {key: key for key in keys}
     ids: dict[str, set[str]] = {"user": set(), "agent": set()}
@@ -136,5 +140,5 @@ def names_of(keys: Iterable[str]) -> dict[str, str]:
         ids.setdefault(kind, set()).add(pk)
     people = User.objects.filter(pk__in=ids["user"]) if ids["user"] else ()
     agents = Agent.objects.filter(pk__in=ids["agent"]) if ids["agent"] else ()
-    names |= {f"user:{one.pk}": one.get_username() for one in people}
-    return names | {f"agent:{one.pk}": one.name for one in agents}
+    names |= {f"user:{user.pk}": user.get_username() for user in people}
+    return names | {f"agent:{agent.pk}": agent.name for agent in agents}

@@ -1,6 +1,6 @@
-"""Users, their roles, and the rights of roles on objects; each change is recorded.
+"""Users, their roles, and the rights of roles on objects.
 
-Only commands and the set-up call this: administration in the browser comes later.
+Only management commands and the setup call this module. Each change is an event.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,7 +37,7 @@ def record(kind: str, fact: Mapping[str, object], *, by: Actor, at: datetime) ->
 
 @transaction.atomic
 def ensure_roles(*, by: Actor, at: datetime) -> None:
-    """Create the role groups that are missing."""
+    """Create the missing groups of roles."""
     _require_system(by)
     for role in Role:
         _, created = Group.objects.get_or_create(name=str(role))
@@ -51,23 +51,27 @@ def create_user(
 ) -> User:
     """Create a user without a password.
 
-    :raises NameInvalid: when the name has characters that a user name cannot have
-    :raises EmailInvalid: when the address is not valid
-    :raises UserExists: when the name is taken, in any case
+    :raises NameInvalid: if the name has invalid characters
+    :raises EmailInvalid: if the address is not valid
+    :raises UserExists: if the name exists, in upper or lower case
     """
     _require_system(by)
     username = User.normalize_username(username)
     _check_username(username)
     _check_email(email)
     if User.objects.filter(username__iexact=username).exists():
-        raise UserExists(f"A user named {username} already exists.")
+        raise UserExists(
+            f"Cannot create user {username!r}: the name exists. Choose another."
+        )
     user = User(username=username, email=email)
     user.set_unusable_password()
     try:
         with transaction.atomic():
             user.save()
     except IntegrityError as error:
-        raise UserExists(f"A user named {username} already exists.") from error
+        raise UserExists(
+            f"Cannot create user {username!r}: the name exists. Choose another."
+        ) from error
     record("user.created", _fact(user), by=by, at=at)
     _put_in_roles(user, roles, by=by, at=at)
     return user
@@ -77,9 +81,9 @@ def create_user(
 def set_roles(
     *, username: str, roles: Collection[Role], by: Actor, at: datetime
 ) -> User:
-    """Give a user exactly these roles; groups that are no role stay.
+    """Set the roles of a user; other groups stay.
 
-    :raises AccountUnknown: when no user has that name
+    :raises AccountUnknown: if no user has that name
     """
     _require_system(by)
     user = user_named(username, lock=True)
@@ -89,9 +93,9 @@ def set_roles(
 
 @transaction.atomic
 def set_active(*, username: str, active: bool, by: Actor, at: datetime) -> None:
-    """Activate or deactivate a user. Their sessions, tokens and agents follow at once.
+    """Activate or deactivate a user, with their sessions, tokens and agents.
 
-    :raises AccountUnknown: when no user has that name
+    :raises AccountUnknown: if no user has that name
     """
     _require_system(by)
     user = user_named(username, lock=True)
@@ -104,9 +108,9 @@ def set_active(*, username: str, active: bool, by: Actor, at: datetime) -> None:
 
 @transaction.atomic
 def set_agent_active(*, name: str, active: bool, by: Actor, at: datetime) -> None:
-    """Activate or deactivate an agent; its tokens follow at once.
+    """Activate or deactivate an agent, with its tokens.
 
-    :raises AccountUnknown: when no agent has that name
+    :raises AccountUnknown: if no agent has that name
     """
     _require_system(by)
     agent = agent_named(name, lock=True)
@@ -119,7 +123,7 @@ def set_agent_active(*, name: str, active: bool, by: Actor, at: datetime) -> Non
 
 @transaction.atomic
 def set_password(*, user: User, password: str, by: Actor, at: datetime) -> None:
-    """Set a password that is already validated; the user's other sessions end."""
+    """Set a validated password; the user's other sessions end."""
     user.set_password(password)
     user.save(update_fields=["password"])
     record("password.set", _fact(user), by=by, at=at)
@@ -134,9 +138,9 @@ def set_object_rights(
     by: Actor,
     at: datetime,
 ) -> None:
-    """Give each right on `target` to exactly these roles; record what changed.
+    """Grant each right on `target` to exactly these roles; record each change.
 
-    `label` names the object in the record, for example `skill:files`.
+    `label` identifies the object in events, for example `skill:files`.
     """
     _require_system(by)
     facts = []
@@ -156,25 +160,26 @@ def set_object_rights(
 def user_named(username: str, *, lock: bool = False) -> User:
     """Return the user with this name.
 
-    :raises AccountUnknown: when there is none
+    :raises AccountUnknown: if there is none
     """
     users = User.objects.select_for_update() if lock else User.objects
     user = users.filter(username=username).first() if "\0" not in username else None
     if user is None:
-        raise AccountUnknown(f"There is no user named {username!r}.")
+        raise AccountUnknown(f"Unknown user {username!r}.")
     return user
 
 
 def agent_named(name: str, *, lock: bool = False) -> Agent:
     """Return the agent with this name, and its owner.
 
-    :raises AccountUnknown: when there is none
+    :raises AccountUnknown: if there is none
     """
     agents = Agent.objects.select_for_update(of=("self",)) if lock else Agent.objects
-    found = agents.select_related("owner").filter(name=name) if "\0" not in name else ()
-    for agent in found:
+    named = agents.select_related("owner").filter(name=name)
+    agent = named.first() if "\0" not in name else None
+    if agent is not None:
         return agent
-    raise AccountUnknown(f"There is no agent named {name!r}.")
+    raise AccountUnknown(f"Unknown agent {name!r}.")
 
 
 def _put_in_roles(
@@ -193,14 +198,16 @@ def _put_in_roles(
 
 def _require_system(by: Actor) -> None:
     if by.kind is not ActorKind.SYSTEM:
-        raise RightMissing("Accounts are administered with commands on the server.")
+        raise RightMissing(
+            "Cannot change accounts here. Use the management commands on the server."
+        )
 
 
 def _check_username(username: str) -> None:
     try:
         User(username=username).clean_fields(exclude={"password", "email"})
     except ValidationError as error:
-        sentence = f"Cannot create the user {username!r}: {' '.join(error.messages)}"
+        sentence = f"Cannot create user {username!r}: {' '.join(error.messages)}"
         raise NameInvalid(sentence) from error
 
 
@@ -210,7 +217,7 @@ def _check_email(email: str) -> None:
     try:
         validate_email(email)
     except ValidationError as error:
-        raise EmailInvalid(f"{email!r} is not a valid email address.") from error
+        raise EmailInvalid(f"Invalid email address {email!r}.") from error
 
 
 def _fact(user: User) -> dict[str, str]:

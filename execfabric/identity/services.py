@@ -1,4 +1,4 @@
-"""Agents, tokens and sign-ins: making tokens, and telling who holds one."""
+"""Create agents and tokens, authenticate by token, and record sign-ins."""
 
 import hashlib
 import secrets
@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from audit import services as audit
 from execfabric.identity import people
 from execfabric.identity.errors import (
-    AccountInactive,
+    AccountDeactivated,
     AgentExists,
     LifetimeInvalid,
     NameInvalid,
@@ -37,12 +37,11 @@ class Account:
 
     @property
     def name(self) -> str:
-        """The name of the account."""
         return str(self.agent) if self.agent else self._person.get_username()
 
     @property
     def is_active(self) -> bool:
-        """True if the account, and for an agent its owner, is active."""
+        """Return True if the account, and the owner of an agent, is active."""
         return self._person.is_active and (self.agent is None or self.agent.is_active)
 
     @property
@@ -55,10 +54,10 @@ class Account:
 def create_token(
     *, username: str, label: str, by: Actor, at: datetime, days: int | None = None
 ) -> str:
-    """Create a token for a user; the text is returned once and never stored.
+    """Create a token for a user; return its text, which is not stored.
 
-    :raises AccountUnknown: when no user has that name
-    :raises AccountInactive: when the user is deactivated
+    :raises AccountUnknown: if no user has that name
+    :raises AccountDeactivated: if the user is deactivated
     """
     account = Account(user=people.user_named(username))
     return _issue(account, label=label, by=by, at=at, days=days)
@@ -67,10 +66,10 @@ def create_token(
 def create_agent_token(
     *, name: str, label: str, by: Actor, at: datetime, days: int | None = None
 ) -> str:
-    """Create another token for an agent; the text is returned once and never stored.
+    """Create a token for an agent; return its text, which is not stored.
 
-    :raises AccountUnknown: when no agent has that name
-    :raises AccountInactive: when the agent or its owner is deactivated
+    :raises AccountUnknown: if no agent has that name
+    :raises AccountDeactivated: if the agent or its owner is deactivated
     """
     account = Account(agent=people.agent_named(name))
     return _issue(account, label=label, by=by, at=at, days=days)
@@ -80,11 +79,11 @@ def create_agent_token(
 def create_agent(
     *, name: str, owner: str, by: Actor, at: datetime
 ) -> tuple[Agent, str]:
-    """Create an agent that answers to `owner`, and its first token.
+    """Create an agent of `owner`; return it and the text of its token.
 
-    :raises AccountUnknown: when no user has the owner's name
-    :raises AccountInactive: when the owner is deactivated
-    :raises AgentExists: when the name is taken, whoever owns that agent
+    :raises AccountUnknown: if no user has the name of the owner
+    :raises AccountDeactivated: if the owner is deactivated
+    :raises AgentExists: if the name exists, with any owner
     """
     person = people.user_named(owner)
     _check_text(name, required=True)
@@ -93,7 +92,7 @@ def create_agent(
         with transaction.atomic():
             agent.save()
     except IntegrityError as error:
-        sentence = f"An agent named {name} already exists. Choose another name."
+        sentence = f"Cannot create agent {name!r}: the name exists. Choose another."
         raise AgentExists(sentence) from error
     fact = {"agent": agent.actor().key, "name": name, "owner": person.get_username()}
     people.record("agent.created", fact, by=by, at=at)
@@ -101,10 +100,10 @@ def create_agent(
 
 
 def holder(text: str, *, at: datetime) -> Actor:
-    """Who holds this bearer token now.
+    """Return the holder of a bearer token.
 
-    :raises NotSignedIn: when it is unknown, expired or revoked, or its holder
-        (or, for an agent, the owner) is not active
+    :raises NotSignedIn: if the token is unknown, expired or revoked, or its holder
+        or the owner of the agent is not active
     """
     token = (
         Token.objects.select_related("user", "agent", "agent__owner")
@@ -125,21 +124,21 @@ def holder(text: str, *, at: datetime) -> Actor:
 def tokens_of(by: Actor) -> QuerySet[Token]:
     """Return the tokens that `by` may list and revoke, newest first.
 
-    A person has their own and those of their agents; the system has all.
+    A user may list their own and those of their agents; the system may list all.
     """
-    found = Token.objects.select_related("user", "agent", "agent__owner")
+    tokens = Token.objects.select_related("user", "agent", "agent__owner")
     if by.kind is ActorKind.USER:
-        found = found.filter(Q(user_id=by.id) | Q(agent__owner_id=by.id))
+        tokens = tokens.filter(Q(user_id=by.id) | Q(agent__owner_id=by.id))
     elif by.kind is not ActorKind.SYSTEM:
-        found = found.none()
-    return found.order_by("-created_at", "-id")
+        tokens = tokens.none()
+    return tokens.order_by("-created_at", "-id")
 
 
 @transaction.atomic
 def revoke_token(*, token_id: UUID, by: Actor, at: datetime) -> Token:
-    """Revoke a token; the next call that carries it is refused. Safe to repeat.
+    """Revoke a token, so that requests with it are refused. Safe to repeat.
 
-    :raises TokenUnknown: when there is no such token for `by`
+    :raises TokenUnknown: if `by` has no such token
     """
     token = tokens_of(by).filter(pk=token_id).select_for_update(of=("self",)).first()
     if token is None:
@@ -154,7 +153,7 @@ def revoke_token(*, token_id: UUID, by: Actor, at: datetime) -> Token:
 
 
 def record_sign_in(*, kind: str, username: str, by: Actor, at: datetime) -> None:
-    """Put a sign-in, a sign-out or a failed try into the record."""
+    """Record a sign-in, a sign-out or a failed sign-in."""
     with transaction.atomic():
         audit.append(SIGN_IN, [audit.Fact(kind, {"username": username})], by=by, at=at)
 
@@ -167,10 +166,10 @@ def _issue(
     if days is not None and not 1 <= days <= LONGEST_LIFE:
         raise LifetimeInvalid
     if not account.is_active:
-        raise AccountInactive(
-            f"{account.name} or its owner is deactivated."
-            if account.agent
-            else f"{account.name} is deactivated."
+        raise AccountDeactivated(
+            f"Cannot create a token: {account.name!r}"
+            f"{' or its owner' if account.agent else ''} is deactivated."
+            " Activate the account first."
         )
     text = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = Token.objects.create(
@@ -188,14 +187,14 @@ def _issue(
 
 
 def _check_text(text: str, *, required: bool) -> None:
-    """Refuse what the column cannot store and a reader cannot see.
+    """Check a name or label.
 
-    :raises NameInvalid: when the text is too long, blank or not printable
+    :raises NameInvalid: if the text is too long, blank or not printable
     """
     if len(text) > LONGEST_LABEL:
-        raise NameInvalid(f"A name or label has at most {LONGEST_LABEL} characters.")
+        raise NameInvalid(f"Name or label too long (max {LONGEST_LABEL} characters).")
     if not text.isprintable() or (required and not text.strip()):
-        raise NameInvalid(f"{text!r} is not a valid name or label.")
+        raise NameInvalid(f"Invalid name or label {text!r}. Use visible characters.")
 
 
 def _hash(text: str) -> bytes:

@@ -1,7 +1,7 @@
-"""How many failed sign-ins are allowed: per account, per address, per known browser.
+"""Limit failed sign-ins per account, per address and per known browser.
 
-A browser that has signed in to an account before has a budget of its own, so strangers
-who guess at an account never lock its owner out.
+A browser that has signed in to an account before has its own limit. So failed sign-ins
+from other browsers never lock out the owner of an account.
 """
 
 import ipaddress
@@ -22,17 +22,17 @@ HERE = RateLimit("sign-in-here", 5, 5 * MINUTES)
 ACCOUNT = RateLimit("sign-in-account", 50, 15 * MINUTES)
 """One account from all unknown browsers together."""
 ADDRESS = RateLimit("sign-in-address", 100, 5 * MINUTES)
-"""All accounts from one address: behind it may be a whole company."""
+"""All accounts from one address, which a whole company may share."""
 KNOWN = RateLimit("sign-in-known", 10, 5 * MINUTES)
 """One account from a browser that has signed in to it before."""
 REMEMBERED = 365 * 24 * 3600
 MOST_ACCOUNTS = 10
-"""Accounts that are known on one browser at once."""
+"""Accounts that one browser can be known for."""
 SALT = "execfabric.known-browser"
 
 
 class TooManyFailures(Limited):
-    """There were too many failed sign-ins."""
+    """Too many failed sign-ins."""
 
     code = "auth.too_many_failures"
 
@@ -46,12 +46,12 @@ class TooManyFailures(Limited):
 def begin(request: HttpRequest, username: str, address: str) -> list[Try]:
     """Count a sign-in before the password is checked.
 
-    :raises TooManyFailures: when a limit is reached
+    :raises TooManyFailures: if a limit is reached
     """
     name = username.strip().casefold()
     browser, accounts = _known(request)
     place = network(address)
-    # From narrow to wide: what a narrow limit refuses does not use up a wider one.
+    # From narrow to wide: a refusal by a narrow limit does not count for a wider one.
     limits = [(HERE, f"{place} {name}"), (ADDRESS, place), (ACCOUNT, name)]
     if name in accounts:
         limits = [(KNOWN, f"{browser} {name}")]
@@ -65,7 +65,7 @@ def begin(request: HttpRequest, username: str, address: str) -> list[Try]:
 
 
 def succeeded(tries: Sequence[Try]) -> None:
-    """Forget a sign-in that succeeded: only failures count."""
+    """Do not count a sign-in that succeeded."""
     for tried in tries:
         throttle.give_back(tried)
 
@@ -74,10 +74,10 @@ def remember(request: HttpRequest, response: HttpResponse, username: str) -> Non
     """Make the browser known for this account."""
     browser, accounts = _known(request)
     name = username.strip().casefold()
-    kept = [name, *(other for other in accounts if other != name)][:MOST_ACCOUNTS]
+    names = [name, *(other for other in accounts if other != name)][:MOST_ACCOUNTS]
     response.set_cookie(
         settings.KNOWN_BROWSER_COOKIE_NAME,
-        signing.dumps([browser or secrets.token_urlsafe(12), kept], salt=SALT),
+        signing.dumps([browser or secrets.token_urlsafe(12), names], salt=SALT),
         max_age=REMEMBERED,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
@@ -88,16 +88,16 @@ def remember(request: HttpRequest, response: HttpResponse, username: str) -> Non
 def network(address: str) -> str:
     """Return the part of an address that one client cannot choose freely."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if found.version == 4:  # noqa: PLR2004  IPv4
+    if parsed.version == 4:  # noqa: PLR2004  IPv4
         return address
-    return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _known(request: HttpRequest) -> tuple[str, list[str]]:
-    """Return the browser's id and the accounts that signed in on it."""
+    """Return the id of the browser and the accounts that signed in with it."""
     text = request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, "")
     try:
         browser, accounts = signing.loads(text, salt=SALT, max_age=REMEMBERED)

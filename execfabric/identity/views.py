@@ -1,4 +1,4 @@
-"""Signing in, and setting a password with a one-time link."""
+"""Sign in, and set a password with a one-time link."""
 
 from typing import Any
 
@@ -27,10 +27,10 @@ from execfabric.web.http import form_on, page, refusal_response
 
 
 class SignIn(LoginView):  # type: ignore[misc]
-    """The sign-in page, with the demo's people where there is a demo."""
+    """The sign-in page, with the demo users in demo mode."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add whom the page offers."""
+        """Add the demo users."""
         return {**super().get_context_data(**kwargs), "demo_users": demo.offered()}
 
 
@@ -41,22 +41,22 @@ sign_in = SignIn.as_view()
 @login_not_required
 @never_cache
 def demo_sign_in(request: HttpRequest) -> HttpResponse:
-    """Sign in as one of the demo's people; refused outside demo mode."""
+    """Sign in as a demo user; refused outside demo mode."""
     try:
         user = demo.account(request.POST.get("username", ""))
     except Refusal as refusal:
         return refusal_response(request, refusal)
     adapter = get_adapter(request)
     adapter.login(request, user)
-    wanted = request.POST.get("next", "")
-    return redirect(wanted if adapter.is_safe_url(wanted) else _home())
+    next_url = request.POST.get("next", "")
+    return redirect(next_url if adapter.is_safe_url(next_url) else _home())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_not_required
 @never_cache
 def set_password(request: HttpRequest, link: str) -> HttpResponse:
-    """Set a password with a one-time link, and sign in. Reading the page uses nothing."""
+    """Set a password with a one-time link, and sign in. A GET does not use the link."""
     try:
         opened = links.opened(link, at=clock.now())
         if request.method != "POST":
@@ -78,7 +78,7 @@ def _password_form(link: PasswordLink, data: QueryDict | None = None) -> Passwor
 
 
 def _used(link: str, form: PasswordForm) -> User | None:
-    """Return the user whose password is set now; None where the form says why not."""
+    """Set the password; return the user, or None with errors in the form."""
     values = form.cleaned_data
     try:
         return links.use(

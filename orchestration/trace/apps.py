@@ -6,7 +6,7 @@ class TraceConfig(AppConfig):
     label = "verification"
 
     def ready(self) -> None:
-        """Have the keeper look after the jobs."""
+        """Register the sweep of the verification jobs with the keeper."""
         from orchestration.runs.keeper import sweep  # noqa: PLC0415  needs the models
         from orchestration.trace.services import jobs  # noqa: PLC0415
 

@@ -1,15 +1,15 @@
-"""Refusals about the verification of the record."""
+"""Refusals of verifications."""
 
 from execfabric.lib.refusal import Invalid, Missing
 
 
 class RecordTooLong(Invalid):
-    """This record is too long to verify while you wait; start a verification job."""
+    """Cannot verify now: the stream has too many events. Start a verification job."""
 
     code = "trace.too_long"
 
 
 class VerificationUnknown(Missing):
-    """There is no such verification."""
+    """Unknown verification."""
 
     code = "trace.verification_unknown"

@@ -1,4 +1,4 @@
-"""Verifications of the record that a worker takes."""
+"""Verification jobs."""
 
 from django.db import models
 from django.db.models import Q
@@ -6,17 +6,17 @@ from django.db.models import Q
 from execfabric.infra.fields import Uuid7Key
 from orchestration.runs.domain.states import JOB, JobState
 
-# As plain text: a migration must not import the states of today.
+# Plain text, because a migration must not import the current states.
 STATES, FINAL = sorted(map(str, JobState)), sorted(map(str, JOB.final))
 RUNNING = str(JobState.RUNNING)
 
 
 class VerificationJob(models.Model):
-    """A verification of one stream of the record, or of all, by a worker."""
+    """A verification of one stream, or of all, by a worker."""
 
     id = Uuid7Key()
     stream = models.CharField(max_length=80, blank=True)
-    """Empty for the whole record."""
+    """Empty for the whole audit log."""
     state = models.CharField(max_length=20, default=str(JobState.QUEUED))
     asked_by = models.CharField(max_length=60)
     asked_by_name = models.CharField(max_length=150)
@@ -27,16 +27,16 @@ class VerificationJob(models.Model):
     lease_until = models.DateTimeField(null=True)
     fence = models.PositiveIntegerField(default=0)
     tries = models.PositiveIntegerField(default=0)
-    """Claims since a stream was last verified."""
+    """Claims since the last stream was verified."""
     last = models.CharField(max_length=80, blank=True)
-    """The stream verified last, after which another worker continues."""
+    """The last verified stream; another worker continues after it."""
     total = models.PositiveIntegerField(default=0)
     done = models.PositiveIntegerField(default=0)
     events = models.BigIntegerField(default=0)
     outputs = models.BigIntegerField(default=0)
     uncovered = models.BigIntegerField(default=0)
     broken = models.PositiveIntegerField(default=0)
-    """Streams in which something was found."""
+    """Streams with findings."""
     findings = models.JSONField(default=list)
     error = models.TextField(blank=True)
 
@@ -69,10 +69,10 @@ class VerificationJob(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Return True while a worker has it or will."""
+        """Return True if the job is queued or running."""
         return self.state not in JOB.final
 
     @property
     def is_whole(self) -> bool:
-        """Return True if every stream was verified and nothing was found."""
+        """Return True if every stream was verified without findings."""
         return self.state == JobState.FINISHED and not self.broken

@@ -1,4 +1,4 @@
-"""Celery's task: a hint names a job, and one service call does the rest."""
+"""The Celery task of verification jobs."""
 
 from uuid import UUID
 
@@ -12,6 +12,6 @@ from orchestration.trace.services import jobs
 
 @shared_task(name=dispatch.VERIFY, ignore_result=True)
 def verify(*, job_id: str, **_: object) -> None:
-    """Take a verification one turn further; a stale or doubled id does nothing."""
+    """Continue a verification for one turn; an outdated id does nothing."""
     database.check()
     jobs.work(job_id=UUID(job_id), at=clock.now())

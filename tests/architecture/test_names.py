@@ -8,21 +8,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("execfabric", "orchestration", "approvals", "audit")
 FIXED_BY_DJANGO = {"Command", "Meta", "Migration"}
 PENDING = {
-    "AccountInactive",
     "Catalog",
-    "Change",
     "Checked",
+    "Change",
     "Content",
     "Decision",
-    "DemoModeOff",
-    "Difference",
     "DryRun",
     "Ended",
-    "Failed",
     "Limit",
     "Limits",
-    "Line",
-    "Part",
     "Piece",
     "Recorded",
     "StepView",

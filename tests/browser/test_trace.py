@@ -45,7 +45,7 @@ def test_the_first_changed_event_is_named_on_every_page_that_verifies(
     broken = page.get_by_test_id("verification-broken")
     expect(broken).to_have_attribute("data-seq", str(BROKEN))
     expect(broken).to_contain_text("expected")
-    broken.get_by_role("link", name="Look at it").click()
+    broken.get_by_role("link", name="Show the event").click()
     page.wait_for_url(f"**/trace/run:{tampered}/{BROKEN}")
 
     page.goto("/trace")

@@ -109,7 +109,7 @@ def test_reading_the_page_uses_nothing_and_shows_the_rules() -> None:
     ("fields", "sentence"),
     [
         pytest.param({"password": "short", "again": "short"}, "too short", id="short"),
-        pytest.param({"again": PASSWORD + "x"}, "two passwords differ", id="differ"),
+        pytest.param({"again": PASSWORD + "x"}, "passwords differ", id="differ"),
         pytest.param({"password": "", "again": ""}, "required", id="empty"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_job_that_loses_its_workers_again_and_again_fails(job):
     job.refresh_from_db()
 
     assert job.state == "failed"
-    assert "stopped several times" in job.error
+    assert "the worker was lost several times" in job.error
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(job):
@@ -123,7 +123,7 @@ def test_a_deleted_head_does_not_hide_a_stream(proposer, auditor):
         _command()
 
     assert found.stream == run.stream
-    assert "missing from the register" in found.broken.reason
+    assert "the row of the stream is missing" in found.broken.reason
 
 
 def test_an_emptied_and_registered_stream_is_found(proposer):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from audit.domain.rows import LONGEST, Difference, Replay, RowFact, plain
+from audit.domain.rows import LONGEST, Replay, RowDifference, RowFact, plain
 
 DEFAULTS = {"state": "draft", "size": 0}
 
@@ -29,7 +29,7 @@ def test_the_last_value_of_each_column_counts():
 
     assert compared(replay, {"1": {"state": "done", "size": 3}}) == []
     assert compared(replay, {"1": {"state": "open", "size": 3}}) == [
-        Difference("s", "t", "1", "state", "'done'", "'open'")
+        RowDifference("s", "t", "1", "state", "'done'", "'open'")
     ]
 
 
@@ -53,8 +53,8 @@ def test_missing_and_unknown_rows_are_named():
     replay = replayed(RowFact("t", "1", {}, new=True))
 
     assert compared(replay, {"2": {"state": "draft", "size": 0}}) == [
-        Difference("s", "t", "2", "", "", "a row"),
-        Difference("s", "t", "1", "", "a row", ""),
+        RowDifference("s", "t", "2", "", "", "a row"),
+        RowDifference("s", "t", "1", "", "a row", ""),
     ]
 
 
@@ -65,7 +65,7 @@ def test_rows_from_before_columns_were_recorded_are_not_covered():
     assert compared(replay, stored) == [None, None]
     stored["1"]["state"] = "done"
     assert [item for item in compared(replay, stored) if item] == [
-        Difference("s", "t", "1", "state", "'open'", "'done'")
+        RowDifference("s", "t", "1", "state", "'open'", "'done'")
     ]
 
 

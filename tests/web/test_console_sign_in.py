@@ -59,7 +59,7 @@ def test_a_failed_try_is_on_record_and_tells_nothing_about_accounts(ada, name) -
     page = sign_in(Client(), name, "a wrong password")
 
     assert page.status_code == 200
-    assert "username and/or password you specified are not correct" in words(page)
+    assert "Wrong user name or password." in words(page)
     assert recorded() == [("sign_in.failed", name)]
 
 

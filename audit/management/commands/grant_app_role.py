@@ -1,4 +1,4 @@
-"""Give the application's database role its rights; insert-only tables stay insert-only."""
+"""Grant the database role of the application its rights."""
 
 from typing import Any
 
@@ -14,7 +14,9 @@ WHERE t.tgname = 'insert_only' AND NOT t.tgisinternal ORDER BY 1
 
 
 class Command(BaseCommand):
-    help = "Grant the application's role what it needs, and on the record no more."
+    help = (
+        "Grant the application's database role its rights; it can only insert events."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         role = sql.Identifier(settings.APP_DATABASE_ROLE)
@@ -25,8 +27,9 @@ class Command(BaseCommand):
             )
             if cursor.fetchone() is None:
                 self.stderr.write(
-                    f"There is no role {settings.APP_DATABASE_ROLE}: the application"
-                    " runs as the tables' owner and only the triggers guard the record."
+                    f"The role {settings.APP_DATABASE_ROLE!r} does not exist. The application"
+                    " uses the owner of the tables, and only triggers protect the audit"
+                    " log."
                 )
                 return
             for statement in (
@@ -44,4 +47,4 @@ class Command(BaseCommand):
             cursor.execute(
                 sql.SQL("REVOKE DELETE ON audit_stream FROM {}").format(role)
             )
-        self.stdout.write(f"granted; insert-only: {', '.join(tables)}")
+        self.stdout.write(f"Granted. Insert-only tables: {', '.join(tables)}")

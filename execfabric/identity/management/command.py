@@ -1,4 +1,4 @@
-"""What the commands for accounts share: who they act as, and how a refusal ends them."""
+"""The base of the account commands."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ LOCAL = "http://127.0.0.1:8000"
 
 
 class AccountCommand(BaseCommand):
-    """A command whose refusal is one line and an exit code."""
+    """A command that reports a refusal in one line and by its exit code."""
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Run the command; end with the refusal's code and sentence."""
+        """Run the command; report a refusal by its code and sentence."""
         try:
             self.run(**options)
         except Refusal as refusal:
@@ -34,12 +34,12 @@ class AccountCommand(BaseCommand):
             ) from refusal
 
     def run(self, **options: Any) -> None:
-        """Do what the command is for."""
+        """Run the command."""
         raise NotImplementedError
 
 
 def address(link: str) -> str:
-    """Return the absolute address of a password link."""
+    """Return the absolute URL of a password link."""
     embedded = settings.EMBEDDED.url if settings.EMBEDDED else ""
     base = settings.BASE_URL or embedded or LOCAL
     return base.rstrip("/") + reverse("password_link", args=[link])

@@ -1,6 +1,6 @@
-"""Compare what the steps of a run left behind with the digests in its record.
+"""Compare the stored results of a run with the digests in its events.
 
-Outputs, the bytes that were executed, logs, and files with their bytes in the store.
+These are outputs, executed bytes, logs, and files with their bytes in the store.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db.models import Model
 
-from audit.domain.rows import Difference, Replay
+from audit.domain.rows import Replay, RowDifference
 from execfabric.lib import canonical
 from orchestration.runs import history, selectors
 from orchestration.runs.domain.results import result_digest
@@ -30,42 +30,42 @@ from orchestration.runs.models import (
 
 EXEMPT: dict[type[Model], dict[str, str]] = {
     ExecSpec: {},
-    LogChunk: {"id": "Has no meaning: pieces are sorted by their offset."},
+    LogChunk: {"id": "Has no meaning: chunks are sorted by their offset."},
     Artifact: {"created_at": "Not shown; the event of the step has the time."},
     ArtifactUse: {"id": "Has no meaning: uses are sorted by name."},
 }
-"""Columns of the tables compared here that are not history, with the reason."""
+"""Columns that are not compared, with the reason."""
 
-Found = Iterator[Difference]
+Differences = Iterator[RowDifference]
 Files = Mapping[str, Mapping[str, dict[str, Any]]]
-"""By step run the references that its recorded result has, by the name of their use."""
+"""The file references in each recorded result, by step run and by name of use."""
 
 
 @dataclass
-class Checked:
-    """What the comparison of a run's results came to."""
+class Evidence:
+    """The result of comparing the results of a run."""
 
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[RowDifference] = field(default_factory=list)
     outputs: int = 0
-    """Steps whose stored output and files are the recorded ones."""
+    """Steps whose stored output and files match the recorded ones."""
     uncovered: int = 0
     unread: int = 0
     """Files whose bytes were not read."""
     files: Files = field(default_factory=dict)
 
 
-def check(replay: Replay, run: UUID | None) -> Checked:
-    """Compare the results of a run; nothing for a stream of another kind."""
-    checked = Checked()
+def check(replay: Replay, run: UUID | None) -> Evidence:
+    """Compare the results of a run; do nothing for a stream without a run."""
+    evidence = Evidence()
     if run is not None:
-        checked.files = files = _outputs(replay, run, checked)
-        found = checked.differences
-        found += _plan_gate(replay, run)
-        found += _specs(replay)
-        found += _logs(replay, run, checked)
-        found += _uses(replay, run, files)
-        found += _artifacts(replay, files)
-    return checked
+        evidence.files = files = _outputs(replay, run, evidence)
+        differences = evidence.differences
+        differences += _plan_gate(replay, run)
+        differences += _specs(replay)
+        differences += _logs(replay, run, evidence)
+        differences += _uses(replay, run, files)
+        differences += _artifacts(replay, files)
+    return evidence
 
 
 def _recorded(replay: Replay, table: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -74,8 +74,8 @@ def _recorded(replay: Replay, table: str) -> Iterator[tuple[str, dict[str, Any]]
             yield key, columns
 
 
-def _plan_gate(replay: Replay, run: UUID) -> Found:
-    """Compare the run's plan gate with the last one that was opened for it."""
+def _plan_gate(replay: Replay, run: UUID) -> Differences:
+    """Compare the plan gate of the run with the last one opened for it."""
     gates = [
         key
         for key, columns in _recorded(replay, "approvals_gate")
@@ -89,8 +89,8 @@ def _plan_gate(replay: Replay, run: UUID) -> Found:
             )
 
 
-def _outputs(replay: Replay, run: UUID, checked: Checked) -> Files:
-    """Compare each output with its digest; return the files of those that match."""
+def _outputs(replay: Replay, run: UUID, evidence: Evidence) -> Files:
+    """Compare each output with its digest; return the files of matching outputs."""
     table = history.STEP.name
     files: dict[str, dict[str, dict[str, Any]]] = {}
     rows = StepRun.objects.filter(run=run).only("id", "output", "files")
@@ -98,15 +98,15 @@ def _outputs(replay: Replay, run: UUID, checked: Checked) -> Files:
         key = str(step.pk)
         recorded = replay.rows.get((table, key), {}).get("output_digest")
         if recorded is None and (table, key) not in replay.born:
-            checked.uncovered += step.output is not None
+            evidence.uncovered += step.output is not None
             continue
-        found = _result_digest(step)
-        if found != (recorded or ""):
-            checked.differences.append(
-                replay.difference(table, key, "output or files", recorded, found)
+        stored = _result_digest(step)
+        if stored != (recorded or ""):
+            evidence.differences.append(
+                replay.difference(table, key, "output or files", recorded, stored)
             )
             continue
-        checked.outputs += bool(recorded)
+        evidence.outputs += bool(recorded)
         files[key] = dict(_references(step.files))
     return files
 
@@ -121,31 +121,31 @@ def _result_digest(step: StepRun) -> str:
 
 
 def _references(files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, given in files.items():
-        for item in given if isinstance(given, list) else [given]:
+    for name, value in files.items():
+        for item in value if isinstance(value, list) else [value]:
             reference = item["$file"]
             yield f"{name}/{reference['name']}", reference
 
 
-def _specs(replay: Replay) -> Found:
-    """Compare the bytes that were shown and executed with their digests."""
-    wanted = {
+def _specs(replay: Replay) -> Differences:
+    """Compare the executed bytes with their digests."""
+    missing = {
         str(columns["spec_id"])
         for name in (history.STEP.name, history.ATTEMPT.name)
         for _, columns in _recorded(replay, name)
         if columns.get("spec_id")
     }
-    stored = ExecSpec.objects.filter(pk__in=wanted).values_list("digest", "body")
+    stored = ExecSpec.objects.filter(pk__in=missing).values_list("digest", "body")
     for digest, body in stored.iterator(chunk_size=100):
-        wanted.discard(digest)
-        found = specs.digest_of(bytes(body))
-        if found != digest:
-            yield replay.difference("runs_execspec", digest, "body", digest, found)
-    for digest in sorted(wanted):
+        missing.discard(digest)
+        computed = specs.digest_of(bytes(body))
+        if computed != digest:
+            yield replay.difference("runs_execspec", digest, "body", digest, computed)
+    for digest in sorted(missing):
         yield replay.difference("runs_execspec", digest, "digest", digest, None)
 
 
-def _logs(replay: Replay, run: UUID, checked: Checked) -> Found:
+def _logs(replay: Replay, run: UUID, evidence: Evidence) -> Differences:
     """Compare the log of each attempt with its recorded digest."""
     chunks = LogChunk.objects.filter(step_run__run=run).order_by()
     pairs = chunks.values_list("step_run_id", "fence").distinct()
@@ -155,91 +155,93 @@ def _logs(replay: Replay, run: UUID, checked: Checked) -> Found:
     for key in sorted(written | logged):
         columns = attempts.get(key, {})
         if "ended_at" not in columns and (columns or replay.older):
-            checked.uncovered += 1  # still writing, or from before logs were recorded
+            evidence.uncovered += (
+                1  # still writing, or older than the recording of logs
+            )
         else:
             yield from _log(replay, key, columns)
 
 
-def _log(replay: Replay, key: str, columns: Mapping[str, Any]) -> Found:
+def _log(replay: Replay, key: str, columns: Mapping[str, Any]) -> Differences:
     step, _, fence = key.partition(":")
     recorded = str(columns.get("log", ""))
     end, _, _ = recorded.partition(":")
-    # A lost worker may go on writing for a while after its end was recorded.
+    # A lost worker may still write after its end was recorded.
     until = int(end or 0) if columns.get("phase") == Phase.LOST else None
-    found = selectors.log_digest(UUID(step), int(fence), until=until)
-    if found != recorded:
-        yield replay.difference("runs_logchunk", key, "text", recorded, found)
+    stored = selectors.log_digest(UUID(step), int(fence), until=until)
+    if stored != recorded:
+        yield replay.difference("runs_logchunk", key, "text", recorded, stored)
 
 
-def _uses(replay: Replay, run: UUID, files: Files) -> Found:
-    """Compare which files belong to which step."""
+def _uses(replay: Replay, run: UUID, files: Files) -> Differences:
+    """Compare the files of each step."""
     stored: dict[str, set[str]] = defaultdict(set)
     rows = ArtifactUse.objects.filter(step_run__run=run)
     columns = rows.values_list("step_run_id", "artifact_id", "name")
     for step_run, sha256, name in columns:
         stored[str(step_run)].add(f"{name} {sha256}")
-    sole = StepRun.objects.filter(run=run, fence__lte=1, state=StepState.SUCCEEDED)
-    sure = set(map(str, sole.values_list("pk", flat=True)))
+    single = StepRun.objects.filter(run=run, fence__lte=1, state=StepState.SUCCEEDED)
+    single_attempt = set(map(str, single.values_list("pk", flat=True)))
     for step, references in files.items():
         recorded = {f"{name} {ref['sha256']}" for name, ref in references.items()}
         differing = [(use, "") for use in sorted(recorded - stored[step])]
-        # A worker that was lost may have stored files of a result that does not count.
-        if step in sure:
+        # A lost worker may have stored files of a result that was discarded.
+        if step in single_attempt:
             differing += [("", use) for use in sorted(stored[step] - recorded)]
-        for use, found in differing:
-            yield Difference(replay.stream, "runs_artifactuse", step, "", use, found)
+        for use, extra in differing:
+            yield RowDifference(replay.stream, "runs_artifactuse", step, "", use, extra)
 
 
-def _artifacts(replay: Replay, files: Files) -> Found:
-    """Compare what is said of each file with the reference in the recorded result."""
-    wanted = {
+def _artifacts(replay: Replay, files: Files) -> Differences:
+    """Compare the row of each file with the reference in the recorded result."""
+    missing = {
         str(reference["sha256"]): (step, reference)
         for step, references in files.items()
         for reference in references.values()
     }
-    rows = Artifact.objects.filter(pk__in=wanted).prefetch_related("uses")
+    rows = Artifact.objects.filter(pk__in=missing).prefetch_related("uses")
     for row in rows:
-        step, reference = wanted.pop(row.pk)
+        step, reference = missing.pop(row.pk)
         columns = ["size"]
-        # The same bytes may come from many steps; the row describes the first.
+        # Several steps may have the same bytes; the row describes the first.
         if str(row.producer_id) == step:
             columns += ["name", "media_type"]
         for name in columns:
-            found = getattr(row, name)
-            if found != reference[name]:
+            stored = getattr(row, name)
+            if stored != reference[name]:
                 yield replay.difference(
-                    "runs_artifact", row.pk, name, reference[name], found
+                    "runs_artifact", row.pk, name, reference[name], stored
                 )
         producer = row.producer_id
         if producer not in {use.step_run_id for use in row.uses.all()}:
-            known = "a step with this file"
+            expected = "a step with this file"
             yield replay.difference(
-                "runs_artifact", row.pk, "producer_id", known, producer
+                "runs_artifact", row.pk, "producer_id", expected, producer
             )
-    for sha256 in sorted(wanted):
-        yield Difference(replay.stream, "runs_artifact", sha256, "", "a row", "")
+    for sha256 in sorted(missing):
+        yield RowDifference(replay.stream, "runs_artifact", sha256, "", "a row", "")
 
 
-def read_files(replay: Replay, checked: Checked, *, most_bytes: int | None) -> None:
-    """Compare the bytes in the store with their digest, at most so many in all.
+def read_files(replay: Replay, evidence: Evidence, *, most_bytes: int | None) -> None:
+    """Compare the bytes in the store with their digests, up to `most_bytes`.
 
-    Outside any transaction: large files take longer than one may last.
+    Run it outside a transaction, because large files take too long for one.
     """
     sizes = {
         str(reference["sha256"]): int(reference["size"])
-        for references in checked.files.values()
+        for references in evidence.files.values()
         for reference in references.values()
     }
     left = inf if most_bytes is None else most_bytes
     for sha256, size in sorted(sizes.items()):
         if size > left:
-            checked.unread += 1
+            evidence.unread += 1
             continue
         left -= size
         try:
             artifacts.local_paths([{"sha256": sha256}])
         except (ArtifactUnknown, ArtifactCorrupt) as error:
-            found = error.details.get("found", "no file")
-            checked.differences.append(
-                replay.difference("the artifact store", sha256, "bytes", sha256, found)
+            stored = error.details.get("found", "no file")
+            evidence.differences.append(
+                replay.difference("the artifact store", sha256, "bytes", sha256, stored)
             )

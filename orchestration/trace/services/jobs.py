@@ -1,7 +1,7 @@
-"""Verification as a job: a worker takes it stream by stream, in turns, under a lease.
+"""Verification jobs: a worker verifies stream by stream, in turns, under a lease.
 
-The only code that writes a job's state. A job that lost its worker continues after the
-last stream that was verified.
+Only this module writes the state of a job. If its worker is lost, another one
+continues after the last verified stream.
 """
 
 import time
@@ -26,11 +26,11 @@ from orchestration.trace.models import VerificationJob
 from orchestration.trace.services import streams
 
 TURN_SECONDS = 10.0
-"""After a turn the job goes back to the queue, so that steps get their turn."""
+"""After a turn the job is queued again, so that steps are not blocked."""
 LEASE = timedelta(minutes=5)
-"""Longer than the verification of any one stream should take."""
+"""Longer than the verification of one stream should take."""
 MOST_TRIES = 3
-"""Workers that may be lost in the same stream before the job fails."""
+"""Workers that can be lost in one stream before the job fails."""
 MOST_FINDINGS = 200
 HINT_AGAIN = 30
 
@@ -39,7 +39,7 @@ UPDATE runs_verificationjob SET lease_until = NULL,
   state = CASE WHEN tries < %s THEN 'queued' ELSE 'failed' END,
   finished_at = CASE WHEN tries < %s THEN NULL ELSE clock_timestamp() END,
   error = CASE WHEN tries < %s THEN '' ELSE
-    'The verification stopped several times after the stream "' || last || '".' END
+    'Verification failed: the worker was lost several times after stream "' || last || '".' END
 WHERE state = 'running' AND lease_until < clock_timestamp()
 """
 _HINT = """
@@ -52,12 +52,12 @@ UPDATE runs_verificationjob SET hinted_at = %s WHERE id IN (
 
 
 def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
-    """Ask for a verification of one stream, or of all for an empty one.
+    """Start a verification of one stream, or of all if `stream` is empty.
 
-    A job that is still open for the same stream is returned instead of a second one.
+    If the same verification is already open, return it instead.
 
-    :raises RightMissing: without the right to read the whole record
-    :raises StreamUnknown: when there is no such stream and no row needs it
+    :raises RightMissing: if `by` may not read the whole audit log
+    :raises StreamUnknown: if the stream does not exist and no row needs it
     """
     require(by, Right.TRACE)
     if stream and not streams.needs(stream):
@@ -73,7 +73,7 @@ def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
             )
             dispatch.hint_verification(job.pk)
     except IntegrityError:
-        # It may have finished since; then it has just answered the question.
+        # The open job may have finished since; then its result is current.
         return VerificationJob.objects.filter(stream=stream).latest("pk")
     return job
 
@@ -81,8 +81,8 @@ def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
 def get(*, job_id: UUID, by: Actor) -> VerificationJob:
     """Return one job.
 
-    :raises RightMissing: without the right to read the whole record
-    :raises VerificationUnknown: when there is none
+    :raises RightMissing: if `by` may not read the whole audit log
+    :raises VerificationUnknown: if the job does not exist
     """
     require(by, Right.TRACE)
     job = VerificationJob.objects.filter(pk=job_id).first()
@@ -92,22 +92,22 @@ def get(*, job_id: UUID, by: Actor) -> VerificationJob:
 
 
 def recent(*, by: Actor, limit: int = 10) -> list[VerificationJob]:
-    """Return the last jobs, newest first.
+    """Return the latest jobs, newest first.
 
-    :raises RightMissing: without the right to read the whole record
+    :raises RightMissing: if `by` may not read the whole audit log
     """
     require(by, Right.TRACE)
     return list(VerificationJob.objects.order_by("-pk")[:limit])
 
 
 def work(*, job_id: UUID, at: datetime) -> None:
-    """Take a queued job one turn further; a stale or doubled hint does nothing."""
+    """Continue a queued job for one turn; an outdated hint does nothing."""
     job = _claim(job_id, at)
     if job is None:
         return
     until = time.monotonic() + TURN_SECONDS
-    while following := _next(job):
-        for stream, needed in following:
+    while next_streams := _next(job):
+        for stream, needed in next_streams:
             result = streams.verify_stream(stream, expected=needed)
             if not _progressed(job, result):
                 return
@@ -119,7 +119,7 @@ def work(*, job_id: UUID, at: datetime) -> None:
 
 
 def sweep(at: datetime) -> int:
-    """Give back jobs whose worker was lost, and hint again those that wait."""
+    """Queue jobs whose worker was lost, and send hints for queued jobs."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_LAPSED, [MOST_TRIES] * 3)
         cursor.execute(_HINT, [at, at, HINT_AGAIN])
@@ -133,7 +133,7 @@ def _claim(job_id: UUID, at: datetime) -> VerificationJob | None:
     job = VerificationJob.objects.filter(pk=job_id, state=JobState.QUEUED).first()
     if job is None:
         return None
-    taken = _move(
+    claimed = _move(
         job,
         JobEvent.CLAIMED,
         fence=job.fence + 1,
@@ -142,22 +142,22 @@ def _claim(job_id: UUID, at: datetime) -> VerificationJob | None:
         started_at=job.started_at or at,
         total=1 if job.stream else streams.count(),
     )
-    if taken:
+    if claimed:
         job.refresh_from_db()
-    return job if taken else None
+    return job if claimed else None
 
 
 def _next(job: VerificationJob) -> list[tuple[str, bool]]:
-    """The streams that follow; `last` is the one that was verified last."""
+    """Return the next streams after the last verified one."""
     if not job.stream:
         return streams.register(job.last)
     return [] if job.last else [(job.stream, True)]
 
 
 def _progressed(job: VerificationJob, result: Verified) -> bool:
-    """Add the result of one stream; False when the job is another worker's now."""
-    found = [asdict(one) for one in (result.broken, *result.differences) if one]
-    job.findings = [*job.findings, *found][:MOST_FINDINGS]
+    """Add the result of one stream; return False if another worker has the job."""
+    findings = [asdict(item) for item in (result.broken, *result.differences) if item]
+    job.findings = [*job.findings, *findings][:MOST_FINDINGS]
     job.last = result.stream
     values: dict[str, Any] = {
         "last": result.stream,
@@ -173,7 +173,7 @@ def _progressed(job: VerificationJob, result: Verified) -> bool:
 
 
 def _move(job: VerificationJob, event: JobEvent, **values: Any) -> bool:
-    """Move a job by the table; False when it is not as it was read any more."""
+    """Change the state of a job; return False if it changed since it was read."""
     state = JOB.next(JobState(job.state), event)
     if state is not JobState.RUNNING:
         values["lease_until"] = None

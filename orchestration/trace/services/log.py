@@ -30,7 +30,7 @@ VERBS = {
 """By the verdict of a decision; older events store true or false."""
 
 
-class Part(NamedTuple):
+class SentencePart(NamedTuple):
     """A part of a sentence."""
 
     kind: Literal["text", "actor", "name"]
@@ -47,7 +47,7 @@ class LogLine:
     state: str
     """The state whose icon and color it has."""
     label: str
-    sentence: tuple[Part, ...]
+    sentence: tuple[SentencePart, ...]
     note: str
     """What the actor or an error said."""
     code: str
@@ -138,37 +138,43 @@ def _gate(
     return str(gate or "")
 
 
-def _sentence(template: str, known: Mapping[str, list[Part]]) -> Iterable[Part]:
+def _sentence(
+    template: str, known: Mapping[str, list[SentencePart]]
+) -> Iterable[SentencePart]:
     for text, name, _, _ in Formatter().parse(template):
         if text:
-            yield Part("text", text)
+            yield SentencePart("text", text)
         if name:
             yield from known[name]
 
 
 def _parts(
     event: Event, payload: Mapping[str, Any], run: Run | None, names: _Names
-) -> Mapping[str, list[Part]]:
+) -> Mapping[str, list[SentencePart]]:
     """Return the parts for each field that a sentence can have."""
-    step = Part("name", names.step(run, event.step))
-    plan = Part("name", run.revision.plan.name if run else event.stream_id)
+    step = SentencePart("name", names.step(run, event.step))
+    plan = SentencePart("name", run.revision.plan.name if run else event.stream_id)
     if event.step:
-        subject = [Part("text", "step "), step]
+        subject = [SentencePart("text", "step "), step]
     elif payload.get("kind") == "run":
-        subject = [Part("text", "the plan "), plan]
+        subject = [SentencePart("text", "the plan "), plan]
     else:
-        subject = [Part("text", "an unknown request")]
+        subject = [SentencePart("text", "an unknown request")]
     is_system = event.actor.startswith(f"{ActorKind.SYSTEM}:")
     known = {
-        "actor": [Part("actor", "The system" if is_system else event.actor_name)],
+        "actor": [
+            SentencePart("actor", "The system" if is_system else event.actor_name)
+        ],
         "step": [step],
         "run": [plan],
-        "kind": [Part("name", event.kind)],
-        "verdict": [Part("text", _verb(payload))],
+        "kind": [SentencePart("name", event.kind)],
+        "verdict": [SentencePart("text", _verb(payload))],
         "subject": subject,
     }
-    texts = {key: [Part("name", _text(value))] for key, value in payload.items()}
-    return defaultdict(lambda: [Part("name", "unknown")], {**texts, **known})
+    texts = {
+        key: [SentencePart("name", _text(value))] for key, value in payload.items()
+    }
+    return defaultdict(lambda: [SentencePart("name", "unknown")], {**texts, **known})
 
 
 def _verb(payload: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Check the record: each stream as it was written, and the stored rows against it.
+"""Verify the events of streams, and the stored rows that they record.
 
-Every interface verifies with this one service. Which streams there must be is read
-from the tables that need them, not from the record itself.
+The list of expected streams comes from the tables that need them, not from the audit
+log itself.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from approvals.models import Decision, Gate, Policy
 from approvals.services.policies import STREAM as POLICIES
 from audit import selectors as audit
 from audit.domain.chain import Verified
-from audit.domain.rows import Difference, Replay
+from audit.domain.rows import Replay, RowDifference
 from audit.history import Table
 from orchestration.plans import history as plans
 from orchestration.plans.models import Plan, PlanRevision
@@ -30,15 +30,15 @@ from orchestration.skills.services.versions import STREAM as REGISTRY
 from orchestration.trace.services import evidence
 
 MOST_DIFFERENCES = 100
-"""Differences that are named per stream; more say nothing new."""
+"""Differences that are listed per stream."""
 PAGE_EVENTS = 5000
-"""A stream of at most so many events is verified while a page waits."""
+"""The longest stream that is verified while a page waits."""
 PAGE_BYTES = 16 << 20
 """Bytes of files that are read while a page waits."""
 
 Stored = tuple[Table, "QuerySet[Any]"]
 
-# Tokens were recorded with the sign-ins before accounts had a stream of their own.
+# Before accounts had their own stream, tokens were recorded in that of sign-ins.
 _REGISTER = """
 SELECT key, bool_or(needed) FROM (
   SELECT key, false AS needed FROM audit_stream
@@ -57,7 +57,7 @@ WHERE key COLLATE "C" > %s GROUP BY key ORDER BY key COLLATE "C" LIMIT %s
 
 
 def register(after: str = "", *, limit: int = 500) -> list[tuple[str, bool]]:
-    """Return the next streams in order, and whether rows outside the record need them."""
+    """Return the next streams in order; True for each that other rows need."""
     with connection.cursor() as cursor:
         cursor.execute(_REGISTER, [after, limit])
         return [(str(key), bool(needed)) for key, needed in cursor.fetchall()]
@@ -77,14 +77,14 @@ def verify_all() -> Iterator[Verified]:
 def verify_stream(
     key: str, *, expected: bool = False, most_bytes: int | None = None
 ) -> Verified:
-    """Verify one stream and the rows that it speaks of, at one moment.
+    """Verify one stream and the rows it records, in one snapshot.
 
-    With `most_bytes`, files are read only up to so many bytes in all.
+    `most_bytes` limits the bytes of files that are read.
 
-    :raises StreamUnknown: when no such stream exists
+    :raises StreamUnknown: if the stream does not exist and no row needs it
     """
     replay, run = Replay(key), _run_id(key)
-    with _one_moment():
+    with _one_snapshot():
         is_needed = (
             expected
             or Gate.objects.filter(stream=key).exists()
@@ -93,16 +93,17 @@ def verify_stream(
         result = audit.verify_chain(key, expected=is_needed, visit=replay.add)
         if result.broken is not None:
             return result
-        found = list(_compared(replay))
-        checked = evidence.check(replay, run)
-    evidence.read_files(replay, checked, most_bytes=most_bytes)
-    differences = [item for item in found if item is not None] + checked.differences
+        compared = list(_compared(replay))
+        results = evidence.check(replay, run)
+    evidence.read_files(replay, results, most_bytes=most_bytes)
+    differences = [item for item in compared if item is not None]
+    differences += results.differences
     return replace(
         result,
         differences=tuple(differences[:MOST_DIFFERENCES]),
-        outputs=checked.outputs,
-        uncovered=found.count(None) + checked.uncovered,
-        unread=checked.unread,
+        outputs=results.outputs,
+        uncovered=compared.count(None) + results.uncovered,
+        unread=results.unread,
     )
 
 
@@ -112,13 +113,13 @@ def needs(key: str) -> bool:
 
 
 def verify_now(key: str) -> Verified | None:
-    """Verify a stream while a page waits; None where that would take too long."""
+    """Verify a stream while a page waits; return None if it is too long."""
     if audit.head(key) > PAGE_EVENTS:
         return None
     return verify_stream(key, most_bytes=PAGE_BYTES)
 
 
-def _compared(replay: Replay) -> Iterator[Difference | None]:
+def _compared(replay: Replay) -> Iterator[RowDifference | None]:
     for table, rows in _stored(replay.stream):
         yield from replay.differences(
             table.name, table.stored(rows), defaults=table.defaults
@@ -126,7 +127,7 @@ def _compared(replay: Replay) -> Iterator[Difference | None]:
 
 
 def _stored(key: str) -> Iterator[Stored]:
-    """The rows that a stream must account for."""
+    """Yield the rows that the events of a stream must record."""
     run = _run_id(key)
     if run is not None:
         yield history.RUN, Run.objects.filter(pk=run)
@@ -152,8 +153,8 @@ def _run_id(key: str) -> UUID | None:
 
 
 @contextmanager
-def _one_moment() -> Iterator[None]:
-    """Have all reads see the same commit, so that a run at work does not differ."""
+def _one_snapshot() -> Iterator[None]:
+    """Read in one snapshot, so that a running run does not differ."""
     nested = connection.in_atomic_block
     with transaction.atomic():
         if not nested:

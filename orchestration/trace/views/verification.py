@@ -1,4 +1,4 @@
-"""Verify the record from the console: one short stream at once, the rest as a job."""
+"""Verify a short stream at once, and anything else in a job."""
 
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from orchestration.trace.services import jobs, streams
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def trace_verify(request: HttpRequest) -> HttpResponse:
-    """Start a job, verify one short stream, or list the last jobs."""
+    """Start a job, verify one short stream, or list the latest jobs."""
     by = request.user.actor()
     if request.method == "POST":
         stream = request.POST.get("stream", "")
@@ -24,8 +24,8 @@ def trace_verify(request: HttpRequest) -> HttpResponse:
     stream = request.GET.get("stream", "")
     access.require_reader(by, stream)
     if not stream:
-        last = jobs.recent(by=by)
-        return page(request, "audit/verifications.html", {"jobs": last})
+        recent = jobs.recent(by=by)
+        return page(request, "audit/verifications.html", {"jobs": recent})
     result = streams.verify_now(stream)
     results = [result] if result else []
     context = {"stream": stream, "results": results, "long": not result}
@@ -35,7 +35,7 @@ def trace_verify(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show on its page whether the record of a run is as it was written."""
+    """Show the result of verifying a run, for its page."""
     run = selectors.get(request.user.actor(), pk)
     result = streams.verify_now(run.stream)
     context = {"run": run, "verified": result, "long": result is None}
@@ -44,7 +44,7 @@ def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def trace_verification(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show the progress of a job, and what it found."""
+    """Show the progress and the findings of a job."""
     job = jobs.get(job_id=pk, by=request.user.actor())
     template = "_job.html" if wants_fragment(request) else "job.html"
     return page(request, f"audit/{template}", {"job": job})

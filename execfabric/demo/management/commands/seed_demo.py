@@ -1,7 +1,7 @@
-"""Set the demo up: real data made from this machine, real skills, one run that waits.
+"""Set up the demo: users, a data set, configured skills, and one proposed run.
 
-The data set is the inventory of the Python packages installed here, read from their
-own metadata when the demo is set up; nothing is downloaded.
+The data set lists the Python packages installed here, from their metadata. Nothing is
+downloaded.
 """
 
 import csv
@@ -30,21 +30,21 @@ from orchestration.skills.models import Skill
 from orchestration.skills.services import registry
 
 DEMO = system("demo")
-"""Configures the demo's skills: one admin alone may not change what a skill reaches."""
+"""Configures the skills, because one admin alone may not change what they access."""
 
 
-class DemoModeOff(Denied):
-    """Demo users exist in demo mode only."""
+class DemoNotAllowed(Denied):
+    """Cannot set up the demo: demo mode is off. Set EXECFABRIC_DEMO=true."""
 
     code = "demo.off"
 
 
 class Command(BaseCommand):
-    help = "Set up the demo (only with EXECFABRIC_DEMO=true). Safe to repeat."
+    help = "Set up the demo, if EXECFABRIC_DEMO=true. Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEMO_MODE:
-            raise DemoModeOff
+            raise DemoNotAllowed
         at, folder = clock.now(), settings.DATA_DIR / "demo"
         users = _users(at=at)
         _inventory(folder / "inbox")
@@ -52,29 +52,31 @@ class Command(BaseCommand):
         (folder / "published").mkdir(parents=True, exist_ok=True)
         _configure(folder, at=at)
         if Run.objects.exists():
-            self.stdout.write("demo is set up")
+            self.stdout.write("The demo is set up.")
             return
         text = examples.text("publish-package-report")
         by, inputs = users[Role.PROPOSER].actor(), {"minimum": 100_000}
         run = proposals.propose(text=text, inputs=inputs, by=by, at=at)
-        self.stdout.write(f"run {run.id} waits at its plan gate")
+        self.stdout.write(
+            f"The demo is set up. Run {run.id} waits for approval of its plan."
+        )
 
 
 def _users(*, at: datetime) -> dict[Role, User]:
-    """One user per role, named by it, with a password of its own."""
-    known = settings.DATA_DIR / "run" / "demo.json"
+    """Create one user per role; store their passwords for the sign-in page."""
+    store = settings.DATA_DIR / "run" / "demo.json"
     passwords: dict[str, str] = {}
-    if known.exists():
-        entries = json.loads(known.read_text(encoding="utf-8"))
+    if store.exists():
+        entries = json.loads(store.read_text(encoding="utf-8"))
         passwords = {entry["role"]: entry["password"] for entry in entries}
-    users, shown = {}, []
+    users, entries = {}, []
     for role in map(str, Role):
         name, password = f"demo-{role}", passwords.get(role) or secrets.token_urlsafe(9)
         users[Role(role)] = _user(name, role, password, at=at)
-        shown.append({"username": name, "password": password, "role": role})
-    known.parent.mkdir(parents=True, exist_ok=True)
-    known.touch(mode=0o600)
-    known.write_text(json.dumps(shown, indent=1), encoding="utf-8")
+        entries.append({"username": name, "password": password, "role": role})
+    store.parent.mkdir(parents=True, exist_ok=True)
+    store.touch(mode=0o600)
+    store.write_text(json.dumps(entries, indent=1), encoding="utf-8")
     return users
 
 
@@ -90,7 +92,7 @@ def _user(name: str, role: str, password: str, *, at: datetime) -> User:
 
 
 def _inventory(folder: Path) -> None:
-    """Two CSV files with name, version, number of files and bytes of each package."""
+    """Write two CSV files with the name, version, files and bytes of each package."""
     if (folder / "ORIGIN.txt").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,17 +112,17 @@ def _inventory(folder: Path) -> None:
 
 
 def _packages() -> list[tuple[str, str, int, int]]:
-    found = []
+    packages = []
     for package in metadata.distributions():
         files = package.files or []
         size = sum(file.size or 0 for file in files)
         name = str(package.metadata["Name"])
-        found.append((name, package.version, len(files), size))
-    return found
+        packages.append((name, package.version, len(files), size))
+    return packages
 
 
 def _repository(folder: Path) -> None:
-    """A bare repository with one empty commit on its branch `main`."""
+    """Create a bare repository with one empty commit on the branch `main`."""
     if (folder / "HEAD").exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +139,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _configure(folder: Path, *, at: datetime) -> None:
-    """Publish versions of the built-in skills that know this machine's places."""
+    """Publish versions of the built-in skills with the folders of the demo."""
     config: dict[str, dict[str, Any]] = {
         "files": {
             "roots": [str(folder / "inbox")],
@@ -156,6 +158,6 @@ def _configure(folder: Path, *, at: datetime) -> None:
 
 
 def _next(skill: Skill) -> str:
-    """The first free minor version from 1.1.0 on."""
+    """Return the first free version 1.N.0, starting at 1.1.0."""
     taken = set(skill.versions.values_list("version", flat=True))
     return next(free for n in count(1) if (free := f"1.{n}.0") not in taken)

@@ -1,4 +1,4 @@
-"""Create an agent and its token; the token is printed once, on the last line."""
+"""Create an agent and its token; print the token once, on the last line."""
 
 from typing import Any
 
@@ -11,13 +11,15 @@ from execfabric.lib import clock
 
 class Command(AccountCommand):
     help = (
-        "Create an agent that answers to a user. Its token can propose and read;"
-        " it can never decide, control a run or change the registry."
+        "Create an agent with an owner, and print its token. An agent can propose"
+        " plans and read. It cannot approve, control runs or change skills."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")
-        parser.add_argument("--owner", required=True, help="username of the owner")
+        parser.add_argument(
+            "--owner", required=True, help="name of the user who is responsible for it"
+        )
 
     def run(self, **options: Any) -> None:
         _, text = services.create_agent(

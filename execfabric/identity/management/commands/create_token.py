@@ -1,4 +1,4 @@
-"""Create an API token; its text is printed once, on the last line."""
+"""Create an API token; print its text once, on the last line."""
 
 from typing import Any
 
@@ -10,13 +10,17 @@ from execfabric.lib import clock
 
 
 class Command(AccountCommand):
-    help = "Create an API token. It is shown once and never stored."
+    help = "Create an API token and print it. The token is not stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="the user, or with --agent the agent")
+        parser.add_argument(
+            "name", help="name of the user, or with --agent of the agent"
+        )
         parser.add_argument("--agent", action="store_true", help="NAME is an agent")
-        parser.add_argument("--days", type=int, help="days until it expires")
-        parser.add_argument("--label", default="", help="what it is for")
+        parser.add_argument(
+            "--days", type=int, help="days until it expires; never if left out"
+        )
+        parser.add_argument("--label", default="", help="a note on its use")
 
     def run(self, **options: Any) -> None:
         shared = {"label": options["label"], "days": options["days"]}

@@ -1,4 +1,4 @@
-"""Create a user; print the one-time link with which they set a password."""
+"""Create a user, and print a one-time link to set their password."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from execfabric.lib.rights import Role
 
 
 class Command(AccountCommand):
-    help = "Create a user. The last line is a one-time link to set the password."
+    help = "Create a user, and print a one-time link to set their password."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")
@@ -32,6 +32,6 @@ class Command(AccountCommand):
         )
         link = links.create_password_link(username=user.get_username(), by=BY, at=at)
         self.stdout.write(
-            f"Created {user} ({options['role']}). Valid for 3 days, once:"
+            f"Created {user} ({options['role']}). This link works once, for 3 days:"
         )
         self.stdout.write(address(link))

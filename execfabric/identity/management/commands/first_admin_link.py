@@ -1,4 +1,4 @@
-"""Print the one-time link for the first admin, if no admin can sign in yet."""
+"""Print a one-time link for the first admin, if no admin has a password yet."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from execfabric.lib import clock
 
 class Command(AccountCommand):
     help = (
-        "Print a one-time link that creates the first admin; nothing if an admin with"
-        " a password exists. An older link is void."
+        "Print a one-time link that creates the first admin. Print nothing if an admin"
+        " with a password exists. The link replaces an older one."
     )
 
     def run(self, **options: Any) -> None:

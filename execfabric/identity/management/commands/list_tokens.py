@@ -1,4 +1,4 @@
-"""List the tokens, newest first; their texts are not stored."""
+"""List the tokens, newest first, without their texts."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,9 @@ class Command(AccountCommand):
     help = "List the tokens: id, holder, state, created, expires, label."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", nargs="?", help="only of this user or agent")
+        parser.add_argument(
+            "name", nargs="?", help="list only tokens of this user or agent"
+        )
 
     def run(self, **options: Any) -> None:
         at, name = clock.now(), options["name"]

@@ -1,4 +1,4 @@
-"""Print a new one-time link with which a user sets a password."""
+"""Print a one-time link to set the password of a user."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from execfabric.lib import clock
 
 
 class Command(AccountCommand):
-    help = "Print a one-time link to set a user's password. An older one is void."
+    help = "Print a one-time link to set a user's password. It replaces an older link."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")

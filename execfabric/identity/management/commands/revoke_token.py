@@ -11,10 +11,10 @@ from execfabric.lib import clock
 
 
 class Command(AccountCommand):
-    help = "Revoke a token; the next call that carries it is refused."
+    help = "Revoke a token. Every later request with it is refused."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("id", type=UUID, help="as `list_tokens` prints it")
+        parser.add_argument("id", type=UUID, help="id of the token, from `list_tokens`")
 
     def run(self, **options: Any) -> None:
         token = services.revoke_token(token_id=options["id"], by=BY, at=clock.now())

@@ -11,12 +11,14 @@ from execfabric.lib import clock
 
 class Command(AccountCommand):
     help = (
-        "Activate (`on`) or deactivate (`off`) a user or an agent. Sessions and tokens"
-        " of a deactivated account are refused at once."
+        "Activate (`on`) or deactivate (`off`) a user or an agent. The sessions and"
+        " tokens of a deactivated account stop working at once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="the user, or with --agent the agent")
+        parser.add_argument(
+            "name", help="name of the user, or with --agent of the agent"
+        )
         parser.add_argument("state", choices=["on", "off"])
         parser.add_argument("--agent", action="store_true", help="NAME is an agent")
 

@@ -1,4 +1,4 @@
-"""Give a user exactly the roles that are named."""
+"""Set the roles of a user."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ NONE = "none"
 
 
 class Command(AccountCommand):
-    help = "Give a user exactly these roles (`none` removes all)."
+    help = "Set the roles of a user. `none` removes all roles."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")

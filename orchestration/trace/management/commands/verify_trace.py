@@ -1,4 +1,4 @@
-"""Verify the record; exit 1 and name what is broken in each stream."""
+"""Verify the audit log; exit with 1 and list what differs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from orchestration.trace.services import streams
 
 
 class Command(BaseCommand):
-    help = "Verify every stream of the record, or one (`run:<id>`, `registry`, ...)."
+    help = "Verify every stream of the audit log, or one (`run:<id>`, `registry`, ...)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("stream", nargs="?", default="")
@@ -21,16 +21,15 @@ class Command(BaseCommand):
             results = [streams.verify_stream(key)] if key else streams.verify_all()
         except StreamUnknown as error:
             raise CommandError(f"{error.code}: {error}", returncode=2) from error
-        broken = sum(not self._say(result) for result in results)
+        broken = sum(not self._print(result) for result in results)
         if broken:
             raise CommandError(f"{broken} broken stream(s)", returncode=1)
 
-    def _say(self, result: Verified) -> bool:
-        found = result.broken
-        if found is not None:
+    def _print(self, result: Verified) -> bool:
+        if broken := result.broken:
             self.stdout.write(
-                f"BROKEN  {result.stream} at seq {found.seq}: {found.reason}"
-                f" (expected {found.expected}, found {found.found})"
+                f"BROKEN  {result.stream} at seq {broken.seq}: {broken.reason}"
+                f" (expected {broken.expected}, found {broken.found})"
             )
         for difference in result.differences:
             self.stdout.write(f"DIFFERS {result.stream}: {difference}")
