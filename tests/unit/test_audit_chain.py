@@ -123,25 +123,31 @@ DONE_TO_A_STREAM = [
     pytest.param(
         lambda s: [s[0], edited(s[2], seq=2), edited(s[1], seq=3), *s[3:]],
         2,
-        "predecessor",
+        "the hash of the previous event",
         id="two swapped with each other's place",
     ),
     pytest.param(
-        lambda s: [*s, a_link(6, s[-1].hash)], 6, "head", id="one added at the end"
+        lambda s: [*s, a_link(6, s[-1].hash)],
+        6,
+        "after the end",
+        id="one added at the end",
     ),
     pytest.param(
         lambda s: put(s, 3, edited(s[2], payload={"n": 99})),
         4,
-        "predecessor",
+        "the hash of the previous event",
         id="one edited with its hash, not the chain",
     ),
     pytest.param(
-        lambda s: [*s[:2], *rewritten(s, 3)], 5, "head", id="the chain from one on"
+        lambda s: [*s[:2], *rewritten(s, 3)],
+        5,
+        "the last event is not",
+        id="the chain from one on",
     ),
     pytest.param(
         lambda s: put(s, 3, edited(s[2], prev=s[0].hash.hex())),
         3,
-        "predecessor",
+        "the hash of the previous event",
         id="another predecessor named",
     ),
 ]
