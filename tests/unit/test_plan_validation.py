@@ -89,6 +89,8 @@ def test_the_flow_patterns_of_the_source_validate() -> None:
                      "plan.type_mismatch", 4, id="file in a text"),
         pytest.param(["id: a, skill: lab, action: take, params: {file: {$file: {sha256: x}}}"],
                      "plan.reserved_key", 3, id="forged file"),
+        pytest.param(["id: a, skill: lab, action: ask, params: {prompt: {$secret: key}}"],
+                     "plan.param_invalid", 3, id="secret"),
         pytest.param(["id: a, skill: lab, action: choose, params: {either: {b: $run.id}}"],
                      "plan.param_invalid", 3, id="no alternative fits"),
         pytest.param(["id: a, skill: lab, action: yield, rollback: {}"],
@@ -135,8 +137,6 @@ def test_a_plan_that_cannot_run_is_told_why_and_where(steps, code, line) -> None
         pytest.param([("id: a, skill: git-operations, action: create-branch, params: {name: x},"
                       " rollback: {params: {name: $a.output.branch}}")],
                      id="own output in the undo"),
-        pytest.param(["id: a, skill: lab, action: ask, params: {prompt: {$secret: key}}"],
-                     id="secret"),
         pytest.param(["id: a, kind: approval", ("id: b, skill: lab, action: ask,"
                       " dependsOn: [a], params: {prompt: $a.output.approved}")],
                      id="answer of people"),

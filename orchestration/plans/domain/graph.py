@@ -84,7 +84,6 @@ class Ancestry:
         self, edges: Edges, ordered: Sequence[str], rules: Mapping[str, str] = {}
     ) -> None:
         self._bit = {key: 1 << index for index, key in enumerate(ordered)}
-        self._keys = tuple(ordered)
         self._before: dict[str, int] = {}
         self._succeeded: dict[str, int] = {}
         for key in ordered:
@@ -101,11 +100,6 @@ class Ancestry:
     def succeeded(self, first: str, second: str) -> bool:
         """Return True if `first` has succeeded whenever `second` starts."""
         return bool(self._succeeded.get(second, 0) & self._bit.get(first, 0))
-
-    def of(self, key: str) -> frozenset[str]:
-        """Return all steps before a step."""
-        before = self._before.get(key, 0)
-        return frozenset(each for each in self._keys if self._bit[each] & before)
 
     def _certain(self, parents: Sequence[str], rule: str) -> int:
         """Return the ancestors that have succeeded when a join of this rule starts."""

@@ -29,6 +29,10 @@ MAX_PATTERNS = 50
 MAX_PATTERN = 200
 MAX_PATTERN_WORK = 1 << 28
 """RE2 instructions of all patterns times characters of all texts: 2 seconds at most."""
+_RESERVED = {
+    "$file": "A file cannot be an input. A step can read it instead.",
+    "$secret": "A secret cannot be an input. The skill's configuration names it.",
+}
 _NAMED = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
@@ -115,9 +119,8 @@ def _refusal(inputs: Mapping[str, Any]) -> str:
         return f"Cannot store the inputs: {error}"
     if size > MAX_INPUTS:
         return f"The inputs are too large: {size:,} bytes (max {MAX_INPUTS:,})."
-    if any("$file" in part for part in _objects(inputs)):
-        return "A file cannot be an input. Use a file as a step input instead."
-    return ""
+    reserved = {key for part in _objects(inputs) for key in part} & _RESERVED.keys()
+    return _RESERVED[min(reserved)] if reserved else ""
 
 
 def _too_costly(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[str]:

@@ -175,8 +175,6 @@ class _Unknowns:
         if isinstance(value, str):
             return self._text(value) if "$" in value else value
         if isinstance(value, Mapping):
-            if set(value) == {"$secret"}:
-                return Unknown()
             return {key: self.replaced(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.replaced(item) for item in value]

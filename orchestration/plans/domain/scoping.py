@@ -1,6 +1,6 @@
 """Check that references are in scope and resolve."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from orchestration.plans.domain import references, schemas
@@ -13,6 +13,16 @@ from orchestration.plans.domain.references import SELF, Reference
 UNKNOWN = "plan.reference_unknown"
 FIRST_RULE = "one_success"
 """The rule of joins that one parent starts."""
+RESERVED_KEYS = {
+    "$file": (
+        "plan.reserved_key",
+        "A file cannot be named by its digest. Use a reference instead.",
+    ),
+    "$secret": (
+        "plan.param_invalid",
+        "A plan cannot name a secret. The skill's configuration names it.",
+    ),
+}
 DOLLAR = "For a dollar sign write $$."
 Wrong = tuple[str, str] | None
 """A code and a sentence, or None if the reference is right."""
@@ -27,7 +37,7 @@ def check(
     *,
     undo: bool = False,
 ) -> None:
-    """Note every reference in a value that does not resolve, and every forged file.
+    """Note every reference in a value that does not resolve, and every reserved key.
 
     In an undo, `$self` and the step's own id name the step being undone.
     """
@@ -41,23 +51,20 @@ def check(
                 f"{reference} may be absent: it is not required and has no default."
             )
             problems.add(code, message, path, step=step.id, severity=WARNING)
-    for path in forged_files(value):
-        message = "A file cannot be named by its digest. Use a reference instead."
-        problems.add("plan.reserved_key", message, (*at, *path), step=step.id)
+    for path in reserved_keys(value):
+        problems.add(*RESERVED_KEYS[str(path[-1])], (*at, *path), step=step.id)
 
 
-def forged_files(value: Any, where: Path = ()) -> list[Path]:
-    """Return where a value claims to be a stored file, which only steps produce."""
-    paths: list[Path] = []
+def reserved_keys(value: Any, where: Path = ()) -> Iterator[Path]:
+    """Walk the keys that only the engine and configurations may use."""
     items: Iterable[tuple[str | int, Any]] = ()
     if isinstance(value, Mapping):
-        paths = [(*where, "$file")] if "$file" in value else []
+        yield from ((*where, key) for key in value if key in RESERVED_KEYS)
         items = value.items()
     elif isinstance(value, list | tuple):
         items = enumerate(value)
     for key, item in items:
-        paths += forged_files(item, (*where, key))
-    return paths
+        yield from reserved_keys(item, (*where, key))
 
 
 def _wrong(

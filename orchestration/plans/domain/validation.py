@@ -1,6 +1,6 @@
 """Validate a plan that could be read: graph, skills, references, inputs, approvals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.naming import near
 from orchestration.plans.domain.params import Around
 from orchestration.plans.domain.problem import (
+    ERROR,
     WARNING,
     Path,
     Positions,
@@ -150,8 +151,9 @@ class _Plan:
         if entry is None:
             self._add_unknown_skill(step)
             return None
-        for problem in _state_problems(step, entry):
-            self.problems.add(path=self.at(step, "skill"), step=step.id, **problem)
+        path = self.at(step, "skill")
+        for code, message, severity in _state_problems(step, entry):
+            self.problems.add(code, message, path, step=step.id, severity=severity)
         names = [action.name for action in entry.contract.actions]
         if step.action and step.action not in names:
             hint = near(step.action, names)
@@ -230,22 +232,22 @@ class _Plan:
             params.check(step, undo.params, action, around, self.problems, path)
 
 
-def _state_problems(step: StepDocument, entry: CatalogEntry) -> list[dict[str, str]]:
-    problems = []
+def _state_problems(
+    step: StepDocument, entry: CatalogEntry
+) -> Iterator[tuple[str, str, str]]:
+    """Return code, sentence and severity of what the state of a skill forbids."""
+    skill = step.skill
     if entry.state == "draft":
-        message = f"{step.skill} is a draft. Ask an admin to publish it."
-        problems.append({"code": "plan.skill_not_active", "message": message})
+        message = f"{skill} is a draft. Ask an admin to publish it."
+        yield "plan.skill_not_active", message, ERROR
     if entry.state == "quarantined":
-        message = f"{step.skill} is quarantined, so none of its actions run."
-        problems.append({"code": "plan.skill_quarantined", "message": message})
+        message = f"{skill} is quarantined, so none of its actions run."
+        yield "plan.skill_quarantined", message, ERROR
     if entry.state == "deprecated":
-        message = f"{step.skill} is deprecated."
-        warning = {"code": "plan.skill_deprecated", "message": message}
-        problems.append({**warning, "severity": WARNING})
+        yield "plan.skill_deprecated", f"{skill} is deprecated.", WARNING
     if not entry.may_propose:
-        message = f"You may not propose plans with {step.skill}."
-        problems.append({"code": "plan.skill_not_permitted", "message": message})
+        message = f"You may not propose plans with {skill}."
+        yield "plan.skill_not_permitted", message, ERROR
     if not entry.available:
-        message = f"The published code of {step.skill} is not installed here."
-        problems.append({"code": "plan.skill_unavailable", "message": message})
-    return problems
+        message = f"The published code of {skill} is not installed here."
+        yield "plan.skill_unavailable", message, ERROR

@@ -1,6 +1,6 @@
 """Check a plan before it is proposed: every problem at once, without running it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,6 @@ from approvals import selectors as approvals
 from approvals import voters
 from approvals.domain.policy import ActionFacts, demands
 from execfabric.identity.authority import require
-from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.rights import Right, Role
 from orchestration.plans.domain import document as documents
@@ -23,7 +22,6 @@ from orchestration.plans.errors import PlanInvalid
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.states import VersionState
-from orchestration.skills.execution import RESERVED
 from orchestration.skills.models import SkillVersion
 
 
@@ -70,7 +68,7 @@ def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> 
         return Checked(None, problems=problems)
     if inputs is not None:
         inputs = _with_defaults(document, inputs)
-    catalog = Catalog(by)
+    catalog = SkillCatalog(by)
     validated = validation.validate(
         document,
         parsed.positions,
@@ -84,19 +82,14 @@ def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> 
         digest=documents.digest(document),
         order=validated.order,
         gates=gates.planned_gates(document, entries, _policy_reasons()),
-        problems=[
-            *problems,
-            *validated.problems,
-            *_secret_problems(document),
-            *_reserved_key_problems(inputs or {}),
-        ],
+        problems=[*problems, *validated.problems],
         pins=validated.pins,
         entries=entries,
         inputs=inputs or {},
     )
 
 
-class Catalog:
+class SkillCatalog:
     """The registry of skills for one proposer, with the versions read so far."""
 
     def __init__(self, by: Actor) -> None:
@@ -164,29 +157,6 @@ def _with_defaults(document: PlanDocument, inputs: Mapping[str, Any]) -> dict[st
         if isinstance(schema, Mapping) and "default" in schema
     }
     return {**defaults, **inputs}
-
-
-def _secret_problems(document: PlanDocument) -> Iterator[Problem]:
-    # The secrets of a skill are chosen in its published configuration, by an admin.
-    for step in document.steps:
-        undo = step.rollback.params if step.rollback else None
-        if b'"$secret":' in canonical.dumps([dict(step.params), dict(undo or {})]):
-            message = "A plan cannot name a secret. The skill's configuration names it."
-            yield Problem("plan.param_invalid", message, step.id)
-
-
-def _reserved_key_problems(inputs: Any) -> Iterator[Problem]:
-    # Inputs must not refer to secrets or files.
-    queue = [("inputs", inputs)]
-    while queue:
-        where, value = queue.pop()
-        if isinstance(value, Mapping):
-            for key in RESERVED.intersection(value):
-                message = f"{where} has the reserved key {key}."
-                yield Problem("plan.input_invalid", message)
-            queue += [(f"{where}.{key}", item) for key, item in value.items()]
-        elif isinstance(value, list):
-            queue += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
 
 
 def _group_sizes(by: Actor) -> dict[str, int]:
