@@ -100,7 +100,7 @@ def test_a_plan_shows_its_steps_the_tools_they_need_and_their_risks(proposer) ->
 
 
 @pytest.mark.promise("S1.18")
-def test_checking_and_dry_running_leave_nothing_behind(proposer, witness) -> None:
+def test_check_and_dry_run_store_and_change_nothing(proposer, witness) -> None:
     before = Event.objects.count()
     writes = {"how": "touch", "path": str(witness.path)}
     text = plan(step("a"), step("b", "look", params=writes, after="a"))
@@ -136,7 +136,7 @@ def test_wrong_inputs_are_refused(inputs, proposer) -> None:
     assert {one.code for one in checked.problems} == {"plan.input_invalid"}
 
 
-def test_inputs_that_are_not_given_have_their_defaults(proposer) -> None:
+def test_missing_inputs_get_their_defaults(proposer) -> None:
     assert check(FEATURE, proposer, INPUTS).inputs == INPUTS | {"base": "main"}
 
     given = INPUTS | {"base": "next"}
@@ -151,7 +151,7 @@ def test_inputs_that_are_not_given_have_their_defaults(proposer) -> None:
         pytest.param({"properties": {"issue": {"type": [[]]}}}, id="type of a list"),
     ],
 )
-def test_a_schema_that_is_none_is_said_and_raises_nothing(schema, proposer) -> None:
+def test_an_invalid_schema_is_reported_and_does_not_raise(schema, proposer) -> None:
     text = plan(step("a", params={"value": "$inputs.issue"}), inputs=schema)
 
     codes = {code for code, _, _ in found(text, proposer, INPUTS)}
@@ -175,13 +175,13 @@ def test_a_plan_cannot_name_a_secret(fields, proposer) -> None:
     assert found(text, proposer) == [("plan.param_invalid", "a", "error")]
 
 
-def test_text_about_secrets_is_only_text(proposer) -> None:
+def test_text_about_secrets_is_plain_text(proposer) -> None:
     text = plan(step("a", params={"text": '{"$$secret": "x"} and {"$$file": 1}'}))
 
     assert found(text, proposer) == []
 
 
-def test_who_may_not_propose_may_not_even_check(stranger, auditor) -> None:
+def test_a_user_without_the_right_to_propose_cannot_check(stranger, auditor) -> None:
     for person in (stranger, auditor):
         with pytest.raises(RightMissing):
             check(FEATURE, person)
@@ -214,7 +214,7 @@ def test_a_hidden_skill_does_not_exist_for_the_proposer(proposer) -> None:
     assert "Laboratory" not in problems[0].message
 
 
-def test_a_quarantined_skill_cannot_be_planned_with(proposer, admin) -> None:
+def test_a_quarantined_skill_cannot_be_used_in_a_plan(proposer, admin) -> None:
     set_state(SkillEvent.QUARANTINED, admin)
 
     assert found(plan(step("a")), proposer) == [
@@ -222,7 +222,7 @@ def test_a_quarantined_skill_cannot_be_planned_with(proposer, admin) -> None:
     ]
 
 
-def test_a_deprecated_skill_is_warned_of(proposer, admin) -> None:
+def test_a_deprecated_skill_gives_a_warning(proposer, admin) -> None:
     set_state(SkillEvent.DEPRECATED, admin)
 
     checked = check(plan(step("a")), proposer)
@@ -240,14 +240,14 @@ def test_an_approval_by_a_group_that_may_not_decide_is_refused(proposer) -> None
     assert found(text, proposer) == [("plan.gate_unsatisfiable", "a", "error")]
 
 
-def test_an_approval_by_more_people_than_there_are_is_refused(operator, admin) -> None:
+def test_an_approval_by_more_users_than_exist_is_refused(operator, admin) -> None:
     text = plan(step("a", approval={"groups": [{"group": "operator", "count": 1}]}))
 
     assert found(text, admin) == []
     assert found(text, operator) == [("plan.gate_unsatisfiable", "a", "error")]
 
 
-def test_every_problem_is_said_at_once_with_its_place(proposer) -> None:
+def test_every_problem_is_reported_at_once_with_its_position(proposer) -> None:
     text = FEATURE.replace("skill: lab\n", "skill: lba\n").replace("[look]", "[lok]")
 
     problems = check(text, proposer, INPUTS).problems
@@ -260,7 +260,7 @@ def test_every_problem_is_said_at_once_with_its_place(proposer) -> None:
 
 
 @pytest.mark.promise("S1.23")
-def test_a_dry_run_previews_each_step_and_says_how_much_it_covers(proposer) -> None:
+def test_a_dry_run_reports_each_step_and_its_coverage(proposer) -> None:
     text = plan(
         step("a", params={"value": 7}),
         step("b", params={"value": "$a.output.value"}, after="a"),
@@ -298,9 +298,7 @@ def test_a_dry_run_that_tries_to_write_is_stopped_and_flagged(
     assert report["coverage"] == 0
 
 
-def test_a_target_that_does_not_exist_is_said_before_anybody_is_asked(
-    proposer, tmp_path
-) -> None:
+def test_a_missing_target_is_reported_before_approval(proposer, tmp_path) -> None:
     (tmp_path / "sales-1.csv").write_text("a\n")
     draft = skills.draft_from(
         slug="files",

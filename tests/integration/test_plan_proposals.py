@@ -58,7 +58,7 @@ def refused(text, by, inputs=None):
 
 
 @pytest.mark.promise("S1.1")
-def test_a_proposed_plan_waits_for_people_and_nothing_of_it_runs(proposer) -> None:
+def test_a_proposed_plan_waits_for_approval_and_nothing_runs(proposer) -> None:
     run = proposed(TEXT, proposer)
 
     assert run.state == "awaiting_approval"
@@ -69,7 +69,7 @@ def test_a_proposed_plan_waits_for_people_and_nothing_of_it_runs(proposer) -> No
     assert open_gate(run).status == "requested"
 
 
-def test_the_same_content_in_another_writing_is_the_same_revision(
+def test_the_same_content_written_differently_is_the_same_revision(
     proposer, second_operator
 ) -> None:
     first = proposed(plan(step("a"), step("b", after="a")), proposer)
@@ -87,7 +87,7 @@ def test_the_same_content_in_another_writing_is_the_same_revision(
 
 
 @pytest.mark.promise("S3.74")
-def test_only_other_content_is_another_revision(proposer) -> None:
+def test_only_changed_content_is_a_new_revision(proposer) -> None:
     texts = [plan(step("a")), plan(step("a")), plan(step("b")), plan(step("a"))]
 
     runs = [proposed(text, proposer) for text in texts]
@@ -97,7 +97,7 @@ def test_only_other_content_is_another_revision(proposer) -> None:
     assert Plan.objects.count() == 1
 
 
-def test_the_author_of_a_revision_may_not_decide_on_anothers_proposal_of_it(
+def test_the_author_of_a_revision_may_not_approve_its_proposal_by_another(
     operator, second_operator, proposer
 ) -> None:
     proposed(TEXT, operator)
@@ -111,7 +111,7 @@ def test_the_author_of_a_revision_may_not_decide_on_anothers_proposal_of_it(
 
 
 @pytest.mark.promise("S3.91", "S1.16", "S1.17")
-def test_people_are_shown_all_that_will_run_and_sign_exactly_that(proposer) -> None:
+def test_approvers_see_and_sign_exactly_what_will_run(proposer) -> None:
     run = proposed(TEXT, proposer, {"word": "hi"})
 
     shown = shown_of(run)
@@ -171,7 +171,7 @@ def test_a_plan_with_errors_is_not_stored_and_every_problem_is_named(proposer) -
     assert not Plan.objects.exists()
 
 
-def test_warnings_do_not_stand_in_the_way(proposer, admin) -> None:
+def test_warnings_do_not_prevent_a_proposal(proposer, admin) -> None:
     skills.set_state(
         slug="lab",
         event=SkillEvent.DEPRECATED,
@@ -195,14 +195,14 @@ def test_inputs_cannot_forge_secrets_and_files(key, proposer) -> None:
     assert set(codes) == {"plan.input_invalid"}
 
 
-def test_who_may_not_propose_is_refused(auditor) -> None:
+def test_a_user_without_the_right_to_propose_is_refused(auditor) -> None:
     with pytest.raises(RightMissing):
         proposed(TEXT, auditor)
 
     assert not Run.objects.exists()
 
 
-def test_a_plan_that_nobody_could_approve_is_refused(admin, operator) -> None:
+def test_a_plan_that_no_one_could_approve_is_refused(admin, operator) -> None:
     with pytest.raises(Unsatisfiable):
         proposed(TEXT, operator)
 
@@ -211,7 +211,7 @@ def test_a_plan_that_nobody_could_approve_is_refused(admin, operator) -> None:
     assert proposed(TEXT, admin).state == "awaiting_approval"
 
 
-def test_what_an_agent_proposes_is_not_decided_by_its_owner(
+def test_the_owner_of_an_agent_may_not_approve_its_proposal(
     operator, second_operator, admin
 ) -> None:
     agent, _ = create_agent(
@@ -229,7 +229,7 @@ def test_what_an_agent_proposes_is_not_decided_by_its_owner(
     assert decided(open_gate(run), second_operator).status == "approved"
 
 
-def test_the_record_says_what_was_proposed_and_by_whom(proposer) -> None:
+def test_the_audit_log_has_the_proposal_and_its_proposer(proposer) -> None:
     run = proposed(TEXT, proposer)
 
     told = [record.envelope(event) for event in record.events_after(run.stream, 0)]
@@ -240,9 +240,7 @@ def test_the_record_says_what_was_proposed_and_by_whom(proposer) -> None:
     assert "hello" not in str(fact)
 
 
-def test_a_plan_is_previewed_approved_and_then_done_as_it_says(
-    proposer, operator, bench
-) -> None:
+def test_a_plan_runs_as_previewed_and_approved(proposer, operator, bench) -> None:
     run = proposed(TEXT, proposer, {"word": "hi"})
     report = DryRun.objects.get(run=run).report
     assert report["steps"][0]["summary"] == "Echo the params."
@@ -260,9 +258,7 @@ def test_a_plan_is_previewed_approved_and_then_done_as_it_says(
 
 
 @pytest.mark.promise("S2.51")
-def test_a_skill_is_handed_what_its_params_name_and_nothing_else(
-    proposer, operator, bench
-) -> None:
+def test_a_skill_receives_only_what_its_params_name(proposer, operator, bench) -> None:
     text = plan(
         step("a", params={"needed": "this", "private": "not for b"}),
         step("b", params={"value": "$a.output.needed"}, after="a"),

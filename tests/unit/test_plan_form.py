@@ -32,11 +32,11 @@ def test_yaml_and_json_in_any_spelling_have_one_digest() -> None:
     assert documents.digest(in_yaml) == documents.digest(in_json)
 
 
-def test_the_outer_plan_key_may_be_left_out() -> None:
+def test_the_outer_plan_key_is_optional() -> None:
     assert plan(f"plan: {{id: p, steps: [{STEP}]}}") == plan(f"id: p\nsteps: [{STEP}]")
 
 
-def test_a_plan_says_only_what_differs_from_the_defaults() -> None:
+def test_the_normal_form_leaves_out_defaults() -> None:
     text = """
         id: p
         parallel: false
@@ -139,7 +139,7 @@ def test_every_key_is_read() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_plan_of_wrong_form_is_refused(text, code, line, column) -> None:
+def test_an_invalid_plan_is_refused_with_its_position(text, code, line, column) -> None:
     _, problems = read(text)
 
     assert (code, line, column) in places(problems)
@@ -192,7 +192,7 @@ def test_a_plan_of_wrong_form_is_refused(text, code, line, column) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_step_of_wrong_form_is_refused(written, code, column) -> None:
+def test_an_invalid_step_is_refused_with_its_position(written, code, column) -> None:
     _, problems = read(f"id: p\nsteps:\n- {{{written}}}")
 
     assert (code, 3, column) in places(problems)
@@ -202,27 +202,27 @@ def test_a_step_of_wrong_form_is_refused(written, code, column) -> None:
     "key",
     ["when", "forEach", "fallback", "onError", "choose", "sla", "concurrency", "join"],
 )
-def test_a_construct_that_is_still_to_come_is_named(key) -> None:
+def test_an_unsupported_key_is_named(key) -> None:
     _, problems = read(f"id: p\nsteps: [{{id: a, skill: s, action: a, {key}: x}}]")
 
     assert [one.code for one in problems] == ["plan.unknown_key"]
     assert repr(key) in problems[0].message
 
 
-def test_a_misspelt_key_is_told_its_neighbour() -> None:
+def test_a_misspelt_key_gets_a_suggestion() -> None:
     _, problems = read("id: p\nsteps: [{id: a, skill: s, action: a, dependOn: []}]")
 
     assert "Did you mean 'dependsOn'?" in problems[0].message
 
 
-def test_all_problems_come_at_once_in_the_order_of_the_text() -> None:
+def test_all_problems_are_reported_in_text_order() -> None:
     _, problems = read("nmae: x\nsteps:\n- {id: a, skil: s}\n- {id: b c}\n")
 
     assert len(problems) >= 6
     assert [one.line for one in problems] == sorted(one.line for one in problems)
 
 
-def test_a_flood_of_problems_is_cut_and_still_an_error() -> None:
+def test_a_long_list_of_problems_is_cut_but_keeps_an_error() -> None:
     text = "id: p\nsteps: [" + "{x: \u202e}," * 1000 + "]"
 
     _, problems = read(text)
@@ -232,7 +232,7 @@ def test_a_flood_of_problems_is_cut_and_still_an_error() -> None:
     assert any(one.severity == "error" for one in problems)
 
 
-def test_places_stay_right_behind_a_broken_step() -> None:
+def test_positions_are_right_after_an_invalid_step() -> None:
     text = "id: p\nsteps:\n- 3\n- {id: a, skill: s, action: a}\n"
 
     document, _ = read(text)
@@ -290,7 +290,7 @@ PLANS = st.builds(
 
 @given(PLANS)
 @settings(max_examples=150, deadline=None)
-def test_the_normal_form_says_everything_and_survives_storage(document) -> None:
+def test_the_normal_form_is_complete_and_survives_storage(document) -> None:
     body = canonical.dumps(documents.normal_form(document))
 
     again = documents.from_normal_form(canonical.loads(body))
@@ -301,7 +301,7 @@ def test_the_normal_form_says_everything_and_survives_storage(document) -> None:
 
 @given(PLANS)
 @settings(max_examples=100, deadline=None)
-def test_the_normal_form_is_itself_a_plan_text(document) -> None:
+def test_the_normal_form_can_be_read_as_a_plan(document) -> None:
     steps = {
         f"{index}-{one.id}": replace(one, id=f"s{index}")
         for index, one in enumerate(document.steps)
@@ -317,7 +317,7 @@ def test_the_normal_form_is_itself_a_plan_text(document) -> None:
     assert documents.digest(again) == documents.digest(written)
 
 
-def test_the_second_spelling_of_a_key_is_named_with_the_first() -> None:
+def test_a_duplicate_spelling_names_both_keys() -> None:
     text = "id: p\nsteps: [{id: a, skill: s, action: a, depends_on: [], dependsOn: []}]"
 
     _, problems = read(text)

@@ -28,7 +28,7 @@ def planned(policy_says) -> list[tuple[str | None, str, tuple[str, ...]]]:
     return [(one.step, one.kind, one.reasons) for one in found]
 
 
-def test_the_plan_gate_is_first_and_high_risk_is_never_without_one() -> None:
+def test_the_plan_gate_is_first_and_high_risk_always_has_one() -> None:
     assert planned(lambda step, action: []) == [
         (None, "plan", ("Nothing runs before its plan is approved.",)),
         ("asked", "step", ("Look twice",)),
@@ -37,7 +37,7 @@ def test_the_plan_gate_is_first_and_high_risk_is_never_without_one() -> None:
     ]
 
 
-def test_what_a_policy_says_comes_first_and_stands_beside_the_plan() -> None:
+def test_reasons_of_policies_come_before_those_of_the_plan() -> None:
     found = planned(lambda step, action: [f"Policy {step.id}"])
 
     assert found[1:] == [
@@ -65,5 +65,5 @@ def preview(kind: str, **fields) -> StepPreview:
         ),
     ],
 )
-def test_coverage_counts_what_can_be_trusted(steps, coverage) -> None:
+def test_coverage_counts_covered_steps_only(steps, coverage) -> None:
     assert Report(steps).as_json()["coverage"] == coverage

@@ -20,13 +20,13 @@ GRAPHS = (
 )
 
 
-def test_document_order_is_kept_among_equals() -> None:
+def test_independent_steps_keep_document_order() -> None:
     edges = {"z": [], "b": ["a"], "y": [], "a": ["z"], "c": []}
 
     assert order(edges) == (["z", "y", "a", "b", "c"], [])
 
 
-def test_every_member_of_every_circle_is_named_and_nobody_else() -> None:
+def test_every_step_of_every_cycle_is_named_and_no_other() -> None:
     edges = {
         "before": [], "a": ["b", "before"], "b": ["a"], "between": ["b"],
         "x": ["z", "between"], "y": ["x"], "z": ["y"], "after": ["z"],
@@ -51,7 +51,7 @@ def reach(edges, key):
 
 
 @given(GRAPHS)
-def test_order_circles_and_ancestors_agree_with_a_plain_search(edges) -> None:
+def test_order_cycles_and_ancestors_agree_with_a_plain_search(edges) -> None:
     done, circular = order(edges)
 
     assert set(circular) == {key for key in edges if key in reach(edges, key)}
@@ -86,7 +86,7 @@ def test_large_graphs_are_ordered_in_time(steps, limit_s) -> None:
     assert ancestry.precedes("s0", f"s{steps - 1}")
 
 
-def test_a_circle_of_ten_thousand_steps_is_found() -> None:
+def test_a_cycle_of_ten_thousand_steps_is_found() -> None:
     edges = {f"s{i}": [f"s{(i + 1) % 10_000}"] for i in range(10_000)}
 
     done, circular = order(edges)

@@ -35,7 +35,7 @@ def of(schema):
         pytest.param(of({"pattern": "a" * 201}), ("properties", "a", "pattern"), id="long"),
     ],
 )  # fmt: skip
-def test_what_could_take_for_ever_is_refused_at_its_place(schema, place) -> None:
+def test_a_costly_schema_is_refused_at_its_position(schema, place) -> None:
     assert [way for way, _ in given.unusable(schema)] == [place]
 
 
@@ -55,7 +55,7 @@ def test_what_could_take_for_ever_is_refused_at_its_place(schema, place) -> None
         pytest.param(of({}), {"a": [{"$file": {}}]}, "A file", id="forged file"),
     ],
 )  # fmt: skip
-def test_inputs_that_are_too_much_are_refused(schema, inputs, said) -> None:
+def test_too_large_inputs_are_refused(schema, inputs, said) -> None:
     assert list(given.unusable(schema)) == []
 
     assert [said in message for _, message in given.wrong(schema, inputs)] == [True]
@@ -101,11 +101,11 @@ def test_a_pattern_that_makes_backtracking_explode_is_matched_in_time(pattern) -
         ),
     ],
 )  # fmt: skip
-def test_a_sentence_names_the_input(schema, inputs, said) -> None:
+def test_an_error_names_the_input(schema, inputs, said) -> None:
     assert [message for _, message in given.wrong(schema, inputs)] == [said]
 
 
-def test_errors_are_named_up_to_a_hundred() -> None:
+def test_at_most_a_hundred_errors_are_reported() -> None:
     schema = of({"items": {"type": "string"}})
 
     assert len(given.wrong(schema, {"a": [1] * 500})) == 100

@@ -48,7 +48,7 @@ def prompt(reference: str) -> str:
         ),
     ],
 )  # fmt: skip
-def test_a_plain_reference_to_what_may_be_absent_is_refused(steps) -> None:
+def test_a_plain_reference_to_an_absent_output_is_refused(steps) -> None:
     assert codes(*steps) == ["plan.reference_may_be_absent"]
 
 
@@ -79,11 +79,11 @@ def test_a_plain_reference_to_what_may_be_absent_is_refused(steps) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_reference_that_has_a_value_or_is_optional_is_sound(steps) -> None:
+def test_a_certain_or_optional_reference_is_valid(steps) -> None:
     assert codes(*steps) == []
 
 
-def test_the_refusal_says_where_and_what_to_write() -> None:
+def test_the_error_suggests_an_optional_reference() -> None:
     found = problems(YIELD, B, JOIN + ONE + prompt("$a.output.n"))
 
     assert places(found) == [("plan.reference_may_be_absent", 5, 90)]
@@ -94,7 +94,7 @@ def test_the_refusal_says_where_and_what_to_write() -> None:
     )
 
 
-def test_the_refusal_names_braces_inside_text() -> None:
+def test_the_error_suggests_braces_inside_text() -> None:
     found = problems(YIELD, B, JOIN + DONE + prompt("'so $a.output.n'"))
 
     assert "Write ${a.output.n?} to get null instead." in found[0].message
@@ -122,11 +122,11 @@ def test_the_refusal_names_braces_inside_text() -> None:
                      "plan.reference_may_be_null", id="null does not fit"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_optional_references_and_the_first(steps, code) -> None:
+def test_invalid_optional_and_first_references_are_refused(steps, code) -> None:
     assert codes(*steps) == ([code] if code else [])
 
 
-def test_an_optional_input_is_no_warning() -> None:
+def test_an_optional_input_gives_no_warning() -> None:
     text = "id: p\ninputs: {properties: {x: {type: string}}}\nsteps:\n"
     step = "- {id: a, skill: lab, action: ask, params: {prompt: $inputs.x%s}}\n"
 

@@ -132,13 +132,13 @@ PLANS = st.builds(
 
 @ROUNDS
 @given(st.one_of(st.text(), st.binary(), st.text("{}[]:,-?&*!|>'\"%#@ \n\tplan0~$")))
-def test_any_text_is_answered_with_problems(text) -> None:
+def test_any_text_returns_problems(text) -> None:
     assert_each_is_explained_and_placed(problems_of(text))
 
 
 @ROUNDS
 @given(st.one_of(JSON, PLANS), st.none() | st.dictionaries(st.text(max_size=3), JSON))
-def test_any_json_value_is_answered_with_problems(value, inputs) -> None:
+def test_any_json_value_returns_problems(value, inputs) -> None:
     assert_each_is_explained_and_placed(problems_of(json.dumps(value), inputs))
 
 
@@ -171,14 +171,14 @@ def a_plan(step="", plan="") -> str:
         ),
     ],
 )
-def test_what_once_raised_is_answered(text, code) -> None:
+def test_former_crashes_return_problems(text, code) -> None:
     problems = problems_of(text)
 
     assert_each_is_explained_and_placed(problems)
     assert not code or code in {problem.code for problem in problems}
 
 
-def test_inputs_nested_beyond_measure_are_refused() -> None:
+def test_deeply_nested_inputs_are_refused() -> None:
     value = json.loads("[" * 900 + "]" * 900)
     text = a_plan(plan=", inputs: {properties: {a: {}}}")
 
@@ -190,7 +190,7 @@ def test_inputs_nested_beyond_measure_are_refused() -> None:
 @pytest.mark.parametrize(
     "pattern", ["(x?){40}x{40}[yz]", "(?:a?a?){20}c", r"(\w\w?){60}!"]
 )
-def test_a_pattern_that_explodes_elsewhere_is_answered(pattern) -> None:
+def test_a_pattern_that_makes_backtracking_explode_returns_problems(pattern) -> None:
     inputs = {"properties": {"a": {"type": "string", "pattern": pattern}}}
     plan = {"id": "a", "inputs": inputs, "steps": [{"id": "g", "kind": "approval"}]}
 

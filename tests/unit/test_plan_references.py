@@ -73,7 +73,7 @@ SCOPE = Scope(
         pytest.param("by ${first.id}", "by step-1", id="id of the first in text"),
     ],
 )  # fmt: skip
-def test_references_become_what_they_name(written, meant) -> None:
+def test_references_resolve_to_their_values(written, meant) -> None:
     found = resolve(written, SCOPE)
 
     assert found == meant
@@ -100,7 +100,7 @@ def test_references_become_what_they_name(written, meant) -> None:
         ("$a.id", ".output or .files"),
     ],
 )
-def test_a_reference_that_leads_nowhere_is_refused_by_name(written, named) -> None:
+def test_an_unknown_reference_is_refused_by_name(written, named) -> None:
     with pytest.raises(ReferenceUnresolved) as refusal:
         resolve({"deep": [written]}, SCOPE)
 
@@ -109,12 +109,12 @@ def test_a_reference_that_leads_nowhere_is_refused_by_name(written, named) -> No
     assert isinstance(refusal.value, Invalid)
 
 
-def test_self_exists_only_where_a_step_is_undone() -> None:
+def test_self_exists_only_in_an_undo() -> None:
     with pytest.raises(ReferenceUnresolved, match="no step is being undone here"):
         resolve("$self.output.path", Scope({}, {}))
 
 
-def test_a_small_text_cannot_bring_in_more_than_the_limit() -> None:
+def test_a_small_text_cannot_insert_more_than_the_limit() -> None:
     scope = Scope({"x": "y" * 1_000_000}, {})
 
     with pytest.raises(ReferenceTooLarge):
@@ -123,7 +123,7 @@ def test_a_small_text_cannot_bring_in_more_than_the_limit() -> None:
         resolve("$inputs.x " * 9, scope)
 
 
-def test_references_are_found_with_their_places() -> None:
+def test_references_are_found_with_their_paths() -> None:
     params = {"a": ["x", "$one.output.n"], "b": "at $two.files.t, ${inputs.x}: $$no $9"}
 
     found = [(str(one), one.step, one.where, one.whole) for one in find(params)]
@@ -141,7 +141,7 @@ def test_a_step_called_first_is_that_step() -> None:
     assert resolve("$first.output.n", scope) == 1
 
 
-def test_nothing_is_first_before_a_parent_has_succeeded() -> None:
+def test_first_is_unknown_until_a_parent_has_succeeded() -> None:
     with pytest.raises(ReferenceUnresolved, match="first has no output"):
         resolve("$first.output", Scope({}, {}))
 

@@ -36,13 +36,13 @@ steps:
         ),
     ],
 )  # fmt: skip
-def test_inputs_are_held_against_their_schema(inputs, expected) -> None:
+def test_inputs_are_checked_against_their_schema(inputs, expected) -> None:
     found = check(INPUTS % "n", inputs=inputs)
 
     assert sorted({one.code for one in found}) == expected
 
 
-def test_an_input_that_may_be_absent_is_warned_of() -> None:
+def test_an_input_that_may_be_absent_gives_a_warning() -> None:
     text = INPUTS.replace(
         "{n: $inputs.%s}", "{rows: ['$inputs.month', '$inputs.page']}"
     )
@@ -52,7 +52,7 @@ def test_an_input_that_may_be_absent_is_warned_of() -> None:
     ]
 
 
-def test_the_declared_type_of_an_input_is_held_against_the_param() -> None:
+def test_the_type_of_an_input_is_checked_against_the_parameter() -> None:
     found = check(INPUTS % "month")
 
     assert "plan.type_mismatch" in [one.code for one in found]
@@ -77,7 +77,7 @@ def test_a_plan_without_inputs_takes_none() -> None:
         pytest.param("{properties: {a: {items: {pattern: 'a(?<!b)'}}}}", id="deep"),
     ],
 )
-def test_an_inputs_schema_that_cannot_be_used_is_refused_at_its_place(schema) -> None:
+def test_an_unusable_schema_of_inputs_is_refused_at_its_position(schema) -> None:
     text = f"id: p\ninputs: {schema}\nsteps:\n- {{{YIELD}}}"
 
     with warnings.catch_warnings():
@@ -87,7 +87,7 @@ def test_an_inputs_schema_that_cannot_be_used_is_refused_at_its_place(schema) ->
     assert {(one.code, one.line) for one in found} == {("plan.schema_invalid", 2)}
 
 
-def test_a_property_may_be_called_like_a_keyword() -> None:
+def test_a_property_may_have_the_name_of_a_keyword() -> None:
     text = (
         "id: p\ninputs: {properties: {pattern: {type: string}, $ref: {}},"
         f" default: {{$ref: x}}}}\nsteps:\n- {{{YIELD}}}"
@@ -116,7 +116,7 @@ def test_patterns_of_plans_follow_re2(pattern, text, expected) -> None:
     assert linear_validator({"pattern": pattern}).is_valid(text) is expected
 
 
-def test_a_skill_whose_schema_refers_outside_is_said_so_and_not_fetched() -> None:
+def test_an_external_reference_in_a_skill_schema_is_reported_and_not_fetched() -> None:
     wild = skill("wild", action("go", input_schema={"$ref": "http://127.0.0.1:9/x"}))
 
     with warnings.catch_warnings():
@@ -128,7 +128,7 @@ def test_a_skill_whose_schema_refers_outside_is_said_so_and_not_fetched() -> Non
     assert [one.code for one in found] == ["plan.param_invalid"]
 
 
-def test_a_condition_that_hangs_on_an_unknown_value_is_left_to_the_run() -> None:
+def test_a_condition_on_an_unknown_value_is_left_to_the_run() -> None:
     schema = {
         "type": "object",
         "if": {"properties": {"mode": {"const": "a"}}},

@@ -115,15 +115,17 @@ def test_leading_zeros_are_lost_with_a_warning() -> None:
         pytest.param("a: \u202etxt", "plan.hidden_character", 1, 4, id="invisible"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_place(text, code, line, column) -> None:
+def test_unreadable_text_is_reported_with_its_position(
+    text, code, line, column
+) -> None:
     assert places(parse(text).problems) == [(code, line, column)]
 
 
-def test_a_doubled_key_keeps_its_first_value() -> None:
+def test_a_duplicate_key_keeps_its_first_value() -> None:
     assert parse("a: 1\na: {b: 2}\nc: 3").value == {"a": 1, "c": 3}
 
 
-def test_json_is_read_with_tabs_long_keys_and_places() -> None:
+def test_json_is_read_with_tabs_long_keys_and_positions() -> None:
     key = "k" * 5000
 
     parsed = parse(f'{{\n\t"{key}"\n: [1, {{"b": "x"}}]}}')
@@ -133,7 +135,7 @@ def test_json_is_read_with_tabs_long_keys_and_places() -> None:
     assert parsed.positions[key, 1, "b"] == (3, 8)
 
 
-def test_the_place_of_an_entry_is_that_of_its_key() -> None:
+def test_the_position_of_an_entry_is_that_of_its_key() -> None:
     positions = parse("a:\n  - b: 1\n    c:  2\n").positions
 
     assert positions["a",] == (1, 1)
@@ -170,7 +172,7 @@ def test_the_place_of_an_entry_is_that_of_its_key() -> None:
         ),
     ],
 )
-def test_what_is_too_much_is_refused_early(text, code) -> None:
+def test_too_large_documents_are_refused_early(text, code) -> None:
     before = time.process_time()
 
     problems = parse(text).problems
@@ -179,7 +181,7 @@ def test_what_is_too_much_is_refused_early(text, code) -> None:
     assert time.process_time() - before < 1
 
 
-def test_a_flood_of_small_values_is_refused() -> None:
+def test_too_many_small_values_are_refused() -> None:
     problems = parse("[" + "1," * 300_000 + "1]").problems
 
     assert [problem.code for problem in problems] == ["plan.too_large"]
@@ -225,7 +227,7 @@ def test_fifty_levels_are_read() -> None:
 
 @given(VALUES)
 @settings(max_examples=150, deadline=None)
-def test_what_json_writes_is_read_back(value) -> None:
+def test_written_json_is_read_back(value) -> None:
     parsed = parse(json.dumps({"a": value}, ensure_ascii=False, indent=1))
 
     if all(problem.severity == "warning" for problem in parsed.problems):
@@ -238,7 +240,7 @@ def test_what_json_writes_is_read_back(value) -> None:
     st.text(alphabet=st.sampled_from("ab:-[]{},'\"#&*!|>%@\\ \n\t0.?~"), max_size=60)
 )
 @settings(max_examples=400, deadline=None)
-def test_no_text_raises_anything(text) -> None:
+def test_no_text_raises(text) -> None:
     parsed = parse(text)
 
     assert parsed.problems or parsed.positions
@@ -246,13 +248,13 @@ def test_no_text_raises_anything(text) -> None:
 
 @given(st.binary(max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_no_bytes_raise_anything(body) -> None:
+def test_no_bytes_raise(body) -> None:
     parsed = parse(body)
 
     assert parsed.problems or parsed.positions
 
 
-def test_both_readers_see_the_same_in_json() -> None:
+def test_yaml_and_json_readers_agree_on_json() -> None:
     text = '{"a": [1, -2.5e3, true, null, "x\\ny"], "b": {}}'
 
     by_yaml = [(one.kind, one.text, one.is_plain) for one in yaml_tokens(text)]

@@ -88,11 +88,11 @@ THINGS = a_skill(CREATE, REMOVE, HIDE)
         pytest.param(RollbackDocument("burn", {"a": 1}), None, id="unknown, params"),
     ],
 )
-def test_a_rollback_without_params_takes_them_from_what_it_undoes(rollback, expected):
+def test_a_rollback_without_params_takes_those_of_its_step(rollback, expected):
     assert undo_of(a_step(rollback=rollback), THINGS) == expected
 
 
-def test_what_the_contract_says_of_its_own_undo_is_all_that_it_gets() -> None:
+def test_the_undo_of_a_contract_gets_only_its_declared_params() -> None:
     step = a_step(params={"name": "a", "colour": "red", "size": 3})
 
     undo = undo_of(step, THINGS)
@@ -121,11 +121,11 @@ def test_a_step_without_an_undo_has_none(action) -> None:
     assert undo_of(a_step(action=action), THINGS) is None
 
 
-def test_a_contract_that_names_an_undo_it_lacks_has_none() -> None:
+def test_a_contract_with_an_unknown_undo_has_none() -> None:
     assert undo_of(a_step(), a_skill(CREATE)) is None
 
 
-def test_a_param_reaches_its_undo_whatever_its_name_and_is_read_once() -> None:
+def test_a_param_reaches_its_undo_with_any_name_and_is_resolved_once() -> None:
     skill = a_skill(
         an_action("create", ODD_NAMES, undo="remove"), an_action("remove", ODD_NAMES)
     )

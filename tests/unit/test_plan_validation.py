@@ -111,7 +111,7 @@ def test_the_flow_patterns_of_the_source_validate() -> None:
                      "plan.reference_unknown", 3, id="param that was not given"),
     ],
 )  # fmt: skip
-def test_a_plan_that_cannot_run_is_told_why_and_where(steps, code, line) -> None:
+def test_an_invalid_plan_is_reported_with_codes_and_lines(steps, code, line) -> None:
     problems = check(HEAD + "".join(f"- {{{step}}}\n" for step in steps))
 
     assert (code, line) in [(one.code, one.line) for one in problems]
@@ -142,11 +142,11 @@ def test_a_plan_that_cannot_run_is_told_why_and_where(steps, code, line) -> None
                      id="answer of people"),
     ],
 )  # fmt: skip
-def test_a_plan_that_can_run_has_no_problem(steps) -> None:
+def test_a_valid_plan_has_no_problems(steps) -> None:
     assert check(HEAD + "".join(f"- {{{step}}}\n" for step in steps)) == []
 
 
-def test_problems_point_at_the_very_value() -> None:
+def test_problems_point_at_the_exact_value() -> None:
     text = (
         "plan:\n  id: p\n  steps:\n"
         "    - id: a\n      skill: lab\n      action: yield\n"
@@ -160,7 +160,7 @@ def test_problems_point_at_the_very_value() -> None:
     ]
 
 
-def test_the_nearest_name_is_offered() -> None:
+def test_the_nearest_name_is_suggested() -> None:
     text = (
         HEAD
         + "- {id: a, skill: git-operation, action: x}\n- {id: b, skill: lab, action: aks}"
@@ -172,7 +172,7 @@ def test_the_nearest_name_is_offered() -> None:
     assert "Did you mean 'ask'?" in said[1]
 
 
-def test_every_circle_names_its_members() -> None:
+def test_every_cycle_names_its_steps() -> None:
     text = HEAD + "".join(
         f"- {{id: {one}, skill: lab, action: yield, dependsOn: [{other}]}}\n"
         for one, other in ["ab", "ba", "xy", "yx", "cb"]
@@ -195,7 +195,7 @@ def test_every_circle_names_its_members() -> None:
         ({"available": False}, "plan.skill_unavailable", "error"),
     ],
 )
-def test_the_standing_of_a_skill_is_said(changes, code, severity) -> None:
+def test_the_state_of_a_skill_is_reported(changes, code, severity) -> None:
     found = check(f"{HEAD}- {{{YIELD}}}", registry=Registry(**changes))
 
     assert [(one.code, one.severity, one.line) for one in found] == [
@@ -231,13 +231,13 @@ def test_a_valid_plan_is_pinned_to_versions_in_its_order() -> None:
         pytest.param({"sre": 2}, ["plan.unknown_group"], id="unknown group"),
     ],
 )
-def test_gates_that_nobody_can_satisfy_are_named(groups, expected) -> None:
+def test_gates_that_no_one_can_satisfy_are_reported(groups, expected) -> None:
     step = YIELD + ", approval: {groups: [{group: sre, count: 2}, ops]}"
 
     assert codes(step, groups=groups) == expected
 
 
-def test_the_question_of_a_gate_may_hold_references() -> None:
+def test_the_reason_of_a_gate_may_contain_references() -> None:
     asks = "id: b, kind: approval, dependsOn: [a], approval: {reason: 'Send $a.output.n%s?'}"
 
     assert codes(YIELD, asks % "") == []

@@ -38,7 +38,7 @@ def test_every_problem_is_listed_with_its_code_and_line(client) -> None:
     assert "Approvals needed" not in words(page)
 
 
-def test_a_valid_plan_shows_its_order_digest_and_the_people_it_will_ask(client) -> None:
+def test_a_valid_plan_shows_its_order_digest_and_approvals(client) -> None:
     page = client.post("/plans/check", {"text": PLAN, "inputs": "word: hello"})
 
     text = words(page)
@@ -67,7 +67,7 @@ def test_wrong_inputs_are_problems_at_every_button(route, fields, client) -> Non
     assert not Run.objects.exists()
 
 
-def test_an_input_that_is_missing_is_marked_once_the_form_was_sent(client) -> None:
+def test_a_missing_input_is_marked_after_a_check(client) -> None:
     opened = client.get("/plans/new?example=tag-release")
     sent = client.post("/plans/check", {"text": PLAN, "input.word": ""})
     given = client.post("/plans/check", {"text": PLAN, "input.word": "x"})
@@ -77,7 +77,7 @@ def test_an_input_that_is_missing_is_marked_once_the_form_was_sent(client) -> No
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_typed_inputs_outlive_a_mistake_in_the_plan(route, client) -> None:
+def test_typed_inputs_survive_an_error_in_the_plan(route, client) -> None:
     fields = {"input.word": "kept <so far>", "kind.word": "string"}
 
     page = client.post(route, {"text": "plan: ["} | fields)
@@ -91,7 +91,7 @@ def test_an_example_has_fields_for_its_inputs_at_once(client) -> None:
     assert 'name="input.version"' in shown
 
 
-def test_after_a_check_the_inputs_have_fields_of_their_own(client) -> None:
+def test_a_check_shows_a_field_for_each_input(client) -> None:
     page = client.post("/plans/check", {"text": PLAN})
 
     shown = page.content.decode()
@@ -99,7 +99,7 @@ def test_after_a_check_the_inputs_have_fields_of_their_own(client) -> None:
     assert "The word" in words(page)
 
 
-def test_what_was_typed_stays_on_the_page(client) -> None:
+def test_typed_text_stays_on_the_page(client) -> None:
     page = client.post(
         "/plans/check", {"text": PLAN, "input.word": "<kept>", "kind.word": "string"}
     )
@@ -110,7 +110,7 @@ def test_what_was_typed_stays_on_the_page(client) -> None:
 
 
 @pytest.mark.promise("S1.23")
-def test_a_dry_run_says_what_each_step_would_do_and_how_much_is_known(client) -> None:
+def test_a_dry_run_shows_each_step_and_the_coverage(client) -> None:
     fields = {"text": PLAN, "inputs": "word: hello"}
     started = client.post("/plans/dry-run", fields)
     waiting = client.get(started["Location"])
@@ -126,7 +126,7 @@ def test_a_dry_run_says_what_each_step_would_do_and_how_much_is_known(client) ->
     assert not Run.objects.exists()
 
 
-def test_what_was_typed_is_on_the_page_of_its_dry_run(client) -> None:
+def test_typed_text_is_on_the_page_of_its_dry_run(client) -> None:
     fields = {"text": PLAN, "input.word": "<kept>", "kind.word": "string"}
     started = client.post("/plans/dry-run", fields)
 
@@ -152,7 +152,7 @@ def test_the_end_of_a_dry_run_is_announced(client) -> None:
     assert "Dry run ended: 100 % of the steps previewed." in words(ended)
 
 
-def test_a_step_that_would_fail_is_red_and_named_at_the_top(client) -> None:
+def test_a_step_that_would_fail_is_named_at_the_top(client) -> None:
     text = (
         "plan:\n  id: p\n  name: P\n  steps:\n"
         "    - {id: bad, skill: lab, action: look, params: {how: would fail}}\n"
@@ -171,7 +171,7 @@ def test_a_step_that_would_fail_is_red_and_named_at_the_top(client) -> None:
     )
 
 
-def test_too_many_dry_runs_are_refused_on_the_page_and_nothing_typed_is_lost(
+def test_too_many_dry_runs_are_refused_without_losing_typed_text(
     client, settings
 ) -> None:
     settings.DRY_RUNS_PER_ACTOR = 1
@@ -185,7 +185,7 @@ def test_too_many_dry_runs_are_refused_on_the_page_and_nothing_typed_is_lost(
     assert 'value="kept"' in page.content.decode()
 
 
-def test_the_dry_run_of_somebody_else_is_not_shown(client, operator) -> None:
+def test_the_dry_run_of_another_user_is_not_shown(client, operator) -> None:
     started = client.post("/plans/dry-run", {"text": PLAN, "inputs": "word: hello"})
 
     for address in (started["Location"], started["Location"] + "/state"):
@@ -203,7 +203,7 @@ def test_proposing_leads_to_a_run_that_waits_for_approval(client) -> None:
     assert (run.state, run.inputs) == ("awaiting_approval", {"word": "hello"})
 
 
-def test_an_uploaded_file_comes_before_what_stands_in_the_field(client) -> None:
+def test_an_uploaded_file_is_used_before_the_text_field(client) -> None:
     client.post(
         "/plans/propose",
         {"text": "nonsense", "file": a_file(PLAN.encode()), "inputs": '{"word": "x"}'},
@@ -212,7 +212,7 @@ def test_an_uploaded_file_comes_before_what_stands_in_the_field(client) -> None:
     assert Run.objects.get().revision.source == PLAN
 
 
-def test_line_ends_of_browsers_do_not_change_the_plan(client) -> None:
+def test_line_endings_of_browsers_do_not_change_the_plan(client) -> None:
     fields = {"text": PLAN.replace("\n", "\r\n"), "inputs": "word: x"}
 
     client.post("/plans/propose", fields)
@@ -297,7 +297,7 @@ def test_ten_megabytes_in_a_field_are_refused_by_name_and_limit(
     assert codes(part) == ["request.too_large"]
 
 
-def test_what_cannot_be_read_at_all_is_not_called_too_large(client) -> None:
+def test_an_unreadable_request_is_not_called_too_large(client) -> None:
     page = client.post(
         "/plans/check", data=b"--", content_type="multipart/form-data; boundary="
     )
@@ -324,7 +324,7 @@ def test_bad_inputs_are_refused_with_a_reason(inputs, client) -> None:
     assert not Run.objects.exists()
 
 
-def test_inputs_that_the_plan_does_not_take_are_problems(client) -> None:
+def test_inputs_of_the_wrong_type_are_problems(client) -> None:
     fields = {"text": PLAN, "inputs": json.dumps({"word": 7})}
 
     page = client.post("/plans/propose", fields)
@@ -334,7 +334,7 @@ def test_inputs_that_the_plan_does_not_take_are_problems(client) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_may_not_propose_is_told_so(route, auditor) -> None:
+def test_a_user_without_the_right_to_propose_is_refused(route, auditor) -> None:
     client = signed_in(auditor)
 
     assert client.get("/plans/new").status_code == 403
