@@ -89,7 +89,7 @@ def _propose(page: Page, example: str, inputs: Mapping[str, str]) -> str:
     """From the sign-in page to the run's page, by every button of the plan page."""
     pages.sign_in(page, "proposer")
     page.get_by_role("link", name="New run").first.click()
-    page.get_by_role("link", name=example).click()
+    page.locator(f"a[href$='example={example}']").click()
     if inputs:
         page.get_by_test_id("plan-check").click()
         expect(page.get_by_test_id("plan-problem")).to_have_attribute(

@@ -132,7 +132,7 @@ def plan_page(
         "fields": _fields(form, text, checked),
         "too_large": RequestTooLarge(),
         "file_too_large": FILE_TOO_LARGE,
-        "examples": examples.names(),
+        "examples": examples.titles(),
     }
     return page(request, "runs/new.html", context | dict(extra or {}), status=status)
 
