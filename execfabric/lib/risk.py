@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Risk(StrEnum):
-    """How much harm a wrong run of an action does, from the least to the most."""
+    """The harm that a wrong run of an action can do, from the least to the most."""
 
     LOW = "low"
     MEDIUM = "medium"

@@ -34,7 +34,7 @@ class InputField:
     pattern: str
     value: str
     error: str
-    """Why the value cannot be used; empty if it can, or was not checked."""
+    """The reason why the value is refused; empty if it is accepted or unchecked."""
 
 
 class PlanForm(forms.Form):

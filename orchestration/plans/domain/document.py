@@ -104,7 +104,7 @@ class Parallel:
     """Run independent steps side by side."""
 
     max: Count | None = None
-    """How many steps run at the same time; without it, no limit."""
+    """The number of steps that may run at the same time; unlimited by default."""
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -120,7 +120,7 @@ class ApprovalDocument:
     """An approval that the plan itself requires before a step."""
 
     reason: str = ""
-    """Why approval is needed; references are allowed."""
+    """The reason for the approval; references are allowed."""
     groups: Annotated[
         tuple[
             Annotated[
@@ -136,7 +136,7 @@ class ApprovalDocument:
     ] = ()
     """The groups that have to approve, and how many approvers of each."""
     expires_in: Seconds | None = None
-    """When an open approval expires."""
+    """The time until an open approval expires."""
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -146,17 +146,17 @@ class RollbackDocument:
     action: str = ""
     """An action of the same skill; by default the undo named in its contract."""
     params: dict[str, Any] | None = None
-    """By default taken from the step that is undone."""
+    """By default the parameters of the step being undone."""
 
 
 def _named(key: str) -> Any:
-    """Name a field whose attribute has another name than its key."""
+    """Give a field a key that differs from the name of its attribute."""
     return Field(validation_alias=key, serialization_alias=key)
 
 
 @dataclass(frozen=True, config=CONFIG)
 class RetryDocument(RetryRule):
-    """How often an attempt is retried, and the pauses between attempts."""
+    """The number of attempts, and the pauses between them."""
 
     attempts: Count = RetryRule.attempts
     backoff: Literal["exponential", "constant"] = "exponential"
@@ -220,7 +220,7 @@ class StepDocument:
     ] = ()
     """The ids of the steps that come before."""
     trigger_rule: TriggerRule = "all_success"
-    """When the step starts, given the outcome of the steps it depends on."""
+    """The outcomes of its dependencies with which the step starts."""
     rollback: RollbackDocument | None = None
     approval: Annotated[
         ApprovalDocument | None,
@@ -233,7 +233,7 @@ class StepDocument:
         PlainSerializer(lambda retry: RETRY.dump_python(retry, by_alias=True)),
     ] = None
     timeout_s: Annotated[Seconds | None, _named("timeout")] = None
-    """How long one attempt may take."""
+    """The time that one attempt may take."""
     index: Annotated[SkipJsonSchema[int], Field(exclude=True)] = field(
         default=-1, init=False, compare=False, repr=False
     )
@@ -257,7 +257,7 @@ class PlanDocument:
     ] = None
     """Run independent steps side by side, and how many at most."""
     on_failure: OnFailure = "pause"
-    """What a failed step does to the run."""
+    """The effect of a failed step on the run."""
     steps: Annotated[
         tuple[StepDocument, ...], Field(min_length=1, max_length=MAX_STEPS)
     ] = Field(default=...)

@@ -41,7 +41,7 @@ LIMIT_MESSAGES = {
 
 @dataclass(frozen=True)
 class StepPreview:
-    """What one step would do."""
+    """The dry run of one step."""
 
     step: str
     skill: str
@@ -49,16 +49,16 @@ class StepPreview:
     kind: str
     """`native`, `simulated` or `none`; for a step without action `approval`."""
     summary: str
-    """What it would do; for `none` why that is unknown."""
+    """The effect of the step; for `none` the reason why it is unknown."""
     changes: tuple[str, ...] = ()
     touched: str = ""
-    """What its dry run tried to change before it was stopped; should be empty."""
+    """The change that its dry run attempted before it was stopped; should be empty."""
     problems: tuple[str, ...] = ()
-    """What is wrong with its target, each a code and a sentence."""
+    """The problems of its target, each a code and a sentence."""
     fails: str = ""
-    """Why it would fail; empty if its dry run found no reason."""
+    """The reason why it would fail; empty if there is none."""
     notes: tuple[str, ...] = ()
-    """What its dry run did not check."""
+    """Notes on what its dry run did not check."""
     output_known: bool = False
 
     @property
@@ -119,7 +119,7 @@ class Report:
 
     @property
     def reason(self) -> str:
-        """Why it is incomplete, in sentences; empty if it is complete."""
+        """The reasons why it is incomplete, in sentences; empty if it is complete."""
         return " ".join(LIMIT_MESSAGES[limit] for limit in self.limits)
 
     def as_json(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ _WANTED: Mapping[str, str] = {
     "greater_than_equal": f"a whole number from 1 to {MAX_COUNT:,}",
     "less_than_equal": f"a whole number from 1 to {MAX_COUNT:,}",
 }
-"""What a value must be that pydantic refuses with this error."""
+"""The required kind of value, by the error of pydantic."""
 _STAND_IN = "x"
 """An id to read on with, in place of one that is missing or invalid."""
 
@@ -126,7 +126,7 @@ class _Form:
         return unified
 
     def _alias(self, written: Path, path: Path) -> None:
-        """Give a key and its items in the first spelling the positions as written."""
+        """Give the first spelling of a key, and its items, the positions as written."""
         for below in ((), *((index,) for index in range(MAX_STEPS))):
             place = self._positions.get((*self._root, *written, *below))
             if place is None:
@@ -147,7 +147,7 @@ class _Form:
         return step
 
     def _check_kind(self, step: Mapping[str, Any], path: Path) -> None:
-        """Note the keys that a step of its kind must not have, or has to have."""
+        """Note the keys that a step of its kind must not have, or lacks."""
         kind = step.get("kind", "skill")
         if kind == "approval":
             for key in SKILL_KEYS:
@@ -183,7 +183,7 @@ class _Form:
                     _remove(plan, item["loc"], item["type"])
 
     def _identified(self, document: PlanDocument, plan_id: Any) -> PlanDocument | None:
-        """Give the ids back that were replaced; leave out what is not a step."""
+        """Restore replaced ids; leave out everything that is not a step."""
         steps = {}
         for index, id_ in self._ids.items():
             if id_ in steps:
@@ -200,7 +200,7 @@ class _Form:
         return document
 
     def _explain(self, error: Any) -> None:
-        """Note the problem that an error of pydantic stands for."""
+        """Note an error of pydantic as a problem of the plan."""
         path: Path = error["loc"]
         kind, value = error["type"], error["input"]
         key = path[-1]

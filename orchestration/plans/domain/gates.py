@@ -1,4 +1,4 @@
-"""Which approvals a plan will need, by what is known before it runs."""
+"""The approvals that a plan will need, as known before it runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

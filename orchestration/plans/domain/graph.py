@@ -38,8 +38,8 @@ def order(edges: Edges) -> tuple[list[str], list[str]]:
 def cycles(edges: Edges, left: Sequence[str]) -> list[list[str]]:
     """Return the cycles among the steps that cannot be ordered, in document order.
 
-    These are the strongly connected components, after Kosaraju: graphlib names one
-    cycle only. Stacks are lists, because a cycle may have 10,000 steps.
+    They are the strongly connected components, found with Kosaraju's algorithm, because
+    graphlib reports one cycle only. No recursion: a cycle may have 10,000 steps.
     """
     rank = {key: index for index, key in enumerate(left)}
     inner = {key: [each for each in edges[key] if each in rank] for key in left}
@@ -75,7 +75,7 @@ def _depth_first(
 
 
 class Ancestry:
-    """Which steps come before which, as one bit per pair: 12 MB for 10,000 steps.
+    """The ancestors of each step, as one bit per pair: 12 MB for 10,000 steps.
 
     Sets of names would take gigabytes for a chain of that length.
     """

@@ -39,7 +39,7 @@ _SURE = frozenset(
 
 @dataclass(frozen=True)
 class Around:
-    """What the references of a step can name."""
+    """The things that the references of a step can name."""
 
     document: PlanDocument
     entries: Mapping[str, CatalogEntry]

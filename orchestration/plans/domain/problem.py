@@ -1,4 +1,4 @@
-"""What is wrong with a plan: a stable code, a sentence, a position in the text."""
+"""Problems of a plan: a stable code, a sentence, a position in the text."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -8,7 +8,7 @@ mark the end and allow hyphens in fields: `${inputs.month}.csv`. A `$` that no l
 `_` or `{` follows is a dollar sign.
 
 A question mark after a whole reference, or before the closing brace, makes it optional:
-`$step.output.a?` is null if there is no such value. `$first.output` is the output of the
+`$step.output.a?` is null if the value does not exist. `$first.output` is the output of the
 parent that started a `one_success` join, unless the plan has a step `first`.
 """
 

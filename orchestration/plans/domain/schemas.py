@@ -1,4 +1,4 @@
-"""What JSON Schemas say about values and types, without fetching anything."""
+"""Read JSON Schemas: errors, parts and types, without fetching anything."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice

@@ -120,7 +120,7 @@ class _Builder:
             raise Unreadable("plan.not_yaml", "The document is empty.")
         value = self._value(first, (), 0)
         for _ in self._tokens:
-            """The reader still finds what is wrong after the value."""
+            pass  # the reader may still find an error after the value
         return Parsed(value, self._positions, tuple(self._problems.found))
 
     def _value(self, token: Token, path: Path, depth: int) -> Any:

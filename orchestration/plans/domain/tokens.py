@@ -84,8 +84,8 @@ def _refuse(constant: str) -> None:
 def json_tokens(text: str) -> Iterator[Token]:
     """Split what `json` has accepted, to learn positions.
 
-    It is not read as YAML, because libyaml refuses in JSON: keys over 1,024 characters,
-    escaped surrogate pairs, U+2028.
+    It is not read as YAML, because libyaml refuses some JSON: keys over 1,024
+    characters, escaped surrogate pairs, U+2028.
     """
     line, start_of_line, at = 1, 0, 0
     for found in _JSON_TOKEN.finditer(text):
