@@ -1,7 +1,6 @@
-"""A JSON value as lines for a page: in order, without recursion, and never too many.
+"""JSON values as a limited number of lines for a page.
 
-Beyond LINES or CHARACTERS a page shows the start of a value and says what is left out;
-warnings, size and digest are always those of the whole.
+Of a large value, a page shows the start; warnings, size and digest are of all of it.
 """
 
 import hashlib
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from execfabric.lib import canonical
-from execfabric.web.shown import Limit, Shown, shown_start, warnings_of
+from execfabric.web.shown import DisplayLimit, Shown, shown_start, warnings_of
 
 LINES = 200
 CHARACTERS = 16 * 1024
 PIECES = 500
-"""Marks make a page larger than the text does, so they are bounded as well."""
+"""Most parts: each mark adds much more to a page than its character."""
 DEEPEST_INDENT = 8
 _SUSPICIOUS = (
     b"\x7f",
@@ -26,13 +25,13 @@ _SUSPICIOUS = (
     rb"\n" * 4,
     *(rb"\b \f \r \t \u".split()),
 )
-"""What cannot deceive in canonical JSON has none of these; a match is looked at closely."""
+"""Canonical JSON without any of these is harmless; others are checked further."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class FileReference:
-    """A file as a value refers to it: all that the reference says, and no more."""
+    """A reference to a file in a value."""
 
     name: str
     size: int
@@ -41,19 +40,19 @@ class FileReference:
 
 
 def file_of(value: Any) -> FileReference | None:
-    """The file that a value refers to; None where it is any other value."""
+    """Return the file that a value refers to, or None."""
     fact = value.get("$file") if isinstance(value, dict) and len(value) == 1 else None
     if (
         not isinstance(fact, dict)
         or fact.keys() != FileReference.__annotations__.keys()
     ):
         return None
-    sound = (
+    is_valid = (
         type(fact["size"]) is int
         and all(isinstance(fact[key], str) for key in ("name", "sha256", "media_type"))
         and _SHA256.fullmatch(fact["sha256"])
     )
-    return FileReference(**fact) if sound else None
+    return FileReference(**fact) if is_valid else None
 
 
 @dataclass(frozen=True)
@@ -62,30 +61,30 @@ class Row:
 
     depth: int
     name: Shown | None
-    """The key or the place in a list; None for the value itself."""
+    """The key, or the index in a list; None for the value itself."""
     is_index: bool
     kind: str
     """object, list, numbers, text, number, truth, nothing, secret or file."""
     value: Shown | None
-    """What stands there; None for objects and lists, whose rows follow."""
+    """The value; None for objects and lists, whose rows follow."""
     entries: int = 0
     file: FileReference | None = None
-    """What a row of the kind file refers to; its value is the file's name."""
+    """The file of a row of kind file, whose value is its name."""
 
     @property
     def lines(self) -> int:
-        """How many lines the row takes."""
+        """Number of lines of the row."""
         pieces = self.value.pieces if self.value else ()
         return 1 + sum(piece.text.count("\n") for piece in pieces)
 
     @property
     def is_cut(self) -> bool:
-        """Whether only the start of its name or value is there."""
+        """True if the name or value is cut."""
         return any(text is not None and text.is_cut for text in (self.name, self.value))
 
     @property
     def indent(self) -> int:
-        """The depth, as far as a page can still indent."""
+        """Indentation on the page."""
         return min(self.depth, DEEPEST_INDENT)
 
 
@@ -99,23 +98,23 @@ class _Item:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The start of a value as lines, and facts of the whole value."""
+    """The start of a value as lines, and facts of all of it."""
 
     rows: tuple[Row, ...]
     lines: int
-    """How many lines are drawn."""
+    """Number of displayed lines."""
     total_lines: int
     bytes: int
-    """The size of its canonical form; 0 where it has none."""
+    """Size of the canonical form, or 0."""
     sha256: str
-    """The digest of its canonical form, as hex; empty where it has none."""
+    """Digest of the canonical form as hex, or ""."""
     warnings: tuple[str, ...]
-    """What could deceive anywhere in the whole value; only where something is cut."""
+    """Warnings about the whole value, if it is cut."""
     is_cut: bool
 
 
 def excerpt(value: Any) -> Excerpt:
-    """Return the lines of a value, outermost first, as many as a page holds."""
+    """Return the first lines of a value, as many as fit on a page."""
     rows, is_cut = _start(value)
     body = _canonical(value)
     drawn = sum(row.lines for row in rows)
@@ -131,47 +130,47 @@ def excerpt(value: Any) -> Excerpt:
 
 
 def warnings_in(value: Any, body: bytes = b"") -> tuple[str, ...]:
-    """Return what could deceive in any text of a value; `body` is its canonical form."""
+    """Return the warnings of all texts in a value; `body` is its canonical form."""
     body = body or _canonical(value)
     if body.isascii() and body and not any(part in body for part in _SUSPICIOUS):
         return ()
-    found: dict[str, None] = {}
+    warnings: dict[str, None] = {}
     for text in dict.fromkeys(_texts(value)):
-        found.update(dict.fromkeys(warnings_of(text)))
-    return tuple(found)
+        warnings.update(dict.fromkeys(warnings_of(text)))
+    return tuple(warnings)
 
 
 def _start(value: Any) -> tuple[list[Row], bool]:
-    """Return the first rows, and whether there would be more."""
-    found: list[Row] = []
+    """Return the first rows, and True if there are more."""
+    rows: list[Row] = []
     characters, lines, pieces = CHARACTERS, LINES, PIECES
     for item in _items(value):
         if lines <= 0 or characters <= 0 or pieces <= 0:
-            return found, True
-        row = _row(item, Limit(characters, lines, pieces))
-        found.append(row)
+            return rows, True
+        row = _row(item, DisplayLimit(characters, lines, pieces))
+        rows.append(row)
         for text in (row.name, row.value):
             if text is not None:
                 characters -= min(text.characters, characters)
                 pieces -= len(text.pieces)
         lines -= row.lines
         if row.is_cut:
-            return found, True
-    return found, False
+            return rows, True
+    return rows, False
 
 
-def _row(item: _Item, most: Limit) -> Row:
-    name = None if item.name is None else shown_start(item.name, most)
+def _row(item: _Item, limit: DisplayLimit) -> Row:
+    name = None if item.name is None else shown_start(item.name, limit)
     if _is_nested(item.value):
         kind = "object" if isinstance(item.value, dict) else "list"
         return Row(item.depth, name, item.is_index, kind, None, len(item.value))
     kind, text = _leaf(item.value)
-    leaf = shown_start(text, most)
+    leaf = shown_start(text, limit)
     return Row(item.depth, name, item.is_index, kind, leaf, file=file_of(item.value))
 
 
 def _items(value: Any) -> Iterator[_Item]:
-    """Walk a value in the order of its lines; the outermost container has none."""
+    """Walk a value in the order of its lines, without recursion."""
     waiting = [iter([_Item(value)])]
     while waiting:
         item = next(waiting[-1], None)
@@ -188,7 +187,7 @@ def _children(item: _Item) -> Iterator[_Item]:
     value, depth = item.value, item.depth if item.name is None else item.depth + 1
     if isinstance(value, dict):
         return (_Item(entry, depth, str(key)) for key, entry in value.items())
-    # An index tells nested entries apart; a list of plain values is read without it.
+    # Nested entries need an index; a list of plain values is readable without.
     has_index = any(map(_is_nested, value))
     return (
         _Item(entry, depth, str(place) if has_index else None, is_index=has_index)
@@ -197,7 +196,7 @@ def _children(item: _Item) -> Iterator[_Item]:
 
 
 def _is_nested(value: Any) -> bool:
-    """Return True if a value takes lines of its own for what is in it."""
+    """Return True if the entries of a value have their own lines."""
     if isinstance(value, dict):
         special = len(value) == 1 and (_is_secret(value) or file_of(value))
         return bool(value) and not special
@@ -215,7 +214,7 @@ def _count_lines(value: Any) -> int:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, keys included."""
+    """Iterate over all texts in a value, keys included."""
     waiting = [value]
     while waiting:
         entry = waiting.pop()
@@ -236,12 +235,12 @@ def _canonical(value: Any) -> bytes:
 
 
 def _is_secret(value: dict[str, Any]) -> bool:
-    """Whether it is `{"$secret": name}`: a reference, whose value is not here."""
+    """Return True for `{"$secret": name}`, a reference to a secret."""
     return set(value) == {"$secret"} and isinstance(value["$secret"], str)
 
 
 def _is_numbers(value: list[Any]) -> bool:
-    """Whether one line can hold the list: nothing in it can deceive."""
+    """Return True for a list of numbers, which is shown on one line."""
     return all(isinstance(entry, int | float) for entry in value)
 
 

@@ -1,5 +1,6 @@
-/* Live pages: one socket, one cursor. The server's record is the truth; whatever was
-   missed is asked for again from the cursor that stands in the page. */
+/* Live pages: one socket, one cursor. After a gap, the page requests the events after its
+   cursor. The htmx extension reconnects; it has no cursor, no silence timeout and no
+   polling, which are here. */
 (function () {
   "use strict";
   const POLL = 5000;
@@ -20,17 +21,17 @@
   const byId = (id) => document.getElementById(id);
   const isRun = (url) => url.includes("/ws/runs/");
 
-  /* Top level, not on DOMContentLoaded: the first socket would already be made. */
+  /* At the top level, because the first socket is opened before DOMContentLoaded. */
   htmx.config.wsReconnectDelay = (tries) =>
     Math.min(8000, 500 * 2 ** tries) * (0.5 + Math.random() / 2);
   htmx.createWebSocket = (url) => {
     if (!isRun(url)) return new WebSocket(url);
-    run.asked = parts();
+    run.parts = parts();
     run.socket = new WebSocket(url + "?" + position());
     return run.socket;
   };
 
-  /* What the page shows, so that the server sends no more: its steps and open logs. */
+  /* The steps and open logs on the page, so that the server sends only these. */
   function position() {
     const { seq, log } = byId("cursor").dataset;
     const { view } = byId("run-live").dataset;
@@ -40,11 +41,11 @@
   }
 
   function parts() {
-    const asked = position();
-    return asked.get("shown") + " " + asked.get("log").replace(/\.\d+/g, "");
+    const current = position();
+    return current.get("shown") + " " + current.get("log").replace(/\.\d+/g, "");
   }
 
-  /* Steps and logs that the page did not show before: ask for them as well. */
+  /* Request new steps and logs on the page too. */
   function follow() {
     const cursor = byId("cursor");
     if (!cursor || !byId("run-live")) return;
@@ -55,7 +56,7 @@
       cursor.dataset.log += (cursor.dataset.log ? "," : "") + place + "." + log.dataset.end;
       log.scrollTop = log.scrollHeight;
     }
-    if (parts() === run.asked) return;
+    if (parts() === run.parts) return;
     clearTimeout(run.switching);
     run.switching = setTimeout(ask, 100);
   }
@@ -80,7 +81,7 @@
     return holder.content.firstElementChild.dataset;
   }
 
-  /* Only a frame that begins where the page stands may be drawn. */
+  /* Draw only a frame that starts at the page's cursor. */
   function fits(html) {
     const frame = cursorOf(html);
     const here = byId("cursor").dataset;
@@ -114,7 +115,7 @@
     }
   }
 
-  /* What was verified is claimed only while the page shows no event behind it. */
+  /* Show the page as verified only if it has no later event. */
   function doubt() {
     const badge = byId("run-verified");
     if (!badge?.dataset.events) return;
@@ -122,7 +123,7 @@
     badge.toggleAttribute("data-stale", behind);
   }
 
-  /* The details of a step that changed: at once where they are open. */
+  /* Reload the details of a changed step; closed ones at their next opening. */
   function renew(body) {
     if (!body) return;
     if (body.closest("details").open) htmx.trigger(body, "wanted");
@@ -163,7 +164,7 @@
     else inboxSeen();
   });
 
-  /* Said as soon as it is known, and not only when a form is sent. */
+  /* Tell the user at once, and not only when a form is sent. */
   function signedOut() {
     const alert = byId("signed-out")?.content.firstElementChild;
     if (alert && byId("refusal")?.hidden) byId("refusal").replaceWith(alert.cloneNode(true));
@@ -181,11 +182,11 @@
     show();
   });
 
-  /* Asking every few seconds, while no socket holds. Same frames, same cursor. */
+  /* Poll while no socket stays open; frames and cursor are the same. */
   function poll() {
     const live = byId("run-live");
     if (!live || run.ended || document.hidden || run.failures < FAILURES) return;
-    // Rejected while nobody answers: the pill says so, and the next round asks again.
+    // Rejected while the server is away: the pill says so, and the next poll retries.
     htmx
       .ajax("GET", live.dataset.poll + "?" + position(), { source: live, swap: "none" })
       ?.catch(() => {});

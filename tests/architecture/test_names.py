@@ -17,7 +17,6 @@ PENDING = {
     "Ended",
     "Limit",
     "Limits",
-    "Piece",
     "Recorded",
     "StepView",
     "Stream",

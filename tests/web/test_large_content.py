@@ -145,7 +145,7 @@ def test_every_step_of_a_long_plan_can_be_reached_and_read(proposer, operator) -
     assert "205 of 205 steps are collapsed" in words(page)
     assert 'data-step="s204"' in alone.content.decode()
     assert "w204⟦U+200B⟧" in words(last)
-    assert "step s0: It contains characters that cannot be seen." in words(page)
+    assert "step s0: It contains invisible characters." in words(page)
 
 
 @pytest.mark.parametrize("part", ["value?at=/inputs", "steps/0", "subject.json"])

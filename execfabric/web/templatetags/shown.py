@@ -1,6 +1,6 @@
-"""Draws text from strangers, and whole JSON values, as marked HTML.
+"""Template tags that draw untrusted text and JSON values as HTML.
 
-Built here and not in a template: a value can have a hundred thousand lines.
+In Python, because templates are too slow for thousands of lines.
 """
 
 import re
@@ -13,7 +13,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from execfabric.web import values
-from execfabric.web.shown import Limit, Piece, Shown, Sort
+from execfabric.web.shown import DisplayLimit, Shown, Sort, TextPart
 from execfabric.web.shown import shown as shown_text
 from execfabric.web.shown import shown_start as start_of
 
@@ -26,7 +26,7 @@ CLASSES = {
 }
 BREAK = " ↵ "
 CUT = '<span class="shown-cut"> … (continues)</span>'
-NAME = Limit(characters=160, lines=2, pieces=40)
+NAME = DisplayLimit(characters=160, lines=2, pieces=40)
 LAYOUT = re.compile(r"(\r?\n| +|\t+)")
 KILO = 1000
 LONG_TEXT = 200
@@ -47,19 +47,19 @@ def file_size(count: int) -> str:
 
 @register.filter
 def shown(value: object) -> SafeString:
-    """A text in full, with whatever could deceive marked."""
+    """Draw a whole text with deceptive characters marked."""
     return _text(shown_text(str(value if value is not None else "")))
 
 
 @register.filter
 def shown_name(value: object) -> SafeString:
-    """Draw a name for a list: a very long one is cut, the whole is a link away."""
+    """Draw a name in a list; a very long one is cut."""
     return _text(start_of(str(value if value is not None else ""), NAME))
 
 
 @register.filter
 def shown_plain(value: object) -> str:
-    """The same as plain text, for titles and options, which can hold no marks."""
+    """Return `shown` as plain text, for titles and options."""
     pieces = shown_text(str(value if value is not None else "")).pieces
     texts = (BREAK if piece.sort is Sort.BREAK else piece.text for piece in pieces)
     return "".join(texts)
@@ -67,17 +67,11 @@ def shown_plain(value: object) -> str:
 
 @register.filter
 def shown_lines(text: str) -> SafeString:
-    """Draw lines as a program wrote them: breaks, tabs and blanks stay."""
+    """Draw the output of a program with its breaks, tabs and spaces."""
     pieces: list[str] = []
     for part in LAYOUT.split(text):
         pieces += [part] if LAYOUT.fullmatch(part) else _pieces(shown_text(part))
     return mark_safe("".join(pieces))  # noqa: S308  escaped
-
-
-@register.filter
-def shown_warnings(value: object) -> tuple[str, ...]:
-    """The sentences about what was marked in a text."""
-    return shown_text(str(value if value is not None else "")).warnings
 
 
 def shown_rows(rows: Iterable[values.Row]) -> SafeString:
@@ -91,7 +85,7 @@ def shown_rows(rows: Iterable[values.Row]) -> SafeString:
 
 @register.filter
 def shown_value(value: Any) -> SafeString:
-    """Draw a JSON value as a list of names and values; of a large one the start."""
+    """Draw a JSON value, or the start of a large one."""
     part = values.excerpt(value)
     note = f"… {part.lines} of {part.total_lines} lines" if part.is_cut else ""
     return mark_safe(  # noqa: S308  both parts are escaped where they are made
@@ -101,9 +95,9 @@ def shown_value(value: Any) -> SafeString:
 
 @register.filter
 def shown_start(value: object) -> SafeString:
-    """Draw the start of a text, as much of it as a page holds."""
-    most = Limit(values.CHARACTERS, values.LINES, values.PIECES)
-    return _text(start_of(str(value if value is not None else ""), most))
+    """Draw the start of a text, as much as fits on a page."""
+    limit = DisplayLimit(values.CHARACTERS, values.LINES, values.PIECES)
+    return _text(start_of(str(value if value is not None else ""), limit))
 
 
 def _row(row: values.Row) -> str:
@@ -137,7 +131,7 @@ def _body(row: values.Row) -> str:
 
 
 def _file(file: values.FileReference, name: str) -> str:
-    """A file: its name as a link to its bytes, and what binds the value to them."""
+    """Draw a file: a link to its bytes, its size, type and digest."""
     href = reverse("artifact", args=[file.sha256])
     about = f"{file_size(file.size)}, {_text(shown_text(file.media_type))}"
     return (
@@ -163,7 +157,7 @@ def _pieces(text: Shown) -> list[str]:
     return [_piece(piece) for piece in text.pieces]
 
 
-def _piece(piece: Piece) -> str:
+def _piece(piece: TextPart) -> str:
     if piece.sort is Sort.PLAIN:
         return str(escape(piece.text))
     if piece.sort is Sort.BREAK:

@@ -94,12 +94,6 @@ def state_word(state: str) -> str:
     return looks.of_state(str(state)).word
 
 
-@register.filter
-def state_tone(state: str) -> str:
-    """Return the tone of a state, which is also a CSS class."""
-    return str(looks.of_state(str(state)).tone)
-
-
 @register.simple_tag
 def time(at: datetime | None, missing: str = "—") -> SafeString | str:
     """Draw a moment as its distance from now; the UTC time is shown on hover."""

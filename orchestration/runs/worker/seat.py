@@ -9,6 +9,8 @@ import logging
 import threading
 from uuid import UUID
 
+from structlog.contextvars import bound_contextvars
+
 from execfabric.infra import database
 from orchestration.runs import dispatch
 from orchestration.runs.worker import work
@@ -68,4 +70,5 @@ def follow(hint: str, bench: Bench) -> int:
         log.warning("The hint %.40r is not an id.", hint)
         return 0
     database.check()
-    return work.work(step_run_id=step_run_id, bench=bench)
+    with bound_contextvars(step_run_id=str(step_run_id)):
+        return work.work(step_run_id=step_run_id, bench=bench)
