@@ -67,7 +67,7 @@ def images() -> frozenset[str]:
 def document(slug: str) -> Document:
     """Render a document; its file does not change while the process runs.
 
-    :raises DocumentUnknown: when there is no such file
+    :raises DocumentUnknown: for an unknown document
     """
     if slug not in slugs():
         raise DocumentUnknown(slug=slug)
