@@ -7,6 +7,7 @@ from functools import cached_property
 from django.http import HttpRequest
 
 from approvals import selectors, voters
+from approvals.domain.policy import DEFAULT_GROUP
 from approvals.models import Gate
 from execfabric.identity.models import User
 from execfabric.lib import clock
@@ -30,6 +31,16 @@ class InboxBadge:
         """Return True if gates can wait for the user."""
         user = self._user
         return user is not None and Right.DECIDE in rights_from(user.group_names)
+
+    @property
+    def is_listed(self) -> bool:
+        """Return True if the navigation shows the approvals.
+
+        Without a group that gates ask by default, only while one waits for the user.
+        """
+        user = self._user
+        is_asked = user is not None and DEFAULT_GROUP in user.group_names
+        return self.is_live and (is_asked or self.count > 0)
 
     @property
     def count(self) -> int:

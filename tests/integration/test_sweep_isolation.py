@@ -291,7 +291,7 @@ def test_the_page_of_a_run_shows_what_the_keeper_cannot_do(due):
 
     assert wait.text == (
         "Cannot take back a step whose worker was lost: 3 attempts failed."
-        f" The keeper tries again at {later:%H:%M:%S} UTC."
+        f" The keeper retries at {later:%H:%M:%S} UTC."
     )
     assert no_waits == []
 

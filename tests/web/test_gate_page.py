@@ -215,7 +215,7 @@ def test_rejecting_ends_the_run_and_says_why(run, operator) -> None:
     text = words(client.get(f"/gates/{gate.pk}"))
     assert "not today" in text
     assert "When nobody answers" not in text
-    assert "No decision is needed" in text
+    assert "Rejected. The approved content did not run." in text
 
 
 @pytest.mark.promise("S3.69")

@@ -191,7 +191,7 @@ def _leaves(shown: RunView) -> dict[str, str]:
         control = {"name": name, "why_not": why_not, "oob": True}
         parts[f"ctl-{name}"] = render_to_string("runs/_control.html", control)
     for step in shown.steps:
-        one_step = {"step": step, "run": shown.run, "oob": True}
+        one_step = {"step": step, "run": shown.run, **context}
         for part in ("head", "gate"):
             html = render_to_string(f"runs/_step_{part}.html", one_step)
             parts[f"{part}-{step.row.position}"] = html

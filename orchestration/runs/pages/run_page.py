@@ -8,20 +8,25 @@ from uuid import UUID
 
 from django.db.models import Count
 
+from approvals.domain.states import GateStatus
 from approvals.models import Gate
 from audit import selectors as audit
 from audit.selectors import Event
 from execfabric.identity.models import names_of
 from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Refusal
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs import selectors
+from orchestration.runs.control import recovery
 from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.pages.event_words import note_of, words_of
+from orchestration.runs.pages.run_list import MOVING
 from orchestration.runs.pages.run_waits import Wait, controls_of, waits_of
 
-DONE = (StepState.SUCCEEDED, StepState.SKIPPED)
+FAILURES_SHOWN = 5
+"""Failed steps named at the top of the page."""
 EVENTS_SHOWN = 500
 """Events in the list at once; older ones are a link away."""
 ROWS = 200
@@ -42,8 +47,16 @@ class StepLine:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more of it will happen by itself."""
+        """Return True if the step is final."""
         return StepState(self.row.state) in FINAL_STEP
+
+    @property
+    def state(self) -> str:
+        """Return the state to show: a step whose approval expired was not rejected."""
+        is_rejected = self.row.state == StepState.REJECTED
+        if is_rejected and self.gate and self.gate.status == GateStatus.EXPIRED:
+            return GateStatus.EXPIRED
+        return self.row.state
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,10 @@ class RunView:
     controls: dict[str, str]
     """What can be asked of it, each with the reason why not now, or ""."""
     has_ended: bool
+    may_resolve: bool
+    """Return True if the reader may resolve unknown outcomes."""
+    failures: list[StepRun]
+    """The first failed steps, in the order of the plan."""
 
     @property
     def total(self) -> int:
@@ -68,8 +85,28 @@ class RunView:
 
     @property
     def done(self) -> int:
-        """How many of them need nothing more."""
-        return sum(self.states[state] for state in DONE)
+        """Return how many steps have succeeded."""
+        return self.states[StepState.SUCCEEDED]
+
+    @property
+    def progress(self) -> str:
+        """Return how many steps are done, failed and left out, as words."""
+        steps = "step" if self.total == 1 else "steps"
+        others = [
+            f"{self.states[state]} {state}"
+            for state in (StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED)
+            if self.states[state]
+        ]
+        return ", ".join([f"{self.done} of {self.total} {steps} done", *others])
+
+    @property
+    def state(self) -> str:
+        """Return the state to show: `gated` if the run only waits for approvals."""
+        only_waits = self.states[StepState.GATED] and not any(
+            self.states[state] for state in MOVING
+        )
+        is_running = self.run.state == RunState.RUNNING
+        return StepState.GATED if is_running and only_waits else self.run.state
 
     @property
     def last(self) -> int:
@@ -114,7 +151,9 @@ def view(
     run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
     counted = run.steps.order_by().values_list("state").annotate(count=Count("pk"))
     states = Counter(dict(counted))
-    waits, more = waits_of(run, states, at)
+    may_resolve = not states[StepState.INDETERMINATE] or _may_resolve(run, by)
+    waits, more = waits_of(run, states, at, may_resolve=may_resolve)
+    failed = run.steps.filter(state=StepState.FAILED).order_by("position")
     unknown = next((wait.key for wait in waits if wait.tone == "odd"), "")
     return RunView(
         run=run,
@@ -125,7 +164,19 @@ def view(
         more_waits=more,
         controls=controls_of(run, by, unknown=unknown),
         has_ended=RunState(run.state) in FINAL_RUN,
+        may_resolve=may_resolve,
+        failures=list(failed.only("key", "error", "run_id")[:FAILURES_SHOWN])
+        if states[StepState.FAILED]
+        else [],
     )
+
+
+def _may_resolve(run: Run, by: Actor) -> bool:
+    try:
+        recovery.require_may_settle(run, by)
+    except Refusal:
+        return False
+    return True
 
 
 def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLine]:

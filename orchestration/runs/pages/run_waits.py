@@ -64,10 +64,13 @@ class Wait:
     key: str = ""
 
 
-def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], int]:
-    """What keeps this run from its end, as far as it is listed, and how much more.
+def waits_of(
+    run: Run, states: Counter[str], at: datetime, *, may_resolve: bool = False
+) -> tuple[list[Wait], int]:
+    """Return what the run waits for, and how many more things than listed.
 
-    `states` says how many of its steps are in each state.
+    `states` counts its steps per state; `may_resolve` is the reader's right to resolve
+    unknown outcomes.
     """
     found: list[Wait] = []
     if run.state in STOPPED:
@@ -81,7 +84,7 @@ def waits_of(run: Run, states: Counter[str], at: datetime) -> tuple[list[Wait], 
     is_troubled = TROUBLED & states.keys()
     steps = list(troubled.order_by("position")[:WAITS]) if is_troubled else []
     unknown = [step for step in steps if step.state == StepState.INDETERMINATE]
-    found += [_wait_for_outcome(run, step) for step in unknown]
+    found += [_wait_for_outcome(run, step, is_linked=may_resolve) for step in unknown]
     gates = selectors.open_gates(run)
     given = approvals.decisions_of(gates[:WAITS])
     eligible = approvals.still_eligible_of(given) if given else {}
@@ -101,8 +104,8 @@ def _wait_for_keeper(failure: SweepFailure) -> Wait:
     return Wait("wait", "retry", text + again, who, key="keeper")
 
 
-def _wait_for_outcome(run: Run, step: StepRun) -> Wait:
-    url = reverse("step_resolve", args=[run.pk, step.key])
+def _wait_for_outcome(run: Run, step: StepRun, *, is_linked: bool) -> Wait:
+    url = reverse("step_resolve", args=[run.pk, step.key]) if is_linked else ""
     text = f"Outcome unknown: step “{step.key}” may or may not have taken effect."
     who = "An operator or admin who did not propose the run must record the outcome."
     return Wait("odd", "unknown", text, who, url, "Resolve outcome", step.key)

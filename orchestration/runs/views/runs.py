@@ -1,6 +1,7 @@
 """The list of runs, and the page of one: watch, control, download, resolve."""
 
 from http import HTTPStatus
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -30,6 +31,7 @@ from orchestration.runs.engine import artifacts
 from orchestration.runs.models import stream_of
 from orchestration.runs.pages import frames, run_page, run_waits
 from orchestration.runs.pages.frames import Cursor
+from orchestration.runs.pages.run_list import WAITING, with_shown_state
 from orchestration.runs.pages.run_page import NO_STEPS, ROWS
 
 PAGE = 50
@@ -37,7 +39,7 @@ REASON = 500
 
 
 FILTERS = {
-    "state": "state",
+    "state": "shown_state",
     "plan": "revision__plan__name__icontains",
     "proposer": "proposer_name__icontains",
 }
@@ -45,20 +47,26 @@ FILTERS = {
 
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
-    """The runs that one may see, newest first, filtered by the address."""
+    """List the visible runs, newest first, filtered by the query string."""
     by = request.user.actor()
     filters = {name: request.GET.get(name, "").strip() for name in FILTERS}
     if filters["state"] not in set(RunState):
         filters["state"] = ""
-    asked = {FILTERS[name]: value for name, value in filters.items() if value}
-    found = selectors.visible_to(by).filter(**asked).order_by("-pk")
+    lookups: dict[str, Any] = {
+        FILTERS[name]: value for name, value in filters.items() if value
+    }
+    if filters["state"] == RunState.AWAITING_APPROVAL:
+        del lookups["shown_state"]
+        lookups["shown_state__in"] = WAITING
+    visible = with_shown_state(selectors.visible_to(by))
+    matching = visible.filter(**lookups).order_by("-pk")
     if before := ids.parsed(request.GET.get("before", "")):
-        found = found.filter(pk__lt=before)
-    rows = list(found[: PAGE + 1])
+        matching = matching.filter(pk__lt=before)
+    rows = list(matching[: PAGE + 1])
     context = {
         "runs": rows[:PAGE],
         "filters": filters,
-        "is_filtered": bool(asked),
+        "is_filtered": bool(lookups),
         "states": list(RunState),
         "older": rows[PAGE - 1].pk if len(rows) > PAGE else None,
         "may_propose": Right.PROPOSE in rights_of(by),
