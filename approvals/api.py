@@ -1,7 +1,4 @@
-"""Gates for clients: what is asked, of whom, and what people answered.
-
-Deciding is not here: its consequence is the engine's (`orchestration.runs.api`).
-"""
+"""The API for reading gates; `orchestration.runs.api` has the one for deciding."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -20,7 +17,7 @@ router = Router(tags=["gates"])
 
 
 class GateRow(Schema):
-    """A gate as it stands in a list."""
+    """A gate in a list."""
 
     id: UUID
     run_id: UUID = Field(alias="context_id")
@@ -46,7 +43,7 @@ class GateRow(Schema):
 
 
 class DecisionOut(Schema):
-    """One person's answer."""
+    """The decision of one person."""
 
     voter: str = Field(alias="voter_key")
     name: str = Field(alias="voter_name")
@@ -63,7 +60,7 @@ class DecisionOut(Schema):
 
 
 class SeatsOut(Schema):
-    """One group that is asked: how many it needs and has, and who may still decide."""
+    """The approvals of one group: required, given, and who can still decide."""
 
     group: str
     count: int
@@ -100,7 +97,7 @@ class GateOut(GateRow):
 
 
 class GateList(Schema):
-    """Gates, oldest first, and the id to go on behind."""
+    """Gates, oldest first, and the id after which the next page starts."""
 
     items: list[GateRow]
     next: UUID | None
@@ -117,7 +114,7 @@ class GateQuery(Schema):
 
 @router.get("/gates", response=GateList)
 def list_gates(request: ApiRequest, query: Query[GateQuery]) -> dict[str, Any]:
-    """The gates that the holder of the token may see."""
+    """List the gates that the holder of the token can see."""
     found = selectors.visible_to(request.auth).defer("subject").order_by("id")
     if query.run:
         found = found.filter(context_id=query.run)

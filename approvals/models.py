@@ -1,4 +1,4 @@
-"""Who may say yes (policies), and what they said (gates and decisions)."""
+"""Gates, the decisions on them, and the policies that open them."""
 
 from collections.abc import Iterable
 
@@ -20,10 +20,10 @@ def _words(states: Iterable[GateStatus]) -> list[str]:
 
 
 class Gate(models.Model):
-    """A question to people about exact bytes, and how it stands.
+    """A request for approval of exact bytes, and its status.
 
-    Only the status and what belongs to it ever change; a trigger holds that, and the
-    legal moves too. `digest` = SHA-256 of domain, newline and subject is a constraint.
+    Triggers reject any other change than legal moves of the status. `digest` is
+    SHA-256 of domain, newline and subject, by a constraint.
     """
 
     id = Uuid7Key()
@@ -94,32 +94,32 @@ class Gate(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Whether people may still decide, as far as the status says."""
+        """Return True if the status allows further decisions."""
         return self.status in OPEN
 
     @property
     def digest_hex(self) -> str:
-        """The digest as it is shown and sent."""
+        """Return the digest as hex."""
         return bytes(self.digest).hex()
 
     def required(self) -> tuple[Requirement, ...]:
-        """What the gate asks, as the domain knows it."""
+        """Return the requirements as domain values."""
         return tuple(Requirement(r["group"], r["count"]) for r in self.requirements)
 
     def exclusions(self) -> tuple[Exclusion, ...]:
-        """Who may not decide, as the domain knows it."""
+        """Return the exclusions as domain values."""
         return tuple(Exclusion(e["key"], e["why"]) for e in self.excluded)
 
     def excluded_keys(self) -> frozenset[str]:
-        """The keys of everybody who may not decide."""
+        """Return the keys of those who cannot decide."""
         return frozenset(e["key"] for e in self.excluded)
 
 
 class Decision(models.Model):
-    """One person's answer to one gate; it outlives their account and never changes."""
+    """The decision of one person on one gate; it never changes."""
 
     id = Uuid7Key()
-    # Without an index of its own: the unique constraint begins with it.
+    # The unique constraint below is its index.
     gate = models.ForeignKey(
         Gate, on_delete=models.PROTECT, db_index=False, related_name="decisions"
     )
@@ -153,7 +153,7 @@ class Decision(models.Model):
 
 
 class Policy(models.Model):
-    """One immutable version of a rule that says when people are asked, and whom."""
+    """One immutable version of a rule that requires approvals."""
 
     id = Uuid7Key()
     name = models.CharField(max_length=60)
@@ -166,7 +166,7 @@ class Policy(models.Model):
     requirements = models.JSONField()
     expires_after_s = models.PositiveIntegerField(null=True)
     reason = models.TextField()
-    """The sentence that people read where the rule asks them."""
+    """The sentence that approvers read."""
     published_at = models.DateTimeField()
     published_by_key = models.CharField(max_length=60)
     published_by_name = models.CharField(max_length=150)
@@ -199,7 +199,7 @@ class Policy(models.Model):
         return f"{self.name}@{self.version}"
 
     def rule(self) -> Rule:
-        """This version as the domain knows it."""
+        """Return this version as a domain value."""
         return Rule(
             name=self.name,
             version=self.version,

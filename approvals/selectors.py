@@ -1,4 +1,4 @@
-"""Reading gates, decisions and policies, and who could decide."""
+"""Read gates, decisions and policies, and who can decide."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ _VOTERS_AND = f"{_PEOPLE} (person.id = %s OR {_OF_GATE})"
 
 @dataclass(frozen=True)
 class Held:
-    """A gate with its decisions, and by key the active people who decided."""
+    """A gate with its decisions, and the active people who decided, by key."""
 
     gate: Gate
     decisions: list[Decision]
@@ -72,7 +72,7 @@ class Held:
 
     @property
     def actual(self) -> bytes:
-        """The digest computed from the gate's stored content."""
+        """Return the digest computed from the stored content."""
         return canonical.digest(self.gate.digest_domain, bytes(self.gate.subject))
 
     def unproven(self, *, digest: bytes, at: datetime) -> Unproven | None:
@@ -96,7 +96,7 @@ class Held:
 
 @dataclass(frozen=True)
 class StillEligible:
-    """One group of a gate: how many it needs and has, and who may still decide."""
+    """The approvals of one group: required, given, and who can still decide."""
 
     group: str
     count: int
@@ -105,7 +105,7 @@ class StillEligible:
 
 
 def visible_to(by: Actor) -> QuerySet[Gate]:
-    """The gates that an actor may see: all, or those of their own proposals."""
+    """Return the gates that an actor can see: all, or those of their proposals."""
     if Right.SEE_ALL in rights_of(by):
         return Gate.objects.all()
     if person_of(by) is None:
@@ -154,9 +154,9 @@ def _without_config(subject: bytes) -> bytes:
 
 
 def inbox(*, by: Actor, at: datetime, mine: Voter | None = None) -> list[Gate]:
-    """The gates where an approval by this person would fill a seat, oldest first.
+    """List the gates where an approval by this person would count, oldest first.
 
-    `mine` is their standing, where the caller has just read it.
+    `mine` saves a query if the caller has read the person's groups.
     """
     mine = mine or voter(by)
     if not mine.active or not mine.has_right:
@@ -186,14 +186,14 @@ def inbox(*, by: Actor, at: datetime, mine: Voter | None = None) -> list[Gate]:
 
 
 def still_eligible(gate: Gate) -> list[StillEligible]:
-    """Per group: how many seats are filled, and the names of those who may decide."""
+    """Return the approvals of each group, and who can still decide."""
     return still_eligible_of({gate: decisions(gate)})[gate]
 
 
 def still_eligible_of(
     given: Mapping[Gate, Sequence[Decision]],
 ) -> dict[Gate, list[StillEligible]]:
-    """The same for many gates with their decisions, in one query."""
+    """Do the same for many gates with their decisions, in one query."""
     asked = {item.group for gate in given for item in gate.required()}
     people = members(asked, voters(chain.from_iterable(given.values())))
     return {gate: _eligible(gate, said, people) for gate, said in given.items()}
@@ -228,12 +228,12 @@ def _eligible(
 
 
 def decisions(gate: Gate) -> list[Decision]:
-    """What people answered, in order."""
+    """Return the decisions on a gate, oldest first."""
     return decisions_of([gate])[gate]
 
 
 def decisions_of(gates: Iterable[Gate]) -> dict[Gate, list[Decision]]:
-    """The same for many gates."""
+    """Return the decisions on many gates, oldest first."""
     by_id = {gate.pk: gate for gate in gates}
     found: dict[Gate, list[Decision]] = {gate: [] for gate in by_id.values()}
     rows = Decision.objects.filter(gate__in=by_id) if by_id else ()
@@ -272,14 +272,14 @@ def held_from(
 
 
 def of_context(context_id: UUID) -> QuerySet[Gate]:
-    """All gates of one context (a run), oldest first."""
+    """Return all gates of one run, oldest first."""
     return Gate.objects.filter(context_id=context_id).order_by("id")
 
 
 def expired_gates(
     *, at: datetime, skip: Collection[UUID], limit: int
 ) -> list[tuple[UUID, UUID]]:
-    """Return the context and id of open gates whose time is over, oldest first.
+    """Return the context and id of expired open gates, oldest first.
 
     Gates of the contexts in `skip` are left out.
     """
@@ -289,6 +289,6 @@ def expired_gates(
 
 
 def policies_in_force() -> list[Rule]:
-    """The rules that hold now, in the order in which they are applied."""
+    """Return the rules in force, in the order in which they apply."""
     found = Policy.objects.filter(retired_at__isnull=True).order_by("order", "name")
     return [policy.rule() for policy in found]

@@ -1,4 +1,4 @@
-"""Who may decide, as their accounts and groups are now, and what their answers count."""
+"""The people who can decide, by their current accounts and groups."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,32 +20,32 @@ DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role]
 
 @dataclass(frozen=True)
 class Standing:
-    """An active person's name and all their groups, as they are now."""
+    """The name and the current groups of an active person."""
 
     name: str
     groups: frozenset[str]
 
     @property
     def has_right(self) -> bool:
-        """Whether one of their roles may decide at all."""
+        """Return True if one of their roles has the right to decide."""
         return not self.groups.isdisjoint(DECIDING_ROLES)
 
     @property
     def speaks_for(self) -> frozenset[str]:
-        """The groups that their decision counts for."""
+        """Return the groups that their decision counts for."""
         return self.groups if self.has_right else frozenset()
 
 
 def unmet(
     requirements: Sequence[Requirement], excluded: Collection[str]
 ) -> list[Unmet]:
-    """The groups whose seats could not be filled by the people there are now."""
+    """Return the groups that currently lack approvers."""
     members = deciders({requirement.group for requirement in requirements})
     return eligibility.unmet(requirements, members, excluded)
 
 
 def deciders(groups: Collection[str]) -> dict[str, set[str]]:
-    """Return, per group, the keys of its active members who may decide."""
+    """Return, per group, the keys of its active members who can decide."""
     found: dict[str, set[str]] = {group: set() for group in groups}
     for key, person in members(groups).items():
         for group in person.speaks_for.intersection(groups):
@@ -54,25 +54,25 @@ def deciders(groups: Collection[str]) -> dict[str, set[str]]:
 
 
 def standing_of(keys: Iterable[str]) -> dict[str, Standing]:
-    """Who of these (`user:7`) is active, and their groups; others are left out."""
+    """Return the active people among these keys (`user:7`), with their groups."""
     ids = _ids(keys)
     return _standing(Q(pk__in=ids)) if ids else {}
 
 
 def voter(by: Actor) -> Voter:
-    """An actor as somebody who wants to decide; only people have a standing."""
+    """Return an actor as a voter; agents have no groups."""
     people = standing_of([by.key]) if by.kind is ActorKind.USER else {}
     return voter_among(people, by)
 
 
 def signed_in(user: User) -> Voter:
-    """The signed-in user as a voter, from the groups already read for the page."""
+    """Return the signed-in user as a voter, from groups that are already read."""
     actor = user.actor()
     return voter_among({actor.key: Standing(actor.name, user.group_names)}, actor)
 
 
 def voter_among(people: Mapping[str, Standing], by: Actor) -> Voter:
-    """The same where the active people have been read; inactive for one not in it."""
+    """Return an actor as a voter, inactive if not among `people`."""
     person = people.get(by.key)
     return Voter(
         key=by.key,
@@ -84,10 +84,10 @@ def voter_among(people: Mapping[str, Standing], by: Actor) -> Voter:
 
 
 def ballot(decision: Decision, people: dict[str, Standing]) -> Ballot:
-    """A decision as it counts now: for groups its voter was in then and still is.
+    """Return a decision as it counts now: for groups its voter had then and has now.
 
-    Whoever left a group, lost the right or was deactivated no longer fills a seat;
-    whoever joined a group later did not decide for it.
+    It no longer counts if the voter left the group, lost the right or was deactivated,
+    and it does not count for groups that they joined later.
     """
     person = people.get(decision.voter_key)
     now = person.speaks_for if person else frozenset()
@@ -98,13 +98,13 @@ def ballot(decision: Decision, people: dict[str, Standing]) -> Ballot:
     )
 
 
-def voters(given: Iterable[Decision]) -> set[str]:
-    """The keys of those who decided."""
-    return {decision.voter_key for decision in given}
+def voters(decisions: Iterable[Decision]) -> set[str]:
+    """Return the keys of the people who decided."""
+    return {decision.voter_key for decision in decisions}
 
 
 def members(groups: Collection[str], others: Iterable[str] = ()) -> dict[str, Standing]:
-    """Whoever is in one of the groups, and some others."""
+    """Return the members of the groups, and the `others`, by key."""
     in_groups = User.objects.filter(groups__name__in=groups).values("pk")
     return _standing(Q(pk__in=in_groups) | Q(pk__in=_ids(others)))
 
@@ -114,7 +114,7 @@ def _ids(keys: Iterable[str]) -> list[str]:
 
 
 def _standing(who: Q) -> dict[str, Standing]:
-    """One query: a row per person and group, so that roles can be told as well."""
+    """Return the active people that match, with their groups, in one query."""
     return standing_from(
         User.objects.filter(who, is_active=True).values_list(
             "pk", "username", "groups__name"

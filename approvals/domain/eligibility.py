@@ -1,4 +1,4 @@
-"""Who may decide on a gate, and whether anybody could."""
+"""The people who can decide on a gate."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ REFUSALS: dict[str, type[Denied]] = {
     Why.EDITOR: EditedByYou,
     Why.AGENT_OWNER: AgentOwner,
 }
-"""In order of precedence: whoever proposed and edited is told that they proposed."""
+"""The refusal for each exclusion, in order of precedence."""
 
 
 @dataclass(frozen=True)
 class Voter:
-    """Somebody who wants to decide, as they stand now."""
+    """A user who wants to decide, with their current groups."""
 
     key: str
     kind: ActorKind
     active: bool
     groups: frozenset[str]
     has_right: bool
-    """Whether one of their roles may decide at all."""
+    """True if one of their roles has the right to decide."""
 
 
 @dataclass(frozen=True)
 class Unmet:
-    """A group that cannot give what is asked of it."""
+    """A group with fewer approvers than a gate requires."""
 
     group: str
     count: int
@@ -53,10 +53,10 @@ def may_decide(
     requirements: Sequence[Requirement],
     excluded: Sequence[Exclusion],
 ) -> Denied | None:
-    """The refusal for this voter, or None.
+    """Return the refusal for this voter, or None if they can decide.
 
-    Who somebody is comes before what they may do, so a proposer is always told that
-    it is their own proposal.
+    Exclusions are checked before rights, so that a proposer always reads that it is
+    their own proposal.
     """
     if voter.kind is not ActorKind.USER:
         return AgentsCannotDecide(actor=voter.key)
@@ -78,9 +78,9 @@ def unmet(
     members: Mapping[str, Collection[str]],
     excluded: Collection[str],
 ) -> list[Unmet]:
-    """The groups whose seats could not all be filled, even if everybody approved.
+    """Return the groups that lack approvers even if everyone approved.
 
-    `members` maps a group to the keys of the people who may decide for it.
+    `members` maps a group to the keys of the people who can decide for it.
     """
     people: dict[str, set[str]] = {}
     for group, keys in members.items():

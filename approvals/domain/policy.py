@@ -1,4 +1,4 @@
-"""Which people an action needs, and why: rules over facts, without a database."""
+"""The approvals that an action needs, by the policies in force."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ DEFAULT_RULE = "default@1"
 
 @dataclass(frozen=True)
 class ActionFacts:
-    """What rules may look at."""
+    """The facts of an action that rules match."""
 
     skill: str
     action: str
@@ -42,13 +42,13 @@ class Rule:
 
     @property
     def key(self) -> str:
-        """The name under which the record cites it."""
+        """Return the name and version, as in the audit log."""
         return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What all matching rules ask together; empty where no gate is needed."""
+    """The requirements of all matching rules; empty if no gate is needed."""
 
     requirements: tuple[Requirement, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -57,17 +57,17 @@ class Demand:
 
     @property
     def needed(self) -> bool:
-        """Whether a gate must open."""
+        """Return True if a gate must open."""
         return bool(self.requirements)
 
     def also(self, requirements: Iterable[Requirement], *, reason: str) -> "Demand":
-        """This demand together with one from elsewhere (a plan's own `approval`)."""
+        """Add requirements from elsewhere, such as `approval` in a plan."""
         merged = seats.merge(self.requirements, requirements)
         return replace(self, requirements=merged, reasons=(*self.reasons, reason))
 
 
 def matches(rule: Rule, facts: ActionFacts) -> bool:
-    """Whether a rule applies to an action."""
+    """Return True if a rule applies to an action."""
     return (
         rule.skill in {"", facts.skill}
         and rule.action in {"", facts.action}
@@ -77,7 +77,7 @@ def matches(rule: Rule, facts: ActionFacts) -> bool:
 
 
 def demands(facts: ActionFacts, policies: Sequence[Rule]) -> Demand:
-    """What the policies ask for an action: all matching rules together.
+    """Merge the requirements of all policies that match an action.
 
     High and critical risk never go without a gate. A policy that matches says who is
     asked; where none does, one operator is.

@@ -1,4 +1,4 @@
-"""Prove an approval from the decisions behind it: pure, needs no database.
+"""Prove an approval from its decisions.
 
 A gate's status is a claim. Before anything runs, the claim is checked against who
 decided, when, on which content, and whether they may still decide.

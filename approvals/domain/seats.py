@@ -1,4 +1,4 @@
-"""Seats of a gate and who can fill them: a person fills at most one."""
+"""The seats of a gate: each person fills at most one."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from approvals.errors import RequirementInvalid
 
 @dataclass(frozen=True)
 class Requirement:
-    """So many different people of one group."""
+    """A number of different people from one group."""
 
     group: str
     count: int = 1
@@ -19,12 +19,12 @@ class Requirement:
             raise RequirementInvalid(group=self.group, count=self.count)
 
     def as_fact(self) -> dict[str, object]:
-        """The form that is stored and recorded."""
+        """Return the stored form."""
         return {"group": self.group, "count": self.count}
 
 
 def merge(*demanded: Iterable[Requirement]) -> tuple[Requirement, ...]:
-    """What satisfies each of the given lists: per group the greatest count."""
+    """Merge lists of requirements: the greatest count of each group."""
     counts: dict[str, int] = {}
     for requirement in (one for many in demanded for one in many):
         known = counts.get(requirement.group, 0)
@@ -35,11 +35,11 @@ def merge(*demanded: Iterable[Requirement]) -> tuple[Requirement, ...]:
 def seat(
     requirements: Sequence[Requirement], people: Mapping[str, Collection[str]]
 ) -> dict[str, frozenset[str]]:
-    """Seat as many people as possible; return who sits for which group.
+    """Seat as many people as possible; return the people of each group.
 
-    `people` maps a person to their groups. Whoever is in two groups fills one seat,
-    and moves over when that makes room for somebody else (augmenting paths, so the
-    result is a maximum whatever the order).
+    `people` maps a person to their groups. A person in two groups fills one seat, and
+    is moved if that makes room for another (augmenting paths, so the result is a
+    maximum in any order).
     """
     capacity = Counter[str]()
     for requirement in requirements:
@@ -53,12 +53,12 @@ def seat(
 def filled(
     requirements: Sequence[Requirement], people: Mapping[str, Collection[str]]
 ) -> int:
-    """How many seats these people can fill together."""
+    """Return how many seats these people can fill together."""
     return sum(len(names) for names in seat(requirements, people).values())
 
 
 def wanted(requirements: Sequence[Requirement]) -> int:
-    """How many seats there are."""
+    """Return the number of seats."""
     return sum(requirement.count for requirement in requirements)
 
 
@@ -69,7 +69,7 @@ def _place(
     seated: dict[str, set[str]],
     tried: set[str],
 ) -> bool:
-    """Seat one person, moving others if need be; the depth is the number of groups."""
+    """Seat one person, moving others if needed; recurses once per group at most."""
     for group in sorted(capacity.keys() & set(people[person])):
         if group in tried:
             continue

@@ -6,27 +6,21 @@ from execfabric.lib.machine import StateMachine
 
 
 class GateStatus(StrEnum):
-    """What a gate's decisions add up to so far.
+    """The status of a gate."""
 
-    Four of the ten approval statuses have no way in yet and are therefore left
-    out: `unknown` and `draft` (a gate is asked in the moment it exists),
-    `conditional` and `blocked` (they come with limits and blockers).
-    """
-
-    # Opened by the engine. Left by the first approval, a rejection, the keeper once
-    # the time is over, or when its subject changes. A crash leaves it waiting: an
-    # open gate is a row and holds no process.
+    # Opened by the engine. Ends with the first approval, a rejection, its expiry, or
+    # a change of its subject. A crash leaves it waiting: an open gate is only a row.
     REQUESTED = "requested"
-    # Some of the people it asks have approved. It permits nothing yet.
+    # Some required people have approved. It permits nothing yet.
     PARTIAL = "partial"
     # Every seat is filled. It permits exactly its subject's bytes, until its expiry,
     # and is checked again at dispatch. It can still be superseded.
     APPROVED = "approved"
-    # One person said no. Final.
+    # One person rejected it. Final.
     REJECTED = "rejected"
-    # Nobody settled it in time. Final.
+    # No decision before the deadline. Final.
     EXPIRED = "expired"
-    # Its subject changed, or is no longer wanted. Final; a new gate may follow.
+    # Its subject changed or is no longer needed. Final; a new gate may follow.
     SUPERSEDED = "superseded"
 
 
@@ -43,7 +37,7 @@ class GateEvent(StrEnum):
 S, E = GateStatus, GateEvent
 
 OPEN = frozenset({S.REQUESTED, S.PARTIAL})
-"""People may still decide."""
+"""Statuses in which people can still decide."""
 SETTLED = frozenset(S) - OPEN
 """`settled_at` is set. An approved gate is settled, but not final."""
 

@@ -1,4 +1,4 @@
-"""What a gate asks about: everything that is fixed when it opens."""
+"""The subject of a gate: everything that is fixed when it opens."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from execfabric.lib.actor import Actor, ActorKind
 
 
 class Why(StrEnum):
-    """Why somebody may not decide; policies may add reasons of their own."""
+    """Why a person cannot decide; policies can add other reasons."""
 
     PROPOSER = "proposer"
     EDITOR = "editor"
@@ -22,25 +22,25 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Somebody who may not decide on a gate."""
+    """A person or agent that cannot decide on a gate."""
 
     key: str
     why: str
 
     def as_fact(self) -> dict[str, str]:
-        """The form that is stored and recorded."""
+        """Return the stored form."""
         return {"key": self.key, "why": str(self.why)}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The question that a gate puts, with the bytes that an approval covers."""
+    """The content of a gate, with the exact bytes that an approval covers."""
 
     kind: str
     """`run` or `step`; free text here."""
     id: UUID
     context_id: UUID
-    """What several gates have in common (the run)."""
+    """The run that its gates belong to."""
     stream: str
     """The key of the audit stream that its events go to."""
     trace_id: str
@@ -51,7 +51,7 @@ class Subject:
     requirements: tuple[Requirement, ...]
     excluded: tuple[Exclusion, ...]
     reasons: tuple[str, ...]
-    """Sentences for people: why it is asked."""
+    """Sentences that say why an approval is required."""
     expires_at: datetime
     step: str = ""
     policy_versions: tuple[str, ...] = ()
@@ -63,14 +63,14 @@ class Subject:
 
     @property
     def digest(self) -> bytes:
-        """The 32 bytes that a decision must name."""
+        """Return the 32 bytes that a decision must name."""
         return canonical.digest(self.digest_domain, self.body)
 
 
 def exclusions(
     *, proposer: Actor, editors: Iterable[Actor] = ()
 ) -> tuple[Exclusion, ...]:
-    """Everybody whom separation of duties keeps from deciding, owners of agents too."""
+    """List who cannot decide: proposer, editors, and the owners of their agents."""
     found = [Exclusion(proposer.key, Why.PROPOSER)]
     editors = list(editors)
     found += [Exclusion(editor.key, Why.EDITOR) for editor in editors]

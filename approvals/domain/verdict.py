@@ -1,4 +1,4 @@
-"""What the decisions on a gate add up to."""
+"""The result of the decisions on a gate."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from approvals.domain.seats import Requirement
 
 
 class Verdict(StrEnum):
-    """The sum of all ballots."""
+    """The result of all ballots."""
 
     UNDECIDED = "undecided"  # no seat is filled
     PARTIAL = "partial"  # some seats are filled
     APPROVED = "approved"  # all seats are filled, each by a different person
-    REJECTED = "rejected"  # somebody said no
+    REJECTED = "rejected"  # one person rejected
 
 
 @dataclass(frozen=True)
 class Ballot:
-    """One person's answer, and the groups that it counts for."""
+    """The decision of one person, and the groups that it counts for."""
 
     voter: str
     approve: bool
@@ -32,10 +32,9 @@ def of(
     requirements: Sequence[Requirement],
     excluded: Collection[str],
 ) -> Verdict:
-    """One rejection settles it; each group needs its count of different people.
+    """Count the ballots: one rejection rejects, and each group needs its count.
 
-    Whoever is excluded never counts, for yes or for no. Without requirements
-    nothing is ever approved.
+    Excluded people never count. Without requirements nothing is approved.
     """
     counted = [ballot for ballot in ballots if ballot.voter not in excluded]
     if any(not ballot.approve for ballot in counted):
@@ -55,7 +54,7 @@ def would_count(
     requirements: Sequence[Requirement],
     excluded: Collection[str],
 ) -> bool:
-    """Whether one more approval, by somebody of these groups, would fill a seat."""
+    """Return True if an approval by a member of these groups would fill a seat."""
     approvers = {b.voter: b.groups for b in ballots if b.voter not in excluded}
     before = seats.filled(requirements, approvers)
     return seats.filled(requirements, {**approvers, "": groups}) > before

@@ -1,4 +1,4 @@
-"""The one way in for gates, decisions and policies, whatever the interface."""
+"""Change gates, decisions and policies."""
 
 from approvals.services.decisions import Recorded, record_decision, record_refusal
 from approvals.services.gates import (

@@ -1,4 +1,4 @@
-"""The one decision service: every page, route, command and link ends here."""
+"""Record decisions; every page and API call uses this service."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,12 +47,12 @@ EVENTS = {
 
 @dataclass(frozen=True)
 class Recorded(GateChange):
-    """What became of a decision."""
+    """A gate after a decision, and the decision."""
 
     decision: Decision
     settled: bool
-    """Whether this decision settled the gate: the caller then moves what waited.
-    False for the repeat of a decision that was recorded before."""
+    """True if this decision closed the gate, so that the caller must move the run.
+    False for the repeat of a recorded decision."""
 
 
 def record_decision(
@@ -66,19 +66,19 @@ def record_decision(
     proposer_active: bool,
     at: datetime,
 ) -> Recorded:
-    """Record one person's answer, in the caller's transaction.
+    """Record the decision of one person, in the caller's transaction.
 
-    `digest` (64 hex digits) is that of what the person saw. The same answer again,
-    as by a double click or after a lost answer, returns the recorded one and changes
-    nothing. `proposer_active` says whether an active account answers for the proposal.
-    The caller that rolls back on a refusal then calls `record_refusal`.
+    `digest` (64 hex digits) is that of the content the person saw. Repeating the same
+    decision, as by a double click, returns the recorded one and changes nothing.
+    `proposer_active` is False if no active account is responsible for the proposal.
+    A caller that rolls back on a refusal then calls `record_refusal`.
 
-    :raises Denied: for who they are: agents, inactive accounts, proposers, editors,
-        owners of agents, people outside the groups (in this order)
-    :raises AlreadyDecided: when they answered otherwise before
-    :raises Conflict: when the gate is superseded, expired or settled, or the digest
-        is not the gate's
-    :raises ProposerInactive: for an approval when the proposer is deactivated
+    :raises Denied: for agents, inactive accounts, proposers, editors, owners of agents
+        and people outside the groups (in this order)
+    :raises AlreadyDecided: if they made another decision before
+    :raises Conflict: if the gate is superseded, expired or closed, or the digest
+        differs
+    :raises ProposerInactive: for an approval if the proposer is deactivated
     :raises Invalid: for a rejection without a comment
     """
     if by.kind is not ActorKind.USER:
@@ -119,11 +119,10 @@ def record_decision(
 
 
 def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) -> None:
-    """Put a refused decision into the record, in a transaction of its own.
+    """Record a refused decision, in its own transaction.
 
-    Called after the refused transaction has rolled back: the attempt is a fact even
-    though the decision is none. The first few of one actor at one gate are recorded one
-    by one, then only each that doubles their number, with that number.
+    Call it after the refused transaction has rolled back. The first attempts of an
+    actor on a gate are recorded one by one, later ones each time their number doubles.
     """
     tried = throttle.take(REFUSALS, f"{by.key} {gate_id}")
     if tried.wait and tried.count & (tried.count - 1):
@@ -139,7 +138,7 @@ def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) ->
         with transaction.atomic(durable=True):
             _append_refusal(gate_id, payload, by=by, at=at)
     except DatabaseError:
-        # Not recorded, so not counted: the caller hears of the outage and tries again.
+        # Not recorded, so not counted: the caller retries after the outage.
         throttle.give_back(tried)
         raise
 
@@ -169,13 +168,13 @@ def _require_open(gate: Gate, at: datetime) -> None:
 
 
 def _digest(text: str) -> str:
-    """What the voter saw; anything that is no digest equals none and is not recorded."""
+    """Normalize a digest; return an empty string for any other text."""
     seen = text.strip().lower()
     return seen if len(seen) == HEX_DIGITS and set(seen) <= set(hexdigits) else ""
 
 
 def _readable(comment: str, *, required: bool) -> str:
-    """The comment as it is stored; NUL and lone surrogates have no place in UTF-8 text."""
+    """Return the comment to store; NUL and lone surrogates cannot be stored."""
     text = comment.strip()
     if required and not is_visible(text):
         raise CommentRequired
@@ -186,7 +185,7 @@ def _readable(comment: str, *, required: bool) -> str:
 
 
 def _counted(held: Held, decision: Decision, *, at: datetime) -> Recorded:
-    """Move the gate by what its decisions and this one add up to now."""
+    """Count the decisions and move the gate accordingly."""
     gate, given = held.gate, [*held.decisions, decision]
     result = verdict.of(
         [voters.ballot(one, held.people) for one in given],

@@ -22,11 +22,11 @@ EXPIRED = "Expired: no decision before the deadline."
 
 
 def open_gate(*, subject: Subject, at: datetime) -> GateChange:
-    """Open a gate on a subject, in the caller's transaction.
+    """Open a gate for a subject, in the caller's transaction.
 
-    It opens even when no one could answer it now: a run that is under way must wait
-    where it is seen. The event names the groups that cannot be met. A caller that can
-    still refuse (a proposal) calls `require_satisfiable` first.
+    It opens even if no one can decide on it, so that a running run waits visibly. The
+    event names the groups that lack approvers. A caller that can still refuse (a
+    proposal) calls `require_satisfiable` first.
 
     :raises NotInTransaction: outside a transaction
     """
@@ -76,9 +76,9 @@ def open_gate(*, subject: Subject, at: datetime) -> GateChange:
 def require_satisfiable(
     *, requirements: Sequence[Requirement], excluded: Sequence[Exclusion]
 ) -> None:
-    """Refuse a gate that the people there are now could never approve.
+    """Check that the current people could approve a gate.
 
-    :raises Unsatisfiable: with the groups that are short, and by how many
+    :raises Unsatisfiable: with the groups that lack approvers
     """
     unmet = voters.unmet(requirements, {exclusion.key for exclusion in excluded})
     if unmet:
@@ -95,7 +95,7 @@ def require_satisfiable(
 def supersede(
     *, gate_id: UUID, found_digest: str, reason: str, at: datetime
 ) -> GateChange:
-    """End a gate because its subject is no longer what approvers saw.
+    """End a gate because its subject has changed.
 
     :raises IllegalTransition: when it is final already
     """
@@ -106,7 +106,7 @@ def supersede(
 
 
 def withdraw(*, gate_id: UUID, reason: str, at: datetime) -> GateChange:
-    """End a gate because its answer is not needed any more (its run was cancelled).
+    """End a gate that is no longer needed because its run was cancelled.
 
     :raises IllegalTransition: when it is final already
     """
@@ -117,9 +117,9 @@ def withdraw(*, gate_id: UUID, reason: str, at: datetime) -> GateChange:
 
 
 def expire(*, gate_id: UUID, at: datetime) -> GateChange | None:
-    """End an open gate whose time is over; None when there was nothing to end.
+    """End an open gate after its deadline; return None if it is not due.
 
-    Any number of keepers may call it, at any time and again.
+    It is safe to repeat and to call from several keepers.
     """
     gate = locked(gate_id)
     if not gate.is_open or at < gate.expires_at:
@@ -130,14 +130,14 @@ def expire(*, gate_id: UUID, at: datetime) -> GateChange | None:
 
 
 def holds(*, gate_id: UUID, digest: bytes, at: datetime) -> None:
-    """Refuse unless this approval covers exactly these bytes, now.
+    """Check that the approval covers exactly this content, now.
 
-    Asked in the transaction that commits the intent; the gate's row stays locked, so
-    nothing about the answer changes before the commit. Approval is recomputed from
-    the decisions and today's groups: the status alone is not believed. An approval
-    that is older than the gate's expiry does not hold, although its status stays.
+    Runs in the transaction that commits the intent and locks the gate, so nothing
+    changes before the commit. The approval is recomputed from the decisions and the
+    current groups, because a status alone proves nothing. After the gate's expiry an
+    approval no longer counts.
 
-    :raises GateDoesNotHold: `why` says which of the conditions failed
+    :raises GateDoesNotHold: `why` names the failed condition
     """
     held = selectors.held(gate_id)
     gate = held.gate

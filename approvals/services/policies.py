@@ -1,4 +1,4 @@
-"""Publishing and retiring policies: versions that never change."""
+"""Publish and retire policies; a published version never changes."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -43,8 +43,8 @@ class PolicyDraft:
 def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
     """Put a new version of a policy into force; the one before it is retired.
 
-    :raises PolicyInvalid: when a field is missing or not a known word
-    :raises Unsatisfiable: when nobody could give what it asks
+    :raises PolicyInvalid: if a field is missing or invalid
+    :raises Unsatisfiable: if the current people could not approve
     """
     require(by, Right.POLICY)
     _check(draft)
@@ -77,7 +77,7 @@ def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
 
 @transaction.atomic
 def retire_policy(*, name: str, reason: str, by: Actor, at: datetime) -> Policy:
-    """Take a policy out of force; gates that it opened stay as they are.
+    """Retire a policy; gates that it opened do not change.
 
     :raises PolicyUnknown: when no version of that name is in force
     """

@@ -32,7 +32,7 @@ class GateChange:
 
 
 def locked(gate_id: UUID) -> Gate:
-    """A gate whose row is held until the caller's transaction ends.
+    """Lock a gate until the caller's transaction ends.
 
     :raises GateUnknown: when there is none
     """

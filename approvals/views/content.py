@@ -1,7 +1,6 @@
-"""How much of a gate's content one page draws, and what it says about the rest.
+"""The part of a gate's content that its page shows.
 
-Nothing is hidden for good: what a page leaves out is named on it, opens on demand and
-can be downloaded as the exact bytes that an approval covers.
+What the page collapses is named on it, opens on demand, and can be downloaded.
 """
 
 import hashlib
@@ -19,21 +18,20 @@ from execfabric.web.values import Excerpt
 ROWS = 200
 """Steps listed at once."""
 OPEN_STEPS = 12
-"""Steps of a plan that are drawn with their details; those of a longer one open on
-demand."""
+"""Up to this number, the steps of a plan are shown with their details."""
 OPEN_LINES = 400
-"""Lines of values drawn with the steps of a plan."""
+"""Lines of values shown with the steps of a plan."""
 FILES = 100
 """Files that the template lists at once."""
 TREE_BYTES = 32 * 1024
-"""Content up to this size is also drawn as one tree."""
+"""Content up to this size is also shown as a whole."""
 WARNED = 20
 """Places named in the warning about deceptive characters."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One value of the content: its title, its start, and its address in the content."""
+    """One value of the content: its title, its first lines and its JSON pointer."""
 
     caption: str
     part: Excerpt
@@ -42,12 +40,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Content:
-    """What a gate page draws of the content."""
+    """The content of a gate as its page shows it."""
 
     subject: Mapping[str, Any]
     size: int
     sha256: str
-    """Of the bytes alone, as `sha256sum` prints it for the download."""
+    """The SHA-256 of the downloaded file."""
     action: Action | None
     """For a step gate: its action."""
     blocks: tuple[Block, ...]
@@ -64,33 +62,33 @@ class Content:
 
     @property
     def end(self) -> int:
-        """The place after the last step listed."""
+        """Return the index after the last listed step."""
         return self.first + len(self.steps)
 
     @property
     def following(self) -> int:
-        """How many steps the next page lists."""
+        """Return how many steps the next page lists."""
         return min(ROWS, self.total - self.end)
 
     @property
     def cut(self) -> list[Block]:
-        """The values of which only the start is drawn."""
+        """Return the collapsed values."""
         drawn = (self.blocks, *(blocks or () for _, blocks in self.steps))
         return [block for block in chain.from_iterable(drawn) if block.part.is_cut]
 
     @property
     def closed(self) -> int:
-        """How many steps do not show their details at once."""
+        """Return how many steps are collapsed."""
         return self.total - sum(blocks is not None for _, blocks in self.steps)
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether anything of the content is not drawn at once."""
+        """Return True if any part of the content is collapsed."""
         return bool(self.cut or self.closed or len(self.files) > FILES)
 
 
 def of(gate: Gate, *, first: int = 0) -> Content:
-    """Return what the page of a gate draws, its steps from `first` on."""
+    """Return what the page of a gate shows, with the steps from `first` on."""
     body = bytes(gate.subject)
     subject = subjects.read(gate)
     is_plan = "steps" in subject
@@ -158,7 +156,7 @@ def _blocks(subject: Mapping[str, Any], action: Action | None) -> tuple[Block, .
 def _warnings(
     subject: Mapping[str, Any], body: bytes
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Look through the whole content, also where nothing of it is drawn."""
+    """Check the whole content, including the collapsed part."""
     if "unreadable" in subject or not values.warnings_in(subject, body):
         return
     named = 0

@@ -1,4 +1,4 @@
-"""The content of a gate: its exact bytes, one value, one step, or what a page shows."""
+"""The content of a gate: the whole, one value, or one step."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from execfabric.web.problems import BytesDownload, json_download
 
 @require_safe
 def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Return the exact bytes that the digest covers."""
+    """Download the exact bytes that the digest covers."""
     found = selectors.readable(by=request.user.actor(), gate_id=pk)
     response = BytesDownload(
         bytes(found.subject), name=f"gate-{pk}.json", content_type="application/json"
@@ -33,7 +33,7 @@ def gate_subject(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def gate_value(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Return one value of the content (`?at=`, a JSON pointer) as canonical JSON."""
+    """Download one value of the content (`?at=`, a JSON pointer) as JSON."""
     found = selectors.readable(by=request.user.actor(), gate_id=pk)
     pointer = request.GET.get("at", "")
     value = subjects.value_at(subjects.read(found), pointer)
@@ -47,7 +47,7 @@ def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
     found = selectors.readable(by=request.user.actor(), gate_id=pk)
     actions = subjects.planned(subjects.read(found), place, place + 1)
     if not actions:
-        raise Missing(f"This plan has no step at place {place + 1}.")
+        raise Missing(f"Unknown step {place + 1}.")
     action = actions[0]
     template = "gates/_plan_step.html" if wants_fragment(request) else "gates/step.html"
     context = {"gate": found, "action": action, "blocks": contents.step_blocks(action)}
@@ -55,7 +55,7 @@ def gate_step(request: HttpRequest, pk: UUID, place: int) -> HttpResponse:
 
 
 def shown(gate: Gate, *, by: Actor, at: datetime, first: int) -> dict[str, Any]:
-    """Return what a gate page shows of the gate itself, its steps from `first` on."""
+    """Return the context of a gate page, with the steps from `first` on."""
     decisions = selectors.decisions(gate)
     eligible = selectors.still_eligible_of({gate: decisions})[gate]
     content = contents.of(gate, first=first)

@@ -1,4 +1,4 @@
-"""The inbox: what waits for a person's decision, and what they decided."""
+"""The approvals that wait for the user, and those that they decided."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,24 +24,24 @@ SOON = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Reason:
-    """The first reason of a gate, and whose words it is in."""
+    """The first reason of a gate, and its source."""
 
     text: str
     rule: str = ""
-    """The policy that says so; its words are its publisher's."""
+    """The policy that requires the approval."""
     is_claim: bool = False
-    """Whether the plan's author says so."""
+    """True if it comes from the plan and is unverified."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """One gate as a line of the inbox."""
+    """One gate in the list."""
 
     gate: Gate
     proposer: str
     by_agent: bool
     on_behalf_of: str
-    """For an agent: the name of the person who answers for it."""
+    """For an agent, the name of its owner."""
     reason: Reason | None
     have: int
     need: int
@@ -50,7 +50,7 @@ class Waiting:
 
 @require_safe
 def inbox(request: HttpRequest) -> HttpResponse:
-    """The gates that a person can move on; with `?tab=decided` their own answers."""
+    """List the gates that the user can decide on, or has decided (`?tab=decided`)."""
     by, at = request.user.actor(), clock.now()
     if request.GET.get("tab") == "decided":
         return page(request, "approvals/decided.html", _decided(request, by))
@@ -91,9 +91,10 @@ def _line(gate: Gate, names: dict[str, str], *, at: datetime) -> Waiting:
 
 
 def _reason(gate: Gate) -> Reason | None:
-    """By its place and not by its words, which a plan's author could imitate.
+    """Return the first reason; its position tells its source.
 
-    The sentence about the risk comes first, then those of the rules, then the author's.
+    Its words do not, because a plan could imitate them. The risk comes first, then
+    the policies, then the plan.
     """
     text = next(iter(gate.reasons), "")
     if not text:

@@ -1,4 +1,4 @@
-"""The stored bytes of a gate's subject, put into the order in which people read."""
+"""The stored content of a gate as values for its page."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from execfabric.web.templatetags.shown import file_size
 from execfabric.web.values import FileReference, file_of
 
 LONGEST_IN_SENTENCE = 120
-"""A longer value is named in the sentence, with its size, and stands in full below."""
+"""Characters of a value in a sentence; a longer one is shown below it."""
 
 _OBJECT = {"type": "object"}
 _ACTION: dict[str, Any] = {
@@ -49,28 +49,28 @@ _SHAPE = Draft202012Validator(
         "else": {"properties": {"skill": _OBJECT}},
     }
 )
-"""What the page relies on; other releases, or another hand, may have written the bytes."""
+"""The shape that the page needs; another release may have written the content."""
 _BLANK = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a sentence: the skill's own words, or a value put into them."""
+    """A part of a sentence: words of the skill, or the value of a parameter."""
 
     text: str
     is_value: bool = False
     elsewhere: bool = False
-    """The value is too long for a sentence; `text` says what and how large it is."""
+    """The value is too long for the sentence; `text` has its name and size."""
     file: FileReference | None = None
     """The file that the value refers to; `text` is its name."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """One action as an approver reads it, of a step gate or of a step in a plan."""
+    """One action, of a step gate or of a step in a plan."""
 
     source: Mapping[str, Any]
-    """What the bytes say of it."""
+    """The action in the content."""
     key: str
     skill: str
     version: str
@@ -78,33 +78,30 @@ class Action:
     place: int = 0
     """Its place in the plan's order, from 0; 0 for a step gate."""
     preview: Mapping[str, Any] = field(default_factory=dict)
-    """What its dry run said, in a plan gate of an older release."""
+    """The result of its dry run, in a plan gate of an older release."""
     preview_place: int = 0
-    """Where that is in the list of the dry run's steps."""
+    """Its index among the results of the dry run."""
     written: Mapping[str, Any] = field(default_factory=dict)
     """The step as the plan has it."""
 
     @property
     def is_skill(self) -> bool:
-        """Whether it runs something; an approval step only asks."""
+        """Return True if it runs a skill; an approval step runs nothing."""
         return bool(self.source.get("action"))
 
     @property
     def sentence(self) -> tuple[Part, ...]:
-        """Its summary with its parameters put in."""
+        """Return the summary with the values of its parameters."""
         return sentence(self.source.get("summary", ""), self.source.get("params", {}))
 
     @property
     def undo_params(self) -> Any:
-        """The parameters of its undo; empty without one."""
+        """Return the parameters of its undo action, if any."""
         return (self.source.get("undo") or {}).get("params", {})
 
 
 def read(gate: Gate) -> dict[str, Any]:
-    """What the gate's bytes say; nothing on its page comes from anywhere else.
-
-    Bytes of another shape are shown as they are.
-    """
+    """Read the content; the page shows content of another shape as text."""
     try:
         value: dict[str, Any] = canonical.loads(bytes(gate.subject))
         if _SHAPE.is_valid(value):
@@ -167,7 +164,7 @@ def value_at(subject: Any, pointer: str) -> Any:
         elif isinstance(value, list) and (at := _index(name)) < len(value):
             value = value[at]
         else:
-            raise Missing(f"There is no value at {pointer!r}.")
+            raise Missing(f"Unknown value {pointer!r}.")
     return value
 
 
@@ -177,7 +174,7 @@ def _index(name: str) -> int:
 
 
 def sentence(summary: str, params: Mapping[str, Any]) -> tuple[Part, ...]:
-    """A summary with the values of its `{param}` put in, each value told apart."""
+    """Split a summary into its words and the values of its `{param}`."""
     parts: list[Part] = []
     end = 0
     for blank in _BLANK.finditer(summary):

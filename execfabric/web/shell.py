@@ -15,13 +15,13 @@ THEMES = frozenset({"light", "dark"})
 
 @dataclass(frozen=True)
 class Place:
-    """A page that the navigation leads to, and the right that shows it."""
+    """A page in the navigation, and the right that shows it."""
 
     name: str
     label: str
     icon: str
     right: Right | None = None
-    """Without one, everybody who is signed in sees it."""
+    """Every signed-in user sees a place without one."""
 
 
 PLACES = (
@@ -47,7 +47,7 @@ SECTIONS = {
     "skill_version": "skills",
     "trace_event": "trace",
 }
-"""The place that a page belongs to, where that is not itself."""
+"""The place that a page belongs to, if that is another."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Item:
 
 
 class Shell:
-    """The frame for one request; asks the database only for what a page draws."""
+    """The frame for one request; its queries run only if a page shows the result."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -72,17 +72,17 @@ class Shell:
 
     @cached_property
     def rights(self) -> frozenset[Right]:
-        """What whoever is signed in may do now."""
+        """Return the rights of the user."""
         return rights_from(self._groups)
 
     @property
     def role(self) -> str:
-        """The roles of whoever is signed in, as words."""
+        """Return the roles of the user, as words."""
         return ", ".join(sorted(self._groups & set(Role))) or "no role"
 
     @cached_property
     def nav(self) -> list[Item]:
-        """The places that whoever is signed in may go to."""
+        """Return the places that the user can open."""
         match = self._request.resolver_match
         page = (match.url_name or "") if match else ""
         section = SECTIONS.get(page, page)
@@ -100,7 +100,7 @@ class Shell:
 
     @property
     def disk_is_low(self) -> bool:
-        """Return True if new work is refused for want of disk space."""
+        """Return True if the disk is so full that new runs are refused."""
         return disk.shortage() is not None
 
     @property

@@ -1,7 +1,7 @@
-"""Frames: what changed on a run page behind a cursor, as fragments that swap by id.
+"""Frames: what changed on a run page after a cursor, as fragments that swap by id.
 
-A frame names the cursor that it starts from and the one it leads to. A page whose
-cursor is another drops it and asks again, so nothing is missed or doubled.
+A frame names the cursor that it starts from and the one it leads to. A page with
+another cursor drops the frame and asks again, so nothing is missed or doubled.
 """
 
 from collections.abc import Mapping
@@ -27,29 +27,29 @@ from orchestration.runs.pages.run_page import (
 )
 
 GAP = 2000
-"""Events behind a cursor from which on the page is drawn anew."""
+"""More events than this after a cursor redraw the whole page."""
 LARGEST = 256 * 1024
-"""Characters of a frame from which on the page is drawn anew."""
+"""A frame with more characters redraws the whole page."""
 STEPS, EVENTS, PLAN = "steps", "events", "plan"
 VIEWS = (STEPS, EVENTS, PLAN)
 HEADS = frozenset({"run-state", "run-waits", "ctl-pause", "ctl-resume", "ctl-cancel"})
-"""Places whose content often stays the same from frame to frame."""
+"""Fragments that are often unchanged, and then not sent."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Up to where a page has seen the events, and by position each log that it shows."""
+    """The last event on a page, and the end of each log by the step's position."""
 
     seq: int = 0
     log: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def log_text(self) -> str:
-        """The log part as it stands in the page and in addresses: `2.140,3.99`."""
+        """Return the ends of the logs as text: `2.140,3.99`."""
         return ",".join(f"{place}.{end}" for place, end in sorted(self.log.items()))
 
     def moved(self, seq: int, grown: Mapping[int, LogView]) -> "Cursor":
-        """Return the cursor after further events and logs that have grown."""
+        """Return the cursor after these events and logs."""
         return Cursor(seq, {**self.log, **{at: log.end for at, log in grown.items()}})
 
 
@@ -65,7 +65,7 @@ class Frame:
 
     @property
     def html(self) -> str:
-        """All fragments, that of the cursor last."""
+        """Return all fragments, that of the cursor last."""
         return self.besides({})
 
     def besides(self, sent: Mapping[str, str]) -> str:
@@ -76,7 +76,7 @@ class Frame:
 
 
 def parse(after: str, log: str) -> Cursor:
-    """The cursor that a client sent; what makes no sense counts as nothing seen."""
+    """Read the cursor of a client; invalid parts count as nothing seen."""
     ends: dict[int, int] = {}
     for part in log.split(","):
         place, end = (numbers.whole(text) for text in part.partition(".")[::2])
@@ -86,13 +86,13 @@ def parse(after: str, log: str) -> Cursor:
 
 
 def view_of(asked: Mapping[str, str]) -> str:
-    """Which view of a run an address asks for."""
+    """Return the view that a query string names."""
     view = asked.get("view", STEPS)
     return view if view in VIEWS else STEPS
 
 
 def window(shown: str) -> range:
-    """The steps that a page lists, as it says: `0-200`; the first ones otherwise."""
+    """Read the range of listed steps, `0-200`; the first steps if it is invalid."""
     first, end = (numbers.whole(text) for text in shown.partition("-")[::2])
     return FIRST_STEPS if first is None or end is None else range(first, end)
 
@@ -159,13 +159,13 @@ def snapshot(
 def cursor_html(
     cursor: Cursor, *, start: Cursor | None = None, anew: bool = False
 ) -> str:
-    """The element that keeps a page's cursor; `anew` marks a page drawn as a whole."""
+    """Draw the element with the cursor; `anew` marks a redraw of the whole page."""
     context = {"cursor": cursor, "start": start, "anew": anew}
     return render_to_string("runs/_cursor.html", context)
 
 
 def latest(run: Run, head: int, *, before: int | None = None) -> list[EventLine]:
-    """The last events up to `head`, oldest first."""
+    """Return the last events up to `head`, oldest first."""
     end = min(head, before - 1) if before is not None else head
     start = max(0, end - EVENTS_SHOWN)
     return run_page.events(run.stream, start, limit=max(0, end - start))
@@ -181,7 +181,7 @@ def _logs(grown: Mapping[int, LogView]) -> dict[str, str]:
 
 
 def _leaves(shown: RunView) -> dict[str, str]:
-    """The parts of the head, and of the line of each touched step."""
+    """Draw the parts of the head and of each listed step."""
     context = {"shown": shown, "oob": True}
     parts: dict[str, str] = {
         f"run-{name}": render_to_string(f"runs/_{name}.html", context)

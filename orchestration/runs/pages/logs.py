@@ -1,4 +1,4 @@
-"""Reading a step's log: what a page shows of it, and all that is stored."""
+"""Read the log of a step: the part for its page, or all that is stored."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ SHOWN = HEAD_SHOWN + TAIL_SHOWN
 
 @dataclass(frozen=True)
 class Gap:
-    """A part of a log that is left out."""
+    """A part of a log that is not shown or not stored."""
 
     characters: int
     lines: int | None
-    """None where nobody counted them."""
+    """None if they were not counted."""
 
     def __str__(self) -> str:
         lines = f"{self.lines:,} lines, " if self.lines else ""
@@ -29,7 +29,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class LogView:
-    """A log as a page shows it: whole, or its head and its tail."""
+    """A log on a page: the whole, or its head and its tail."""
 
     head: str
     gap: Gap | None

@@ -1,4 +1,4 @@
-"""What the run page shows, as plain values; page and socket draw from the same."""
+"""The values of the run page, for the page and its socket."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -37,7 +37,7 @@ FIRST_STEPS = range(ROWS)
 
 @dataclass(frozen=True)
 class StepLine:
-    """A step as its line in the list shows it."""
+    """A step in the list."""
 
     row: StepRun
     step: StepDocument
@@ -61,18 +61,18 @@ class StepLine:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as its page shows it, for one reader."""
+    """A run as its page shows it to one reader."""
 
     run: Run
     on_behalf_of: str
-    """For an agent's run: the name of the person who answers for it."""
+    """For the run of an agent, the name of its owner."""
     steps: list[StepLine]
     states: Counter[str]
     waits: list[Wait]
     more_waits: int
-    """How many more things it waits for than are listed."""
+    """How many more things it waits for."""
     controls: dict[str, str]
-    """What can be asked of it, each with the reason why not now, or ""."""
+    """The controls by name, each with why it is off, or ""."""
     has_ended: bool
     may_resolve: bool
     """Return True if the reader may resolve unknown outcomes."""
@@ -110,23 +110,23 @@ class RunView:
 
     @property
     def last(self) -> int:
-        """The number of the last step listed."""
+        """Return the number of the last listed step."""
         return self.steps[-1].row.position + 1 if self.steps else 0
 
     @property
     def following(self) -> int:
-        """How many steps the next page lists."""
+        """Return how many steps the next page lists."""
         return min(ROWS, self.total - self.last) if self.steps else 0
 
     @property
     def waiting(self) -> int:
-        """How many things wait for people."""
+        """Return how many things wait for people."""
         return sum(1 for wait in self.waits if wait.url) + self.more_waits
 
 
 @dataclass(frozen=True)
 class EventLine:
-    """An event of the run's stream as a line of the list."""
+    """An event in the list."""
 
     event: Event
     state: str
@@ -143,7 +143,7 @@ def view(
     steps: range = NO_STEPS,
     keys: Collection[str] | None = None,
 ) -> RunView:
-    """A run for one reader, with the steps in a window; only `keys`, where given.
+    """Return a run for one reader, with a range of its steps, or only `keys`.
 
     :raises RunUnknown: when there is none, or `by` may not see it
     """
@@ -200,7 +200,7 @@ def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLi
 
 
 def events(stream: str, after: int, *, limit: int) -> list[EventLine]:
-    """The events of a stream behind a cursor, in words."""
+    """Return the events of a stream after a number, in words."""
     return [
         EventLine(
             event,

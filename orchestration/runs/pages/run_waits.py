@@ -1,4 +1,4 @@
-"""What a run waits for, and what can be asked of it now."""
+"""What a run waits for, and the controls of its page."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from orchestration.runs.domain.sweeping import PATIENCE, WORDS, Duty
 from orchestration.runs.models import Run, StepRun, SweepFailure
 
 WAITS = 50
-"""Things that the run waits for, listed at once."""
+"""The most things to list that the run waits for."""
 NOW = {
     RunState.AWAITING_APPROVAL: "The run is waiting for approval of its plan.",
     RunState.RUNNING: "The run is running.",
@@ -40,11 +40,11 @@ REACHED = {
     "resume": set(RunState) - STOPPED,
     "cancel": {RunState.CANCELLING, RunState.CANCELLED},
 }
-"""By what was asked of a run, the states in which it does that."""
+"""The states that each control leads to."""
 
 
 def said_of(run: Run) -> str:
-    """The state of a run as a sentence, with what keeps it there."""
+    """Describe the state of a run in a sentence, with its reason."""
     state = RunState(run.state)
     reason = f" {run.reason}" if run.reason and state != RunState.RUNNING else ""
     word = state.replace("_", " ")
@@ -53,7 +53,7 @@ def said_of(run: Run) -> str:
 
 @dataclass(frozen=True)
 class Wait:
-    """Something that the run waits for, and who can end that."""
+    """Something that the run waits for, and who can resolve it."""
 
     tone: str
     icon: str
@@ -125,9 +125,9 @@ def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
 
 
 def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
-    """Return what can be asked of the run, each with the reason why not now, or "".
+    """Return the controls by name, each with why it is off, or "".
 
-    `unknown` is a step whose outcome is unknown.
+    `unknown` is the key of a step with an unknown outcome, if any.
     """
     state = RunState(run.state)
     asked = {

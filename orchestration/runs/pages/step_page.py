@@ -1,4 +1,4 @@
-"""What the pages show of one step: its line in the list, its values and its error."""
+"""The values of the page of one step."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,21 +28,21 @@ AFTER_FAILURE = {
 
 @dataclass(frozen=True)
 class StepView(StepLine):
-    """A step with everything that its page shows."""
+    """A step as its page shows it."""
 
     on_failure: str
-    """What the plan says of a failure."""
+    """The `onFailure` of the plan."""
     action: ActionContract | None
     params: Any
     is_resolved: bool
-    """Whether the params are the exact values that run, or still hold references."""
+    """True if `params` are the exact values that run, without references."""
     undo: dict[str, Any] | None
     attempts: QuerySet[Attempt]
     files: QuerySet[ArtifactUse]
 
     @property
     def happened(self) -> str:
-        """For an error: whether anything ran."""
+        """Return if anything ran before the error, as a sentence."""
         row = self.row
         if not row.error or row.state == StepState.BACKOFF:
             return ""
@@ -59,7 +59,7 @@ class StepView(StepLine):
 
     @property
     def advice(self) -> str:
-        """For an error: what to do about it while the run has not ended."""
+        """Return what to do about the error while the run has not ended."""
         row, has_ended = self.row, RunState(self.row.run.state) in FINAL_RUN
         if not row.error:
             return ""
@@ -117,5 +117,5 @@ def step_value(by: Actor, run_id: UUID, key: str, part: str) -> Any:
     undo = (view.undo or {}).get("params")
     value = {"params": view.params, "output": view.row.output, "undo": undo}.get(part)
     if value is None:
-        raise Missing(f"The step has no {part}.")
+        raise Missing(f"Step {key!r} has no {part}.")
     return value

@@ -1,4 +1,4 @@
-"""The gate page: exactly what is asked, and the one form that answers it."""
+"""The page of a gate, and the form that decides on it."""
 
 from collections.abc import Mapping
 from textwrap import shorten
@@ -32,24 +32,20 @@ UNREAD = frozenset({"pins", "revision__source"}) | {
 
 
 class DecisionForm(forms.Form):
-    """An answer to a gate: the verdict, what was seen, and why."""
+    """A decision: the verdict, the digest of the content, and a comment."""
 
     verdict = forms.ChoiceField(
         choices=[("approve", "Approve"), ("reject", "Reject")],
         error_messages={"required": "Choose approve or reject."},
     )
-    # Which digest is right and which comment readable is the service's to say: it
-    # puts every refusal into the record.
+    # The service checks digest and comment, because it records each refusal.
     digest = forms.CharField(required=False, widget=forms.HiddenInput)
     comment = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
 
 
 @require_safe
 def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show what a gate asks; looking at it never decides.
-
-    `?from=` lists the steps of a long plan from that one on.
-    """
+    """Show a gate; `?from=` lists the steps of a long plan from that one on."""
     if not wants_fragment(request):
         return _gate_page(request, pk, DecisionForm())
     found = approvals.readable(by=request.user.actor(), gate_id=pk)
@@ -59,7 +55,7 @@ def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @form_on("gate", "pk")
 def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Answer a gate; a refusal shows the gate as it stands now, with the reason."""
+    """Decide on a gate; a refusal shows the current gate with the reason."""
     form = DecisionForm(request.POST)
     if not form.is_valid():
         return _gate_page(request, pk, form, status=422)
@@ -112,14 +108,14 @@ def _gate_page(
 
 
 def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the proposer that the bytes name, and who is responsible for an agent."""
+    """Return the proposer in the content, and the owner of an agent."""
     proposer = subject.get("proposer") or {}
     owner = subject.get("on_behalf_of", "") if proposer.get("kind") == "agent" else ""
     return {"proposer": proposer, "owner": names_of([owner])[owner]}
 
 
 def _reasons(gate: Gate, run: Run) -> dict[str, Any]:
-    """Return the reasons of the rules, apart from what the plan's author claims."""
+    """Return the reasons of the rules, and apart from them those of the plan."""
     document = plans.document(run.revision)
     asked = document.step(gate.step).approval if gate.step else None
     claim = asked.reason if asked else ""

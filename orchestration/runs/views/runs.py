@@ -76,13 +76,13 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def run(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """One run: its steps, its events or its plan. `?from=` lists later steps."""
+    """Show the steps, the events or the plan of a run; `?from=` lists later steps."""
     by = request.user.actor()
     view = frames.view_of(request.GET)
     first = first_listed(request)
     steps = range(first, first + ROWS) if view == frames.STEPS else NO_STEPS
-    # The cursor is read before what it stands for: a change between the two is
-    # then sent once more into the same places, and never missed.
+    # The cursor is read first: a change meanwhile is then sent twice into the same
+    # places, and never missed.
     head = audit.head(stream_of(pk))
     shown = run_page.view(by, pk, at=clock.now(), steps=steps)
     if wants_fragment(request):
@@ -104,14 +104,14 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def run_inputs(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The inputs of a run as canonical JSON."""
+    """Download the inputs of a run as canonical JSON."""
     found = selectors.get(request.user.actor(), pk)
     return json_download(found.inputs, f"inputs-{pk}.json")
 
 
 @require_safe
 def run_plan(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The plan of a run exactly as it was written."""
+    """Download the source of the plan of a run."""
     found = selectors.get(request.user.actor(), pk)
     body = found.revision.source.encode()
     return BytesDownload(body, name=f"plan-{pk}.yaml", content_type="application/yaml")
@@ -119,7 +119,7 @@ def run_plan(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The frame behind a cursor, for pages whose socket does not hold."""
+    """Return the frame after a cursor, for pages without a socket."""
     view = frames.view_of(request.GET)
     cursor = frames.parse(request.GET.get("after", ""), request.GET.get("log", ""))
     steps = frames.window(request.GET.get("shown", ""))
@@ -136,7 +136,7 @@ def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @form_on("run", "pk")
 def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
-    """Ask for a pause, a resumption or the end of a run."""
+    """Pause, resume or cancel a run."""
     by, at = request.user.actor(), clock.now()
     reason = request.POST.get("reason", "").strip()[:REASON]
     try:
@@ -157,7 +157,7 @@ def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
 
 @require_safe
 def artifact(request: HttpRequest, sha256: str) -> FileDownload:
-    """A file that a visible run yielded or was given, always as a download."""
+    """Download a file that a visible run reads or has written."""
     found = selectors.artifact_visible_to(request.user.actor(), sha256)
     body = artifacts.open_artifact(sha256)
     response = FileDownload(body, name=found.name, sha256=sha256)

@@ -1,4 +1,4 @@
-"""One step of a run: its details, its values, its log, and what happened to it."""
+"""The page of a step, its values and log, and the form that resolves its outcome."""
 
 import json
 from http import HTTPStatus
@@ -34,7 +34,7 @@ AFTER_FAILURE = {
 
 
 class ResolutionForm(forms.Form):
-    """An operator's finding about a step whose outcome is unknown."""
+    """The outcome of a step, as an operator found it."""
 
     happened = forms.TypedChoiceField(
         choices=[("yes", "Yes"), ("no", "No")], coerce=lambda given: given == "yes"
@@ -46,7 +46,7 @@ class ResolutionForm(forms.Form):
     output = forms.CharField(required=False, max_length=LONGEST_OUTPUT)
 
     def clean_output(self) -> dict[str, Any] | None:
-        """Read the output of a step that happened; ignore that of any other."""
+        """Read the output if the step took effect."""
         text = self.cleaned_data["output"].strip()
         if not text or not self.cleaned_data.get("happened"):
             return None
@@ -61,7 +61,7 @@ class ResolutionForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
-    """Settle a step whose outcome is unknown."""
+    """Show and process the form that resolves an unknown outcome."""
     by = request.user.actor()
     step = step_page.step_view(by, pk, key)
     run, action = step.row.run, step.action
@@ -93,7 +93,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
 
 
 def _hindrance(run: Run, by: Actor) -> Refusal | None:
-    """Return why this person cannot settle an outcome of the run."""
+    """Return why this person cannot resolve an outcome of the run, or None."""
     try:
         recovery.require_may_settle(run, by)
     except Refusal as refusal:
@@ -103,7 +103,7 @@ def _hindrance(run: Run, by: Actor) -> Refusal | None:
 
 @require_safe
 def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
-    """The details of a step: a fragment for its run's page, or a page of its own."""
+    """Show the details of a step, as a fragment or as a page."""
     by = request.user.actor()
     found = step_page.step_view(by, pk, key)
     context = {"run": found.row.run, "step": found}
@@ -116,14 +116,14 @@ def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
 
 @require_safe
 def step_value(request: HttpRequest, pk: UUID, key: str, part: str) -> HttpResponse:
-    """One whole value of a step as canonical JSON."""
+    """Download one value of a step as canonical JSON."""
     value = step_page.step_value(request.user.actor(), pk, key, part)
     return json_download(value, f"{key}-{part}.json")
 
 
 @require_safe
 def step_log(request: HttpRequest, pk: UUID, key: str) -> StreamingHttpResponse:
-    """All that is stored of what a step has written, as plain text."""
+    """Download the stored log of a step as plain text."""
     row = selectors.step(request.user.actor(), pk, key)
     response = StreamingHttpResponse(
         logs.pieces(row.pk), content_type="text/plain; charset=utf-8"
