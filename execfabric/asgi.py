@@ -18,8 +18,8 @@ from approvals.consumers import InboxConsumer  # noqa: E402
 from execfabric.infra import database  # noqa: E402
 from execfabric.web.guard import Guard  # noqa: E402
 from execfabric.web.health import Health  # noqa: E402
-from execfabric.web.origin import SameOrigin  # noqa: E402
 from execfabric.web.request_id import RequestId  # noqa: E402
+from execfabric.web.sockets import SameOrigin  # noqa: E402
 from orchestration.runs.consumers import RunConsumer  # noqa: E402
 
 UNKNOWN = 4404

@@ -21,7 +21,7 @@ INBOX = "inbox"
 SPACING = 0.1
 """Seconds between two rounds of hints."""
 PER_TICK = 40
-"""Most groups in one round."""
+"""Maximum groups in one round."""
 
 
 def hint(group: str) -> None:

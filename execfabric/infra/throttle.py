@@ -52,7 +52,7 @@ def take(limit: RateLimit, key: str) -> Try:
 
 
 def give_back(tried: Try) -> None:
-    """Uncount a try."""
+    """Subtract a try that should not count."""
     _add(tried.slot, -1, tried.seconds)
 
 

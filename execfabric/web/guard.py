@@ -13,13 +13,13 @@ from execfabric.web.messages import App, Message, Receive, Send, respond
 from execfabric.web.problems import RequestTooLarge, ServiceBusy
 
 QUEUE = 500
-"""Most requests that wait for a slot."""
+"""Maximum number of requests that wait for a slot."""
 PATIENCE = 10.0
 """Seconds that a request waits for a slot."""
 HELD = 64 * 1024 * 1024
-"""Most bytes of request bodies in memory."""
+"""Maximum bytes of request bodies in memory."""
 ANONYMOUS_BODY = 64 * 1024
-"""Most bytes of a body without credentials, such as a sign-in."""
+"""Maximum bytes of a body without credentials, such as a sign-in."""
 
 
 class Guard:

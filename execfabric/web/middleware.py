@@ -34,8 +34,8 @@ class ReleaseConnection(MiddlewareMixin):
 class CompressPages(GZipMiddleware):
     """Compress pages and JSON, but no download: its digest covers the bytes sent.
 
-    Against BREACH, Django masks the CSRF token anew in each page, and adds a random
-    number of bytes to each compressed response.
+    Against BREACH, Django masks the CSRF token differently in each page, and adds a
+    random number of bytes to each compressed response.
     """
 
     def process_response(

@@ -20,7 +20,7 @@ LONG_BLANK = 16
 LONG_GAP = 4
 """Line breaks in a row from which a count is shown."""
 MARKS_IN_A_ROW = 2
-"""Most combining marks on a letter; more of them cover other text."""
+"""Maximum combining marks on a letter; more of them cover other text."""
 OVERLAY = 1
 """Combining class of marks that strike out their letter."""
 

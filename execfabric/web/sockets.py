@@ -1,4 +1,4 @@
-"""Base class for the sockets of live pages.
+"""Origin check and base class for the sockets of live pages.
 
 After a hint, or at intervals, a socket reads the database and sends the changed parts
 of its page, rendered with the templates of the page.
@@ -10,17 +10,23 @@ import logging
 import math
 import time
 from importlib import import_module
+from io import BytesIO
 from typing import cast
 
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.security.websocket import WebsocketDenier
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
 
 from execfabric.infra import live
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing
 from execfabric.web.http import SignedInUser
+from execfabric.web.messages import App, Message, Receive, Send
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +34,7 @@ SIGNED_OUT, REFUSED, TRY_AGAIN = 4401, 4403, 1013
 LOOK_EVERY = 5.0
 """Seconds after which the database is read without a hint."""
 SPACING = 0.15
-"""Least seconds between two frames."""
+"""Minimum seconds between two frames."""
 BUSY_SPACING = 1.0
 HEARTBEAT = 20.0
 SEND_WITHIN = 10.0
@@ -37,7 +43,7 @@ CHECK_EVERY = 4.0
 
 
 class SocketClosed(Exception):
-    """Close the socket with this code."""
+    """The socket must be closed with this code."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -45,7 +51,7 @@ class SocketClosed(Exception):
 
 
 class Watcher(AsyncWebsocketConsumer):
-    """Wait for a hint or a timeout, read, send; one at a time."""
+    """A socket that sends what has changed after each hint or timeout."""
 
     channel_layer_alias = "none"
     """Hints come from `live.listen`: Channels would close the socket when Redis restarts."""
@@ -59,7 +65,7 @@ class Watcher(AsyncWebsocketConsumer):
         self._hint = asyncio.Event()
         self._checked_at = -math.inf
         self._sent_at = -math.inf
-        """So that the first frame is always sent, and the page knows that it is live."""
+        """Long ago, so that a first frame is always sent and the page knows that it is live."""
         self._tasks = [asyncio.create_task(self._follow())]
 
     async def disconnect(self, code: int) -> None:
@@ -128,3 +134,30 @@ class Watcher(AsyncWebsocketConsumer):
         if not await database_sync_to_async(self.may_watch)(self.by):
             raise SocketClosed(REFUSED)
         self._checked_at = time.monotonic()
+
+
+class SameOrigin(CsrfViewMiddleware):
+    """Refuse a socket from an origin that is not ours and not trusted.
+
+    Like Django for a form, compare scheme, host and port. Channels compares only the
+    host, which other services on it share.
+    """
+
+    def __init__(self, app: App) -> None:
+        super().__init__(lambda _request: HttpResponse())
+        self._app = app
+
+    async def __call__(  # type: ignore[override]
+        self, scope: Message, receive: Receive, send: Send
+    ) -> None:
+        """Serve one connection."""
+        app: App = self._app if self._is_allowed(scope) else WebsocketDenier()
+        await app(scope, receive, send)
+
+    def _is_allowed(self, scope: Message) -> bool:
+        scheme = "https" if scope.get("scheme") == "wss" else "http"
+        http = {**scope, "type": "http", "method": "GET", "scheme": scheme}
+        request = ASGIRequest(http, BytesIO())
+        if "HTTP_ORIGIN" not in request.META:
+            return False
+        return bool(self._origin_verified(request))  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from execfabric.web.shown import DisplayLimit, Shown, shown_start, warnings_of
 LINES = 200
 CHARACTERS = 16 * 1024
 PIECES = 500
-"""Most parts: each mark adds much more to a page than its character."""
+"""Maximum parts: a mark adds much more to a page than its character."""
 DEEPEST_INDENT = 8
 _SUSPICIOUS = (
     b"\x7f",

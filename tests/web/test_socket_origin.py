@@ -7,7 +7,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.test import override_settings
 
 from execfabric.asgi import application
-from execfabric.web.origin import SameOrigin
+from execfabric.web.sockets import SameOrigin
 
 HOST = "localhost:8120"
 
