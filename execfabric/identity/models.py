@@ -29,7 +29,7 @@ class User(AbstractUser):
 
     @cached_property
     def group_names(self) -> frozenset[str]:
-        """Groups when first read in a request; services read them again."""
+        """Return the groups, cached for a request; services read them again."""
         return frozenset(self.groups.values_list("name", flat=True))
 
 

@@ -65,7 +65,7 @@ def folder_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def complete(environment: Environment, folder_to_copy: Path) -> Environment:
-    """A copy of a complete environment, which takes less time than another one."""
+    """Copy a complete environment, which is faster than installing one."""
     subprocess.run(["cp", "-a", folder_to_copy, environment.folder], check=True)
     assert environment.works
     return environment

@@ -80,7 +80,7 @@ def data_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(installation: Installation, data_to_copy: Path) -> Installation:
-    """An installation with a prepared database, which starts sooner."""
+    """Prepare the database of an installation, so that it starts sooner."""
     installation.root.parent.mkdir(parents=True)
     subprocess.run(["cp", "-a", data_to_copy, installation.root], check=True)
     return installation
