@@ -26,6 +26,7 @@ PROBLEMS = {"Problem", "add_error", "ValidationError", "Failed", "Retry", "Unkno
 LABELS = {"label", "help", "help_text", "title", "caption", "heading", "metavar_help"}
 ERRORS_ONLY = "orchestration/plans/domain/"
 """Sentences that are built here describe problems of a plan."""
+REPORT = re.compile(r"(Cannot|Unknown|Invalid|Missing|Duplicate) ")
 LOGGING = {"debug", "info", "warning", "exception", "critical"}
 """Log lines have their own form: `event key=value`."""
 
@@ -107,8 +108,8 @@ class _Reader:
         if isinstance(node, ast.keyword) and node.arg in LABELS:
             yield from self._text(node.value, UI)
         if isinstance(node, ast.Constant | ast.JoinedStr):
-            problem = self.path.startswith(ERRORS_ONLY)
-            yield from self._sentence(node, ERROR if problem else UI)
+            is_error = self.path.startswith(ERRORS_ONLY) or REPORT.match(_words(node))
+            yield from self._sentence(node, ERROR if is_error else UI)
 
     def _sentence(self, node: ast.AST, kind: str) -> Iterator[Text]:
         words = _words(node)
