@@ -75,7 +75,7 @@ def _compared(report: dict[str, Any]) -> str:
         rows.append((f"- {kind}", f"{ms:.2f}", f"{other:.2f}", "", ""))
     wal = [one["wal_bytes"] for one in (ours, theirs)]
     rows.append(("WAL bytes per step", *(f"{one:.0f}" for one in wal), "", ""))
-    return _table(("", "governed", "bare canvas", "ratio", "aim"), rows)
+    return _table(("measure", "governed", "bare canvas", "ratio", "aim"), rows)
 
 
 def _single(report: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ PAGE = "docs/reliability.md"
 
 def table(reports: Sequence[dict[str, Any]]) -> str:
     """One column per seed."""
-    rows = [("", *(f"seed {report['seed']}" for report in reports))]
+    rows = [("count", *(f"seed {report['seed']}" for report in reports))]
     rows.append(("---", *("---:" for _ in reports)))
     rows += [(name, *(str(read(one)) for one in reports)) for name, read in ROWS]
     for check in reports[0]["violations"]:
