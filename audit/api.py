@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from ninja import Field, Schema
 
 from audit import selectors
-from audit.domain.chain import Verified
 from audit.models import Event
 
 Cursor = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -44,7 +43,7 @@ class VerifiedOut(Schema):
     """The result of verifying a stream and the stored rows it records."""
 
     stream: str
-    verified: bool
+    verified: bool = Field(alias="whole")
     events: int
     head: str
     broken: BreakOut | None
@@ -67,25 +66,4 @@ def page_of(stream: str, *, after: int, limit: int) -> EventList:
     rows = selectors.events_after(stream, after, limit=limit)
     return EventList(
         items=[entry(row) for row in rows], next=rows[-1].seq if rows else after
-    )
-
-
-def verified(result: Verified) -> VerifiedOut:
-    """Return the result of a verification as the API sends it."""
-    broken = result.broken
-    return VerifiedOut(
-        stream=result.stream,
-        verified=result.whole,
-        events=result.events,
-        head=result.head,
-        broken=BreakOut.model_validate(broken, from_attributes=True)
-        if broken
-        else None,
-        differences=[
-            DifferenceOut.model_validate(item, from_attributes=True)
-            for item in result.differences
-        ],
-        outputs=result.outputs,
-        uncovered=result.uncovered,
-        unread=result.unread,
     )

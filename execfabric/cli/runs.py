@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="List, watch and control runs.")
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30
-"""How long `watch` waits for a server that stopped responding."""
+"""The time that `watch` waits for a server that stopped responding."""
 
 Reason = Annotated[str, typer.Option("--reason", help="The reason, for the audit log.")]
 

@@ -58,7 +58,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def post_login(
         self, request: HttpRequest, user: User, **options: Any
     ) -> HttpResponse:
-        """Redirect the user, and remember the browser."""
+        """Redirect the user, and mark the browser as known."""
         response: HttpResponse = super().post_login(request, user, **options)
         sign_in.remember(request, response, user.get_username())
         return response

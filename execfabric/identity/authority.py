@@ -1,4 +1,4 @@
-"""Check what people and agents may do.
+"""Check the rights of users and agents.
 
 Roles are Django groups. Rights are read from the database at each check, so a change
 applies at once. An unknown actor has no rights.

@@ -27,7 +27,7 @@ class DemoUser:
 
     role: Role
     purpose: str
-    """What the user can do, for the sign-in page."""
+    """A description for the sign-in page."""
 
     @property
     def username(self) -> str:

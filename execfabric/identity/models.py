@@ -113,7 +113,7 @@ class PasswordLink(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
-    """When it was used or replaced."""
+    """The time when it was used or replaced."""
 
     class Meta:
         constraints = [

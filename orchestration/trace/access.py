@@ -1,4 +1,4 @@
-"""Who may read a stream of the audit log."""
+"""Access to the streams of the audit log."""
 
 from uuid import UUID
 

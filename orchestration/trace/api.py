@@ -12,7 +12,8 @@ from ninja import Field, Query, Router, Schema, Status
 from pydantic import AfterValidator
 
 from audit import selectors as audit
-from audit.api import EventList, PageSize, VerifiedOut, entry, verified
+from audit.api import EventList, PageSize, VerifiedOut, entry
+from audit.domain.chain import Verified
 from audit.errors import CursorUnknown
 from execfabric.identity.http import ApiRequest, Holding
 from execfabric.lib import clock
@@ -107,7 +108,7 @@ def search_events(request: ApiRequest, query: Query[TraceQuery]) -> EventList:  
     response=VerifiedOut,
     operation_id="orchestration_runs_api_reads_verify_trace",
 )
-def verify_trace(request: ApiRequest, run_id: UUID) -> VerifiedOut:
+def verify_trace(request: ApiRequest, run_id: UUID) -> Verified:
     """Verify the events of a run and the stored rows; name each difference.
 
     A run with too many events is refused: use `POST /trace:verify`.
@@ -144,13 +145,13 @@ def progress(request: ApiRequest, job_id: UUID) -> VerificationJob:
     response=VerifiedOut,
     operation_id="orchestration_runs_api_verification_verify",
 )
-def verify(request: ApiRequest, stream: StreamKey) -> VerifiedOut:  # noqa: ARG001
+def verify(request: ApiRequest, stream: StreamKey) -> Verified:  # noqa: ARG001
     """Verify one short stream now. A long one is refused."""
     return _verified_now(stream)
 
 
-def _verified_now(stream: str) -> VerifiedOut:
+def _verified_now(stream: str) -> Verified:
     result = streams.verify_now(stream)
     if result is None:
         raise RecordTooLong(stream=stream)
-    return verified(result)
+    return result

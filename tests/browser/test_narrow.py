@@ -34,14 +34,15 @@ def test_the_decision_is_at_hand_wherever_the_page_stands(browse: Browsing):
     pages.expect_state(page, "succeeded")
 
 
-def test_a_line_of_the_record_has_its_kind_over_the_whole_width(browse: Browsing):
+def test_an_event_has_its_sentence_over_the_whole_width(browse: Browsing):
     page = browse("auditor", size=NARROW)
     page.goto("/trace")
     row = page.get_by_test_id("trace-row").first
 
-    card, kind = _box(row), _box(row.locator(".trace-kind"))
-    when, text = _box(row.locator(".trace-when")), _box(row.locator(".trace-kind code"))
+    card, sentence = _box(row), _box(row.locator("p").first)
+    when, text = _box(row.locator("time")), _box(row.locator(".log-actor"))
 
-    assert kind["width"] > 0.85 * card["width"]
+    assert card["y"] < 400
+    assert sentence["width"] > 0.75 * card["width"]
     assert text["y"] < when["y"]
     assert when["height"] < 2 * text["height"]

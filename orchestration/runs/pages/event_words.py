@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class Words(NamedTuple):
-    """How one kind of event is shown."""
+    """The words and the look of one kind of event."""
 
     state: str
     """The state whose icon and color it has."""

@@ -49,7 +49,7 @@ class LogLine:
     label: str
     sentence: tuple[SentencePart, ...]
     note: str
-    """What the actor or an error said."""
+    """The comment of the actor, or the message of an error."""
     code: str
     channel: str
     run: UUID | None
