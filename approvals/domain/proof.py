@@ -12,7 +12,7 @@ from enum import StrEnum
 from approvals.domain import verdict
 from approvals.domain.seats import Requirement
 from approvals.domain.states import GateStatus
-from approvals.domain.verdict import Ballot, Verdict
+from approvals.domain.verdict import Ballot, GateResult
 
 
 class Flaw(StrEnum):
@@ -115,6 +115,6 @@ def _sum_flaw(approval: Approval, votes: Sequence[Vote]) -> Unproven | None:
         requirements=approval.requirements,
         excluded=approval.excluded,
     )
-    if total is Verdict.APPROVED:
+    if total is GateResult.APPROVED:
         return None
     return Unproven(Flaw.APPROVERS_CHANGED, approval.digest)

@@ -8,7 +8,7 @@ from approvals.domain import seats
 from approvals.domain.seats import Requirement
 
 
-class Verdict(StrEnum):
+class GateResult(StrEnum):
     """The result of all ballots."""
 
     UNDECIDED = "undecided"  # no seat is filled
@@ -31,20 +31,20 @@ def of(
     *,
     requirements: Sequence[Requirement],
     excluded: Collection[str],
-) -> Verdict:
+) -> GateResult:
     """Count the ballots: one rejection rejects, and each group needs its count.
 
     Excluded people never count. Without requirements nothing is approved.
     """
     counted = [ballot for ballot in ballots if ballot.voter not in excluded]
     if any(not ballot.approve for ballot in counted):
-        return Verdict.REJECTED
+        return GateResult.REJECTED
     approvers = {ballot.voter: ballot.groups for ballot in counted}
     filled = seats.filled(requirements, approvers)
     if not filled:
-        return Verdict.UNDECIDED
+        return GateResult.UNDECIDED
     complete = filled == seats.wanted(requirements)
-    return Verdict.APPROVED if complete else Verdict.PARTIAL
+    return GateResult.APPROVED if complete else GateResult.PARTIAL
 
 
 def would_count(

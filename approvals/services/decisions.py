@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from approvals import history, selectors, voters
 from approvals.domain import eligibility, verdict
 from approvals.domain.states import GateEvent, GateStatus
-from approvals.domain.verdict import Verdict
+from approvals.domain.verdict import GateResult
 from approvals.errors import (
     AlreadyDecided,
     CommentRequired,
@@ -39,9 +39,9 @@ STRAY = "approvals"
 """The stream for refusals about gates that do not exist."""
 
 EVENTS = {
-    Verdict.PARTIAL: GateEvent.COUNTED,
-    Verdict.APPROVED: GateEvent.APPROVED,
-    Verdict.REJECTED: GateEvent.REJECTED,
+    GateResult.PARTIAL: GateEvent.COUNTED,
+    GateResult.APPROVED: GateEvent.APPROVED,
+    GateResult.REJECTED: GateEvent.REJECTED,
 }
 
 
@@ -201,7 +201,7 @@ def _counted(held: Held, decision: Decision, *, at: datetime) -> Recorded:
         "channel": decision.channel,
     }
     facts: list[tuple[str, dict[str, object]]] = [("gate.decided", answer)]
-    settled = result in {Verdict.APPROVED, Verdict.REJECTED}
+    settled = result in {GateResult.APPROVED, GateResult.REJECTED}
     if settled:
         deciders = [{"id": d.voter_key, "name": d.voter_name} for d in given]
         sums: dict[str, object] = {"digest": gate.digest_hex, "deciders": deciders}
@@ -210,7 +210,9 @@ def _counted(held: Held, decision: Decision, *, at: datetime) -> Recorded:
     if event := EVENTS.get(result):
         names = ", ".join(one.voter_name for one in given)
         reason = (
-            decision.comment if result is Verdict.REJECTED else f"Approved by {names}."
+            decision.comment
+            if result is GateResult.REJECTED
+            else f"Approved by {names}."
         )
         rows += move(gate, event, at=at, reason=reason)
     return Recorded(gate, facts_of(gate, *facts, rows=rows), decision, settled)

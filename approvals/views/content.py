@@ -39,7 +39,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Content:
+class GateContent:
     """The content of a gate as its page shows it."""
 
     subject: Mapping[str, Any]
@@ -87,7 +87,7 @@ class Content:
         return bool(self.cut or self.closed or len(self.files) > FILES)
 
 
-def of(gate: Gate, *, first: int = 0) -> Content:
+def of(gate: Gate, *, first: int = 0) -> GateContent:
     """Return what the page of a gate shows, with the steps from `first` on."""
     body = bytes(gate.subject)
     subject = subjects.read(gate)
@@ -95,7 +95,7 @@ def of(gate: Gate, *, first: int = 0) -> Content:
     action = None if is_plan else subjects.action_of(subject)
     total = len(subject["steps"]) if is_plan else 0
     listed = subjects.planned(subject, first, first + ROWS) if is_plan else []
-    return Content(
+    return GateContent(
         subject=subject,
         size=len(body),
         sha256=hashlib.sha256(body).hexdigest(),

@@ -7,7 +7,7 @@ import pytest
 
 from approvals.domain import seats, verdict
 from approvals.domain.seats import Requirement
-from approvals.domain.verdict import Ballot, Verdict
+from approvals.domain.verdict import Ballot, GateResult
 from approvals.errors import RequirementInvalid
 
 TWO_OPERATORS = (Requirement("operator", 2),)
@@ -25,28 +25,36 @@ def no(voter: str, *groups: str) -> Ballot:
 @pytest.mark.parametrize(
     ("ballots", "expected"),
     [
-        pytest.param([], Verdict.UNDECIDED, id="nobody"),
-        pytest.param([yes("ada")], Verdict.PARTIAL, id="one of two"),
-        pytest.param([yes("ada"), yes("ada")], Verdict.PARTIAL, id="same person twice"),
-        pytest.param([yes("ada"), yes("bob")], Verdict.APPROVED, id="two of two"),
+        pytest.param([], GateResult.UNDECIDED, id="nobody"),
+        pytest.param([yes("ada")], GateResult.PARTIAL, id="one of two"),
         pytest.param(
-            [yes("ada"), yes("asker")], Verdict.PARTIAL, id="asker is excluded"
+            [yes("ada"), yes("ada")], GateResult.PARTIAL, id="same person twice"
+        ),
+        pytest.param([yes("ada"), yes("bob")], GateResult.APPROVED, id="two of two"),
+        pytest.param(
+            [yes("ada"), yes("asker")], GateResult.PARTIAL, id="asker is excluded"
         ),
         pytest.param(
-            [yes("ada"), yes("eve", "guest")], Verdict.PARTIAL, id="wrong group"
+            [yes("ada"), yes("eve", "guest")], GateResult.PARTIAL, id="wrong group"
         ),
-        pytest.param([yes("eve", "guest")], Verdict.UNDECIDED, id="only a wrong group"),
         pytest.param(
-            [yes("ada"), yes("bob"), no("cy")], Verdict.REJECTED, id="one no settles it"
+            [yes("eve", "guest")], GateResult.UNDECIDED, id="only a wrong group"
         ),
-        pytest.param([no("cy"), yes("ada")], Verdict.REJECTED, id="no comes first"),
+        pytest.param(
+            [yes("ada"), yes("bob"), no("cy")],
+            GateResult.REJECTED,
+            id="one no settles it",
+        ),
+        pytest.param([no("cy"), yes("ada")], GateResult.REJECTED, id="no comes first"),
         pytest.param(
             [yes("ada"), yes("bob"), no("asker")],
-            Verdict.APPROVED,
+            GateResult.APPROVED,
             id="an excluded no does not count either",
         ),
         pytest.param(
-            [yes("ada"), yes("bob"), yes("cy")], Verdict.APPROVED, id="more than needed"
+            [yes("ada"), yes("bob"), yes("cy")],
+            GateResult.APPROVED,
+            id="more than needed",
         ),
     ],
 )
@@ -61,22 +69,22 @@ def test_two_operators_asked_by_the_excluded_asker(ballots, expected) -> None:
     [
         pytest.param(
             [yes("ada", "operator", "legal")],
-            Verdict.PARTIAL,
+            GateResult.PARTIAL,
             id="one person in both groups fills one seat",
         ),
         pytest.param(
             [yes("ada", "operator"), yes("bob", "operator")],
-            Verdict.PARTIAL,
+            GateResult.PARTIAL,
             id="two of the same group do not stand in for the other",
         ),
         pytest.param(
             [yes("ada", "legal", "operator"), yes("bob", "legal")],
-            Verdict.APPROVED,
+            GateResult.APPROVED,
             id="whoever is in both moves over",
         ),
         pytest.param(
             [yes("ada", "legal", "operator"), yes("bob", "operator")],
-            Verdict.APPROVED,
+            GateResult.APPROVED,
             id="whoever is in both moves over the other way",
         ),
     ],
@@ -91,7 +99,7 @@ def test_all_groups_are_needed_and_a_person_fills_one_seat(ballots, expected) ->
 def test_without_requirements_nothing_is_ever_approved() -> None:
     found = verdict.of([yes("ada"), yes("bob")], requirements=(), excluded=set())
 
-    assert found is Verdict.UNDECIDED
+    assert found is GateResult.UNDECIDED
 
 
 def test_seating_is_a_maximum_in_every_small_case() -> None:

@@ -27,7 +27,7 @@ AFTER_FAILURE = {
 
 
 @dataclass(frozen=True)
-class StepView(StepLine):
+class StepDetails(StepLine):
     """A step as its page shows it."""
 
     on_failure: str
@@ -76,7 +76,7 @@ class StepView(StepLine):
         return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"
 
 
-def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
+def step_view(by: Actor, run_id: UUID, key: str) -> StepDetails:
     """Return one step for one reader.
 
     :raises RunUnknown: when there is no such run for `by`
@@ -91,7 +91,7 @@ def step_view(by: Actor, run_id: UUID, key: str) -> StepView:
     spec = {"params": planned.params}
     if row.spec is not None:
         spec = canonical.loads(bytes(row.spec.body))
-    return StepView(
+    return StepDetails(
         row=row,
         step=planned,
         version=pin.get("version", ""),

@@ -17,6 +17,7 @@ from approvals.views import content as contents
 from approvals.views.gates import shown
 from execfabric.identity.models import names_of
 from execfabric.lib import clock
+from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from execfabric.web.http import HttpRequest, first_listed, form_on, page, wants_fragment
 from execfabric.web.problems import STATUS
@@ -59,15 +60,15 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     form = DecisionForm(request.POST)
     if not form.is_valid():
         return _gate_page(request, pk, form, status=422)
-    given = form.cleaned_data
-    approve = given["verdict"] == "approve"
+    by = request.user.actor()
+    approve = form.cleaned_data["verdict"] == "approve"
     try:
         decided = gates.decide(
             gate_id=pk,
-            by=request.user.actor(),
+            by=by,
             approve=approve,
-            digest=given["digest"],
-            comment=given["comment"],
+            digest=form.cleaned_data["digest"],
+            comment=form.cleaned_data["comment"],
             channel="page",
             at=clock.now(),
         )
@@ -78,11 +79,19 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
             request, pk, form, refusal=refusal, status=STATUS[refusal.kind]
         )
     word = "approved" if approve else "rejected"
-    said = f"You {word} “{shorten(decided.label, 100)}”."
+    message = f"You {word} “{shorten(decided.label, 100)}”."
     if approve and decided.is_open:
-        said += " More approvals are required before it runs."
-    messages.success(request, said)
+        message += " More approvals are required before it runs."
+    messages.success(request, message)
+    if form.cleaned_data["comment"].strip() != _comment_of(decided, by):
+        already = "You had already decided. Your new comment was not stored."
+        messages.warning(request, already)
     return redirect("run", pk=decided.context_id)
+
+
+def _comment_of(gate: Gate, by: Actor) -> str:
+    comments = {d.voter_key: d.comment for d in approvals.decisions(gate)}
+    return comments[by.key]
 
 
 def _gate_page(
