@@ -6,17 +6,7 @@ from tests.reading import contracts, python_code, templates
 from tests.reading.text import DOCSTRING, ERROR, PROJECT, UI, Text
 from tests.reading.words import forbidden
 
-PENDING = (
-    *(
-        "approvals/",
-        "audit/",
-        "templates/",
-        "orchestration/runs/",
-        "orchestration/trace/",
-    ),
-    *("orchestration/skills/", "execfabric/identity/", "execfabric/infra/"),
-    *("execfabric/lib/", "execfabric/web/"),
-)
+PENDING = ("orchestration/runs/", "orchestration/skills/")
 """Folders that still have such words."""
 PYTHON = '''
 """Read a file."""

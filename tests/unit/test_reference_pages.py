@@ -3,14 +3,27 @@
 import re
 from typing import Any
 
+import pytest
 from typer.main import get_command
 
 from execfabric.api import api
 from execfabric.cli.main import app
-from tests.documents import PROJECT
+from tests.documents import DOCUMENTS, PROJECT
 
 NOT_IN_PRODUCTION = {"EXECFABRIC_DEMO", "EXECFABRIC_DATA_DIR"}
 EXTRA = re.compile(r" (\[|-|[A-Z]).*")
+
+
+FILE = re.compile(
+    r"`((?:execfabric|orchestration|approvals|audit|tests|static)/[\w/-]+\.\w+)`"
+)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_the_files_that_a_document_names_exist(path):
+    names = FILE.findall(path.read_text(encoding="utf-8"))
+
+    assert [name for name in names if not (PROJECT / name).exists()] == []
 
 
 def first_column(page: str) -> list[str]:
