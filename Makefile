@@ -35,8 +35,8 @@ status: environment ## show what is running
 	@$(BIN)/python -m execfabric.local status
 
 test: development tools ## run all tests (PYTEST_ARGS=...)
-	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 2 --dist loadfile \
-	  --no-loadscope-reorder $(PYTEST_ARGS)
+	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 3 --dist loadfile \
+	  --no-loadscope-reorder --timeout 900 $(PYTEST_ARGS)
 
 screenshots: development tools ## update the screenshots of the README
 	@EXECFABRIC_SCREENSHOTS=1 EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" \

@@ -1,10 +1,15 @@
 """Run the suite on servers of its own, and note which promises its tests prove."""
 
+from typing import Any
+
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests import promises, session
 
 pytest_plugins = ["tests.fixtures"]
+
+BROWSER = "tests/browser/"
 
 OUTCOMES = promises.Outcomes()
 SELECTIONS = (
@@ -54,6 +59,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
     """Note which tests the workers of pytest-xdist are to run."""
     OUTCOMES.collect(ids)
+
+
+class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Give each worker one file at a time, and all browser tests to one worker.
+
+    The browser tests share an installation, which takes long to start.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
+    """Schedule the tests on the workers of pytest-xdist."""
+    return Scheduler(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.test import TransactionTestCase
+from servestatic.middleware import ServeStaticMiddleware
 
 from execfabric.identity.models import User
 from execfabric.identity.people import ensure_roles
@@ -33,6 +34,23 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         patch.setattr(
             TransactionTestCase, "_fixture_teardown", lambda _: committed.restore()
         )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> Iterator[None]:
+    """Find the static files once in a session, not once for each test client."""
+    found: dict[str, Any] = {}
+    find = ServeStaticMiddleware.add_files_from_finders
+
+    def find_once(middleware: ServeStaticMiddleware) -> None:
+        if not found:
+            find(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServeStaticMiddleware, "add_files_from_finders", find_once)
         yield
 
 
