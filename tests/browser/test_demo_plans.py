@@ -99,7 +99,7 @@ def _propose(page: Page, example: str, inputs: Mapping[str, str]) -> str:
         page.get_by_label(label).fill(value)
     page.get_by_test_id("plan-check").click()
     expect(page.get_by_test_id("plan-valid")).to_be_visible()
-    expect(page.get_by_test_id("plan-gates")).to_contain_text("Before anything runs")
+    expect(page.get_by_test_id("plan-gates")).to_contain_text("The plan, before anything runs")
     page.get_by_test_id("plan-dry-run").click()
     expect(page.get_by_test_id("dry-run-coverage")).to_have_text(
         re.compile(r"^[1-9]\d* % previewed$")
