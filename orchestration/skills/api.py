@@ -1,4 +1,4 @@
-"""The registry for clients: which skills there are and what they promise."""
+"""The API of the registry: skills, their contracts and their versions."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ router = Router(tags=["skills"])
 
 
 class SkillRow(Schema):
-    """A skill as it stands in a list."""
+    """A skill in a list."""
 
     slug: str
     name: str
@@ -28,13 +28,13 @@ class SkillRow(Schema):
 
 
 class SkillList(Schema):
-    """The skills that the asker may see."""
+    """The visible skills."""
 
     items: list[SkillRow]
 
 
 class VersionRow(Schema):
-    """A release of a skill."""
+    """A version of a skill."""
 
     version: str
     state: str
@@ -44,7 +44,7 @@ class VersionRow(Schema):
 
 
 class SkillOut(SkillRow):
-    """A skill with the contract that new plans get, and its releases."""
+    """A skill with its current contract and its versions."""
 
     contract: dict[str, Any] | None
     versions: list[VersionRow]
@@ -52,18 +52,18 @@ class SkillOut(SkillRow):
 
 @router.get("/skills", response=SkillList)
 def list_skills(request: ApiRequest) -> SkillList:
-    """The skills that the holder of the token may see."""
-    found = selectors.visible_to(request.auth).select_related("current")
+    """Return the skills that the owner of the token may see."""
+    visible = selectors.visible_to(request.auth).select_related("current")
     return SkillList(
-        items=[SkillRow(**_row(skill)) for skill in found.order_by("slug")]
+        items=[SkillRow(**_row(skill)) for skill in visible.order_by("slug")]
     )
 
 
 @router.get("/skills/{slug:slug}", response=SkillOut)
 def get_skill(request: ApiRequest, slug: str) -> SkillOut:
-    """Return one skill: its current contract and its published releases.
+    """Return one skill with its current contract and its published versions.
 
-    Configuration values are shown to admins and auditors; others see `[hidden]`.
+    Admins and auditors see configuration values, others `[hidden]`.
     """
     skill = selectors.get(request.auth, slug)
     published = skill.versions.exclude(state=VersionState.DRAFT)

@@ -4,49 +4,49 @@ from execfabric.lib.refusal import Conflict, Denied, Invalid, Missing
 
 
 class SkillUnknown(Missing):
-    """There is no such skill, or it is not visible to you."""
+    """Unknown skill, or you do not have access to it."""
 
     code = "skill.unknown"
 
 
 class SkillVersionUnknown(Missing):
-    """There is no such version of the skill."""
+    """Unknown version of the skill."""
 
     code = "skill.version_unknown"
 
 
 class SkillNotPermitted(Denied):
-    """You may not edit or publish this skill."""
+    """You are not allowed to edit or publish this skill. Ask an admin."""
 
     code = "skill.not_permitted"
 
 
 class VersionNotDraft(Conflict):
-    """A published version never changes; make a new one."""
+    """Cannot change a published version. Create a new one."""
 
     code = "skill.version_not_draft"
 
 
 class VersionTaken(Conflict):
-    """This version number exists already; choose a higher one."""
+    """Duplicate version number. Use a higher one."""
 
     code = "skill.version_taken"
 
 
 class VersionInvalid(Invalid):
-    """A version number has the form 1.2.3."""
+    """Invalid version number. Use the form 1.2.3."""
 
     code = "skill.version_invalid"
 
 
 class DigestStale(Conflict):
-    """The draft changed since you looked at it; reload and look again."""
+    """The draft has changed since you opened this page. Reload and review it again."""
 
     code = "skill.digest_stale"
 
 
 class ContractInvalid(Invalid):
-    """The contract is not valid."""
+    """The contract is invalid."""
 
     code = "skill.contract_invalid"
 
@@ -58,7 +58,7 @@ class ContractUnreadable(Conflict):
 
 
 class SecondAdminRequired(Denied):
-    """This version weakens a safeguard: an admin who did not edit it must publish it."""
+    """This version weakens a safeguard. An admin who did not edit it must publish it."""
 
     code = "skill.second_admin_required"
 
@@ -70,7 +70,7 @@ class HandlerMissing(Conflict):
 
 
 class SecretMissing(Conflict):
-    """A secret of the skill's configuration is not set; the worker's log names it."""
+    """A secret of the skill's configuration is missing. The worker's log names it."""
 
     code = "skill.secret_missing"
 

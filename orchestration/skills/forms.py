@@ -1,4 +1,4 @@
-"""What people send about skills."""
+"""Forms of the skill pages."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ LONGEST_CONFIG = 100_000
 
 
 class FacetForm(forms.Form):
-    """The filters of the skill list, as they stand in its address."""
+    """The filters of the skill list."""
 
     q = forms.CharField(required=False, max_length=100)
     domain = forms.CharField(required=False, max_length=60)
@@ -29,13 +29,13 @@ class FacetForm(forms.Form):
     )
 
     def chosen(self) -> dict[str, str]:
-        """The filters that are set and valid."""
-        given: dict[str, str] = getattr(self, "cleaned_data", {})
-        return {name: value for name, value in given.items() if value}
+        """Return the filters that are set and valid."""
+        cleaned: dict[str, str] = getattr(self, "cleaned_data", {})
+        return {name: value for name, value in cleaned.items() if value}
 
 
 class StateForm(forms.Form):
-    """A change of a skill's state, and why."""
+    """A change of the state of a skill, with a reason."""
 
     event = forms.ChoiceField(
         choices=[
@@ -51,21 +51,21 @@ class StateForm(forms.Form):
 
 
 class PublishForm(forms.Form):
-    """The digest of the draft that its publisher saw, and why it is published."""
+    """The digest of the reviewed draft, and the reason for its publication."""
 
     reason = forms.CharField(max_length=1000, required=False)
 
     digest = forms.RegexField(
         regex=r"\A[0-9a-f]{64}\Z",
         error_messages={
-            "required": "The digest of what you saw is missing; open the draft again.",
-            "invalid": "The digest of what you saw is not one; open the draft again.",
+            "required": "The digest of the draft is missing. Open the draft again.",
+            "invalid": "The digest of the draft is invalid. Open the draft again.",
         },
     )
 
 
 class VersionForm(forms.Form):
-    """A new version made from another: its number, and what an admin may change."""
+    """A new version of a skill: its number, and what an admin may change."""
 
     version = forms.CharField(max_length=40)
     description = forms.CharField(
@@ -75,15 +75,15 @@ class VersionForm(forms.Form):
         required=False,
         max_length=5000,
         widget=forms.Textarea(attrs={"rows": 4}),
-        label="Allowed operations",
-        help_text="One a line.",
+        label="Allowed",
+        help_text="One per line.",
     )
     forbidden = forms.CharField(
         required=False,
         max_length=5000,
         widget=forms.Textarea(attrs={"rows": 4}),
-        label="Forbidden operations",
-        help_text="One a line.",
+        label="Not allowed",
+        help_text="One per line.",
     )
     config = forms.CharField(
         required=False,
@@ -92,7 +92,7 @@ class VersionForm(forms.Form):
             attrs={"rows": 8, "class": "mono", "spellcheck": "false"}
         ),
         label="Configuration (JSON)",
-        help_text='Secrets stand here by reference only: {"$secret": "name"}.',
+        help_text='Refer to secrets by name: {"$secret": "name"}.',
     )
 
     def __init__(self, contract: SkillContract, *args: Any, **kwargs: Any) -> None:
@@ -124,7 +124,7 @@ class VersionForm(forms.Form):
                 )
 
     def clean_config(self) -> dict[str, Any]:
-        """Strict JSON with an object at its root."""
+        """Parse the configuration as a JSON object."""
         text = self.cleaned_data["config"].strip() or "{}"
         try:
             value = canonical.loads(text.encode())
@@ -132,7 +132,7 @@ class VersionForm(forms.Form):
         except Invalid as refusal:
             raise forms.ValidationError(refusal.message, code=refusal.code) from refusal
         if not isinstance(value, dict):
-            raise forms.ValidationError("The configuration is a JSON object.")
+            raise forms.ValidationError("Invalid configuration. Use a JSON object.")
         return value
 
     def by_action(
@@ -140,7 +140,7 @@ class VersionForm(forms.Form):
     ) -> Iterator[
         tuple[ActionContract, list[forms.BoundField], list[forms.BoundField]]
     ]:
-        """The fields of each action and of its limits, for a table."""
+        """Yield each action with its fields and the fields of its limits."""
         for action in self.contract.actions:
             names = ("risk", "timeout", "attempts")
             yield (
@@ -150,23 +150,23 @@ class VersionForm(forms.Form):
             )
 
     def changes(self) -> dict[str, Any]:
-        """The argument of the drafting service."""
-        given = self.cleaned_data
+        """Return the changes for the registry."""
+        data = self.cleaned_data
         return {
-            "description": given["description"],
-            "config": given["config"],
-            "allowed": _lines(given["allowed"]),
-            "forbidden": _lines(given["forbidden"]),
+            "description": data["description"],
+            "config": data["config"],
+            "allowed": _lines(data["allowed"]),
+            "forbidden": _lines(data["forbidden"]),
             "actions": {
                 action.name: {
-                    "risk": given[f"risk__{action.name}"],
-                    "timeout_s": given[f"timeout__{action.name}"],
+                    "risk": data[f"risk__{action.name}"],
+                    "timeout_s": data[f"timeout__{action.name}"],
                     "retry": asdict(action.retry)
-                    | {"attempts": given[f"attempts__{action.name}"]},
+                    | {"attempts": data[f"attempts__{action.name}"]},
                     "limits": {
                         name: value
                         for name in TITLES
-                        if (value := given[f"{name}__{action.name}"]) is not None
+                        if (value := data[f"{name}__{action.name}"]) is not None
                     },
                 }
                 for action in self.contract.actions
@@ -177,7 +177,7 @@ class VersionForm(forms.Form):
 def starting_values(
     contract: SkillContract, draft: SkillVersion | None
 ) -> dict[str, Any]:
-    """What the form of a new version, or of a draft, holds at first."""
+    """Return the initial values for a new version or a draft."""
     return {
         "version": draft.version if draft else _following(contract.version),
         "description": contract.description,
@@ -188,7 +188,7 @@ def starting_values(
 
 
 def _following(version: str) -> str:
-    """The next minor version, as a suggestion; empty for one of another form."""
+    """Suggest the next minor version; empty if the number is not 1.2.3."""
     try:
         major, minor, _ = (int(part) for part in version.split("."))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The registry's rows: skills, their immutable versions, and who may use them."""
+"""Skills, their immutable versions, and permissions on them."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class Skill(models.Model):
     current = models.ForeignKey(
         "SkillVersion", on_delete=models.PROTECT, null=True, related_name="+"
     )
-    """The version that a plan gets when it names none."""
+    """The version for plans that name none."""
     created_at = models.DateTimeField()
 
     class Meta:
@@ -54,13 +54,13 @@ class Skill(models.Model):
 
 
 class SkillUserPermission(UserObjectPermissionBase):
-    """A right on one skill given to one person, with a real foreign key."""
+    """A permission of a user on a skill, with a foreign key."""
 
     content_object = models.ForeignKey(Skill, on_delete=models.CASCADE)
 
 
 class SkillGroupPermission(GroupObjectPermissionBase):
-    """A right on one skill given to a group, with a real foreign key."""
+    """A permission of a group on a skill, with a foreign key."""
 
     content_object = models.ForeignKey(Skill, on_delete=models.CASCADE)
 
@@ -76,12 +76,12 @@ class SkillVersion(models.Model):
     """RFC 8785 bytes of `{"contract": ..., "code": {handler: sha256}}`."""
     digest = models.CharField(max_length=64)
     shipped = models.JSONField(null=True)
-    """The shipped contract that it is based on; the next one is compared with it."""
+    """The shipped contract that it is based on, to compare with the next one."""
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=60)
     created_by_name = models.CharField(max_length=150)
     edited_by = models.JSONField(default=list)
-    """The keys of those who changed the draft after it was made."""
+    """The keys of the actors who changed the draft after its creation."""
     published_at = models.DateTimeField(null=True)
     published_by = models.CharField(max_length=60, blank=True)
     published_by_name = models.CharField(max_length=150, blank=True)
@@ -106,24 +106,24 @@ class SkillVersion(models.Model):
         return f"{self.skill.slug}@{self.version}"
 
     def content(self) -> dict[str, Any]:
-        """Contract and code digests as they were hashed."""
+        """Return the contract and the code digests as they were hashed."""
         return canonical.loads(bytes(self.body))  # type: ignore[no-any-return]
 
     def authors(self) -> frozenset[str]:
-        """Return the keys of everyone who wrote this version."""
+        """Return the keys of the actors who wrote this version."""
         return frozenset({self.created_by, *self.edited_by})
 
     def contract(self) -> SkillContract:
-        """The contract in this version."""
+        """Read the contract of this version."""
         return contracts.from_json(self.content()["contract"])
 
     def readable(self) -> SkillContract | None:
-        """The contract in this version; None if this release cannot read it."""
+        """Read the contract of this version; None if this release cannot."""
         try:
             return self.contract()
         except ContractUnreadable:
             return None
 
     def shipped_contract(self) -> SkillContract | None:
-        """The shipped contract that this version is based on; None if unknown."""
+        """Return the shipped contract that this version is based on; None if unknown."""
         return contracts.from_json(self.shipped) if self.shipped else None

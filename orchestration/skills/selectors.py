@@ -1,4 +1,4 @@
-"""Reading the registry: skills, versions, who may use them."""
+"""Read the registry: skills, versions, and permissions on them."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -33,12 +33,12 @@ SELECT version.id, skill.slug, version.version, skill.state, version.state, vers
 FROM skills_skillversion AS version JOIN skills_skill AS skill
   ON skill.id = version.skill_id WHERE version.id IN
 """
-"""Rows for `pinned_from`; the ids, or a query for them, follow."""
+"""Selects rows for `pinned_from`; append the ids or a query for them."""
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """A skill version as the engine reads it at the moment of use."""
+    """A skill version that the engine has just read."""
 
     version_id: str
     slug: str
@@ -46,11 +46,11 @@ class Pinned:
     skill_state: str
     version_state: str
     digest: str
-    """Computed from the bytes that are stored now."""
+    """Computed from the stored bytes."""
     read: SkillContract | ContractUnreadable
-    """The contract, or why this release cannot read it."""
+    """The contract, or the reason why this release cannot read it."""
     code: Mapping[str, str]
-    """Per handler key the digest of the code that was published."""
+    """The digest of the published code by handler key."""
 
     @property
     def contract(self) -> SkillContract:
@@ -69,21 +69,21 @@ class Pinned:
         return None if isinstance(self.read, ContractUnreadable) else self.read
 
     def action(self, name: str) -> ActionContract | None:
-        """Return an action; None if it has no such one or cannot be read."""
+        """Return an action; None if it is unknown or cannot be read."""
         return self.readable.action(name) if self.readable else None
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A visible skill, and what its reader may do with it."""
+    """A visible skill with the permissions of the reader."""
 
     skill: Skill
     may_propose: bool
     may_publish: bool
 
 
-class _Asker:
-    """Somebody who asks for skills; who they are is read once for all questions."""
+class _Permissions:
+    """The permissions of an actor on skills; the actor is read once."""
 
     def __init__(self, by: Actor) -> None:
         self._is_system = by.kind is ActorKind.SYSTEM
@@ -91,7 +91,7 @@ class _Asker:
         self._rights = authority.rights_of(by)
 
     def permitted(self, permission: str) -> QuerySet[Skill]:
-        """The skills on which they have a permission."""
+        """Return the skills on which the actor has a permission."""
         if self._is_system:
             return Skill.objects.all()
         if self._person is None:
@@ -105,22 +105,24 @@ class _Asker:
 
 
 def visible_to(by: Actor) -> QuerySet[Skill]:
-    """The skills that `by` may see."""
-    return _Asker(by).permitted("view_skill")
+    """Return the skills that `by` may see."""
+    return _Permissions(by).permitted("view_skill")
 
 
 def may(by: Actor, permission: str, skill: Skill) -> bool:
-    """Whether `by` has `propose_skill` or `publish_skill` on a skill."""
-    return _Asker(by).permitted(permission).filter(pk=skill.pk).exists()
+    """Return True if `by` has a permission on a skill."""
+    return _Permissions(by).permitted(permission).filter(pk=skill.pk).exists()
 
 
 def permitted_slugs(by: Actor, permission: str) -> frozenset[str]:
-    """The slugs of the skills on which `by` has a permission."""
-    return frozenset(_Asker(by).permitted(permission).values_list("slug", flat=True))
+    """Return the slugs of the skills on which `by` has a permission."""
+    return frozenset(
+        _Permissions(by).permitted(permission).values_list("slug", flat=True)
+    )
 
 
 def get(by: Actor, slug: str) -> Skill:
-    """A visible skill.
+    """Return a visible skill.
 
     :raises SkillUnknown: when it does not exist or is hidden from `by`
     """
@@ -128,23 +130,27 @@ def get(by: Actor, slug: str) -> Skill:
 
 
 def opened(by: Actor, slug: str) -> Opened:
-    """A visible skill, and what `by` may do with it.
+    """Return a visible skill with the permissions of `by`.
 
     :raises SkillUnknown: when it does not exist or is hidden from `by`
     """
-    asker = _Asker(by)
-    found = asker.permitted("view_skill").filter(slug=slug).select_related("current")
-    skill = found.annotate(
-        may_propose=_is_among(asker.permitted("propose_skill")),
-        may_publish=_is_among(asker.permitted("publish_skill")),
-    ).first()
+    permissions = _Permissions(by)
+    visible = permissions.permitted("view_skill").filter(slug=slug)
+    skill = (
+        visible.select_related("current")
+        .annotate(
+            may_propose=_is_among(permissions.permitted("propose_skill")),
+            may_publish=_is_among(permissions.permitted("publish_skill")),
+        )
+        .first()
+    )
     if skill is None:
-        raise SkillUnknown(f"There is no skill {slug}, or it is hidden from you.")
+        raise SkillUnknown(f"Unknown skill {slug!r}, or you do not have access to it.")
     return Opened(skill, skill.may_propose, skill.may_publish)
 
 
 def contract_for(by: Actor, version: SkillVersion | None) -> SkillContract | None:
-    """Return a version's contract as `by` may see it; None if it cannot be read."""
+    """Return the contract of a version as `by` may see it; None if unreadable."""
     contract = version.readable() if version else None
     if contract is None or Right.CONFIG in authority.rights_of(by):
         return contract
@@ -152,35 +158,35 @@ def contract_for(by: Actor, version: SkillVersion | None) -> SkillContract | Non
 
 
 def version(by: Actor, version_id: UUID) -> SkillVersion:
-    """A version of a visible skill; drafts only for those who may publish it.
+    """Return a version of a visible skill; drafts require the right to publish.
 
     :raises SkillVersionUnknown: when it does not exist or is hidden from `by`
     """
-    asker = _Asker(by)
-    seen = Q(skill__in=asker.permitted("view_skill"))
-    finished = ~Q(state=VersionState.DRAFT)
-    edited = Q(skill__in=asker.permitted("publish_skill"))
+    permissions = _Permissions(by)
+    is_visible = Q(skill__in=permissions.permitted("view_skill"))
+    is_published = ~Q(state=VersionState.DRAFT)
+    is_editable = Q(skill__in=permissions.permitted("publish_skill"))
     versions = SkillVersion.objects.select_related("skill").filter(pk=version_id)
-    found = versions.filter(seen, finished | edited).first()
-    if found is None:
+    version = versions.filter(is_visible, is_published | is_editable).first()
+    if version is None:
         raise SkillVersionUnknown(version=str(version_id))
-    return found
+    return version
 
 
 def waiting(by: Actor, skills: Iterable[Skill]) -> dict[UUID, SkillVersion]:
-    """Return per skill that `by` may publish the shipped version waiting for review."""
-    editable = _Asker(by).permitted("publish_skill")
+    """Return the shipped versions that `by` may review, by skill."""
+    editable = _Permissions(by).permitted("publish_skill")
     drafts = SkillVersion.objects.filter(
         skill__in=[skill.pk for skill in skills],
         state=VersionState.DRAFT,
         shipped__isnull=False,
     ).filter(skill__in=editable)
-    found = {}
+    waiting_drafts = {}
     for draft in drafts.select_related("skill__current").order_by("created_at"):
         current = draft.skill.current
         if current is not None and _is_newer(draft.shipped, current.shipped):
-            found[draft.skill_id] = draft
-    return found
+            waiting_drafts[draft.skill_id] = draft
+    return waiting_drafts
 
 
 def _is_newer(shipped: Any, base: Any) -> bool:
@@ -192,22 +198,22 @@ def _is_newer(shipped: Any, base: Any) -> bool:
 
 
 def pinned(ids: Iterable[str]) -> dict[str, Pinned]:
-    """The pinned versions by id, read now."""
+    """Read pinned versions by id."""
     wanted = sorted(set(ids))
     return pinned_from(database.rows(f"{PINNED} (SELECT unnest(%s::uuid[]))", [wanted]))
 
 
 def pinned_from(rows: Iterable[database.Row]) -> dict[str, Pinned]:
-    """What the rows of a `PINNED` query say, by id."""
-    found = {}
+    """Build the pinned versions from the rows of a `PINNED` query, by id."""
+    pins = {}
     for pk, slug, number, skill_state, state, body in rows:
         parsed = _parsed(bytes(body))
-        found[str(pk)] = Pinned(str(pk), slug, number, skill_state, state, *parsed)
-    return found
+        pins[str(pk)] = Pinned(str(pk), slug, number, skill_state, state, *parsed)
+    return pins
 
 
 def usable(skill_state: str, version_state: str) -> bool:
-    """Whether a step may start with a skill and version in these states."""
+    """Return True if a step may start with a skill and version in these states."""
     return (
         skill_state in {SkillState.ACTIVE, SkillState.DEPRECATED}
         and version_state == VersionState.PUBLISHED
@@ -215,15 +221,15 @@ def usable(skill_state: str, version_state: str) -> bool:
 
 
 def handler_fits(pin: Pinned, key: str) -> bool:
-    """Return True if the installed code of a handler is what the version was bound to."""
-    found = installed.find(key)
-    return found is not None and found.has_code(pin.code.get(key, ""))
+    """Return True if the installed code of a handler is the published one."""
+    handler = installed.find(key)
+    return handler is not None and handler.has_code(pin.code.get(key, ""))
 
 
 def installed_code(key: str) -> str | None:
     """Return the digest of a handler's installed code; None if it is not installed."""
-    found = installed.find(key)
-    return found.code_digest if found else None
+    handler = installed.find(key)
+    return handler.code_digest if handler else None
 
 
 def _is_among(skills: QuerySet[Skill]) -> Exists:

@@ -1,4 +1,4 @@
-"""The registry's pages: find a skill, read what it promises, edit and publish it."""
+"""The pages of the registry: search, read, edit and publish skills."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +73,7 @@ def skills(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def skill(request: HttpRequest, slug: str) -> HttpResponse:
-    """One skill: what it may do, its actions, its versions."""
+    """Show one skill: what is allowed, its actions, its versions."""
     return _skill_page(request, slug)
 
 
@@ -98,29 +98,29 @@ def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
         return _skill_page(
             request, slug, state_form=form, refusal=refusal, status=STATUS[refusal.kind]
         )
-    messages.success(request, f"{slug} was {event}.")
+    messages.success(request, f"The skill {slug} was {event}.")
     return redirect("skill", slug=slug)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def skill_edit(request: HttpRequest, slug: str) -> HttpResponse:
-    """Make a draft of the next version, or go on with one (`?draft=`)."""
+    """Create a draft of the next version, or edit one (`?draft=`)."""
     by = request.user.actor()
     opened = selectors.opened(by, slug)
-    found = opened.skill
+    skill_row = opened.skill
     if not opened.may_publish:
         raise SkillNotPermitted
-    draft = _draft(by, found, request.GET.get("draft", ""))
-    contract = _base(found, draft)
+    draft = _draft(by, skill_row, request.GET.get("draft", ""))
+    contract = _base(skill_row, draft)
     if request.method != "POST":
         form = VersionForm(contract, initial=starting_values(contract, draft))
-        return page(request, "skills/edit.html", _editing(found, draft, form))
+        return page(request, "skills/edit.html", _editing(skill_row, draft, form))
     form = VersionForm(contract, request.POST)
-    context = _editing(found, draft, form)
+    context = _editing(skill_row, draft, form)
     if not form.is_valid():
         return page(request, "skills/edit.html", context, status=422)
     try:
-        saved = _save(found, draft, form, by=by)
+        saved = _save(skill_row, draft, form, by=by)
     except Refusal as refusal:
         context["refusal"] = refusal
         return page(request, "skills/edit.html", context, status=STATUS[refusal.kind])
@@ -136,17 +136,19 @@ def _skill_page(
     status: int = 200,
 ) -> HttpResponse:
     opened = selectors.opened(request.user.actor(), slug)
-    found, may_publish = opened.skill, opened.may_publish
-    versions = found.versions.order_by("-created_at", "-id")
+    skill_row, may_publish = opened.skill, opened.may_publish
+    versions = skill_row.versions.order_by("-created_at", "-id")
     if not may_publish:
         versions = versions.exclude(state=VersionState.DRAFT)
-    state = SkillState(found.state)
-    contract = selectors.contract_for(request.user.actor(), found.current)
+    state = SkillState(skill_row.state)
+    contract = selectors.contract_for(request.user.actor(), skill_row.current)
     context = {
-        "skill": found,
+        "skill": skill_row,
         "contract": contract,
-        "actions": _actions(found, contract),
-        "waiting": selectors.waiting(request.user.actor(), [found]).get(found.pk),
+        "actions": _actions(skill_row, contract),
+        "waiting": selectors.waiting(request.user.actor(), [skill_row]).get(
+            skill_row.pk
+        ),
         "versions": list(versions),
         "may_publish": may_publish,
         "may_propose": opened.may_propose,
@@ -171,27 +173,27 @@ def version_page(
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Draw a version; a draft with its differences, who uses it, and how to publish it.
+    """Render a version; a draft with its changes and a form to publish it.
 
-    `uses` are the plans that use the skill. Drawn for the views of `plans`, which know.
+    `uses` are the plans that use the skill, from the views of `plans`.
     """
     by = request.user.actor()
-    found = selectors.get(by, slug)
+    skill_row = selectors.get(by, slug)
     version = selectors.version(by, pk)
-    if version.skill_id != found.pk:
+    if version.skill_id != skill_row.pk:
         raise Missing
     is_draft = version.state == VersionState.DRAFT
-    current = found.current
+    current = skill_row.current
     is_other = current is not None and current.pk != version.pk
     before = selectors.contract_for(by, current if is_other else None)
     contract = selectors.contract_for(by, version) or version.contract()
     changes = differences.between(before, contract) if is_draft or before else []
     looser = sum(1 for one in changes if one.weight is differences.Weight.LOOSER)
     context = {
-        "skill": found,
+        "skill": skill_row,
         "version": version,
         "contract": contract,
-        "actions": _actions(found, contract),
+        "actions": _actions(skill_row, contract),
         "current": current,
         "is_draft": is_draft,
         "changes": changes,
@@ -260,7 +262,7 @@ def _draft(by: Actor, skill: Skill, text: str) -> SkillVersion | None:
 def _base(skill: Skill, draft: SkillVersion | None) -> SkillContract:
     source = draft or skill.current
     if source is None:
-        raise Missing("This skill has no version to start from.")
+        raise Missing("The skill has no version to edit.")
     return source.contract()
 
 

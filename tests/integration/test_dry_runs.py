@@ -156,7 +156,7 @@ def test_a_step_that_is_slow_or_kills_the_runner_is_not_dry_run(
         "covered",
         "not_dry_run",
     ]
-    assert "did not end within 5 s" in found["b"][1]
+    assert "did not finish in 5 s" in found["b"][1]
     assert found["e"] == ("not_dry_run", "The steps crashed the runner 3 times.")
 
 

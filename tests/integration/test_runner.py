@@ -20,6 +20,10 @@ from tests.integration.runner_builders import (
 )
 from tests.skill_calls import as_file, reference
 
+RAISED = (
+    "The skill failed unexpectedly with {}. It may have had an effect. See the log."
+)
+
 
 @pytest.fixture
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
@@ -66,7 +70,9 @@ def test_the_handler_sees_no_secret_of_the_worker_and_no_django(runner, tmp_path
 def test_an_exception_becomes_a_failure_without_the_values_of_locals(runner, tmp_path):
     said, answer = log_of(runner, misfit(tmp_path, "raise", message="no such thing"))
 
-    assert answer == Unknown("skill.raised", "RuntimeError: no such thing")
+    assert answer == Unknown(
+        "skill.raised", RAISED.format("RuntimeError: no such thing")
+    )
     assert "RuntimeError" in said
     assert "the value of a local" not in answer.message
     assert runner.complete(call_of("noop.pass@1", tmp_path)) == Succeeded()
@@ -77,7 +83,7 @@ def test_a_handler_that_exits_fails_and_the_runner_lives_on(runner, tmp_path):
 
     answer = runner.complete(misfit(tmp_path, "exit"))
 
-    assert answer == Unknown("skill.raised", "SystemExit: 4")
+    assert answer == Unknown("skill.raised", RAISED.format("SystemExit: 4"))
     assert program_of(runner) == pid
 
 
@@ -86,7 +92,8 @@ def test_an_unknown_handler_is_named(runner, tmp_path):
 
     assert answer == Failed(
         "skill.no_handler",
-        "This worker has no handler nothing.here@9.",
+        "Cannot run the step: the handler nothing.here@9 is not installed on this worker."
+        " Nothing was done. Ask an admin.",
         before_effect=True,
     )
 
@@ -163,7 +170,7 @@ def test_the_password_inside_an_address_is_masked_too(runner, tmp_path):
 
     answer = runner.complete(call, secrets={"d": dsn}.__getitem__)
 
-    assert answer.message == f"RuntimeError: password {MASK} is wrong"
+    assert answer.message == RAISED.format(f"RuntimeError: password {MASK} is wrong")
 
 
 def test_the_token_of_an_authorization_header_is_masked_without_its_scheme_too(
@@ -182,7 +189,7 @@ def test_the_token_of_an_authorization_header_is_masked_without_its_scheme_too(
 def test_a_secret_that_may_not_be_had_stops_the_call_before_it_starts(runner, tmp_path):
     call = call_of("noop.pass@1", tmp_path, params={"value": {"$secret": "token"}})
 
-    with pytest.raises(LookupError, match="no secret token"):
+    with pytest.raises(LookupError, match="the secret 'token' is not available"):
         runner.complete(call)
 
 
@@ -212,6 +219,6 @@ def test_a_file_that_was_not_handed_over_is_named(runner, tmp_path):
 
     assert answer == Failed(
         "skill.file_missing",
-        "The file sales.csv was not handed to the runner.",
+        "Cannot run the step: the file 'sales.csv' is missing. Nothing was done.",
         before_effect=True,
     )

@@ -93,7 +93,7 @@ def test_risk_and_effect_are_as_decided(name, risk, effect):
 
 
 def test_a_key_is_registered_once():
-    with pytest.raises(ValueError, match="registered twice"):
+    with pytest.raises(ValueError, match="duplicate handler"):
         handlers.handler("noop.pass@1")(lambda call: Succeeded())
 
 
@@ -184,10 +184,12 @@ def test_text_that_cannot_be_stored_or_decoded_is_replaced():
         pytest.param({"value": "a\0b"}, "cannot be stored", id="a NUL character"),
         pytest.param({"value": ["\ud800"]}, "cannot be stored", id="half a character"),
         pytest.param(
-            {"value": {"$secret": "dsn"}}, "reserved key $secret", id="a forged secret"
+            {"value": {"$secret": "dsn"}},
+            "reserved key '$secret'",
+            id="a forged secret",
         ),
         pytest.param(
-            {"value": [{"$file": {}}]}, "reserved key $file", id="a forged file"
+            {"value": [{"$file": {}}]}, "reserved key '$file'", id="a forged file"
         ),
     ],
 )

@@ -179,8 +179,8 @@ def test_the_configuration_is_merged_by_key(mine, shipped, schema, merged):
 
     assert decision.contract.config == merged
     gone = set(mine) - set(merged)
-    assert [n for n in decision.notes if "no key" in n] == [
-        f"The configuration has no key {key} any more." for key in gone
+    assert [n for n in decision.notes if "key" in n] == [
+        f"The configuration key {key!r} is removed." for key in gone
     ]
 
 

@@ -1,16 +1,16 @@
-"""Digest the code behind a handler, so that a deploy which changes it is noticed.
+"""Digest the code of a handler to detect a deployment that changes it.
 
-A handler's declared version is the `@N` in its key; its author raises it when the
-handler is to do something else. The digest catches a change without a new version.
-It covers the syntax trees of the handler's module and of the modules of the same
-top-level package that it imports, without what cannot change behaviour: comments,
-docstrings, layout, and the contracts, which a skill version holds itself.
+The declared version of a handler is the `@N` in its key; its author raises it to change
+what the handler does. The digest detects a change without a new version. It covers the
+syntax trees of the handler's module and of the modules of the same top-level package that
+it imports, except what cannot change behaviour: comments, docstrings, layout, and
+contracts, which are in the skill version itself.
 
-Of this project, only the modules of the built-in skills are covered. The rest (runner,
-sandbox, outbound requests, canonical JSON) serves every handler alike, and a fix there
-must also protect what was approved before. Where such a change alters what a handler
-does, raise the handler's version. Where these modules are does not count either, so
-moving a file does not change a digest.
+Of this project, only the modules of built-in skills are covered. The rest (runner,
+sandbox, outbound requests, canonical JSON) serves all handlers, and a fix there must also
+protect what was approved before. If such a change alters what a handler does, raise the
+version of the handler. The names of modules do not count either, so moving a file does
+not change a digest.
 """
 
 import ast
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 FORM = "ast1:"
-"""How a digest begins; the digests of the first release are bare hex."""
+"""Prefix of a digest; the digests of the first release have none."""
 
 BUILTIN = "orchestration.skills.builtin"
 PLATFORM = frozenset({"approvals", "audit", "execfabric", "orchestration"})
@@ -32,7 +32,7 @@ REGISTRATION = frozenset({BUILTIN, "orchestration.skills.domain.handlers"})
 """Registration is not part of what a handler does."""
 CONTRACTS = frozenset({"SKILL", "SKILLS"})
 CONTRACT_MODULES = ("_contract", ".contract")
-"""Ends of the names of modules that hold a contract and nothing else."""
+"""Suffixes of modules that only have a contract."""
 EARLIER: Mapping[str, str] = {
     # noop
     "f2e3240a6a34e4179e894ebac13ec8b099ab1cd309c14a1fd077c05fad55d727": (
@@ -43,14 +43,14 @@ EARLIER: Mapping[str, str] = {
         "ast1:7bf9299b06f4b0fadb99246875538bf8f977ad50f32e89d20464d850fbdbe0c6"
     ),
 }
-"""Digests of built-in code in an earlier form, with today's digest of the same code.
+"""Digests of built-in code in earlier forms -> today's digest of the same code.
 
-A run that was approved before an upgrade is bound to a digest of that time; it goes on
-where the code is still the same.
+A run that was approved before an upgrade is bound to a digest of that time. It continues
+if the code is still the same.
 """
 
 _SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
-"""Parts of a syntax tree that follow from the others or mean nothing at run time."""
+"""Parts of a syntax tree without a meaning at run time."""
 EMPTY = ["Module", {}]
 
 
@@ -70,7 +70,7 @@ def digest_of(module: str) -> str:
 
 @lru_cache(maxsize=64)
 def earlier_digest_of(module: str) -> str:
-    """Return the digest that the first release would have taken, as bare hex.
+    """Return the digest of the first release as bare hex.
 
     It covered the source bytes of every imported module of the same top-level package.
     """
@@ -90,7 +90,7 @@ def is_code_of(module: str, published: str) -> bool:
 
 
 def _is_own(name: str) -> bool:
-    """Return True if a module is a skill's own and holds more than its contract."""
+    """Return True if a module belongs to a skill and is not just its contract."""
     if name.endswith(CONTRACT_MODULES):
         return False
     return name.partition(".")[0] not in PLATFORM or name.startswith(f"{BUILTIN}.")
@@ -98,15 +98,15 @@ def _is_own(name: str) -> bool:
 
 def _closure(module: str, is_covered: Callable[[str], bool]) -> set[str]:
     package = module.partition(".")[0]
-    found = {module}
+    modules = {module}
     waiting = [module]
     while waiting:
         for name in _imports(waiting.pop()):
             own = name.partition(".")[0] == package and is_covered(name)
-            if own and name not in found and name not in REGISTRATION:
-                found.add(name)
+            if own and name not in modules and name not in REGISTRATION:
+                modules.add(name)
                 waiting.append(name)
-    return found
+    return modules
 
 
 @lru_cache(maxsize=512)
@@ -156,9 +156,9 @@ def _is_platform_import(node: ast.AST) -> bool:
 
 
 def _form(node: Any) -> Any:
-    """Return a syntax tree as JSON that is the same in every version of Python.
+    """Return a syntax tree as JSON that is the same in all versions of Python.
 
-    Empty parts are left out, because a newer Python adds some of its own.
+    Empty parts are left out, because newer versions of Python add some.
     """
     if isinstance(node, list):
         return [_form(item) for item in node if not _is_inert(item)]
@@ -168,8 +168,8 @@ def _form(node: Any) -> Any:
             for name, value in ast.iter_fields(node)
             if name not in _SILENT and value is not None
         }
-        kept = {name: value for name, value in parts.items() if value != []}
-        return [type(node).__name__, kept]
+        filled = {name: value for name, value in parts.items() if value != []}
+        return [type(node).__name__, filled]
     return node if isinstance(node, str) else [type(node).__name__, repr(node)]
 
 

@@ -1,8 +1,7 @@
-"""What a skill promises: its actions, their schemas, effects, risks and limits.
+"""The contract of a skill: its actions, their schemas, effects, risks and limits.
 
-A contract is plain data. Its canonical bytes and the digest of the code behind it
-make the digest of a SkillVersion; nothing about an action that matters to an
-approver is kept anywhere else.
+A contract is plain data. Its canonical bytes and the digest of its code result in the
+digest of a SkillVersion. All facts about an action that matter to an approver are here.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,11 +20,11 @@ from orchestration.skills.errors import ContractUnreadable
 T = TypeVar("T")
 Readers = Mapping[str, Callable[[Any], Any]]
 FEATURES: frozenset[str] = frozenset()
-"""What a contract may list in `requires` and this release understands."""
+"""Features in `requires` that this release supports."""
 
 
 class EffectClass(StrEnum):
-    """What running an action twice would do."""
+    """The effect of running an action twice."""
 
     PURE = "pure"  # touches nothing outside its own output; may run any number of times
     IDEMPOTENT = "idempotent"  # a second run with the same key changes nothing more
@@ -34,11 +33,11 @@ class EffectClass(StrEnum):
 
 
 class DryRunKind(StrEnum):
-    """How an action can say beforehand what it would do."""
+    """How an action predicts its effect."""
 
-    NATIVE = "native"  # the target system's own preview, which changes nothing
-    SIMULATED = "simulated"  # computed by the skill, inert
-    NONE = "none"  # it cannot be known beforehand
+    NATIVE = "native"  # previewed by the target system, which changes nothing
+    SIMULATED = "simulated"  # computed by the skill without any effect
+    NONE = "none"  # not available
 
 
 FILE_SCHEMA: Mapping[str, Any] = {
@@ -59,7 +58,7 @@ FILE_SCHEMA: Mapping[str, Any] = {
         }
     },
 }
-"""JSON Schema of a file passed between steps: a reference by content."""
+"""JSON Schema of a file that steps pass on: a reference by content."""
 
 FILES_SCHEMA: Mapping[str, Any] = {
     "title": "files",
@@ -70,7 +69,7 @@ FILES_SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often and how far apart an action is tried again. Times in seconds."""
+    """How often an action is attempted, and the delays in seconds."""
 
     attempts: int = 1
     backoff: str = "exponential"  # or "constant"
@@ -82,46 +81,44 @@ class RetryRule:
 class ActionContract:
     """One operation of a skill.
 
-    Undeclared effect class and risk are the worst: whoever says nothing is
-    treated as most dangerous.
+    Without a declared effect class and risk, an action has the most dangerous ones.
     """
 
     name: str
     summary: str
-    """What it does, for the approver, in one plain sentence; `{param}` is filled in."""
+    """A sentence for the approver; `{param}` is replaced by its value."""
     handler: str
-    """`skill.action@N`: which registered code runs, and in which version of it."""
+    """`skill.action@N`: the registered code, and its version."""
     input_schema: Mapping[str, Any]
     output_schema: Mapping[str, Any]
     effect_class: EffectClass = EffectClass.NON_IDEMPOTENT
     risk: Risk = Risk.CRITICAL
     timeout_s: float = 60.0
     limits: Limits = field(default_factory=Limits)
-    """What a call may use, with all that it starts."""
+    """What a call may use, including the programs that it starts."""
     retry: RetryRule = field(default_factory=RetryRule)
     undo: str = ""
-    """The action of the same skill that undoes this one; empty where none exists."""
+    """The action of the same skill that undoes this one; empty for none."""
     undo_params: Mapping[str, Any] = field(default_factory=dict)
-    """The undo's params, in references to this step: `$self.output.x`,
-    `$self.params.x`; used where the plan's `rollback` gives none."""
+    """Params of the undo with references to this step, such as `$self.output.x`; used
+    if the `rollback` of the plan has none."""
     dry_run: DryRunKind = DryRunKind.NONE
     checks_target: bool = False
-    """Whether the handler can say beforehand that its target exists."""
+    """True if the handler can check that its target exists."""
     sandboxed: bool = False
-    """Whether it may only run inside the command sandbox."""
+    """True if it may only run in the sandbox."""
     files: tuple[str, ...] = ()
-    """Names of the files it yields, each referred to as `$step.files.<name>`."""
+    """Names of its output files; a plan refers to `$step.files.<name>`."""
     needs: tuple[str, ...] | None = None
-    """The keys of the skill's config that it is given, with the secrets behind them;
-    None for all."""
+    """The keys of the skill's config, with their secrets, that it gets; None for all."""
 
     dry_run_secrets: tuple[str, ...] = ()
     """The keys of the skill's config whose secrets its dry run and target check get:
-    credentials that can only read. All other secrets are withheld from them."""
+    read-only credentials. They get no other secrets."""
 
     @cached_property
     def input_validator(self) -> Draft202012Validator:
-        """The compiled input schema; compiling takes longer than most checks."""
+        """The compiled input schema, cached because compiling is slow."""
         return validator(self.input_schema, format_checker=FORMATS)
 
     @cached_property
@@ -130,7 +127,7 @@ class ActionContract:
         return validator(self.output_schema, format_checker=FORMATS)
 
     def given(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of the skill's config that a call of this action gets."""
+        """Return the part of the skill's config that a call of this action gets."""
         if self.needs is None:
             return dict(config)
         return {key: value for key, value in config.items() if key in self.needs}
@@ -138,7 +135,7 @@ class ActionContract:
 
 @dataclass(frozen=True)
 class SkillContract:
-    """A skill as it is published: the actions of one version."""
+    """One version of a skill."""
 
     slug: str
     version: str
@@ -147,17 +144,17 @@ class SkillContract:
     actions: tuple[ActionContract, ...]
     domain: str = "general"
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Deployment values its handlers need (roots, repository, base URL). Secrets
-    stand in it by reference only: `{"$secret": "name"}`."""
+    """Values of the installation, such as a base URL. Secrets are references:
+    `{"$secret": "name"}`."""
     config_schema: Mapping[str, Any] = field(default_factory=dict)
     allowed: tuple[str, ...] = ()
-    """Operations the skill may do, for people to read (S1.40)."""
+    """Operations that the skill may do, as text for users (S1.40)."""
     forbidden: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    """Features that a release must know to run the skill safely; see `from_json`."""
+    """Features that a release must support to run the skill safely, see `from_json`."""
 
     def action(self, name: str) -> ActionContract | None:
-        """The action of that name, if the skill has one."""
+        """Return an action by name; None if it is unknown."""
         return next((item for item in self.actions if item.name == name), None)
 
 

@@ -1,4 +1,8 @@
-"""What changes between two contracts, in words: risks first, then what is looser."""
+"""List the changes between two contracts: risks first, then weakened safeguards.
+
+By hand and not with a library such as deepdiff: nearly all of it decides what a change
+means for safety.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +19,9 @@ from orchestration.skills.domain.limits import TITLES
 
 
 class Weight(IntEnum):
-    """How a change moves the safety of a skill; the smallest is read first."""
+    """What a change means for safety; the smallest is listed first."""
 
-    LOOSER = 0  # more becomes possible, or fewer people are asked
+    LOOSER = 0  # allows more, or requires fewer approvals
     BREAKING = 1  # plans that were valid may no longer be
     STRICTER = 2
     NEUTRAL = 3
@@ -36,24 +40,24 @@ class Difference:
 
 
 def between(before: SkillContract | None, after: SkillContract) -> list[Difference]:
-    """All changes, those that make it looser first; everything is new without `before`."""
-    found = list(_skill(before, after)) if before else []
+    """Return all changes by weight. Without `before`, everything is new."""
+    changes = list(_skill(before, after)) if before else []
     old = {action.name: action for action in before.actions} if before else {}
     new = {action.name: action for action in after.actions}
     for name in sorted(old.keys() | new.keys()):
-        found += _action(name, old.get(name), new.get(name))
-    return sorted(found, key=_urgency)
+        changes += _action(name, old.get(name), new.get(name))
+    return sorted(changes, key=_urgency)
 
 
 def weakened(before: SkillContract | None, after: SkillContract) -> list[Difference]:
-    """Return the changes that weaken a safeguard; none without a version before."""
+    """Return the changes that weaken a safeguard; none without `before`."""
     if before is None:
         return []
     return [one for one in between(before, after) if one.weight is Weight.LOOSER]
 
 
 def _urgency(one: Difference) -> tuple[bool, Weight, str, str]:
-    """A risk that rose or fell decides who is asked, so it is read before all else."""
+    """Sort changes of a risk first: they decide who must approve."""
     return (not one.what.startswith("risk "), one.weight, one.where, one.what)
 
 
@@ -96,8 +100,8 @@ def _action(
         yield Difference(Weight.BREAKING, name, "action removed", name, None)
         return
     if before is None:
-        told = f"{after.summary} ({after.risk} risk, {after.effect_class})"
-        yield Difference(Weight.LOOSER, name, "action added", None, told)
+        text = f"{after.summary} ({after.risk} risk, {after.effect_class})"
+        yield Difference(Weight.LOOSER, name, "action added", None, text)
         return
     yield from _risk(before, after)
     yield from _limits(before, after)
@@ -169,7 +173,7 @@ def _schemas(before: ActionContract, after: ActionContract) -> Iterator[Differen
             yield Difference(Weight.BREAKING, after.name, f"{side} schema", old, new)
         for name in sorted(had.keys() | has.keys()):
             if had.get(name) != has.get(name):
-                # A new field breaks nobody; a changed or missing one may.
+                # A new field breaks nothing; a changed or missing one may.
                 weight = Weight.BREAKING if name in had else Weight.NEUTRAL
                 what = f"{side} field {name}"
                 yield Difference(weight, after.name, what, had.get(name), has.get(name))
@@ -189,8 +193,8 @@ def _required(
 
 
 def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = schema.get("properties", {})
-    return found if isinstance(found, Mapping) else {}
+    properties = schema.get("properties", {})
+    return properties if isinstance(properties, Mapping) else {}
 
 
 def _lost(before: str, after: str) -> Weight:

@@ -32,9 +32,9 @@ def _example(rule: Any) -> Any:
     """Return the first example that a schema has, or a value of its type."""
     if not isinstance(rule, Mapping):
         return "text"
-    for given in (rule.get("examples"), rule.get("enum"), [rule.get("default")]):
-        if given and given[0] is not None:
-            return given[0]
+    for examples in (rule.get("examples"), rule.get("enum"), [rule.get("default")]):
+        if examples and examples[0] is not None:
+            return examples[0]
     if _is_file(rule):
         return FILE_REFERENCE
     kind = rule.get("type", "string")

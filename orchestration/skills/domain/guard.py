@@ -1,8 +1,8 @@
-"""What code may touch while it only looks: the guard of dry runs and target checks.
+"""The guard of dry runs and target checks: decide what their code may touch.
 
-The rules are plain functions over the audit events of PEP 578. They stop Python
-code. What a C library does by itself raises no audit event, so a dry run that
-calls one must be inert by its own making.
+The rules are plain functions over the audit events of PEP 578. They stop Python code.
+C libraries raise no audit events, so a dry run that calls one must ensure by itself that
+it has no effect.
 """
 
 import os
@@ -59,15 +59,15 @@ STARTS_PROGRAMS = frozenset(
 
 @dataclass(frozen=True)
 class Allow:
-    """What a dry run or a target check may touch beyond its own folder."""
+    """What a dry run or a target check may touch outside its own folder."""
 
     network: bool = False
     programs: tuple[str, ...] = ()
-    """Commands that only read, as program and first word: `git rev-parse`."""
+    """Read-only commands as program and first word, such as `git rev-parse`."""
 
 
 def touched(event: str, args: Sequence[Any], *, workdir: str, allow: Allow) -> str:
-    """What the audited event would touch that it may not; empty when nothing."""
+    """Return what an audited event touches without permission; empty for nothing."""
     if event == "open":
         return _opened(args, workdir)
     if event in CHANGES_PATHS:
@@ -107,7 +107,7 @@ def _started(event: str, args: Sequence[Any], allow: Allow) -> str:
 
 
 def _command(words: Sequence[Any]) -> str:
-    """Program and first word that is no option: `git -c a=b rev-parse` is short."""
+    """Return the program and its first word: `git rev-parse` of `git -c a=b rev-parse`."""
     texts = [_text(word) for word in words]
     if len(texts) == 1 and " " in texts[0]:
         return " ".join(shlex.split(texts[0])[:2])
@@ -121,8 +121,8 @@ def _command(words: Sequence[Any]) -> str:
 
 
 def _inside(path: Any, workdir: str) -> bool:
-    # A path relative to a directory descriptor cannot be told from one relative
-    # to the current directory; resolving it against the latter refuses it.
+    # A path relative to a directory descriptor looks like one relative to the current
+    # directory. Resolving it against the latter refuses it.
     text = _text(path)
     real = os.path.realpath(text)
     return text in HARMLESS or real == workdir or real.startswith(workdir + os.sep)

@@ -9,7 +9,7 @@ from orchestration.skills.domain.outcome import CheckHandler, DryRunHandler, Han
 
 @dataclass(frozen=True)
 class Registered:
-    """The functions of one handler and the module they stand in."""
+    """The functions of one handler and their module."""
 
     key: str
     run: Handler
@@ -19,11 +19,10 @@ class Registered:
 
     @property
     def code_digest(self) -> str:
-        """Return the digest of its code, see `code`."""
         return code.digest_of(self.module)
 
     def has_code(self, published: str) -> bool:
-        """Return True if its code is what was published under that digest."""
+        """Return True if its code has the published digest."""
         return code.is_code_of(self.module, published)
 
 
@@ -33,12 +32,12 @@ _HANDLERS: dict[str, Registered] = {}
 def handler(key: str) -> Callable[[Handler], Handler]:
     """Register a function as the handler `skill.action@N`.
 
-    :raises ValueError: when the key is taken
+    :raises ValueError: when the key is already registered
     """
 
     def register(function: Handler) -> Handler:
         if key in _HANDLERS:
-            message = f"handler {key} is registered twice"
+            message = f"duplicate handler {key!r}"
             raise ValueError(message)
         _HANDLERS[key] = Registered(key=key, run=function, module=function.__module__)
         return function
@@ -67,7 +66,7 @@ def check_of(key: str) -> Callable[[CheckHandler], CheckHandler]:
 
 
 def find(key: str) -> Registered | None:
-    """The handler of that key, or None when this process does not have it."""
+    """Return a handler by key; None if it is not registered."""
     return _HANDLERS.get(key)
 
 

@@ -1,4 +1,4 @@
-"""What a handler is given and what it may return: data in, outcome out."""
+"""The interface of handlers: the call that they get and the outcome they return."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from orchestration.skills.domain.limits import Limits
 
 @dataclass(frozen=True)
 class File:
-    """A file handed to a handler: read-only bytes on disk and what is known of them."""
+    """A read-only file for a handler, with its metadata."""
 
     path: Path
     name: str
@@ -31,18 +31,18 @@ class Call:
     params: Mapping[str, Any]
     config: Mapping[str, Any]
     workdir: Path
-    """An empty folder of its own, removed after the call."""
+    """An empty folder that is removed after the call."""
     idempotency_key: str
-    """The same for every attempt of one step run: send it where a target takes one."""
+    """The same for each attempt of one step run, for targets that accept a key."""
     deadline_s: float
     log: Callable[[str], None]
     masker: Masker = field(default_factory=lambda: Masker(()))
-    """Masks the secrets of this call: for content whose digest goes into the output.
+    """Masks the secrets of this call, for content whose digest is in the output.
 
-    Outputs, logs and files are masked in the worker in any case.
+    The worker masks outputs, logs and files anyway.
     """
     limits: Limits = field(default_factory=Limits)
-    """What the call may use; a handler that starts programs passes them on."""
+    """What the call may use. A handler that starts programs passes them on."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """It did not work and trying again would not help."""
+    """The call failed, and another attempt would fail too."""
 
     code: str
     message: str
     before_effect: bool = False
-    """Whether it certainly failed before any effect; otherwise parts may be there."""
+    """True if there was certainly no effect; else there may be a part of it."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Nothing happened, and it may work later (a busy target, no connection)."""
+    """The call had no effect and may work later, such as for a busy target."""
 
     code: str
     message: str
@@ -73,7 +73,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Unknown:
-    """The effect was begun, and the handler cannot know whether it happened."""
+    """The effect was started, and the handler does not know if it happened."""
 
     code: str
     message: str
@@ -84,16 +84,16 @@ Outcome = Succeeded | Failed | Retry | Unknown
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a call would do, found out without doing it."""
+    """The predicted effect of a call."""
 
     summary: str
     """One sentence for the approver."""
     changes: tuple[str, ...] = ()
-    """One line per thing that would be created, changed, sent or removed."""
+    """One line for each change."""
     output: dict[str, Any] | None = None
-    """The output the call would have, where that can be known; else None."""
+    """The output of the call if it can be known; else None."""
     fails: str = ""
-    """Why the call would fail; empty where nothing speaks against it."""
+    """Why the call would fail; empty if nothing is known."""
 
     @classmethod
     def failing(cls, reason: str) -> "DryRun":
@@ -103,7 +103,7 @@ class DryRun:
 
 @dataclass(frozen=True)
 class TargetProblem:
-    """A target that a call names and that is not there, or not as needed."""
+    """A problem with the target of a call, such as a missing one."""
 
     code: str
     message: str

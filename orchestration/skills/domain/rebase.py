@@ -1,8 +1,8 @@
 """Decide what a newly shipped contract does to a skill that admins may have changed.
 
-Three contracts are compared: the one that is current, the one that ships now, and the
-shipped one that the current version is based on. What admins changed is kept, what
-they left alone follows the shipped contract, and no risk is ever lowered.
+Three contracts are compared: the current one, the newly shipped one, and the shipped one
+that the current version is based on. Changes by admins stay, everything else follows the
+newly shipped contract, and no risk is lowered.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -37,14 +37,14 @@ Number = tuple[int, int, int]
 class Then(StrEnum):
     """What to do with a shipped contract."""
 
-    KEEP = "keep"  # it is known already, or older than what is known
+    KEEP = "keep"  # it is already known, or older
     PUBLISH = "publish"  # no admin has changed anything: it becomes current
     DRAFT = "draft"  # an admin reviews it
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, with which contract, and what an admin should know about it."""
+    """What to do, with which contract, and notes for an admin."""
 
     then: Then
     contract: SkillContract | None = None
@@ -61,8 +61,8 @@ def decide(
 ) -> Decision:
     """Decide about a shipped contract.
 
-    `base` is the shipped contract that the current version is based on, None if it is
-    not known; `taken` are the version numbers that the skill has used.
+    `base` is the shipped contract that the current version is based on, None if unknown;
+    `taken` are the used version numbers.
     """
     if _is_same(shipped, base or current):
         return Decision(Then.KEEP)
@@ -85,7 +85,7 @@ def decide(
 def rebased(
     mine: SkillContract, shipped: SkillContract, base: SkillContract | None
 ) -> SkillContract:
-    """Return the shipped contract with everything that admins changed put back."""
+    """Return the shipped contract with the changes of admins."""
     of_base = _by_name(base.actions if base else ())
     of_mine = _by_name(mine.actions)
     names = {action.name for action in shipped.actions}
@@ -108,9 +108,9 @@ def rebased(
 
 
 def free_number(current: str, shipped: str, taken: Collection[str]) -> str:
-    """Return a version number above the current one that is not in use.
+    """Return an unused version number above the current one.
 
-    It is the shipped number where that is possible, else the next free patch.
+    It is the shipped number if possible, else the next free patch.
     """
     now, wanted = number_of(current), number_of(shipped)
     major, minor, patch = wanted if wanted > now else (now[0], now[1], now[2] + 1)
@@ -120,14 +120,14 @@ def free_number(current: str, shipped: str, taken: Collection[str]) -> str:
 
 
 def number_of(version: str) -> Number:
-    """Return a version as numbers that can be compared; 0 for what is not a number."""
+    """Return a version as comparable numbers; 0 for a part that is not a number."""
     parts = [int(part) if part.isdecimal() else 0 for part in version.split(".")]
     major, minor, patch, *_ = [*parts, 0, 0, 0]
     return major, minor, patch
 
 
 def _is_same(one: SkillContract, other: SkillContract) -> bool:
-    """Return True if two contracts differ in nothing but their number."""
+    """Return True if two contracts only differ in their number."""
     return replace(one, version="") == replace(other, version="")
 
 
@@ -160,12 +160,12 @@ def _with_known_undo(
 
 
 def _later(one: EffectClass, other: EffectClass) -> EffectClass:
-    """Return the class of which a repetition does more harm."""
+    """Return the class whose repetition does more harm."""
     return max(one, other, key=list(EffectClass).index)
 
 
 def _picked(base: Any, mine: Any, shipped: Any, name: str, *, mine_wins: bool) -> Any:
-    """Return the value of a field that was changed, by whichever side changed it."""
+    """Return the value of a field from the side that changed it."""
     ours, theirs = getattr(mine, name), getattr(shipped, name)
     if base is not None:
         before = getattr(base, name)
@@ -179,26 +179,26 @@ def _picked(base: Any, mine: Any, shipped: Any, name: str, *, mine_wins: bool) -
 def _config(
     base: Mapping[str, Any], mine: Mapping[str, Any], shipped: SkillContract
 ) -> dict[str, Any]:
-    """Merge by key; keys that the shipped schema does not have any more are dropped."""
+    """Merge by key, without keys that the shipped schema does not have."""
     schema = shipped.config_schema
     closed = schema.get("additionalProperties") is False
-    found = {}
+    merged = {}
     for key in [*mine, *(key for key in shipped.config if key not in mine)]:
         if closed and key not in schema.get("properties", {}):
             continue
         is_mine = key in mine and (key not in base or mine[key] != base[key])
         is_removed_by_me = key in base and key not in mine
         if is_mine:
-            found[key] = mine[key]
+            merged[key] = mine[key]
         elif key in shipped.config and not is_removed_by_me:
-            found[key] = shipped.config[key]
-    return found
+            merged[key] = shipped.config[key]
+    return merged
 
 
 def _sentences(
     base: SkillContract | None, mine: SkillContract, shipped: SkillContract, name: str
 ) -> tuple[str, ...]:
-    """Return an admin's list with the sentences that the shipped one has added."""
+    """Return the list of an admin with the sentences that the new release added."""
     ours: tuple[str, ...] = getattr(mine, name)
     theirs: tuple[str, ...] = getattr(shipped, name)
     before: tuple[str, ...] = getattr(base, name) if base else ()
@@ -210,9 +210,9 @@ def _sentences(
 def _notes(
     current: SkillContract, shipped: SkillContract, made: SkillContract
 ) -> Iterator[str]:
-    """Name what an admin should look at."""
+    """Return what an admin should review."""
     now = _by_name(shipped.actions)
-    kept = _by_name(made.actions)
+    made_actions = _by_name(made.actions)
     for action in current.actions:
         new = now.get(action.name)
         if new is None:
@@ -222,8 +222,8 @@ def _notes(
             yield f"{action.name} runs {new.handler} instead of {action.handler}."
         if new.input_schema != action.input_schema:
             yield f"The input of {action.name} has changed."
-        if kept[action.name].risk != new.risk:
-            risk = kept[action.name].risk
-            yield f"The risk of {action.name} stays {risk}; it ships as {new.risk}."
+        if made_actions[action.name].risk != new.risk:
+            risk = made_actions[action.name].risk
+            yield f"The risk of {action.name} stays {risk}. The shipped risk is {new.risk}."
     for key in sorted(set(current.config) - set(made.config)):
-        yield f"The configuration has no key {key} any more."
+        yield f"The configuration key {key!r} is removed."

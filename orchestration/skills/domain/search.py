@@ -96,8 +96,8 @@ def _matching(
     *,
     at_least: int,
 ) -> dict[str, Match]:
-    found = {slug: _match(words, known, at_least) for slug, known in entries.items()}
-    return {slug: match for slug, match in found.items() if match is not None}
+    matches = {slug: _match(words, known, at_least) for slug, known in entries.items()}
+    return {slug: match for slug, match in matches.items() if match is not None}
 
 
 def _match(
@@ -113,8 +113,10 @@ def _match(
                 actions.setdefault(action, set()).add(wanted)
     if len(best) < at_least:
         return None
-    most = max((len(found) for found in actions.values()), default=0)
-    fitting = {name for name, found in actions.items() if name and len(found) == most}
+    most = max((len(matched) for matched in actions.values()), default=0)
+    fitting = {
+        name for name, matched in actions.items() if name and len(matched) == most
+    }
     return Match(sum(best.values()), frozenset(fitting))
 
 

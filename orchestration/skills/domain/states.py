@@ -1,4 +1,4 @@
-"""The states of a skill and of a skill version: the tables that everything obeys."""
+"""The states of a skill and of a skill version, and their transitions."""
 
 from enum import StrEnum
 
@@ -6,12 +6,12 @@ from execfabric.lib.machine import StateMachine
 
 
 class SkillState(StrEnum):
-    """Whether new plans may use a skill."""
+    """The state of a skill, which decides if plans may use it."""
 
     DRAFT = "draft"  # no version published yet; only its editors see it
     ACTIVE = "active"  # plans may use it
     DEPRECATED = "deprecated"  # plans may still use it, with a warning
-    QUARANTINED = "quarantined"  # nothing of it starts, approved or not
+    QUARANTINED = "quarantined"  # its steps do not start, approved or not
 
 
 class SkillEvent(StrEnum):
@@ -23,7 +23,7 @@ class SkillEvent(StrEnum):
 
 
 class VersionState(StrEnum):
-    """Whether a version may be edited or used."""
+    """The state of a version, which decides if it may be edited or used."""
 
     DRAFT = "draft"  # may be edited; cannot run
     PUBLISHED = "published"  # immutable; can run

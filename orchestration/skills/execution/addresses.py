@@ -1,4 +1,4 @@
-"""Which IP addresses are not for handlers to call, whatever they are wrapped in."""
+"""Decide which IP addresses handlers may call, embedded ones included."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 METADATA_SERVICE = "a metadata service"
 
-# `ipaddress.is_global` is not enough: it calls several forms global that carry a
-# loopback or private IPv4 address inside.
+# `ipaddress.is_global` is not enough: it is true for several forms that embed a
+# loopback or private IPv4 address.
 DENIED = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -60,7 +60,7 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def denied(address: IPAddress) -> str:
-    """Why this address may not be called, in a word or two; empty when it may."""
+    """Return why this address is not allowed; empty if it is."""
     for inner in _unwrapped(address):
         if inner in METADATA:
             return METADATA_SERVICE
@@ -72,7 +72,7 @@ def denied(address: IPAddress) -> str:
 
 
 def _unwrapped(address: IPAddress) -> Iterator[IPAddress]:
-    """The address and every IPv4 address that it carries inside."""
+    """Return the address and each IPv4 address that is embedded in it."""
     if isinstance(address, ipaddress.IPv4Address):
         yield address
         return
@@ -80,15 +80,15 @@ def _unwrapped(address: IPAddress) -> Iterator[IPAddress]:
     if mapped is not None:
         yield mapped
         return
-    carried: list[IPAddress] = []
+    embedded: list[IPAddress] = []
     if address in NAT64:
-        carried.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        embedded.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     if address.sixtofour is not None:
-        carried.append(address.sixtofour)
+        embedded.append(address.sixtofour)
     if address.teredo is not None:
-        carried.extend(address.teredo)
+        embedded.extend(address.teredo)
     # ISATAP: the last 64 bits are [02]00:5efe and an IPv4 address.
     if (int(address) >> 32) & 0xFDFFFFFF == 0x00005EFE:  # noqa: PLR2004
-        carried.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        embedded.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     yield address
-    yield from carried
+    yield from embedded

@@ -1,4 +1,4 @@
-"""A call of a handler as its worker knows it, and what may come back."""
+"""A call of a handler in its worker, and the possible answers."""
 
 import contextlib
 import math
@@ -19,19 +19,19 @@ class RunnerDied(Exception):
 
 
 class NotSent(Exception):
-    """The runner ended before it had the whole call: nothing was begun."""
+    """The runner ended before it had the whole call: nothing started."""
 
 
 class DeadlinePassed(Exception):
-    """The call did not end in its time and was killed: its effect is unknown."""
+    """The call did not finish in time and was killed: its effect is unknown."""
 
 
 class RunnerBusy(Exception):
-    """The runner has a call under way."""
+    """The runner already has a call."""
 
 
 class CallKind(StrEnum):
-    """What is wanted of a handler."""
+    """Which function of a handler to call."""
 
     RUN = "run"
     DRY_RUN = "dry_run"
@@ -40,18 +40,18 @@ class CallKind(StrEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """Where the runner notes, before its first step, that it begins a call."""
+    """Where the runner writes that it begins a call, before it does."""
 
     fd: int
-    """A file that the runner has inherited; its number is the same there."""
+    """Descriptor of a file that the runner has inherited with the same number."""
     inode: int
-    """To tell the file from another one that a handler may have put there."""
+    """Identifies the file: a handler may have opened another one there."""
     at: int
     text: str
 
 
 def note_begin(note: Mapping[str, Any] | None) -> None:
-    """Note that the handler begins; end this program where that is not possible."""
+    """Write that the handler begins; end this program if that fails."""
     if note is None:
         return
     with contextlib.suppress(OSError):
@@ -64,17 +64,17 @@ def note_begin(note: Mapping[str, Any] | None) -> None:
 
 @dataclass(frozen=True)
 class WireCall:
-    """One call of a handler, as the worker knows it: references, not values."""
+    """One call of a handler with references to secrets, not their values."""
 
     handler: str
     params: Mapping[str, Any]
     workdir: Path
-    """Where its folder may be made; `discard` removes it once the files are kept."""
+    """Path of its folder; `discard` removes it after the files are stored."""
     idempotency_key: str
     deadline_s: float
-    """How long the handler may take."""
+    """Time limit of the handler."""
     until: float = math.inf
-    """When it is ended at the latest, in seconds since boot."""
+    """When it is ended, in seconds since boot."""
     valid_until: float = math.inf
     """Until when it may be started, in seconds since boot."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -86,14 +86,14 @@ class WireCall:
 
 @dataclass(frozen=True)
 class Log:
-    """Text the handler or a program of its wrote, masked."""
+    """Masked text that the handler or one of its programs wrote."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a target check found; nothing is good."""
+    """The problems that a target check found."""
 
     problems: tuple[TargetProblem, ...]
 
@@ -107,19 +107,18 @@ class TouchedSomething:
 
 @dataclass(frozen=True)
 class NotStarted:
-    """The runner had the call too late and did not start it: nothing was begun."""
+    """The runner got the call too late and did not start it."""
 
 
 @dataclass(frozen=True)
 class LimitPassed:
-    """The call passed a limit and was stopped: its effect is unknown."""
+    """The call exceeded a limit and was stopped: its effect is unknown."""
 
     limit: Limit
     message: str
 
     @property
     def code(self) -> str:
-        """The code of the failure."""
         return str(self.limit)
 
 
@@ -127,7 +126,7 @@ Answer = Outcome | DryRun | Checked | TouchedSomething | LimitPassed | NotStarte
 
 
 def local_files(value: Any) -> set[str]:
-    """The sha256 of every file that a value names."""
+    """Return the sha256 of each file that a value refers to."""
     if isinstance(value, Mapping):
         if value.keys() == {"$file"}:
             return {value["$file"]["sha256"]}

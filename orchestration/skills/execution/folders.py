@@ -1,7 +1,7 @@
-"""Folders that a program has written to: read and removed without following links.
+"""Read and remove folders that a program has written, without following links.
 
-Every part of a path is opened below the descriptor of its folder, so a link that
-is put in its place leads nowhere, and no name of the host comes back.
+Each part of a path is opened below the descriptor of its folder, so a link in its place
+does not work.
 """
 
 import os
@@ -20,18 +20,18 @@ MOST_ENTRIES = 20_000
 
 
 class NotPlain(Exception):
-    """What should be a folder or a plain file is something else."""
+    """A path is not a folder or a plain file."""
 
 
 class TooMany(Exception):
-    """A folder holds more than is looked at."""
+    """A folder has too many entries or levels."""
 
 
 @contextmanager
 def opened_file(root: Path, path: Path) -> Iterator[BufferedReader]:
     """Open a plain file below `root`, none of whose folders is a link.
 
-    :raises NotPlain: when it is anything else, or cannot be read
+    :raises NotPlain: when it is something else, or cannot be read
     """
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
     if not parts or ".." in parts or len(parts) > DEEPEST:
@@ -60,20 +60,20 @@ def plain_files(root: Path, name: str) -> list[Path]:
         with _closing(top):
             folder = os.open(name, FOLDER, dir_fd=top)
         with _closing(folder):
-            found = [*_files(folder, PurePosixPath(), [0])]
+            paths = [*_files(folder, PurePosixPath(), [0])]
     except FileNotFoundError:
         return []
     except OSError as error:
         message = f"{name} is not a folder, or cannot be read"
         raise NotPlain(message) from error
-    return sorted(root / name / path for path in found)
+    return sorted(root / name / path for path in paths)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it, whatever its depth and permissions.
+    """Remove a folder with its content, for any depth and permissions.
 
-    Subfolders are first moved to the top. So the way is never longer than two
-    names, and one open descriptor is enough.
+    Subfolders are first moved to the top, so that no path has more than two names and
+    one open descriptor is enough.
 
     :raises OSError: when something cannot be removed
     """
@@ -103,7 +103,7 @@ def _remove_moved(top: int, prefix: str, number: int, moved: list[int]) -> None:
 
 
 def _emptied(folder: int, top: int, prefix: str, first: int) -> list[int]:
-    """Unlink the files of a folder and move its folders to the top; return their numbers."""
+    """Remove the files of a folder, move its folders up; return their numbers."""
     moved: list[int] = []
     with os.scandir(folder) as entries:
         listed = [
@@ -113,7 +113,7 @@ def _emptied(folder: int, top: int, prefix: str, first: int) -> list[int]:
         if not is_folder:
             os.unlink(name, dir_fd=folder)
             continue
-        # A folder that may not be written to cannot be moved either.
+        # A folder without write permission cannot be moved either.
         os.close(_claimed(name, folder))
         number = first + len(moved)
         os.rename(name, f"{prefix}{number}", src_dir_fd=folder, dst_dir_fd=top)
@@ -131,13 +131,13 @@ def _claimed(name: str, parent: int) -> int:
 
 def _is_folder(name: str, parent: int) -> bool:
     with suppress(FileNotFoundError):
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        return stat.S_ISDIR(found.st_mode)
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        return stat.S_ISDIR(status.st_mode)
     return False
 
 
 def _files(folder: int, above: PurePosixPath, seen: list[int]) -> Iterator[Path]:
-    """The plain files in an open folder, relative to the top; `seen` counts entries."""
+    """Return the plain files in an open folder; `seen` counts the entries."""
     if len(above.parts) > DEEPEST:
         message = f"it has folders more than {DEEPEST} deep"
         raise TooMany(message)

@@ -24,7 +24,7 @@ from orchestration.skills.execution.metering import Meter
 
 LOOK_MS = 250
 LATE_S = 2.0
-"""How long after the deadline the guardian acts: the worker comes first."""
+"""How long the guardian waits after the deadline, because the worker acts first."""
 NUMBER = struct.Struct("=Q")
 SHARED_SIZE = 16384
 ROOM = SHARED_SIZE - NUMBER.size
@@ -32,12 +32,12 @@ DIED_BY_SIGNAL = 128
 
 
 class StopAsked(Exception):
-    """The worker wants the runner to end, whatever it is doing."""
+    """The worker ends the runner."""
 
 
 @dataclass
 class CallWatch:
-    """One call as the guardian looks at it."""
+    """One call that the guardian watches."""
 
     number: int
     meter: Meter
@@ -45,16 +45,15 @@ class CallWatch:
     before: Limit | None = None
 
     def passed(self) -> Limit | None:
-        """Return the limit that was passed twice running: a handler may act itself."""
+        """Return the limit that was exceeded twice in a row: a handler may react."""
         if clock.since_boot() > self.until:
             return Limit.TIME
-        found, before = self.meter.passed(), self.before
-        self.before = found
-        return found if found == before else None
+        before, self.before = self.before, self.meter.passed()
+        return self.before if self.before == before else None
 
 
 class SharedCall:
-    """The call under way, as the runner tells the guardian: without a message each."""
+    """The current call in memory that the program shares with the guardian."""
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, SHARED_SIZE)
@@ -62,10 +61,10 @@ class SharedCall:
 
     @contextmanager
     def one(self, call: Mapping[str, Any]) -> Iterator[None]:
-        """Have the guardian look at a call while the body runs."""
+        """Have the guardian watch a call while the body runs."""
         self._last += 1
-        told = {key: call[key] for key in ("limits", "until", "workdir")}
-        self._shared[NUMBER.size :] = json.dumps(told).encode().ljust(ROOM)
+        shared = {key: call[key] for key in ("limits", "until", "workdir")}
+        self._shared[NUMBER.size :] = json.dumps(shared).encode().ljust(ROOM)
         NUMBER.pack_into(self._shared, 0, self._last)
         try:
             yield
@@ -73,12 +72,12 @@ class SharedCall:
             NUMBER.pack_into(self._shared, 0, 0)
 
     def current(self) -> int:
-        """Return the number of the call under way; 0 for none."""
+        """Return the number of the current call; 0 for none."""
         number: int = NUMBER.unpack_from(self._shared)[0]
         return number
 
     def watched(self, child: int, before: "CallWatch | None") -> "CallWatch | None":
-        """Return the call to look at now; the same one while it lasts."""
+        """Return the call to watch now."""
         number = self.current()
         if before is not None and before.number == number:
             return before
@@ -86,15 +85,15 @@ class SharedCall:
         # It may have ended, and the next may have begun, while this was read.
         if not number or self.current() != number:
             return None
-        told = json.loads(content)
-        meter = Meter(child, Limits(**told["limits"]), Path(told["workdir"]))
-        return CallWatch(number, meter, told["until"] + LATE_S)
+        shared = json.loads(content)
+        meter = Meter(child, Limits(**shared["limits"]), Path(shared["workdir"]))
+        return CallWatch(number, meter, shared["until"] + LATE_S)
 
     def stopped_in(self, child: int, number: int) -> bool:
-        """Stop the runner; return False, and let it go on, where it is past that call."""
+        """Stop the program; if that call is over, let it continue and return False."""
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, signal.SIGSTOP)
-            # Without reaping it: how it ended is read later.
+            # Without reaping it: its exit status is read later.
             os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         if self.current() == number:
             return True
@@ -104,10 +103,10 @@ class SharedCall:
 
 
 def guard(child: int, calls: SharedCall, *, lifeline: int, worker: int) -> NoReturn:
-    """Wait until the runner or the worker ends; then leave nothing behind.
+    """Wait until the program or the worker ends; then end all other processes.
 
-    Meanwhile, end the runner when a call passes a limit or its deadline: the worker
-    may be frozen.
+    End the program when a call exceeds a limit or its deadline: the worker may be
+    frozen.
     """
     watched = select.poll()
     watched.register(lifeline, select.POLLHUP)
@@ -115,8 +114,8 @@ def guard(child: int, calls: SharedCall, *, lifeline: int, worker: int) -> NoRet
     watched.register(pidfd, select.POLLIN)
     watch: CallWatch | None = None
     passed: Limit | None = None
-    # A process forked from the worker may hold the other end of the lifeline, so
-    # the worker's own life is looked at as well.
+    # A process forked from the worker may hold the other end of the lifeline, so the
+    # worker itself is checked too.
     with contextlib.suppress(StopAsked):
         signal.signal(signal.SIGTERM, _stop)
         while passed is None and os.getppid() == worker:
@@ -133,7 +132,7 @@ def guard(child: int, calls: SharedCall, *, lifeline: int, worker: int) -> NoRet
     if passed is not None:
         os._exit(passed.exit_code)
     code = os.waitstatus_to_exitcode(status) if exited else 0
-    # A handler must not be able to say that it passed a limit.
+    # A handler must not be able to pretend that it exceeded a limit.
     code = 1 if code in BY_EXIT_CODE else code
     os._exit(DIED_BY_SIGNAL - code if code < 0 else code)
 

@@ -1,7 +1,7 @@
 """Check resolved parameters against an action's input schema.
 
-Sentences name the parameter and what the schema expects, never the value: it may come
-from a step whose output is not for everyone who sees the error.
+Messages name the parameter and what the schema expects, never the value: it may come
+from a step whose output not everyone may see.
 """
 
 import json
@@ -46,17 +46,17 @@ _EXPECTED = {
 
 
 def input_problems(action: ActionContract, params: Mapping[str, Any]) -> list[str]:
-    """Return where params break the action's input schema, one clause each."""
+    """Return where params do not fit the input schema of an action."""
     try:
         errors = islice(action.input_validator.iter_errors(params), MOST_PROBLEMS)
-        found = [_clause(error) for error in errors if not _is_secret(error.instance)]
+        clauses = [_clause(error) for error in errors if not _is_secret(error.instance)]
     except UNUSABLE as error:
         return [f"its input schema cannot be used ({type(error).__name__})"]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(clauses))
 
 
 def _is_secret(value: Any) -> bool:
-    """Only the worker knows what a reference to a secret stands for."""
+    """Return True for a secret: its value is only known in the worker."""
     return isinstance(value, Mapping) and set(value) == {"$secret"}
 
 
@@ -79,13 +79,13 @@ def _clause(error: ValidationError) -> str:
     if keyword == "additionalProperties" and wanted is False:
         known = ", ".join(schema.get("properties", {})) or "none"
         return f"{name} has an unknown property (known: {known})"[:LONGEST]
-    shown = wanted if isinstance(wanted, str) else json.dumps(wanted)
-    expected = _EXPECTED.get(keyword, f"satisfy {keyword}").format(_short(shown))
+    limit = wanted if isinstance(wanted, str) else json.dumps(wanted)
+    expected = _EXPECTED.get(keyword, f"satisfy {keyword}").format(_short(limit))
     return f"{name} must {expected}"
 
 
 def _options(error: ValidationError) -> Iterator[str]:
-    """What the alternatives of a schema expect, where they say it by a type."""
+    """Return the types that the alternatives of a schema expect."""
     alternatives: Any = error.validator_value
     for schema in alternatives:
         if isinstance(schema, Mapping) and "type" in schema:

@@ -1,4 +1,4 @@
-"""Secrets on their way in, and everything on its way out, where a secret may be in it."""
+"""Put secrets into a call, and mask them in everything that comes back."""
 
 import codecs
 import tempfile
@@ -12,7 +12,7 @@ from orchestration.skills.domain.outcome import Failed, Succeeded
 from orchestration.skills.execution import folders
 
 Secrets = Callable[[str], str]
-"""The value of a secret by its name; raises where the name is unknown or not allowed."""
+"""Returns a secret by name; raises if the name is unknown or not allowed."""
 
 LONGEST_CODE = 100
 LONGEST_MESSAGE = 4000
@@ -21,11 +21,11 @@ SCHEMES = frozenset({"basic", "bearer", "token"})
 
 
 class SecretInFile(Exception):
-    """A file holds a secret that cannot be masked without breaking the file."""
+    """A file contains a secret that cannot be masked without damaging the file."""
 
 
 class LogTap:
-    """Takes bytes as they come and returns text that may be stored."""
+    """Decodes and masks the log of a call, across chunks."""
 
     def __init__(self, masker: Masker) -> None:
         self._masked = masker.stream()
@@ -41,7 +41,7 @@ class LogTap:
 
 
 def resolved(value: Any, secrets: Secrets, used: set[str]) -> Any:
-    """`value` with every `{"$secret": name}` replaced; `used` collects what to mask."""
+    """Replace each `{"$secret": name}` in `value`; add what to mask to `used`."""
     if isinstance(value, Mapping):
         if value.keys() == {"$secret"}:
             secret = secrets(value["$secret"])
@@ -54,7 +54,7 @@ def resolved(value: Any, secrets: Secrets, used: set[str]) -> Any:
 
 
 def answer_masked(frame: dict[str, Any], masker: Masker) -> dict[str, Any]:
-    """An answer of the runner, masked; messages are bounded and fit for storage."""
+    """Mask an answer of the runner; limit its messages."""
     outcome = frame.get("outcome")
     if outcome is None:
         masked: dict[str, Any] = masker.value(frame)
@@ -75,12 +75,12 @@ def mask_files(
 ) -> tuple[Succeeded | Failed, tuple[str, ...]]:
     """Mask the secrets in the files of a call; also return the names of those files.
 
-    That may take long, so `meanwhile` is called again and again.
-    The paths must have been checked: plain files below `workdir`.
+    That may take long, so `meanwhile` is called repeatedly. The paths must be checked
+    plain files below `workdir`.
     """
     masked = []
-    for name, given in outcome.files.items():
-        for path in [given] if isinstance(given, Path) else given:
+    for name, files in outcome.files.items():
+        for path in [files] if isinstance(files, Path) else files:
             try:
                 changed = bool(masker.forms) and _mask_file(
                     path, masker, workdir, meanwhile
@@ -99,11 +99,9 @@ def _mask_file(
 
     :raises SecretInFile: when it is not text, or its name holds a secret
     """
-    shown = masker.text(path.name)
-    if shown != path.name:
-        message = (
-            f"The name of the file {shown} holds a secret. The file was not stored."
-        )
+    masked_name = masker.text(path.name)
+    if masked_name != path.name:
+        message = f"The step ran, but the name of its file {masked_name!r} contains a secret. The file was not stored. Rename it."
         raise SecretInFile(message)
     finder = masker.finder()
     with folders.opened_file(workdir, path) as source:
@@ -116,11 +114,11 @@ def _mask_file(
             try:
                 for chunk in _chunks(source, meanwhile):
                     if "\0" in check.decode(chunk):
-                        raise _not_text(shown)
+                        raise _not_text(masked_name)
                     target.write(stream.feed(chunk))
                 check.decode(b"", final=True)
             except UnicodeDecodeError:
-                raise _not_text(shown) from None
+                raise _not_text(masked_name) from None
         target.write(stream.finish())
     # A new file, because the old one may have further names elsewhere.
     Path(target.name).replace(path)
@@ -135,13 +133,13 @@ def _chunks(source: BinaryIO, meanwhile: Callable[[], None]) -> Iterator[bytes]:
 
 def _not_text(name: str) -> SecretInFile:
     return SecretInFile(
-        f"The file {name} holds a secret and cannot be masked, because it is not UTF-8"
-        " text. It was not stored."
+        f"The step ran, but its file {name!r} contains a secret and cannot be masked: it is"
+        " not UTF-8 text. The file was not stored."
     )
 
 
 def _sensitive(secret: str) -> set[str]:
-    """The secret, the token behind a scheme, and the password of an address."""
+    """Return the secret, the token after a scheme, and the password of an address."""
     scheme, _, token = secret.partition(" ")
     parts = {secret, token} if scheme.lower() in SCHEMES and token else {secret}
     if "://" not in secret:
@@ -154,7 +152,7 @@ def _sensitive(secret: str) -> set[str]:
 
 
 def _storable(text: str) -> str:
-    """Without what Postgres cannot store as text: NUL and lone surrogates."""
+    """Replace what Postgres cannot store as text: NUL and lone surrogates."""
     return (
         text.encode(errors="replace")
         .decode()

@@ -1,8 +1,9 @@
-"""The only way out for handlers that speak HTTP: resolve once, check all, connect there.
+"""Send HTTP requests for handlers: resolve once, check each address, connect to it.
 
-A name is resolved a single time, every address it has is checked, and the
-connection goes to a checked address while Host and SNI keep the name. So a name
-that changes its answer between check and use gains nothing (DNS rebinding).
+A name is resolved once, each of its addresses is checked, and the connection goes to a
+checked address, while Host and SNI have the name. So a name that resolves differently
+between check and use has no effect (DNS rebinding). The transport of httpx2 offers no
+place for such a check: a network backend would need its private connection pool.
 """
 
 import ipaddress
@@ -29,38 +30,38 @@ KEEPS_METHOD = frozenset({307, 308})
 
 
 class OutboundRefused(Exception):
-    """The address may not be called."""
+    """The address is not allowed."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.sent = False
-        """Whether a request was sent before, and its redirect led to this address."""
+        """True if a request was sent before, and redirected to this address."""
 
 
 class Unreachable(Exception):
-    """No connection came about. Nothing was sent."""
+    """Cannot connect. Nothing was sent."""
 
 
 class AnswerLost(Exception):
-    """The request was sent and no whole answer came: its effect is unknown."""
+    """The request was sent, but no complete response came: its effect is unknown."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Whom a skill may call, as its administrator configured it."""
+    """The addresses that a skill may call, from its configuration."""
 
     allow_hosts: frozenset[str] = frozenset()
-    """Hosts (`name` or `name:port`) that may have any address, private ones too."""
+    """Hosts (`name` or `name:port`) that may have any address, private ones included."""
     allow_private: bool = False
-    """Whether private addresses are allowed; metadata services never are."""
+    """True if private addresses are allowed; metadata services never are."""
     only_hosts: frozenset[str] = frozenset()
-    """Where set, no other host may be called."""
+    """The only hosts that may be called; empty for all."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Rules":
-        """The rules in a skill's configuration."""
+        """Read the rules from a skill's configuration."""
         return cls(
             allow_hosts=frozenset(map(str.lower, config.get("allow_hosts", ()))),
             allow_private=config.get("allow_private", False),
@@ -70,7 +71,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a request goes: the URL as asked for and the checked addresses."""
+    """The URL of a request and the checked addresses of its host."""
 
     url: httpx2.URL
     addresses: tuple[str, ...]
@@ -91,7 +92,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, whole or cut at the limit."""
+    """A response, complete or cut at the limit."""
 
     status: int
     headers: Mapping[str, str]
@@ -101,16 +102,16 @@ class Reply:
 
 
 def resolve(url: str, rules: Rules) -> Target:
-    """Check the URL and every address of its host.
+    """Check the URL and each address of its host.
 
-    :raises OutboundRefused: when any of them may not be called
+    :raises OutboundRefused: when one of them is not allowed
     :raises Unreachable: when the name has no address
     """
     return _resolve(url, rules, _addresses)
 
 
 def foreseen(url: str, rules: Rules) -> OutboundRefused | None:
-    """Why a URL will be refused, as far as that is known without looking up names."""
+    """Return why a URL is not allowed, without resolving its host."""
     try:
         _resolve(url, rules, _as_written)
     except OutboundRefused as refused:
@@ -125,12 +126,15 @@ def _resolve(
     host, port = parsed.host.lower().rstrip("."), parsed.port or PORTS[parsed.scheme]
     names = {host, f"{host}:{port}"}
     if rules.only_hosts and not names & rules.only_hosts:
-        raise OutboundRefused("outbound.not_listed", f"{host} is not an allowed host.")
-    found = look_up(host, port)
+        raise OutboundRefused(
+            "outbound.not_listed",
+            f"Cannot call {host}: the host is not allowed. Ask an admin to allow it.",
+        )
+    addresses = look_up(host, port)
     if not names & rules.allow_hosts:
-        for address in found:
+        for address in addresses:
             _check(host, address, rules)
-    return Target(url=parsed, addresses=tuple(map(str, found)))
+    return Target(url=parsed, addresses=tuple(map(str, addresses)))
 
 
 def send(
@@ -141,11 +145,11 @@ def send(
 ) -> Reply:
     """Send a request and follow at most `message.redirects` redirects, each checked.
 
-    `headers_for` gives what only one host may see, its credentials for example.
+    `headers_for` returns the headers for one host only, such as credentials.
 
-    :raises OutboundRefused: when an address may not be called
-    :raises Unreachable: when no connection came about
-    :raises AnswerLost: when it was sent and the answer did not come
+    :raises OutboundRefused: when an address is not allowed
+    :raises Unreachable: when it cannot connect
+    :raises AnswerLost: when the request was sent, but no complete response came
     """
     method, url, content = message.method.upper(), message.url, message.content
     for hop in range(min(message.redirects, MOST_REDIRECTS) + 1):
@@ -158,7 +162,7 @@ def send(
             raise
         except Unreachable as error:
             if hop:
-                text = f"a redirect was answered, but {error}"
+                text = f"{error}, after a redirect"
                 raise AnswerLost(text) from error
             raise
         location = reply.headers.get("location", "")
@@ -166,11 +170,17 @@ def send(
             return reply
         following = target.url.join(location)
         if target.url.scheme == "https" and following.scheme != "https":
-            raise _sent("outbound.downgrade", "A redirect leads from https to http.")
+            raise _sent(
+                "outbound.downgrade",
+                "Cannot follow a redirect from https to http. The request was sent.",
+            )
         if reply.status not in KEEPS_METHOD and method != "HEAD":
             method, content = "GET", b""
         url = str(following)
-    raise _sent("outbound.redirects", "There were too many redirects.")
+    raise _sent(
+        "outbound.redirects",
+        "Cannot follow more redirects: too many. The request was sent. Raise `redirects`.",
+    )
 
 
 def _sent(code: str, message: str) -> OutboundRefused:
@@ -180,7 +190,7 @@ def _sent(code: str, message: str) -> OutboundRefused:
 
 
 def form(values: Mapping[str, str]) -> bytes:
-    """A form as browsers send it."""
+    """Encode a form as browsers do."""
     return urllib.parse.urlencode(values).encode()
 
 
@@ -188,33 +198,41 @@ def _parsed(url: str) -> httpx2.URL:
     if any(
         letter.isspace() or not letter.isprintable() or letter == "\\" for letter in url
     ):
-        raise OutboundRefused("outbound.url", "The URL holds a blank or a backslash.")
+        raise OutboundRefused(
+            "outbound.url",
+            "Invalid URL: it contains a blank, a backslash or an invisible character.",
+        )
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError) as error:
         raise OutboundRefused(
-            "outbound.url", f"The URL is not valid: {error}"
+            "outbound.url", f"Invalid URL {url!r}: {error}."
         ) from error
     if parsed.scheme not in PORTS:
-        raise OutboundRefused("outbound.scheme", "Only http and https are allowed.")
+        raise OutboundRefused(
+            "outbound.scheme", f"Invalid URL {url!r}. Use http or https."
+        )
     if parsed.userinfo:
-        raise OutboundRefused("outbound.url", "The URL holds a user name or password.")
+        raise OutboundRefused(
+            "outbound.url",
+            "Invalid URL: it contains a user name or password. Remove it.",
+        )
     if parsed.port is not None and not 0 < parsed.port <= LAST_PORT:
-        raise OutboundRefused("outbound.url", f"There is no port {parsed.port}.")
+        raise OutboundRefused("outbound.url", f"Invalid port {parsed.port} in the URL.")
     if not parsed.host or "%" in parsed.host:
         raise OutboundRefused(
-            "outbound.url", "The URL names no host, or a zone of one."
+            "outbound.url", f"Invalid URL {url!r}: the host is missing or has a zone."
         )
     return parsed
 
 
 def _addresses(host: str, port: int) -> list[IPAddress]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError, OverflowError) as error:
-        message = f"{host} has no address: {plain(error)}"
+        message = f"cannot resolve {host}: {plain(error)}"
         raise Unreachable(message) from error
-    texts = dict.fromkeys(str(entry[4][0]) for entry in found)
+    texts = dict.fromkeys(str(entry[4][0]) for entry in entries)
     return [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
 
 
@@ -230,7 +248,7 @@ def _check(host: str, address: IPAddress, rules: Rules) -> None:
     if not reason or (rules.allow_private and reason != METADATA_SERVICE):
         return
     what = reason if host == str(address) else f"{address}, {reason}"
-    message = f"{host} is {what}; the skill's configuration does not allow it."
+    message = f"Cannot call {host}: it is {what}. The skill's configuration does not allow it."
     raise OutboundRefused("outbound.denied", message)
 
 
@@ -241,7 +259,7 @@ def _exchange(
     content: bytes,
     message: Message,
 ) -> Reply:
-    """Try the checked addresses in turn; the first connection counts."""
+    """Send the request to the first checked address that can be reached."""
     last = ""
     for address in target.addresses:
         request = httpx2.Request(
@@ -259,13 +277,13 @@ def _exchange(
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             text = f"{target.url.host}: {plain(error)}"
             raise AnswerLost(text) from error
-    text = f"{target.url.host} could not be reached: {last}"
+    text = f"cannot connect to {target.url.host}: {last}"
     raise Unreachable(text)
 
 
 @contextmanager
 def _streamed(request: httpx2.Request, timeout_s: float) -> Iterator[httpx2.Response]:
-    # No proxies and no .netrc from the environment: they would lead round the check.
+    # No proxies and no .netrc from the environment: they would bypass the check.
     verify = _tls() if request.url.scheme == "https" else False
     with httpx2.Client(trust_env=False, timeout=timeout_s, verify=verify) as client:
         request.extensions["timeout"] = httpx2.Timeout(timeout_s).as_dict()
@@ -282,17 +300,17 @@ def _tls() -> ssl.SSLContext:
 
 
 def _reply(response: httpx2.Response, target: Target, largest: int) -> Reply:
-    kept = bytearray()
+    body = bytearray()
     for chunk in response.iter_bytes():
-        kept += chunk
-        if len(kept) > largest:
+        body += chunk
+        if len(body) > largest:
             break
     return Reply(
         status=response.status_code,
         headers={key.lower(): value for key, value in response.headers.items()},
-        content=bytes(kept[:largest]),
+        content=bytes(body[:largest]),
         url=str(target.url),
-        truncated=len(kept) > largest,
+        truncated=len(body) > largest,
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether an outcome is what its action promised: schema, files, and storable text."""
+"""Check that an outcome is what its action declares: schema, files, storable text."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,26 +25,27 @@ MOST_PROBLEMS = 5
 def validate_output(
     action: ActionContract, outcome: Outcome, workdir: Path | None = None
 ) -> Outcome:
-    """The outcome itself, or a failure that names where it breaks its promise.
+    """Return the outcome, or a failure that names where it breaks the contract.
 
-    With `workdir`, the files of the outcome must lie in it.
+    With `workdir`, the files of the outcome must be in it.
     """
     if not isinstance(outcome, Succeeded):
         return outcome
-    found = _problems(action.output_validator, outcome.output)
-    found += [*_unstorable(outcome.output, "output")]
-    found += [*_file_problems(action, outcome, workdir)]
-    if not found:
+    problems = _problems(action.output_validator, outcome.output)
+    problems += [*_unstorable(outcome.output, "output")]
+    problems += [*_file_problems(action, outcome, workdir)]
+    if not problems:
         return outcome
-    shown = "; ".join(found[:MOST_PROBLEMS])
-    return Failed("skill.output_invalid", f"The output breaks its schema: {shown}")
+    listed = "; ".join(problems[:MOST_PROBLEMS])
+    message = f"The step ran, but its output does not fit its schema: {listed}"
+    return Failed("skill.output_invalid", message)
 
 
 def declared_output(action: ActionContract, outcome: Succeeded) -> Succeeded:
-    """Leave out what the contract does not declare.
+    """Remove what the contract does not declare.
 
-    After an upgrade the installed code may return more than the version declares that
-    was approved. The effect has happened, and its promised output is there.
+    After an upgrade the installed code may return more than the approved version
+    declares. The effect has happened, and the declared output is there.
     """
     schema = action.output_schema
     output, files = outcome.output, outcome.files
@@ -56,12 +57,12 @@ def declared_output(action: ActionContract, outcome: Succeeded) -> Succeeded:
 
 
 def blank_output(action: ActionContract) -> dict[str, Any]:
-    """Return an output to be filled in: null for each required property."""
+    """Return an output to fill in: null for each required property."""
     return dict.fromkeys(action.output_schema.get("required", ()))
 
 
 def schema_problems(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """Where `value` breaks the JSON Schema, one sentence each."""
+    """Return where `value` does not fit the JSON Schema, one sentence each."""
     return _problems(validator(schema, format_checker=FORMATS), value)
 
 
@@ -74,16 +75,18 @@ def _problems(checker: Draft202012Validator, value: Any) -> list[str]:
 
 
 def storable(value: Any) -> bool:
-    """Whether a JSON value may be an output: no reserved keys, no NUL characters,
-    no numbers that JSON does not hold exactly."""
+    """Return True if a JSON value may be an output.
+
+    Reserved keys, NUL characters and inexact numbers are not allowed.
+    """
     return next(_unstorable(value, "value"), None) is None
 
 
 def _unstorable(value: Any, where: str) -> Iterator[str]:
-    """What cannot be kept, or could be taken for a reference later on.
+    """Return what cannot be stored, or would become a reference in a later step.
 
-    An output may repeat what an outsider wrote. A `$secret` or `$file` in it
-    would be resolved in the next step as if the plan's author had written it.
+    An output may repeat what an outsider wrote. A `$secret` or `$file` in it would be
+    resolved in the next step as if the author of the plan had written it.
     """
     try:
         check_depth(value)
@@ -96,22 +99,22 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
 def _unstorable_parts(value: Any, where: str) -> Iterator[str]:
     if isinstance(value, str | int | float):
         if bad := _unstorable_scalar(value):
-            yield f"{where} holds {bad}"
+            yield f"{where} contains {bad}"
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unstorable_parts(item, f"{where}[{index}]")
     elif isinstance(value, dict):
         for key, item in value.items():
             if key in RESERVED:
-                yield f"{where} holds the reserved key {key}"
+                yield f"{where} contains the reserved key {key!r}"
             yield from _unstorable_parts(key, f"a key of {where}")
             yield from _unstorable_parts(item, f"{where}.{key}")
 
 
 def _unstorable_scalar(value: str | float) -> str:
-    """Why a text or a number cannot be kept; empty when it can."""
+    """Return why a text or a number cannot be stored; empty if it can."""
     if not isinstance(value, str):
-        # As JSON it is a whole number that no reader has to keep exactly.
+        # JSON does not require readers to preserve larger numbers exactly.
         return (
             "a number without an exact form"
             if abs(value) > LARGEST_SAFE_INTEGER
@@ -128,10 +131,10 @@ def _surrogates(value: str) -> bool:
 def _file_problems(
     action: ActionContract, outcome: Succeeded, workdir: Path | None
 ) -> Iterator[str]:
-    for name, given in outcome.files.items():
+    for name, files in outcome.files.items():
         if name not in action.files:
-            yield f"the file {name} is not declared"
-        for path in [given] if isinstance(given, Path) else given:
+            yield f"the file {name!r} is not declared"
+        for path in [files] if isinstance(files, Path) else files:
             try:
                 with folders.opened_file(workdir or path.parent, path):
                     pass

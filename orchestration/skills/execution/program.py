@@ -1,8 +1,7 @@
-"""The program that runs handlers: a child of a worker, with nothing of its secrets.
+"""The program that runs handlers: a child of a worker without the worker's secrets.
 
-It reads calls from its standard input and answers on what was its standard
-output. Descriptors 1 and 2 of the handlers are the log. A small guardian stands
-between it and the worker, so that nothing is left when either of them dies.
+It reads calls from its standard input and answers on its original standard output.
+Descriptors 1 and 2 of the handlers are the log.
 """
 
 import errno
@@ -52,21 +51,21 @@ class FileMissing(Exception):
 
 
 class LazyCall(Call):
-    """A call whose folder is made when it is first asked for: most need none."""
+    """A call whose folder is created on first use: most calls need none."""
 
     def __init__(self, *, folder: Path, fields: Mapping[str, Any]) -> None:
         self.__dict__.update(fields, folder=folder)
 
     @cached_property
     def workdir(self) -> Path:
-        """The folder, made on first use."""
+        """The folder of the call."""
         folder: Path = self.__dict__["folder"]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
 
 class AuditHook:
-    """The audit hook: silent unless armed, and it cannot be removed."""
+    """The audit hook of dry runs: inactive unless armed; it cannot be removed."""
 
     def __init__(self) -> None:
         self.what = ""
@@ -84,7 +83,7 @@ class AuditHook:
 
     @contextmanager
     def armed(self, workdir: Path, allow: Allow) -> Iterator[None]:
-        """Stop what touches anything while the body runs."""
+        """Stop code that touches anything while the body runs."""
         self.what = ""
         wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         self._armed = (os.path.realpath(workdir), allow)
@@ -96,7 +95,7 @@ class AuditHook:
 
 
 def main(lifeline: int) -> NoReturn:
-    """Fork the guardian away, then serve calls until the worker closes the pipe."""
+    """Fork the guardian, then serve calls until the worker closes the pipe."""
     frames_in, frames_out = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -140,7 +139,7 @@ def _serve(frames_in: int, frames_out: int, calls: SharedCall) -> NoReturn:
 
 
 def _limited(call: dict[str, Any], hook: AuditHook, calls: SharedCall) -> bytes:
-    """Answer a call within its limits; passing one that the kernel holds is an answer."""
+    """Answer a call within its limits; exceeding one of the kernel's is an answer."""
     limits = Limits(**call["limits"])
     try:
         with calls.one(call), kernel_limits(limits):
@@ -153,27 +152,27 @@ def _limited(call: dict[str, Any], hook: AuditHook, calls: SharedCall) -> bytes:
 
 
 def _bounded(answer: dict[str, Any]) -> bytes:
-    """The answer as a frame; one that is too large or not JSON says so instead."""
+    """Encode the answer, or a failure if it is too large or not JSON."""
     try:
         frame = wire.encode(answer)
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"The skill returned what cannot be written as JSON: {error}"
+        message = f"The step ran, but its output is not valid JSON: {error}."
         return wire.encode(_failed("skill.output_invalid", message))
     if len(frame) <= wire.LARGEST_OUTCOME:
         return frame
-    message = f"The skill's output has {len(frame)} bytes; {wire.LARGEST_OUTCOME} are allowed. Return large data as a file."
+    message = f"The step ran, but its output is too large (max {wire.LARGEST_OUTCOME} bytes). Return large data as a file."
     return wire.encode(_failed("skill.output_too_large", message))
 
 
 def _answer(call: dict[str, Any], hook: AuditHook) -> dict[str, Any]:
     try:
-        found = installed.find(call["handler"])
-        if found is None:
-            message = f"This worker has no handler {call['handler']}."
+        handler = installed.find(call["handler"])
+        if handler is None:
+            message = f"Cannot run the step: the handler {call['handler']} is not installed on this worker. Nothing was done. Ask an admin."
             return _failed("skill.no_handler", message, before_effect=True)
         if call["kind"] == "run":
-            return _run(call, found, _call(call))
-        return _look(call, found, _call(call), hook)
+            return _run(call, handler, _call(call))
+        return _look(call, handler, _call(call), hook)
     except FileMissing as error:
         return _failed("skill.file_missing", str(error), before_effect=True)
     except withheld.SecretWithheld as error:
@@ -185,39 +184,43 @@ def _answer(call: dict[str, Any], hook: AuditHook) -> dict[str, Any]:
             raise FileTooLarge from error
         _log(trace(error))
         # It may have come after an effect.
-        raised = Unknown("skill.raised", f"{type(error).__name__}: {plain(error)}")
+        message = f"The skill failed unexpectedly with {type(error).__name__}: {plain(error)}. It may have had an effect. See the log."
+        raised = Unknown("skill.raised", message)
         return {"outcome": wire.outcome_to_wire(raised)}
 
 
-def _run(call: dict[str, Any], found: Registered, ready: Call) -> dict[str, Any]:
-    # Looked at last, after all that takes time: the lease may have lapsed since.
+def _run(call: dict[str, Any], handler: Registered, ready: Call) -> dict[str, Any]:
+    # Checked last, because the lease may have expired since.
     if clock.since_boot() > call["valid_until"]:
         return {"not_started": True}
     note_begin(call["note"])
-    outcome = _outcome(found.run(ready))
+    outcome = _outcome(handler.run(ready))
     try:
         return {"outcome": wire.outcome_to_wire(outcome)}
     except (TypeError, AttributeError) as error:
-        message = f"The skill returned an outcome that is not valid: {error}"
+        message = f"The step ran, but the skill returned an invalid outcome: {error}."
         return _failed("skill.output_invalid", message)
 
 
 def _look(
-    call: dict[str, Any], found: Registered, ready: Call, hook: AuditHook
+    call: dict[str, Any], handler: Registered, ready: Call, hook: AuditHook
 ) -> dict[str, Any]:
-    """A dry run or a target check, under the guard."""
+    """Run a dry run or a target check under the guard."""
     allow = Allow(
         network=call["allow"]["network"], programs=tuple(call["allow"]["programs"])
     )
     looks: Callable[[], dict[str, Any]]
-    if call["kind"] == "dry_run" and found.dry_run is not None:
-        dry_run = found.dry_run
+    if call["kind"] == "dry_run" and handler.dry_run is not None:
+        dry_run = handler.dry_run
         looks = lambda: {"dry_run": wire.dry_run_to_wire(dry_run(ready))}  # noqa: E731
-    elif call["kind"] == "check" and found.check is not None:
-        check = found.check
+    elif call["kind"] == "check" and handler.check is not None:
+        check = handler.check
         looks = lambda: {"check": wire.problems_to_wire(check(ready))}  # noqa: E731
     else:
-        return _failed("skill.cannot_look", f"{found.key} has no {call['kind']}.")
+        return _failed(
+            "skill.cannot_look",
+            f"The handler {handler.key} has no {call['kind'].replace('_', ' ')}.",
+        )
     answer: dict[str, Any] = {}
     try:
         with hook.armed(Path(call["workdir"]), allow):
@@ -233,7 +236,7 @@ def _look(
 def _outcome(value: object) -> Outcome:
     if isinstance(value, Succeeded | Failed | Retry | Unknown):
         return value
-    message = f"The skill returned {type(value).__name__}, which is no outcome."
+    message = f"The step ran, but the skill returned {type(value).__name__} instead of an outcome."
     return Failed("skill.output_invalid", message)
 
 
@@ -267,7 +270,7 @@ def _with_files(value: Any, paths: dict[str, str]) -> Any:
     known = value["$file"]
     path = paths.get(known["sha256"])
     if path is None:
-        message = f"The file {known['name']} was not handed to the runner."
+        message = f"Cannot run the step: the file {known['name']!r} is missing. Nothing was done."
         raise FileMissing(message)
     return File(path=Path(path), **known)
 

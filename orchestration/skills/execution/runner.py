@@ -1,6 +1,6 @@
-"""The worker's side of a handler's call: start a runner, hand it a call, hear from it.
+"""Start a runner program from a worker, send it calls, and read its answers.
 
-What comes back is masked and bounded here, before anybody stores or shows it.
+Answers are masked and limited here, before they are stored or shown.
 """
 
 import contextlib
@@ -66,12 +66,12 @@ END_S = 5.0
 
 def no_secrets(name: str) -> str:
     """Refuse every secret: for calls that may use none."""
-    message = f"no secret {name} is available here"
+    message = f"the secret {name!r} is not available here"
     raise LookupError(message)
 
 
 class Runner:
-    """A runner of this worker and the one call it has under way."""
+    """A runner program of this worker and its current call."""
 
     def __init__(self, *, home: Path, notes: int | None = None) -> None:
         self._home = home
@@ -90,16 +90,16 @@ class Runner:
 
     @property
     def alive(self) -> bool:
-        """Whether the program is there to take a call."""
+        """True if the program is running."""
         return self._program is not None and self._program.poll() is None
 
     @property
     def busy(self) -> bool:
-        """Whether a call was begun, and its answer was not taken."""
+        """True if a call was started and its answer was not read."""
         return self._tap is not None or bool(self._ready)
 
     def start(self) -> None:
-        """Start the program, unless it lives; what an earlier one left is removed."""
+        """Start the program unless it is running; clean up after an earlier one."""
         if self.alive:
             return
         self.kill()
@@ -131,7 +131,7 @@ class Runner:
             self._poller.register(fd, select.POLLIN)
 
     def warm(self, prefixes: Iterable[str]) -> None:
-        """Import the modules behind these skills now rather than in the first call.
+        """Import the modules of these skills now rather than in the first call.
 
         :raises RunnerDied: when one of them cannot be imported
         """
@@ -147,15 +147,14 @@ class Runner:
         secrets: Secrets = no_secrets,
         paths: Mapping[str, Path] | None = None,
     ) -> None:
-        """Hand over a call; `poll` hears of it. Starts the program where needed.
+        """Send a call, starting the program if needed; `poll` returns its answer.
 
-        `paths` says where the bytes of each file named in the params lie, by
-        sha256. Only after `RunnerDied` the call may have been begun: after any other
-        error it was not.
+        `paths` has the path of each file in the params by sha256. Only after
+        `RunnerDied` the call may have started; after any other error it has not.
 
-        :raises RunnerBusy: when the last call has not been answered
+        :raises RunnerBusy: when the last call has no answer yet
         :raises NotSent: when the program ended before it had the call
-        :raises RunnerDied: when it may have had it
+        :raises RunnerDied: when it may have the call
         """
         until = min(call.until, clock.since_boot() + call.deadline_s)
         used: set[str] = set()
@@ -184,9 +183,9 @@ class Runner:
         self._send({"call": frame}, Masker(used))
 
     def poll(self, timeout_s: float) -> Log | Answer | None:
-        """The next text or the answer; None when nothing came within the time.
+        """Return the next log text or the answer; None after the timeout.
 
-        :raises RunnerDied: when the program has ended and its last words are read
+        :raises RunnerDied: when the program has ended and its output is read
         """
         until = time.monotonic() + timeout_s
         while not self._ready and not self._death:
@@ -211,7 +210,7 @@ class Runner:
         paths: Mapping[str, Path] | None = None,
         on_log: Callable[[str], None] = lambda _: None,
     ) -> Answer:
-        """Run the call to its end; past its deadline it is killed.
+        """Run the call to its end; kill it at its deadline.
 
         :raises DeadlinePassed: when it was killed
         :raises RunnerDied: when the program ended by itself
@@ -226,11 +225,11 @@ class Runner:
                 return item
             if item is None or time.monotonic() > until:
                 self.kill()
-                message = f"The call did not end within {call.deadline_s:g} s."
+                message = f"The call did not finish in {call.deadline_s:g} s."
                 raise DeadlinePassed(message)
 
     def kill(self) -> None:
-        """End the program and everything below it, at once. Safe at any time."""
+        """Kill the program and its descendants. Safe at any time."""
         program, self._program = self._program, None
         self._tap = None
         self._death = ""
@@ -240,16 +239,16 @@ class Runner:
         try:
             descendants.end_program(program, END_S)
         finally:
-            # Without it the guardian ends everything, should it still be there.
+            # Without it the guardian, if it is still there, ends everything.
             os.close(self._lifeline)
             for pipe in (program.stdin, program.stdout, program.stderr):
                 if pipe is not None:
                     pipe.close()
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
+        passed = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
         home = str(self._home)
-        return {"LANG": "C.UTF-8", **kept, "HOME": home, "TMPDIR": home}
+        return {"LANG": "C.UTF-8", **passed, "HOME": home, "TMPDIR": home}
 
     def _send(self, value: dict[str, Any], masker: Masker) -> None:
         if self._tap is not None:
@@ -257,20 +256,20 @@ class Runner:
         frame = wire.encode(value)
         self.start()
         self.masker = masker
-        # What an earlier call said must never be taken for this one's answer.
+        # The answer of an earlier call must never be used for this one.
         self._ready.clear()
         self._death = ""
         self._tap = LogTap(masker)
         try:
             wire.send(self._stdin, frame)
         except OSError as error:
-            # A part of a frame begins nothing.
+            # A part of a frame starts nothing.
             self.kill()
-            message = "The runner ended before it had the whole call."
+            message = "The runner ended before it had the whole call. Nothing was done."
             raise NotSent(message) from error
         except Exception as error:
             self.kill()
-            message = f"The call was not sent as it should be: {type(error).__name__}."
+            message = f"Cannot send the call to the runner: {type(error).__name__}. It may have started."
             raise RunnerDied(message) from error
 
     def _read_log(self) -> None:
@@ -307,7 +306,7 @@ class Runner:
             return _unreadable(frame, error)
 
     def _finish_log(self) -> None:
-        # All a handler wrote is in the pipe before its answer is.
+        # The log of a handler is in the pipe before its answer.
         while self._log_fd in dict(self._poller.poll(0)):
             self._read_log()
         if self._tap is not None:
@@ -317,26 +316,26 @@ class Runner:
         self._tap = None
 
     def _died(self) -> None:
-        """Keep its last words; `poll` raises once they are read."""
+        """Store its last output; `poll` raises after it is read."""
         self._finish_log()
         program = self._program
-        words = [*self._ready]
+        last_output = [*self._ready]
         code = None
         if program is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = program.wait(END_S)
         self.kill()
-        self._ready.extend(words)
+        self._ready.extend(last_output)
         if code in BY_EXIT_CODE and self._call is not None:
             self._ready.append(_limit_passed(BY_EXIT_CODE[code], self._call))
             return
-        self._death = f"The runner ended with code {code} before it answered."
+        self._death = f"The runner ended with code {code} before it answered. The step may have had an effect."
 
 
 def discard(workdir: Path) -> None:
-    """Remove a call's folder, if it was ever made; what cannot be removed stays.
+    """Remove the folder of a call if it exists.
 
-    A result must not be lost because its folder cannot be removed.
+    A result must not be lost because its folder cannot be removed, so this logs errors.
     """
     try:
         folders.remove(workdir)
@@ -349,11 +348,11 @@ def _limit_passed(limit: Limit, call: WireCall) -> LimitPassed:
 
 
 def _unreadable(frame: dict[str, Any], error: Exception) -> Answer:
-    """Return an answer in place of one that cannot be read, but for how it ended."""
-    message = f"The answer of the skill cannot be read: {type(error).__name__}."
+    """Return the answer for one that cannot be read, depending on how it ended."""
+    message = f"The answer of the skill cannot be read ({type(error).__name__})."
     outcome = frame.get("outcome")
     if isinstance(outcome, dict) and outcome.get("kind") == "succeeded":
-        message = f"The step did its work, but its output is lost. {message}"
+        message = f"The step ran, but its output is lost. {message}"
         return Failed("skill.output_invalid", message)
     return Unknown("skill.answer_invalid", message)
 

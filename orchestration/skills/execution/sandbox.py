@@ -1,8 +1,8 @@
-"""Running a program where it can reach nothing: no network, no files but its own.
+"""Run a program in a sandbox without network and without files except its own.
 
-Bubblewrap gives it namespaces of its own. Whether that works is not believed but
-tried: on some hosts unprivileged namespaces are switched off, and a sandbox that
-is dead unnoticed is worse than none.
+Bubblewrap creates new namespaces for it. A self-test checks that this works: on some
+hosts unprivileged namespaces are disabled, and a sandbox that fails silently is worse
+than none.
 """
 
 import fcntl
@@ -27,6 +27,7 @@ from typing import IO, Any
 from orchestration.skills.domain.limits import MEGABYTE, Limit, Limits
 from orchestration.skills.execution import seccomp
 from orchestration.skills.execution.metering import Meter
+from orchestration.skills.execution.reasons import plain
 from orchestration.skills.execution.streams import TAIL, Stream, Streams
 
 __all__ = ["TAIL", "Stream"]
@@ -41,11 +42,11 @@ MASKED = tuple(
         *("kpagecount", "kpageflags", "latency_stats", "sched_debug", "timer_list"),
     )
 )
-"""What a container hides of /proc too: root on the host may read these inside."""
+"""Files of /proc that containers hide too: root could read them in the sandbox."""
 SYSTEM_PATH = "/usr/bin:/bin"
 TOOL_ENVIRONMENT: Mapping[str, str] = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
 USER = 64_939
-"""Runs the programs of a worker that is root. It has no account and no files."""
+"""User id for the programs of a worker that is root, without account and files."""
 AS_USER: Mapping[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
 OPEN_FILES = 256
 HEADROOM = 1000
@@ -57,14 +58,14 @@ READABLE = ("/etc/alternatives", "/etc/ld.so.cache")
 
 @dataclass(frozen=True)
 class Program:
-    """What to run."""
+    """A program to run."""
 
     argv: Sequence[str]
     workdir: Path
-    """The folder it works in; inside the sandbox its name is `/call`."""
+    """Its working folder, which is `/call` in the sandbox."""
     scratch: Path | None = None
-    """Holds the folders `tmp` and `shm` for the sandbox's `/tmp` and `/dev/shm`;
-    without it they are not there."""
+    """Contains `tmp` and `shm` for `/tmp` and `/dev/shm` in the sandbox; None for no
+    such folders."""
     environment: Mapping[str, str] = field(default_factory=dict)
     stdin: bytes = b""
     limits: Limits = field(default_factory=Limits)
@@ -73,19 +74,19 @@ class Program:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended; no exit code where it was killed at its deadline."""
+    """How a program ended; no exit code if it was killed."""
 
     exit_code: int | None
     stdout: Stream
     stderr: Stream
     sandboxed: bool = False
     passed: Limit | None = None
-    """The limit for which it was killed, or whose mark its files bear."""
+    """The limit that it exceeded."""
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What the probes in the sandbox found."""
+    """The result of the probes in the sandbox."""
 
     works: bool
     failures: tuple[str, ...] = ()
@@ -96,7 +97,7 @@ class SandboxUnavailable(Exception):
 
 
 class BadEnvironment(ValueError):
-    """A variable that no program can be given."""
+    """An environment variable is invalid."""
 
 
 PROBE = """
@@ -118,7 +119,7 @@ echo done
 
 @lru_cache(maxsize=1)
 def self_test() -> SelfTest:
-    """Try to break out, once for each process that asks."""
+    """Try to break out of the sandbox; cached per process."""
     if not shutil.which("bwrap"):
         return SelfTest(works=False, failures=("bubblewrap (bwrap) is not installed",))
     with (
@@ -133,10 +134,12 @@ def self_test() -> SelfTest:
         try:
             ended = run(program, deadline_s=PROBE_S)
         except (OSError, SandboxUnavailable) as error:
-            return SelfTest(works=False, failures=(f"it does not start: {error}",))
-    said = ended.stdout.tail.decode(errors="replace").split("\n")
-    failures = tuple(line for line in said if line and line != "done")
-    if "done" not in said:
+            return SelfTest(
+                works=False, failures=(f"it does not start: {plain(error)}",)
+            )
+    lines = ended.stdout.tail.decode(errors="replace").split("\n")
+    failures = tuple(line for line in lines if line and line != "done")
+    if "done" not in lines:
         failures += ("its self-test did not finish",)
     return SelfTest(works=not failures, failures=failures)
 
@@ -147,18 +150,18 @@ def run(
     deadline_s: float,
     on_text: Callable[[bytes], None] = lambda _: None,
 ) -> Ended:
-    """Run a program to its end or to the deadline, when it is killed.
+    """Run a program to its end, or kill it at the deadline.
 
     :raises OSError: when it cannot be started
-    :raises BadEnvironment: for a variable that is not one
+    :raises BadEnvironment: when a variable is invalid
     :raises SandboxUnavailable: when the sandbox did not start
     """
     variables = _variables(program)
     with ExitStack() as stack:
         stdin = stack.enter_context(_holding(program.stdin))
         wrapper = _Wrapper(program, variables, stack) if program.sandboxed else None
-        # The tool that makes the sandbox gets nothing of the plan: with the plan's
-        # variables or folder its loader would run the plan's code on the host.
+        # The tool that creates the sandbox gets nothing from the plan: with the plan's
+        # variables or folder, its loader would run the plan's code on the host.
         started = subprocess.Popen(
             [*wrapper.argv, *program.argv] if wrapper else program.argv,
             stdin=stdin,
@@ -191,11 +194,11 @@ def run(
 
 
 def _as_ordinary_user(program: Program) -> dict[str, Any]:
-    """Hand the program's folders to a user without rights, if this process is root.
+    """Give the folders of the program to an ordinary user if this process is root.
 
-    The kernel does not count the processes of root, so nothing would stop a program
-    that doubles faster than it is looked at; and what escaped would be root. Folders
-    that this user cannot reach leave the program to root.
+    The kernel does not limit the processes of root, so nothing would stop a fork bomb,
+    and a program that escaped would be root. If the user cannot reach the folders, the
+    program runs as root.
     """
     if not program.sandboxed or os.geteuid() != 0 or not _has_ordinary_user():
         return {}
@@ -218,7 +221,7 @@ def _as_ordinary_user(program: Program) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _has_ordinary_user() -> bool:
-    """Return True if bubblewrap works for that user here. Asked by root."""
+    """Return True if bubblewrap works for that user on this host."""
     tool = shutil.which("bwrap") or "bwrap"
     argv = [tool, "--unshare-all", "--ro-bind", "/", "/", "true"]
     tried = subprocess.run(
@@ -234,7 +237,7 @@ def _has_ordinary_user() -> bool:
 
 @contextmanager
 def _ahead() -> Iterator[None]:
-    """Be scheduled before the program, where this user may, to notice a bomb in time."""
+    """Run with a higher priority than the program if allowed, to notice a fork bomb."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, METER_NICE)
@@ -247,14 +250,14 @@ def _ahead() -> Iterator[None]:
 
 def _meter(program: Program, pid: int) -> Meter:
     folder = program.scratch or program.workdir
-    # The first process of the namespace is bubblewrap's, too.
+    # The first process of the namespace is bubblewrap too.
     return Meter(pid, program.limits, folder, spare=1 if program.sandboxed else 0)
 
 
 def _variables(program: Program) -> dict[str, str]:
     """Return the variables of the program.
 
-    :raises BadEnvironment: for a name or a value that would be read as something else
+    :raises BadEnvironment: when a name or a value is invalid
     """
     for name, value in program.environment.items():
         if not VARIABLE.fullmatch(name):
@@ -269,14 +272,14 @@ def _variables(program: Program) -> dict[str, str]:
 
 
 class _Wrapper:
-    """The bubblewrap command in front of a program, and the descriptors it needs."""
+    """The bubblewrap command for a program, and the descriptors that it needs."""
 
     def __init__(
         self, program: Program, variables: Mapping[str, str], stack: ExitStack
     ) -> None:
         options = _options(program)
-        # Above a few kilobytes a command line has no room for variables, and every
-        # user of the host can read it.
+        # A command line has no room for large variables, and all users of the host can
+        # read it.
         for name, value in variables.items():
             options += ["--setenv", name, value]
         filters = seccomp.program()
@@ -293,13 +296,13 @@ class _Wrapper:
         self.argv += _process_limit(program.limits)
 
     def started(self) -> bool:
-        """Return True if the program itself was started, and the sandbox with it."""
+        """Return True if the sandbox and the program were started."""
         self._status.seek(0)
         return b'"exit-code"' in self._status.read(STATUS_SIZE)
 
 
 def _options(program: Program) -> list[str]:
-    """Build bubblewrap's options: everything new, the system read-only, its own folders."""
+    """Build the options: new namespaces, a read-only system, and its own folders."""
     options = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     options += _no_nesting()
     options += ["--cap-drop", "ALL", "--hostname", "sandbox"]
@@ -311,15 +314,14 @@ def _options(program: Program) -> list[str]:
             options += ["--ro-bind-try", path, path]
     for path in READABLE:
         options += ["--ro-bind-try", path, path]
-    # Under root the kernel knows the program as root still: /proc/sysrq-trigger and
-    # /proc/sys would take what it writes, were they not read-only.
+    # If the worker is root, the kernel still sees the program as root: it could write to
+    # /proc/sysrq-trigger and /proc/sys if they were not read-only.
     options += ["--proc", "/proc"]
     for path in MASKED:
         if Path(path).exists():
             options += ["--ro-bind", "/dev/null", path]
     options += ["--remount-ro", "/proc", "--dev", "/dev"]
-    # All it can write lies in folders that are looked at. What is only in memory
-    # would be counted by nobody.
+    # All writable folders are measured. Files in memory only would not be.
     if program.scratch is not None:
         options += ["--bind", str(program.scratch / "tmp"), "/tmp"]  # noqa: S108
         options += ["--bind", str(program.scratch / "shm"), "/dev/shm"]  # noqa: S108
@@ -329,9 +331,9 @@ def _options(program: Program) -> list[str]:
 
 
 def _process_limit(limits: Limits) -> list[str]:
-    """Count the processes inside: outside, the host's own of this user would count.
+    """Limit the processes in the sandbox: outside, the host's would count too.
 
-    It holds a bomb up until it is noticed.
+    This delays a fork bomb until the meter notices it.
     """
     tool = shutil.which("prlimit", path=SYSTEM_PATH)
     most = limits.processes + HEADROOM
@@ -340,7 +342,7 @@ def _process_limit(limits: Limits) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _no_nesting() -> list[str]:
-    """Forbid further user namespaces, where this bubblewrap can: they open the kernel."""
+    """Forbid further user namespaces, which expose the kernel, if supported."""
     listed = subprocess.run(
         ["bwrap", "--help"], capture_output=True, check=False, cwd="/"
     )
@@ -349,7 +351,7 @@ def _no_nesting() -> list[str]:
 
 
 def _holding(content: bytes) -> IO[bytes]:
-    """Return an open file that holds this, has no name, and cannot be changed."""
+    """Return an open file without a name that cannot be changed."""
     if sys.platform != "linux":
         file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes
     else:
@@ -365,7 +367,7 @@ def _holding(content: bytes) -> IO[bytes]:
 
 
 def _limit(limits: Limits) -> None:
-    # More than the meter allows, so that it is the meter which says what happened.
+    # More than the meter allows, so that the meter reports what happened.
     for kind, value in (
         (resource.RLIMIT_DATA, limits.memory_mb * MEGABYTE * 4),
         (resource.RLIMIT_CPU, limits.cpu_s + 2),

@@ -1,8 +1,8 @@
 """The system calls that a sandboxed program may not make, as a seccomp filter.
 
-Namespaces do not cover everything: a socket of the hypervisor, the kernel's key
-rings or memory that no process holds are reached by a system call alone. A refused
-call answers ENOSYS, as an older kernel would.
+Namespaces do not cover everything: sockets of the hypervisor, the key rings of the kernel
+and memory without a process only need a system call. A refused call returns ENOSYS, as
+an older kernel would.
 """
 
 import errno
@@ -16,7 +16,7 @@ ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 X32 = 0x40000000
 FAMILIES = (1, 2, 10, 16)
-"""AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK: the ones that a network namespace cuts off."""
+"""AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK, which a network namespace isolates."""
 
 # Name -> number on x86_64, number elsewhere; None where it does not exist.
 CALLS: Mapping[str, tuple[int | None, int | None]] = {
@@ -73,7 +73,7 @@ CALLS: Mapping[str, tuple[int | None, int | None]] = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What the filter has to know about a processor architecture."""
+    """What the filter needs to know about a processor architecture."""
 
     audit: int
     socket: int
@@ -96,7 +96,7 @@ def program(machine: str = "") -> bytes:
 
 
 def _assembled(machine: Machine, refused: Sequence[int]) -> bytes:
-    """Lay out: checks of the numbers, then of the socket's family, then the answers."""
+    """Assemble checks of the numbers, then of the socket family, then the results."""
     allow = len(refused) + len(FAMILIES) + 6
     refuse = allow + 1
     steps: list[tuple[int, int, int, int]] = []

@@ -1,4 +1,4 @@
-"""Reading what a program writes while it runs, and looking at what it uses."""
+"""Read the output of a running program and measure what it uses."""
 
 import selectors
 import subprocess
@@ -18,14 +18,14 @@ PERIOD_S = 0.05
 
 @dataclass(frozen=True)
 class Stream:
-    """The end of what a program wrote, and how much it was in all."""
+    """The end of an output of a program, and its total size."""
 
     tail: bytes
     total: int
 
 
 class Streams:
-    """Reads both outputs of a program side by side and keeps their ends."""
+    """Reads both outputs of a program and stores their ends."""
 
     def __init__(
         self,
@@ -36,28 +36,26 @@ class Streams:
         self._on_text = on_text
         self._meter = meter
         self.passed: Limit | None = None
-        """The limit that ended the reading, if one did."""
-        self._kept = {name: (bytearray(), [0]) for name in ("stdout", "stderr")}
+        """The exceeded limit, if there is one."""
+        self._ends = {name: (bytearray(), [0]) for name in ("stdout", "stderr")}
         self._selector = selectors.DefaultSelector()
-        for name in self._kept:
+        for name in self._ends:
             pipe: IO[bytes] = getattr(started, name)
             self._selector.register(pipe, selectors.EVENT_READ, name)
         self._started = started
 
     @property
     def stdout(self) -> Stream:
-        """The standard output."""
         return self._stream("stdout")
 
     @property
     def stderr(self) -> Stream:
-        """The standard error output."""
         return self._stream("stderr")
 
     def read(self, until: float) -> bool:
         """Read until both are closed or the program has ended.
 
-        False when it has to be killed: at the deadline, or for a limit it passed.
+        Return False if it has to be killed: at the deadline, or for an exceeded limit.
         """
         while True:
             left = until - time.monotonic()
@@ -69,7 +67,7 @@ class Streams:
             ready = self._selector.get_map() and self._selector.select(pause)
             for key, _ in ready or ():
                 self._take(key)
-            # A program it left behind may hold the pipes open for ever.
+            # A program that it started may hold the pipes open forever.
             if not ready and self._ended(pause):
                 return True
 
@@ -87,11 +85,11 @@ class Streams:
             self._selector.unregister(pipe)
             return
         self._on_text(chunk)
-        kept, total = self._kept[key.data]
+        end, total = self._ends[key.data]
         total[0] += len(chunk)
-        kept += chunk
-        del kept[:-TAIL]
+        end += chunk
+        del end[:-TAIL]
 
     def _stream(self, name: str) -> Stream:
-        kept, total = self._kept[name]
-        return Stream(tail=bytes(kept), total=total[0])
+        end, total = self._ends[name]
+        return Stream(tail=bytes(end), total=total[0])

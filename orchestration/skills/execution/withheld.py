@@ -1,22 +1,22 @@
-"""Secrets that a dry run does not get: their names stay readable, their values do not."""
+"""Withhold secrets from a dry run: it can read their names, but not their values."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 MARK = "$withheld"
 SECRET_WITHHELD = "skill.secret_withheld"  # noqa: S105 - a code, no secret
-"""The code of an answer that says so."""
+"""Code of the failure of a dry run that reads a withheld secret."""
 
 
 class SecretWithheld(BaseException):
-    """A dry run asked for a secret that it does not get.
+    """A dry run read a withheld secret.
 
     Not an `Exception`: a handler's own `except Exception` must not hide it.
     """
 
 
 class Guarded(Mapping[str, Any]):
-    """Part of a configuration; reading a withheld secret of it raises."""
+    """Part of a configuration that raises when a withheld secret is read."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
@@ -24,7 +24,7 @@ class Guarded(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         value = self._values[key]
         if _has_mark(value) and not isinstance(value, Guarded):
-            message = f"The dry run reads {key!r} of the configuration."
+            message = f"The dry run reads the secret {key!r} of the configuration. It is only available in the run."
             raise SecretWithheld(message)
         return value
 

@@ -1,4 +1,4 @@
-"""Changing the registry: drafts, publication, states. Published versions never change."""
+"""Change the registry: drafts, publication, states of skills."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -56,12 +56,12 @@ EDITABLE_OF_ACTION = frozenset(
 def draft_from(
     *, slug: str, changes: Mapping[str, Any], version: str, by: Actor, at: datetime
 ) -> SkillVersion:
-    """A new draft made from the current version with some of its values changed.
+    """Create a draft from the current version with some changes.
 
     :raises SkillNotPermitted: without the right to publish this skill
     :raises VersionInvalid: when `version` is not of the form 1.2.3
     :raises VersionTaken: when the skill has that version already
-    :raises ContractInvalid: when a change names what cannot be changed, or is wrong
+    :raises ContractInvalid: when a change is not allowed or invalid
     """
     skill = selectors.get(by, slug)
     _require_publisher(by, skill)
@@ -78,9 +78,9 @@ def draft_from(
 def update_draft(
     *, version_id: UUID, changes: Mapping[str, Any], by: Actor, at: datetime
 ) -> SkillVersion:
-    """Change a draft again.
+    """Change a draft.
 
-    :raises VersionNotDraft: when it was published meanwhile
+    :raises VersionNotDraft: when it is already published
     """
     draft = _locked(version_id, by)
     if draft.state != VersionState.DRAFT:
@@ -102,17 +102,17 @@ def publish(
     reason: str = "",
     affected: Sequence[str] = (),
 ) -> SkillVersion:
-    """Make a draft immutable and the current version of its skill.
+    """Publish a draft as the current version of its skill.
 
-    `digest` is that of the content which the publisher saw. Running runs stay with
-    the version that they were approved with. `affected` names the plans that use the
-    skill; it goes into the record with the reason.
+    `digest` is that of the content that the publisher reviewed. Runs keep the version
+    that they were approved with. `affected` names the plans that use the skill, for the
+    audit log.
 
-    :raises DigestStale: when the draft was changed since
-    :raises VersionNotDraft: when it is not a draft any more
-    :raises HandlerMissing: when this installation lacks code that it names
+    :raises DigestStale: when the draft has changed since
+    :raises VersionNotDraft: when it is already published
+    :raises HandlerMissing: when one of its handlers is not installed
     :raises SecondAdminRequired: when it weakens a safeguard and `by` wrote it
-    :raises ReasonRequired: when it weakens a safeguard and no reason is given
+    :raises ReasonRequired: when it weakens a safeguard and the reason is missing
     """
     draft = _locked(version_id, by)
     if draft.state != VersionState.DRAFT:
@@ -127,12 +127,12 @@ def publish(
 
 
 def _require_second_admin(draft: SkillVersion, reason: str, *, by: Actor) -> list[str]:
-    """Refuse that one admin alone weakens a safeguard; return what is weakened."""
+    """Require a second admin to weaken a safeguard; return what is weakened."""
     # Locked, so that the version compared with is the one that is replaced.
     skill = Skill.objects.select_for_update().get(pk=draft.skill_id)
     before = skill.current.contract() if skill.current else None
-    found = differences.weakened(before, draft.contract())
-    weakened = [f"{one.where} {one.what}".strip() for one in found]
+    changes = differences.weakened(before, draft.contract())
+    weakened = [f"{change.where} {change.what}".strip() for change in changes]
     if not weakened or by.kind is ActorKind.SYSTEM:
         return weakened
     if by.key in draft.authors():
@@ -151,11 +151,11 @@ def set_state(
     :raises ReasonRequired: without a reason
     :raises IllegalTransition: when its state has no such move
     """
-    found = selectors.get(by, slug)
-    _require_publisher(by, found)
+    visible_skill = selectors.get(by, slug)
+    _require_publisher(by, visible_skill)
     if not is_visible(reason):
         raise ReasonRequired
-    skill = Skill.objects.select_for_update().get(pk=found.pk)
+    skill = Skill.objects.select_for_update().get(pk=visible_skill.pk)
     source = SkillState(skill.state)
     skill.state = SKILL.next(source, event)
     skill.save(update_fields=["state"])
@@ -168,25 +168,27 @@ def set_state(
     )
     audit.append(versions.STREAM, [moved], by=by, at=at)
     if event == SkillEvent.RESTORED:
-        # An upgrade leaves a quarantined skill with the code of the release before.
+        # An upgrade leaves a quarantined skill bound to the code of the old release.
         with suppress(HandlerMissing):
             versions.rebind(skill, by=system("setup"), at=at)
     return skill
 
 
 def changed(contract: SkillContract, changes: Mapping[str, Any]) -> SkillContract:
-    """The contract with the changes made, checked.
+    """Return the checked contract with the changes.
 
     :raises ContractInvalid: see `draft_from`
     """
     if unknown := set(changes) - EDITABLE:
-        raise ContractInvalid(f"These cannot be changed: {', '.join(sorted(unknown))}.")
+        raise ContractInvalid(
+            f"Cannot change {', '.join(sorted(unknown))}: not editable."
+        )
     fields = {key: value for key, value in changes.items() if key != "actions"}
     for name in {"allowed", "forbidden"} & set(fields):
         fields[name] = tuple(fields[name])
     by_name: Mapping[str, Any] = changes.get("actions", {})
     if missing := set(by_name) - {action.name for action in contract.actions}:
-        raise ContractInvalid(f"There is no action {', '.join(sorted(missing))}.")
+        raise ContractInvalid(f"Unknown action {', '.join(sorted(missing))}.")
     actions = tuple(
         _changed(item, by_name.get(item.name, {})) for item in contract.actions
     )
@@ -198,7 +200,7 @@ def changed(contract: SkillContract, changes: Mapping[str, Any]) -> SkillContrac
 def _changed(action: ActionContract, changes: Mapping[str, Any]) -> ActionContract:
     if unknown := set(changes) - EDITABLE_OF_ACTION:
         raise ContractInvalid(
-            f"Of {action.name} these cannot be changed: {', '.join(sorted(unknown))}."
+            f"Cannot change {', '.join(sorted(unknown))} of {action.name}: not editable."
         )
     fields = dict(changes)
     try:
@@ -212,12 +214,12 @@ def _changed(action: ActionContract, changes: Mapping[str, Any]) -> ActionContra
             fields["limits"] = replace(action.limits, **fields["limits"])
         return replace(action, **fields)
     except (TypeError, ValueError) as error:
-        raise ContractInvalid(f"{action.name}: {error}") from error
+        raise ContractInvalid(f"Invalid value in {action.name}: {error}.") from error
 
 
 def _locked(version_id: UUID, by: Actor) -> SkillVersion:
-    found = selectors.version(by, version_id)
-    _require_publisher(by, found.skill)
+    version = selectors.version(by, version_id)
+    _require_publisher(by, version.skill)
     return SkillVersion.objects.select_for_update().get(pk=version_id)
 
 

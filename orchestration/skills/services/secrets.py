@@ -1,4 +1,4 @@
-"""Secrets by name: read at the last moment, and in worker processes only."""
+"""Read secrets by name, in worker processes only."""
 
 import logging
 import os
@@ -11,17 +11,17 @@ from orchestration.skills.errors import SecretMissing, SecretsClosed
 LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _open_in = 0
-"""The process that may read secrets; 0 for none."""
+"""Id of the process that may read secrets; 0 for none."""
 
 
 def open_here() -> None:
-    """Let this process read secrets; a worker process calls it when it starts."""
+    """Allow this process to read secrets. Worker processes call it at start-up."""
     global _open_in  # noqa: PLW0603  a fact about the process
     _open_in = os.getpid()
 
 
 def close() -> None:
-    """Let this process read no secrets any more."""
+    """Stop this process from reading secrets."""
     global _open_in  # noqa: PLW0603  a fact about the process
     _open_in = 0
 
@@ -30,7 +30,7 @@ def read(name: str) -> str:
     """Return a secret: `EXECFABRIC_SECRET_<NAME>`, else the file of that name.
 
     :raises SecretsClosed: in a process that is not a worker
-    :raises SecretMissing: when there is none, or the name is not a plain one
+    :raises SecretMissing: when there is none, or the name is invalid
     """
     if _open_in != os.getpid():
         raise SecretsClosed(secret=name)
@@ -43,6 +43,6 @@ def read(name: str) -> str:
     path = settings.SECRETS_DIR / name
     if path.is_file():
         return str(path.read_text(encoding="utf-8")).strip()
-    # Proposers read the refusal, and names of secrets are for admins.
+    # Proposers can read the refusal, but names of secrets are for admins.
     LOG.warning("the secret %s is not set on this host", name)
     raise SecretMissing

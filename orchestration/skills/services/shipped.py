@@ -1,4 +1,4 @@
-"""Take shipped contracts and installed code into the registry, one skill at a time."""
+"""Register shipped contracts and installed code, one skill at a time."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,19 +18,19 @@ from orchestration.skills.services import versions
 
 
 class Happened(StrEnum):
-    """What became of a shipped skill."""
+    """The result of synchronising a shipped skill."""
 
-    REGISTERED = "registered"  # it is new here
-    PUBLISHED = "published"  # the shipped contract is current now
-    REBOUND = "rebound"  # the current contract is bound to the code installed now
-    WAITING = "waiting"  # the shipped contract is a draft that an admin reviews
+    REGISTERED = "registered"  # the skill is new
+    PUBLISHED = "published"  # the shipped contract is now the current one
+    REBOUND = "rebound"  # the current contract is bound to the installed code
+    WAITING = "waiting"  # the shipped contract is a draft that an admin must review
     UNCHANGED = "unchanged"
-    FAILED = "failed"  # see the notes; the skill is as it was
+    FAILED = "failed"  # see the notes; the skill is unchanged
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What a synchronisation did to one skill."""
+    """The result of a synchronisation for one skill."""
 
     slug: str
     happened: Happened
@@ -40,9 +40,9 @@ class Synced:
 
 @transaction.atomic
 def take(contract: SkillContract, *, by: Actor, at: datetime) -> Synced:
-    """Register, publish or draft a shipped contract, as `rebase.decide` says.
+    """Register, publish or draft a shipped contract, see `rebase.decide`.
 
-    :raises VersionInvalid: when its number is not of the form 1.2.3
+    :raises VersionInvalid: when its number does not have the form 1.2.3
     :raises ContractUnreadable: when a newer release wrote the current version
     """
     if not versions.VERSION_NUMBER.fullmatch(contract.version):
@@ -85,7 +85,7 @@ def take(contract: SkillContract, *, by: Actor, at: datetime) -> Synced:
 
 @transaction.atomic
 def rebind(*, slug: str, by: Actor, at: datetime) -> Synced:
-    """Bind a skill to the code installed now, see `versions.rebind`.
+    """Bind a skill to the installed code, see `versions.rebind`.
 
     :raises HandlerMissing: when a handler of the current version is not installed
     """
@@ -112,7 +112,7 @@ def _published(
 
 
 def _waiting(skill: Skill, shipped: SkillContract) -> SkillVersion | None:
-    """Return the draft in which this very contract waits for an admin already."""
+    """Return the draft with this contract that already waits for an admin."""
     for draft in skill.versions.filter(state=VersionState.DRAFT, shipped__isnull=False):
         is_newer = draft.shipped != (skill.current.shipped if skill.current else None)
         if is_newer and draft.shipped_contract() == shipped:

@@ -1,4 +1,4 @@
-"""Start-up: the installed skills are registered, and code is compared with the registry."""
+"""Register installed skills at start-up, and compare their code with the registry."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from orchestration.skills.services.shipped import Happened, Synced
 
 SETUP = system("setup")
 OVER = frozenset({Happened.REGISTERED, Happened.PUBLISHED, Happened.FAILED})
-"""What leaves nothing to bind to the installed code."""
+"""Results after which there is no code to bind."""
 log = logging.getLogger(__name__)
 
 GRANTS = {
@@ -29,12 +29,12 @@ GRANTS = {
     "propose_skill": (Role.PROPOSER, Role.OPERATOR, Role.ADMIN),
     "publish_skill": (Role.ADMIN,),
 }
-"""Who may do what with a newly registered skill, until an admin changes it."""
+"""Default permissions on a newly registered skill."""
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A published handler whose code is not the code installed here."""
+    """A published handler whose code differs from the installed code."""
 
     skill: str
     version: str
@@ -42,9 +42,9 @@ class Mismatch:
 
 
 def sync(*, at: datetime) -> list[Synced]:
-    """Take every installed skill into the registry; return what happened to each.
+    """Register all installed skills; return the result for each.
 
-    A skill that cannot be taken is left as it was and does not stop the others.
+    A skill that cannot be registered is unchanged and does not stop the others.
     """
     people.ensure_roles(by=SETUP, at=at)
     done = [
@@ -71,26 +71,26 @@ def _take(contract: SkillContract, at: datetime) -> Synced:
 
 
 def _safely(slug: str, act: Callable[[], Synced]) -> Synced:
-    """Do it; a failure is reported with the skill's name."""
+    """Run `act`; return a failure as a result."""
     try:
         return act()
     except Refusal as error:
         return Synced(slug, Happened.FAILED, notes=(error.message,))
     except Exception:
         log.exception("Cannot synchronise the skill %s", slug)
-        note = "Cannot synchronise it: an unexpected error. See the log."
+        note = "Cannot synchronise the skill: an unexpected error. See the log."
         return Synced(slug, Happened.FAILED, notes=(note,))
 
 
 def grant_defaults(skill: Skill, *, by: Actor, at: datetime) -> None:
-    """Give the role groups their usual rights on a skill."""
+    """Give role groups their default permissions on a skill."""
     people.set_object_rights(skill, GRANTS, label=f"skill:{skill.slug}", by=by, at=at)
 
 
 def mismatches() -> list[Mismatch]:
-    """Every handler of a current version that is missing or differs here.
+    """Return the handlers of current versions that are missing or differ here.
 
-    Such a step is refused when it is about to start; this says so beforehand.
+    Their steps would be refused when they start.
     """
     ids = [
         str(pk)

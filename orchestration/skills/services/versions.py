@@ -1,4 +1,4 @@
-"""Write skill versions: drafts, publication, and the code that each is bound to."""
+"""Write skill versions: drafts, publication, and the bound code."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -34,16 +34,18 @@ VERSION_NUMBER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 
 def content(contract: SkillContract) -> tuple[bytes, str]:
-    """The body of a version and its digest, bound to the code installed here.
+    """Return the body of a version and its digest, bound to the installed code.
 
     :raises HandlerMissing: when a handler is not installed
     """
     code = {}
     for action in contract.actions:
-        found = installed.find(action.handler)
-        if found is None:
-            raise HandlerMissing(f"The handler {action.handler} is not installed here.")
-        code[action.handler] = found.code_digest
+        handler = installed.find(action.handler)
+        if handler is None:
+            raise HandlerMissing(
+                f"The handler {action.handler} is not installed here. Ask an admin."
+            )
+        code[action.handler] = handler.code_digest
     body = canonical.dumps({"contract": contracts.as_json(contract), "code": code})
     return body, canonical.digest(DIGEST_DOMAIN, body).hex()
 
@@ -57,7 +59,7 @@ def write_draft(
     at: datetime,
     notes: Sequence[str] = (),
 ) -> SkillVersion:
-    """Add a draft to a skill, bound to the code installed here.
+    """Add a draft to a skill, bound to the installed code.
 
     `shipped` is the shipped contract that it is based on, as JSON; None if unknown.
 
@@ -81,7 +83,7 @@ def write_draft(
 
 
 def refresh(draft: SkillVersion, *, by: Actor, at: datetime) -> None:
-    """Bind a draft to the code installed here now.
+    """Bind a draft to the installed code.
 
     :raises HandlerMissing: when a handler is not installed
     """
@@ -98,7 +100,7 @@ def make_current(
     event: SkillEvent = SkillEvent.PUBLISHED,
     facts: Mapping[str, Any] = {},
 ) -> SkillVersion:
-    """Make a draft immutable and the version that new plans get.
+    """Publish a draft as the current version of its skill.
 
     :raises IllegalTransition: when the skill's state has no such move
     """
@@ -120,11 +122,11 @@ def make_current(
 
 
 def rebind(skill: Skill, *, by: Actor, at: datetime) -> SkillVersion | None:
-    """Bind the current contract of a locked skill, and its drafts, to today's code.
+    """Bind the current contract of a locked skill, and its drafts, to the installed code.
 
-    The contract and the skill's state stay as they are. Runs that were approved with
-    other code ask again before they use this one. None if nothing has changed, or
-    nothing of the skill may start anyway.
+    The contract and the state of the skill stay as they are. Runs that were approved with
+    other code need a new approval. Return None if nothing has changed, or no step of the
+    skill may start anyway.
 
     :raises HandlerMissing: when a handler of the current version is not installed
     """
@@ -146,11 +148,11 @@ def rebind(skill: Skill, *, by: Actor, at: datetime) -> SkillVersion | None:
 
 
 def check(contract: SkillContract) -> None:
-    """Check a contract against itself.
+    """Check that a contract is consistent.
 
-    :raises ContractInvalid: with every problem
+    :raises ContractInvalid: with all problems
     """
-    found = [
+    problems = [
         f"config {p}" for p in schema_problems(contract.config_schema, contract.config)
     ]
     names = {action.name for action in contract.actions}
@@ -159,16 +161,17 @@ def check(contract: SkillContract) -> None:
             try:
                 Draft202012Validator.check_schema(schema)
             except SchemaError as error:
-                found.append(f"{action.name}: {error.message}")
+                problems.append(f"{action.name}: {error.message}")
         if action.timeout_s <= 0 or action.retry.attempts < 1:
-            found.append(
+            problems.append(
                 f"{action.name}: the timeout and the attempts must be positive"
             )
-        found += [f"{action.name}: {text}" for text in action.limits.problems()]
+        problems += [f"{action.name}: {text}" for text in action.limits.problems()]
         if action.undo and action.undo not in names:
-            found.append(f"{action.name}: unknown action {action.undo!r} in undo")
-    if found:
-        raise ContractInvalid(" ".join(found), problems=found)
+            problems.append(f"{action.name}: unknown action {action.undo!r} in undo")
+    if problems:
+        message = f"The contract is invalid: {'; '.join(problems)}."
+        raise ContractInvalid(message, problems=problems)
 
 
 def record(
@@ -180,7 +183,7 @@ def record(
     notes: Sequence[str] = (),
     facts: Mapping[str, Any] = {},
 ) -> None:
-    """Append what happened to a version to the registry's stream."""
+    """Append an event about a version to the stream of the registry."""
     fact: dict[str, Any] = {
         "skill": version.skill.slug,
         "version": version.version,
@@ -200,14 +203,16 @@ def record(
 
 
 def _fits(version: SkillVersion) -> bool:
-    """Return True if a version is bound to the code installed here.
+    """Return True if a version is bound to the installed code.
 
     :raises HandlerMissing: when one of its handlers is not installed
     """
     for key, published in version.content()["code"].items():
-        found = installed.find(key)
-        if found is None:
-            raise HandlerMissing(f"The handler {key} is not installed here.")
-        if not found.has_code(published):
+        handler = installed.find(key)
+        if handler is None:
+            raise HandlerMissing(
+                f"The handler {key} is not installed here. Ask an admin."
+            )
+        if not handler.has_code(published):
             return False
     return True

@@ -31,8 +31,8 @@ def refusal(
     connection: duckdb.DuckDBPyConnection, sql: str, sources: Collection[str]
 ) -> str:
     """Return why a query is not allowed; empty if it is."""
-    found = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql])
-    row: Any = found.fetchone()
+    serialized = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql])
+    row: Any = serialized.fetchone()
     tree = json.loads(row[0])
     if tree["error"]:
         return str(tree["error_message"])

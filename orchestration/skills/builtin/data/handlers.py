@@ -69,9 +69,9 @@ def load(call: Call) -> Outcome:
     load_id = hashlib.sha256(call.idempotency_key.encode()).hexdigest()[:32]
     rows = call.workdir / "rows.csv"
     try:
-        with duck.opened({"given": [file]}, call.workdir, _memory(call)) as connection:
-            columns = duck.columns(connection, "SELECT * FROM given", ["given"])
-            tagged = f"SELECT *, '{load_id}' AS {loading.LOAD_COLUMN} FROM given"  # noqa: S608 - hex digits
+        with duck.opened({"loaded": [file]}, call.workdir, _memory(call)) as connection:
+            columns = duck.columns(connection, "SELECT * FROM loaded", ["loaded"])
+            tagged = f"SELECT *, '{load_id}' AS {loading.LOAD_COLUMN} FROM loaded"  # noqa: S608 - hex digits
             count = duck.write(connection, tagged, rows, "csv")
         wanted = Load(load_id, _table(call), file.sha256, count)
         create = call.params.get("create", True)
@@ -90,9 +90,9 @@ def preview_load(call: Call) -> DryRun:
     if not isinstance(file, File):
         return DryRun(summary=f"Loads {shown(file)} into {table}.")
     try:
-        with duck.opened({"given": [file]}, call.workdir, _memory(call)) as connection:
-            columns = duck.columns(connection, "SELECT * FROM given", ["given"])
-            counted = connection.execute("SELECT count(*) FROM given").fetchone()
+        with duck.opened({"loaded": [file]}, call.workdir, _memory(call)) as connection:
+            columns = duck.columns(connection, "SELECT * FROM loaded", ["loaded"])
+            counted = connection.execute("SELECT count(*) FROM loaded").fetchone()
     except BadQuery as error:
         return DryRun.failing(error.message)
     rows = counted[0] if counted else 0

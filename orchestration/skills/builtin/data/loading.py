@@ -290,13 +290,13 @@ def _exists(connection: psycopg.Connection, schema: str, name: str) -> bool:
 
 
 def _columns(connection: psycopg.Connection, schema: str, name: str) -> set[str]:
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT attname FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid"
         " JOIN pg_namespace ON relnamespace = pg_namespace.oid"
         " WHERE nspname = %s AND relname = %s AND attnum > 0 AND NOT attisdropped",
         [schema, name],
     )
-    return {row[0] for row in found}
+    return {row[0] for row in rows}
 
 
 def _type(duck: str) -> str:

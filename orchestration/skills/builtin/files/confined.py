@@ -110,12 +110,12 @@ def opened_file(root: int, parts: Sequence[str]) -> Iterator[BinaryIO]:
     with opened_folder(root, parts[:-1]) as folder:
         fd = _open(parts[-1], PLAIN, folder, path)
     with os.fdopen(fd, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OutOfBounds(
                 "files.not_plain", f"Cannot read {path!r}: it is not a plain file."
             )
-        if found.st_nlink > 1:
+        if status.st_nlink > 1:
             # The other name may be outside the root.
             message = f"Cannot read {path!r}: it has another name (a hard link)."
             raise OutOfBounds("files.hard_link", message)
@@ -163,14 +163,14 @@ def _matching(
         if hidden or not (head == "**" or fnmatch.fnmatchcase(name, head)):
             continue
         here = (*above, name)
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat.S_ISDIR(found.st_mode):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
             yield from _below(folder, pattern if head == "**" else rest, here)
         elif head != "**" and not rest:
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(status.st_mode):
                 message = f"Cannot collect {'/'.join(here)!r}: it is not a plain file."
                 raise OutOfBounds("files.not_plain", message)
-            yield Found(parts=here, size=found.st_size)
+            yield Found(parts=here, size=status.st_size)
 
 
 def _below(

@@ -38,17 +38,17 @@ def collect(call: Call) -> Outcome:
     listed: list[dict[str, Any]] = []
     paths: list[Path] = []
     try:
-        for root, found in _found(call):
-            path = call.workdir / "collected" / f"{len(paths):04d}" / found.parts[-1]
+        for root, match in _matches(call):
+            path = call.workdir / "collected" / f"{len(paths):04d}" / match.parts[-1]
             path.parent.mkdir(parents=True)
             with (
                 confined.opened_root(root) as top,
-                confined.opened_file(top, found.parts) as source,
+                confined.opened_file(top, match.parts) as source,
                 path.open("xb") as target,
             ):
                 digest = confined.copy(source, target)
             size = path.stat().st_size
-            listed.append({"path": found.path, "bytes": size, "sha256": digest})
+            listed.append({"path": match.path, "bytes": size, "sha256": digest})
             paths.append(path)
     except OutOfBounds as error:
         return Failed(error.code, error.message, before_effect=error.before_effect)
@@ -67,13 +67,13 @@ def collect(call: Call) -> Outcome:
 @dry_run_of(COLLECT)
 def preview_collect(call: Call) -> DryRun:
     try:
-        found = list(_found(call))
+        matches = list(_matches(call))
     except OutOfBounds as error:
         return DryRun.failing(error.message)
-    size = sum(item.size for _, item in found)
+    size = sum(item.size for _, item in matches)
     return DryRun(
-        summary=f"Copies {_files(len(found))} with {size} bytes in all.",
-        changes=tuple(f"reads {item.path}" for _, item in found),
+        summary=f"Copies {_files(len(matches))} with {size} bytes in all.",
+        changes=tuple(f"reads {item.path}" for _, item in matches),
     )
 
 
@@ -84,7 +84,7 @@ def _files(count: int) -> str:
 @check_of(COLLECT)
 def check_collect(call: Call) -> Sequence[TargetProblem]:
     try:
-        list(_found(call))
+        list(_matches(call))
     except OutOfBounds as error:
         return [TargetProblem(error.code, error.message)]
     return []
@@ -165,11 +165,11 @@ def preview_unpublish(call: Call) -> DryRun:
 @handler(ARCHIVE)
 def archive(call: Call) -> Outcome:
     """Pack the files. The same files in the same order result in the same bytes."""
-    given = file_list(call.params["files"])
+    files = file_list(call.params["files"])
     kind = call.params.get("format", "zip")
     name = call.params.get("name") or f"archive.{kind}"
     path = call.workdir / PurePosixPath(name).name
-    entries = list(_entries(given))
+    entries = list(_entries(files))
     if kind == "zip":
         _zip(path, entries)
     else:
@@ -186,7 +186,7 @@ def preview_archive(call: Call) -> DryRun:
     return DryRun(summary=f"Packs {shown(call.params['files'])} as {kind}.")
 
 
-def _found(call: Call) -> Iterator[tuple[Path, Found]]:
+def _matches(call: Call) -> Iterator[tuple[Path, Found]]:
     """Return all matches in all roots.
 
     :raises OutOfBounds: when the pattern is invalid, or there are too many or no matches
@@ -195,10 +195,10 @@ def _found(call: Call) -> Iterator[tuple[Path, Found]]:
     count = size = 0
     for root in _roots(call):
         with confined.opened_root(root) as top:
-            for found in confined.matching(top, pattern):
-                count, size = count + 1, size + found.size
+            for match in confined.matching(top, pattern):
+                count, size = count + 1, size + match.size
                 _bound(call.config, count, size)
-                yield root, found
+                yield root, match
     if not count and not call.params.get("allow_empty", False):
         message = f"Cannot collect files: none matches {call.params['pattern']!r}. Correct the pattern, or set `allow_empty`."
         raise OutOfBounds("files.nothing_matches", message)
@@ -247,10 +247,10 @@ def _destination(params: Mapping[str, Any], name: str) -> str:
     return "/".join(confined.parts_of(path))
 
 
-def _entries(given: Sequence[File]) -> Iterator[tuple[str, Path]]:
+def _entries(files: Sequence[File]) -> Iterator[tuple[str, Path]]:
     """Return the names in the archive. A duplicate name gets a number."""
     seen: dict[str, int] = {}
-    for file in given:
+    for file in files:
         name = PurePosixPath(file.name).name
         seen[name] = seen.get(name, 0) + 1
         stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix

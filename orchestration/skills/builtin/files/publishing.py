@@ -94,8 +94,8 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
             if not entry.replaced and current_digest:
                 os.unlink(parts[-1], dir_fd=folder)
             elif entry.replaced and _kept(ledger, entry.replaced):
-                kept, name = entry.replaced, parts[-1]
-                os.rename(kept, name, src_dir_fd=ledger, dst_dir_fd=folder)
+                stored, name = entry.replaced, parts[-1]
+                os.rename(stored, name, src_dir_fd=ledger, dst_dir_fd=folder)
                 os.fsync(folder)
             _confirm(top, parts, entry.replaced)
         if entry.former:

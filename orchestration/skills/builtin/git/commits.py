@@ -97,25 +97,25 @@ def commit(
 def entries(repository: Repository, commit: str) -> Mapping[str, Change]:
     """Return every file in a commit, by path."""
     listed = repository.run("ls-tree", "-r", "-z", "--full-tree", commit)
-    found = {}
+    files = {}
     for line in listed.split("\0"):
         known, tab, path = line.partition("\t")
         if tab:
             mode, _, name = known.split(" ")
-            found[path] = Change(path=path, mode=mode, blob=name)
-    return found
+            files[path] = Change(path=path, mode=mode, blob=name)
+    return files
 
 
 def differences(repository: Repository, before: str, after: str) -> dict[str, Change]:
     """Return the changes between two commits by path."""
     listed = repository.run("diff-tree", "-r", "-z", "--no-renames", before, after)
     parts = listed.split("\0")
-    found = {}
+    changes = {}
     for known, path in zip(parts[::2], parts[1::2], strict=False):
         _, mode, _, name, _ = known.split(" ")
         is_gone = mode == GONE
-        found[path] = Change(path) if is_gone else Change(path, mode, name)
-    return found
+        changes[path] = Change(path) if is_gone else Change(path, mode, name)
+    return changes
 
 
 def check_commit(
@@ -131,11 +131,11 @@ def check_commit(
         for change in changes
         if before.get(change.path, Change(change.path)) != change
     }
-    found = differences(repository, parent, commit)
+    made = differences(repository, parent, commit)
     wrong = sorted(
         path
-        for path in wanted.keys() | found.keys()
-        if wanted.get(path) != found.get(path)
+        for path in wanted.keys() | made.keys()
+        if wanted.get(path) != made.get(path)
     )
     if wrong or repository.run("rev-parse", f"{commit}^@") != parent:
         message = (
@@ -147,9 +147,9 @@ def check_commit(
 
 def changed_paths(repository: Repository, commit: str) -> list[str]:
     """Return the paths that a commit changed against its first parent."""
-    found = sorted(differences(repository, f"{commit}^", commit))
+    paths = sorted(differences(repository, f"{commit}^", commit))
     return [
-        path.encode(errors="surrogateescape").decode(errors="replace") for path in found
+        path.encode(errors="surrogateescape").decode(errors="replace") for path in paths
     ]
 
 

@@ -53,9 +53,9 @@ def transition(call: Call) -> Outcome:
     issue, wanted = call.params["issue"], call.params["status"]
     key = hashlib.sha256(call.idempotency_key.encode()).hexdigest()[:32]
     try:
-        current, noted = _state(call.config, issue)
-        if noted.get("key") == key:
-            return _moved(issue, noted["previous"], current)
+        current, note = _state(call.config, issue)
+        if note.get("key") == key:
+            return _moved(issue, note["previous"], current)
         if current.lower() == wanted.lower():
             return _moved(issue, current, current, changed=False)
         chosen = _chosen(call.config, issue, wanted, current)
@@ -128,9 +128,9 @@ def _moved(issue: str, previous: str, status: str, *, changed: bool = True) -> O
 def _state(config: Mapping[str, Any], issue: str) -> tuple[str, Mapping[str, Any]]:
     """Return the status of an issue, and the note of the last transition by a plan."""
     query = urllib.parse.urlencode({"fields": "status", "properties": PROPERTY})
-    found = _ask(config, "GET", f"{issue}?{query}")
-    noted = found.get("properties", {}).get(PROPERTY, {})
-    return found["fields"]["status"]["name"], noted
+    answer = _ask(config, "GET", f"{issue}?{query}")
+    note = answer.get("properties", {}).get(PROPERTY, {})
+    return answer["fields"]["status"]["name"], note
 
 
 def _chosen(
@@ -230,10 +230,10 @@ def _answer(reply: Reply, method: str, path: str) -> dict[str, Any]:
         message = f"Jira refused the request with status {reply.status}: {text}"
         raise _refused("jira.refused", message)
     try:
-        found: dict[str, Any] = json.loads(reply.content)
+        answer: dict[str, Any] = json.loads(reply.content)
     except ValueError as error:
         message = "The response is not from Jira. Ask an admin to check the configured address."
         before = method == "GET"
         outcome = Failed("jira.no_jira", message, before_effect=before)
         raise JiraRefused(outcome) from error
-    return found
+    return answer

@@ -1,4 +1,4 @@
-"""Register the installed skills and say what an admin should look at."""
+"""Register installed skills and report what an admin must review."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from orchestration.skills.services import sync
 from orchestration.skills.services.shipped import Happened, Synced
 
 WORDS = {
-    Happened.REGISTERED: "{slug}: version {version} is registered.",
-    Happened.PUBLISHED: "{slug}: the shipped version is published as {version}.",
-    Happened.REBOUND: "{slug}: version {version} is published with the installed code.",
+    Happened.REGISTERED: "{slug}: registered version {version}.",
+    Happened.PUBLISHED: "{slug}: published the shipped version as {version}.",
+    Happened.REBOUND: "{slug}: published version {version} with the installed code.",
     Happened.WAITING: "{slug}: a new shipped version is waiting as draft {version}."
     " Review and publish it on /skills/{slug}.",
-    Happened.FAILED: "{slug}: cannot take the shipped version. The skill is unchanged.",
+    Happened.FAILED: "{slug}: cannot register the shipped version. The skill is unchanged.",
     Happened.UNCHANGED: "{slug}: unchanged.",
 }
 WARNED = frozenset({Happened.WAITING, Happened.FAILED})
 
 
 class Command(BaseCommand):
-    help = "Register installed skills; warn of published code that is not installed."
+    help = "Register installed skills and warn about code that is not installed."
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = sync.sync(at=clock.now())
@@ -30,11 +30,11 @@ class Command(BaseCommand):
         for one in done:
             if one.happened is not Happened.UNCHANGED or one.notes:
                 self._tell(one)
-        for found in sync.mismatches():
+        for mismatch in sync.mismatches():
             self.stderr.write(
-                f"{found.skill} {found.version}: the code of {found.handler} here is not"
-                " the published one; new plans cannot use it, and approved steps ask"
-                " again, until a version with this code is published."
+                f"{mismatch.skill} {mismatch.version}: the installed code of"
+                f" {mismatch.handler} is not the published code. New plans cannot use it,"
+                " and approved steps need a new approval. Publish a new version."
             )
 
     def _tell(self, one: Synced) -> None:
