@@ -73,6 +73,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
         "step": step,
         "form": form,
         "action": action,
+        "log": logs.view_of(step.row.pk),
         "hindrance": _hindrance(run, by),
         "after_failure": AFTER_FAILURE[step.on_failure],
         "is_paused": run.state in {RunState.PAUSED, RunState.PAUSING},
