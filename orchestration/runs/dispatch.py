@@ -1,7 +1,7 @@
-"""Hints to the workers: the only file that names the broker's list and tasks.
+"""Send hints to the workers.
 
-A hint may be lost, doubled or late. Step runs are hinted through a list that the seats
-of the workers wait for; everything else is a Celery task.
+A hint may be lost, duplicate or late. Ready step runs are hinted through a list that the
+workers poll; everything else is a Celery task.
 """
 
 import logging
@@ -23,25 +23,24 @@ from execfabric.celery import app
 STEPS = "execfabric.steps"
 """The broker's list of ready step runs."""
 WORK = "runs.work"
-VERIFY = "runs.verify"
 DRY_RUN = "runs.dry_run"
-MOST = 10_000
-"""Hints in the list; older ones are dropped, and the keeper sends them again."""
+MAX_HINTS = 10_000
+"""The length of the list. Older hints are dropped, and the keeper sends them again."""
 TIMEOUT_S = 2
-"""How long one try to reach the broker may take; there are two."""
+"""Seconds for one try to reach the broker; there are two tries."""
 TIMEOUTS = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
 
 log = logging.getLogger(__name__)
 
 
 def hint(step_runs: Sequence[UUID]) -> None:
-    """After commit, tell the workers that these step runs are ready.
+    """Notify the workers after the commit that step runs are ready.
 
-    A broker that is away is no error: the keeper's sweep hints again.
+    An unreachable broker is not an error: the keeper hints again.
     """
     ids = tuple(step_runs)
 
-    # A function with a name, which Django's log of a robust callback needs.
+    # Django logs the name of a robust callback, which a partial does not have.
     def publish() -> None:
         send(ids)
 
@@ -50,48 +49,39 @@ def hint(step_runs: Sequence[UUID]) -> None:
 
 
 def send(step_runs: Sequence[UUID]) -> None:
-    """Publish the hints now."""
+    """Send hints about ready step runs now."""
     if not step_runs:
         return
     try:
-        with _broker().pipeline(transaction=False) as both:
-            both.lpush(STEPS, *map(str, step_runs))
-            both.ltrim(STEPS, 0, MOST - 1)
-            both.execute()
+        with _broker().pipeline(transaction=False) as pipeline:
+            pipeline.lpush(STEPS, *map(str, step_runs))
+            pipeline.ltrim(STEPS, 0, MAX_HINTS - 1)
+            pipeline.execute()
     except (RedisError, OSError) as error:
-        log.warning("The broker took no hint: %s", error)
+        log.warning("Cannot send a hint: %s", error)
 
 
 def next_hint(wait_s: float) -> str | None:
-    """Return the next hint; None when none came, or while the broker is away."""
+    """Return the next hint; None on a timeout or if the broker is unreachable."""
     try:
-        found = _broker().brpop([STEPS], timeout=wait_s)
+        popped = _broker().brpop([STEPS], timeout=wait_s)
     except (RedisError, OSError) as error:
-        log.warning("The broker gives no hints: %s", error)
+        log.warning("Cannot read hints: %s", error)
         time.sleep(wait_s)
         return None
-    return found[1] if found else None
+    return popped[1] if popped else None
 
 
 def give_back(hint: str) -> None:
-    """Put a hint back that is not followed, for the next worker that asks."""
+    """Return a hint to the list for the next worker."""
     try:
         _broker().rpush(STEPS, hint)
     except (RedisError, OSError) as error:
-        log.warning("The broker took no hint: %s", error)
-
-
-def hint_verification(job_id: UUID) -> None:
-    """After commit, tell the workers that a verification waits; it may be lost."""
-
-    def publish() -> None:
-        _send(VERIFY, [{"job_id": str(job_id)}])
-
-    transaction.on_commit(publish, robust=True)
+        log.warning("Cannot send a hint: %s", error)
 
 
 def hint_dry_run(dry_run: UUID) -> None:
-    """After commit, tell the workers that this dry run is queued."""
+    """Notify the workers after the commit that a dry run is queued."""
 
     def publish() -> None:
         send_dry_runs([dry_run])
@@ -100,24 +90,25 @@ def hint_dry_run(dry_run: UUID) -> None:
 
 
 def send_dry_runs(dry_runs: Sequence[UUID]) -> None:
-    """Publish the hints about queued dry runs now."""
-    _send(DRY_RUN, [{"dry_run_id": str(one)} for one in dry_runs])
+    """Send hints about queued dry runs now."""
+    send_tasks(DRY_RUN, [{"dry_run_id": str(pk)} for pk in dry_runs])
 
 
-def _send(task: str, messages: Sequence[dict[str, str]]) -> None:
+def send_tasks(task: str, messages: Sequence[dict[str, str]]) -> None:
+    """Send Celery tasks now; an unreachable broker is only logged."""
     try:
         with app.connection_for_write(transport_options=TIMEOUTS) as connection:
             for message in messages:
                 app.send_task(task, kwargs=message, connection=connection)
     except (OperationalError, RedisError, OSError) as error:
-        log.warning("The broker took no hint: %s", error)
+        log.warning("Cannot send a hint: %s", error)
 
 
 @cache
 def _broker() -> "Redis[str]":
-    """Return this process's client; it is safe over threads and forks.
+    """Return the client of this process; it is safe for threads and forks.
 
-    A broken connection is opened again once. Nothing waits longer than the timeouts.
+    A broken connection is reopened once. Nothing waits longer than the timeouts.
     """
     return Redis.from_url(
         settings.REDIS_URL,

@@ -19,7 +19,7 @@ from execfabric.identity.http import ApiRequest, Holding
 from execfabric.lib import clock
 from execfabric.lib.rights import Right
 from orchestration.runs import selectors
-from orchestration.runs.domain.states import JobState
+from orchestration.trace.domain.states import JobState
 from orchestration.trace.errors import RecordTooLong
 from orchestration.trace.models import VerificationJob
 from orchestration.trace.selectors import LogFilter, search

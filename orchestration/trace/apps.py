@@ -10,4 +10,4 @@ class TraceConfig(AppConfig):
         from orchestration.runs.keeper import sweep  # noqa: PLC0415  needs the models
         from orchestration.trace.services import jobs  # noqa: PLC0415
 
-        sweep.ALSO.append(jobs.sweep)
+        sweep.OTHER_DUTIES.append(jobs.sweep)

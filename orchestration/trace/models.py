@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from execfabric.infra.fields import Uuid7Key
-from orchestration.runs.domain.states import JOB, JobState
+from orchestration.trace.domain.states import JOB, JobState
 
 # Plain text, because a migration must not import the current states.
 STATES, FINAL = sorted(map(str, JobState)), sorted(map(str, JOB.final))

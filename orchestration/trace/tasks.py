@@ -6,7 +6,7 @@ from celery import shared_task
 
 from execfabric.infra import database
 from execfabric.lib import clock
-from orchestration.runs import dispatch
+from orchestration.trace import dispatch
 from orchestration.trace.services import jobs
 
 

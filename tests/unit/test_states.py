@@ -11,12 +11,10 @@ from orchestration.runs.domain.states import (
     ATTEMPT,
     DRY_RUN,
     HELD,
-    JOB,
     RUN,
     STEP_RUN,
     AttemptEvent,
     DryRunState,
-    JobState,
     Phase,
     RunEvent,
     RunState,
@@ -29,6 +27,7 @@ from orchestration.skills.domain.states import (
     SkillState,
     VersionState,
 )
+from orchestration.trace.domain.states import JOB, JobState
 from tests.documents import PROJECT, STATES, between_markers, state_table
 
 MACHINES = [

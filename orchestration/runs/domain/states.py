@@ -1,6 +1,6 @@
-"""Every state of a run, a step run, an attempt and of the jobs, and every legal move.
+"""The states of runs, step runs, attempts and dry runs, and every legal move.
 
-This page is the specification. The README shows the first four tables and a test
+These tables are the specification. The README shows the first four tables and a test
 compares them; the database refuses a state that is not in them.
 """
 
@@ -10,19 +10,19 @@ from execfabric.lib.machine import StateMachine
 
 
 class RunState(StrEnum):
-    """Where one execution of a plan revision stands."""
+    """The state of one execution of a plan revision."""
 
     AWAITING_APPROVAL = "awaiting_approval"  # its plan gate is open; nothing has run
-    RUNNING = "running"  # steps are released as their turn comes
-    PAUSING = "pausing"  # a pause was asked for; a worker is still in a step
-    PAUSED = "paused"  # nothing of it is running; it goes on when resumed
-    CANCELLING = "cancelling"  # a cancel was asked for; a worker is still in a step
-    SUCCEEDED = "succeeded"  # every step that was to run succeeded
+    RUNNING = "running"  # steps are released as their dependencies finish
+    PAUSING = "pausing"  # pause requested; a step is still running
+    PAUSED = "paused"  # nothing is running; it continues when resumed
+    CANCELLING = "cancelling"  # cancel requested; a step is still running
+    SUCCEEDED = "succeeded"  # every step succeeded, or was skipped by a condition
     PARTIALLY_SUCCEEDED = "partially_succeeded"  # some steps succeeded, some did not
-    FAILED = "failed"  # it ended on a failure, as its plan says
-    CANCELLED = "cancelled"  # a person ended it
-    REJECTED = "rejected"  # people said no, to the plan or to a step
-    EXPIRED = "expired"  # nobody answered a gate in time
+    FAILED = "failed"  # a step failed, and the plan ends the run on that
+    CANCELLED = "cancelled"  # a user ended it
+    REJECTED = "rejected"  # the plan or a step was rejected
+    EXPIRED = "expired"  # a gate expired without a decision
 
 
 class RunEvent(StrEnum):
@@ -41,19 +41,19 @@ class RunEvent(StrEnum):
 
 
 class StepState(StrEnum):
-    """Where one step of one run stands."""
+    """The state of one step of one run."""
 
-    PENDING = "pending"  # its turn has not come; nothing is resolved yet
-    GATED = "gated"  # its inputs are resolved; it waits for people
-    READY = "ready"  # it may be claimed by any worker
+    PENDING = "pending"  # its dependencies have not finished; nothing is resolved yet
+    GATED = "gated"  # its params are resolved; it waits for its approval
+    READY = "ready"  # any worker may claim it
     RUNNING = "running"  # one worker holds its lease
-    BACKOFF = "backoff"  # its last attempt failed; it is tried again later
-    INDETERMINATE = "indeterminate"  # its worker died after intent; nobody knows
-    SUCCEEDED = "succeeded"  # it is done and its output is kept
-    FAILED = "failed"  # it did not work and is not tried again by itself
-    SKIPPED = "skipped"  # the plan's course left it out
-    REJECTED = "rejected"  # people said no, or nobody answered in time
-    CANCELLED = "cancelled"  # the run was cancelled before it was done
+    BACKOFF = "backoff"  # its last attempt failed; another one follows later
+    INDETERMINATE = "indeterminate"  # outcome unknown: its worker died after the intent
+    SUCCEEDED = "succeeded"  # it succeeded and its output is stored
+    FAILED = "failed"  # it failed and is not retried automatically
+    SKIPPED = "skipped"  # its trigger rule or a failure left it out
+    REJECTED = "rejected"  # it was rejected, or its gate expired
+    CANCELLED = "cancelled"  # the run ended before it finished
 
 
 class StepEvent(StrEnum):
@@ -79,12 +79,14 @@ class StepEvent(StrEnum):
 class Phase(StrEnum):
     """The state of one attempt."""
 
-    CLAIMED = "claimed"  # of an older release, before intent: nothing can have happened
+    CLAIMED = (
+        "claimed"  # of an older release, before the intent: nothing can have happened
+    )
     INTENT = "intent"  # the effect may happen from now on
-    DONE = "done"  # it ended with success, and the result is recorded
-    FAILED = "failed"  # it ended without success, and that is recorded
+    DONE = "done"  # it succeeded, and the result is recorded
+    FAILED = "failed"  # it failed, and that is recorded
     FENCED = "fenced"  # it certainly never began
-    LOST = "lost"  # its worker was lost, or could not know whether it happened
+    LOST = "lost"  # its worker was lost, or its outcome is unknown
 
 
 class AttemptEvent(StrEnum):
@@ -95,13 +97,13 @@ class AttemptEvent(StrEnum):
 
 
 class DryRunState(StrEnum):
-    """Where one dry run of a plan is."""
+    """The state of one dry run of a plan."""
 
     QUEUED = "queued"  # any worker may claim it
     RUNNING = "running"  # one worker holds its lease
     FINISHED = "finished"  # every step was tried; some may fail
     INCOMPLETE = "incomplete"  # a limit, or the lack of a worker, ended it early
-    FAILED = "failed"  # the dry run itself did not work
+    FAILED = "failed"  # the dry run itself failed
 
 
 class DryRunEvent(StrEnum):
@@ -113,26 +115,9 @@ class DryRunEvent(StrEnum):
     FAILED = "failed"
 
 
-class JobState(StrEnum):
-    """Where a verification job is."""
-
-    QUEUED = "queued"  # waits for a worker
-    RUNNING = "running"  # a worker verifies stream after stream under a lease
-    FINISHED = "finished"  # every stream was verified; what was found is in the row
-    FAILED = "failed"  # a stream could not be verified at all, several times
-
-
-class JobEvent(StrEnum):
-    CLAIMED = "claimed"
-    RELEASED = "released"  # the worker's turn ended, or its lease lapsed
-    FINISHED = "finished"
-    FAILED = "failed"
-
-
 R, E, S, T = RunState, RunEvent, StepState, StepEvent
 P, A = Phase, AttemptEvent
 D, V = DryRunState, DryRunEvent
-J, K = JobState, JobEvent
 
 # fmt: off
 RUN: StateMachine[RunState, RunEvent] = StateMachine(
@@ -234,25 +219,12 @@ DRY_RUN: StateMachine[DryRunState, DryRunEvent] = StateMachine(
     ),
     final=frozenset({D.FINISHED, D.INCOMPLETE, D.FAILED}),
 )
-
-JOB: StateMachine[JobState, JobEvent] = StateMachine(
-    name="verification",
-    initial=J.QUEUED,
-    rows=(
-        # from       on           to
-        (J.QUEUED,   K.CLAIMED,   J.RUNNING),
-        (J.RUNNING,  K.RELEASED,  J.QUEUED),
-        (J.RUNNING,  K.FINISHED,  J.FINISHED),
-        (J.RUNNING,  K.FAILED,    J.FAILED),
-    ),
-    final=frozenset({J.FINISHED, J.FAILED}),
-)
 # fmt: on
 
 FINAL_RUN = RUN.final
 FINAL_STEP = STEP_RUN.final
 FINAL_DRY_RUN = DRY_RUN.final
 AT_WORK = frozenset({S.READY, S.RUNNING, S.BACKOFF})
-"""A step that a worker has, or will have without anybody's word."""
+"""States of steps that a worker has, or will have without a decision."""
 HELD = frozenset({S.GATED, S.INDETERMINATE})
-"""A step that waits for people."""
+"""States of steps that wait for a user."""

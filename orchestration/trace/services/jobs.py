@@ -19,8 +19,8 @@ from audit.errors import StreamUnknown
 from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor
 from execfabric.lib.rights import Right
-from orchestration.runs import dispatch
-from orchestration.runs.domain.states import JOB, JobEvent, JobState
+from orchestration.trace import dispatch
+from orchestration.trace.domain.states import JOB, JobEvent, JobState
 from orchestration.trace.errors import VerificationUnknown
 from orchestration.trace.models import VerificationJob
 from orchestration.trace.services import streams
@@ -71,7 +71,7 @@ def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
                 asked_at=at,
                 hinted_at=at,
             )
-            dispatch.hint_verification(job.pk)
+            dispatch.hint(job.pk)
     except IntegrityError:
         # The open job may have finished since; then its result is current.
         return VerificationJob.objects.filter(stream=stream).latest("pk")
@@ -113,7 +113,7 @@ def work(*, job_id: UUID, at: datetime) -> None:
                 return
             if time.monotonic() > until:
                 _move(job, JobEvent.RELEASED, tries=0)
-                dispatch.hint_verification(job_id)
+                dispatch.hint(job_id)
                 return
     _move(job, JobEvent.FINISHED, finished_at=Now())
 
@@ -125,7 +125,7 @@ def sweep(at: datetime) -> int:
         cursor.execute(_HINT, [at, at, HINT_AGAIN])
         ids = [row[0] for row in cursor.fetchall()]
         for job_id in ids:
-            dispatch.hint_verification(job_id)
+            dispatch.hint(job_id)
     return len(ids)
 
 
