@@ -4,49 +4,61 @@ from execfabric.lib.refusal import Conflict, Denied, Invalid, Limited, Missing
 
 
 class RunUnknown(Missing):
-    """There is no such run, or it is not visible to you."""
+    """Unknown run, or you do not have access to it."""
 
     code = "run.unknown"
 
 
+class KeyReused(Conflict):
+    """This Idempotency-Key was already used for another request. Send a new key."""
+
+    code = "request.key_reused"
+
+
+class KeyTooLong(Invalid):
+    """The Idempotency-Key is too long (max 200 characters)."""
+
+    code = "request.key_too_long"
+
+
 class StepUnknown(Missing):
-    """The run has no such step."""
+    """Unknown step of this run."""
 
     code = "step.unknown"
 
 
 class ArtifactUnknown(Missing):
-    """There is no such file, or it is not visible to you."""
+    """Unknown file, or you do not have access to it."""
 
     code = "artifact.unknown"
 
 
 class ArtifactTooLarge(Invalid):
-    """The file is larger than a file between steps may be."""
+    """Cannot store the file: it is too large."""
 
     code = "artifact.too_large"
 
 
 class ArtifactNotPlain(Invalid):
-    """What should be a file of the step is a link, or lies outside its folder."""
+    """Cannot store the file: it is a link, or outside the folder of the step."""
 
     code = "artifact.not_plain"
 
 
 class ArtifactNameInvalid(Invalid):
-    """The name of the file cannot be stored."""
+    """Cannot store the file: its name is not valid."""
 
     code = "artifact.name_invalid"
 
 
 class ArtifactNotStored(Conflict):
-    """The file could not be written into the store."""
+    """Cannot store the file: the artifact store cannot be written."""
 
     code = "artifact.not_stored"
 
 
 class ArtifactCorrupt(Conflict):
-    """The stored bytes of a file are not the ones that were recorded."""
+    """Cannot read the file: its stored content does not match its recorded digest."""
 
     code = "artifact.corrupt"
 
@@ -58,66 +70,66 @@ class DryRunUnknown(Missing):
 
 
 class TooManyDryRuns(Limited):
-    """Too many of your dry runs are waiting. Try again when one has ended."""
+    """Cannot start the dry run: too many of yours are unfinished. Try again later."""
 
     code = "dry_run.too_many"
 
 
 class DryRunPending(Conflict):
-    """Cannot approve yet: the dry run of this plan has not ended. Wait until it has."""
+    """Cannot approve the plan: its dry run has not finished. Try again when it has."""
 
     code = "approval.dry_run_pending"
 
 
 class NotControllable(Denied):
-    """Only operators, admins and the run's proposer may pause, resume or cancel it."""
+    """Only operators, admins and the proposer may pause, resume or cancel a run."""
 
     code = "run.not_controllable"
 
 
 class NotIndeterminate(Conflict):
-    """Only a step whose outcome is unknown can be resolved."""
+    """Cannot resolve the step: its outcome is not unknown. Reload the run."""
 
     code = "step.not_indeterminate"
 
 
 class EvidenceRequired(Invalid):
-    """Say how you know what happened."""
+    """Evidence is required: describe how you know what happened."""
 
     code = "step.evidence_required"
 
 
 class OwnOutcome(Denied):
-    """You cannot settle an outcome of your own run. Ask another operator or admin."""
+    """You cannot resolve an outcome of your own run. Ask another operator or admin."""
 
     code = "step.own_outcome"
 
 
 class OutputInvalid(Invalid):
-    """The output does not satisfy the output schema of the action."""
+    """Cannot resolve the step: the output does not match the action's output schema."""
 
     code = "step.output_invalid"
 
 
 class OldAttemptMayLive(Conflict):
-    """The worker that held this step may still be alive; wait until its deadline has passed."""
+    """Cannot resolve the step as not happened: its worker may still be running."""
 
     code = "step.old_attempt_may_live"
 
 
 class ContentChanged(Conflict):
-    """What would run is not what was approved."""
+    """Cannot start the step: its content has changed since it was approved."""
 
     code = "step.content_changed"
 
 
 class ParamsInvalid(Invalid):
-    """The resolved parameters do not satisfy the action's input schema."""
+    """Cannot start the step: its parameters do not match the action's input schema."""
 
     code = "step.params_invalid"
 
 
 class SkillWithdrawn(Conflict):
-    """The skill was quarantined or its version withdrawn after the approval."""
+    """Cannot start the step: its skill was quarantined or its version withdrawn."""
 
     code = "step.skill_withdrawn"

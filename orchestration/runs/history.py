@@ -1,4 +1,4 @@
-"""Which columns of runs, steps and attempts the record covers."""
+"""Define which columns of runs, steps and attempts the record covers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +11,23 @@ RUN = Table(
     Run,
     key=("id",),
     exempt={
-        "gate_id": "Compared with the last plan gate of the record.",
-        "seq": "Says which event wrote the row last.",
-        "version": "Counts writes by hand, which no event covers.",
+        "gate_id": "Compared with the last plan gate in the record.",
+        "idempotency_key": "Recognizes a repeated request; nothing that runs uses it.",
+        "request_digest": "Recognizes a repeated request; nothing that runs uses it.",
+        "seq": "The number of the last event that wrote the row.",
+        "version": "Counts writes without an event.",
     },
 )
 STEP = Table(
     StepRun,
     key=("id",),
     exempt={
-        "run_id": "A row is looked up by it, and missing there.",
+        "run_id": "Rows are looked up by it; a wrong one is missing there.",
         "output": "Compared with the recorded digest of output and files.",
         "files": "Compared with the recorded digest of output and files.",
-        "lease_until": "Says until when a worker is waited for; renewed all the time.",
-        "hinted_at": "Says when workers were last notified; changes nothing.",
-        "seq": "Says which event wrote the row last.",
+        "lease_until": "Renewed continuously while the step runs.",
+        "hinted_at": "When workers were last hinted; changes nothing.",
+        "seq": "The number of the last event that wrote the row.",
     },
 )
 ATTEMPT = Table(
@@ -39,16 +41,16 @@ ATTEMPT = Table(
 
 
 def attempt_begun(step: StepRun, fence: int, values: Mapping[str, Any]) -> RowFact:
-    """Return a new attempt of a step with its columns."""
+    """Return the columns of a new attempt."""
     return ATTEMPT.inserted(f"{step.id}:{fence}", values)
 
 
 def attempt_ended(
     step: StepRun, fence: int, values: Mapping[str, Any], *, log: str = ""
 ) -> RowFact:
-    """Return the columns that are set in the attempt of a step with that fence.
+    """Return the columns set at the end of an attempt.
 
-    `log` is the end and the digest of what it wrote, which is no column of the row.
+    `log` is the length and digest of its log, which is not a column of the row.
     """
     fact = ATTEMPT.set(f"{step.id}:{fence}", values)
     if log:

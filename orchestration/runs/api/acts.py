@@ -1,4 +1,4 @@
-"""What only people do: steer a run, answer a gate, settle an unknown outcome."""
+"""API of what only users may do: control runs, decide gates, resolve outcomes."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,13 +21,13 @@ Text = Annotated[str, Field(max_length=10_000)]
 
 
 class ReasonIn(Schema, extra="forbid"):
-    """Why a run is paused or cancelled."""
+    """The reason for a pause or a cancellation."""
 
     reason: Text = ""
 
 
 class DecisionIn(Schema, extra="forbid"):
-    """An answer to a gate; the digest says to which content."""
+    """A decision on a gate, and the digest of the content that it covers."""
 
     approve: StrictBool
     digest: Annotated[str, Field(max_length=64)]
@@ -40,12 +40,12 @@ class ResolutionIn(Schema, extra="forbid"):
     happened: StrictBool
     evidence: Text
     output: dict[str, Any] | None = None
-    """The step's output if it happened; must satisfy the action's output schema."""
+    """The step's output if it happened; must match the action's output schema."""
 
 
 @router.post("/runs/{uuid:run_id}:pause", response=RunOut)
 def pause(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Run:
-    """Ask for a pause: what is running is finished, nothing new starts."""
+    """Request a pause: running steps finish, and no new step starts."""
     reason = body.reason if body else ""
     control.pause(run_id=run_id, by=request.auth, at=clock.now(), reason=reason)
     return selectors.get(request.auth, run_id, needs={"inputs"})
@@ -53,14 +53,14 @@ def pause(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Ru
 
 @router.post("/runs/{uuid:run_id}:resume", response=RunOut)
 def resume(request: ApiRequest, run_id: UUID) -> Run:
-    """Let a paused run go on with what is not done."""
+    """Resume a paused run."""
     control.resume(run_id=run_id, by=request.auth, at=clock.now())
     return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
 @router.post("/runs/{uuid:run_id}:cancel", response=RunOut)
 def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> Run:
-    """Ask for the end of a run: what is running is finished, the rest never starts."""
+    """Request the end of a run: running steps finish, and no other step starts."""
     reason = body.reason if body else ""
     control.cancel(run_id=run_id, by=request.auth, at=clock.now(), reason=reason)
     return selectors.get(request.auth, run_id, needs={"inputs"})
@@ -68,7 +68,7 @@ def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> R
 
 @router.post("/gates/{uuid:gate_id}/decisions", response={201: GateOut})
 def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> Gate:
-    """Answer a gate; an approval covers exactly the content of the digest."""
+    """Decide a gate; an approval covers exactly the content of the digest."""
     return gates.decide(
         gate_id=gate_id,
         by=request.auth,
@@ -80,11 +80,11 @@ def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> Gate:
 
 @router.post("/steps/{uuid:step_run_id}:resolve", response=RunOut)
 def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> Run:
-    """Settle a step whose outcome is unknown.
+    """Resolve a step whose outcome is unknown.
 
-    Denied to the run's proposer, the plan's author and the owner of a proposing agent.
-    If it happened, `output` must satisfy the action's output schema; the step's files
-    are missing from then on.
+    The run's proposer, the plan's author and the owner of a proposing agent are refused.
+    If it happened, `output` must match the action's output schema. The step then has no
+    files.
     """
     step_run = recovery.resolve(
         step_run_id=step_run_id,

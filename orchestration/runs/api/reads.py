@@ -1,15 +1,13 @@
-"""Proposing a run, and reading it, its events and its files."""
+"""API to propose runs, and to read runs, events and files."""
 
-import hashlib
 from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Header, Path, Query, Router, Schema, Status
 
 from audit.api import Cursor, EventList, PageSize, page_of
-from execfabric.identity.http import ApiRequest, page
-from execfabric.infra.once import once
-from execfabric.lib import canonical, clock
+from execfabric.identity.http import ApiRequest
+from execfabric.lib import clock
 from execfabric.web.problems import FileDownload
 from orchestration.runs import selectors
 from orchestration.runs.api.plans import PlanIn
@@ -23,7 +21,7 @@ router = Router(tags=["runs"])
 
 
 class RunQuery(Schema):
-    """Which runs to list."""
+    """Filters for the list of runs."""
 
     state: RunState | None = None
     after: UUID | None = None
@@ -35,47 +33,37 @@ def propose(
     request: ApiRequest,
     body: PlanIn,
     idempotency_key: Annotated[str, Header(alias="Idempotency-Key")] = "",
-) -> Status[Proposed]:
+) -> Status[Run]:
     """Propose a plan: a run that waits for its approval.
 
-    The same `Idempotency-Key` with the same body gives the same run, as far as the
-    cache remembers it.
+    The same `Idempotency-Key` with the same body returns the same run.
     """
-
-    def make() -> str:
-        run = proposals.propose(
-            text=body.text(), inputs=body.inputs or {}, by=request.auth, at=clock.now()
-        )
-        return str(run.pk)
-
-    def exists(run_id: str) -> bool:
-        return selectors.visible_to(request.auth).filter(pk=run_id).exists()
-
-    digest = hashlib.sha256(canonical.dumps(body.model_dump())).hexdigest()
-    run_id = once(
-        by=request.auth, key=idempotency_key, request=digest, make=make, exists=exists
+    run = proposals.propose(
+        text=body.text(),
+        inputs=body.inputs or {},
+        by=request.auth,
+        at=clock.now(),
+        idempotency_key=idempotency_key,
     )
-    run = selectors.get(request.auth, UUID(run_id))
-    url = page(request, "run", run.pk)
-    return Status(201, Proposed(run_id=run.pk, state=run.state, url=url))
+    return Status(201, run)
 
 
 @router.get("/runs", response=RunList)
 def list_runs(request: ApiRequest, query: Query[RunQuery]) -> dict[str, Any]:
-    """The runs that the holder of the token may see, newest first."""
-    found = selectors.visible_to(request.auth).order_by("-id")
+    """List the runs that the holder of the token may see, newest first."""
+    runs = selectors.visible_to(request.auth).order_by("-id")
     if query.state:
-        found = found.filter(state=query.state)
+        runs = runs.filter(state=query.state)
     if query.after:
-        found = found.filter(id__lt=query.after)
-    rows = list(found[: query.limit])
-    full = len(rows) == query.limit
-    return {"items": rows, "next": rows[-1].pk if full else None}
+        runs = runs.filter(id__lt=query.after)
+    page = list(runs[: query.limit])
+    is_full = len(page) == query.limit
+    return {"items": page, "next": page[-1].pk if is_full else None}
 
 
 @router.get("/runs/{uuid:run_id}", response=RunOut)
 def get_run(request: ApiRequest, run_id: UUID) -> Run:
-    """One run with its steps and open gates."""
+    """Return one run with its steps and open gates."""
     return selectors.get(request.auth, run_id, needs={"inputs"})
 
 
@@ -83,7 +71,7 @@ def get_run(request: ApiRequest, run_id: UUID) -> Run:
 def list_events(
     request: ApiRequest, run_id: UUID, after: Cursor = 0, limit: PageSize = 200
 ) -> EventList:
-    """The events of a run behind a cursor, in order; none is missed or repeated."""
+    """List the events of a run after a cursor, in order."""
     run = selectors.get(request.auth, run_id)
     return page_of(run.stream, after=after, limit=limit)
 
@@ -93,9 +81,9 @@ def download(
     request: ApiRequest,
     sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
 ) -> FileDownload:
-    """The bytes of a file that a visible run yielded or was given."""
-    found = selectors.artifact_visible_to(request.auth, sha256)
+    """Return the content of a file that a visible run returned or received."""
+    artifact = selectors.artifact_visible_to(request.auth, sha256)
     body = open_artifact(sha256)
-    response = FileDownload(body, name=found.name, sha256=sha256)
+    response = FileDownload(body, name=artifact.name, sha256=sha256)
     response["ETag"] = f'"{sha256}"'
     return response

@@ -1,4 +1,4 @@
-"""What a run and its steps look like to a client, read from the rows themselves."""
+"""The JSON of runs, steps and dry runs, read from the rows."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -23,7 +23,7 @@ class StepFailure(Schema):
 
 
 class DryRunRow(Schema):
-    """How far a dry run is, and whether a step would fail."""
+    """The progress of a dry run, and the steps that would fail."""
 
     id: UUID
     run_id: UUID | None
@@ -32,7 +32,7 @@ class DryRunRow(Schema):
     steps_done: int
     steps_total: int
     coverage: int | None = Field(None, alias="report.coverage")
-    """Per cent of the skill steps whose dry run worked; null without a report."""
+    """The percentage of skill steps whose dry run worked; null without a report."""
     would_fail: list[StepFailure] = Field([], alias="report.would_fail")
     url: str
     created_at: datetime
@@ -69,7 +69,7 @@ class StepOut(Schema):
 
 
 class RunRow(Schema):
-    """A run as it stands in a list."""
+    """A run in a list."""
 
     id: UUID
     state: str
@@ -91,7 +91,7 @@ class RunRow(Schema):
 
 
 class RunOut(RunRow):
-    """A run with its steps and the gates that are open."""
+    """A run with its steps and open gates."""
 
     inputs: dict[str, Any]
     dry_run: DryRunRow | None
@@ -113,15 +113,19 @@ class RunOut(RunRow):
 
 
 class RunList(Schema):
-    """Runs, newest first, and the id to go on behind."""
+    """Runs, newest first, and the cursor of the next page."""
 
     items: list[RunRow]
     next: UUID | None
 
 
 class Proposed(Schema):
-    """The run that a proposal made."""
+    """The proposed run."""
 
-    run_id: UUID
+    run_id: UUID = Field(alias="pk")
     state: str
     url: str
+
+    @staticmethod
+    def resolve_url(run: Run, context: dict[str, Any]) -> str:
+        return page(context["request"], "run", run.pk)

@@ -1,4 +1,4 @@
-"""What is running: runs, step runs, attempts, the bytes they execute, what they yield."""
+"""Runs, step runs, attempts, their exact parameters, logs and files."""
 
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from orchestration.runs.models.jobs import SweepFailure as SweepFailure
 
 SPEC_DOMAIN = "execfabric/action/v1"
 OVER = frozenset(Phase) - {Phase.CLAIMED, Phase.INTENT}
-"""The phases of an attempt that has ended."""
+"""The phases of a finished attempt."""
 
 
 def stream_of(run_id: UUID) -> str:
@@ -41,11 +41,11 @@ class Run(models.Model):
     """Why it is paused, failed or ended, as a sentence."""
     inputs = models.JSONField()
     pins = models.JSONField()
-    """Per step the skill version it was approved with: id, skill, version, digest."""
+    """The approved skill version of each step: id, skill, version, digest."""
     parallel_max = models.PositiveIntegerField(default=1)
-    """How many steps may be at work at once: 1 is one after the other, 0 no bound."""
+    """How many steps may run at once; 0 for no limit."""
     gate_id = models.UUIDField(null=True)
-    """The plan gate in force."""
+    """The current plan gate."""
     trace_id = models.CharField(max_length=32)
     proposer = models.CharField(max_length=60)
     proposer_name = models.CharField(max_length=150)
@@ -54,12 +54,25 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     seq = models.BigIntegerField(default=0, db_default=0)
-    """The place of the event that last wrote this row."""
+    """The number of the last event that wrote this row."""
     version = models.BigIntegerField(default=0, db_default=0)
-    """Rises with each write by hand to the run, its steps or its gates."""
+    """Rises with each write without an event to the run, its steps or its gates."""
+    idempotency_key = models.CharField(
+        max_length=200, blank=True, default="", db_default=""
+    )
+    """The Idempotency-Key of the request that proposed it."""
+    request_digest = models.CharField(
+        max_length=64, blank=True, default="", db_default=""
+    )
+    """The digest of that request, if it had a key."""
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(
+                fields=["proposer", "idempotency_key"],
+                name="run_idempotency_key_once",
+                condition=~Q(idempotency_key=""),
+            ),
             models.CheckConstraint(
                 name="run_state_is_known", condition=is_one_of("state", RunState)
             ),
@@ -86,12 +99,12 @@ class Run(models.Model):
         return stream_of(self.id)
 
     def proposed_by(self) -> Actor:
-        """The proposer as they were when they proposed."""
+        """Return the proposer as they were at the time."""
         return Actor.stored(self.proposer, self.proposer_name, self.proposer_owner)
 
 
 class ExecSpec(models.Model):
-    """The canonical bytes of one action, known by their digest; insert-only."""
+    """The canonical JSON of one action, stored by its digest; insert-only."""
 
     digest = models.CharField(max_length=64, primary_key=True)
     body = models.BinaryField()
@@ -101,22 +114,22 @@ class ExecSpec(models.Model):
 
 
 class StepRun(models.Model):
-    """One step of one run: its state, its lease, what it will execute and yielded.
+    """One step of one run: its state, its lease, its parameters and its output.
 
-    It is one instance of a plan's step: a step of a sub-plan has a parent, an item of a
-    list has its index.
+    It is one instance of a plan step: a step of a sub-plan has a parent, an item of a list
+    has its index.
     """
 
     id = Uuid7Key()
-    # Steps and attempts are written at every turn, so each index has to earn its keep:
-    # the unique constraints begin with these keys, and specs are never deleted.
+    # No indexes: steps are written often, the unique constraints begin with these keys,
+    # and specs are never deleted.
     run = models.ForeignKey(
         Run, on_delete=models.PROTECT, db_index=False, related_name="steps"
     )
     key = models.CharField(max_length=100)
     """The id of the step in its plan."""
     item = models.IntegerField(null=True)
-    """The place of its item in the list, from 0."""
+    """The index of its item in the list, from 0."""
     parent = models.ForeignKey(
         "self", on_delete=models.PROTECT, db_index=False, null=True
     )
@@ -125,9 +138,9 @@ class StepRun(models.Model):
     state = models.CharField(max_length=20, default=StepState.PENDING)
     effect_class = models.CharField(max_length=20)
     generation = models.PositiveIntegerField(default=1)
-    """Rises when a person has it tried again; attempts of one generation share a key."""
+    """Rises when a user retries it; attempts of one generation share an idempotency key."""
     fence = models.BigIntegerField(default=0)
-    """Rises with each claim; only the holder of the last one may write a result."""
+    """Rises with each claim; only the holder of the latest one may write a result."""
     worker = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True)
     tries = models.IntegerField(default=0)
@@ -145,13 +158,13 @@ class StepRun(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     seq = models.BigIntegerField(default=0, db_default=0)
-    """The place of the event that last wrote this row."""
+    """The number of the last event that wrote this row."""
     completed_seq = models.BigIntegerField(null=True)
-    """The place of the event of its success: the order in which steps are undone."""
+    """The number of its success event; steps are undone in reverse order of it."""
     reuse_digest = models.CharField(
         max_length=64, blank=True, default="", db_default=""
     )
-    """What it does, without the run: a step of another run with the same may be reused."""
+    """The digest of its action without the run: equal steps may reuse an output."""
 
     class Meta:
         constraints = [
@@ -201,19 +214,19 @@ class StepRun(models.Model):
         return f"{self.key} of {self.run_id}"
 
     def instance(self) -> dict[str, Any]:
-        """Name it within its run: the step of the plan, its item and its parent."""
-        named: dict[str, Any] = {"step": self.key}
+        """Return what identifies it in its run: plan step, item and parent."""
+        identity: dict[str, Any] = {"step": self.key}
         if self.item is not None:
-            named["item"] = self.item
+            identity["item"] = self.item
         if self.parent_id is not None:
-            named["parent"] = str(self.parent_id)
-        return named
+            identity["parent"] = str(self.parent_id)
+        return identity
 
 
 class Outside(models.Model):
-    """How often anything changed that runs depend on and no run's event covers.
+    """The counter of changes that runs depend on and that no event of a run covers.
 
-    Triggers on skills, policies, people, groups and agents raise the value.
+    Triggers on skills, policies, users, groups and agents raise the value.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
@@ -241,13 +254,13 @@ class Attempt(models.Model):
     phase = models.CharField(max_length=10)
     spec = models.ForeignKey(ExecSpec, on_delete=models.PROTECT, db_index=False)
     session_id = models.CharField(max_length=16)
-    """The scope of this attempt within the trace."""
+    """The id of this attempt in the trace."""
     started_at = models.DateTimeField()
     intent_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     result = models.JSONField(null=True)
-    """Error of a failed attempt, or the late result of one that was fenced."""
+    """The error of a failed attempt, or the late result of a fenced one."""
 
     class Meta:
         constraints = [
@@ -273,7 +286,7 @@ class Attempt(models.Model):
 
 
 class LogChunk(models.Model):
-    """A piece of what a step run wrote while it worked, masked."""
+    """A piece of the log of a step run, with secrets masked."""
 
     id = models.BigAutoField(primary_key=True)
     step_run = models.ForeignKey(
@@ -281,9 +294,9 @@ class LogChunk(models.Model):
     )
     fence = models.BigIntegerField()
     offset = models.BigIntegerField()
-    """Where the text starts, in characters from the start of the step run's log."""
+    """Where the text starts, in characters from the start of the log."""
     line = models.BigIntegerField(null=True)
-    """How many line breaks are before it; unknown for rows of older releases."""
+    """The number of line breaks before it; null in rows of older releases."""
     text = models.TextField()
     at = models.DateTimeField()
 
@@ -299,7 +312,7 @@ class LogChunk(models.Model):
 
 
 class Artifact(models.Model):
-    """A file by content: immutable bytes in the store, and where they came from first."""
+    """An immutable file, addressed by its content, and the step that first returned it."""
 
     sha256 = models.CharField(max_length=64, primary_key=True)
     name = models.CharField(max_length=255)
@@ -315,7 +328,7 @@ class Artifact(models.Model):
 
 
 class ArtifactUse(models.Model):
-    """Which step run yielded or was given which file: the basis of who may read it."""
+    """A file that a step run returned or received; decides who may read it."""
 
     id = models.BigAutoField(primary_key=True)
     artifact = models.ForeignKey(

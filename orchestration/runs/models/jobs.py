@@ -1,4 +1,4 @@
-"""Work beside the steps: dry runs, and what the keeper could not sweep."""
+"""Dry runs, and failures of the keeper."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from orchestration.runs.domain.states import FINAL_DRY_RUN, DryRunState
 
 
 def _values(states: Iterable[str]) -> list[str]:
-    """As plain text: a migration must not import the states of today."""
+    """Return plain text: a migration must not import the current states."""
     return sorted(map(str, states))
 
 
@@ -20,7 +20,7 @@ QUEUED, RUNNING = str(DryRunState.QUEUED), str(DryRunState.RUNNING)
 
 
 class DryRun(models.Model):
-    """The dry run of a plan: a proposed run's, or one that was only asked for."""
+    """The dry run of a plan, with or without a proposed run."""
 
     id = Uuid7Key()
     run = models.OneToOneField(
@@ -29,14 +29,14 @@ class DryRun(models.Model):
     actor = models.CharField(max_length=60)
     actor_owner = models.CharField(max_length=60, blank=True)
     source = models.TextField(blank=True)
-    """The text as it was written; empty for a proposed run, whose revision has it."""
+    """The text of the plan; empty for a proposed run, whose revision stores it."""
     body = models.BinaryField()
-    """RFC 8785 bytes of the plan's normal form."""
+    """The plan's normal form as RFC 8785 JSON."""
     digest = models.CharField(max_length=64)
     inputs = models.JSONField()
     pins = models.JSONField()
     order = models.JSONField()
-    """The ids of its steps, in the order in which they take their turn."""
+    """The ids of its steps in order of execution."""
     state = models.CharField(max_length=12, default=QUEUED)
     reason = models.TextField(blank=True)
     """Why it is incomplete or failed, as a sentence."""
@@ -45,7 +45,7 @@ class DryRun(models.Model):
     report = models.JSONField(null=True)
     tries = models.PositiveIntegerField(default=0)
     fence = models.PositiveIntegerField(default=0)
-    """Rises with each claim; only the holder of the last one may write a report."""
+    """Rises with each claim; only the holder of the latest one may write a report."""
     worker = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True)
     hinted_at = models.DateTimeField(null=True)
@@ -114,10 +114,10 @@ class SweepFailure(models.Model):
     subject = models.UUIDField(primary_key=True)
     duty = models.CharField(max_length=20)
     failures = models.PositiveIntegerField()
-    """In a row; a success removes the row."""
+    """Failures in a row; a success removes the row."""
     retry_at = models.DateTimeField()
     reported = models.BooleanField(default=False)
-    """Whether the run's stream says so."""
+    """True once the failure is recorded in the stream of the run."""
 
     def __str__(self) -> str:
         return f"{self.duty} of {self.subject}"
