@@ -20,20 +20,20 @@ from orchestration.runs.control import dry_runs, gates, proposals
 from orchestration.runs.domain.results import Finished, Result
 from orchestration.runs.domain.states import FINAL_DRY_RUN, StepState
 from orchestration.runs.engine import attempts, loading
-from orchestration.runs.engine.attempts import Grip
-from orchestration.runs.engine.loading import Memory
+from orchestration.runs.engine.attempts import Lease
+from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.models import DryRun, Run, StepRun
 from orchestration.runs.worker import dry_run_work, work
-from orchestration.runs.worker.work import Bench
+from orchestration.runs.worker.work import WorkerContext
 from orchestration.skills.execution import Runner
 from orchestration.skills.services import secrets
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 OPEN = ("requested", "partial")
 DONE = Finished({}, {})
-REMEMBERED = loading.REMEMBERED
+CACHED_RUNS = loading.CACHED_RUNS
 """How many runs a worker of a test remembers; with none it always locks the run."""
-MEMORY = Memory(0)
+CACHE = RunCache(0)
 """What `claimed` and `completed` remember of their runs."""
 
 
@@ -135,22 +135,22 @@ def approved(text: str, by: User, operator: User, **inputs: Any) -> Run:
     return run
 
 
-def a_bench(name: str = "test-worker") -> Bench:
+def a_worker(name: str = "test-worker") -> WorkerContext:
     """Make this process a worker with its own folder."""
     secrets.open_here()
     home = Path(tempfile.mkdtemp(prefix="execfabric-test-"))
-    return Bench(name=name, home=home, memory=Memory(REMEMBERED))
+    return WorkerContext(name=name, home=home, cache=RunCache(CACHED_RUNS))
 
 
-def driven(run: Run, bench: Bench) -> Run:
+def driven(run: Run, worker: WorkerContext) -> Run:
     """Return the run after a worker has done all that is ready."""
     while ready := run.steps.filter(state=StepState.READY).first():
-        work.work(step_run_id=ready.id, bench=bench)
+        work.work(step_run_id=ready.id, context=worker)
     run.refresh_from_db()
     return run
 
 
-def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
+def claimed(run: Run, key: str, worker: str = "doomed") -> Lease | None:
     """Claim a ready step, and do nothing else."""
     ready = run.steps.get(key=key)
     return attempts.claim(
@@ -159,21 +159,21 @@ def claimed(run: Run, key: str, worker: str = "doomed") -> Grip | None:
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=MEMORY,
+        cache=CACHE,
     )
 
 
-def completed(grip: Grip | None, result: Result = DONE) -> Grip | None:
+def completed(lease: Lease | None, result: Result = DONE) -> Lease | None:
     """Report the result of an attempt; return the attempt that its worker takes next."""
-    assert grip is not None
+    assert lease is not None
     return attempts.complete(
-        grip,
+        lease,
         result,
         worker="test-worker",
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=MEMORY,
+        cache=CACHE,
     )
 
 

@@ -16,12 +16,12 @@ from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.rights import Role
 from orchestration.runs.engine import loading
-from orchestration.runs.worker.work import Bench
+from orchestration.runs.worker.work import WorkerContext
 from orchestration.skills import installed
 from orchestration.skills.models import Skill
 from orchestration.skills.services import sync
 from tests import builders, committed
-from tests.builders import a_bench
+from tests.builders import a_worker
 
 
 @pytest.fixture(scope="session")
@@ -132,15 +132,15 @@ def witness() -> Witness:
 @pytest.fixture(params=["fast", "locked"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test twice: where a worker needs no lock, and where it always takes it."""
-    size = loading.REMEMBERED if request.param == "fast" else 0
-    monkeypatch.setattr(builders, "REMEMBERED", size)
-    monkeypatch.setattr(builders, "MEMORY", loading.Memory(size))
+    size = loading.CACHED_RUNS if request.param == "fast" else 0
+    monkeypatch.setattr(builders, "CACHED_RUNS", size)
+    monkeypatch.setattr(builders, "CACHE", loading.RunCache(size))
     return str(request.param)
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def worker() -> Iterator[WorkerContext]:
     """Return the context of a worker; its runner ends with the test."""
-    made = a_bench()
+    made = a_worker()
     yield made
     made.close()

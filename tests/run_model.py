@@ -10,7 +10,7 @@ from itertools import product
 
 from orchestration.plans.domain.graph import Ancestry
 from orchestration.runs.domain import decider, outcome
-from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepView
+from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
 from orchestration.runs.domain.states import (
     AT_WORK,
     FINAL_RUN,
@@ -78,7 +78,7 @@ def start(graph: Graph) -> State:
 def progress(graph: Graph, state: State) -> Progress:
     """Return the progress of a run in this state; steps are known by their number."""
     steps = [
-        StepView(
+        StepStatus(
             key=index,
             name=str(index),
             state=now,
@@ -159,7 +159,7 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
             yield moved(state, index, done)
     if state.run is R.AWAITING_APPROVAL:
         known = progress(graph, state)
-        for verdict in outcome.Verdict:
+        for verdict in outcome.GateOutcome:
             yield _all_carried_out(graph, state, outcome.of_plan_gate(verdict, known))
     if state.patience:
         yield from _interfered(graph, state)

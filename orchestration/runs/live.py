@@ -1,4 +1,4 @@
-"""Hints that a run has changed, for the pages and inboxes that show it."""
+"""Notify pages and inboxes that a run has changed."""
 
 from functools import partial
 from uuid import UUID
@@ -13,15 +13,15 @@ def group(run_id: UUID) -> str:
 
 
 def run_changed(run_id: UUID, *, gates: bool = False) -> None:
-    """Hint, once the transaction has committed, that a run has changed.
+    """Notify pages of a change once its transaction has committed.
 
-    `gates` says whether one of them is about a gate, which inboxes show.
+    `gates` is True if an event is about a gate, which inboxes show.
     """
     transaction.on_commit(partial(committed, run_id, gates=gates))
 
 
 def committed(run_id: UUID, *, gates: bool) -> None:
-    """Hint now, for a change that has been committed."""
+    """Notify pages now of a committed change."""
     live.hint(group(run_id))
     if gates:
         live.hint(live.INBOX)

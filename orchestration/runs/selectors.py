@@ -1,4 +1,4 @@
-"""Reading runs: each read starts from what the asker may see."""
+"""Read runs; each read starts from what the reader may see."""
 
 from collections.abc import Collection, Iterable
 from uuid import UUID
@@ -21,15 +21,15 @@ from orchestration.runs.errors import (
 from orchestration.runs.models import Artifact, ArtifactUse, DryRun, Run, StepRun
 
 LARGE = frozenset({"inputs", "pins", "revision__body", "revision__source"})
-"""Columns of a run that a page reads only where it shows them."""
+"""Large columns of a run, which a page reads only if it shows them."""
 PLANNED = frozenset({"pins", "revision__body"})
-"""Those of them that say what a step does."""
+"""The large columns that define what a step does."""
 CONTENT = ("output", "files", "error")
-"""Columns of a step that its line in a list does not show."""
+"""Large columns of a step, which lists do not show."""
 
 
 def visible_to(by: Actor) -> QuerySet[Run]:
-    """The runs that `by` may see: all, or what they or their agents proposed."""
+    """Return the runs that `by` may see: all, or those they or their agents proposed."""
     runs = Run.objects.select_related("revision__plan")
     if Right.SEE_ALL in rights_of(by):
         return runs
@@ -41,9 +41,9 @@ def visible_to(by: Actor) -> QuerySet[Run]:
 
 
 def get(by: Actor, run_id: UUID, *, needs: Collection[str] = LARGE) -> Run:
-    """One visible run; of its large columns only what the caller `needs`.
+    """Return a visible run with only those large columns that the caller `needs`.
 
-    :raises RunUnknown: when there is none, or `by` may not see it
+    :raises RunUnknown: when it does not exist, or `by` may not see it
     """
     run = visible_to(by).defer(*LARGE - set(needs)).filter(pk=run_id).first()
     if run is None:
@@ -52,35 +52,35 @@ def get(by: Actor, run_id: UUID, *, needs: Collection[str] = LARGE) -> Run:
 
 
 def gates_by_id(run: Run, rows: Iterable[StepRun]) -> dict[UUID | None, Gate]:
-    """The gates of some steps of a run, without their content."""
+    """Return the gates of some steps of a run by id, without their content."""
     ids = {row.gate_id for row in rows if row.gate_id}
-    found = approvals.of_context(run.pk).filter(pk__in=ids).defer("subject")
-    return {gate.pk: gate for gate in found}
+    gates = approvals.of_context(run.pk).filter(pk__in=ids).defer("subject")
+    return {gate.pk: gate for gate in gates}
 
 
 def open_gates(run: Run) -> QuerySet[Gate]:
-    """The gates of a run that wait for a decision, oldest first, without their content."""
+    """Return the open gates of a run, oldest first, without their content."""
     return approvals.of_context(run.pk).filter(status__in=OPEN).defer("subject")
 
 
 def dry_run(by: Actor, dry_run_id: UUID) -> DryRun:
-    """Return a dry run of a visible run, or one that `by` or their agent asked for.
+    """Return a dry run of a visible run, or one that `by` or their agent requested.
 
-    :raises DryRunUnknown: when there is none, or `by` may not see it
+    :raises DryRunUnknown: when it does not exist, or `by` may not see it
     """
     mine = Q(run=None) & (Q(actor=by.key) | Q(actor_owner=by.key))
     rows = DryRun.objects.select_related("run__revision__plan")
-    found = rows.filter(Q(run__in=visible_to(by)) | mine, pk=dry_run_id).first()
-    if found is None:
+    row = rows.filter(Q(run__in=visible_to(by)) | mine, pk=dry_run_id).first()
+    if row is None:
         raise DryRunUnknown(dry_run=str(dry_run_id))
-    return found
+    return row
 
 
 def step(by: Actor, run_id: UUID, key: str) -> StepRun:
     """Return one step of a visible run.
 
-    :raises RunUnknown: when there is no such run for `by`
-    :raises StepUnknown: when the run has no such step
+    :raises RunUnknown: when it does not exist, or `by` may not see it
+    :raises StepUnknown: when the run does not have this step
     """
     run = get(by, run_id, needs=PLANNED)
     row = run.steps.select_related("spec").filter(key=key).first()
@@ -99,19 +99,19 @@ FROM runs_logchunk WHERE step_run_id = %s AND fence = %s AND "offset" < %s
 
 
 def log_digest(step_run_id: UUID, fence: int, *, until: int | None = None) -> str:
-    """The end and the digest of what an attempt wrote; empty if it wrote nothing."""
-    last = 2**62 if until is None else until
-    found = database.row(_LOG_DIGEST, [step_run_id, fence, last])
-    return f"{found[0]}:{found[1]}" if found and found[1] else ""
+    """Return length and digest of an attempt's log, or "" if it is empty."""
+    end = 2**62 if until is None else until
+    row = database.row(_LOG_DIGEST, [step_run_id, fence, end])
+    return f"{row[0]}:{row[1]}" if row and row[1] else ""
 
 
 def artifact_visible_to(by: Actor, sha256: str) -> Artifact:
-    """A file that a visible run yielded or was given.
+    """Return a file that a step of a visible run returned or received.
 
-    :raises ArtifactUnknown: when there is none, or `by` may not see it
+    :raises ArtifactUnknown: when it does not exist, or `by` may not see it
     """
     uses = ArtifactUse.objects.filter(step_run__run__in=visible_to(by))
-    found = Artifact.objects.filter(sha256=sha256, uses__in=uses).first()
-    if found is None:
+    artifact = Artifact.objects.filter(sha256=sha256, uses__in=uses).first()
+    if artifact is None:
         raise ArtifactUnknown(sha256=sha256)
-    return found
+    return artifact

@@ -1,4 +1,4 @@
-"""Celery's tasks: a hint names a row, and one service call does the rest."""
+"""Receive hints: each names a row, and one service call does the rest."""
 
 import logging
 import os
@@ -15,84 +15,139 @@ from celery.signals import (
 )
 from django.conf import settings
 from django.db import connection
+from structlog.contextvars import bound_contextvars
 
 from execfabric.infra import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.worker import dry_run_work, give_back
-from orchestration.runs.worker.seat import Seat
-from orchestration.runs.worker.work import Bench
+from orchestration.runs.worker import dry_run_work, give_back, work
+from orchestration.runs.worker.work import WorkerContext
 from orchestration.skills.execution import self_test
 from orchestration.skills.services import secrets
 
 log = logging.getLogger(__name__)
 
-_seat: Seat | None = None
-"""Of this pool process; the main process has none."""
+WAIT_S = 1.0
+"""Seconds to wait for a hint before checking if the worker is stopping."""
+
+
+class HintPoller(threading.Thread):
+    """The thread of a pool process that polls for hints and follows them.
+
+    It takes a hint from the broker only when it is free. Through Celery's main process a
+    hint takes six times as long, and may wait for a busy process while another is free.
+    """
+
+    def __init__(self, context: WorkerContext) -> None:
+        super().__init__(name="hint-poller", daemon=True)
+        self._context = context
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        """Finish the current step and claim no other; other workers get the rest."""
+        self._context.is_ending = True
+        self._ending.set()
+        self.join()
+        cache = self._context.cache
+        log.info(
+            "Optimistic changes: %d written, %d refused.", cache.taken, cache.refused
+        )
+        self._context.close()
+
+    def run(self) -> None:
+        """Follow one hint after the other."""
+        while not self._ending.is_set():
+            hint = None
+            try:
+                hint = dispatch.next_hint(WAIT_S)
+                if hint is not None and self._ending.is_set():
+                    dispatch.give_back(hint)
+                elif hint is not None:
+                    follow(hint, self._context)
+            except Exception:
+                # If this thread ended, its process would be idle and no one would know.
+                log.exception("Cannot follow the hint %.40r.", hint)
+                self._ending.wait(0 if hint else WAIT_S)
+
+
+def follow(hint: str, context: WorkerContext) -> int:
+    """Work on the hinted step; a stale, duplicate or forged hint does nothing.
+
+    Ignores what a newer release puts after the id: the database decides.
+    """
+    try:
+        step_run_id = UUID(hint[:36])
+    except ValueError:
+        log.warning("Ignored the hint %.40r: it is not a valid id.", hint)
+        return 0
+    database.check()
+    with bound_contextvars(step_run_id=str(step_run_id)):
+        return work.work(step_run_id=step_run_id, context=context)
+
+
+_poller: HintPoller | None = None
+"""That of this pool process; the main process has none."""
 
 
 @shared_task(name=dispatch.WORK, ignore_result=True)
 def work_on(*, step_run_id: str, **_: object) -> None:
-    """Pass on a hint in the form of the previous release, while that still runs."""
+    """Forward a hint of the previous release, while that still runs."""
     dispatch.send([UUID(step_run_id)])
 
 
 @shared_task(name=dispatch.DRY_RUN, ignore_result=True)
 def dry_run(*, dry_run_id: str, **_: object) -> None:
-    """Carry out a queued dry run; a stale, doubled or forged id does nothing."""
+    """Carry out a queued dry run; a stale, duplicate or forged id does nothing."""
     database.check()
     dry_run_work.work(dry_run_id=UUID(dry_run_id), worker=node())
 
 
 def node() -> str:
-    """Name this worker: the same in all of its processes, which Celery has forked."""
+    """Return the name of this worker, the same in all of its processes."""
     return f"{socket.gethostname()}:{os.getppid()}"
 
 
 @worker_init.connect
 def _prove_sandbox(**_: object) -> None:
-    """Try the command sandbox before anything is claimed, and say how it went.
-
-    Where it does not hold, the action that needs it refuses by itself.
-    """
+    """Test the command sandbox and log the result; actions that need it check again."""
     proven = self_test()
     if proven.works:
-        log.info("The command sandbox holds.")
+        log.info("The command sandbox works.")
     else:
         log.warning(
-            "Steps that need the command sandbox are refused here: %s",
+            "The command sandbox does not work; steps that need it will fail: %s",
             "; ".join(proven.failures),
         )
 
 
 @worker_process_init.connect
 def _open(**_: object) -> None:
-    """Take the seat; its runner starts now rather than in the first step."""
-    global _seat  # noqa: PLW0603  one process, one seat
+    """Start the poller; its runner starts now rather than in the first step."""
+    global _poller  # noqa: PLW0603  one process, one poller
     database.bound_transactions()
     secrets.open_here()
-    bench = Bench(name=f"{socket.gethostname()}:{os.getpid()}")
-    bench.runner.start()
-    _seat = Seat(bench)
-    _seat.start()
-    # Beside the steps: the database may be away, and Celery waits for a new process.
-    threading.Thread(target=_give_back_left, daemon=True).start()
+    context = WorkerContext(name=f"{socket.gethostname()}:{os.getpid()}")
+    context.runner.start()
+    _poller = HintPoller(context)
+    _poller.start()
+    # In a thread: Celery waits for a new process, and the database may be unreachable.
+    threading.Thread(target=_give_back_of_dead, daemon=True).start()
 
 
-def _give_back_left() -> None:
-    """Look at what dead processes left until all of it is settled."""
+def _give_back_of_dead() -> None:
+    """Give back the steps of dead processes until all are settled."""
     waiting = 1
     while waiting:
         try:
-            waiting = give_back.left(at=clock.now())
+            waiting = give_back.of_dead_workers(at=clock.now())
         except Exception:
-            log.exception("Cannot give back what dead workers have left.")
+            log.exception("Cannot give back the steps of dead workers.")
         connection.close()
         time.sleep(settings.HINT_AGAIN_SECONDS if waiting else 0)
 
 
 @worker_process_shutdown.connect
 def _close(**_: object) -> None:
-    """Finish the step in hand, however the process was asked to stop."""
-    if _seat is not None:
-        _seat.end()
+    """Finish the current step before the process ends."""
+    if _poller is not None:
+        _poller.end()

@@ -10,10 +10,8 @@ FIXED_BY_DJANGO = {"Command", "Meta", "Migration"}
 PENDING = {
     "Catalog",
     "Checked",
-    "Change",
     "Decision",
     "DryRun",
-    "Ended",
     "Limit",
     "Limits",
     "Stream",
@@ -22,7 +20,6 @@ PENDING = {
     "Unreachable",
     "Unreadable",
     "Verdict",
-    "Watch",
 }
 
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tests.bench.people import People
-from tests.builders import a_bench, driven
+from tests.builders import a_worker, driven
 
 SHOWN = 24
 OURS = ("/execfabric/", "/orchestration/", "/approvals/", "/audit/", "/psycopg/")
@@ -18,20 +18,20 @@ def of_a_chain(who: People, text: str, chains: int) -> dict[str, Any]:
     runs = who.propose(text, 2 * chains + 1)
     for run in runs:
         who.approve(run)
-    bench = a_bench("bench-profile")
+    worker = a_worker("bench-profile")
     try:
-        driven(runs.pop(), bench)
+        driven(runs.pop(), worker)
         begun = time.perf_counter()
         for run in runs[:chains]:
-            driven(run, bench)
+            driven(run, worker)
         plain = time.perf_counter() - begun
         profiler = cProfile.Profile()
         profiler.enable()
         for run in runs[chains:]:
-            driven(run, bench)
+            driven(run, worker)
         profiler.disable()
     finally:
-        bench.close()
+        worker.close()
     steps = sum(run.steps.count() for run in runs[chains:])
     return {
         "ms_per_step": plain * 1000 / steps,

@@ -22,7 +22,7 @@ from execfabric.lib.rights import Role
 from orchestration.runs.models import StepRun
 from orchestration.runs.worker.work import work
 from tests.api_builders import PLAN, agent, person, registry, token_of
-from tests.builders import a_bench, end_dry_runs
+from tests.builders import a_worker, end_dry_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,17 +112,17 @@ def shell_at(url: str, folder: Path) -> Shell:
 
 def work_off(run: str) -> None:
     """Run all ready steps, as a worker does."""
-    bench = a_bench("test")
+    worker = a_worker("test")
     ready = StepRun.objects.filter(run_id=UUID(run), state="ready").order_by("position")
     try:
         while found := ready.first():
-            work(step_run_id=found.pk, bench=bench)
+            work(step_run_id=found.pk, context=worker)
     finally:
-        bench.close()
+        worker.close()
 
 
 @contextmanager
-def a_worker() -> Iterator[None]:
+def dry_run_worker() -> Iterator[None]:
     """Carry out dry runs beside the body, as a worker does."""
     stop = threading.Event()
 

@@ -76,8 +76,8 @@ def test_a_fact_whose_transaction_fails_is_no_event():
 @pytest.mark.django_db
 @pytest.mark.promise("S3.85")
 @pytest.mark.usefixtures("registry")
-def test_one_changed_byte_of_a_run_is_named_by_the_command(proposer, operator, bench):
-    run = driven(approved(chain(2), proposer, operator), bench)
+def test_one_changed_byte_of_a_run_is_named_by_the_command(proposer, operator, worker):
+    run = driven(approved(chain(2), proposer, operator), worker)
     whole = verify_trace(run.stream)
     envelopes = [record.envelope(one) for one in record.events_after(run.stream, 0)]
     seq = record.head(run.stream) // 2
@@ -321,12 +321,12 @@ def _started(threads: list[threading.Thread]) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("registry")
-def test_who_decided_outlives_their_account(proposer, operator, bench):
+def test_who_decided_outlives_their_account(proposer, operator, worker):
     run = approved(plan(step("risky", "risky")), proposer, operator)
     decided(open_gate(run, "risky"), operator, comment="Seen and found good.")
     key, name = operator.actor().key, operator.get_username()
 
-    run = driven(run, bench)
+    run = driven(run, worker)
     operator.delete()
 
     told = [record.envelope(e)["actor"] for e in Event.objects.filter(actor=key)]

@@ -49,10 +49,10 @@ def test_an_outcome_keeps_its_meaning_on_the_wire(outcome):
     ],
 )
 def test_a_page_says_whether_parts_of_an_effect_may_be_there(
-    how, expected, proposer, operator, bench
+    how, expected, proposer, operator, worker
 ):
     text = plan(step("once", "once", params={"how": how}))
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     once = run.steps.get()
 
@@ -76,14 +76,14 @@ def test_a_page_says_whether_parts_of_an_effect_may_be_there(
     ],
 )  # fmt: skip
 def test_what_is_missing_is_found_before_any_effect(
-    name, params, code, proposer, operator, bench
+    name, params, code, proposer, operator, worker
 ):
     skill, _, action = name.partition(".")
     act = {"id": "act", "skill": skill, "action": action, "params": params}
-    run = driven(approved(plan(act), proposer, operator), bench)
+    run = driven(approved(plan(act), proposer, operator), worker)
     if run.steps.get().state == "gated":
         decided(open_gate(run, "act"), operator)
-        run = driven(run, bench)
+        run = driven(run, worker)
 
     act = run.steps.get()
 
@@ -95,10 +95,10 @@ def test_what_is_missing_is_found_before_any_effect(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("registry")
 def test_a_secret_that_is_not_set_is_named_in_the_log_of_the_worker_only(
-    proposer, operator, bench, caplog, monkeypatch
+    proposer, operator, worker, caplog, monkeypatch
 ):
     monkeypatch.delenv("EXECFABRIC_SECRET_LAB_TOKEN")
-    run = driven(approved(plan(step("a", "secret")), proposer, operator), bench)
+    run = driven(approved(plan(step("a", "secret")), proposer, operator), worker)
 
     error = run.steps.get().error
 
@@ -119,12 +119,12 @@ def test_a_secret_that_is_not_set_is_named_in_the_log_of_the_worker_only(
     ],
 )
 def test_only_what_is_harmless_is_tried_again(
-    action, how, tries, proposer, operator, bench
+    action, how, tries, proposer, operator, worker
 ):
     retry = {"attempts": 2, "initial": "10ms"}
     text = plan(step("act", action, params={"how": how}, retry=retry))
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     sweep.sweep(at=clock.now() + timedelta(seconds=30))
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert run.steps.get().attempts.count() == tries

@@ -44,9 +44,9 @@ TEXT = plan(
 
 
 @pytest.fixture
-def waiting(proposer, operator, bench, witness):
+def waiting(proposer, operator, worker, witness):
     """Approve a run up to its risky step, which is ready but not claimed."""
-    run = driven(approved(TEXT, proposer, operator), bench)
+    run = driven(approved(TEXT, proposer, operator), worker)
     decided(open_gate(run, "effect"), operator)
     assert states(run)["effect"] == "ready"
     return run
@@ -136,12 +136,12 @@ def change_inputs(run):
     ],
 )
 def test_anything_changed_after_approval_stops_the_worker(
-    tamper, guards, waiting, bench, witness
+    tamper, guards, waiting, worker, witness
 ):
     gate = Gate.objects.get(context_id=waiting.id, step="effect")
     tamper(waiting)
 
-    driven(waiting, bench)
+    driven(waiting, worker)
 
     gate.refresh_from_db()
     assert witness.read() == []
@@ -163,7 +163,7 @@ def digest_in(fact):
 
 @pytest.mark.promise("S2.25")
 def test_a_superseded_or_expired_approval_stops_what_no_other_approval_covers(
-    waiting, proposer, operator, bench, witness
+    waiting, proposer, operator, worker, witness
 ):
     soon = {"reason": "Sure?", "expiresIn": "1h"}
     text = plan(step("effect", "witness-gated", params={"mark": "x"}, approval=soon))
@@ -172,12 +172,12 @@ def test_a_superseded_or_expired_approval_stops_what_no_other_approval_covers(
     expired = open_gate(late, "effect")
     change_output_and_its_digest(waiting)
 
-    driven(waiting, bench)
+    driven(waiting, worker)
     sweep.sweep(at=clock.now() + timedelta(hours=2))
-    driven(late, bench)
+    driven(late, worker)
     stopped = witness.read()
     decided(open_gate(waiting, "effect"), operator)
-    driven(waiting, bench)
+    driven(waiting, worker)
 
     superseded.refresh_from_db()
     expired.refresh_from_db()
@@ -186,15 +186,15 @@ def test_a_superseded_or_expired_approval_stops_what_no_other_approval_covers(
     assert [line.split()[0] for line in witness.read()] == ["forged"]
 
 
-def test_unchanged_it_runs_exactly_once(waiting, bench, witness):
-    driven(waiting, bench)
-    driven(waiting, bench)
+def test_unchanged_it_runs_exactly_once(waiting, worker, witness):
+    driven(waiting, worker)
+    driven(waiting, worker)
 
     assert [line.split()[0] for line in witness.read()] == ["agreed"]
 
 
 def test_a_skill_quarantined_after_approval_does_not_start(
-    waiting, bench, witness, admin
+    waiting, worker, witness, admin
 ):
     skills.set_state(
         slug="lab",
@@ -204,7 +204,7 @@ def test_a_skill_quarantined_after_approval_does_not_start(
         at=clock.now(),
     )
 
-    driven(waiting, bench)
+    driven(waiting, worker)
 
     failed = waiting.steps.get(key="effect")
     assert witness.read() == []
@@ -212,7 +212,7 @@ def test_a_skill_quarantined_after_approval_does_not_start(
 
 
 def test_a_new_version_does_not_touch_a_run_that_was_approved_with_the_old(
-    waiting, bench, witness, admin
+    waiting, worker, witness, admin
 ):
     old = Skill.objects.get(slug="lab").current
     draft = skills.draft_from(
@@ -226,7 +226,7 @@ def test_a_new_version_does_not_touch_a_run_that_was_approved_with_the_old(
         version_id=draft.id, digest=draft.digest, by=admin.actor(), at=clock.now()
     )
 
-    run = driven(waiting, bench)
+    run = driven(waiting, worker)
 
     assert run.state == "succeeded"
     assert run.pins["effect"]["digest"] == old.digest
@@ -235,16 +235,16 @@ def test_a_new_version_does_not_touch_a_run_that_was_approved_with_the_old(
 
 @pytest.mark.parametrize("how", ["left the group", "was deactivated"])
 def test_an_approver_who_lost_the_right_approved_nothing(
-    how, proposer, operator, second_operator, bench, witness
+    how, proposer, operator, second_operator, worker, witness
 ):
-    run = driven(approved(TEXT, proposer, operator), bench)
+    run = driven(approved(TEXT, proposer, operator), worker)
     decided(open_gate(run, "effect"), second_operator)
     if how == "left the group":
         second_operator.groups.clear()
     else:
         type(operator).objects.filter(pk=second_operator.pk).update(is_active=False)
 
-    driven(run, bench)
+    driven(run, worker)
 
     assert witness.read() == []
     assert states(run)["effect"] == "gated"
@@ -262,18 +262,18 @@ def change_how_many_run_at_once(run):
     ("tamper", "told"),
     [
         # Each is seen by one of the checks alone: of the action, and of the plan.
-        (change_how_often_it_is_tried, "What would run now is not what was resolved"),
+        (change_how_often_it_is_tried, "The resolved action has changed"),
         (change_how_many_run_at_once, "The plan, its inputs or its skill versions"),
     ],
 )
 def test_a_step_without_a_gate_of_its_own_is_bound_as_well(
-    tamper, told, proposer, operator, bench, witness
+    tamper, told, proposer, operator, worker, witness
 ):
     text = plan(step("effect", "witness", params={"mark": "agreed"}))
     run = approved(text, proposer, operator)
     tamper(run)
 
-    work.work(step_run_id=run.steps.get().id, bench=bench)
+    work.work(step_run_id=run.steps.get().id, context=worker)
 
     reasons = [
         record.envelope(event)["payload"].get("reason", "")

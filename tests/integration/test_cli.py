@@ -28,8 +28,8 @@ from tests.api_builders import PLAN, tamper
 from tests.integration.cli_builders import (
     ROOT,
     Shell,
-    a_worker,
     approve,
+    dry_run_worker,
     gate_of,
     in_a_process,
     propose,
@@ -60,7 +60,7 @@ def test_a_plan_is_checked_tried_and_proposed(shell: Shell) -> None:
     given = ("--input", "word=hello")
 
     checked = shell.json("proposer", "plan", "validate", file, *given)
-    with a_worker():
+    with dry_run_worker():
         told = shell.json("proposer", "plan", "dry-run", file, *given)
         plain = shell.call("proposer", "plan", "dry-run", file, *given)
     made = shell.json("proposer", "plan", "propose", file, *given)
@@ -88,7 +88,7 @@ def test_a_dry_run_that_finds_a_failure_exits_with_1_and_names_the_step(
     grant_defaults(Skill.objects.get(slug="http"), by=system("test"), at=clock.now())
     file = shell.write("plan.yaml", text)
 
-    with a_worker():
+    with dry_run_worker():
         done = shell.call("proposer", "plan", "dry-run", file, "--input", "word=x")
 
     assert done.returncode == 1

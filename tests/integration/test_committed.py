@@ -25,10 +25,10 @@ def rows() -> dict[str, list[str]]:
 
 def test_the_rows_of_a_run_are_removed_and_changed_ones_put_back(request) -> None:
     before = rows()
-    proposer, operator, bench = map(
-        request.getfixturevalue, ("proposer", "operator", "bench")
+    proposer, operator, worker = map(
+        request.getfixturevalue, ("proposer", "operator", "worker")
     )
-    driven(approved(chain(2), proposer, operator), bench)
+    driven(approved(chain(2), proposer, operator), worker)
     Skill.objects.update(state="deprecated")
     changed = rows()
 

@@ -26,12 +26,12 @@ pytestmark = [
 ]
 
 
-def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, bench):
+def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, worker):
     run = approved(chain(2), proposer, operator)
-    grip = claimed(run, "s0")
+    lease = claimed(run, "s0")
 
     asked = control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
-    completed(grip)
+    completed(lease)
     run.refresh_from_db()
 
     assert asked.state == "pausing"
@@ -40,16 +40,16 @@ def test_a_pause_is_a_request_until_the_worker_confirms_it(proposer, operator, b
 
 
 def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
-    proposer, operator, bench, witness
+    proposer, operator, worker, witness
 ):
     text = plan(
         step("once", "witness", params={"mark": "x"}), step("next", after="once")
     )
     run = approved(text, proposer, operator)
-    grip = claimed(run, "once")
+    lease = claimed(run, "once")
 
     asked = control.cancel(run_id=run.id, by=operator.actor(), at=clock.now())
-    completed(grip)
+    completed(lease)
     run.refresh_from_db()
 
     assert asked.state == "cancelling"
@@ -57,7 +57,9 @@ def test_a_cancel_lets_a_step_finish_that_may_not_be_cut_off(
     assert states(run) == {"once": "succeeded", "next": "cancelled"}
 
 
-def test_a_step_that_is_ready_does_not_start_in_a_paused_run(proposer, operator, bench):
+def test_a_step_that_is_ready_does_not_start_in_a_paused_run(
+    proposer, operator, worker
+):
     run = approved(chain(1), proposer, operator)
     control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
 
@@ -80,9 +82,9 @@ def test_cancelling_a_waiting_run_takes_its_gates_out_of_every_inbox(
 
 
 def test_a_stranger_controls_nothing_and_an_ended_run_cannot_be_paused(
-    proposer, operator, auditor, bench
+    proposer, operator, auditor, worker
 ):
-    run = driven(approved(chain(1), proposer, operator), bench)
+    run = driven(approved(chain(1), proposer, operator), worker)
 
     with pytest.raises(NotControllable):
         control.pause(run_id=run.id, by=auditor.actor(), at=clock.now())
@@ -98,7 +100,7 @@ def test_a_stranger_controls_nothing_and_an_ended_run_cannot_be_paused(
     ],
 )
 def test_resume_repeats_no_failure_that_did_not_pause_the_run(
-    on_failure, end, proposer, operator, bench
+    on_failure, end, proposer, operator, worker
 ):
     text = plan(
         step("fails"),
@@ -114,7 +116,7 @@ def test_resume_repeats_no_failure_that_did_not_pause_the_run(
     control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
     completed(free)
     control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert states(run) == {
         "fails": "failed",

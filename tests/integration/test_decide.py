@@ -34,19 +34,19 @@ def test_a_decision_whose_answer_was_lost_is_returned_when_it_is_sent_again(
 ):
     run = proposed(TEXT, proposer)
     answer = partial(decided, open_gate(run), operator, approve=approve)
-    change = gates.change
+    locked_change = gates.locked_change
 
     @contextmanager
     def unanswered(*args, **fields):
-        with change(*args, **fields) as opened:
-            yield opened
+        with locked_change(*args, **fields) as change:
+            yield change
         message = "the connection was lost"
         raise OperationalError(message)
 
-    monkeypatch.setattr(gates, "change", unanswered)
+    monkeypatch.setattr(gates, "locked_change", unanswered)
     with pytest.raises(OperationalError):
         answer()
-    monkeypatch.setattr(gates, "change", change)
+    monkeypatch.setattr(gates, "locked_change", locked_change)
     before = since_the_dry_run(run)
 
     again = answer()

@@ -29,15 +29,15 @@ def test_a_proposal_is_refused_by_name() -> None:
 
 
 def test_steps_that_wait_are_held_and_go_on_later(
-    registry, proposer, operator, bench
+    registry, proposer, operator, worker
 ) -> None:
     run = approved(chain(2), proposer, operator)
 
     with ALMOST_FULL:
         ready = run.steps.get(key="s0")
-        assert work.work(step_run_id=ready.id, bench=bench) == 0
+        assert work.work(step_run_id=ready.id, context=worker) == 0
         assert states(run) == {"s0": "ready", "s1": "pending"}
-    driven(run, bench)
+    driven(run, worker)
 
     assert states(run) == {"s0": "succeeded", "s1": "succeeded"}
 

@@ -112,12 +112,14 @@ def local_targets(tmp_path: Path, registry: list[str]) -> None:
 
 @pytest.mark.usefixtures("local_targets")
 @pytest.mark.parametrize("key", LOCAL)
-def test_a_plan_with_local_targets_runs(key, proposer, operator, bench):
-    run = driven(approved(PLANS[key], proposer, operator, **INPUTS.get(key, {})), bench)
+def test_a_plan_with_local_targets_runs(key, proposer, operator, worker):
+    run = driven(
+        approved(PLANS[key], proposer, operator, **INPUTS.get(key, {})), worker
+    )
     while run.state not in FINAL_RUN and run.state != "paused":
         for gate in Gate.objects.filter(context_id=run.id, status__in=OPEN):
             decided(gate, operator)
-        run = driven(run, bench)
+        run = driven(run, worker)
 
     errors = [step.error for step in run.steps.all() if step.error]
     assert (run.state, errors) == ("succeeded", [])

@@ -315,7 +315,7 @@ def test_a_killed_worker_is_noticed_its_dry_run_tried_again_and_then_ended(
         states.append(row.state)
 
     assert states == ["queued", "incomplete"]
-    assert row.reason == "Its worker was lost 2 times."
+    assert row.reason == "The worker was lost 2 times. Nothing was changed."
     decided(open_gate(run), operator)
 
 
@@ -358,7 +358,7 @@ def test_a_dry_run_that_no_worker_takes_is_ended_with_the_reason(
 
     row.refresh_from_db()
     assert (before, row.state) == ("queued", "incomplete")
-    assert row.reason == "No worker was free within 180 seconds."
+    assert row.reason == "No worker was free within 180 seconds. Nothing was changed."
     decided(open_gate(run), operator)
 
 
@@ -431,7 +431,7 @@ def test_a_bug_in_the_dry_run_ends_it_as_failed_and_people_can_decide(
     row.refresh_from_db()
     assert (row.state, row.reason) == (
         "failed",
-        "The dry run did not work: RuntimeError.",
+        "The dry run failed: RuntimeError. Nothing was changed.",
     )
     decided(open_gate(run), operator)
 

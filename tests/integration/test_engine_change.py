@@ -11,7 +11,7 @@ from audit.services import Fact
 from execfabric.lib import clock
 from execfabric.lib.machine import StaleTransition
 from orchestration.runs.control import control, gates
-from orchestration.runs.engine.transitions import change
+from orchestration.runs.engine.transitions import locked_change
 from orchestration.runs.keeper import sweep
 from orchestration.runs.worker import work
 from tests.builders import approved, chain, decided, open_gate, plan, proposed, step
@@ -48,8 +48,8 @@ def give_up():
 
 def noted(run, then):
     """Change a run: one event, and something else before it is written."""
-    with change(run.id, by=work.BY, at=clock.now()) as opened:
-        opened.record("test.noted", {})
+    with locked_change(run.id, by=work.BY, at=clock.now()) as change:
+        change.record("test.noted", {})
         then()
 
 

@@ -45,7 +45,7 @@ def within_a_pipeline(server, run):
 
 @pytest.mark.parametrize("somewhere", [between_statements, within_a_pipeline])
 def test_the_lock_of_a_frozen_worker_ends(
-    somewhere, settings, proposer, operator, bench
+    somewhere, settings, proposer, operator, worker
 ):
     settings.LEASE_SECONDS = 0.25
     run = approved(chain(1), proposer, operator)

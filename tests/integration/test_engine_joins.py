@@ -23,17 +23,17 @@ pytestmark = [
 ]
 
 
-def test_open_gates_do_not_keep_a_free_step_from_running(proposer, operator, bench):
+def test_open_gates_do_not_keep_a_free_step_from_running(proposer, operator, worker):
     text = plan(
         step("one", "risky"), step("two", "risky"), step("free"), parallel={"max": 2}
     )
 
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     assert states(run) == {"one": "gated", "two": "gated", "free": "succeeded"}
 
 
-def test_approved_steps_wait_for_a_slot(proposer, operator, bench):
+def test_approved_steps_wait_for_a_slot(proposer, operator, worker):
     keys = ["one", "two", "three"]
     text = plan(*(step(key, "risky") for key in keys), parallel={"max": 2})
     run = approved(text, proposer, operator)

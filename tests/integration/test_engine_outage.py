@@ -88,13 +88,13 @@ def cut(request):
 
 @pytest.mark.usefixtures("cut")
 def test_what_is_stored_before_the_result_does_not_cost_the_result(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     speaks, writes = step("speaks", "secret"), step("writes", "write")
     writes |= {"params": {"text": "kept"}, "dependsOn": ["speaks"]}
     run = approved(plan(speaks, writes), proposer, operator)
 
-    driven(run, bench)
+    driven(run, worker)
 
     assert states(run) == {"speaks": "succeeded", "writes": "succeeded"}
     assert "the token is" in run.steps.get(key="speaks").log.get().text
@@ -102,23 +102,23 @@ def test_what_is_stored_before_the_result_does_not_cost_the_result(
 
 
 @pytest.fixture
-def run(settings, proposer, operator, bench, witness):
+def run(settings, proposer, operator, worker, witness):
     """Prepare a run of one effect in the worker's session."""
     settings.HEARTBEAT_SECONDS = 0.2
     text = plan(step("effect", "witness", params={"mark": "once", "after": 0.6}))
     for _ in range(3):
-        driven(approved(text, proposer, operator), bench)
+        driven(approved(text, proposer, operator), worker)
     witness.path.unlink()
     return approved(text, proposer, operator)
 
 
 @pytest.mark.parametrize("trouble", ["migrated", "read_only"])
-def test_a_result_survives(trouble, request, run, bench, witness):
+def test_a_result_survives(trouble, request, run, worker, witness):
     happens = request.getfixturevalue(trouble)
     beside = threading.Thread(target=once_it_happened, args=[happens, witness])
     beside.start()
 
-    driven(run, bench)
+    driven(run, worker)
     beside.join()
 
     assert states(run) == {"effect": "succeeded"}

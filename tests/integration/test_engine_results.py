@@ -7,7 +7,7 @@ from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.engine import attempts
-from orchestration.runs.engine.loading import Memory
+from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.worker import work
 from tests.builders import approved, chain, states
 
@@ -25,13 +25,13 @@ pytestmark = [
     ],
 )
 def test_an_output_without_canonical_form_fails_its_step(value, proposer, operator):
-    run, memory = approved(chain(2), proposer, operator), Memory()
+    run, memory = approved(chain(2), proposer, operator), RunCache()
     ready = run.steps.get(key="s0")
     given = {"worker": "first", "by": work.BY, "at": clock.now(), "memory": memory}
-    grip = attempts.claim(step_run_id=ready.id, session=span_id(), **given)
+    lease = attempts.claim(step_run_id=ready.id, session=span_id(), **given)
 
     result = Finished({"value": value}, {})
-    assert attempts.complete(grip, result, session=span_id(), **given) is None
+    assert attempts.complete(lease, result, session=span_id(), **given) is None
 
     ready.refresh_from_db()
     assert states(run) == {"s0": "failed", "s1": "pending"}

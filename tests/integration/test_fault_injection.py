@@ -22,13 +22,13 @@ from execfabric.infra import disk
 from execfabric.lib import clock
 from orchestration.runs import dispatch, live
 from orchestration.runs.engine import artifacts, attempts
-from orchestration.runs.engine.loading import Memory
+from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.worker import answers, outage, work
-from orchestration.runs.worker.handover import HandOver
+from orchestration.runs.worker.handover import HandoverNotes
+from orchestration.runs.worker.monitor import AttemptMonitor
 from orchestration.runs.worker.step_log import StepLog, Window
-from orchestration.runs.worker.watch import Watch
 from orchestration.skills.domain.outcome import Succeeded
 from orchestration.skills.execution import Runner, wire
 from orchestration.skills.execution import runner as execution
@@ -58,9 +58,9 @@ OWNERS = [
     Runner,
     StepLog,
     Window,
-    Watch,
-    HandOver,
-    Memory,
+    AttemptMonitor,
+    HandoverNotes,
+    RunCache,
     artifacts,
     attempts,
 ]
@@ -154,7 +154,7 @@ class Faults:
 
 @pytest.fixture
 def faults(monkeypatch) -> Faults:
-    monkeypatch.setattr(outage, "LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(outage, "MAX_PAUSE_S", 0.0)
     return Faults()
 
 
@@ -175,7 +175,7 @@ def effect(proposer, operator) -> Iterator[Callable[[int], Run]]:
     return made
 
 
-def settled(run: Run, bench: work.Bench) -> None:
+def settled(run: Run, worker: work.WorkerContext) -> None:
     """Return the run after keepers and workers have done all they can."""
     for _ in range(4):
         if not run.steps.filter(state__in=UNFINISHED[:3]).exists():
@@ -186,7 +186,7 @@ def settled(run: Run, bench: work.Bench) -> None:
         later = clock.now() + timedelta(minutes=1)
         sweep.sweep(at=later)
         for ready in run.steps.filter(state="ready"):
-            work.work(step_run_id=ready.id, bench=bench)
+            work.work(step_run_id=ready.id, context=worker)
 
 
 def broken(run: Run, faults: Faults, lines: int) -> Iterator[str]:
@@ -210,7 +210,7 @@ def broken(run: Run, faults: Faults, lines: int) -> Iterator[str]:
         yield f"the next step is {states(run)['reads']}"
 
 
-def usable(bench: work.Bench, tmp_path: Any) -> Iterator[str]:
+def usable(worker: work.WorkerContext, tmp_path: Any) -> Iterator[str]:
     """Return the faults of a worker between two steps."""
     call = execution.WireCall(
         handler="lab.echo@1",
@@ -219,9 +219,9 @@ def usable(bench: work.Bench, tmp_path: Any) -> Iterator[str]:
         idempotency_key="key",
         deadline_s=20.0,
     )
-    if bench.runner.busy:
+    if worker.runner.busy:
         yield "the runner is busy"
-    elif bench.runner.complete(call) != Succeeded():
+    elif worker.runner.complete(call) != Succeeded():
         yield "the runner does not answer"
 
 
@@ -231,7 +231,7 @@ class Scene:
 
     faults: Faults
     effect: Callable[[int], Run]
-    bench: work.Bench
+    worker: work.WorkerContext
     witness: Any
     tmp_path: Any
     number: int = 0
@@ -250,13 +250,13 @@ class Scene:
         first = run.steps.get(state="ready").id
         self.faults.arm(target, error, after=after)
         with suppress(Exception):
-            work.work(step_run_id=first, bench=self.bench)
+            work.work(step_run_id=first, context=self.worker)
         self.faults.is_armed = False
         self.problems += [
             f"{self.faults.fired}: {problem}"
-            for problem in usable(self.bench, self.tmp_path)
+            for problem in usable(self.worker, self.tmp_path)
         ]
-        settled(run, self.bench)
+        settled(run, self.worker)
         lines = [line.split()[0] for line in self.witness.read()]
         self.fired.add(self.faults.fired)
         self.problems += [
@@ -266,8 +266,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(faults, effect, bench, witness, tmp_path) -> Scene:
-    made = Scene(faults, effect, bench, witness, tmp_path)
+def scene(faults, effect, worker, witness, tmp_path) -> Scene:
+    made = Scene(faults, effect, worker, witness, tmp_path)
     made.run(-1, None)
     return made
 
@@ -299,7 +299,7 @@ def test_no_error_in_a_call_of_a_worker_costs_anything(scene, faults, monkeypatc
 
 
 def test_no_error_at_a_statement_of_a_sweep_costs_anything(
-    faults, monkeypatch, proposer, operator, bench
+    faults, monkeypatch, proposer, operator, worker
 ):
     def swept(target: int, error: Exception | None, *, after: bool = False) -> Run:
         """Return a run with a lost worker, after a failed and a good sweep."""
@@ -313,7 +313,7 @@ def test_no_error_at_a_statement_of_a_sweep_costs_anything(
         faults.is_armed = False
         later = clock.now() + timedelta(minutes=1)
         sweep.sweep(at=later)
-        settled(run, bench)
+        settled(run, worker)
         run.refresh_from_db()
         return run
 

@@ -11,15 +11,15 @@ from django.core.exceptions import ImproperlyConfigured
 
 from execfabric.local.layout import PROJECT
 from orchestration.runs.worker import handover
-from orchestration.runs.worker.handover import HandOver
+from orchestration.runs.worker.handover import HandoverNotes
 
 FIRST, NEXT = "a1" * 8, "b2" * 8
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from orchestration.runs.worker import handover
-from orchestration.runs.worker.handover import HandOver
-notes = HandOver(handover.new_home(Path(sys.argv[1])))
+from orchestration.runs.worker.handover import HandoverNotes
+notes = HandoverNotes(handover.new_home(Path(sys.argv[1])))
 for word in sys.argv[2:]:
     what, _, session = word.partition(":")
     if what == "claiming":
@@ -39,7 +39,7 @@ def dies(tmp_path: Path) -> Dies:
     def program(*notes: str) -> list[str]:
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / "workers"), *notes]
         subprocess.run(command, cwd=PROJECT, check=False)
-        return [one.session for one in handover.left(tmp_path / "workers")]
+        return [one.session for one in handover.dead_workers(tmp_path / "workers")]
 
     return program
 
@@ -66,18 +66,18 @@ def test_nothing_is_proven_by_notes_from_before_the_host_started_again(
 
     monkeypatch.setattr(handover, "BOOT_ID", other)
 
-    assert [one.session for one in handover.left(tmp_path / "workers")] == [""]
+    assert [one.session for one in handover.dead_workers(tmp_path / "workers")] == [""]
 
 
 def test_a_process_that_lives_is_left_alone(tmp_path):
     parent = tmp_path / "workers"
-    notes = HandOver(handover.new_home(parent))
+    notes = HandoverNotes(handover.new_home(parent))
     notes.claiming(FIRST)
 
-    assert not [*handover.left(parent)]
+    assert not [*handover.dead_workers(parent)]
 
     notes.close()
-    [one] = handover.left(parent)
+    [one] = handover.dead_workers(parent)
     one.remove()
     assert not [*parent.iterdir()]
 
@@ -88,7 +88,7 @@ def test_a_folder_that_others_may_change_is_refused_and_proves_nothing(dies, tmp
 
     with pytest.raises(ImproperlyConfigured, match="EXECFABRIC_WORKER_DIR"):
         handover.new_home(tmp_path / "workers")
-    assert not [*handover.left(tmp_path / "workers")]
+    assert not [*handover.dead_workers(tmp_path / "workers")]
 
 
 def test_the_programs_of_a_worker_that_is_root_can_pass_through(tmp_path):

@@ -35,15 +35,15 @@ def spec_of(run, key: str):
     return canonical.loads(bytes(run.steps.get(key=key).spec.body))
 
 
-def begun(run, key: str, bench):
+def begun(run, key: str, worker):
     """Return the run after a worker has run all ready steps, this one first."""
-    work.work(step_run_id=run.steps.get(key=key).id, bench=bench)
-    return driven(run, bench)
+    work.work(step_run_id=run.steps.get(key=key).id, context=worker)
+    return driven(run, worker)
 
 
-def finished(grip):
+def finished(lease):
     """Complete an attempt and return the one that its worker takes next."""
-    return completed(grip, Finished({"n": 7, **grip.spec["params"]}, {}))
+    return completed(lease, Finished({"n": 7, **lease.spec["params"]}, {}))
 
 
 def join(key: str, action: str = "echo", **fields):
@@ -57,13 +57,13 @@ def join(key: str, action: str = "echo", **fields):
 TWO = (step("a", params={"n": 1}), step("b", params={"n": 2}))
 
 
-def test_the_flow_patterns_of_the_source_run_to_their_end(proposer, operator, bench):
-    run = begun(approved(ANGLES.read_text(), proposer, operator), "research", bench)
+def test_the_flow_patterns_of_the_source_run_to_their_end(proposer, operator, worker):
+    run = begun(approved(ANGLES.read_text(), proposer, operator), "research", worker)
     spec = spec_of(run, "synthesis")
     answer = outputs(run)["research"]
     waiting = states(run)["review"]
     decided(open_gate(run, "review"), operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert spec["params"] == {"prompt": answer, "severity": None}
     assert (spec["first"], spec["absent"]) == ("research", {"classify": "ready"})
@@ -77,9 +77,9 @@ def test_the_flow_patterns_of_the_source_run_to_their_end(proposer, operator, be
 def test_the_first_parent_to_succeed_feeds_the_join(winner, proposer, operator):
     text = plan(*TWO, join("j"), parallel=True)
     run = approved(text, proposer, operator)
-    grip = claimed(run, winner)
+    lease = claimed(run, winner)
 
-    while grip := finished(grip):
+    while lease := finished(lease):
         pass
 
     run.refresh_from_db()
@@ -94,15 +94,15 @@ def test_the_first_parent_to_succeed_feeds_the_join(winner, proposer, operator):
 
 
 def test_a_parent_that_finishes_later_changes_nothing_that_was_approved(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     text = plan(*TWO, join("j", "risky"), parallel=True)
     run = approved(text, proposer, operator)
-    run = begun(run, "a", bench)
+    run = begun(run, "a", worker)
     shown = spec_of(run, "j")
     between = states(run)
     decided(open_gate(run, "j"), operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert shown["params"] == {"won": "a", "a": {"n": 1}, "b": None}
     assert between == {"a": "succeeded", "b": "succeeded", "j": "gated"}
@@ -111,7 +111,7 @@ def test_a_parent_that_finishes_later_changes_nothing_that_was_approved(
     assert run.steps.get(key="j").attempts.count() == 1
 
 
-def test_a_join_after_a_failure_gets_null_for_it(proposer, operator, bench):
+def test_a_join_after_a_failure_gets_null_for_it(proposer, operator, worker):
     text = plan(
         step("a", "misbehave", params={"how": "fail"}),
         step("b", params={"n": 2}),
@@ -124,7 +124,7 @@ def test_a_join_after_a_failure_gets_null_for_it(proposer, operator, bench):
         ),
         onFailure="continue",
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     assert spec_of(run, "one")["absent"] == {"a": "failed"}
     assert outputs(run)["one"] == {"won": "b", "a": None, "b": 2}

@@ -122,13 +122,13 @@ def test_a_file_that_became_a_link_after_the_check_is_not_stored(tmp_path, host)
     path.unlink()
     path.symlink_to(host / "hostname-1")
     with pytest.raises(Refusal) as refused:
-        artifacts.keep(
+        artifacts.store(
             outcome.files, folder=folder, step_run_id=uuid4(), at=datetime.now(UTC)
         )
     (folder / "out").rename(folder / "moved")
     (folder / "out").symlink_to(host)
     with pytest.raises(Refusal):
-        artifacts.keep(
+        artifacts.store(
             {"out": folder / "out" / "hostname-2"},
             folder=folder,
             step_run_id=uuid4(),

@@ -7,7 +7,7 @@ from execfabric.lib import clock
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Failure, Finished, Lost
 from orchestration.runs.engine import attempts
-from orchestration.runs.engine.loading import Memory
+from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.models import Attempt
 from orchestration.runs.worker import work
 from tests.builders import approved, chain, driven, plan, states, step
@@ -19,31 +19,31 @@ pytestmark = [
 
 
 @pytest.fixture(params=["remembered", "read again"])
-def memory(request):
+def cache(request):
     """Return what the worker has cached when it retries; an error clears it."""
-    return Memory() if request.param == "remembered" else Memory(0)
+    return RunCache() if request.param == "remembered" else RunCache(0)
 
 
-def claimed(run, key, session, memory):
+def claimed(run, key, session, cache):
     return attempts.claim(
         step_run_id=run.steps.get(key=key).id,
         worker="w",
         session=session,
         by=work.BY,
         at=clock.now(),
-        memory=memory,
+        cache=cache,
     )
 
 
-def completed(grip, result, session, memory):
+def completed(lease, result, session, cache):
     return attempts.complete(
-        grip,
+        lease,
         result,
         worker="w",
         session=session,
         by=work.BY,
         at=clock.now(),
-        memory=memory,
+        cache=cache,
     )
 
 
@@ -51,13 +51,13 @@ def kinds(run):
     return [event.kind for event in record.events_after(run.stream, 0)]
 
 
-def test_a_claim_sent_again_returns_the_hold_that_it_took(proposer, operator, memory):
+def test_a_claim_sent_again_returns_the_hold_that_it_took(proposer, operator, cache):
     run = approved(chain(1), proposer, operator)
     session = span_id()
-    first = claimed(run, "s0", session, memory)
+    first = claimed(run, "s0", session, cache)
 
-    again = claimed(run, "s0", session, memory)
-    other = claimed(run, "s0", span_id(), memory)
+    again = claimed(run, "s0", session, cache)
+    other = claimed(run, "s0", span_id(), cache)
 
     assert first is not None
     assert again == first
@@ -74,15 +74,15 @@ def test_a_claim_sent_again_returns_the_hold_that_it_took(proposer, operator, me
     ],
 )
 def test_a_result_sent_again_is_not_late_and_the_next_hold_is_kept(
-    result, following, proposer, operator, memory
+    result, following, proposer, operator, cache
 ):
     run = approved(chain(2), proposer, operator)
-    grip = claimed(run, "s0", span_id(), memory)
+    lease = claimed(run, "s0", span_id(), cache)
     session = span_id()
-    first = completed(grip, result, session, memory)
+    first = completed(lease, result, session, cache)
     told = kinds(run)
 
-    again = completed(grip, result, session, memory)
+    again = completed(lease, result, session, cache)
 
     assert (first is not None) == following
     assert again == first
@@ -90,36 +90,36 @@ def test_a_result_sent_again_is_not_late_and_the_next_hold_is_kept(
 
 
 def test_the_worker_goes_on_with_the_hold_that_it_has_again(
-    proposer, operator, bench, witness
+    proposer, operator, worker, witness
 ):
     text = plan(
         step("first"),
         step("effect", "witness", after="first", params={"mark": "once"}),
     )
     run = approved(text, proposer, operator)
-    grip = claimed(run, "first", span_id(), bench.memory)
+    lease = claimed(run, "first", span_id(), worker.cache)
     session = span_id()
-    completed(grip, Finished({}, {}), session, bench.memory)
-    held = completed(grip, Finished({}, {}), session, bench.memory)
+    completed(lease, Finished({}, {}), session, worker.cache)
+    held = completed(lease, Finished({}, {}), session, worker.cache)
 
-    completed(held, Finished({"mark": "once"}, {}), span_id(), bench.memory)
-    driven(run, bench)
+    completed(held, Finished({"mark": "once"}, {}), span_id(), worker.cache)
+    driven(run, worker)
 
     assert states(run) == {"first": "succeeded", "effect": "succeeded"}
     assert "attempt.late_result" not in kinds(run)
 
 
 def test_a_result_of_an_attempt_that_was_lost_meanwhile_is_late(
-    proposer, operator, memory
+    proposer, operator, cache
 ):
     run = approved(chain(1), proposer, operator)
-    grip = claimed(run, "s0", span_id(), memory)
+    lease = claimed(run, "s0", span_id(), cache)
     assert attempts.not_started(
-        grip.session, "It was never handed over.", by=work.BY, at=clock.now()
+        lease.session, "It was never handed over.", by=work.BY, at=clock.now()
     )
 
-    following = completed(grip, Finished({}, {}), span_id(), memory)
+    following = completed(lease, Finished({}, {}), span_id(), cache)
 
     assert following is None
     assert kinds(run)[-1] == "attempt.late_result"
-    assert Attempt.objects.get(session_id=grip.session).phase == "fenced"
+    assert Attempt.objects.get(session_id=lease.session).phase == "fenced"

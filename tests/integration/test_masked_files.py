@@ -16,9 +16,9 @@ SECRET = b"laboratory-secret-token"
 MIB = 1 << 20
 
 
-def leaked(proposer, operator, bench, **params):
+def leaked(proposer, operator, worker, **params):
     text = plan(step("leak", "leak", params=params))
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     return run.steps.get()
 
 
@@ -38,10 +38,10 @@ def stored(leak):
     ],
 )
 def test_a_secret_in_a_text_file_is_masked_before_it_is_stored(
-    before, times, proposer, operator, bench
+    before, times, proposer, operator, worker
 ):
     hexed = before.encode().hex()
-    leak = leaked(proposer, operator, bench, before=hexed, times=times)
+    leak = leaked(proposer, operator, worker, before=hexed, times=times)
 
     reference, content = stored(leak)
 
@@ -50,8 +50,8 @@ def test_a_secret_in_a_text_file_is_masked_before_it_is_stored(
     assert reference["size"] == len(content)
 
 
-def test_the_record_and_the_log_say_that_a_file_was_masked(proposer, operator, bench):
-    leaked(proposer, operator, bench)
+def test_the_record_and_the_log_say_that_a_file_was_masked(proposer, operator, worker):
+    leaked(proposer, operator, worker)
 
     succeeded = Event.objects.get(kind="step.succeeded")
     payload = bytes(succeeded.body).decode()
@@ -71,9 +71,9 @@ def test_the_record_and_the_log_say_that_a_file_was_masked(proposer, operator, b
     ],
 )
 def test_a_secret_that_cannot_be_masked_fails_the_step_and_stores_nothing(
-    params, proposer, operator, bench
+    params, proposer, operator, worker
 ):
-    leak = leaked(proposer, operator, bench, **params)
+    leak = leaked(proposer, operator, worker, **params)
 
     assert leak.state == "failed"
     assert leak.error["code"] == "skill.secret_in_file"
@@ -81,8 +81,8 @@ def test_a_secret_that_cannot_be_masked_fails_the_step_and_stores_nothing(
     assert not Artifact.objects.exists()
 
 
-def test_a_file_without_a_secret_is_stored_as_it_is(proposer, operator, bench):
+def test_a_file_without_a_secret_is_stored_as_it_is(proposer, operator, worker):
     text = plan(step("write", "write", params={"text": "nothing to hide"}))
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     assert stored(run.steps.get())[1] == b"nothing to hide"

@@ -18,8 +18,8 @@ from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.domain.states import StepEvent
 from orchestration.runs.engine import attempts, loading
-from orchestration.runs.engine.loading import Memory
-from orchestration.runs.engine.transitions import Change
+from orchestration.runs.engine.loading import RunCache
+from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import StepRun
 from orchestration.runs.worker import work
 from tests.builders import approved, chain, driven, outputs, plan, states, step
@@ -31,62 +31,62 @@ pytestmark = [
 
 
 @pytest.fixture
-def memory():
-    """Return the memory of one worker."""
-    return Memory()
+def cache():
+    """Return the cache of one worker."""
+    return RunCache()
 
 
 @pytest.fixture
-def begun(proposer, operator, memory):
+def begun(proposer, operator, cache):
     """Return a run of three steps whose first one this worker has claimed."""
     run = approved(chain(3), proposer, operator)
-    grip = claimed(run.steps.get(key="s0"), memory)
-    return run, grip
+    lease = claimed(run.steps.get(key="s0"), cache)
+    return run, lease
 
 
-def claimed(ready, memory):
+def claimed(ready, cache):
     """Claim a ready step and return its lease."""
-    grip = attempts.claim(
+    lease = attempts.claim(
         step_run_id=ready.id,
         worker="first",
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=memory,
+        cache=cache,
     )
-    assert grip is not None
-    return grip
+    assert lease is not None
+    return lease
 
 
-def completed(grip, memory, output=None):
+def completed(lease, cache, output=None):
     """Return the lease of the next step."""
     return attempts.complete(
-        grip,
+        lease,
         Finished(output or {}, {}),
         worker="first",
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=memory,
+        cache=cache,
     )
 
 
-def loaded(run, memory):
-    """Return the run as a worker with this memory loads it under its lock."""
+def loaded(run, cache):
+    """Return the run as a worker with this cache loads it under its lock."""
     with transaction.atomic():
-        return loading.load(run.id, memory.take(run.id))
+        return loading.load(run.id, cache.pop(run.id))
 
 
-def test_a_run_that_no_one_touched_is_not_read_again(begun, memory):
-    run, grip = begun
-    before = memory.take(run.id)
-    memory.keep(before)
+def test_a_run_that_no_one_touched_is_not_read_again(begun, cache):
+    run, lease = begun
+    before = cache.pop(run.id)
+    cache.put(before)
 
     with CaptureQueriesContext(connection) as orm:
-        completed(grip, memory)
-    after = memory.take(run.id)
+        completed(lease, cache)
+    after = cache.pop(run.id)
 
-    assert (memory.taken, memory.refused) == (1, 0)
+    assert (cache.taken, cache.refused) == (1, 0)
     assert orm.captured_queries == []
     assert after is before
     assert after.end.seq == run_events(run)
@@ -121,37 +121,37 @@ OF_PIN = """(SELECT (pins -> 's0' ->> 'version_id')::uuid FROM runs_run
         "DELETE FROM accounts_user_groups",
     ],
 )
-def test_a_write_by_hand_makes_a_worker_read_the_run_again(statement, begun, memory):
-    run, grip = begun
+def test_a_write_by_hand_makes_a_worker_read_the_run_again(statement, begun, cache):
+    run, lease = begun
     with connection.cursor() as cursor:
         cursor.execute(statement, {"run": run.id})
         assert cursor.rowcount
 
-    completed(grip, memory)
+    completed(lease, cache)
 
-    assert (memory.taken, memory.refused) == (0, 1)
+    assert (cache.taken, cache.refused) == (0, 1)
     assert run.steps.get(key="s0").state == "succeeded"
-    read = memory.take(run.id)
+    read = cache.pop(run.id)
     assert read.run.version == type(run).objects.get(pk=run.pk).version
 
 
 @pytest.mark.parametrize("column", ["lease_until", "hinted_at"])
-def test_heartbeats_and_hints_do_not_count_as_writes_by_hand(column, begun, memory):
-    run, grip = begun
+def test_heartbeats_and_hints_do_not_count_as_writes_by_hand(column, begun, cache):
+    run, lease = begun
     StepRun.objects.filter(run=run, key="s0").update(**{column: clock.now()})
 
-    completed(grip, memory)
+    completed(lease, cache)
 
-    assert (memory.taken, memory.refused) == (1, 0)
+    assert (cache.taken, cache.refused) == (1, 0)
 
 
-def test_what_another_worker_wrote_is_read_and_nothing_else(begun, memory):
-    run, grip = begun
-    mine = memory.take(run.id)
-    completed(grip, Memory())
+def test_what_another_worker_wrote_is_read_and_nothing_else(begun, cache):
+    run, lease = begun
+    mine = cache.pop(run.id)
+    completed(lease, RunCache())
 
-    memory.keep(mine)
-    after = loaded(run, memory)
+    cache.put(mine)
+    after = loaded(run, cache)
 
     assert after is mine
     assert [(s.key, s.state, s.worker) for s in after.steps.values()] == [
@@ -162,18 +162,18 @@ def test_what_another_worker_wrote_is_read_and_nothing_else(begun, memory):
 
 
 def test_a_change_that_another_worker_overtook_is_tried_again_without_the_lock(
-    proposer, operator, memory
+    proposer, operator, cache
 ):
     text = plan(*(step(f"s{number}") for number in range(4)), parallel=True)
     run = approved(text, proposer, operator)
-    mine = claimed(run.steps.get(key="s0"), memory)
-    other = claimed(run.steps.get(key="s1"), Memory())
-    completed(other, Memory())
+    mine = claimed(run.steps.get(key="s0"), cache)
+    other = claimed(run.steps.get(key="s1"), RunCache())
+    completed(other, RunCache())
 
     with CaptureQueriesContext(connection) as orm:
-        following = completed(mine, memory)
+        following = completed(mine, cache)
 
-    assert (memory.taken, memory.refused) == (1, 1)
+    assert (cache.taken, cache.refused) == (1, 1)
     assert orm.captured_queries == []
     assert following.key == "s3"
     assert states(run) == {
@@ -184,25 +184,25 @@ def test_a_change_that_another_worker_overtook_is_tried_again_without_the_lock(
     }
 
 
-def test_a_change_that_is_refused_leaves_what_is_remembered_as_it_was(begun, memory):
-    run, grip = begun
-    mine = memory.take(run.id)
-    other = completed(grip, Memory())
+def test_a_change_that_is_refused_leaves_what_is_remembered_as_it_was(begun, cache):
+    run, lease = begun
+    mine = cache.pop(run.id)
+    other = completed(lease, RunCache())
 
-    refused = Change(loaded=mine, by=work.BY, at=clock.now(), is_locked=False)
-    refused.move_step(refused.step(grip.step_run_id), StepEvent.SUCCEEDED)
+    refused = RunChange(loaded=mine, by=work.BY, at=clock.now(), is_locked=False)
+    refused.move_step(refused.step(lease.step_run_id), StepEvent.SUCCEEDED)
 
     assert not refused.close()
     refused.undo()
 
-    memory.keep(mine)
+    cache.put(mine)
     assert [step.state for step in mine.steps.values()] == ["running", *["pending"] * 2]
-    assert completed(other, memory) is not None
+    assert completed(other, cache) is not None
     assert states(run) == {"s0": "succeeded", "s1": "succeeded", "s2": "running"}
 
 
-def test_a_policy_made_meanwhile_is_asked_for(begun, memory, admin):
-    run, grip = begun
+def test_a_policy_made_meanwhile_is_asked_for(begun, cache, admin):
+    run, lease = begun
     draft = PolicyDraft(
         name="everything",
         reason="Everything of the laboratory is asked for.",
@@ -211,13 +211,13 @@ def test_a_policy_made_meanwhile_is_asked_for(begun, memory, admin):
     )
     approvals.publish_policy(draft=draft, by=admin.actor(), at=clock.now())
 
-    assert completed(grip, memory) is None
+    assert completed(lease, cache) is None
 
     assert states(run) == {"s0": "succeeded", "s1": "gated", "s2": "pending"}
 
 
 def test_what_a_step_yielded_is_read_when_it_is_used(
-    proposer, operator, memory, witness
+    proposer, operator, cache, witness
 ):
     text = plan(
         step("source", params={"value": "agreed"}),
@@ -230,19 +230,19 @@ def test_what_a_step_yielded_is_read_when_it_is_used(
         ),
     )
     run = approved(text, proposer, operator)
-    grip = claimed(run.steps.get(key="source"), memory)
-    grip = completed(grip, memory, {"value": "agreed"})
-    assert grip is not None
+    lease = claimed(run.steps.get(key="source"), cache)
+    lease = completed(lease, cache, {"value": "agreed"})
+    assert lease is not None
     StepRun.objects.filter(run=run, key="source").update(output={"value": "forged"})
 
-    assert completed(grip, memory) is None
+    assert completed(lease, cache) is None
 
     assert states(run)["effect"] == "failed"
     assert witness.read() == []
 
 
 def test_a_result_survives_the_loss_of_the_connection(
-    proposer, operator, bench, witness
+    proposer, operator, worker, witness
 ):
     text = plan(step("effect", "witness", params={"mark": "once", "after": 1.5}))
     run = approved(text, proposer, operator)
@@ -250,7 +250,7 @@ def test_a_result_survives_the_loss_of_the_connection(
     cut = threading.Thread(target=end_backend, args=[mine, witness])
     cut.start()
 
-    driven(run, bench)
+    driven(run, worker)
     cut.join()
 
     assert backend() != mine
@@ -279,13 +279,13 @@ def end_backend(pid, witness):
         connection.close()
 
 
-def test_only_so_many_runs_are_remembered(memory, begun):
+def test_only_so_many_runs_are_remembered(cache, begun):
     run, _ = begun
-    one = memory.take(run.id)
-    for number in range(loading.REMEMBERED + 1):
+    one = cache.pop(run.id)
+    for number in range(loading.CACHED_RUNS + 1):
         other = replace(one, run=copy(one.run))
         other.run.id = UUID(int=number)
-        memory.keep(other)
+        cache.put(other)
 
-    assert memory.take(UUID(int=0)) is None
-    assert memory.take(UUID(int=loading.REMEMBERED)) is not None
+    assert cache.pop(UUID(int=0)) is None
+    assert cache.pop(UUID(int=loading.CACHED_RUNS)) is not None

@@ -13,7 +13,7 @@ from orchestration.runs.engine import artifacts, attempts
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import StepRun
 from orchestration.runs.worker import give_back, work
-from orchestration.runs.worker.watch import FenceLost, Watch
+from orchestration.runs.worker.monitor import AttemptMonitor, LeaseLost
 from orchestration.skills.execution import Runner
 from tests.builders import approved, driven, plan, states, step
 from tests.servers import eventually
@@ -38,21 +38,21 @@ def run(settings, tmp_path, proposer, operator):
 
 def worker_dies(run, monkeypatch, owner, name):
     """Kill a worker that has claimed the step, and release its locks."""
-    bench = work.Bench(name="doomed")
+    worker = work.WorkerContext(name="doomed")
     step_run_id = run.steps.get().id
 
     def dies(*_, **__):
         if (owner, name) == AFTER:
             session = run.steps.get().attempts.get().session_id
-            assert eventually(lambda: bench.notes.has_begun(session))
+            assert eventually(lambda: worker.notes.has_begun(session))
         raise Killed
 
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, dies)
         with pytest.raises(Killed):
-            work.work(step_run_id=step_run_id, bench=bench)
-    bench.runner.kill()
-    bench.notes.close()
+            work.work(step_run_id=step_run_id, context=worker)
+    worker.runner.kill()
+    worker.notes.close()
 
 
 BEFORE = artifacts, "local_paths"
@@ -62,12 +62,12 @@ AFTER = Runner, "poll"
 def lapse():
     """End the lease, and sweep as a keeper on another host."""
     StepRun.objects.update(lease_until=clock.now() - timedelta(minutes=1))
-    sweep._lapsed_leases(sweep.Quarantine(by=sweep.BY, at=clock.now()))
+    sweep._expired_leases(sweep.Quarantine(by=sweep.BY, at=clock.now()))
 
 
 @pytest.mark.parametrize("is_lapsed", [False, True])
 def test_what_a_dead_worker_claimed_and_did_not_hand_over_is_given_back(
-    is_lapsed, run, settings, bench, witness, monkeypatch
+    is_lapsed, run, settings, worker, witness, monkeypatch
 ):
     worker_dies(run, monkeypatch, *BEFORE)
     assert states(run) == {"effect": "running"}
@@ -75,16 +75,16 @@ def test_what_a_dead_worker_claimed_and_did_not_hand_over_is_given_back(
         lapse()
         assert states(run) == {"effect": "indeterminate"}
 
-    waiting = give_back.left(at=clock.now())
+    waiting = give_back.of_dead_workers(at=clock.now())
 
     assert (waiting, states(run)) == (0, {"effect": "ready"})
     assert not [*settings.WORKER_DIR.iterdir()]
     event = Event.objects.get(kind="step.not_started")
     assert (
         record.envelope(event)["payload"]["evidence"]
-        == "Its worker ended before it handed it over."
+        == "Its worker ended before it started it."
     )
-    assert states(driven(run, bench)) == {"effect": "succeeded"}
+    assert states(driven(run, worker)) == {"effect": "succeeded"}
     assert len(witness.read()) == 1
 
 
@@ -99,10 +99,10 @@ def test_what_a_dead_worker_handed_over_stays_unknown(run, settings, monkeypatch
 
 
 @pytest.fixture
-def runner_dies(bench, monkeypatch):
+def runner_dies(worker, monkeypatch):
     """Stop the runner before it reads the call, and kill it once that is sent."""
-    bench.runner.start()
-    guardian = psutil.Process(bench.runner._program.pid)
+    worker.runner.start()
+    guardian = psutil.Process(worker.runner._program.pid)
     assert eventually(guardian.children)
     (runner,) = guardian.children()
     runner.suspend()
@@ -117,42 +117,42 @@ def runner_dies(bench, monkeypatch):
 
 
 @pytest.mark.usefixtures("runner_dies")
-def test_a_call_that_a_killed_runner_did_not_read_never_began(run, bench, witness):
-    work.work(step_run_id=run.steps.get().id, bench=bench)
+def test_a_call_that_a_killed_runner_did_not_read_never_began(run, worker, witness):
+    work.work(step_run_id=run.steps.get().id, context=worker)
 
     assert states(run) == {"effect": "ready"}
     assert witness.read() == []
-    assert states(driven(run, bench)) == {"effect": "succeeded"}
+    assert states(driven(run, worker)) == {"effect": "succeeded"}
     assert len(witness.read()) == 1
 
 
 def test_a_call_that_a_frozen_runner_did_not_read_never_began(
-    run, bench, witness, monkeypatch
+    run, worker, witness, monkeypatch
 ):
-    bench.runner.start()
-    guardian = psutil.Process(bench.runner._program.pid)
+    worker.runner.start()
+    guardian = psutil.Process(worker.runner._program.pid)
     assert eventually(guardian.children)
     guardian.children()[0].suspend()
 
     def beat(watch):
-        if bench.runner.busy:
+        if worker.runner.busy:
             lapse()
-            raise FenceLost
+            raise LeaseLost
 
-    monkeypatch.setattr(Watch, "beat", beat)
-    work.work(step_run_id=run.steps.get().id, bench=bench)
+    monkeypatch.setattr(AttemptMonitor, "heartbeat", beat)
+    work.work(step_run_id=run.steps.get().id, context=worker)
     monkeypatch.undo()
 
     assert states(run) == {"effect": "ready"}
     assert witness.read() == []
-    assert states(driven(run, bench)) == {"effect": "succeeded"}
+    assert states(driven(run, worker)) == {"effect": "succeeded"}
 
 
 @pytest.mark.usefixtures("runner_dies")
-def test_a_step_fails_whose_runner_dies_each_time_before_it_begins(run, bench):
-    bench.deaths = work.MOST_DEATHS - 1
+def test_a_step_fails_whose_runner_dies_each_time_before_it_begins(run, worker):
+    worker.deaths = work.MAX_DEATHS - 1
 
-    work.work(step_run_id=run.steps.get().id, bench=bench)
+    work.work(step_run_id=run.steps.get().id, context=worker)
 
     assert states(run) == {"effect": "failed"}
     assert run.steps.get().error["ran"] is False
@@ -172,16 +172,16 @@ def test_a_claim_that_may_still_be_on_its_way_is_waited_for(run, settings, monke
     worker_dies(run, monkeypatch, *BEFORE)
     monkeypatch.setattr(attempts, "not_started", lambda *given, **named: False)
 
-    first = give_back.left(at=clock.now())
+    first = give_back.of_dead_workers(at=clock.now())
     settings.LEASE_SECONDS = 0
-    second = give_back.left(at=clock.now())
+    second = give_back.of_dead_workers(at=clock.now())
 
     assert (first, second) == (1, 0)
     assert not [*settings.WORKER_DIR.iterdir()]
 
 
 def test_a_worker_frozen_before_the_hand_over_starts_nothing_late(
-    run, bench, witness, monkeypatch
+    run, worker, witness, monkeypatch
 ):
     def frozen(*_):
         monkeypatch.undo()
@@ -194,9 +194,9 @@ def test_a_worker_frozen_before_the_hand_over_starts_nothing_late(
     monkeypatch.setattr(artifacts, "local_paths", frozen)
 
     ready = run.steps.get()
-    work.work(step_run_id=ready.id, bench=bench)
+    work.work(step_run_id=ready.id, context=worker)
 
     assert states(run) == {"effect": "ready"}
     assert witness.read() == []
     monkeypatch.undo()
-    assert states(driven(run, bench)) == {"effect": "succeeded"}
+    assert states(driven(run, worker)) == {"effect": "succeeded"}

@@ -15,7 +15,7 @@ from orchestration.plans.models import PlanRevision
 from orchestration.runs import tasks
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Run
-from orchestration.runs.worker.seat import follow
+from orchestration.runs.tasks import follow
 from orchestration.skills import selectors
 from orchestration.skills.domain import code
 from orchestration.skills.domain import contract as contracts
@@ -79,27 +79,27 @@ CHANGED = "The code of lab.{} has changed since it was approved."
 
 
 def test_the_same_code_in_an_older_form_runs_without_being_asked_for(
-    deploy, proposer, operator, bench
+    deploy, proposer, operator, worker
 ) -> None:
-    run = driven(approved(plan(step("one")), proposer, operator), bench)
+    run = driven(approved(plan(step("one")), proposer, operator), worker)
 
     assert run.state == "succeeded"
     assert Gate.objects.filter(context_id=run.id).count() == 1
 
 
 def test_a_step_whose_code_has_changed_asks_again_and_then_runs(
-    deploy, proposer, operator, bench
+    deploy, proposer, operator, worker
 ) -> None:
     run = approved(plan(step("one"), step("two", after="one")), proposer, operator)
     deploy()
 
-    driven(run, bench)
+    driven(run, worker)
     gate = open_gate(run, "one")
     shown = canonical.loads(bytes(gate.subject))
     asked = states(run)
     for key in ("one", "two"):
         decided(open_gate(run, key), operator)
-        driven(run, bench)
+        driven(run, worker)
 
     run.refresh_from_db()
     assert asked == {"one": "gated", "two": "pending"}
@@ -109,17 +109,17 @@ def test_a_step_whose_code_has_changed_asks_again_and_then_runs(
 
 
 def test_an_approval_of_the_old_code_is_void_and_nothing_runs_before_the_new_one(
-    deploy, proposer, operator, bench, witness
+    deploy, proposer, operator, worker, witness
 ) -> None:
     text = plan(step("effect", "witness-gated", params={"mark": "agreed"}))
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     first = decided(open_gate(run, "effect"), operator)
     deploy()
 
-    driven(run, bench)
+    driven(run, worker)
     before = witness.read()
     decided(open_gate(run, "effect"), operator)
-    driven(run, bench)
+    driven(run, worker)
 
     first.refresh_from_db()
     run.refresh_from_db()
@@ -134,7 +134,7 @@ def test_an_approval_of_the_old_code_is_void_and_nothing_runs_before_the_new_one
 
 
 def test_code_that_returns_more_than_the_version_declares_has_still_succeeded(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     closed = {"additionalProperties": False, "properties": {"value": {}}}
     actions = Skill.objects.get(slug="lab").current.contract().actions
@@ -144,7 +144,7 @@ def test_code_that_returns_more_than_the_version_declares_has_still_succeeded(
     )
     text = plan(step("one", params={"value": 1, "more": 2}))
 
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     assert (run.state, run.steps.get().output) == ("succeeded", {"value": 1})
 
@@ -168,7 +168,7 @@ def test_a_key_of_a_newer_release_is_ignored_and_a_required_feature_is_not() -> 
 
 
 def test_a_skill_that_cannot_be_read_leaves_the_others_as_they_are(
-    newer, admin, proposer, operator, bench
+    newer, admin, proposer, operator, worker
 ) -> None:
     published("report", requires=("lasers",))
     newer()
@@ -176,7 +176,7 @@ def test_a_skill_that_cannot_be_read_leaves_the_others_as_they_are(
 
     listed, page = client.get("/skills"), client.get("/skills/report")
     synced = {one.slug: one.happened for one in sync.sync(at=clock.now())}
-    run = driven(approved(plan(step("one")), proposer, operator), bench)
+    run = driven(approved(plan(step("one")), proposer, operator), worker)
 
     assert rows(listed, "skill-row") == Skill.objects.count()
     assert "Written by a newer release" in words(listed)
@@ -188,13 +188,13 @@ def test_a_skill_that_cannot_be_read_leaves_the_others_as_they_are(
 
 
 def test_a_step_of_a_skill_that_cannot_be_read_says_so_and_the_run_waits(
-    newer, proposer, operator, bench
+    newer, proposer, operator, worker
 ) -> None:
     published("lab", requires=("lasers",))
     run = approved(plan(step("one")), proposer, operator)
     newer()
 
-    driven(run, bench)
+    driven(run, worker)
 
     run.refresh_from_db()
     error = run.steps.get().error
@@ -235,12 +235,12 @@ def test_a_plan_that_cannot_be_read_does_not_stop_the_keeper(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_hint_with_more_than_this_release_knows_is_taken(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     run = approved(plan(step("a")), proposer, operator)
     signature(tasks.work_on.run).bind(step_run_id="1", urgency=3)
 
-    assert follow(f"{run.steps.get().id} urgency=3", bench) == 1
+    assert follow(f"{run.steps.get().id} urgency=3", worker) == 1
 
 
 def test_restored_a_skill_is_bound_to_the_code_that_is_installed_then(

@@ -240,16 +240,16 @@ def test_the_audit_log_has_the_proposal_and_its_proposer(proposer) -> None:
     assert "hello" not in str(fact)
 
 
-def test_a_plan_runs_as_previewed_and_approved(proposer, operator, bench) -> None:
+def test_a_plan_runs_as_previewed_and_approved(proposer, operator, worker) -> None:
     run = proposed(TEXT, proposer, {"word": "hi"})
     report = DryRun.objects.get(run=run).report
     assert report["steps"][0]["summary"] == "Echo the params."
     assert states(run)["a"] == "pending"
 
     decided(open_gate(run), operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
     decided(open_gate(run, "b"), operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
     decided(open_gate(run, "c"), operator)
 
     run.refresh_from_db()
@@ -258,14 +258,14 @@ def test_a_plan_runs_as_previewed_and_approved(proposer, operator, bench) -> Non
 
 
 @pytest.mark.promise("S2.51")
-def test_a_skill_receives_only_what_its_params_name(proposer, operator, bench) -> None:
+def test_a_skill_receives_only_what_its_params_name(proposer, operator, worker) -> None:
     text = plan(
         step("a", params={"needed": "this", "private": "not for b"}),
         step("b", params={"value": "$a.output.needed"}, after="a"),
         inputs={"properties": {"word": {"type": "string"}}},
     )
 
-    run = driven(approved(text, proposer, operator, word="only of the run"), bench)
+    run = driven(approved(text, proposer, operator, word="only of the run"), worker)
 
     body = bytes(ExecSpec.objects.get(steprun__run=run, steprun__key="b").body)
     assert outputs(run)["b"] == {"value": "this"}

@@ -46,9 +46,9 @@ def forged(sql: str, *values) -> None:
             cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
-def tried(run, bench):
+def tried(run, worker):
     """Return the run after one hint to a worker."""
-    work.work(step_run_id=run.steps.get().id, bench=bench)
+    work.work(step_run_id=run.steps.get().id, context=worker)
     run.refresh_from_db()
     return run
 
@@ -60,7 +60,7 @@ def voided(run) -> str:
 
 
 def test_a_plan_gate_set_to_approved_without_a_decision_runs_nothing(
-    proposer, bench, witness
+    proposer, worker, witness
 ):
     run = proposed(WITNESS, proposer)
     gate = open_gate(run)
@@ -74,7 +74,7 @@ def test_a_plan_gate_set_to_approved_without_a_decision_runs_nothing(
     control.pause(run_id=run.id, by=proposer.actor(), at=clock.now())
     control.resume(run_id=run.id, by=proposer.actor(), at=clock.now())
 
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert witness.read() == []
     assert run.state == "awaiting_approval"
@@ -138,12 +138,12 @@ def let_the_approval_expire(run, operator):
     ],
 )
 def test_a_plan_approval_that_cannot_be_proven_is_voided_before_a_step_runs(
-    tamper, sentence, proposer, operator, bench, witness
+    tamper, sentence, proposer, operator, worker, witness
 ):
     run = approved(WITNESS, proposer, operator)
     tamper(run, operator)
 
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert witness.read() == []
     assert run.state == "awaiting_approval"
@@ -152,41 +152,41 @@ def test_a_plan_approval_that_cannot_be_proven_is_voided_before_a_step_runs(
 
 
 def test_the_run_goes_on_after_a_new_approval(
-    proposer, operator, second_operator, bench, witness
+    proposer, operator, second_operator, worker, witness
 ):
     run = approved(WITNESS, proposer, operator)
     deactivate_the_approver(run, operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     decided(open_gate(run), second_operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert run.state == "succeeded"
     assert len(witness.read()) == 1
 
 
 def test_a_worker_that_remembers_the_run_asks_again_before_each_step(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     run = approved(chain(3), proposer, operator)
-    grip = attempts.claim(
+    lease = attempts.claim(
         step_run_id=run.steps.get(key="s0").id,
         worker="w",
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=bench.memory,
+        cache=worker.cache,
     )
     deactivate_the_approver(run, operator)
 
     following = attempts.complete(
-        grip,
+        lease,
         Finished({}, {}),
         worker="w",
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=bench.memory,
+        cache=worker.cache,
     )
 
     assert following is None
@@ -205,12 +205,12 @@ def test_the_database_itself_refuses_an_approval_without_decisions(proposer):
 
 
 def test_a_run_whose_proposer_was_deactivated_pauses_and_nothing_runs(
-    proposer, operator, bench, witness
+    proposer, operator, worker, witness
 ):
     run = approved(WITNESS, proposer, operator)
     User.objects.filter(pk=proposer.pk).update(is_active=False)
 
-    run = tried(run, bench)
+    run = tried(run, worker)
 
     assert witness.read() == []
     assert (run.state, states(run)) == ("paused", {"effect": "ready"})
@@ -220,7 +220,7 @@ def test_a_run_whose_proposer_was_deactivated_pauses_and_nothing_runs(
 
     User.objects.filter(pk=proposer.pk).update(is_active=True)
     control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
-    run = driven(run, bench)
+    run = driven(run, worker)
     assert run.state == "succeeded"
     assert len(witness.read()) == 1
 
@@ -239,7 +239,7 @@ def test_a_plan_of_a_deactivated_proposer_can_be_rejected_but_not_approved(
 
 @pytest.mark.parametrize("who", ["agent", "owner"])
 def test_an_agent_counts_as_active_only_with_its_owner(
-    who, proposer, operator, bench, witness
+    who, proposer, operator, worker, witness
 ):
     agent = Agent.objects.create(
         name="reporter", owner=proposer, created_at=clock.now()
@@ -249,7 +249,7 @@ def test_an_agent_counts_as_active_only_with_its_owner(
     row = agent if who == "agent" else proposer
     type(row).objects.filter(pk=row.pk).update(is_active=False)
 
-    run = tried(run, bench)
+    run = tried(run, worker)
 
     assert run.state == "paused"
     assert witness.read() == []

@@ -6,7 +6,7 @@ from approvals.models import Gate
 from execfabric.lib import clock
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.engine import specs
-from orchestration.runs.engine.transitions import change
+from orchestration.runs.engine.transitions import locked_change
 from orchestration.runs.models import Attempt, ExecSpec, StepRun
 from orchestration.runs.worker.work import BY
 from tests.builders import (
@@ -59,7 +59,7 @@ HIDDEN = "hunter2"
     ],
 )
 def test_params_that_break_the_input_schema_are_refused_at_release(
-    value, params, sentence, proposer, operator, bench
+    value, params, sentence, proposer, operator, worker
 ):
     run = approved(
         plan(
@@ -70,7 +70,7 @@ def test_params_that_break_the_input_schema_are_refused_at_release(
         operator,
     )
 
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     failed = run.steps.get(key="strict")
     assert failed.state == "failed"
@@ -83,7 +83,9 @@ def test_params_that_break_the_input_schema_are_refused_at_release(
     assert run.state == "paused"
 
 
-def test_no_gate_opens_on_params_that_break_the_input_schema(proposer, operator, bench):
+def test_no_gate_opens_on_params_that_break_the_input_schema(
+    proposer, operator, worker
+):
     run = approved(
         plan(
             step("given", params={"value": 7}),
@@ -98,13 +100,13 @@ def test_no_gate_opens_on_params_that_break_the_input_schema(proposer, operator,
         operator,
     )
 
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert states(run)["strict"] == "failed"
     assert not Gate.objects.filter(context_id=run.id, step="strict").exists()
 
 
-def test_params_are_checked_again_at_dispatch(proposer, operator, bench):
+def test_params_are_checked_again_at_dispatch(proposer, operator, worker):
     text = plan(
         step("given", params={"value": "https://example.com"}),
         step(
@@ -114,7 +116,7 @@ def test_params_are_checked_again_at_dispatch(proposer, operator, bench):
             params={"url": "$given.output.value"},
         ),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     gate = open_gate(run, "strict")
     # As a release that checked neither outputs nor params could have left it.
     StepRun.objects.filter(run=run, key="given").update(
@@ -122,11 +124,11 @@ def test_params_are_checked_again_at_dispatch(proposer, operator, bench):
     )
     decided(gate, operator)
 
-    grip = claimed(run, "strict")
+    lease = claimed(run, "strict")
 
     failed = run.steps.get(key="strict")
     gate.refresh_from_db()
-    assert grip is None
+    assert lease is None
     assert failed.error["code"] == "step.params_invalid"
     assert failed.error["ran"] is False
     assert not failed.attempts.exclude(intent_at=None).exists()
@@ -139,12 +141,12 @@ def test_the_reuse_digest_covers_the_action_and_not_the_run(proposer, operator):
             step("made", params={"n": 1}), step("used", after="made", params=params)
         )
         run = approved(text, proposer, operator)
-        with change(run.id, by=BY, at=clock.now()) as opened:
-            return specs.build(opened, opened.loaded.named("made")).reuse_digest, run
+        with locked_change(run.id, by=BY, at=clock.now()) as change:
+            return specs.build(change, change.loaded.named("made")).reuse_digest, run
 
     (first, run), (again, other) = digests(a=1), digests(b=2)
-    with change(run.id, by=BY, at=clock.now()) as opened:
-        spec = specs.build(opened, opened.loaded.named("made"))
+    with locked_change(run.id, by=BY, at=clock.now()) as change:
+        spec = specs.build(change, change.loaded.named("made"))
 
     assert run.id != other.id
     assert first == again == specs.reuse_digest(spec.value)
@@ -158,17 +160,19 @@ def test_the_reuse_digest_covers_the_action_and_not_the_run(proposer, operator):
         assert specs.reuse_digest({**spec.value, name: value}) != first
 
 
-def test_an_approval_step_takes_any_context(proposer, operator, bench):
+def test_an_approval_step_takes_any_context(proposer, operator, worker):
     asking = {"id": "ask", "kind": "approval", "params": {"any": [1]}}
 
-    run = driven(approved(plan(asking), proposer, operator), bench)
+    run = driven(approved(plan(asking), proposer, operator), worker)
 
     assert states(run) == {"ask": "gated"}
     assert ExecSpec.objects.filter(pk=run.steps.get().spec_id).exists()
 
 
 @pytest.mark.promise("S1.20")
-def test_the_inputs_of_a_plan_and_of_each_step_are_validated(proposer, operator, bench):
+def test_the_inputs_of_a_plan_and_of_each_step_are_validated(
+    proposer, operator, worker
+):
     needs = {"properties": {"day": {"type": "string"}}, "required": ["day"]}
     literal = plan(step("strict", "strict", params={"url": 7}))
     whole = plan(
@@ -185,7 +189,7 @@ def test_the_inputs_of_a_plan_and_of_each_step_are_validated(proposer, operator,
         with pytest.raises(PlanInvalid) as refused:
             proposed(text, proposer, inputs)
         assert [one["code"] for one in refused.value.details["problems"]] == [code]
-    run = driven(approved(whole, proposer, operator, day="Monday"), bench)
+    run = driven(approved(whole, proposer, operator, day="Monday"), worker)
 
     assert run.steps.get(key="strict").error["code"] == "step.params_invalid"
     assert not Attempt.objects.filter(step_run__key="strict").exists()

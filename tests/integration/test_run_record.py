@@ -30,7 +30,7 @@ LATER = timedelta(minutes=5)
 
 @pytest.mark.promise("S4.11")
 def test_the_log_of_a_run_names_every_turn_and_takes_no_change(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     text = plan(
         step("good"),
@@ -41,7 +41,7 @@ def test_the_log_of_a_run_names_every_turn_and_takes_no_change(
     run = approved(text, proposer, operator)
     control.pause(run_id=run.id, by=operator.actor(), at=clock.now())
     control.resume(run_id=run.id, by=operator.actor(), at=clock.now())
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     log = [(one.kind, one.step) for one in record.events_after(run.stream, 0)]
 
@@ -63,18 +63,18 @@ def test_the_log_of_a_run_names_every_turn_and_takes_no_change(
 
 @pytest.mark.promise("S1.32")
 def test_a_run_that_succeeded_keeps_its_record_and_files_and_no_working_state(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     text = plan(
         step("make", "write", params={"text": "hello"}),
         step("careless", "secret", after="make"),
         step("use", "read", after="careless", params={"file": "$make.files.note"}),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     steps = list(run.steps.all())
 
-    left = {path.name for path in bench.home.rglob("*")}
-    held = [one for one in bench.home.rglob("*") if one.is_file() and mentions(one)]
+    left = {path.name for path in worker.home.rglob("*")}
+    held = [one for one in worker.home.rglob("*") if one.is_file() and mentions(one)]
 
     assert run.state == "succeeded"
     assert not any(str(one.id) in name for one in steps for name in left)
@@ -97,7 +97,7 @@ def mentions(path) -> bool:
 
 
 @pytest.mark.promise("S0.25")
-def test_a_generated_page_is_archived_in_the_same_chain(proposer, operator, bench):
+def test_a_generated_page_is_archived_in_the_same_chain(proposer, operator, worker):
     text = plan(
         step(
             "report",
@@ -113,7 +113,7 @@ def test_a_generated_page_is_archived_in_the_same_chain(proposer, operator, benc
             params={"files": ["$report.files.document"], "name": "sales.zip"},
         ),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     packed = run.steps.get(key="keep").files["archive"]["$file"]["sha256"]
     page = run.steps.get(key="report").files["document"]["$file"]["sha256"]
@@ -126,14 +126,14 @@ def test_a_generated_page_is_archived_in_the_same_chain(proposer, operator, benc
 
 @pytest.mark.promise("S3.9")
 def test_a_skill_of_a_module_the_product_does_not_know_is_run_like_any_other(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     assert os.environ[installed.EXTRA] == "tests.handlers"
     assert "lab" not in installed.MODULES
     assert handlers.find("lab.echo@1").module == "tests.handlers"
 
     run = driven(
-        approved(plan(step("new", params={"a": 1})), proposer, operator), bench
+        approved(plan(step("new", params={"a": 1})), proposer, operator), worker
     )
 
     assert run.state == "succeeded"
@@ -141,7 +141,7 @@ def test_a_skill_of_a_module_the_product_does_not_know_is_run_like_any_other(
 
 
 @pytest.mark.promise("S3.42")
-def test_each_step_has_a_deadline_and_retries_of_its_own(proposer, operator, bench):
+def test_each_step_has_a_deadline_and_retries_of_its_own(proposer, operator, worker):
     text = plan(
         step("usual"),
         step(
@@ -153,10 +153,10 @@ def test_each_step_has_a_deadline_and_retries_of_its_own(proposer, operator, ben
             retry={"attempts": 2, "initial": "1s"},
         ),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     first = run.steps.get(key="slow")
     sweep.sweep(at=clock.now() + LATER)
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert (first.state, first.error["code"]) == ("backoff", "step.timed_out")
     slow = run.steps.get(key="slow")
@@ -170,7 +170,7 @@ def test_each_step_has_a_deadline_and_retries_of_its_own(proposer, operator, ben
 
 @pytest.mark.promise("S3.48")
 def test_up_to_three_retries_each_wait_twice_as_long(
-    proposer, operator, bench, witness
+    proposer, operator, worker, witness
 ):
     text = plan(
         step(
@@ -182,7 +182,7 @@ def test_up_to_three_retries_each_wait_twice_as_long(
     )
     run = approved(text, proposer, operator)
     waits = []
-    while (flaky := driven(run, bench).steps.get()).state == "backoff":
+    while (flaky := driven(run, worker).steps.get()).state == "backoff":
         ended = flaky.attempts.latest("fence").ended_at
         waits.append((flaky.not_before - ended).total_seconds())
         sweep.sweep(at=flaky.not_before)

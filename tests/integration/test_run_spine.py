@@ -13,7 +13,7 @@ from orchestration.runs.domain.states import StepState
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.runs.worker import work
 from tests.builders import (
-    a_bench,
+    a_worker,
     approved,
     chain,
     claimed,
@@ -37,11 +37,11 @@ REFUSED = Failure("lab.refused", "The target said no.")
 
 
 @pytest.mark.promise("S1.6", "S1.19")
-def test_nothing_runs_before_people_approved_the_plan(proposer, bench):
+def test_nothing_runs_before_people_approved_the_plan(proposer, worker):
     run = proposed(chain(2), proposer)
     first = run.steps.get(key="s0")
 
-    done = work.work(step_run_id=first.id, bench=bench)
+    done = work.work(step_run_id=first.id, context=worker)
 
     assert done == 0
     assert states(run) == {"s0": "pending", "s1": "pending"}
@@ -49,10 +49,10 @@ def test_nothing_runs_before_people_approved_the_plan(proposer, bench):
 
 
 @pytest.mark.promise("S0.4", "S0.5")
-def test_an_approved_step_runs_once_and_its_result_is_kept(proposer, operator, bench):
+def test_an_approved_step_runs_once_and_its_result_is_kept(proposer, operator, worker):
     run = approved(plan(step("only", params={"a": 1})), proposer, operator)
 
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert run.state == "succeeded"
     assert outputs(run) == {"only": {"a": 1}}
@@ -61,11 +61,11 @@ def test_an_approved_step_runs_once_and_its_result_is_kept(proposer, operator, b
 
 
 @pytest.mark.promise("S0.7", "S3.31", "S4.13", "S1.2")
-def test_a_chain_runs_in_the_order_of_its_dependencies(proposer, operator, bench):
+def test_a_chain_runs_in_the_order_of_its_dependencies(proposer, operator, worker):
     text = plan(
         step("last", after="middle"), step("middle", after="first"), step("first")
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     ended = run.steps.order_by("finished_at", "position").values_list("key", flat=True)
 
@@ -73,15 +73,18 @@ def test_a_chain_runs_in_the_order_of_its_dependencies(proposer, operator, bench
     assert list(ended) == ["first", "middle", "last"]
 
 
-def test_a_worker_takes_the_path_that_is_tested(path, proposer, operator, bench):
-    run = driven(approved(chain(3), proposer, operator), bench)
+def test_a_worker_takes_the_path_that_is_tested(path, proposer, operator, worker):
+    run = driven(approved(chain(3), proposer, operator), worker)
 
     assert run.state == "succeeded"
-    assert (bench.memory.taken, bench.memory.refused) == (3 if path == "fast" else 0, 0)
+    assert (worker.cache.taken, worker.cache.refused) == (
+        3 if path == "fast" else 0,
+        0,
+    )
 
 
 @pytest.mark.promise("S0.8", "S0.9", "S2.52", "S4.6")
-def test_values_pass_from_step_to_step_with_their_types(proposer, operator, bench):
+def test_values_pass_from_step_to_step_with_their_types(proposer, operator, worker):
     text = plan(
         step("one", params={"list": [1, {"deep": True}], "word": "x"}),
         step(
@@ -95,7 +98,7 @@ def test_values_pass_from_step_to_step_with_their_types(proposer, operator, benc
         ),
         inputs={"type": "object", "properties": {"month": {"type": "string"}}},
     )
-    run = driven(approved(text, proposer, operator, month="2026-05"), bench)
+    run = driven(approved(text, proposer, operator, month="2026-05"), worker)
 
     assert outputs(run)["two"] == {
         "whole": {"list": [1, {"deep": True}], "word": "x"},
@@ -105,12 +108,12 @@ def test_values_pass_from_step_to_step_with_their_types(proposer, operator, benc
 
 
 @pytest.mark.promise("S0.10")
-def test_files_pass_by_content_and_are_read_only_references(proposer, operator, bench):
+def test_files_pass_by_content_and_are_read_only_references(proposer, operator, worker):
     text = plan(
         step("make", "write", params={"text": "hello"}),
         step("use", "read", after="make", params={"file": "$make.files.note"}),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
 
     reference = run.steps.get(key="make").files["note"]["$file"]
     read = outputs(run)["use"]
@@ -120,18 +123,18 @@ def test_files_pass_by_content_and_are_read_only_references(proposer, operator, 
 
 
 @pytest.mark.promise("S0.11", "S0.12")
-def test_each_risky_step_stops_for_its_own_confirmation(proposer, operator, bench):
+def test_each_risky_step_stops_for_its_own_confirmation(proposer, operator, worker):
     text = plan(
         step("safe"),
         step("first", "risky", after="safe", params={"got": "$safe.output"}),
         step("second", "risky", after="first"),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     before = states(run)
     decided(open_gate(run, "first"), operator)
-    between = states(driven(run, bench))
+    between = states(driven(run, worker))
     decided(open_gate(run, "second"), operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert before == {"safe": "succeeded", "first": "gated", "second": "pending"}
     assert between["second"] == "gated"
@@ -140,17 +143,17 @@ def test_each_risky_step_stops_for_its_own_confirmation(proposer, operator, benc
 
 
 @pytest.mark.promise("S3.72", "S4.8")
-def test_a_step_gate_shows_the_very_bytes_that_will_run(proposer, operator, bench):
+def test_a_step_gate_shows_the_very_bytes_that_will_run(proposer, operator, worker):
     text = plan(
         step("safe", params={"path": "/x"}),
         step("risky", "risky", after="safe", params={"target": "$safe.output.path"}),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     gate = open_gate(run, "risky")
     waiting = run.steps.get(key="risky")
 
     decided(gate, operator)
-    with closing(a_bench("another worker")) as another:
+    with closing(a_worker("another worker")) as another:
         run = driven(run, another)
 
     executed = run.steps.get(key="risky").attempts.get().spec
@@ -164,7 +167,7 @@ def test_a_step_gate_shows_the_very_bytes_that_will_run(proposer, operator, benc
 
 @pytest.mark.promise("S4.10")
 def test_an_approval_step_pauses_the_chain_until_people_answer(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     text = plan(
         step("before"),
@@ -177,12 +180,12 @@ def test_an_approval_step_pauses_the_chain_until_people_answer(
         step("after", after="ask", params={"said": "$ask.output.approved"}),
     )
     run, refused = (approved(text, proposer, operator) for _ in range(2))
-    driven(run, bench)
-    driven(refused, bench)
+    driven(run, worker)
+    driven(refused, worker)
     waiting = [states(run), states(refused)]
     decided(open_gate(run, "ask"), operator)
     decided(open_gate(refused, "ask"), operator, approve=False)
-    run, refused = driven(run, bench), driven(refused, bench)
+    run, refused = driven(run, worker), driven(refused, worker)
 
     assert waiting == [
         {"before": "succeeded", "ask": "gated", "after": "pending"},
@@ -195,7 +198,9 @@ def test_an_approval_step_pauses_the_chain_until_people_answer(
 
 
 @pytest.mark.parametrize("which", ["plan", "step"])
-def test_a_no_ends_the_run_and_nothing_behind_it_runs(which, proposer, operator, bench):
+def test_a_no_ends_the_run_and_nothing_behind_it_runs(
+    which, proposer, operator, worker
+):
     run = proposed(plan(step("risky", "risky"), step("next", after="risky")), proposer)
     if which == "step":
         decided(open_gate(run), operator)
@@ -203,7 +208,7 @@ def test_a_no_ends_the_run_and_nothing_behind_it_runs(which, proposer, operator,
     gate = open_gate(run, "" if which == "plan" else "risky")
 
     decided(gate, operator, approve=False, comment="Too dear.")
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     assert run.state == "rejected"
     assert set(states(run).values()) <= {"cancelled", "rejected"}
@@ -283,8 +288,8 @@ def test_a_trigger_rule_says_when_a_join_fires(rules, expected, proposer, operat
         good, bad = claimed(run, "good", "one"), claimed(run, "bad", "two")
         found = []
 
-        for grip, result in ((good, Finished({}, {})), (bad, REFUSED)):
-            completed(grip, result)
+        for lease, result in ((good, Finished({}, {})), (bad, REFUSED)):
+            completed(lease, result)
             state = states(run)["join"]
             found.append("started" if state in STARTED else state)
 
@@ -309,8 +314,8 @@ def test_a_plan_with_problems_is_refused_with_all_of_them(proposer):
 
 
 @pytest.mark.promise("S0.20", "S1.25")
-def test_the_record_tells_the_whole_chain_in_order(proposer, operator, bench):
-    run = driven(approved(chain(2), proposer, operator), bench)
+def test_the_record_tells_the_whole_chain_in_order(proposer, operator, worker):
+    run = driven(approved(chain(2), proposer, operator), worker)
 
     events = record.events_after(run.stream, 0)
     told = [(event.kind, event.step) for event in events]
@@ -330,11 +335,11 @@ def test_the_record_tells_the_whole_chain_in_order(proposer, operator, bench):
 
 @pytest.mark.promise("S3.18", "S3.19")
 def test_every_event_is_one_envelope_with_trace_session_and_component(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     run = approved(plan(step("risky", "risky")), proposer, operator)
     decided(open_gate(run, "risky"), operator)
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     bodies = [record.envelope(event) for event in record.events_after(run.stream, 0)]
     for body in bodies:

@@ -15,9 +15,9 @@ from execfabric.celery import app
 from execfabric.local import processes
 from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.worker.seat import Seat
+from orchestration.runs.tasks import HintPoller
 from tests.broker import Broker
-from tests.builders import a_bench, approved, plan, states, step
+from tests.builders import a_worker, approved, plan, states, step
 from tests.servers import Spawned, eventually, spawn
 from tests.web_server import database_url
 
@@ -104,7 +104,7 @@ def test_a_worker_that_is_asked_to_stop_finishes_the_step_in_hand(
 
 
 def test_a_hint_that_comes_while_a_seat_ends_is_given_back(broker):
-    seat = Seat(a_bench())
+    seat = HintPoller(a_worker())
     seat.start()
     time.sleep(0.3)
     ending = threading.Thread(target=seat.end)
@@ -138,7 +138,7 @@ def left_of(worker: int) -> list[psutil.Process]:
 def test_a_seat_survives_an_error_that_no_one_expects(settings):
     settings.REDIS_URL = "not an address"
     dispatch._broker.cache_clear()
-    seat = Seat(a_bench())
+    seat = HintPoller(a_worker())
     seat.start()
 
     seat.join(0.3)

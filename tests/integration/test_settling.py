@@ -124,11 +124,11 @@ def test_what_happened_needs_an_output_that_satisfies_the_schema(
     assert unknown.state == "indeterminate"
 
 
-def test_the_settled_output_is_what_later_steps_get(proposer, operator, bench):
+def test_the_settled_output_is_what_later_steps_get(proposer, operator, worker):
     run = approved(USED, proposer, operator)
     settled(lost_after_intent(run, "effect"), operator, output=TICKET)
 
-    run = driven(run, bench)
+    run = driven(run, worker)
 
     (fact,) = [
         record.envelope(event)["payload"]

@@ -12,8 +12,8 @@ from execfabric.lib import clock
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.engine import attempts
-from orchestration.runs.engine.loading import Memory
-from orchestration.runs.engine.transitions import change
+from orchestration.runs.engine.loading import RunCache
+from orchestration.runs.engine.transitions import locked_change
 from orchestration.runs.models import StepRun
 from orchestration.runs.worker import work
 from orchestration.trace.services import streams
@@ -44,13 +44,13 @@ def instance(run, key, **fields):
 
 
 def added(run, *steps):
-    with change(run.id, by=work.BY, at=clock.now()) as opened:
+    with locked_change(run.id, by=work.BY, at=clock.now()) as change:
         for one in steps:
-            opened.add_step(one)
+            change.add_step(one)
 
 
 def test_items_added_while_the_run_proceeds_are_ordinary_step_runs(
-    proposer, operator, bench, witness
+    proposer, operator, worker, witness
 ):
     text = plan(
         step("first"),
@@ -58,30 +58,30 @@ def test_items_added_while_the_run_proceeds_are_ordinary_step_runs(
     )
     run = approved(text, proposer, operator)
     each = run.steps.get(key="each")
-    grip = attempts.claim(
+    lease = attempts.claim(
         step_run_id=run.steps.get(key="first").id,
-        worker=bench.name,
+        worker=worker.name,
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=bench.memory,
+        cache=worker.cache,
     )
 
     # The worker learns of them from their events.
     added(run, *(instance(run, "each", item=item, parent=each) for item in (0, 1)))
     following = attempts.complete(
-        grip,
+        lease,
         Finished({}, {}),
-        worker=bench.name,
+        worker=worker.name,
         session=span_id(),
         by=work.BY,
         at=clock.now(),
-        memory=bench.memory,
+        cache=worker.cache,
     )
     attempts.not_started(following.session, "No.", by=work.BY, at=clock.now())
-    run = driven(run, bench)
+    run = driven(run, worker)
 
-    assert bench.memory.refused == 1
+    assert worker.cache.refused == 1
     assert run.state == "succeeded"
     steps = list(run.steps.order_by("position"))
     assert [(s.key, s.item, s.state) for s in steps] == [
@@ -110,14 +110,14 @@ def test_an_instance_is_in_a_run_once(proposer, operator):
 
 
 def test_steps_that_do_the_same_have_the_same_reuse_digest_in_any_run(
-    proposer, operator, bench
+    proposer, operator, worker
 ):
     text = plan(
         step("one", params={"value": "a"}),
         step("same", after="one", params={"value": "$one.output.value"}),
         step("other", after="same", params={"value": "b"}),
     )
-    runs = [driven(approved(text, proposer, operator), bench) for _ in range(2)]
+    runs = [driven(approved(text, proposer, operator), worker) for _ in range(2)]
 
     digests = [dict(run.steps.values_list("key", "reuse_digest")) for run in runs]
 
@@ -144,21 +144,21 @@ def counted():
 
 def cost(proposer, operator, length):
     """How many calls a step costs in the middle of a chain of that length."""
-    run, memory = approved(chain(length), proposer, operator), Memory()
-    given = {"worker": "w", "by": work.BY, "memory": memory}
+    run, cache = approved(chain(length), proposer, operator), RunCache()
+    given = {"worker": "w", "by": work.BY, "cache": cache}
     first = run.steps.get(key="s0")
-    grip = attempts.claim(
+    lease = attempts.claim(
         step_run_id=first.id, session=span_id(), at=clock.now(), **given
     )
     found = []
     for _ in range(length // 2):
         with counted() as calls:
-            grip = attempts.complete(
-                grip, Finished({}, {}), session=span_id(), at=clock.now(), **given
+            lease = attempts.complete(
+                lease, Finished({}, {}), session=span_id(), at=clock.now(), **given
             )
         found.append(calls.total())
-    assert grip is not None
-    assert memory.refused == 0
+    assert lease is not None
+    assert cache.refused == 0
     # The least of a few: a collection of garbage adds to what a step calls.
     return min(found[-3:])
 

@@ -130,11 +130,11 @@ def test_a_write_whose_answer_is_lost_is_stored_once(run, monkeypatch, is_stored
 
 
 def test_the_last_line_of_a_flood_is_on_the_page_and_in_the_download(
-    registry, proposer, operator, bench
+    registry, proposer, operator, worker
 ) -> None:
     flood = plan(step("first", "misbehave", params={"how": "flood"}))
 
-    run = driven(approved(flood, proposer, operator), bench)
+    run = driven(approved(flood, proposer, operator), worker)
 
     row = run.steps.get(key="first")
     shown = logs.view_of(row.pk)

@@ -290,7 +290,7 @@ def test_the_page_of_a_run_shows_what_the_keeper_cannot_do(due):
     no_waits, _ = run_waits.waits_of(run, Counter(), clock.now())
 
     assert wait.text == (
-        "Cannot take back a step whose worker was lost: 3 attempts failed."
+        "Cannot recover a step whose worker was lost: 3 attempts failed."
         f" The keeper retries at {later:%H:%M:%S} UTC."
     )
     assert no_waits == []

@@ -89,7 +89,7 @@ def test_every_table_is_history_or_has_a_reason_not_to_be():
 
 
 @pytest.fixture
-def run(proposer, operator, admin, bench) -> Run:
+def run(proposer, operator, admin, worker) -> Run:
     """Build a run with a step gate, files, a log, a failed attempt and a policy."""
     for reason in ("First version.", "Second version."):
         draft = PolicyDraft(
@@ -108,9 +108,9 @@ def run(proposer, operator, admin, bench) -> Run:
     ]
     made = approved(plan(*steps), proposer, operator)
     decided(open_gate(made, "risky"), operator, comment="Seen.")
-    made = driven(made, bench)
+    made = driven(made, worker)
     sweep.sweep(at=clock.now() + timedelta(hours=1))
-    return driven(made, bench)
+    return driven(made, worker)
 
 
 RETRY = {"attempts": 3, "backoff": "constant", "initial": "1s"}

@@ -14,11 +14,11 @@ pytestmark = [
 ]
 
 
-def test_a_no_to_a_voided_run_leaves_nothing_open(proposer, operator, bench):
+def test_a_no_to_a_voided_run_leaves_nothing_open(proposer, operator, worker):
     text = plan(step("asks", "risky"), step("starts"), parallel=True)
     run = approved(text, proposer, operator)
     Run.objects.filter(pk=run.pk).update(inputs={"slipped": "in"})
-    work.work(step_run_id=run.steps.get(key="starts").id, bench=bench)
+    work.work(step_run_id=run.steps.get(key="starts").id, context=worker)
     run.refresh_from_db()
     voided = run.state
 

@@ -12,7 +12,7 @@ from django.db import DataError, IntegrityError, connection
 from execfabric.lib import clock
 from orchestration.runs.domain.results import Finished, Result
 from orchestration.runs.engine import artifacts, attempts
-from orchestration.runs.engine.attempts import Grip
+from orchestration.runs.engine.attempts import Lease
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import StepRun
 from orchestration.runs.pages import step_page
@@ -50,9 +50,9 @@ def effect(**params: Any) -> str:
 
 
 @pytest.fixture
-def run_of(proposer, operator, bench):
+def run_of(proposer, operator, worker):
     """Run an approved plan as far as a worker can."""
-    return lambda text: driven(approved(text, proposer, operator), bench)
+    return lambda text: driven(approved(text, proposer, operator), worker)
 
 
 SUCCEEDED = ("succeeded", None)
@@ -73,7 +73,7 @@ UNKNOWN = ("indeterminate", None)
         ((execution, "answer_masked"), KeyError("kind"), NOT_STORED),
         ((answers, "validate_output"), RecursionError("too deep"), NOT_STORED),
         ((answers, "mask_files"), NO_SPACE, NOT_STORED),
-        ((artifacts, "keep"), DataError("broken"), NOT_STORED),
+        ((artifacts, "store"), DataError("broken"), NOT_STORED),
         ((work, "discard"), RuntimeError("broken"), SUCCEEDED),
         ((attempts, "complete"), TypeError("broken"), SUCCEEDED),
         ((attempts, "complete"), IntegrityError("duplicate key"), SUCCEEDED),
@@ -97,7 +97,7 @@ def test_an_unexpected_error_leaves_the_worker_usable(
 def test_a_result_that_cannot_be_stored_says_that_the_effect_happened(
     run_of, operator, witness, monkeypatch
 ):
-    raises_once(monkeypatch, artifacts, "keep", TypeError("broken"))
+    raises_once(monkeypatch, artifacts, "store", TypeError("broken"))
 
     run = run_of(effect())
 
@@ -105,11 +105,11 @@ def test_a_result_that_cannot_be_stored_says_that_the_effect_happened(
     assert len(witness.read()) == 1
     assert error == {
         "code": "step.result_not_stored",
-        "message": "The step did its work, but its result could not be stored: TypeError.",
+        "message": "The step ran, but its result could not be stored: internal error (TypeError).",
         "ran": True,
     }
     shown = step_page.step_view(operator.actor(), run.id, "effect").happened
-    assert "may be there" in shown
+    assert "may have been made" in shown
 
 
 def test_a_result_that_the_database_refuses_is_recorded_as_one_that_is_lost(
@@ -117,10 +117,10 @@ def test_a_result_that_the_database_refuses_is_recorded_as_one_that_is_lost(
 ):
     complete = attempts.complete
 
-    def picky(grip: Grip, result: Result, **named: Any) -> Grip | None:
+    def picky(lease: Lease, result: Result, **named: Any) -> Lease | None:
         if isinstance(result, Finished):
             raise DataError("broken")
-        return complete(grip, result, **named)
+        return complete(lease, result, **named)
 
     monkeypatch.setattr(attempts, "complete", picky)
 
@@ -136,7 +136,7 @@ def test_a_result_that_the_database_refuses_is_recorded_as_one_that_is_lost(
     ("params", "code", "reason"),
     [
         ({"name": "x" * 251}, "artifact.name_invalid", "name is too long"),
-        ({"raw_name": "ff"}, "artifact.name_invalid", "name is not text"),
+        ({"raw_name": "ff"}, "artifact.name_invalid", "is not valid UTF-8"),
         ({"text": "x" * 101}, "artifact.too_large", "101 bytes"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_stored_fails_a_step_that_ran(
 
 
 def test_a_disk_that_is_full_for_a_moment_costs_no_result(run_of, monkeypatch):
-    monkeypatch.setattr(outage, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(outage, "MAX_PAUSE_S", 0.01)
     called = raises_once(monkeypatch, artifacts.Path, "replace", NO_SPACE)
 
     run = run_of(plan(step("writes", "write", params={"text": "stored"})))
@@ -165,7 +165,7 @@ def test_a_disk_that_is_full_for_a_moment_costs_no_result(run_of, monkeypatch):
 
 
 def test_a_worker_that_lost_its_lease_ends_its_handler_and_stays_usable(
-    settings, run_of, proposer, operator, bench, witness
+    settings, run_of, proposer, operator, worker, witness
 ):
     """It prints all the time, as a frozen worker's handler may have."""
     settings.HEARTBEAT_SECONDS = 0.3
@@ -179,9 +179,9 @@ def test_a_worker_that_lost_its_lease_ends_its_handler_and_stays_usable(
 
     beside = threading.Thread(target=lose)
     beside.start()
-    driven(run, bench)
+    driven(run, worker)
     beside.join()
 
     assert states(run) == {"effect": "indeterminate"}
-    assert not bench.runner.busy
+    assert not worker.runner.busy
     assert states(run_of(effect())) == {"effect": "succeeded"}

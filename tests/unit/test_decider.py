@@ -20,7 +20,7 @@ from orchestration.runs.domain.decider import (
 from orchestration.runs.domain.progress import (
     UNANSWERED,
     Progress,
-    StepView,
+    StepStatus,
 )
 from orchestration.runs.domain.states import (
     FINAL_RUN,
@@ -44,12 +44,12 @@ RULES = ("all_success", "one_success", "all_done")
 FAILURES = ("pause", "abort", "continue")
 
 
-def view(key: str, state: StepState, *after: str, **fields: object) -> StepView:
-    return StepView(key, key.upper(), state, depends_on=after, **fields)
+def view(key: str, state: StepState, *after: str, **fields: object) -> StepStatus:
+    return StepStatus(key, key.upper(), state, depends_on=after, **fields)
 
 
 def actions_of(
-    run: RunState, steps: list[StepView], **rules: object
+    run: RunState, steps: list[StepStatus], **rules: object
 ) -> Sequence[Action]:
     return next_actions(run, Progress(steps, **rules))
 
@@ -150,7 +150,7 @@ def test_as_many_steps_start_as_there_are_places(parallel_max, states, expected)
             R.PAUSING,
             [S.READY, S.PENDING],
             [Move(RunEvent.PAUSED)],
-            id="a pause is confirmed when nobody is at work",
+            id="a pause is confirmed when no step is running",
         ),
         pytest.param(R.PAUSED, [S.READY, S.PENDING], [], id="paused is paused"),
         pytest.param(
@@ -207,12 +207,12 @@ def test_a_failure_does_what_the_plan_says(on_failure, states, expected):
     assert kinds(found) == expected
 
 
-def test_silence_is_told_from_a_no():
+def test_an_expired_gate_is_not_a_rejection():
     steps = [view("a", S.REJECTED, error=UNANSWERED)]
 
     (move,) = actions_of(R.RUNNING, steps)
 
-    assert move == Move(RunEvent.EXPIRED, "Nobody answered for step A in time.")
+    assert move == Move(RunEvent.EXPIRED, "The approval of step A expired.")
 
 
 def graphs(size: int) -> Iterator[Graph]:
@@ -265,7 +265,7 @@ def _assert_all_can_end(ways: dict[State, set[State]]) -> None:
 @pytest.mark.parametrize("on_failure", ["pause", "abort", "continue"])
 @pytest.mark.parametrize("parallel_max", [1, 2, 0])
 @pytest.mark.parametrize("size", [1, 2])
-def test_no_small_plan_can_be_led_astray(size, parallel_max, on_failure):
+def test_every_small_plan_reaches_a_legal_end(size, parallel_max, on_failure):
     found = [
         explored(Graph(g.parents, g.rules, parallel_max, on_failure))
         for g in graphs(size)
@@ -283,7 +283,7 @@ def test_no_small_plan_can_be_led_astray(size, parallel_max, on_failure):
         pytest.param(0, 0, id="side by side"),
     ],
 )
-def test_no_plan_of_three_can_be_led_astray(parallel_max, patience, on_failure):
+def test_every_plan_of_three_reaches_a_legal_end(parallel_max, patience, on_failure):
     for graph in graphs(3):
         explored(Graph(graph.parents, graph.rules, parallel_max, on_failure), patience)
 

@@ -13,8 +13,8 @@ from orchestration.runs.domain.decider import (
     TryAgain,
     unknown_reason,
 )
-from orchestration.runs.domain.outcome import MOST_LOSSES, Verdict
-from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepView
+from orchestration.runs.domain.outcome import MAX_LOSSES, GateOutcome
+from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
 from orchestration.runs.domain.results import Failure, Finished, Lost
 from orchestration.runs.domain.states import (
     ATTEMPT,
@@ -75,14 +75,14 @@ def test_what_the_result_of_a_worker_means(result, run, tries, event, attempt):
         (P.INTENT, REPEATABLE, R.PAUSING, 1, T.LEASE_LOST, None),
         (P.INTENT, REPEATABLE, R.CANCELLING, 1, T.CANCELLED, None),
         (P.INTENT, REPEATABLE, R.CANCELLING, 9, T.CANCELLED, None),
-        (P.INTENT, REPEATABLE, R.RUNNING, MOST_LOSSES - 1, T.LEASE_LOST, None),
-        (P.INTENT, REPEATABLE, R.RUNNING, MOST_LOSSES, T.FAILED, "attempts_exhausted"),
+        (P.INTENT, REPEATABLE, R.RUNNING, MAX_LOSSES - 1, T.LEASE_LOST, None),
+        (P.INTENT, REPEATABLE, R.RUNNING, MAX_LOSSES, T.FAILED, "attempts_exhausted"),
         (P.INTENT, NOT_REPEATABLE, R.RUNNING, 1, T.OUTCOME_UNKNOWN, "worker_lost"),
         (P.INTENT, NOT_REPEATABLE, R.CANCELLING, 1, T.OUTCOME_UNKNOWN, "worker_lost"),
         (P.INTENT, NOT_REPEATABLE, R.RUNNING, 9, T.OUTCOME_UNKNOWN, "worker_lost"),
         (P.CLAIMED, NOT_REPEATABLE, R.RUNNING, 1, T.LEASE_LOST, None),
         (P.CLAIMED, NOT_REPEATABLE, R.CANCELLING, 1, T.CANCELLED, None),
-        (P.CLAIMED, REPEATABLE, R.RUNNING, MOST_LOSSES, T.FAILED, "attempts_exhausted"),
+        (P.CLAIMED, REPEATABLE, R.RUNNING, MAX_LOSSES, T.FAILED, "attempts_exhausted"),
     ],
 )
 def test_what_a_lost_lease_means(phase, effects, run, losses, event, code):
@@ -114,7 +114,7 @@ def test_every_end_of_an_attempt_is_a_legal_move():
     ends += [
         outcome.of_lost_lease(phase, effect_class=effect, run=run, losses=losses)
         for phase, effect in product((P.CLAIMED, P.INTENT), EffectClass)
-        for run, losses in product(runs, (1, MOST_LOSSES))
+        for run, losses in product(runs, (1, MAX_LOSSES))
     ]
 
     assert all(STEP_RUN.allows(S.RUNNING, end.event) for end in ends)
@@ -152,7 +152,7 @@ def test_any_other_attempt_that_was_cut_off_is_unknown(effect_class):
         (
             Unknown("c", "m"),
             NOT_REPEATABLE,
-            Lost("c", "m Whether it had its effect is not known."),
+            Lost("c", "m Outcome unknown: it may have had its effect."),
         ),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_lost_attempt_may_run_until_its_deadline_and_a_margin():
 def run_of(*states: StepState, on_failure: str = "pause") -> Progress:
     errors = {S.SKIPPED: UPSTREAM_FAILED}
     steps = [
-        StepView(key, key, state, error=errors.get(state, ""))
+        StepStatus(key, key, state, error=errors.get(state, ""))
         for key, state in zip("abcde", states, strict=False)
     ]
     return Progress(steps, parallel_max=0, on_failure=on_failure)
@@ -227,18 +227,18 @@ def test_what_evidence_on_an_unknown_outcome_means(happened, event, code):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "only_asks", "event", "code"),
+    ("verdict", "is_approval_step", "event", "code"),
     [
-        (Verdict.APPROVED, False, T.GATE_APPROVED, None),
-        (Verdict.APPROVED, True, T.SUCCEEDED, None),
-        (Verdict.REJECTED, False, T.GATE_REJECTED, "gate.rejected"),
-        (Verdict.REJECTED, True, T.GATE_REJECTED, "gate.rejected"),
-        (Verdict.EXPIRED, False, T.GATE_REJECTED, "gate.expired"),
-        (Verdict.EXPIRED, True, T.GATE_REJECTED, "gate.expired"),
+        (GateOutcome.APPROVED, False, T.GATE_APPROVED, None),
+        (GateOutcome.APPROVED, True, T.SUCCEEDED, None),
+        (GateOutcome.REJECTED, False, T.GATE_REJECTED, "gate.rejected"),
+        (GateOutcome.REJECTED, True, T.GATE_REJECTED, "gate.rejected"),
+        (GateOutcome.EXPIRED, False, T.GATE_REJECTED, "gate.expired"),
+        (GateOutcome.EXPIRED, True, T.GATE_REJECTED, "gate.expired"),
     ],
 )
-def test_what_the_verdict_on_a_step_means(verdict, only_asks, event, code):
-    settled = outcome.of_step_gate(verdict, only_asks=only_asks)
+def test_what_the_verdict_on_a_step_means(verdict, is_approval_step, event, code):
+    settled = outcome.of_step_gate(verdict, is_approval_step=is_approval_step)
 
     assert settled.event is event
     assert (settled.error and settled.error.code) == code
@@ -248,16 +248,16 @@ def test_what_the_verdict_on_a_step_means(verdict, only_asks, event, code):
 @pytest.mark.parametrize(
     ("verdict", "states", "expected"),
     [
-        (Verdict.APPROVED, [S.PENDING], [Move(E.APPROVED)]),
-        (Verdict.REJECTED, [S.PENDING], [Cancel("a"), Move(E.REJECTED)]),
-        (Verdict.EXPIRED, [S.PENDING], [Cancel("a"), Move(E.EXPIRED)]),
+        (GateOutcome.APPROVED, [S.PENDING], [Move(E.APPROVED)]),
+        (GateOutcome.REJECTED, [S.PENDING], [Cancel("a"), Move(E.REJECTED)]),
+        (GateOutcome.EXPIRED, [S.PENDING], [Cancel("a"), Move(E.EXPIRED)]),
         (
-            Verdict.REJECTED,
+            GateOutcome.REJECTED,
             [S.SUCCEEDED, S.GATED, S.READY, S.BACKOFF, S.FAILED],
             [Cancel("b"), Cancel("c"), Cancel("d"), Move(E.REJECTED)],
         ),
-        (Verdict.REJECTED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
-        (Verdict.EXPIRED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
+        (GateOutcome.REJECTED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
+        (GateOutcome.EXPIRED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
     ],
 )
 def test_what_the_verdict_on_a_plan_means(verdict, states, expected):

@@ -9,7 +9,7 @@ from orchestration.runs.domain.progress import (
     UNANSWERED,
     UPSTREAM_FAILED,
     Progress,
-    StepView,
+    StepStatus,
 )
 from orchestration.runs.domain.states import RunState, StepState
 
@@ -23,7 +23,7 @@ ERRORS = {
 
 
 @st.composite
-def views(draw: st.DrawFn) -> list[StepView]:
+def views(draw: st.DrawFn) -> list[StepStatus]:
     """Draw steps in any states, each after earlier steps."""
     keys = [object() for _ in range(draw(st.integers(1, 8)))]
     found = []
@@ -31,7 +31,7 @@ def views(draw: st.DrawFn) -> list[StepView]:
         parents = draw(st.sets(st.integers(0, index - 1), max_size=3)) if index else ()
         state, error = draw(moves())
         found.append(
-            StepView(
+            StepStatus(
                 key,
                 f"step {index}",
                 state,
@@ -103,7 +103,7 @@ def test_any_moves_lead_to_what_a_fresh_one_says(steps, parallel_max, on_failure
     ],
 )
 def test_no_more_steps_may_start_than_the_plan_allows(parallel_max, states, startable):
-    steps = [StepView(index, str(index), one) for index, one in enumerate(states)]
+    steps = [StepStatus(index, str(index), one) for index, one in enumerate(states)]
     progress = Progress(steps, parallel_max=parallel_max)
 
     assert progress.startable(limit=9) == startable
@@ -113,10 +113,10 @@ def test_no_more_steps_may_start_than_the_plan_allows(parallel_max, states, star
 
 def test_only_a_skip_because_of_a_failure_counts_as_one():
     steps = [
-        StepView("failed", "", S.FAILED),
-        StepView("dependent", "", S.SKIPPED, ("failed",), error=UPSTREAM_FAILED),
-        StepView("of an older release", "", S.SKIPPED, error="step.skipped"),
-        StepView("left out by the plan", "", S.SKIPPED, error="step.left_out"),
+        StepStatus("failed", "", S.FAILED),
+        StepStatus("dependent", "", S.SKIPPED, ("failed",), error=UPSTREAM_FAILED),
+        StepStatus("of an older release", "", S.SKIPPED, error="step.skipped"),
+        StepStatus("left out by the plan", "", S.SKIPPED, error="step.left_out"),
     ]
 
     found = Progress(steps).skipped_by_failure()

@@ -9,7 +9,7 @@ from execfabric.lib import clock
 from execfabric.lib.rights import Role
 from orchestration.runs.engine import artifacts
 from orchestration.runs.models import Run
-from orchestration.runs.worker.work import Bench, work
+from orchestration.runs.worker.work import WorkerContext, work
 from tests.api_builders import PLAN, Caller, a_run, approve, caller, open_gate, registry
 from tests.builders import end_dry_runs
 from tests.web.run_builders import lost_after_intent
@@ -47,11 +47,11 @@ def step_of(by: Caller, run: str, key: str) -> dict:
 
 
 def work_on(by: Caller, run: str, key: str) -> None:
-    bench = Bench(name="test")
+    worker = WorkerContext(name="test")
     try:
-        work(step_run_id=UUID(step_of(by, run, key)["step_run_id"]), bench=bench)
+        work(step_run_id=UUID(step_of(by, run, key)["step_run_id"]), context=worker)
     finally:
-        bench.close()
+        worker.close()
 
 
 def test_a_proposal_makes_a_run_that_waits(proposer) -> None:
@@ -325,7 +325,7 @@ def test_a_file_is_fetched_by_its_digest_and_only_by_who_may_see_the_run(
 
 def keep_file(by: Caller, run: str, source) -> dict:
     step = step_of(by, run, "first")["step_run_id"]
-    kept = artifacts.keep(
+    kept = artifacts.store(
         {"result": source}, folder=source.parent, step_run_id=step, at=clock.now()
     )
     reference: dict = kept["result"]["$file"]

@@ -85,7 +85,7 @@ def test_a_step_gate_shows_the_resolved_params_and_nothing_unresolved(
 
 
 def test_a_step_gate_shows_which_parent_started_it_and_which_had_no_output(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     text = plan(
         step("a", params={"n": 1}),
@@ -100,7 +100,7 @@ def test_a_step_gate_shows_which_parent_started_it_and_which_had_no_output(
         parallel=True,
     )
     run = approved(text, proposer, operator)
-    work.work(step_run_id=run.steps.get(key="a").id, bench=bench)
+    work.work(step_run_id=run.steps.get(key="a").id, context=worker)
 
     shown = words(signed_in(operator).get(f"/gates/{open_gate(run, 'join').pk}"))
 
@@ -109,7 +109,7 @@ def test_a_step_gate_shows_which_parent_started_it_and_which_had_no_output(
 
 
 def test_a_file_is_shown_with_its_own_name_size_and_digest(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     text = plan(
         step("note", "write", params={"text": "x" * 4321, "name": "no\u202ete.txt"}),
@@ -121,7 +121,7 @@ def test_a_file_is_shown_with_its_own_name_size_and_digest(
             "params": {"file": "$note.files.note", "to": "notes/"},
         },
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     [use] = ArtifactUse.objects.all()
 
     page = signed_in(operator).get(f"/gates/{open_gate(run, 'publish').pk}")

@@ -64,9 +64,9 @@ def test_the_name_of_a_secret_is_hidden_too(proposer):
 
 
 def test_a_proposer_sees_no_configuration_at_a_gate_and_an_approver_does(
-    proposer, operator, bench, client
+    proposer, operator, worker, client
 ):
-    run = driven(approved(plan(step("risky", "risky")), proposer, operator), bench)
+    run = driven(approved(plan(step("risky", "risky")), proposer, operator), worker)
     gate = open_gate(run, "risky")
     addresses = [
         reverse("gate", args=[gate.pk]),

@@ -27,7 +27,7 @@ def stamp(page) -> str:
 
 
 def test_a_proposer_sees_runs_that_wait_and_that_are_in_progress(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     proposed(TWO_STEPS, proposer)
     approved(TWO_STEPS, proposer, operator)
@@ -102,9 +102,9 @@ def test_the_home_page_is_sent_again_only_after_a_change(proposer, operator) -> 
 
 
 def test_a_run_that_only_waits_for_an_approval_says_so_in_lists_and_filters(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
-    run = driven(approved(GATED, proposer, operator), bench)
+    run = driven(approved(GATED, proposer, operator), worker)
     client = signed_in(proposer)
 
     page = client.get("/runs", {"state": "awaiting_approval"})

@@ -286,7 +286,7 @@ async def test_the_inbox_count_changes_by_itself(registry, proposer, operator) -
 @real
 @pytest.mark.promise("S4.9")
 async def test_an_approval_step_pauses_the_run_and_a_frame_asks_for_the_answer(
-    registry, proposer, operator, bench
+    registry, proposer, operator, worker
 ) -> None:
     ask = {"id": "ask", "kind": "approval", "dependsOn": ["first"]}
     text = plan(step("first"), ask, step("last", after="ask"))
@@ -296,7 +296,7 @@ async def test_an_approval_step_pauses_the_run_and_a_frame_asks_for_the_answer(
 
     async with watching(f"/ws/runs/{run.pk}/?after={head}&log=", client) as socket:
         await frame_with(socket, 'id="cursor"')
-        await sync_to_async(driven)(run, bench)
+        await sync_to_async(driven)(run, worker)
         html = await frame_with(socket, "gate-link-ask")
         gate = await sync_to_async(open_gate)(run, "ask")
         waiting = await sync_to_async(states)(run)

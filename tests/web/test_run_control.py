@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("registry")
 
 
 def test_pause_and_resume_are_asked_for_by_post_and_confirmed(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     run = approved(TWO_STEPS, proposer, operator)
     client = signed_in(operator)
@@ -27,7 +27,7 @@ def test_pause_and_resume_are_asked_for_by_post_and_confirmed(
     client.post(f"/runs/{run.pk}/resume")
 
     assert paused == "paused"
-    assert driven(Run.objects.get(pk=run.pk), bench).state == "succeeded"
+    assert driven(Run.objects.get(pk=run.pk), worker).state == "succeeded"
 
 
 def test_cancel_keeps_the_reason(proposer, operator) -> None:
@@ -98,7 +98,7 @@ def test_asking_too_late_is_a_conflict(proposer, operator) -> None:
 
     assert answer.status_code == 409
     assert codes(answer) == ["state.illegal_transition"]
-    assert "The run is awaiting approval; it cannot be resumed." in words(answer)
+    assert "Cannot resume the run: it is awaiting approval." in words(answer)
 
 
 def test_a_run_that_has_ended_is_said_so_when_it_is_asked_again(
@@ -111,7 +111,7 @@ def test_a_run_that_has_ended_is_said_so_when_it_is_asked_again(
     answer = client.post(f"/runs/{run.pk}/cancel")
 
     assert codes(answer) == ["state.illegal_transition"]
-    said = "The run has ended (cancelled); it can no longer be cancelled."
+    said = "Cannot cancel the run: it has ended (cancelled)."
     assert said in words(answer)
 
 
@@ -192,7 +192,7 @@ def test_the_proposer_is_told_that_somebody_else_must_settle_it(
     page = client.get(address)
     answer = client.post(address, {"happened": "yes", "evidence": "I know."})
 
-    assert "You cannot settle an outcome of a run that you proposed." in words(page)
+    assert "You cannot resolve an outcome of a run that you proposed." in words(page)
     assert "<textarea" not in page.content.decode()
     assert answer.status_code == 403
     assert codes(answer) == ["step.own_outcome"]

@@ -125,22 +125,22 @@ def test_a_log_keeps_its_layout_and_marks_what_would_deceive(
         assert not {"\u202e", "\x1b", "\u200b"} & set(drawn)
 
 
-def test_a_step_that_has_ended_is_marked_as_such(proposer, operator, bench) -> None:
+def test_a_step_that_has_ended_is_marked_as_such(proposer, operator, worker) -> None:
     waiting = proposed(TWO_STEPS, proposer)
-    ended = driven(approved(TWO_STEPS, proposer, operator), bench)
+    ended = driven(approved(TWO_STEPS, proposer, operator), worker)
 
     assert "data-ended" not in element(page_of(waiting, signed_in(proposer)), "head-0")
     assert "data-ended" in element(page_of(ended, signed_in(proposer)), "head-0")[:80]
 
 
 def test_a_file_is_handed_out_to_whoever_may_see_its_run_and_to_nobody_else(
-    proposer, operator, stranger, bench, tmp_path
+    proposer, operator, stranger, worker, tmp_path
 ) -> None:
     run = approved(TWO_STEPS, proposer, operator)
     path = tmp_path / "report.html"
     path.write_text("<script>alert(1)</script>")
     row = run.steps.get(key="first")
-    kept = artifacts.keep(
+    kept = artifacts.store(
         {"report": path}, folder=path.parent, step_run_id=row.pk, at=clock.now()
     )
     sha256 = kept["report"]["$file"]["sha256"]

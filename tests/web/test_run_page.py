@@ -62,9 +62,9 @@ def test_the_page_says_what_is_waited_for_by_whom_and_where(proposer, operator) 
 
 @pytest.mark.promise("S0.9")
 def test_after_the_work_values_outputs_and_attempts_are_there(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
-    run = driven(approved(TWO_STEPS, proposer, operator), bench)
+    run = driven(approved(TWO_STEPS, proposer, operator), worker)
 
     client = signed_in(proposer)
     page = page_of(run, client)
@@ -80,9 +80,9 @@ def test_after_the_work_values_outputs_and_attempts_are_there(
 
 
 def test_a_failure_says_what_happened_whether_anything_ran_and_what_to_do(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
-    run = driven(approved(FAILING, proposer, operator), bench)
+    run = driven(approved(FAILING, proposer, operator), worker)
 
     error = element(step_of(run, "only", signed_in(operator)), "body-0")
     assert "The target said no." in error
@@ -190,8 +190,10 @@ def test_list_and_home_need_few_queries_however_long_they_are(
         client.get("/")
 
 
-def test_the_events_are_there_in_order_and_each_once(proposer, operator, bench) -> None:
-    run = driven(approved(GATED, proposer, operator), bench)
+def test_the_events_are_there_in_order_and_each_once(
+    proposer, operator, worker
+) -> None:
+    run = driven(approved(GATED, proposer, operator), worker)
 
     page = page_of(run, signed_in(operator), view="events")
 

@@ -15,14 +15,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
 
 @pytest.mark.promise("S0.18")
 def test_input_states_and_files_of_a_whole_chain_are_shown(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     text = plan(
         step("make", "write", params={"text": "$inputs.words"}),
         step("use", "read", after="make", params={"file": "$make.files.note"}),
         inputs={"type": "object", "properties": {"words": {"type": "string"}}},
     )
-    run = driven(approved(text, proposer, operator, words="hello"), bench)
+    run = driven(approved(text, proposer, operator, words="hello"), worker)
     client = signed_in(proposer)
     sha256 = hashlib.sha256(b"hello").hexdigest()
 
@@ -42,13 +42,13 @@ def test_input_states_and_files_of_a_whole_chain_are_shown(
 
 @pytest.mark.promise("S0.19")
 def test_logs_failures_and_the_record_of_a_whole_chain_are_shown(
-    proposer, operator, bench
+    proposer, operator, worker
 ) -> None:
     text = plan(
         step("talks", "secret"),
         step("fails", "misbehave", after="talks", params={"how": "fail"}),
     )
-    run = driven(approved(text, proposer, operator), bench)
+    run = driven(approved(text, proposer, operator), worker)
     client = signed_in(proposer)
 
     log = client.get(f"/runs/{run.pk}/steps/talks/log")

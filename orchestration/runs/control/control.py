@@ -1,4 +1,4 @@
-"""Pause, resume and cancel: requests that the workers confirm."""
+"""Pause, resume and cancel runs."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,77 +13,74 @@ from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import RUN, RunEvent, RunState, StepState
 from orchestration.runs.engine.advance import advance, carry_out
-from orchestration.runs.engine.transitions import Change, change
+from orchestration.runs.engine.transitions import RunChange, locked_change
 from orchestration.runs.errors import NotControllable
 from orchestration.runs.models import Run
 
-WORDS = {
-    RunEvent.PAUSE_REQUESTED: "paused",
-    RunEvent.RESUMED: "resumed",
-    RunEvent.CANCEL_REQUESTED: "cancelled",
+VERBS = {
+    RunEvent.PAUSE_REQUESTED: "pause",
+    RunEvent.RESUMED: "resume",
+    RunEvent.CANCEL_REQUESTED: "cancel",
 }
 
 
 def pause(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
-    """Ask that nothing new starts; paused once no worker is in a step any more.
+    """Request a pause; the run is paused once its running steps have finished.
 
-    :raises NotControllable: when this run is not `by`'s to control
+    :raises NotControllable: when `by` may not control this run
     :raises IllegalTransition: when it is not running
     """
     _require_control(run_id, by)
-    with change(run_id, by=by, at=at) as opened:
-        _require(opened, RunEvent.PAUSE_REQUESTED)
-        opened.move_run(RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
-        advance(opened)
-        return opened.run
+    with locked_change(run_id, by=by, at=at) as change:
+        _require(change, RunEvent.PAUSE_REQUESTED)
+        change.move_run(RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
+        advance(change)
+        return change.run
 
 
 def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
-    """Go on where the run stopped; what is done stays done.
+    """Resume a run, and retry the failures that paused it.
 
-    Failures that paused the run are tried again; others stay as the plan says.
-
-    :raises NotControllable: when this run is not `by`'s to control
+    :raises NotControllable: when `by` may not control this run
     :raises IllegalTransition: when it is not pausing or paused
     :raises ProposerInactive: when the proposer's account is deactivated
     """
     _require_control(run_id, by)
-    with change(run_id, by=by, at=at) as opened:
-        if not opened.loaded.proposer_active:
+    with locked_change(run_id, by=by, at=at) as change:
+        if not change.loaded.proposer_active:
             raise ProposerInactive(run=str(run_id))
-        _require(opened, RunEvent.RESUMED)
-        carry_out(outcome.resume(opened.loaded.progress), opened)
-        for step in opened.steps.values():
+        _require(change, RunEvent.RESUMED)
+        carry_out(outcome.resume(change.loaded.progress), change)
+        for step in change.steps.values():
             if step.state == StepState.READY:
-                opened.hint(step)
-        advance(opened)
-        return opened.run
+                change.hint(step)
+        advance(change)
+        return change.run
 
 
 def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
-    """End a run for good; cancelled once no worker is in a step any more.
+    """Request the end of a run; it is cancelled once its running steps have finished.
 
-    A step that may not be cut off safely is let finish first.
+    Steps that are safe to interrupt are stopped.
 
-    :raises NotControllable: when this run is not `by`'s to control
+    :raises NotControllable: when `by` may not control this run
     :raises IllegalTransition: when it has ended
     """
     _require_control(run_id, by)
-    with change(run_id, by=by, at=at) as opened:
-        waited = opened.run.state == RunState.AWAITING_APPROVAL
-        _require(opened, RunEvent.CANCEL_REQUESTED)
-        why = reason or f"Cancelled by {by.name}."
-        opened.move_run(RunEvent.CANCEL_REQUESTED, why)
-        if waited and opened.run.gate_id is not None:
-            opened.facts += approvals.withdraw(
-                gate_id=opened.run.gate_id, reason="The run was cancelled.", at=at
+    with locked_change(run_id, by=by, at=at) as change:
+        has_open_gate = change.run.state == RunState.AWAITING_APPROVAL
+        _require(change, RunEvent.CANCEL_REQUESTED)
+        change.move_run(RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
+        if has_open_gate and change.run.gate_id is not None:
+            change.facts += approvals.withdraw(
+                gate_id=change.run.gate_id, reason="The run was cancelled.", at=at
             ).facts
-        advance(opened)
-        return opened.run
+        advance(change)
+        return change.run
 
 
 def may_control(run: Run, by: Actor) -> bool:
-    """Operators and admins control every run, people also what they proposed."""
+    """Return True for operators and admins, and for the proposer or an agent's owner."""
     if by.kind is not ActorKind.USER:
         return False
     rights = rights_of(by)
@@ -98,17 +95,17 @@ def _require_control(run_id: UUID, by: Actor) -> None:
         raise NotControllable(run=str(run_id))
 
 
-def _require(opened: Change, event: RunEvent) -> None:
-    """Check that the run can be moved so, or say in words for people why not."""
-    state = RunState(opened.run.state)
+def _require(change: RunChange, event: RunEvent) -> None:
+    """Check that the run can be moved, with a message for users.
+
+    :raises IllegalTransition: when it cannot
+    """
+    state = RunState(change.run.state)
     if RUN.allows(state, event):
         return
-    word, what = state.replace("_", " "), WORDS[event]
-    sentence = (
-        f"The run has ended ({word}); it can no longer be {what}."
-        if state in RUN.final
-        else f"The run is {word}; it cannot be {what}."
-    )
+    word = state.replace("_", " ")
+    reason = f"it has ended ({word})" if state in RUN.final else f"it is {word}"
+    message = f"Cannot {VERBS[event]} the run: {reason}."
     raise IllegalTransition(
-        sentence, machine=RUN.name, state=str(state), event=str(event)
+        message, machine=RUN.name, state=str(state), event=str(event)
     )

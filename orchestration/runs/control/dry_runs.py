@@ -1,7 +1,7 @@
-"""Dry runs as rows: who asked, which worker has one, how it ended.
+"""Queue, claim and end dry runs: the only writer of their state.
 
-The only writer of a dry run's state. Every move is a compare-and-swap, so hints may be
-lost, doubled or late, and any number of keepers may sweep at once.
+Every move is a compare-and-swap, so hints may be lost, duplicate or late, and any number
+of keepers may sweep at once.
 """
 
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from orchestration.runs import dispatch
 from orchestration.runs.domain.states import DRY_RUN, DryRunEvent, DryRunState
 from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.engine.quarantine import Quarantine
-from orchestration.runs.engine.transitions import change
+from orchestration.runs.engine.transitions import locked_change
 from orchestration.runs.errors import DryRunPending, TooManyDryRuns
 from orchestration.runs.models import DryRun, Run
 
@@ -34,7 +34,7 @@ LEASE = timedelta(seconds=STEP_SECONDS + 10)
 """Longer than any step of a dry run, because it is renewed between steps."""
 TRIES = 2
 RETRY_AFTER = 10
-"""Seconds after which a refused request may find room."""
+"""Seconds after which a refused request may be repeated."""
 BATCH = 50
 KEEP = timedelta(days=1)
 """How long a dry run without a run is stored after it has ended."""
@@ -46,15 +46,15 @@ ALWAYS = Q()
 
 
 class ClaimLost(Exception):
-    """The dry run is not this worker's any more."""
+    """Another worker may have the dry run."""
 
 
 def request(*, text: str, inputs: dict[str, Any], by: Actor, at: datetime) -> DryRun:
-    """Queue the dry run of a plan that is not proposed.
+    """Queue the dry run of a plan without proposing it.
 
     :raises RightMissing: when `by` may not propose
     :raises PlanInvalid: with every problem in `details["problems"]`
-    :raises TooManyDryRuns: when too many of theirs have not ended
+    :raises TooManyDryRuns: when too many of theirs are unfinished
     """
     checked = check.check(text=text, inputs=inputs, by=by)
     with transaction.atomic():
@@ -67,7 +67,7 @@ def queue(
     """Queue the dry run of a plan in the caller's transaction.
 
     :raises PlanInvalid: with every problem in `details["problems"]`
-    :raises TooManyDryRuns: when too many of theirs have not ended
+    :raises TooManyDryRuns: when too many of theirs are unfinished
     """
     document = checked.require_valid()
     _require_room(by)
@@ -90,7 +90,7 @@ def queue(
 
 
 def require_ended(run: Run) -> None:
-    """Refuse while the dry run of a run, whose row is locked, has not ended.
+    """Check that the dry run of a locked run has finished.
 
     :raises DryRunPending: when it is queued or running
     """
@@ -99,13 +99,13 @@ def require_ended(run: Run) -> None:
 
 
 def claim(*, dry_run_id: UUID, worker: str) -> DryRun | None:
-    """Take a queued dry run; None when it is taken, or this worker has one."""
+    """Claim a queued dry run; return None if it is not queued or this worker has one."""
     row = QUEUED.filter(pk=dry_run_id).first()
     if row is None or RUNNING.filter(worker=worker).exists():
         return None
     try:
         with transaction.atomic():
-            taken = _move(
+            is_claimed = _move(
                 row,
                 DryRunEvent.CLAIMED,
                 worker=worker,
@@ -115,59 +115,59 @@ def claim(*, dry_run_id: UUID, worker: str) -> DryRun | None:
                 steps_done=0,
             )
     except IntegrityError:
-        # Another process of this worker was faster with another dry run.
+        # Another process of this worker claimed another dry run at the same time.
         return None
-    if taken:
+    if is_claimed:
         row.refresh_from_db()
-    return row if taken else None
+    return row if is_claimed else None
 
 
 def content_of(row: DryRun) -> Content:
-    """Return what is dry-run, from the stored bytes."""
+    """Return the stored content of a dry run."""
     document = from_normal_form(canonical.loads(bytes(row.body)))
     return Content(document, row.order, row.inputs, row.pins)
 
 
 def progress(held: DryRun, steps_done: int) -> None:
-    """Store how far it is, and renew the lease.
+    """Store the progress, and renew the lease.
 
-    :raises ClaimLost: when the lease lapsed and the keeper took it away
+    :raises ClaimLost: when the lease expired and the keeper took it away
     """
     if not _as_read(held).update(steps_done=steps_done, lease_until=Now() + LEASE):
         raise ClaimLost
 
 
 def finish(held: DryRun, report: Report, *, at: datetime) -> bool:
-    """Store the report; False when the dry run is not this worker's any more."""
+    """Store the report; return False if the claim was lost."""
     event = DryRunEvent.LIMIT_REACHED if report.limits else DryRunEvent.FINISHED
     return _end(held, event, report.reason, by=BY, at=at, report=report)
 
 
 def fail(held: DryRun, reason: str, *, at: datetime) -> bool:
-    """End a dry run that did not work; False when it is not this worker's any more."""
+    """End a dry run that failed; return False if the claim was lost."""
     return _end(held, DryRunEvent.FAILED, reason, by=BY, at=at)
 
 
 def next_queued() -> UUID | None:
-    """Return the dry run that has waited longest, if one is queued."""
+    """Return the oldest queued dry run, if any."""
     return QUEUED.order_by("created_at").values_list("pk", flat=True).first()
 
 
 def sweep(quarantine: Quarantine) -> int:
-    """Do what no message reports: lost workers, long waits, lost hints, old rows."""
+    """Handle lost workers, long waits, lost hints and old rows."""
     done = _overdue(quarantine)
     _hint_again(quarantine.at)
-    kept_since = quarantine.at - KEEP
-    old = DryRun.objects.filter(run__isnull=True, finished_at__lt=kept_since)
+    before = quarantine.at - KEEP
+    old = DryRun.objects.filter(run__isnull=True, finished_at__lt=before)
     DryRun.objects.filter(pk__in=old.values("pk")[:BATCH]).delete()
     return done
 
 
 def _overdue(quarantine: Quarantine) -> int:
-    """Give back what a lost worker had, the second time end it; end what waits long."""
+    """Requeue or end what a lost worker had, and end what has waited too long."""
     seconds = settings.DRY_RUN_WAIT_SECONDS
     since = quarantine.at - timedelta(seconds=seconds)
-    # Looked at again in the update: the worker may have renewed its lease.
+    # Checked again in the update: the worker may have renewed its lease.
     is_due = Q(lease_until__lt=Now()) | Q(
         state=DryRunState.QUEUED, created_at__lt=since
     )
@@ -178,9 +178,9 @@ def _overdue(quarantine: Quarantine) -> int:
             fields = {"hinted_at": None, "steps_done": 0}
             return _move(row, DryRunEvent.LEASE_LOST, is_due, **fields)
         reason = (
-            f"Its worker was lost {TRIES} times."
+            f"The worker was lost {TRIES} times. Nothing was changed."
             if is_lost
-            else f"No worker was free within {seconds} seconds."
+            else f"No worker was free within {seconds} seconds. Nothing was changed."
         )
         event, at = DryRunEvent.GIVEN_UP, quarantine.at
         return _end(row, event, reason, by=KEEPER, at=at, only=is_due)
@@ -211,21 +211,21 @@ def _end(
     report: Report | None = None,
     only: Q = ALWAYS,
 ) -> bool:
-    """End a dry run; that of a proposed run with an event in the run's record."""
+    """End a dry run; for a proposed run, record it in the run's stream."""
     fields: dict[str, Any] = {"reason": reason, "finished_at": at}
     if report is not None:
         fields |= {"report": report.as_json(), "steps_done": len(report.steps)}
     if row.run_id is None:
         return _move(row, event, only, **fields)
-    with change(row.run_id, by=by, at=at) as opened:
+    with locked_change(row.run_id, by=by, at=at) as change:
         moved = _move(row, event, only, **fields)
         if moved:
-            opened.record(f"run.dry_run_{event}", _fact(reason, report))
+            change.record(f"run.dry_run_{event}", _fact(reason, report))
         return moved
 
 
 def _fact(reason: str, report: Report | None) -> dict[str, Any]:
-    """What the run's record says of a dry run that has ended."""
+    """Return the event payload of a finished dry run."""
     fact: dict[str, Any] = {"reason": reason} if reason else {}
     if report is not None:
         fact["coverage"] = report.coverage
@@ -235,7 +235,7 @@ def _fact(reason: str, report: Report | None) -> dict[str, Any]:
 
 
 def _move(row: DryRun, event: DryRunEvent, only: Q = ALWAYS, **fields: Any) -> bool:
-    """Move a dry run by the table; False when it is not as it was read any more."""
+    """Move a dry run by the state table; return False if it has changed since."""
     target = DRY_RUN.next(DryRunState(row.state), event)
     if target is not DryRunState.RUNNING:
         fields |= {"lease_until": None, "worker": ""}
@@ -248,12 +248,15 @@ def _as_read(row: DryRun) -> "QuerySet[DryRun]":
 
 def _require_room(by: Actor) -> None:
     with connection.cursor() as cursor:
-        # Two requests at once must not both find the last free place.
+        # Two requests at once must not both take the last free place.
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
             [f"dry_run:{by.key}"],
         )
-    most = settings.DRY_RUNS_PER_ACTOR
-    if UNFINISHED.filter(actor=by.key).count() >= most:
-        message = f"{most} of your dry runs have not ended. Try again when one has."
-        raise TooManyDryRuns(message, retry_after=RETRY_AFTER, limit=most)
+    limit = settings.DRY_RUNS_PER_ACTOR
+    if UNFINISHED.filter(actor=by.key).count() >= limit:
+        message = (
+            f"Cannot start the dry run: {limit} of yours are unfinished (max {limit})."
+            " Try again when one has finished."
+        )
+        raise TooManyDryRuns(message, retry_after=RETRY_AFTER, limit=limit)

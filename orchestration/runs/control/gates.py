@@ -1,4 +1,4 @@
-"""Deciding a gate, and what follows from it: the one way for every interface."""
+"""Decide gates and carry out what follows, for every interface."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,12 +12,12 @@ from execfabric.lib.refusal import Refusal
 from execfabric.lib.rights import Right
 from orchestration.runs.control import dry_runs
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.outcome import Verdict
+from orchestration.runs.domain.outcome import GateOutcome
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import RunState, StepEvent, StepState
 from orchestration.runs.engine import subjects
 from orchestration.runs.engine.advance import advance, carry_out
-from orchestration.runs.engine.transitions import Change, change
+from orchestration.runs.engine.transitions import RunChange, locked_change
 from orchestration.runs.models import StepRun
 
 
@@ -31,21 +31,21 @@ def decide(
     channel: str,
     at: datetime,
 ) -> Gate:
-    """Record one person's answer to a gate and let the run go on from it.
+    """Record a user's decision on a gate and advance the run.
 
-    `digest` is that of the content the person saw, as hex.
+    `digest` is that of the content that the user saw, as hex.
 
-    :raises AgentsCannotDecide: for anybody who is not a person
-    :raises DryRunPending: when a plan is approved before its dry run has ended
-    :raises ApprovalRefusal: whatever `approvals.record_decision` refuses
+    :raises AgentsCannotDecide: when `by` is not a user
+    :raises DryRunPending: when a plan is approved before its dry run has finished
+    :raises ApprovalRefusal: see `approvals.record_decision`
     """
     if by.kind is not ActorKind.USER:
         require(by, Right.DECIDE)
     run_id, kind = selectors.context_of(by=by, gate_id=gate_id)
     try:
-        with change(run_id, by=by, at=at) as opened:
+        with locked_change(run_id, by=by, at=at) as change:
             if approve and kind == subjects.RUN:
-                dry_runs.require_ended(opened.run)
+                dry_runs.require_ended(change.run)
             recorded = approvals.record_decision(
                 gate_id=gate_id,
                 by=by,
@@ -53,15 +53,15 @@ def decide(
                 digest=digest,
                 comment=comment,
                 channel=channel,
-                proposer_active=opened.loaded.proposer_active,
+                proposer_active=change.loaded.proposer_active,
                 at=at,
             )
-            opened.facts += recorded.facts
+            change.facts += recorded.facts
             if recorded.settled:
                 _follow(
-                    opened,
+                    change,
                     recorded.gate,
-                    Verdict.APPROVED if approve else Verdict.REJECTED,
+                    GateOutcome.APPROVED if approve else GateOutcome.REJECTED,
                 )
             return recorded.gate
     except Refusal as error:
@@ -70,33 +70,35 @@ def decide(
 
 
 def expire(*, gate_id: UUID, context_id: UUID, by: Actor, at: datetime) -> bool:
-    """End a gate that nobody settled in time; False when it was settled meanwhile."""
-    with change(context_id, by=by, at=at) as opened:
+    """Expire a gate; return False if it was decided in the meantime."""
+    with locked_change(context_id, by=by, at=at) as change:
         expired = approvals.expire(gate_id=gate_id, at=at)
         if expired is None:
             return False
-        opened.facts += expired.facts
-        _follow(opened, expired.gate, Verdict.EXPIRED)
+        change.facts += expired.facts
+        _follow(change, expired.gate, GateOutcome.EXPIRED)
         return True
 
 
-def _follow(opened: Change, gate: Gate, verdict: Verdict) -> None:
-    """Do what the end of a gate means, if it is still the one in force."""
+def _follow(change: RunChange, gate: Gate, gate_outcome: GateOutcome) -> None:
+    """Carry out the consequences of a gate's end, if it is still the current gate."""
     if gate.subject_kind == subjects.RUN:
-        run = opened.run
+        run = change.run
         if run.gate_id == gate.id and run.state == RunState.AWAITING_APPROVAL:
-            carry_out(outcome.of_plan_gate(verdict, opened.loaded.progress), opened)
+            carry_out(
+                outcome.of_plan_gate(gate_outcome, change.loaded.progress), change
+            )
     else:
-        step = opened.step(gate.subject_id)
+        step = change.step(gate.subject_id)
         if step.gate_id == gate.id and step.state == StepState.GATED:
-            _move_step(opened, step, verdict)
-    advance(opened)
+            _move_step(change, step, gate_outcome)
+    advance(change)
 
 
-def _move_step(opened: Change, step: StepRun, verdict: Verdict) -> None:
-    end = outcome.of_step_gate(verdict, only_asks=step.kind == "approval")
+def _move_step(change: RunChange, step: StepRun, gate_outcome: GateOutcome) -> None:
+    end = outcome.of_step_gate(gate_outcome, is_approval_step=step.kind == "approval")
     columns = end.columns()
     if end.event is StepEvent.SUCCEEDED:
         output = {"approved": True}
         columns |= {"output": output, "output_digest": result_digest(output, {})}
-    opened.move_step(step, end.event, {"gate": str(step.gate_id)}, **columns)
+    change.move_step(step, end.event, {"gate": str(step.gate_id)}, **columns)

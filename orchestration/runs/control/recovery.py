@@ -1,4 +1,4 @@
-"""Settle a step whose outcome is unknown: an operator's finding, with evidence."""
+"""Resolve the unknown outcome of a step by an operator's finding, with evidence."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.engine import specs, subjects
 from orchestration.runs.engine.advance import advance
-from orchestration.runs.engine.transitions import Change, change
+from orchestration.runs.engine.transitions import RunChange, locked_change
 from orchestration.runs.errors import (
     EvidenceRequired,
     NotIndeterminate,
@@ -48,56 +48,60 @@ def resolve(
     at: datetime,
     output: Mapping[str, Any] | None = None,
 ) -> StepRun:
-    """Settle an indeterminate step: it happened, or it did not.
+    """Resolve a step whose outcome is unknown: it happened, or it did not.
 
-    What happened counts as success with `output`, which must satisfy the action's
-    output schema, and without files. What did not happen counts as failed; that is
-    refused while the old attempt may still be alive.
+    If it happened, the step succeeds with `output`, which must match the action's output
+    schema, and without files. If not, the step fails; that is refused while the old
+    attempt may still be running.
 
-    :raises RightMissing: when `by` may not settle outcomes
+    :raises RightMissing: when `by` may not resolve outcomes
     :raises OwnOutcome: when `by` proposed the run or wrote its plan
     :raises NotIndeterminate: when the step's outcome is not unknown
     :raises EvidenceRequired: when the evidence is empty
-    :raises OutputInvalid: when the output is not what the action promises
+    :raises OutputInvalid: when the output does not match the schema
     :raises ContractUnreadable: when a newer release wrote the skill version
-    :raises OldAttemptMayLive: when the old attempt may still be alive
+    :raises OldAttemptMayLive: when the old attempt may still be running
     """
     require(by, Right.INDETERMINATE)
     if not is_visible(evidence):
         raise EvidenceRequired
     if output is not None and not happened:
-        raise OutputInvalid("A step that did not happen has no output. Leave it out.")
-    found = StepRun.objects.filter(pk=step_run_id).only("run_id").first()
-    if found is None:
+        raise OutputInvalid(
+            "Cannot resolve the step: an output is only valid if it happened. Remove it."
+        )
+    row = StepRun.objects.filter(pk=step_run_id).only("run_id").first()
+    if row is None:
         raise StepUnknown(step_run=str(step_run_id))
-    with change(found.run_id, by=by, at=at) as opened:
-        require_may_settle(opened.run, by)
-        step = opened.step(step_run_id)
+    with locked_change(row.run_id, by=by, at=at) as change:
+        require_may_resolve(change.run, by)
+        step = change.step(step_run_id)
         if step.state != StepState.INDETERMINATE:
             raise NotIndeterminate(state=step.state)
-        _settle(opened, step, happened=happened, evidence=evidence, output=output or {})
-        advance(opened)
+        _resolve(
+            change, step, happened=happened, evidence=evidence, output=output or {}
+        )
+        advance(change)
         return step
 
 
-def require_may_settle(run: Run, by: Actor) -> None:
-    """Check that `by` has the right, and nothing to do with the run's proposal.
+def require_may_resolve(run: Run, by: Actor) -> None:
+    """Check that `by` has the right and is not excluded by separation of duties.
 
-    :raises RightMissing: when `by` may not settle outcomes
+    :raises RightMissing: when `by` may not resolve outcomes
     :raises OwnOutcome: when `by` proposed the run or wrote its plan
     """
     require(by, Right.INDETERMINATE)
     for excluded in subjects.excluded_from(run):
         if excluded.key == by.key:
             raise OwnOutcome(
-                f"You cannot settle an outcome of {OWN[Why(excluded.why)]}."
+                f"You cannot resolve an outcome of {OWN[Why(excluded.why)]}."
                 " Ask another operator or admin.",
                 why=str(excluded.why),
             )
 
 
-def _settle(
-    opened: Change,
+def _resolve(
+    change: RunChange,
     step: StepRun,
     *,
     happened: bool,
@@ -107,36 +111,36 @@ def _settle(
     payload: dict[str, Any] = {"happened": happened, "evidence": evidence}
     fields: dict[str, Any] = {}
     if happened:
-        action = specs.action_of(opened, step)
+        action = specs.action_of(change, step)
         _require_output(action, output)
         payload["missing_files"] = list(action.files) if action else []
         digest = result_digest(output, {})
         fields = {"output": dict(output), "output_digest": digest}
     else:
         _require_dead(step)
-    end = outcome.of_evidence(happened=happened, evidence=evidence, by=opened.by.name)
+    end = outcome.of_evidence(happened=happened, evidence=evidence, by=change.by.name)
     error = end.error.as_fact() if end.error else None
-    opened.move_step(step, end.event, payload, error=error, **fields)
+    change.move_step(step, end.event, payload, error=error, **fields)
 
 
 def _require_output(action: ActionContract | None, output: Mapping[str, Any]) -> None:
     if action is None:
         raise ContractUnreadable
-    promised = validate_output(action, Succeeded(output=dict(output)))
-    if isinstance(promised, Failed):
-        raise OutputInvalid(f"Cannot settle the step: {promised.message}")
+    checked = validate_output(action, Succeeded(output=dict(output)))
+    if isinstance(checked, Failed):
+        raise OutputInvalid(f"Cannot resolve the step: {checked.message}")
 
 
 def _require_dead(step: StepRun) -> None:
-    """Check that the step's last attempt is past its deadline, so it was killed."""
+    """Check that the last attempt is past its deadline, so that it was killed."""
     last = Attempt.objects.filter(step_run=step).order_by("-fence").first()
     if last is None or step.spec is None:
         return
-    limit = float(canonical.loads(bytes(step.spec.body)).get("timeout_s", 0))
-    until = outcome.killed_by(last.intent_at or last.started_at, timeout_s=limit)
+    timeout_s = float(canonical.loads(bytes(step.spec.body)).get("timeout_s", 0))
+    until = outcome.killed_by(last.intent_at or last.started_at, timeout_s=timeout_s)
     [[now]] = database.rows("SELECT clock_timestamp()", [])
     if now < until:
         raise OldAttemptMayLive(
-            f"{OldAttemptMayLive.__doc__} It has until {until:%H:%M:%S} UTC.",
+            f"{OldAttemptMayLive.__doc__} Try again after {until:%H:%M:%S} UTC.",
             until=until.isoformat(),
         )

@@ -1,9 +1,9 @@
-"""What should happen next in a run: a pure function of its progress."""
+"""Decide what happens next in a run: a pure function of its progress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestration.runs.domain.progress import UNANSWERED, Key, Progress, StepView
+from orchestration.runs.domain.progress import UNANSWERED, Key, Progress, StepStatus
 from orchestration.runs.domain.states import (
     AT_WORK,
     HELD,
@@ -19,30 +19,32 @@ class _OfStep:
 
 
 class Release(_OfStep):
-    """The step's turn has come: resolve its inputs, gate it or make it ready."""
+    """Resolve the step's params; open its gate or make it ready."""
 
 
 @dataclass(frozen=True)
 class Skip(_OfStep):
-    """The step will not run, because of a failure."""
+    """Leave the step out, because of a failure."""
 
     reason: str
 
 
 class Cancel(_OfStep):
-    """The step has not started and will not."""
+    """Cancel a step that has not started."""
 
 
 class TryAgain(_OfStep):
-    """The failed step is tried again as a new generation."""
+    """Retry a failed step as a new generation."""
 
 
 class Revive(_OfStep):
-    """The step was skipped because of a failure that is tried again now."""
+    """Make a step pending that was skipped because of a failure that is retried."""
 
 
 @dataclass(frozen=True)
 class Move:
+    """Move the run."""
+
     event: RunEvent
     reason: str = ""
 
@@ -51,13 +53,13 @@ StepAction = Release | Skip | Cancel | TryAgain | Revive
 Action = StepAction | Move
 
 UNSTARTED = StepState.PENDING, StepState.GATED, StepState.READY, StepState.BACKOFF
-"""Steps that no worker is in, and that may still run."""
+"""States of steps that have not finished and are not running."""
 
 
 def next_actions(run: RunState, progress: Progress) -> Sequence[Action]:
-    """Return every action that is due now, in order; none when all that is left is to wait.
+    """Return the actions that are due now, in order; empty if the run can only wait.
 
-    The caller carries the actions out and asks again until nothing is due.
+    The caller carries them out and calls again until nothing is due.
     """
     if run is RunState.CANCELLING:
         return _end_when_idle(progress, Move(RunEvent.CANCELLED))
@@ -66,12 +68,12 @@ def next_actions(run: RunState, progress: Progress) -> Sequence[Action]:
         return [Move(RunEvent.PAUSED)] if is_idle else []
     rejected = progress.first(StepState.REJECTED)
     if rejected is not None and run in {RunState.RUNNING, RunState.PAUSED}:
-        return _end_when_idle(progress, _refusal(rejected))
+        return _end_when_idle(progress, _rejection(rejected))
     return _proceed(progress) if run is RunState.RUNNING else []
 
 
 def _proceed(progress: Progress) -> Sequence[Action]:
-    """An unknown outcome always pauses; a failure does what the plan says."""
+    """Return the actions of a running run; an unknown outcome always pauses it."""
     unknown = progress.first(StepState.INDETERMINATE)
     if unknown is not None:
         return [Move(RunEvent.PAUSE_REQUESTED, unknown_reason(unknown.name))]
@@ -84,27 +86,27 @@ def _proceed(progress: Progress) -> Sequence[Action]:
 
 
 def unknown_reason(step: str) -> str:
-    """Return why a run is paused in which a step's outcome is unknown."""
-    return f"Nobody knows whether step {step} had its effect."
+    """Return why a run with an unknown outcome is paused."""
+    return f"Outcome unknown: step {step} may or may not have had its effect."
 
 
 def _end_when_idle(progress: Progress, end: Move) -> Sequence[Action]:
-    """Cancel what has not started, wait for what is running, then end the run."""
+    """Cancel unstarted steps, wait for running ones, then end the run."""
     waiting = progress.steps(*UNSTARTED)
     if waiting or progress.count(StepState.RUNNING):
         return [Cancel(step.key) for step in waiting]
     return [end]
 
 
-def _refusal(rejected: StepView) -> Move:
+def _rejection(rejected: StepStatus) -> Move:
     if rejected.error == UNANSWERED:
-        reason = f"Nobody answered for step {rejected.name} in time."
+        reason = f"The approval of step {rejected.name} expired."
         return Move(RunEvent.EXPIRED, reason)
-    return Move(RunEvent.REJECTED, f"Step {rejected.name} was not approved.")
+    return Move(RunEvent.REJECTED, f"Step {rejected.name} was rejected.")
 
 
-def _abort(progress: Progress, failed: StepView) -> Sequence[Action]:
-    reason = f"Step {failed.name} failed and the plan says abort."
+def _abort(progress: Progress, failed: StepStatus) -> Sequence[Action]:
+    reason = f"Step {failed.name} failed, and the plan aborts on failures."
     skipped = [Skip(step.key, reason) for step in progress.steps(StepState.PENDING)]
     end = Move(RunEvent.FAILED, f"Step {failed.name} failed.")
     return skipped or _end_when_idle(progress, end)
@@ -112,7 +114,7 @@ def _abort(progress: Progress, failed: StepView) -> Sequence[Action]:
 
 def _release(progress: Progress) -> Sequence[Action]:
     skipped = [
-        Skip(step.key, f"Its rule {step.trigger_rule} can no longer be satisfied.")
+        Skip(step.key, f"Its trigger rule {step.trigger_rule} can no longer be met.")
         for step in progress.unsatisfiable()
     ]
     released = progress.releasable(limit=_free_slots(progress))
@@ -124,9 +126,9 @@ def _release(progress: Progress) -> Sequence[Action]:
 def _free_slots(progress: Progress) -> int:
     """Return how many more steps may be released now.
 
-    In a sequential run a held step keeps its slot: that is the strict order. In a
-    parallel one it does not, so that open gates cannot starve the other steps;
-    `Progress.may_start` then bounds how many approved steps run at once.
+    In a sequential run a step that waits for a user keeps its slot, which gives the strict
+    order. In a parallel run it does not, so that open gates cannot block other steps;
+    `Progress.may_start` then limits how many approved steps run at once.
     """
     if progress.parallel_max == 0:
         return progress.count(StepState.PENDING)

@@ -1,4 +1,4 @@
-"""What a result, a loss, a request or a verdict means for attempt, step and run."""
+"""Decide what a result, a lost worker, a request or a gate means for a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from orchestration.runs.domain.decider import (
     TryAgain,
     unknown_reason,
 )
-from orchestration.runs.domain.progress import UNANSWERED, Progress, StepView
+from orchestration.runs.domain.progress import UNANSWERED, Progress, StepStatus
 from orchestration.runs.domain.results import Failure, Finished, Lost, Result
 from orchestration.runs.domain.states import (
     FINAL_RUN,
@@ -29,14 +29,16 @@ from orchestration.runs.domain.states import (
 from orchestration.skills.domain.contract import EffectClass, RetryRule
 from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 
-MOST_LOSSES = 5
-"""A step whose workers die more often than this is taken for the cause."""
+MAX_LOSSES = 5
+"""A step that loses this many workers is taken for the cause, and fails."""
 KILL_MARGIN = timedelta(seconds=30)
-"""How long after its deadline an attempt may take to be killed."""
+"""How long after its deadline an attempt is certainly killed."""
 REFUSED = "gate.rejected"
 
 
-class Verdict(StrEnum):
+class GateOutcome(StrEnum):
+    """How a gate ended."""
+
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
@@ -44,23 +46,25 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class StepOutcome:
+    """The next event of a step."""
+
     event: StepEvent
     error: Failure | Lost | None = None
 
     def columns(self) -> dict[str, Any]:
-        """Return what is stored with the step; without an error, the last one stays."""
+        """Return the columns to store; without an error, the last one remains."""
         return {} if self.error is None else {"error": self.error.as_fact()}
 
 
 @dataclass(frozen=True)
-class Ended(StepOutcome):
-    """What becomes of a step whose attempt has ended."""
+class AttemptOutcome(StepOutcome):
+    """The next events of an attempt and its step."""
 
     attempt: AttemptEvent = AttemptEvent.FAILED
     wait: timedelta | None = None
-    """How long until the next attempt."""
+    """The time until the next attempt."""
     counts: bool = True
-    """Whether it was one of the step's attempts."""
+    """False if it does not use up one of the step's attempts."""
 
 
 def of_result(
@@ -70,77 +74,80 @@ def of_result(
     tries: int,
     max_attempts: int,
     rule: RetryRule,
-) -> Ended:
-    """Decide what follows from the result that the worker of an attempt reports."""
+) -> AttemptOutcome:
+    """Decide what follows from the result of an attempt."""
     if isinstance(result, Finished):
-        return Ended(StepEvent.SUCCEEDED, attempt=AttemptEvent.SUCCEEDED)
+        return AttemptOutcome(StepEvent.SUCCEEDED, attempt=AttemptEvent.SUCCEEDED)
     if isinstance(result, Lost):
-        return Ended(StepEvent.OUTCOME_UNKNOWN, result, AttemptEvent.LOST)
+        return AttemptOutcome(StepEvent.OUTCOME_UNKNOWN, result, AttemptEvent.LOST)
     if result.killed and run is RunState.CANCELLING:
-        return Ended(StepEvent.CANCELLED, result)
+        return AttemptOutcome(StepEvent.CANCELLED, result)
     if result.again and tries < max_attempts:
-        return Ended(StepEvent.RETRY_LATER, result, wait=_delay(rule, tries=tries))
-    return Ended(StepEvent.FAILED, result)
+        return AttemptOutcome(
+            StepEvent.RETRY_LATER, result, wait=_delay(rule, tries=tries)
+        )
+    return AttemptOutcome(StepEvent.FAILED, result)
 
 
 def _delay(rule: RetryRule, *, tries: int) -> timedelta:
-    """Return how long to wait after so many attempts have failed, at least one."""
+    """Return the wait after `tries` failed attempts, at least one."""
     if rule.backoff == "constant":
         return timedelta(seconds=min(rule.initial_s, rule.max_s))
-    # 2**60 s is beyond every maximum; the cap keeps the float finite.
+    # 2**60 s exceeds every maximum; the limit keeps the float finite.
     grown = rule.initial_s * 2 ** min(tries - 1, 60)
     return timedelta(seconds=min(grown, rule.max_s))
 
 
 def of_lost_lease(
     phase: Phase, *, effect_class: str, run: RunState, losses: int
-) -> Ended:
+) -> AttemptOutcome:
     """Decide what follows when a worker stopped renewing its lease.
 
-    `losses` counts the attempts of this generation that were lost, this one included.
+    `losses` counts the lost attempts of this generation, including this one.
     """
     if phase is not Phase.CLAIMED and not may_rerun(effect_class):
-        message = "Its worker was lost after it may have begun."
+        message = "The worker was lost while the step may have been running."
         lost = Lost("step.worker_lost", message)
-        return Ended(StepEvent.OUTCOME_UNKNOWN, lost, AttemptEvent.LOST)
+        return AttemptOutcome(StepEvent.OUTCOME_UNKNOWN, lost, AttemptEvent.LOST)
     if run is RunState.CANCELLING:
-        return Ended(StepEvent.CANCELLED, attempt=AttemptEvent.LOST)
-    if losses >= MOST_LOSSES:
-        message = f"Its worker was lost {losses} times; the step may be the cause."
+        return AttemptOutcome(StepEvent.CANCELLED, attempt=AttemptEvent.LOST)
+    if losses >= MAX_LOSSES:
+        message = f"The worker was lost {losses} times. The step may be the cause."
         failure = Failure("step.attempts_exhausted", message, ran=None)
-        return Ended(StepEvent.FAILED, failure, AttemptEvent.LOST)
-    # A lost worker is not the step's failure, so it costs none of its attempts.
-    return Ended(StepEvent.LEASE_LOST, attempt=AttemptEvent.LOST, counts=False)
+        return AttemptOutcome(StepEvent.FAILED, failure, AttemptEvent.LOST)
+    # Losing a worker is not a failure of the step, so it uses up no attempt.
+    return AttemptOutcome(StepEvent.LEASE_LOST, attempt=AttemptEvent.LOST, counts=False)
 
 
 def of_not_started(run: RunState) -> StepEvent:
-    """Decide what becomes of a step when it is proven that its attempt never began.
+    """Return the event of a step whose attempt certainly never began.
 
-    Its outcome may have been taken for unknown, and its run may have ended since.
+    Its run may have ended since.
     """
     return StepEvent.CANCELLED if run in FINAL_RUN else StepEvent.NOT_STARTED
 
 
 def was_paused_for(step: str, run: RunState, reason: str) -> bool:
     """Return True if a run is paused only because of this step's unknown outcome."""
-    is_paused = run in {RunState.PAUSING, RunState.PAUSED}
-    return is_paused and reason == unknown_reason(step)
+    # The second sentence is from older releases.
+    reasons = unknown_reason(step), f"Nobody knows whether step {step} had its effect."
+    return run in {RunState.PAUSING, RunState.PAUSED} and reason in reasons
 
 
 def may_rerun(effect_class: str) -> bool:
-    """Return True if an attempt that was cut off may simply be repeated."""
+    """Return True if an interrupted attempt is safe to repeat."""
     return effect_class in {EffectClass.PURE, EffectClass.IDEMPOTENT}
 
 
 def cut_off(effect_class: str, code: str, message: str) -> Failure | Lost:
-    """Return the result of an attempt that was cut off and may have begun its effect."""
+    """Return the result of an interrupted attempt that may have begun its effect."""
     if may_rerun(effect_class):
         return Failure(code, message, again=True, ran=None)
-    return Lost(code, f"{message} Whether it had its effect is not known.")
+    return Lost(code, f"{message} Outcome unknown: it may have had its effect.")
 
 
 def of_answer(answer: Failed | Retry | Unknown, effect_class: str) -> Failure | Lost:
-    """Return the result of an attempt whose handler says that it did not succeed."""
+    """Return the result of an attempt whose handler did not succeed."""
     if isinstance(answer, Retry):
         return Failure(answer.code, answer.message, again=True, ran=False)
     if isinstance(answer, Unknown):
@@ -149,30 +156,30 @@ def of_answer(answer: Failed | Retry | Unknown, effect_class: str) -> Failure | 
 
 
 def over_limit(effect_class: str, code: str, message: str) -> Failure | Lost:
-    """Return the result of an attempt that was killed because of what it used."""
+    """Return the result of an attempt that exceeded a limit and was killed."""
     if may_rerun(effect_class):
-        # It would use too much again.
+        # Another attempt would exceed the limit again.
         return Failure(code, message)
     return cut_off(effect_class, code, message)
 
 
 def killed_by(begun: datetime, *, timeout_s: float) -> datetime:
-    """Return when a lost attempt has certainly been killed."""
+    """Return when a lost attempt is certainly killed."""
     return begun + timedelta(seconds=timeout_s) + KILL_MARGIN
 
 
 def resume(progress: Progress) -> list[Action]:
-    """Go on with a run; the failures that paused it are tried again."""
+    """Resume a run, and retry the failures that paused it."""
     paused_by = progress.steps(StepState.FAILED)
     if progress.on_failure != "pause":
         paused_by = []
     return [Move(RunEvent.RESUMED), *try_again(paused_by, progress)]
 
 
-def try_again(failed: Iterable[StepView], progress: Progress) -> list[Action]:
-    """Try failed steps again, with what was skipped because of a failure.
+def try_again(failed: Iterable[StepStatus], progress: Progress) -> list[Action]:
+    """Retry failed steps, and revive those skipped because of a failure.
 
-    A step skipped because of another failure is skipped again by the decider.
+    The decider skips a step again whose own failed dependency is not retried.
     """
     retried = [TryAgain(step.key) for step in failed]
     skipped = progress.skipped_by_failure() if retried else []
@@ -180,28 +187,28 @@ def try_again(failed: Iterable[StepView], progress: Progress) -> list[Action]:
 
 
 def of_evidence(*, happened: bool, evidence: str, by: str) -> StepOutcome:
-    """Settle a step whose outcome was unknown."""
+    """Return the event of an unknown outcome that a user has resolved."""
     if happened:
         return StepOutcome(StepEvent.RESOLVED)
-    message = f"{by} found that it did not happen: {evidence}"
+    message = f"{by} reported that it did not happen: {evidence}"
     failure = Failure("step.did_not_happen", message, ran=False)
     return StepOutcome(StepEvent.FAILED, failure)
 
 
-def of_step_gate(verdict: Verdict, *, only_asks: bool) -> StepOutcome:
-    """Decide what becomes of a gated step; one that only asks is done when approved."""
-    if verdict is Verdict.APPROVED:
-        done = StepEvent.SUCCEEDED if only_asks else StepEvent.GATE_APPROVED
-        return StepOutcome(done)
+def of_step_gate(verdict: GateOutcome, *, is_approval_step: bool) -> StepOutcome:
+    """Return the event of a gated step; an approval step succeeds once approved."""
+    if verdict is GateOutcome.APPROVED:
+        event = StepEvent.SUCCEEDED if is_approval_step else StepEvent.GATE_APPROVED
+        return StepOutcome(event)
     return StepOutcome(StepEvent.GATE_REJECTED, _NO_STEP[verdict])
 
 
-def of_plan_gate(verdict: Verdict, progress: Progress) -> list[Action]:
-    """Start a run, or end one whose plan has no approval (any more).
+def of_plan_gate(verdict: GateOutcome, progress: Progress) -> list[Action]:
+    """Start a run, or end one whose plan is not approved.
 
-    A step that is running is waited for.
+    Running steps finish first.
     """
-    if verdict is Verdict.APPROVED:
+    if verdict is GateOutcome.APPROVED:
         return [Move(RunEvent.APPROVED)]
     end = _NO_PLAN[verdict]
     if progress.count(StepState.RUNNING):
@@ -210,10 +217,14 @@ def of_plan_gate(verdict: Verdict, progress: Progress) -> list[Action]:
 
 
 _NO_STEP = {
-    Verdict.REJECTED: Failure(REFUSED, "People said no.", ran=False),
-    Verdict.EXPIRED: Failure(UNANSWERED, "Nobody answered in time.", ran=False),
+    GateOutcome.REJECTED: Failure(
+        REFUSED, "The step was rejected. Nothing ran.", ran=False
+    ),
+    GateOutcome.EXPIRED: Failure(
+        UNANSWERED, "The approval expired. Nothing ran.", ran=False
+    ),
 }
 _NO_PLAN = {
-    Verdict.REJECTED: Move(RunEvent.REJECTED, "The plan was not approved."),
-    Verdict.EXPIRED: Move(RunEvent.EXPIRED, "Nobody answered for the plan in time."),
+    GateOutcome.REJECTED: Move(RunEvent.REJECTED, "The plan was rejected."),
+    GateOutcome.EXPIRED: Move(RunEvent.EXPIRED, "The approval of the plan expired."),
 }

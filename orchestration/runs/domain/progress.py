@@ -1,4 +1,4 @@
-"""Where a run is: its steps, indexed so that a move costs only its children."""
+"""Index the steps of a run, so that a move costs only its children."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ from orchestration.runs.domain.states import FINAL_STEP, StepState
 UNANSWERED = "gate.expired"
 UPSTREAM_FAILED = "step.upstream_failed"
 _SKIPPED_BY_FAILURE = frozenset({UPSTREAM_FAILED, "step.skipped"})
-"""Error codes of a step skipped because of a failure; the second is of older releases."""
+"""Error codes of steps skipped because of a failure; older releases used the second."""
 
 Key = Any
 """Identifies a step run; opaque and hashable."""
 
 
-class StepView(NamedTuple):
+class StepStatus(NamedTuple):
     """A step run as the decider sees it."""
 
     key: Key
     name: str
-    """The step's id in the plan, for sentences."""
+    """The step's id in the plan, for messages."""
     state: StepState
     depends_on: tuple[Key, ...] = ()
     trigger_rule: str = "all_success"
@@ -32,30 +32,30 @@ class StepView(NamedTuple):
 @dataclass(slots=True, eq=False)
 class _Node:
     position: int
-    view: StepView
+    view: StepStatus
     children: list["_Node"] = field(default_factory=list)
     finished: int = 0
-    """How many of its parents are in a final state."""
+    """How many parents are in a final state."""
     succeeded: int = 0
     holds: bool | None = None
-    """Whether the trigger rule holds, where that is decided and the step is pending."""
+    """True if the trigger rule is met, False if it never will be, else None."""
 
 
 class Progress:
     """The steps of a run by state, and the pending ones whose turn has come.
 
-    All lists are in plan order, the order in which steps were added.
+    All lists are in plan order, which is the order of adding.
     """
 
     def __init__(
         self,
-        steps: Iterable[StepView],
+        steps: Iterable[StepStatus],
         *,
         parallel_max: int = 1,
         on_failure: str = "pause",
     ) -> None:
         self.parallel_max = parallel_max
-        """How many steps may run at once: 1 one after the other, 0 no bound."""
+        """How many steps may run at once; 0 for no limit."""
         self.on_failure = on_failure
         self.unfinished = 0
         self._nodes: list[_Node] = []
@@ -65,8 +65,8 @@ class Progress:
         for step in steps:
             self.add(step)
 
-    def add(self, step: StepView) -> None:
-        """Add a step behind all others; its parents are already there."""
+    def add(self, step: StepStatus) -> None:
+        """Add a step at the end, after its parents."""
         node = _Node(len(self._nodes), step)
         self._nodes.append(node)
         self._by_key[step.key] = node
@@ -79,7 +79,7 @@ class Progress:
         self._consider(node)
 
     def moved(self, key: Key, state: StepState, error: str = "") -> None:
-        """Note that a step is in `state` now, with this code as its error."""
+        """Set the state of a step and the code of its error."""
         node = self._by_key[key]
         before, now = node.view, node.view._replace(state=state, error=error)
         _remove(self._in_state[before.state], node.position)
@@ -95,36 +95,39 @@ class Progress:
     def count(self, *states: StepState) -> int:
         return sum(len(self._in_state[state]) for state in states)
 
-    def first(self, state: StepState) -> StepView | None:
+    def first(self, state: StepState) -> StepStatus | None:
         positions = self._in_state[state]
         return self._nodes[positions[0]].view if positions else None
 
-    def steps(self, *states: StepState) -> list[StepView]:
-        positions = sorted(one for state in states for one in self._in_state[state])
+    def steps(self, *states: StepState) -> list[StepStatus]:
+        positions = sorted(
+            position for state in states for position in self._in_state[state]
+        )
         return [self._nodes[position].view for position in positions]
 
-    def releasable(self, limit: int) -> list[StepView]:
-        """Return the first pending steps whose trigger rule holds."""
-        return [self._nodes[one].view for one in self._due[True][: max(limit, 0)]]
+    def releasable(self, limit: int) -> list[StepStatus]:
+        """Return the first pending steps whose trigger rule is met."""
+        positions = self._due[True][: max(limit, 0)]
+        return [self._nodes[position].view for position in positions]
 
-    def unsatisfiable(self) -> list[StepView]:
-        """Return the pending steps whose trigger rule can no longer hold."""
+    def unsatisfiable(self) -> list[StepStatus]:
+        """Return the pending steps whose trigger rule can no longer be met."""
         return [self._nodes[position].view for position in self._due[False]]
 
     def may_start(self) -> bool:
-        """Return True if one more ready step may be claimed while the run is running."""
+        """Return True if one more ready step may be claimed."""
         running = self.count(StepState.RUNNING)
         return self.parallel_max == 0 or running < self.parallel_max
 
     def startable(self, limit: int) -> list[Key]:
-        """Return the first ready steps that may be claimed while the run is running."""
+        """Return the first ready steps that may be claimed."""
         if self.parallel_max:
             limit = min(limit, self.parallel_max - self.count(StepState.RUNNING))
         ready = self._in_state[StepState.READY][: max(limit, 0)]
         return [self._nodes[position].view.key for position in ready]
 
-    def skipped_by_failure(self) -> list[StepView]:
-        """Return the steps skipped because of a failure, not by a condition."""
+    def skipped_by_failure(self) -> list[StepStatus]:
+        """Return the steps skipped because of a failure, not of a condition."""
         skipped = self.steps(StepState.SKIPPED)
         return [step for step in skipped if step.error in _SKIPPED_BY_FAILURE]
 
@@ -140,20 +143,20 @@ class Progress:
 
 
 def _rule(node: _Node) -> bool | None:
-    """Return True if the trigger rule holds, False if it never will, else None."""
+    """Return True if the trigger rule is met, False if it never will be, else None."""
     parents = len(node.view.depends_on)
-    over = node.finished == parents
+    all_finished = node.finished == parents
     match node.view.trigger_rule:
         case "all_done":
-            return True if over else None
+            return True if all_finished else None
         case "one_success" if parents:
-            return True if node.succeeded else (False if over else None)
+            return True if node.succeeded else (False if all_finished else None)
         case _ if node.succeeded == parents:
             return True
     return False if node.finished > node.succeeded else None
 
 
-def _count(child: _Node, parent: StepView, sign: int) -> None:
+def _count(child: _Node, parent: StepStatus, sign: int) -> None:
     child.finished += sign * (parent.state in FINAL_STEP)
     child.succeeded += sign * (parent.state is StepState.SUCCEEDED)
 

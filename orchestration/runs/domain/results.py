@@ -1,4 +1,4 @@
-"""How an attempt ended, as plain values."""
+"""The results of an attempt, as plain values."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ from execfabric.lib import canonical
 
 
 def result_digest(output: Any, files: Any) -> str:
-    """Return the digest of what a step returned; stored with it and in its event."""
+    """Return the digest of a step's output and files, as stored and recorded."""
     return canonical.digest_of(
         "execfabric/result/v1", {"output": output, "files": files}
     )
@@ -16,16 +16,16 @@ def result_digest(output: Any, files: Any) -> str:
 
 @dataclass(frozen=True)
 class Finished:
-    """The effect happened; output and files are what the next steps get."""
+    """A success, with the output and files for later steps."""
 
     output: dict[str, Any]
     files: dict[str, Any]
     masked: tuple[str, ...] = ()
-    """Names of the files in which secrets were masked before they were stored."""
+    """Names of the files in which secrets were masked."""
 
     @cached_property
     def digest(self) -> str:
-        """The digest of output and files.
+        """Return the digest of output and files.
 
         :raises NotCanonical: when the output has no canonical form
         """
@@ -37,16 +37,16 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failure:
-    """It did not work, and that is known."""
+    """A known failure."""
 
     code: str
     message: str
     again: bool = False
-    """Whether another attempt is allowed and may help."""
+    """True if another attempt is safe and may succeed."""
     killed: bool = False
-    """Whether it was stopped because its run is being cancelled."""
+    """True if it was stopped because its run is being cancelled."""
     ran: bool | None = True
-    """False if it certainly failed before any effect; None if no one can know."""
+    """False if it certainly failed before any effect; None if that is unknown."""
 
     def as_fact(self) -> dict[str, Any]:
         return {"code": self.code, "message": self.message, "ran": self.ran}
@@ -54,7 +54,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Lost:
-    """Nobody can know whether the effect happened."""
+    """An unknown outcome: the effect may or may not have happened."""
 
     code: str
     message: str
@@ -67,9 +67,9 @@ Result = Finished | Failure | Lost
 
 
 def recordable(result: Result) -> Result:
-    """Return the result, or a failure in place of one without canonical form.
+    """Return the result, or a failure if it has no canonical form.
 
-    Otherwise an effect that has happened could not be recorded at all.
+    Otherwise an effect that happened could not be recorded at all.
     """
     try:
         result.as_fact()

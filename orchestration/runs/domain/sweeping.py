@@ -1,15 +1,17 @@
-"""How long the keeper waits before it tries a run again that it could not sweep."""
+"""Decide when the keeper retries a run that it could not sweep."""
 
 from datetime import timedelta
 from enum import StrEnum
 
-PATIENCE = 3
-"""Failures in a row after which the keeper reports the run and begins to pause."""
+REPORTED_FAILURES = 3
+"""Failures in a row after which the keeper reports the run and waits between tries."""
 FIRST_PAUSE_S = 10
 LONGEST_PAUSE_S = 600
 
 
 class Duty(StrEnum):
+    """What the keeper does for a run."""
+
     LEASES = "leases"
     WAITS = "waits"
     GATES = "gates"
@@ -17,9 +19,9 @@ class Duty(StrEnum):
     DRY_RUNS = "dry_runs"
 
 
-WORDS = {
-    Duty.LEASES: "take back a step whose worker was lost",
-    Duty.WAITS: "start a step again after its pause",
+DESCRIPTIONS = {
+    Duty.LEASES: "recover a step whose worker was lost",
+    Duty.WAITS: "retry a step after its wait",
     Duty.GATES: "expire an approval",
     Duty.STOPS: "finish pausing or cancelling the run",
     Duty.DRY_RUNS: "end the dry run",
@@ -27,17 +29,17 @@ WORDS = {
 
 
 def pause(failures: int) -> timedelta:
-    """Return how long to leave a run alone after so many failures in a row."""
-    if failures < PATIENCE:
+    """Return how long to wait after so many failures in a row."""
+    if failures < REPORTED_FAILURES:
         return timedelta()
-    # Beyond 2**10 the longest pause holds in any case.
-    grown = FIRST_PAUSE_S * 2 ** min(failures - PATIENCE, 10)
+    # Beyond 2**10 the longest pause applies anyway.
+    grown = FIRST_PAUSE_S * 2 ** min(failures - REPORTED_FAILURES, 10)
     return timedelta(seconds=min(grown, LONGEST_PAUSE_S))
 
 
 def message(duty: Duty, failures: int) -> str:
-    """Return what the record and the run's page say."""
+    """Return the message for the record and the page of the run."""
     return (
-        f"Cannot {WORDS[duty]}: {failures} attempts failed. The keeper tries again with"
-        " growing pauses. An administrator finds the cause in the keeper's log."
+        f"Cannot {DESCRIPTIONS[duty]}: {failures} tries failed. The keeper retries with"
+        " growing pauses. See the keeper's log for the cause."
     )

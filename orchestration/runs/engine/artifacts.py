@@ -1,4 +1,4 @@
-"""Files between steps: kept by content, handed out by digest, never by name."""
+"""Store the files that steps exchange, addressed by the SHA-256 of their content."""
 
 import hashlib
 import mimetypes
@@ -30,87 +30,86 @@ from orchestration.skills.execution import NotPlain, opened_file
 
 CHUNK = 1 << 20
 PLAIN = "application/octet-stream"
-LONGEST_NAME = 255
+MAX_NAME = 255
 
 
-def keep(
+def store(
     files: Mapping[str, Path | Sequence[Path]],
     *,
     folder: Path,
     step_run_id: UUID,
     at: datetime,
-    meanwhile: Callable[[], None] = lambda: None,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Store the files a handler returned; return the references for later steps.
+    """Store the files that a handler returned; return the references for later steps.
 
-    They are opened below `folder`, the call's own, without following links. It may take
-    long, so `meanwhile` is called again and again.
+    A name with one path gives one reference, a name with a list gives a list. Files are
+    opened below `folder`, that of the call, without following links. `heartbeat` is
+    called after each chunk, because this may take long.
 
-    A name with one path gives one reference, a name with a list gives a list.
-
-    :raises ArtifactTooLarge: when a file is over the limit
+    :raises ArtifactTooLarge: when a file exceeds the limit
     :raises ArtifactNotPlain: when it is not a plain file in the folder
     :raises ArtifactNameInvalid: when its name cannot be stored
-    :raises ArtifactNotStored: when the store has no room or cannot be written
+    :raises ArtifactNotStored: when the store is full or cannot be written
     """
-    keep_one = partial(
-        _keep_one, folder=folder, step_run_id=step_run_id, at=at, meanwhile=meanwhile
+    store_one = partial(
+        _store_one, folder=folder, step_run_id=step_run_id, at=at, heartbeat=heartbeat
     )
-    kept: dict[str, Any] = {}
-    for name, given in files.items():
-        if isinstance(given, Path):
-            kept[name] = keep_one(given, name)
+    references: dict[str, Any] = {}
+    for name, paths in files.items():
+        if isinstance(paths, Path):
+            references[name] = store_one(paths, name)
         else:
-            kept[name] = [keep_one(path, name) for path in given]
-    return kept
+            references[name] = [store_one(path, name) for path in paths]
+    return references
 
 
 def local_paths(
-    files: Iterable[Mapping[str, Any]], meanwhile: Callable[[], None] = lambda: None
+    files: Iterable[Mapping[str, Any]], heartbeat: Callable[[], None] = lambda: None
 ) -> dict[str, Path]:
-    """Where the bytes of each file lie on this host, checked against their digest.
+    """Return the path of each file on this host, after checking its digest.
 
-    That may take long, so `meanwhile` is called again and again.
+    `heartbeat` is called after each chunk, because this may take long.
 
     :raises ArtifactUnknown: when the store has no such file
-    :raises ArtifactCorrupt: when its bytes are not the recorded ones
+    :raises ArtifactCorrupt: when its content does not match its digest
     """
     paths = {}
     for reference in files:
         sha256 = str(reference["sha256"])
         with open_artifact(sha256) as source:
-            found = _digest(_Watched(source, meanwhile))
-        if found != sha256:
-            raise ArtifactCorrupt(expected=sha256, found=found)
-        paths[sha256] = Path(default_storage.path(_place(sha256)))
+            digest = _digest(_ChunkedFile(source, heartbeat))
+        if digest != sha256:
+            raise ArtifactCorrupt(expected=sha256, found=digest)
+        paths[sha256] = Path(default_storage.path(_storage_path(sha256)))
     return paths
 
 
 def open_artifact(sha256: str) -> "File[bytes]":
-    """The stored bytes, opened for reading. Who may read is the selector's business.
+    """Open a stored file for reading; the caller checks access.
 
     :raises ArtifactUnknown: when the store has no such file
     """
-    place = _place(sha256)
-    if not default_storage.exists(place):
+    path = _storage_path(sha256)
+    if not default_storage.exists(path):
         raise ArtifactUnknown(sha256=sha256)
-    return default_storage.open(place)
+    return default_storage.open(path)
 
 
-def _keep_one(
+def _store_one(
     path: Path,
     name: str,
     *,
     folder: Path,
     step_run_id: UUID,
     at: datetime,
-    meanwhile: Callable[[], None],
+    heartbeat: Callable[[], None],
 ) -> dict[str, Any]:
     _check_name(f"{name}/{path.name}")
     try:
         with opened_file(folder, path) as source:
             size = os.fstat(source.fileno()).st_size
-            sha256 = _store(source, path.name, size, meanwhile)
+            sha256 = _store_bytes(source, path.name, size, heartbeat)
     except NotPlain as error:
         raise ArtifactNotPlain(f"Cannot store the file: {error}.") from error
     facts = {
@@ -130,63 +129,63 @@ def _keep_one(
 
 
 def _check_name(name: str) -> None:
-    shown = name.encode(errors="replace").decode()
-    if len(name) > LONGEST_NAME:
-        message = f"Cannot store the file {shown[:60]}...: its name is too long (max {LONGEST_NAME} characters)."
+    printable = name.encode(errors="replace").decode()
+    if len(name) > MAX_NAME:
+        message = f"Cannot store the file '{printable[:60]}...': its name is too long (max {MAX_NAME} characters)."
         raise ArtifactNameInvalid(message)
-    if shown != name:
-        raise ArtifactNameInvalid(
-            f"Cannot store the file {shown}: its name is not text."
-        )
+    if printable != name:
+        message = f"Cannot store the file '{printable}': its name is not valid UTF-8."
+        raise ArtifactNameInvalid(message)
 
 
-class _Watched(File):  # type: ignore[type-arg]
-    """A file that is copied piece by piece, with a call after each piece."""
+class _ChunkedFile(File):  # type: ignore[type-arg]
+    """A file that calls `heartbeat` after each chunk."""
 
     def __init__(
-        self, source: "BufferedReader | File[bytes]", meanwhile: Callable[[], None]
+        self, source: "BufferedReader | File[bytes]", heartbeat: Callable[[], None]
     ) -> None:
         super().__init__(source)
-        self._meanwhile = meanwhile
+        self._heartbeat = heartbeat
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
         for chunk in super().chunks(chunk_size or CHUNK):
             yield chunk
-            self._meanwhile()
+            self._heartbeat()
 
 
-def _store(
-    source: BufferedReader, name: str, size: int, meanwhile: Callable[[], None]
+def _store_bytes(
+    source: BufferedReader, name: str, size: int, heartbeat: Callable[[], None]
 ) -> str:
-    """Put the bytes of an open file into the store; return their digest."""
+    """Store the content of an open file; return its digest."""
     if size > settings.MAX_ARTIFACT_BYTES:
         raise ArtifactTooLarge(
-            f"The file {name} has {size} bytes; at most"
-            f" {settings.MAX_ARTIFACT_BYTES} are allowed.",
+            f"Cannot store the file '{name}': it is too large ({size} bytes, max"
+            f" {settings.MAX_ARTIFACT_BYTES}).",
             size=size,
         )
-    watched = _Watched(source, meanwhile)
-    sha256 = _digest(watched)
-    if not default_storage.exists(_place(sha256)):
-        _save(watched, _place(sha256), name)
+    chunked = _ChunkedFile(source, heartbeat)
+    sha256 = _digest(chunked)
+    if not default_storage.exists(_storage_path(sha256)):
+        _save(chunked, _storage_path(sha256), name)
     return sha256
 
 
-def _save(source: "File[bytes]", place: str, name: str) -> None:
-    """Write the bytes beside their place, then move them: never half a file there."""
-    draft = f"{place}.{uuid4().hex}.draft"
+def _save(source: "File[bytes]", path: str, name: str) -> None:
+    """Write to a draft and rename it, so that no partial file is visible."""
+    draft = f"{path}.{uuid4().hex}.draft"
     try:
         default_storage.save(draft, source)
-        Path(default_storage.path(draft)).replace(default_storage.path(place))
+        Path(default_storage.path(draft)).replace(default_storage.path(path))
     except OSError as error:
         with suppress(OSError):
             default_storage.delete(draft)
         raise ArtifactNotStored(
-            f"Cannot store the file {name}: {error.strerror}."
+            f"Cannot store the file '{name}': the artifact store cannot be written."
+            " Ask an administrator to check the disk of the worker."
         ) from error
 
 
-def _place(sha256: str) -> str:
+def _storage_path(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 

@@ -2,8 +2,8 @@
 
 A claim commits the intent: the effect may follow. A worker that completes a step claims
 the next ready one of the same run in the same transaction, so a chain needs no message
-between its steps. Both may be repeated when their answer was lost: the session of the
-attempt, which the worker chooses, tells its own commit from another's.
+between its steps. Both may be repeated after a lost connection: the worker chooses the
+session id of the attempt and recognizes its own commit by it.
 """
 
 from dataclasses import dataclass
@@ -27,15 +27,19 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.engine import checks, specs
 from orchestration.runs.engine.advance import advance
-from orchestration.runs.engine.loading import Memory
-from orchestration.runs.engine.transitions import Change, change, in_turn
+from orchestration.runs.engine.loading import RunCache
+from orchestration.runs.engine.transitions import (
+    RunChange,
+    locked_change,
+    optimistic_change,
+)
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.skills.domain.contract import ActionContract, RetryRule
 
 
 @dataclass(frozen=True)
-class Grip:
-    """A worker's hold on one attempt: valid as long as the fence is."""
+class Lease:
+    """A worker's lease on one attempt, valid while the step has this fence."""
 
     run_id: UUID
     step_run_id: UUID
@@ -45,7 +49,7 @@ class Grip:
     action: ActionContract
     idempotency_key: str
     session: str
-    """The id of the attempt within the trace."""
+    """The id of the attempt in the trace."""
 
 
 _RUN_OF = (
@@ -60,67 +64,68 @@ def claim(
     session: str,
     by: Actor,
     at: datetime,
-    memory: Memory | None = None,
-) -> Grip | None:
-    """Take a ready step run; None when the hint was stale, doubled or forged.
+    cache: RunCache | None = None,
+) -> Lease | None:
+    """Claim a ready step run; return None if the hint was stale, duplicate or forged.
 
-    None too while the disk is almost full: the keeper hints again. With a session that
-    has it already, the hold on it is returned again.
+    While the disk is almost full, return None too: the keeper hints again. If the session
+    has claimed it before, return that lease again.
     """
     if disk.shortage():
         return None
-    found = database.row(_RUN_OF, [step_run_id])
-    if found is None:
+    row = database.row(_RUN_OF, [step_run_id])
+    if row is None:
         return None
-    # Read in full, so that it starts from nothing but what is stored now.
-    with change(found[0], by=by, at=at) as opened:
-        step = opened.step(step_run_id)
+    # Never from the cache: a claim starts from what is stored now.
+    with locked_change(row[0], by=by, at=at) as change:
+        step = change.step(step_run_id)
         if step.state == StepState.RUNNING:
-            return _adopted(opened, session)
-        if not _may_start(opened, step):
+            return _lease_of_session(change, session)
+        if not _may_start(change, step):
             return None
-        grip = _take(opened, step, worker=worker, session=session)
-        advance(opened)
-    if memory is not None:
-        memory.keep(opened.loaded)
-    return grip
+        lease = _take(change, step, worker=worker, session=session)
+        advance(change)
+    if cache is not None:
+        cache.put(change.loaded)
+    return lease
 
 
 def complete(
-    grip: Grip,
+    lease: Lease,
     result: Result,
     *,
     worker: str,
     session: str,
     by: Actor,
     at: datetime,
-    memory: Memory | None = None,
+    cache: RunCache | None = None,
     logged: bool = True,
-) -> Grip | None:
-    """Record how an attempt ended, let the run go on, and take a ready step of it.
+) -> Lease | None:
+    """Record the result of an attempt, advance the run, and claim its next ready step.
 
-    `session` is that of the next attempt; without one, none is taken. `logged` says whether this one may have
-    written a log, whose digest is then recorded. A result whose fence has passed is
-    recorded as evidence and changes nothing else.
+    `session` is the id of the next attempt; without one, none is claimed. `logged` is
+    False if this attempt has no log, whose digest is recorded otherwise. A result that
+    comes after the lease was lost is recorded as evidence and changes nothing else.
     """
     result = recordable(result)
 
-    def act(opened: Change) -> Grip | None:
-        step = opened.step(grip.step_run_id)
-        if not _holds(step, grip):
-            opened.need_lock()
-            if _is_recorded(step, grip, result):
-                return _adopted(opened, session) if session else None
-            _late(opened, step, grip, result)
+    def act(change: RunChange) -> Lease | None:
+        step = change.step(lease.step_run_id)
+        if not _holds(step, lease):
+            change.require_lock()
+            if _has_recorded(step, lease, result):
+                return _lease_of_session(change, session) if session else None
+            _record_late(change, step, lease, result)
             return None
-        log = selectors.log_digest(step.id, grip.fence) if logged else ""
-        _finish(opened, step, result, session=grip.session, log=log)
-        advance(opened)
-        return _take_next(opened, worker=worker, session=session)
+        log = selectors.log_digest(step.id, lease.fence) if logged else ""
+        _finish(change, step, result, session=lease.session, log=log)
+        advance(change)
+        return _take_next(change, worker=worker, session=session)
 
-    known = memory if memory is not None else Memory(0)
-    following: Grip | None = in_turn(grip.run_id, act, by=by, at=at, memory=known)
-    return following
+    next_lease: Lease | None = optimistic_change(
+        lease.run_id, act, by=by, at=at, cache=cache or RunCache(0)
+    )
+    return next_lease
 
 
 _OF_SESSION = """
@@ -132,17 +137,17 @@ WHERE step.state IN ('running', 'indeterminate') AND attempt.session_id = %s
 
 
 def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool:
-    """Give a step back whose attempt certainly never began; return False if it is over.
+    """Make a step ready whose attempt certainly never began; return False if it ended.
 
-    It is ready again, also where its outcome was taken for unknown meanwhile, and a run
-    that was paused for that goes on; in a run that has ended it is cancelled.
+    If its outcome was marked unknown in the meantime and the run was paused for that, the
+    run resumes. In a run that has ended the step is cancelled.
     """
-    found = database.row(_OF_SESSION, [session])
-    if found is None:
+    row = database.row(_OF_SESSION, [session])
+    if row is None:
         return False
-    run_id, step_run_id, fence = found
-    with change(run_id, by=by, at=at) as opened:
-        step = opened.step(step_run_id)
+    run_id, step_run_id, fence = row
+    with locked_change(run_id, by=by, at=at) as change:
+        step = change.step(step_run_id)
         unknown = step.state == StepState.INDETERMINATE
         if step.fence != fence or not (unknown or step.state == StepState.RUNNING):
             return False
@@ -150,82 +155,84 @@ def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool
         rows = (
             []
             if unknown
-            else [opened.end_attempt(step, AttemptEvent.NOT_STARTED, fact)]
+            else [change.end_attempt(step, AttemptEvent.NOT_STARTED, fact)]
         )
-        opened.move_step(
+        change.move_step(
             step,
-            outcome.of_not_started(RunState(opened.run.state)),
+            outcome.of_not_started(RunState(change.run.state)),
             fact,
             session=session,
             rows=rows,
             tries=step.tries - 1,
             error=None,
         )
-        state = RunState(opened.run.state)
-        if unknown and outcome.was_paused_for(step.key, state, opened.run.reason):
-            opened.move_run(RunEvent.RESUMED)
-        advance(opened)
+        state = RunState(change.run.state)
+        if unknown and outcome.was_paused_for(step.key, state, change.run.reason):
+            change.move_run(RunEvent.RESUMED)
+        advance(change)
         return True
 
 
-def _holds(step: StepRun, grip: Grip) -> bool:
-    return step.state == StepState.RUNNING and step.fence == grip.fence
+def _holds(step: StepRun, lease: Lease) -> bool:
+    return step.state == StepState.RUNNING and step.fence == lease.fence
 
 
-def _is_recorded(step: StepRun, grip: Grip, result: Result) -> bool:
-    """Return True if a commit whose answer was lost has recorded this very result."""
-    attempt = Attempt.objects.filter(step_run=step, fence=grip.fence).first()
-    if attempt is None or attempt.session_id != grip.session:
+def _has_recorded(step: StepRun, lease: Lease, result: Result) -> bool:
+    """Return True if an earlier commit of this worker has recorded this result."""
+    attempt = Attempt.objects.filter(step_run=step, fence=lease.fence).first()
+    if attempt is None or attempt.session_id != lease.session:
         return False
     if isinstance(result, Finished):
         return attempt.phase == Phase.DONE
     return attempt.result == result.as_fact()
 
 
-def _adopted(opened: Change, session: str) -> Grip | None:
-    """Return the hold that a commit whose answer was lost has taken, if it is still live."""
+def _lease_of_session(change: RunChange, session: str) -> Lease | None:
+    """Return the lease that an earlier commit of this session took, if still valid."""
     attempt = Attempt.objects.filter(
-        step_run__run=opened.run, session_id=session, phase=Phase.INTENT
+        step_run__run=change.run, session_id=session, phase=Phase.INTENT
     ).first()
     if attempt is None:
         return None
-    step = opened.step(attempt.step_run_id)
-    action = specs.action_of(opened, step)
+    step = change.step(attempt.step_run_id)
+    action = specs.action_of(change, step)
     if step.state != StepState.RUNNING or step.fence != attempt.fence or action is None:
         return None
     body = canonical.loads(bytes(attempt.spec.body))
-    return _grip(opened, step, spec=body, action=action, session=session)
+    return _lease(change, step, spec=body, action=action, session=session)
 
 
-def _take_next(opened: Change, *, worker: str, session: str) -> Grip | None:
-    """Take any ready step, so that a run goes on although its hints may be lost."""
+def _take_next(change: RunChange, *, worker: str, session: str) -> Lease | None:
+    """Claim the first ready step, so that a run does not depend on hints."""
     if not session or disk.shortage():
         return None
-    while (step := _first_ready(opened)) is not None:
-        grip = _take(opened, step, worker=worker, session=session)
-        if grip is not None:
-            return grip
-        advance(opened)
+    while (step := _first_ready(change)) is not None:
+        lease = _take(change, step, worker=worker, session=session)
+        if lease is not None:
+            return lease
+        advance(change)
     return None
 
 
-def _first_ready(opened: Change) -> StepRun | None:
-    ready = opened.loaded.progress.startable(1)
-    step = opened.step(ready[0]) if ready else None
-    return step if step is not None and _may_start(opened, step) else None
+def _first_ready(change: RunChange) -> StepRun | None:
+    ready = change.loaded.progress.startable(1)
+    step = change.step(ready[0]) if ready else None
+    return step if step is not None and _may_start(change, step) else None
 
 
-def _may_start(opened: Change, step: StepRun) -> bool:
+def _may_start(change: RunChange, step: StepRun) -> bool:
     return (
         step.state == StepState.READY
-        and opened.run.state == RunState.RUNNING
-        and opened.loaded.progress.may_start()
+        and change.run.state == RunState.RUNNING
+        and change.loaded.progress.may_start()
     )
 
 
-def _take(opened: Change, step: StepRun, *, worker: str, session: str) -> Grip | None:
+def _take(
+    change: RunChange, step: StepRun, *, worker: str, session: str
+) -> Lease | None:
     """Start a ready step if what would run is what was approved."""
-    spec = checks.passed(opened, step)
+    spec = checks.approved_spec(change, step)
     if spec is None or spec.action is None:
         return None
     fence = step.fence + 1
@@ -235,10 +242,10 @@ def _take(opened: Change, step: StepRun, *, worker: str, session: str) -> Grip |
         "phase": Phase.INTENT,
         "spec_id": spec.digest,
         "session_id": session,
-        "started_at": opened.at,
-        "intent_at": opened.at,
+        "started_at": change.at,
+        "intent_at": change.at,
     }
-    opened.move_step(
+    change.move_step(
         step,
         StepEvent.STARTED,
         {
@@ -248,41 +255,41 @@ def _take(opened: Change, step: StepRun, *, worker: str, session: str) -> Grip |
             "session": session,
         },
         session=session,
-        rows=[opened.begin_attempt(step, fence, attempt)],
+        rows=[change.begin_attempt(step, fence, attempt)],
         fence=fence,
         tries=step.tries + 1,
         worker=worker,
-        started_at=step.started_at or opened.at,
+        started_at=step.started_at or change.at,
         not_before=None,
     )
-    return _grip(opened, step, spec=spec.value, action=spec.action, session=session)
+    return _lease(change, step, spec=spec.value, action=spec.action, session=session)
 
 
-def _grip(
-    opened: Change,
+def _lease(
+    change: RunChange,
     step: StepRun,
     *,
     spec: dict[str, Any],
     action: ActionContract,
     session: str,
-) -> Grip:
-    return Grip(
-        run_id=opened.run.id,
+) -> Lease:
+    return Lease(
+        run_id=change.run.id,
         step_run_id=step.id,
         key=step.key,
         fence=step.fence,
         spec=spec,
         action=action,
-        idempotency_key=_idempotency_key(opened, step),
+        idempotency_key=_idempotency_key(change, step),
         session=session,
     )
 
 
-def _idempotency_key(opened: Change, step: StepRun) -> str:
+def _idempotency_key(change: RunChange, step: StepRun) -> str:
     return canonical.digest_of(
         "execfabric/idempotency/v1",
         {
-            "run": str(opened.run.id),
+            "run": str(change.run.id),
             "generation": step.generation,
             **step.instance(),
         },
@@ -290,18 +297,18 @@ def _idempotency_key(opened: Change, step: StepRun) -> str:
 
 
 def _finish(
-    opened: Change, step: StepRun, result: Result, *, session: str, log: str
+    change: RunChange, step: StepRun, result: Result, *, session: str, log: str
 ) -> None:
     end = outcome.of_result(
         result,
-        run=RunState(opened.run.state),
+        run=RunState(change.run.state),
         tries=step.tries,
         max_attempts=step.max_attempts,
-        rule=_rule_of(opened, step),
+        rule=_retry_rule(change, step),
     )
     columns: dict[str, Any] = end.columns()
     if isinstance(result, Finished):
-        payload = _of_success(step, result)
+        payload = _success_payload(step, result)
         columns = {
             "output": result.output,
             "files": result.files,
@@ -312,12 +319,14 @@ def _finish(
         payload = dict(columns)
     if end.wait is not None:
         payload["wait_s"] = end.wait.total_seconds()
-        columns["not_before"] = opened.at + end.wait
-    ended = opened.end_attempt(step, end.attempt, payload.get("error"), log=log)
-    opened.move_step(step, end.event, payload, session=session, rows=[ended], **columns)
+        columns["not_before"] = change.at + end.wait
+    attempt = change.end_attempt(step, end.attempt, payload.get("error"), log=log)
+    change.move_step(
+        step, end.event, payload, session=session, rows=[attempt], **columns
+    )
 
 
-def _of_success(step: StepRun, result: Finished) -> dict[str, Any]:
+def _success_payload(step: StepRun, result: Finished) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "fence": step.fence,
         "result": result.digest,
@@ -330,19 +339,21 @@ def _of_success(step: StepRun, result: Finished) -> dict[str, Any]:
     return payload
 
 
-def _rule_of(opened: Change, step: StepRun) -> RetryRule:
+def _retry_rule(change: RunChange, step: StepRun) -> RetryRule:
     """Return the retry rule of the plan, else that of the action."""
-    planned = opened.plan_step(step)
+    planned = change.plan_step(step)
     if planned.retry is not None:
         return planned.retry
-    action = specs.action_of(opened, step)
+    action = specs.action_of(change, step)
     return action.retry if action else RetryRule()
 
 
-def _late(opened: Change, step: StepRun, grip: Grip, result: Result) -> None:
-    opened.record(
+def _record_late(
+    change: RunChange, step: StepRun, lease: Lease, result: Result
+) -> None:
+    change.record(
         "attempt.late_result",
-        {"fence": grip.fence, "result": result.as_fact()},
+        {"fence": lease.fence, "result": result.as_fact()},
         step=step.key,
-        session=grip.session,
+        session=lease.session,
     )

@@ -1,4 +1,4 @@
-"""What must hold in the moment before an attempt: what would run is what was approved."""
+"""Check at each claim that what would run is what was approved."""
 
 from uuid import UUID
 
@@ -12,113 +12,117 @@ from orchestration.runs.domain.states import RunEvent, StepEvent
 from orchestration.runs.engine import specs, subjects
 from orchestration.runs.engine.advance import fail, open_plan_gate
 from orchestration.runs.engine.specs import Spec
-from orchestration.runs.engine.transitions import Change
+from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import StepRun
 
-PLAN_CHANGED = "The plan, its inputs or its skill versions are not what was approved."
+PLAN_CHANGED = (
+    "The plan, its inputs or its skill versions have changed since the approval."
+)
 LIVE = (GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED)
-_KEPT_SPEC = "SELECT body FROM runs_execspec WHERE digest = %s"
+_STORED_SPEC = "SELECT body FROM runs_execspec WHERE digest = %s"
 
 
-def passed(opened: Change, step: StepRun) -> Spec | None:
+def approved_spec(change: RunChange, step: StepRun) -> Spec | None:
     """Return the spec of a ready step if what would run is what was approved.
 
-    Otherwise the step or its run is moved, and None returned.
+    Otherwise move the step or the run, and return None.
     """
-    if not opened.loaded.proposer_active:
-        # No one answers for the proposal.
-        opened.move_run(RunEvent.PAUSE_REQUESTED, ProposerInactive().message)
+    if not change.loaded.proposer_active:
+        change.move_run(RunEvent.PAUSE_REQUESTED, ProposerInactive().message)
         return None
-    if reason := _plan_flaw(opened):
-        _void_plan(opened, step, reason)
+    if reason := _plan_flaw(change):
+        _void_plan(change, step, reason)
         return None
     try:
-        spec = opened.built.get(step.id) or _rebuilt(opened, step)
+        spec = change.built.get(step.id) or _rebuilt(change, step)
     except Refusal as error:
-        found = str(error.details.get("found", error.code))
-        _supersede(opened, step.gate_id, found, error.message)
-        fail(opened, step, error)
+        new_digest = str(error.details.get("found", error.code))
+        _supersede(change, step.gate_id, new_digest, error.message)
+        fail(change, step, error)
         return None
-    reason = _difference(opened, step, spec)
+    reason = _difference(change, step, spec)
     if not reason:
         return spec
     digests = {"expected": str(step.spec_id), "found": spec.digest, "reason": reason}
-    _supersede(opened, step.gate_id, spec.digest, reason)
-    opened.move_step(step, StepEvent.GATE_VOIDED, digests, tries=0, gate_id=None)
+    _supersede(change, step.gate_id, spec.digest, reason)
+    change.move_step(step, StepEvent.GATE_VOIDED, digests, tries=0, gate_id=None)
     return None
 
 
-def _difference(opened: Change, step: StepRun, spec: Spec) -> str:
-    """Why an attempt may not start; empty when it may."""
+def _difference(change: RunChange, step: StepRun, spec: Spec) -> str:
+    """Return why the step may not start, or ""."""
     if spec.digest != step.spec_id:
-        return spec.changed or "What would run now is not what was resolved and shown."
+        return spec.changed or "The resolved action has changed since it was approved."
     if not spec.demand.needed:
         return ""
-    opened.need_lock()
+    change.require_lock()
     if step.gate_id is None:
-        return "A gate is needed now that was not needed before."
+        return "The step now needs its own approval."
     try:
         approvals.holds(
-            gate_id=step.gate_id, digest=bytes.fromhex(spec.digest), at=opened.at
+            gate_id=step.gate_id, digest=bytes.fromhex(spec.digest), at=change.at
         )
     except GateDoesNotHold as error:
         return error.message
     return ""
 
 
-def _plan_flaw(opened: Change) -> str:
-    """Return why the plan's approval does not cover the run as it is now, or ""."""
-    loaded = opened.loaded
-    if loaded.proven_until is not None and opened.at < loaded.proven_until:
+def _plan_flaw(change: RunChange) -> str:
+    """Return why the plan's approval does not cover the run's current content, or ""."""
+    loaded = change.loaded
+    if loaded.proven_until is not None and change.at < loaded.proven_until:
         return ""
     approval = loaded.approval
     if approval is None:
         return "The plan has no approval."
-    unproven = approval.unproven(digest=approval.actual, at=opened.at)
+    unproven = approval.unproven(digest=approval.actual, at=change.at)
     if unproven:
-        return f"The plan's approval does not hold. {unproven.sentence}"
-    if not subjects.covers(bytes(approval.gate.subject), opened):
+        return f"The plan's approval is not valid. {unproven.sentence}"
+    if not subjects.covers(bytes(approval.gate.subject), change):
         return PLAN_CHANGED
     loaded.proven_until = approval.gate.expires_at
     return ""
 
 
-def _rebuilt(opened: Change, step: StepRun) -> Spec:
-    """The spec as it comes out now, once the stored one is known to be whole.
+def _rebuilt(change: RunChange, step: StepRun) -> Spec:
+    """Build the spec again, after checking that the stored one is intact.
 
-    :raises ContentChanged: when the stored bytes are not those of their digest
+    :raises ContentChanged: when the stored bytes do not match their digest
     """
-    kept = database.row(_KEPT_SPEC, [step.spec_id])
-    found = specs.digest_of(bytes(kept[0])) if kept else ""
-    if found != step.spec_id:
+    row = database.row(_STORED_SPEC, [step.spec_id])
+    digest = specs.digest_of(bytes(row[0])) if row else ""
+    if digest != step.spec_id:
         raise ContentChanged(
-            "The stored bytes of the action are not the ones that were resolved.",
+            "Cannot start the step: its stored action does not match its digest."
+            " Nothing ran.",
             expected=str(step.spec_id),
-            found=found,
+            found=digest,
         )
-    return specs.build(opened, step)
+    return specs.build(change, step)
 
 
-def _supersede(opened: Change, gate_id: UUID | None, found: str, reason: str) -> None:
-    """Make an approval unusable; one that ended otherwise is left as it ended."""
+def _supersede(
+    change: RunChange, gate_id: UUID | None, new_digest: str, reason: str
+) -> None:
+    """Invalidate an approval, unless its gate has already ended."""
     if gate_id is None:
         return
-    opened.need_lock()
-    live = gates.of_context(opened.run.id).filter(pk=gate_id, status__in=LIVE)
+    change.require_lock()
+    live = gates.of_context(change.run.id).filter(pk=gate_id, status__in=LIVE)
     if live.exists():
-        opened.facts += approvals.supersede(
-            gate_id=gate_id, found_digest=found, reason=reason, at=opened.at
+        change.facts += approvals.supersede(
+            gate_id=gate_id, found_digest=new_digest, reason=reason, at=change.at
         ).facts
 
 
-def _void_plan(opened: Change, step: StepRun, reason: str) -> None:
-    opened.need_lock()
-    found = subjects.of_run(opened).digest.hex()
-    _supersede(opened, opened.run.gate_id, found, reason)
-    _supersede(opened, step.gate_id, found, reason)
-    opened.move_step(
+def _void_plan(change: RunChange, step: StepRun, reason: str) -> None:
+    change.require_lock()
+    new_digest = subjects.of_run(change).digest.hex()
+    _supersede(change, change.run.gate_id, new_digest, reason)
+    _supersede(change, step.gate_id, new_digest, reason)
+    change.move_step(
         step, StepEvent.GATE_VOIDED, {"reason": reason}, tries=0, gate_id=None
     )
-    opened.move_run(RunEvent.APPROVAL_VOIDED, reason)
-    open_plan_gate(opened)
+    change.move_run(RunEvent.APPROVAL_VOIDED, reason)
+    open_plan_gate(change)

@@ -1,8 +1,8 @@
-"""Reading a run, and what a worker remembers of it between two steps.
+"""Load runs, and cache them in a worker between two steps.
 
-A worker that goes on with a run does not read it again. When it writes, the database
+A worker that continues a run does not read it again. When it writes, the database
 compares the end of the run's stream, the run's version and the counter of what runs
-depend on with what the worker has seen, and refuses the change if any of them moved.
+depend on with the cached values, and refuses the change if any of them differs.
 """
 
 from collections import OrderedDict
@@ -23,14 +23,14 @@ from execfabric.infra import database
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.models import PlanRevision
-from orchestration.runs.domain.progress import Progress, StepView
+from orchestration.runs.domain.progress import Progress, StepStatus
 from orchestration.runs.domain.states import StepState
-from orchestration.runs.engine.store import Seen
+from orchestration.runs.engine.store import RunVersions
 from orchestration.runs.models import Run, StepRun, stream_of
 from orchestration.skills.selectors import PINNED, Pinned, pinned_from
 
-REMEMBERED = 16
-"""Runs that a worker remembers; a row of a step is about 2 kB."""
+CACHED_RUNS = 16
+"""Runs that a worker caches; a row of a step is about 2 kB."""
 
 _NOT_OF_STEP = ("output", "files")
 _NOT_OF_REVISION = ("source",)
@@ -47,7 +47,7 @@ _READ_STEPS = (
     f"SELECT {database.columns(StepRun, prefix='step', but=_NOT_OF_STEP)}"
     " FROM runs_steprun AS step WHERE step.run_id = %s ORDER BY step.position"
 )
-# The events since then name the steps that were written.
+# The events since `seq` name the steps that were written.
 _READ_WRITTEN_STEPS = _READ_STEPS.replace(
     " ORDER",
     " AND step.seq > %s AND step.key IN"
@@ -57,7 +57,7 @@ _GATE_OF_RUN = "(SELECT gate_id FROM runs_run WHERE id = %s)"
 _READ_GATE = f"{GATE_ROW} {_GATE_OF_RUN}"
 _READ_DECISIONS = DECISIONS.replace("%s", _GATE_OF_RUN)
 _READ_VOTERS = VOTERS.replace("%s", _GATE_OF_RUN)
-# Fails closed: a proposer of any other kind has no account that could be active.
+# Fails closed: a proposer of any other kind is never active.
 _PROPOSER_ACTIVE = """
 SELECT CASE split_part(proposer, ':', 1)
   WHEN 'user' THEN EXISTS (SELECT FROM accounts_user AS person
@@ -78,25 +78,24 @@ _READ_PINNED = (
 
 
 @dataclass
-class Loaded:
-    """A run as it was read, with all that an attempt is checked against."""
+class LoadedRun:
+    """A run with everything that an attempt is checked against."""
 
     run: Run
     steps: dict[UUID, StepRun]
-    """In the order of the plan, without outputs and files: read on demand."""
+    """In plan order. Outputs and files are left out and read on demand."""
     progress: Progress
     end: End
-    """The end of its stream."""
     outside: int | None
     approval: Held | None
-    """Its plan gate with the decisions on it; None before its first gate."""
+    """The plan gate and its decisions; None before the first gate."""
     proposer_active: bool
-    """Whether the proposer's account, and an agent's owner's, is active now."""
+    """True if the account of the proposer, and of an agent's owner, is active."""
     any_policy: bool
     pinned: dict[str, Pinned]
-    """The skill versions that its steps are bound to, by id."""
+    """The pinned skill versions by id."""
     proven_until: datetime | None = None
-    """Until when the plan's approval covers the run; None while that is not known."""
+    """When the verified plan approval expires; None until it is verified."""
     _named: dict[str, UUID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,31 +105,31 @@ class Loaded:
 
     @cached_property
     def document(self) -> PlanDocument:
-        """The plan."""
+        """Return the parsed plan."""
         return plans.document(self.run.revision)
 
     @cached_property
     def plan_digest(self) -> str:
-        """The digest of the plan's bytes as they were read."""
+        """Return the digest of the stored plan."""
         return plans.content_digest(self.run.revision)
 
     @cached_property
     def rules(self) -> list[Rule]:
-        """The policies in force."""
+        """Return the rules of the policies in force."""
         return approvals.policies_in_force() if self.any_policy else []
 
     @property
-    def seen(self) -> Seen:
-        """What is compared before a change made without a lock is written."""
-        return Seen(self.run.version, self.outside)
+    def versions(self) -> RunVersions:
+        """Return the versions that an optimistic change compares."""
+        return RunVersions(self.run.version, self.outside)
 
     def named(self, key: str) -> StepRun | None:
-        """Return the step run that a reference to this step of the plan means."""
-        found = self._named.get(key)
-        return self.steps[found] if found else None
+        """Return the step run that references to this plan step resolve to."""
+        step_run_id = self._named.get(key)
+        return self.steps[step_run_id] if step_run_id else None
 
     def update(self, step: StepRun) -> None:
-        """Take a step run as it is now, known or new."""
+        """Replace or add a step run."""
         if step.id in self.steps:
             state = StepState(step.state)
             self.progress.moved(step.id, state, error_code(step))
@@ -139,41 +138,40 @@ class Loaded:
         self.steps[step.id] = step
 
 
-class Memory:
-    """The runs that a worker worked on last. Of one process, and one thread."""
+class RunCache:
+    """The runs that a worker used last. Not safe for threads."""
 
-    def __init__(self, size: int = REMEMBERED) -> None:
+    def __init__(self, size: int = CACHED_RUNS) -> None:
         self._size = size
         self.taken = self.refused = 0
-        """Changes that were written without a lock, and those that were refused."""
-        self._kept: OrderedDict[UUID, Loaded] = OrderedDict()
+        """How many optimistic changes were written, and how many were refused."""
+        self._runs: OrderedDict[UUID, LoadedRun] = OrderedDict()
 
-    def take(self, run_id: UUID) -> Loaded | None:
-        """What is remembered of a run, which is forgotten by that."""
-        return self._kept.pop(run_id, None)
+    def pop(self, run_id: UUID) -> LoadedRun | None:
+        """Remove and return a cached run."""
+        return self._runs.pop(run_id, None)
 
-    def keep(self, loaded: Loaded) -> None:
-        """Remember a run as it was committed, without what steps yielded."""
-        self._kept[loaded.run.id] = loaded
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+    def put(self, loaded: LoadedRun) -> None:
+        """Cache a run as it was committed."""
+        self._runs[loaded.run.id] = loaded
+        while len(self._runs) > self._size:
+            self._runs.popitem(last=False)
 
 
-def load(run_id: UUID, known: Loaded | None = None) -> Loaded | None:
-    """Lock a run and read it with all that an attempt is checked against.
+def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
+    """Lock a run and load it, refreshing the `cached` copy if that is possible.
 
-    What is `known` of it is brought up to date where that is possible. Each statement
-    sees what was committed when it starts, so those after the lock see what its last
-    holder wrote.
+    Each statement sees what was committed when it starts, so those after the lock see
+    what its last holder wrote.
 
     :raises StreamUnknown: when the run has no stream
     """
-    if known is not None and brought_up_to_date(known, lock=True):
-        return known
+    if cached is not None and refresh(cached, lock=True):
+        return cached
     return _read(run_id)
 
 
-def _read(run_id: UUID) -> Loaded | None:
+def _read(run_id: UUID) -> LoadedRun | None:
     cursors = database.pipelined(
         [
             (LOCK_END, [stream_of(run_id)]),
@@ -196,7 +194,7 @@ def _read(run_id: UUID) -> Loaded | None:
     run.revision = database.instance(PlanRevision, revision[0], but=_NOT_OF_REVISION)
     read = _steps(steps)
     outside, any_policy, proposer_active = around[0]
-    return Loaded(
+    return LoadedRun(
         run=run,
         steps={step.id: step for step in read},
         progress=_progress(run, read),
@@ -209,15 +207,15 @@ def _read(run_id: UUID) -> Loaded | None:
     )
 
 
-def brought_up_to_date(known: Loaded, *, lock: bool) -> bool:
-    """Read what is new of a run; return False if more than its events tell has changed.
+def refresh(cached: LoadedRun, *, lock: bool) -> bool:
+    """Read the new events' rows into a cached run; return False if more has changed.
 
-    Without the lock, what is read may be newer than the end of the stream that is read
-    first. A change on that is refused.
+    Without the lock, rows may be newer than the end of the stream, which is read first.
+    The database refuses a change that is based on that.
     """
-    run_id, stream, seq = known.run.id, known.run.stream, known.end.seq
+    run_id, stream, seq = cached.run.id, cached.run.stream, cached.end.seq
     locked = "" if lock else " FOR UPDATE"
-    end, found, outside, steps = (
+    end, run_row, outside, steps = (
         cursor.fetchall()
         for cursor in database.pipelined(
             [
@@ -228,15 +226,15 @@ def brought_up_to_date(known: Loaded, *, lock: bool) -> bool:
             ]
         )
     )
-    if not found:
+    if not run_row:
         return False
-    run = database.instance(Run, found[0])
-    if Seen(run.version, _outside(outside)) != known.seen:
+    run = database.instance(Run, run_row[0])
+    if RunVersions(run.version, _outside(outside)) != cached.versions:
         return False
-    run.revision = known.run.revision
-    known.run, known.end = run, _end(end, stream)
+    run.revision = cached.run.revision
+    cached.run, cached.end = run, _end(end, stream)
     for step in _steps(steps):
-        known.update(step)
+        cached.update(step)
     return True
 
 
@@ -246,7 +244,7 @@ def error_code(step: StepRun) -> str:
 
 
 def _progress(run: Run, steps: Sequence[StepRun]) -> Progress:
-    """Index the steps of a run, which come in the order of the plan."""
+    """Index the steps of a run, given in plan order."""
     document = plans.document(run.revision)
     planned, named = document.by_id(), {step.key: step.id for step in reversed(steps)}
     return Progress(
@@ -258,11 +256,11 @@ def _progress(run: Run, steps: Sequence[StepRun]) -> Progress:
 
 def _view(
     step: StepRun, planned: Mapping[str, StepDocument], named: Mapping[str, UUID]
-) -> StepView:
-    """Return a step run as the decider sees it; an added one waits for no other."""
+) -> StepStatus:
+    """Return a step run as the decider sees it; an added one has no dependencies."""
     of_plan = planned[step.key]
     is_added = step.item is not None or step.parent_id is not None
-    return StepView(
+    return StepStatus(
         key=step.id,
         name=step.key,
         state=StepState(step.state),

@@ -1,6 +1,6 @@
-"""Runs that the keeper could not sweep: counted, reported, and left alone for a while.
+"""Isolate runs that the keeper cannot sweep: count, report and skip them for a while.
 
-So one run that cannot be read neither stops nor starves the others.
+A run that cannot be read then neither stops nor delays the others.
 """
 
 import logging
@@ -17,28 +17,28 @@ from execfabric.infra import database
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Conflict, Refusal
 from orchestration.runs import live
-from orchestration.runs.domain.sweeping import PATIENCE, Duty, message, pause
+from orchestration.runs.domain.sweeping import REPORTED_FAILURES, Duty, message, pause
 from orchestration.runs.models import Run, SweepFailure, stream_of
 
 FORGET_AFTER = timedelta(minutes=1)
-"""A run that is due for so long and does not fail any more is fine again."""
+"""A failure is removed if it was due this long ago and did not occur again."""
 
 log = logging.getLogger(__name__)
 
 
 class Quarantine:
-    """What one sweep knows of the failures before it."""
+    """The failures of earlier sweeps, for one sweep."""
 
     def __init__(self, *, by: Actor, at: datetime) -> None:
         self.by, self.at = by, at
         self._known = {row.subject: row for row in SweepFailure.objects.all()}
         self.held = [pk for pk, row in self._known.items() if row.retry_at > at]
-        """The runs to leave alone for now."""
+        """The runs that this sweep skips."""
 
     def each(
         self, duty: Duty, rows: Iterable[tuple[Any, ...]], act: Callable[..., bool]
     ) -> int:
-        """Call `act` for each row, whose first column is the run; return how many did.
+        """Call `act` for each row, whose first column is the run; count the changes.
 
         :raises OperationalError: when the server is lost
         """
@@ -49,10 +49,12 @@ class Quarantine:
             try:
                 done += act(subject, *arguments)
             except Conflict as error:
-                log.info("%s of %s lost a race: %s", duty, subject, error.message)
+                log.info(
+                    "Duty %s of run %s conflicted: %s", duty, subject, error.message
+                )
                 failed[subject] = error
             except Exception as error:
-                log.exception("%s of %s failed", duty, subject)
+                log.exception("Duty %s of run %s failed.", duty, subject)
                 failed[subject] = error
                 database.restore()
             else:
@@ -64,7 +66,7 @@ class Quarantine:
         return done
 
     def forget(self) -> None:
-        """Remove failures that have not come again."""
+        """Remove failures that did not occur again."""
         if self._known:
             old = SweepFailure.objects.filter(retry_at__lt=self.at - FORGET_AFTER)
             old.delete()
@@ -81,11 +83,11 @@ class Quarantine:
             },
         )
         self._known[subject] = row
-        if count >= PATIENCE and not row.reported:
+        if count >= REPORTED_FAILURES and not row.reported:
             self._report(row, duty, cause)
 
     def _report(self, row: SweepFailure, duty: Duty, cause: Exception) -> None:
-        """Say so in the run's stream, if it is a run and has one."""
+        """Record the failure in the stream of the run, if there is one."""
         payload = {
             "code": "run.sweep_failed",
             "message": message(duty, row.failures),
@@ -97,8 +99,8 @@ class Quarantine:
             with transaction.atomic():
                 row.reported = True
                 row.save(update_fields=["reported"])
-                found = Run.objects.filter(pk=row.subject).values_list("trace_id")
-                for (trace_id,) in found:
+                runs = Run.objects.filter(pk=row.subject).values_list("trace_id")
+                for (trace_id,) in runs:
                     audit.append(
                         stream_of(row.subject),
                         [Fact("run.sweep_failed", payload)],
@@ -108,5 +110,5 @@ class Quarantine:
                     )
                     live.run_changed(row.subject)
         except Exception:
-            log.exception("Cannot report that run %s cannot be swept", row.subject)
+            log.exception("Cannot report that run %s cannot be swept.", row.subject)
             database.restore()

@@ -1,6 +1,6 @@
-"""What the references of a step can see: inputs, the run, and outputs of other steps.
+"""Collect what the references of a step resolve to: inputs, the run, earlier outputs.
 
-Outputs are compared with the digests that their workers recorded.
+Each output is compared with the digest that its worker recorded.
 """
 
 from collections.abc import Sequence
@@ -12,28 +12,30 @@ from orchestration.plans.domain import references
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import StepState
-from orchestration.runs.engine.transitions import Change
+from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import ExecSpec, StepRun
 
 
-def scope_of(change: Change, step: StepRun, planned: StepDocument) -> references.Scope:
-    """Return what references can see: inputs, the run, and outputs of other steps."""
-    named = [*references.find(planned.params)]
+def scope_of(
+    change: RunChange, step: StepRun, planned: StepDocument
+) -> references.Scope:
+    """Return what the references of a step resolve to."""
+    refs = [*references.find(planned.params)]
     if planned.approval is not None:
-        named += references.find(planned.approval.reason)
-    heads = {found.step for found in named if found.step}
+        refs += references.find(planned.approval.reason)
+    heads = {ref.step for ref in refs if ref.step}
     first = ""
     if references.FIRST in heads and change.loaded.named(references.FIRST) is None:
         first = _first_success(change, planned)
         heads.add(first)
-    sources = [found for key in sorted(heads) if (found := change.loaded.named(key))]
+    sources = [source for key in sorted(heads) if (source := change.loaded.named(key))]
     absent = {
         source.key: str(source.state)
         for source in sources
         if source.state != StepState.SUCCEEDED
     }
-    if any(found.optional for found in named):
+    if any(ref.optional for ref in refs):
         absent |= _absent_at_release(step)
     present = [source for source in sources if source.key not in absent]
     results = _results(change, present)
@@ -47,27 +49,27 @@ def scope_of(change: Change, step: StepRun, planned: StepDocument) -> references
     )
 
 
-def _first_success(change: Change, planned: StepDocument) -> str:
-    """Return the parent that succeeded first; empty if none has."""
-    named = map(change.loaded.named, planned.depends_on)
-    # One that completes in this very change has no place yet: it is the last.
-    done = [
+def _first_success(change: RunChange, planned: StepDocument) -> str:
+    """Return the parent that succeeded first, or ""."""
+    parents = map(change.loaded.named, planned.depends_on)
+    # A parent that completes in this change has no place yet: it is the last.
+    succeeded = [
         (
             parent.completed_seq is None,
             parent.completed_seq,
             parent.position,
             parent.key,
         )
-        for parent in named
+        for parent in parents
         if parent is not None and parent.state == StepState.SUCCEEDED
     ]
-    return min(done)[-1] if done else ""
+    return min(succeeded)[-1] if succeeded else ""
 
 
 def _absent_at_release(step: StepRun) -> dict[str, str]:
-    """Return the parents without output when the step was released.
+    """Return the parents that had no output when the step was released.
 
-    One that finishes later must not change what has been shown and approved.
+    A parent that finishes later must not change what was approved.
     """
     if step.spec_id is None or step.state == StepState.PENDING:
         return {}
@@ -76,35 +78,38 @@ def _absent_at_release(step: StepRun) -> dict[str, str]:
     return absent
 
 
-def _results(change: Change, sources: Sequence[StepRun]) -> dict[UUID, tuple[Any, Any]]:
-    """Return output and files of steps, checked; read where this change has not them.
+def _results(
+    change: RunChange, sources: Sequence[StepRun]
+) -> dict[UUID, tuple[Any, Any]]:
+    """Return output and files of steps, reading those that this change has not loaded.
 
-    :raises ContentChanged: when they are not what their worker recorded
+    :raises ContentChanged: when they do not match the recorded digest
     """
-    found = change.results
+    results = change.results
     missing = []
     for source in sources:
         if "output" in source.__dict__:
-            found[source.id] = source.output, source.files
-        elif source.id not in found:
+            results[source.id] = source.output, source.files
+        elif source.id not in results:
             missing.append(source.id)
     if missing:
         rows = StepRun.objects.filter(pk__in=missing)
         for step_run_id, output, files in rows.values_list("id", "output", "files"):
-            found[step_run_id] = output, files
+            results[step_run_id] = output, files
     for source in sources:
-        _require_untouched(source, *found[source.id])
-    return found
+        _require_unchanged(source, *results[source.id])
+    return results
 
 
-def _require_untouched(source: StepRun, output: Any, files: Any) -> None:
+def _require_unchanged(source: StepRun, output: Any, files: Any) -> None:
     if not source.output_digest:
         return
-    found = result_digest(output, files)
-    if found != source.output_digest:
+    digest = result_digest(output, files)
+    if digest != source.output_digest:
         raise ContentChanged(
-            f"The output of step {source.key} is not what its worker recorded.",
+            f"Cannot start the step: the stored output of step '{source.key}' does not"
+            " match its recorded digest. Nothing ran.",
             step=source.key,
             expected=source.output_digest,
-            found=found,
+            found=digest,
         )

@@ -1,8 +1,7 @@
-"""Building the bytes of an action: resolved, canonical, ready to be approved and run.
+"""Build the spec of an action: its exact parameters as canonical JSON.
 
-The same function builds them when a step is released and again when its worker is
-about to start, from what the database says at that moment. If the two differ,
-nothing runs.
+The same function builds it when a step is released, and again from the stored data when
+a worker claims the step. If the two differ, nothing runs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from execfabric.lib import canonical
 from orchestration.plans.domain import references, undo
 from orchestration.plans.domain.document import StepDocument
 from orchestration.runs.engine import scopes
-from orchestration.runs.engine.transitions import Change
+from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import ContentChanged, ParamsInvalid, SkillWithdrawn
 from orchestration.runs.models import SPEC_DOMAIN, StepRun
 from orchestration.skills import selectors as skills
@@ -30,26 +29,25 @@ DEFAULT_APPROVERS = (Requirement("operator", 1),)
 
 @dataclass(frozen=True)
 class Spec:
-    """An action as it will run."""
+    """An action exactly as it will run."""
 
     body: bytes
     digest: str
     value: dict[str, Any]
     action: ActionContract | None
-    """None for an approval step, which runs nothing."""
+    """None for an approval step, which runs no action."""
     demand: Demand
     changed: str = ""
-    """Why an approval of the same action may not cover it any more."""
+    """Why an earlier approval of the same action does not cover it."""
     reuse_digest: str = ""
     """Equal for equal actions of any run; empty for an approval step."""
 
 
-def build(change: Change, step: StepRun) -> Spec:
-    """Resolve a step from what is stored now.
+def build(change: RunChange, step: StepRun) -> Spec:
+    """Resolve a step from the stored data.
 
-    :raises ContentChanged: when the output of an upstream step is not what its
-        worker recorded
-    :raises SkillWithdrawn: when the skill or its version may not run any more
+    :raises ContentChanged: when an upstream output does not match its recorded digest
+    :raises SkillWithdrawn: when the skill is quarantined or its version withdrawn
     :raises ContractUnreadable: when a newer release wrote the version
     :raises HandlerMissing: when this installation lacks the handler
     :raises ReferenceUnresolved: when a reference has no value
@@ -59,14 +57,15 @@ def build(change: Change, step: StepRun) -> Spec:
     scope = scopes.scope_of(change, step, planned)
     value = _common(change, step) | _upstream(scope)
     if planned.kind == "approval":
-        return _question(planned, value, scope)
+        return _approval_spec(planned, value, scope)
     pin = change.run.pins[step.key]
     pinned = change.loaded.pinned[pin["version_id"]]
     if not skills.usable(pinned.skill_state, pinned.version_state):
         raise SkillWithdrawn(skill=pinned.slug, state=pinned.skill_state)
     if pinned.digest != pin["digest"]:
         raise ContentChanged(
-            f"Version {pinned.version} of {pinned.slug} is not what was approved.",
+            f"Cannot start the step: version {pinned.version} of the skill"
+            f" '{pinned.slug}' has changed since it was approved. Nothing ran.",
             expected=pin["digest"],
             found=pinned.digest,
         )
@@ -128,11 +127,10 @@ def _params(
 
 
 def _new_code(pinned: Pinned, action: ActionContract) -> str:
-    """Return the digest of the installed code if it is not what was approved.
+    """Return the digest of the installed code if it is not the approved code.
 
-    The approval of the plan covers the code that the version was bound to. Other code
-    of the same handler version may run once people have approved that too, so its
-    digest is part of what they are shown.
+    The plan approval covers the code that the skill version was bound to. Other code of
+    the same handler version needs its own approval, so its digest is part of the spec.
 
     :raises HandlerMissing: when the handler is not installed
     """
@@ -142,7 +140,7 @@ def _new_code(pinned: Pinned, action: ActionContract) -> str:
     if installed is None:
         raise HandlerMissing(
             f"Cannot run {pinned.slug} {action.name}: the handler {action.handler} is"
-            " not installed here.",
+            " not installed on this worker. Install it, then resume the run.",
             skill=pinned.slug,
             action=action.name,
             handler=action.handler,
@@ -157,7 +155,7 @@ def demand_of(
     skill: str = "",
     rules: Sequence[Rule] = (),
 ) -> Demand:
-    """Whom policies and the plan want asked before a step runs."""
+    """Return the approvals that policies and the plan require before a step runs."""
     demand = Demand()
     if action is not None:
         facts = ActionFacts(
@@ -167,32 +165,33 @@ def demand_of(
             effect_class=str(action.effect_class),
         )
         demand = demands(facts, rules)
-    asked = planned.approval
-    if asked is not None or planned.kind == "approval":
-        groups = (
-            tuple(Requirement(g.group, g.count) for g in asked.groups) if asked else ()
-        )
-        reason = (asked.reason if asked else "") or UNSAID
-        demand = demand.also(groups or DEFAULT_APPROVERS, reason=reason)
+    approval = planned.approval
+    if approval is not None or planned.kind == "approval":
+        groups = approval.groups if approval else ()
+        requirements = tuple(Requirement(g.group, g.count) for g in groups)
+        reason = (approval.reason if approval else "") or UNSAID
+        demand = demand.also(requirements or DEFAULT_APPROVERS, reason=reason)
     return demand
 
 
 def undo_of(planned: StepDocument, contract: SkillContract) -> dict[str, Any] | None:
-    """The declared undo of a step, its params still in references to itself."""
-    found = undo.undo_of(planned, contract)
-    return {"action": found.action, "params": dict(found.params)} if found else None
+    """Return the declared undo of a step, with unresolved references to its output."""
+    declared = undo.undo_of(planned, contract)
+    if declared is None:
+        return None
+    return {"action": declared.action, "params": dict(declared.params)}
 
 
 def digest_of(body: bytes) -> str:
-    """The digest of spec bytes, as 64 hex digits."""
+    """Return the digest of a spec as 64 hex digits."""
     return canonical.digest(SPEC_DOMAIN, body).hex()
 
 
 def reuse_digest(value: Mapping[str, Any]) -> str:
-    """Return the digest of what decides the output of an action, whatever its run.
+    """Return a digest of what determines the output of an action in any run.
 
-    Files are among the params, by content. Code is named only where it is not what the
-    skill version was bound to.
+    The params name files by content. Code is included only if it is not the code that
+    the skill version was bound to.
     """
     names = ("action", "params", "config", "code")
     same = {name: value[name] for name in names if name in value}
@@ -200,14 +199,14 @@ def reuse_digest(value: Mapping[str, Any]) -> str:
 
 
 def files_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Every file reference in a JSON value."""
+    """Iterate over the file references in a JSON value."""
     for item in _objects(value):
         if set(item) == {"$file"}:
             yield item["$file"]
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """The name of every secret that a JSON value refers to."""
+    """Iterate over the names of the secrets that a JSON value refers to."""
     for item in _objects(value):
         if set(item) == {"$secret"}:
             yield item["$secret"]
@@ -223,7 +222,7 @@ def _objects(value: Any) -> Iterator[Any]:
             yield from _objects(item)
 
 
-def _common(change: Change, step: StepRun) -> dict[str, Any]:
+def _common(change: RunChange, step: StepRun) -> dict[str, Any]:
     run = change.run
     proposer = run.proposed_by()
     return {
@@ -241,14 +240,16 @@ def _common(change: Change, step: StepRun) -> dict[str, Any]:
     }
 
 
-def _question(
+def _approval_spec(
     planned: StepDocument, value: dict[str, Any], scope: references.Scope
 ) -> Spec:
-    asked = planned.approval
+    approval = planned.approval
     value |= {
         "kind": "approval",
         "name": planned.name,
-        "message": references.resolve((asked.reason if asked else "") or "", scope),
+        "message": references.resolve(
+            (approval.reason if approval else "") or "", scope
+        ),
         "context": references.resolve(planned.params, scope),
     }
     return _finished(value, None, demand_of(planned, None))
@@ -266,7 +267,7 @@ def _finished(
 
 
 def _upstream(scope: references.Scope) -> dict[str, Any]:
-    """Return what the step was resolved without, and the parent that started it."""
+    """Return the parents without output, and the parent that released the step."""
     value: dict[str, Any] = {}
     if scope.absent:
         value["absent"] = dict(scope.absent)
@@ -275,8 +276,8 @@ def _upstream(scope: references.Scope) -> dict[str, Any]:
     return value
 
 
-def action_of(change: Change, step: StepRun) -> ActionContract | None:
-    """The action that a step is pinned to, as the registry has it now."""
+def action_of(change: RunChange, step: StepRun) -> ActionContract | None:
+    """Return the action that a step is pinned to, as the registry has it now."""
     pin = change.run.pins.get(step.key)
     if pin is None:
         return None

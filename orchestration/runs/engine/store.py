@@ -1,7 +1,4 @@
-"""The statements that write runs, steps and attempts; `runs_commit` is in the migrations.
-
-Who may write what is decided in `transitions`.
-"""
+"""Write runs, steps and attempts: `runs_commit` is an SQL function of the migrations."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +18,9 @@ from execfabric.lib.machine import StaleTransition
 from orchestration.runs.models import Run, StepRun
 
 MISSED = "XF001"
-"""The SQLSTATE when a row is not in the state that was read."""
+"""The SQLSTATE when a row is no longer in the state that was read."""
 CHANGED = "XF002"
-"""The SQLSTATE when the run was written by hand, or what it depends on has changed."""
+"""The SQLSTATE when the run, or what it depends on, was changed without an event."""
 
 _COMMIT = f"SELECT runs_commit({', '.join(['%s'] * 14)})"
 
@@ -40,30 +37,31 @@ Record = dict[str, Any]
 
 
 @dataclass
-class Written:
-    """What a change writes, beside its events."""
+class PendingWrites:
+    """The rows that a change writes; the names are those of the SQL function."""
 
     specs: list[Record] = field(default_factory=list)
     born: list[Record] = field(default_factory=list)
-    """Step runs that are added, with all their columns."""
+    """Added step runs with all columns."""
     ended: list[Record] = field(default_factory=list)
-    """Attempts that end: the columns that are set, and those that name the attempt."""
+    """Ended attempts: the key and the new columns."""
     steps: dict[str, Record] = field(default_factory=dict)
-    """By id, the columns that are set; `was` and `held` are the state and the fence read."""
+    """New columns by step run; `was` and `held` are the state and fence that were read."""
     attempts: list[Record] = field(default_factory=list)
-    """Attempts that begin."""
+    """New attempts."""
     run: Record = field(default_factory=dict)
-    """The columns that are set; `was` is the state read."""
+    """New columns; `was` is the state that was read."""
 
     def as_json(self) -> str:
-        """Return the form that the statement takes, without what is empty."""
-        found = {name: part for name, part in vars(self).items() if part}
-        return orjson.dumps(found).decode()
+        """Return the argument of the SQL function."""
+        # orjson: about five times as fast as json on the path of every step.
+        parts = {name: part for name, part in vars(self).items() if part}
+        return orjson.dumps(parts).decode()
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a run was when it was read: a change made without a lock compares it."""
+class RunVersions:
+    """The counters of a run when it was read, compared by an optimistic change."""
 
     version: int
     outside: int | None
@@ -72,19 +70,19 @@ class Seen:
 def commit(
     run: Run,
     facts: Sequence[Fact],
-    written: Written,
+    written: PendingWrites,
     *,
     end: End,
-    seen: Seen | None,
+    versions: RunVersions | None,
     by: Actor,
     at: datetime,
 ) -> tuple[End, int] | None:
-    """Write a change and its events after `end`, all or nothing.
+    """Write a change and its events after `end`; return the new end and run version.
 
-    `seen` is compared for a run that is not locked. Returned are the new end of the
-    stream and the run's version; None when the run is not as it was read.
+    `versions` are compared for a run that is not locked. Return None if the run has
+    changed since it was read.
 
-    :raises StaleTransition: when a row is not in the state that was read
+    :raises StaleTransition: when a row is no longer in the state that was read
     """
     events, after = audit.chained(
         run.stream, facts, end=end, by=by, at=at, trace_id=run.trace_id
@@ -95,8 +93,8 @@ def commit(
         end.seq,
         end.hash,
         after.hash,
-        seen.version if seen else None,
-        seen.outside if seen else None,
+        versions.version if versions else None,
+        versions.outside if versions else None,
         at,
         by.key,
         by.name,
@@ -106,7 +104,7 @@ def commit(
         float(settings.LEASE_SECONDS),
     ]
     try:
-        found = database.row(_COMMIT, values)
+        row = database.row(_COMMIT, values)
     except DatabaseError as error:
         code = database.sqlstate(error)
         if code == CHANGED:
@@ -114,16 +112,16 @@ def commit(
         if code == MISSED:
             raise StaleTransition(expected=database.detail(error)) from None
         raise
-    version = found[0] if found else None
+    version = row[0] if row else None
     return None if version is None else (after, version)
 
 
 def renew_lease(step_run_id: UUID, fence: int) -> str | None:
-    """Renew the lease of an attempt; return its run's state, None if it was lost."""
+    """Renew the lease of an attempt; return the run's state, or None if it was lost."""
     row = database.row(_RENEW, [settings.LEASE_SECONDS, step_run_id, fence])
     return row[0] if row else None
 
 
 def note_hints(step_run_ids: Iterable[UUID], *, at: datetime) -> None:
-    """Note that workers are notified of ready steps again."""
+    """Store when workers were last hinted at ready steps."""
     StepRun.objects.filter(pk__in=step_run_ids).update(hinted_at=at)

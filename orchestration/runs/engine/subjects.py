@@ -1,4 +1,4 @@
-"""What people are asked: the subject of a plan gate and of a step gate."""
+"""Build the subjects of plan gates and step gates: the content that is approved."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from execfabric.lib.memo import DigestCache
 from execfabric.lib.risk import highest
 from orchestration.runs.engine import specs
 from orchestration.runs.engine.specs import Spec
-from orchestration.runs.engine.transitions import Change
+from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
 
 PLAN_DOMAIN = "execfabric/run/v1"
@@ -21,8 +21,8 @@ RUN, STEP = "run", "step"
 PLAN_REQUIREMENTS = (Requirement("operator", 1),)
 
 
-def of_run(change: Change) -> Subject:
-    """The plan gate of a run: what the plan says and what it was bound to."""
+def of_run(change: RunChange) -> Subject:
+    """Return the subject of a run's plan gate: the plan and everything it is pinned to."""
     run = change.run
     risks = [step["risk"] for step in _preview(change) if step.get("risk")]
     return Subject(
@@ -42,11 +42,11 @@ def of_run(change: Change) -> Subject:
     )
 
 
-def of_step(change: Change, step: StepRun, spec: Spec) -> Subject:
-    """The gate of a step: the very bytes that will run."""
+def of_step(change: RunChange, step: StepRun, spec: Spec) -> Subject:
+    """Return the subject of a step's gate: the exact parameters that will run."""
     run, planned = change.run, change.plan_step(step)
-    asked = planned.approval.expires_in if planned.approval else None
-    seconds = asked or spec.demand.expires_after_s or settings.GATE_TTL_SECONDS
+    planned_s = planned.approval.expires_in if planned.approval else None
+    seconds = planned_s or spec.demand.expires_after_s or settings.GATE_TTL_SECONDS
     return Subject(
         kind=STEP,
         id=step.id,
@@ -66,8 +66,8 @@ def of_step(change: Change, step: StepRun, spec: Spec) -> Subject:
     )
 
 
-def covers(subject: bytes, change: Change) -> bool:
-    """Whether an approved plan gate's subject is what the run stands for now."""
+def covers(subject: bytes, change: RunChange) -> bool:
+    """Return True if an approved plan subject matches the run's current content."""
     approved = _read(subject)
     return bool(
         approved["plan"]["digest"] == change.loaded.plan_digest
@@ -77,8 +77,8 @@ def covers(subject: bytes, change: Change) -> bool:
     )
 
 
-def run_body(change: Change) -> bytes:
-    """The canonical bytes of the plan gate's subject."""
+def run_body(change: RunChange) -> bytes:
+    """Return the canonical bytes of the plan gate's subject."""
     run, document = change.run, change.loaded.document
     proposer = run.proposed_by()
     return canonical.dumps(
@@ -103,10 +103,10 @@ def run_body(change: Change) -> bytes:
     )
 
 
-def _preview(change: Change) -> list[dict[str, Any]]:
-    """Each step as the plan has it, with the facts of the version it is pinned to."""
+def _preview(change: RunChange) -> list[dict[str, Any]]:
+    """Describe each step with the facts of its pinned skill version."""
     pins, rules = change.run.pins, change.loaded.rules
-    shown = []
+    steps = []
     for step in change.steps.values():
         key, planned = step.key, change.plan_step(step)
         entry: dict[str, Any] = {
@@ -135,8 +135,8 @@ def _preview(change: Change) -> list[dict[str, Any]]:
         skill = planned.skill if action is not None else ""
         demand = specs.demand_of(planned, action, skill=skill, rules=rules)
         entry["gates"] = list(demand.reasons)
-        shown.append(entry)
-    return shown
+        steps.append(entry)
+    return steps
 
 
 def excluded_from(run: Run) -> tuple[Exclusion, ...]:

@@ -1,9 +1,9 @@
-"""The only code that writes a run's, a step run's or an attempt's state.
+"""Change runs: the only code that writes the state of runs, step runs and attempts.
 
-A change is made in memory, each move by the table, and written in one statement together
-with its events. The statement swaps the end of the run's stream, so of two changes on
-the same state one is refused. `change` reads the run under its lock first; `in_turn`
-goes without the lock where a worker remembers the run.
+A change is made in memory, each move by the state table, and written with its events in
+one statement. That compares and swaps the end of the run's stream, so of two changes to
+the same state one is refused. `locked_change` locks and reads the run first;
+`optimistic_change` starts from a worker's cached copy, without a lock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,63 +36,63 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.engine import store
 from orchestration.runs.engine.loading import (
-    Loaded,
-    Memory,
-    brought_up_to_date,
+    LoadedRun,
+    RunCache,
     error_code,
     load,
+    refresh,
 )
-from orchestration.runs.engine.store import Record, Written
+from orchestration.runs.engine.store import PendingWrites, Record
 from orchestration.runs.errors import RunUnknown, StepUnknown
 from orchestration.runs.models import Run, StepRun
 
 HINTS_AT_ONCE = 16
 TRIES = 3
-"""How often a change is tried without the lock: others may work on the same run."""
+"""Optimistic tries: other workers may change the same run."""
 _RESULT = ("output", "files")
 
 
-class NeedsLock(Exception):
-    """This cannot be done on what is remembered of a run."""
+class LockRequired(Exception):
+    """The change cannot be made without the run's lock."""
 
 
 @dataclass
-class Change:
-    """One transaction on one run: its rows as they will be, and what happened."""
+class RunChange:
+    """One transaction on one run: its new rows and the events that explain them."""
 
-    loaded: Loaded
+    loaded: LoadedRun
     by: Actor
     at: datetime
     is_locked: bool = True
-    """Whether the run was read under its lock; else it is as a worker remembers it."""
+    """False for an optimistic change of a cached run."""
     facts: list[Fact] = field(default_factory=list)
     built: dict[UUID, Any] = field(default_factory=dict)
-    """Specs built in this change, so that they need not be built twice."""
+    """Specs built in this change, so that none is built twice."""
     results: dict[UUID, tuple[Any, Any]] = field(default_factory=dict)
-    """Output and files of steps that were referred to."""
+    """Output and files of steps that others refer to, by step run."""
     _steps: dict[UUID, Record] = field(default_factory=dict)
     _run: Record = field(default_factory=dict)
-    _written: Written = field(default_factory=Written)
+    _written: PendingWrites = field(default_factory=PendingWrites)
     _released: dict[UUID, Fact] = field(default_factory=dict)
     _completed: dict[int, StepRun] = field(default_factory=dict)
-    """The steps that succeed, by the identity of the fact that says so."""
+    """The steps that succeed, by the identity of their fact."""
     _before: list[tuple[StepRun | Run, Record]] = field(default_factory=list)
-    """What rows were before this change, to restore what is remembered of them."""
+    """The rows before this change, to restore the cached run."""
 
     @property
     def run(self) -> Run:
-        """The run."""
+        """Return the run."""
         return self.loaded.run
 
     @property
     def steps(self) -> dict[UUID, StepRun]:
-        """Its step runs by id, in the order of the plan."""
+        """Return the step runs by id, in plan order."""
         return self.loaded.steps
 
     def step(self, step_run_id: UUID) -> StepRun:
-        """The step run of that id.
+        """Return a step run.
 
-        :raises StepUnknown: when the run has none
+        :raises StepUnknown: when the run does not have it
         """
         try:
             return self.steps[step_run_id]
@@ -100,16 +100,16 @@ class Change:
             raise StepUnknown(step_run=str(step_run_id)) from None
 
     def plan_step(self, step: StepRun) -> StepDocument:
-        """What the plan says of a step."""
+        """Return the definition of a step in the plan."""
         return self.loaded.document.step(step.key)
 
-    def need_lock(self) -> None:
-        """Go on only if nothing but this change can move the run now.
+    def require_lock(self) -> None:
+        """Continue only under the run's lock.
 
-        :raises NeedsLock: when the run is not locked
+        :raises LockRequired: when the run is not locked
         """
         if not self.is_locked:
-            raise NeedsLock
+            raise LockRequired
 
     def record(
         self,
@@ -120,10 +120,10 @@ class Change:
         session: str = "",
         rows: Iterable[RowFact] = (),
     ) -> Fact:
-        """Add a fact to this change's events.
+        """Add an event to this change.
 
-        `session` is that of an attempt, where the fact belongs to one; `rows` are the
-        columns that this change sets.
+        `session` is the id of the attempt that it belongs to; `rows` are the columns that
+        it explains.
         """
         component = f"step:{step}" if step else f"run:{self.loaded.document.id}"
         fact = Fact(kind, payload, step, session, component, tuple(rows))
@@ -131,11 +131,11 @@ class Change:
         return fact
 
     def add_step(self, step: StepRun) -> None:
-        """Add an instance of a step of the plan while the run proceeds.
+        """Add an instance of a plan step to a running run.
 
-        :raises NeedsLock: when the run is not locked
+        :raises LockRequired: when the run is not locked
         """
-        self.need_lock()
+        self.require_lock()
         self._written.born.append(_columns(step))
         self.loaded.update(step)
         rows = [history.STEP.born(step)]
@@ -151,9 +151,9 @@ class Change:
         rows: Iterable[RowFact] = (),
         **fields: Any,
     ) -> None:
-        """Move a step run by the table; `fields` change with it.
+        """Move a step run by the state table and set `fields`.
 
-        `session` and `rows` are those of the attempt that the move begins or ends.
+        `session` and `rows` belong to the attempt that the move begins or ends.
 
         :raises IllegalTransition: when the table has no such row
         """
@@ -163,10 +163,10 @@ class Change:
         fields["finished_at"] = self.at if target in FINAL_STEP else None
         self._set_step(step, fields)
         self.loaded.progress.moved(step.id, target, error_code(step))
-        said = {"from": str(source), "to": str(target), **(payload or {})}
-        written = (history.STEP.changed(step, fields), *rows)
+        body = {"from": str(source), "to": str(target), **(payload or {})}
+        changed = (history.STEP.changed(step, fields), *rows)
         fact = self.record(
-            f"step.{event}", said, step=step.key, session=session, rows=written
+            f"step.{event}", body, step=step.key, session=session, rows=changed
         )
         if target is StepState.SUCCEEDED:
             self._completed[id(fact)] = step
@@ -176,12 +176,12 @@ class Change:
             self._merge(self._released.pop(step.id))
 
     def _merge(self, released: Fact) -> None:
-        """Say in one event that a step was released and started."""
+        """Replace the events "released" and "started" of a step by one."""
         self.facts.remove(released)
         started = self.facts[-1]
-        kept = {"from": released.payload["from"]}
+        source = {"from": released.payload["from"]}
         self.facts[-1] = replace(
-            started, payload=released.payload | started.payload | kept
+            started, payload=released.payload | started.payload | source
         )
         columns = started.rows[0].columns
         columns.update(released.rows[0].columns | columns)
@@ -195,7 +195,7 @@ class Change:
         step.__dict__.update(fields)
 
     def move_run(self, event: RunEvent, reason: str = "", **fields: Any) -> None:
-        """Move the run by the table.
+        """Move the run by the state table.
 
         :raises IllegalTransition: when the table has no such row
         """
@@ -211,7 +211,7 @@ class Change:
         self.record(f"run.{event}", fact, rows=[history.RUN.changed(self.run, fields)])
 
     def bind_gate(self, gate_id: UUID) -> None:
-        """Make a gate the run's plan gate in force."""
+        """Set the run's plan gate."""
         self._set_run({"gate_id": gate_id})
 
     def _set_run(self, fields: Record) -> None:
@@ -221,12 +221,12 @@ class Change:
         self._run |= fields
         self.run.__dict__.update(fields)
 
-    def keep_spec(self, digest: str, body: bytes) -> None:
-        """Have the bytes of an action stored, unless they are already."""
+    def store_spec(self, digest: str, body: bytes) -> None:
+        """Store the canonical bytes of an action, if they are new."""
         self._written.specs.append({"digest": digest, "body": body.decode()})
 
     def begin_attempt(self, step: StepRun, fence: int, attempt: Record) -> RowFact:
-        """Have a new attempt written; return its columns for the event that says so."""
+        """Add an attempt; return its columns for the event."""
         key = {"step_run_id": step.id, "fence": fence}
         self._written.attempts.append(attempt | key)
         return history.attempt_begun(step, fence, attempt)
@@ -234,7 +234,7 @@ class Change:
     def end_attempt(
         self, step: StepRun, event: AttemptEvent, result: Any = None, *, log: str = ""
     ) -> RowFact:
-        """End the live attempt of a step; return the columns for the event that says so."""
+        """End the live attempt of a step; return its columns for the event."""
         phase = str(ATTEMPT.next(Phase.INTENT, event))
         ended = {"phase": phase, "ended_at": self.at, "result": result}
         name = {"step_run_id": step.id, "fence": step.fence}
@@ -242,56 +242,54 @@ class Change:
         return history.attempt_ended(step, step.fence, ended, log=log)
 
     def hint(self, step: StepRun) -> None:
-        """Have workers told of a step that was ready before this change."""
+        """Hint workers at a step that was ready before this change."""
         self._set_step(step, {"hinted_at": self.at})
 
     def close(self) -> bool:
-        """Write everything in one statement; return False if the run has moved on.
+        """Write everything in one statement; return False if the run has changed since.
 
-        Outside a transaction it is one of its own.
-
-        :raises StaleTransition: when a locked run has moved on
+        :raises StaleTransition: when a locked run has changed since
         """
         if not self.facts:
             return True
         hinted = self._number()
-        done = store.commit(
+        committed = store.commit(
             self.run,
             self.facts,
             self._written,
             end=self.loaded.end,
-            seen=None if self.is_locked else self.loaded.seen,
+            versions=None if self.is_locked else self.loaded.versions,
             by=self.by,
             at=self.at,
         )
-        if done is None and self.is_locked:
+        if committed is None and self.is_locked:
             raise StaleTransition(run=str(self.run.id), seq=self.loaded.end.seq)
-        if done is None:
+        if committed is None:
             return False
-        self.loaded.end, self.run.version = done
+        self.loaded.end, self.run.version = committed
         for step_run_id in self._steps:
             for name in _RESULT:
                 self.steps[step_run_id].__dict__.pop(name, None)
         gates = any(fact.kind.startswith("gate.") for fact in self.facts)
-        tell = live.run_changed if self.is_locked else live.committed
-        tell(self.run.id, gates=gates)
+        notify = live.run_changed if self.is_locked else live.committed
+        notify(self.run.id, gates=gates)
         dispatch.hint(hinted)
         return True
 
     def _number(self) -> list[UUID]:
-        """Give each row the place of its event; return the steps to hint at."""
+        """Number the rows by their last event; return the steps to hint at."""
         last = self.loaded.end.seq + len(self.facts)
         for place, fact in enumerate(self.facts, self.loaded.end.seq + 1):
             if step := self._completed.get(id(fact)):
                 self._set_step(step, {"completed_seq": place})
                 fact.rows[0].columns["completed_seq"] = place
-        # A worker that takes one goes on through all that are ready; for more workers
-        # than this the keeper hints again.
+        # A worker that claims one continues with the others; the keeper hints again for
+        # more workers than this.
         ready = self.loaded.progress.startable(HINTS_AT_ONCE)
         running = self.run.state == RunState.RUNNING
-        hinted = [one for one in ready if one in self._steps] if running else []
-        for one in hinted:
-            self.hint(self.steps[one])
+        hinted = [pk for pk in ready if pk in self._steps] if running else []
+        for pk in hinted:
+            self.hint(self.steps[pk])
         for step_run_id, columns in self._steps.items():
             self._written.steps[str(step_run_id)] = columns | {"seq": last}
         if self._run:
@@ -299,7 +297,7 @@ class Change:
         return hinted
 
     def undo(self) -> None:
-        """Make what is remembered of the run what it was before this change."""
+        """Restore the cached run as it was before this change."""
         for row, before in self._before:
             row.__dict__.clear()
             row.__dict__.update(before)
@@ -309,88 +307,88 @@ class Change:
 
 
 def _columns(row: StepRun) -> Record:
-    """Return the columns of a row that is not stored yet."""
+    """Return all columns of a row that is not stored yet."""
     return {name: value for name, value in vars(row).items() if name != "_state"}
 
 
 @contextmanager
-def change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[Change]:
-    """Open one transaction on a run, its row locked; write all of it at the end.
+def locked_change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[RunChange]:
+    """Lock a run for one transaction, and write the change at its end.
 
-    Durable, because an effect must never follow an intent that may still be
-    rolled back. Lock order everywhere: the end of the stream, the run, a gate.
+    Durable, because no effect may follow an intent that can still be rolled back. The
+    lock order everywhere is the end of the stream, the run, a gate.
 
     :raises RunUnknown: when there is no such run
     """
     database.leave_transaction()
     with transaction.atomic(durable=True):
-        opened = open_change(run_id, by=by, at=at)
-        yield opened
-        opened.close()
+        change = lock_run(run_id, by=by, at=at)
+        yield change
+        change.close()
 
 
-def open_change(
-    run_id: UUID, *, by: Actor, at: datetime, known: Loaded | None = None
-) -> Change:
+def lock_run(
+    run_id: UUID, *, by: Actor, at: datetime, cached: LoadedRun | None = None
+) -> RunChange:
     """Lock and load a run for a change that the caller closes in its transaction."""
-    loaded = load(run_id, known)
+    loaded = load(run_id, cached)
     if loaded is None:
         raise RunUnknown(run=str(run_id))
-    return Change(loaded=loaded, by=by, at=at)
+    return RunChange(loaded=loaded, by=by, at=at)
 
 
-def in_turn(
+def optimistic_change(
     run_id: UUID,
-    act: Callable[[Change], Any],
+    act: Callable[[RunChange], Any],
     *,
     by: Actor,
     at: datetime,
-    memory: Memory,
+    cache: RunCache,
 ) -> Any:
-    """Change a run that a worker remembers, without a lock where that is possible.
+    """Change a run from a worker's cached copy, without a lock if that is possible.
 
-    `act` decides and moves; it is done again if the run has moved on, and under the lock
-    if it needs that, so it must have no effect but on its change. The worker forgets the
-    run after an exception, and when the answer to a commit is lost.
+    `act` is called again if the run has changed since, and under the lock if it requires
+    that, so it must have no effect except on its change. After an exception, or if the
+    answer to a commit is lost, the run is no longer cached.
 
     :raises RunUnknown: when there is no such run
     """
     database.leave_transaction()
-    known = memory.take(run_id)
-    if known is not None and not connection.in_atomic_block:
-        done, result = _without_lock(known, act, by=by, at=at, memory=memory)
+    cached = cache.pop(run_id)
+    if cached is not None and not connection.in_atomic_block:
+        done, result = _try_without_lock(cached, act, by=by, at=at, cache=cache)
         if done:
             return result
     with transaction.atomic(durable=True):
-        opened = open_change(run_id, by=by, at=at, known=known)
-        result = act(opened)
-        opened.close()
-    memory.keep(opened.loaded)
+        change = lock_run(run_id, by=by, at=at, cached=cached)
+        result = act(change)
+        change.close()
+    cache.put(change.loaded)
     return result
 
 
-def _without_lock(
-    known: Loaded,
-    act: Callable[[Change], Any],
+def _try_without_lock(
+    cached: LoadedRun,
+    act: Callable[[RunChange], Any],
     *,
     by: Actor,
     at: datetime,
-    memory: Memory,
+    cache: RunCache,
 ) -> tuple[bool, Any]:
-    """Return whether the change was written, and what `act` has returned."""
+    """Return True if the change was written, and the result of `act`."""
     for left in reversed(range(TRIES)):
-        opened = Change(loaded=known, by=by, at=at, is_locked=False)
+        change = RunChange(loaded=cached, by=by, at=at, is_locked=False)
         try:
-            result = act(opened)
-            if opened.close():
-                memory.keep(known)
-                memory.taken += 1
+            result = act(change)
+            if change.close():
+                cache.put(cached)
+                cache.taken += 1
                 return True, result
-        except NeedsLock:
-            opened.undo()
+        except LockRequired:
+            change.undo()
             break
-        opened.undo()
-        memory.refused += 1
-        if not (left and brought_up_to_date(known, lock=False)):
+        change.undo()
+        cache.refused += 1
+        if not (left and refresh(cached, lock=False)):
             break
     return False, None

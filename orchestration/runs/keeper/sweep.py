@@ -1,6 +1,6 @@
-"""What no message reports: lapsed leases, lost hints, waits that are over, expiry.
+"""Find expired leases, lost hints, finished waits and expired gates, and handle them.
 
-Every function finds candidates first and looks again under the run's lock, so any
+Every function finds candidates first and checks them again under the run's lock, so any
 number of keepers may sweep at once.
 """
 
@@ -27,21 +27,21 @@ from orchestration.runs.domain.sweeping import Duty
 from orchestration.runs.engine import store
 from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.quarantine import Quarantine
-from orchestration.runs.engine.transitions import Change, change
+from orchestration.runs.engine.transitions import RunChange, locked_change
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.worker import give_back
 
 BY: Actor = system("keeper")
 BATCH = 200
-ALSO: list[Callable[[datetime], int]] = []
-"""Duties that apps above this one add when they are ready."""
+OTHER_DUTIES: list[Callable[[datetime], int]] = []
+"""Duties that other apps register when they are ready."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Swept:
-    """How much one sweep did."""
+    """The counts of one sweep."""
 
     leases: int
     released: int
@@ -55,30 +55,30 @@ class Swept:
 def sweep(*, at: datetime) -> Swept:
     """Do everything that is due once.
 
-    :raises OperationalError: when the server is lost; nothing else stops it
+    :raises OperationalError: when the database is unreachable
     """
     quarantine = Quarantine(by=BY, at=at)
-    # First, so that what certainly never began is not taken for unknown.
-    _isolated(give_back.left, at)
+    # First, so that an attempt that never began does not become an unknown outcome.
+    _isolated(give_back.of_dead_workers, at)
     done = Swept(
-        leases=_isolated(_lapsed_leases, quarantine),
+        leases=_isolated(_expired_leases, quarantine),
         released=_isolated(_waits_over, quarantine),
         hinted=_isolated(_lost_hints, quarantine),
         expired=_isolated(_expired_gates, quarantine),
         confirmed=_isolated(_unconfirmed, quarantine),
         dry_runs=_isolated(dry_runs.sweep, quarantine),
-        other=sum(_isolated(duty, at) for duty in ALSO),
+        other=sum(_isolated(duty, at) for duty in OTHER_DUTIES),
     )
     quarantine.forget()
     return done
 
 
 def _isolated(duty: Callable[[T], int], argument: T) -> int:
-    """Do one duty; what fails in it does not stop the others."""
+    """Do one duty; an error in it does not stop the others."""
     try:
         return duty(argument)
     except Exception:
-        log.exception("%s.%s failed", duty.__module__, duty.__name__)
+        log.exception("%s.%s failed.", duty.__module__, duty.__name__)
         database.restore()
         return 0
 
@@ -89,35 +89,35 @@ def _in_changes(
     rows: Iterable[tuple[Any, ...]],
     act: Callable[..., bool],
 ) -> int:
-    """Call `act` in a change of each row's run; return how many it changed."""
+    """Call `act` in a locked change of each row's run; return how many it changed."""
 
     def changed(run_id: UUID, *arguments: Any) -> bool:
-        with change(run_id, by=BY, at=quarantine.at) as opened:
-            return act(opened, *arguments)
+        with locked_change(run_id, by=BY, at=quarantine.at) as change:
+            return act(change, *arguments)
 
     return quarantine.each(duty, rows, changed)
 
 
-_LAPSED = StepRun.objects.filter(state=StepState.RUNNING, lease_until__lt=Now())
+_EXPIRED = StepRun.objects.filter(state=StepState.RUNNING, lease_until__lt=Now())
 
 
-def _lapsed_leases(quarantine: Quarantine) -> int:
-    found = _LAPSED.exclude(run_id__in=quarantine.held).order_by("lease_until")
-    rows = found.values_list("run_id", "id")[:BATCH]
+def _expired_leases(quarantine: Quarantine) -> int:
+    steps = _EXPIRED.exclude(run_id__in=quarantine.held).order_by("lease_until")
+    rows = steps.values_list("run_id", "id")[:BATCH]
     return _in_changes(quarantine, Duty.LEASES, rows, _rescued)
 
 
-def _rescued(opened: Change, step_run_id: UUID) -> bool:
-    """Do what it means that a step's worker was lost."""
-    step = opened.step(step_run_id)
-    # Looked at again under the lock: a heartbeat may have come in between.
-    if not _LAPSED.filter(pk=step_run_id).exists():
+def _rescued(change: RunChange, step_run_id: UUID) -> bool:
+    """Handle the loss of a step's worker."""
+    step = change.step(step_run_id)
+    # Checked again under the lock: a heartbeat may have come in between.
+    if not _EXPIRED.filter(pk=step_run_id).exists():
         return False
     attempt = Attempt.objects.get(step_run=step, fence=step.fence)
     end = outcome.of_lost_lease(
         Phase(attempt.phase),
         effect_class=step.effect_class,
-        run=RunState(opened.run.state),
+        run=RunState(change.run.state),
         losses=_losses(step) + 1,
     )
     columns = end.columns()
@@ -125,15 +125,15 @@ def _rescued(opened: Change, step_run_id: UUID) -> bool:
         columns["tries"] = step.tries - 1
     may_have_begun = attempt.phase != Phase.CLAIMED
     log_digest = selectors.log_digest(step.id, attempt.fence)
-    opened.move_step(
+    change.move_step(
         step,
         end.event,
         {"fence": step.fence, "worker": step.worker, "intent": may_have_begun},
         session=attempt.session_id,
-        rows=[opened.end_attempt(step, end.attempt, log=log_digest)],
+        rows=[change.end_attempt(step, end.attempt, log=log_digest)],
         **columns,
     )
-    advance(opened)
+    advance(change)
     return True
 
 
@@ -144,21 +144,21 @@ def _losses(step: StepRun) -> int:
 
 
 def _waits_over(quarantine: Quarantine) -> int:
-    found = StepRun.objects.filter(
+    steps = StepRun.objects.filter(
         state=StepState.BACKOFF,
         not_before__lte=quarantine.at,
         run__state=RunState.RUNNING,
     ).exclude(run_id__in=quarantine.held)
-    rows = found.order_by("not_before").values_list("run_id", "id")[:BATCH]
+    rows = steps.order_by("not_before").values_list("run_id", "id")[:BATCH]
     return _in_changes(quarantine, Duty.WAITS, rows, _released)
 
 
-def _released(opened: Change, step_run_id: UUID) -> bool:
-    step = opened.step(step_run_id)
-    due = step.not_before is not None and step.not_before <= opened.at
-    if step.state != StepState.BACKOFF or not due:
+def _released(change: RunChange, step_run_id: UUID) -> bool:
+    step = change.step(step_run_id)
+    is_due = step.not_before is not None and step.not_before <= change.at
+    if step.state != StepState.BACKOFF or not is_due:
         return False
-    opened.move_step(step, StepEvent.RELEASED)
+    change.move_step(step, StepEvent.RELEASED)
     return True
 
 
@@ -172,20 +172,20 @@ _RUNNING = (
 _HAS_SLOT = Q(run__parallel_max=0) | Q(
     run__parallel_max__gt=Coalesce(Subquery(_RUNNING), 0)
 )
-"""Whether one more step of the run may start; else the claim would be refused."""
+"""True if one more step of the run may start; otherwise the claim would be refused."""
 
 
 def _lost_hints(quarantine: Quarantine) -> int:
-    """Hint again at ready steps: the broker may have lost the last hint."""
+    """Hint again at ready steps, because the broker may have lost the last hint."""
     at = quarantine.at
-    again = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
-    found = StepRun.objects.filter(
+    before = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
+    ready = StepRun.objects.filter(
         state=StepState.READY, run__state=RunState.RUNNING
-    ).exclude(hinted_at__gt=again)
-    due = found.exclude(run_id__in=quarantine.held).filter(_HAS_SLOT)
+    ).exclude(hinted_at__gt=before)
+    due = ready.exclude(run_id__in=quarantine.held).filter(_HAS_SLOT)
     oldest = due.order_by(F("hinted_at").asc(nulls_first=True))
     with transaction.atomic():
-        # Not under the run's lock: so it waits for nobody, and nobody for it in a circle.
+        # Without the run's lock, so that no deadlock is possible.
         unlocked = oldest.select_for_update(skip_locked=True, of=("self",))
         ids = list(unlocked.values_list("id", flat=True)[:BATCH])
         store.note_hints(ids, at=at)
@@ -204,15 +204,15 @@ def _expired_gates(quarantine: Quarantine) -> int:
 
 
 def _unconfirmed(quarantine: Quarantine) -> int:
-    """Stop runs that wait to stop although none of their steps is running."""
+    """End the pausing or cancelling of runs without a running step."""
     waiting = Run.objects.filter(state__in=[RunState.PAUSING, RunState.CANCELLING])
-    found = waiting.exclude(steps__state=StepState.RUNNING).exclude(
+    idle = waiting.exclude(steps__state=StepState.RUNNING).exclude(
         pk__in=quarantine.held
     )
-    rows = found.order_by("id").values_list("id")[:BATCH]
+    rows = idle.order_by("id").values_list("id")[:BATCH]
     return _in_changes(quarantine, Duty.STOPS, rows, _confirmed)
 
 
-def _confirmed(opened: Change) -> bool:
-    advance(opened)
+def _confirmed(change: RunChange) -> bool:
+    advance(change)
     return True

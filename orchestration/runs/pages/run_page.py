@@ -173,7 +173,7 @@ def view(
 
 def _may_resolve(run: Run, by: Actor) -> bool:
     try:
-        recovery.require_may_settle(run, by)
+        recovery.require_may_resolve(run, by)
     except Refusal:
         return False
     return True

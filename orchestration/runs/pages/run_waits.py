@@ -19,7 +19,7 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from orchestration.runs.domain.sweeping import PATIENCE, WORDS, Duty
+from orchestration.runs.domain.sweeping import DESCRIPTIONS, REPORTED_FAILURES, Duty
 from orchestration.runs.models import Run, StepRun, SweepFailure
 
 WAITS = 50
@@ -77,7 +77,9 @@ def waits_of(
         text = run.reason or "The run is paused."
         who = "An operator, an admin or the proposer can resume or cancel it."
         found.append(Wait("wait", "pause", text, who, key="paused"))
-    failures = SweepFailure.objects.filter(subject=run.pk, failures__gte=PATIENCE)
+    failures = SweepFailure.objects.filter(
+        subject=run.pk, failures__gte=REPORTED_FAILURES
+    )
     if RunState(run.state) not in FINAL_RUN and (failure := failures.first()):
         found.append(_wait_for_keeper(failure))
     troubled = run.steps.filter(state__in=TROUBLED).defer(*selectors.CONTENT)
@@ -98,7 +100,7 @@ def waits_of(
 
 
 def _wait_for_keeper(failure: SweepFailure) -> Wait:
-    text = f"Cannot {WORDS[Duty(failure.duty)]}: {failure.failures} attempts failed."
+    text = f"Cannot {DESCRIPTIONS[Duty(failure.duty)]}: {failure.failures} attempts failed."
     again = f" The keeper retries at {failure.retry_at:%H:%M:%S} UTC."
     who = "Ask an administrator to check the keeper's log."
     return Wait("wait", "retry", text + again, who, key="keeper")

@@ -96,7 +96,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
 def _hindrance(run: Run, by: Actor) -> Refusal | None:
     """Return why this person cannot resolve an outcome of the run, or None."""
     try:
-        recovery.require_may_settle(run, by)
+        recovery.require_may_resolve(run, by)
     except Refusal as refusal:
         return refusal
     return None

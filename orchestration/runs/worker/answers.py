@@ -1,9 +1,10 @@
-"""What an answer of the runner means for its attempt.
+"""Turn the answer of a runner into the result of its attempt.
 
-Whether the effect happened is one question, whether its result can be stored another:
-a known success never becomes "nothing ran" or "unknown" because of the second.
+A success whose result cannot be stored stays a known effect: it never becomes "nothing
+ran" or "outcome unknown".
 """
 
+import errno
 import logging
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Failure, Finished, Lost, Result
 from orchestration.runs.engine import artifacts
-from orchestration.runs.engine.attempts import Grip
+from orchestration.runs.engine.attempts import Lease
 from orchestration.runs.errors import ArtifactNotStored
 from orchestration.runs.worker import outage
-from orchestration.runs.worker.watch import Cancelled, Watch
+from orchestration.runs.worker.monitor import AttemptMonitor, Cancelled
 from orchestration.skills.domain.limits import Limit
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded, Unknown
 from orchestration.skills.execution import (
@@ -28,36 +29,35 @@ from orchestration.skills.execution import (
     validate_output,
 )
 
-Ended = Answer | Cancelled
 log = logging.getLogger(__name__)
 
 
 def result_of(
-    answer: Ended,
-    watch: Watch,
+    answer: Answer | Cancelled,
+    monitor: AttemptMonitor,
     *,
     masker: Masker,
     workdir: Path,
 ) -> Result:
-    """Return how the attempt ended; the files of a success are stored here."""
-    grip = watch.grip
+    """Return the result of the attempt, after storing the files of a success."""
+    lease = monitor.lease
     if isinstance(answer, Succeeded):
         try:
-            return _stored(answer, watch, masker, workdir)
+            return _stored(answer, monitor, masker, workdir)
         except Exception as error:
-            log.exception("Cannot store the result of %s.", grip.step_run_id)
+            log.exception("Cannot store the result of %s.", lease.step_run_id)
             database.leave_transaction()
             return not_stored(error)
-    return _of_other(answer, grip)
+    return _result_without_success(answer, lease)
 
 
-def cut_off(grip: Grip, code: str, message: str) -> Failure | Lost:
-    """Return the result of an attempt that may have begun its effect or ended it."""
-    return outcome.cut_off(grip.spec["effect_class"], code, message)
+def cut_off(lease: Lease, code: str, message: str) -> Failure | Lost:
+    """Return the result of an interrupted attempt that may have begun its effect."""
+    return outcome.cut_off(lease.spec["effect_class"], code, message)
 
 
 def not_begun(error: Exception) -> Failure:
-    """Return the result of an attempt whose call was never handed over."""
+    """Return the result of an attempt whose call was never sent."""
     if isinstance(error, Refusal):
         return Failure(error.code, error.message, ran=False)
     message = f"The worker could not start the step: {reason(error)}. Nothing ran."
@@ -65,67 +65,76 @@ def not_begun(error: Exception) -> Failure:
 
 
 def not_stored(error: Exception) -> Failure:
-    """Return the result of an effect that happened and whose result is lost."""
+    """Return the result of an effect that happened but cannot be stored."""
     code = error.code if isinstance(error, Refusal) else "step.result_not_stored"
     message = (
-        "The step did its work, but its result could not be stored:"
+        "The step ran, but its result could not be stored:"
         f" {reason(error).removesuffix('.')}."
     )
     return Failure(code, message)
 
 
 def unrecorded(result: Result) -> Result:
-    """Return what to record of a result that the database does not take as it is."""
+    """Return what to record for a result that the database refuses."""
     if not isinstance(result, Finished):
         return result
-    message = "The step did its work, but its result could not be recorded."
+    message = "The step ran, but its result could not be recorded."
     return Failure("step.result_not_stored", message)
 
 
 def reason(error: Exception) -> str:
-    """Return why it failed, without any value: it may be a secret."""
+    """Return why it failed, without any value that may be a secret."""
     if isinstance(error, Refusal):
         return error.message
-    named = error.strerror if isinstance(error, OSError) else None
-    return named or type(error).__name__
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "the disk of the worker is full"
+    return f"internal error ({type(error).__name__})"
 
 
-def _stored(answer: Succeeded, watch: Watch, masker: Masker, workdir: Path) -> Result:
-    grip = watch.grip
-    answer = declared_output(grip.action, answer)
-    checked = validate_output(grip.action, answer, workdir)
+def _stored(
+    answer: Succeeded, monitor: AttemptMonitor, masker: Masker, workdir: Path
+) -> Result:
+    lease = monitor.lease
+    answer = declared_output(lease.action, answer)
+    checked = validate_output(lease.action, answer, workdir)
     changed: tuple[str, ...] = ()
     if isinstance(checked, Succeeded):
-        checked, changed = mask_files(checked, masker, workdir, watch.hold)
+        checked, changed = mask_files(checked, masker, workdir, monitor.keep_lease)
     if not isinstance(checked, Succeeded):
-        return outcome.of_answer(checked, grip.spec["effect_class"])
+        return outcome.of_answer(checked, lease.spec["effect_class"])
     for name in changed:
-        watch.log.add(f"[A secret in the file {name} was masked.]\n")
-    files = outage.insist(
-        lambda: artifacts.keep(
+        monitor.log.add(f"[A secret in the file {name} was masked.]\n")
+    files = outage.retry(
+        lambda: artifacts.store(
             checked.files,
             folder=workdir,
-            step_run_id=grip.step_run_id,
+            step_run_id=lease.step_run_id,
             at=clock.now(),
-            meanwhile=watch.hold,
+            heartbeat=monitor.keep_lease,
         ),
         also=(ArtifactNotStored,),
-        meanwhile=watch.hold,
+        between=monitor.keep_lease,
     )
     return Finished(checked.output, files, changed)
 
 
-def _of_other(answer: Ended, grip: Grip) -> Result:
-    effect_class = grip.spec["effect_class"]
+def _result_without_success(answer: Answer | Cancelled, lease: Lease) -> Result:
+    effect_class = lease.spec["effect_class"]
     match answer:
         case Cancelled():
-            return Failure("run.cancelled", "It was stopped with its run.", killed=True)
+            return Failure(
+                "run.cancelled",
+                "The step was stopped because its run was cancelled.",
+                killed=True,
+            )
         case LimitPassed(limit=Limit.TIME):
-            return cut_off(grip, answer.code, answer.message)
+            return cut_off(lease, answer.code, answer.message)
         case LimitPassed():
             return outcome.over_limit(effect_class, answer.code, answer.message)
         case Failed() | Retry() | Unknown():
             return outcome.of_answer(answer, effect_class)
         case _:
-            message = f"A step cannot end with {type(answer).__name__}."
-            return cut_off(grip, "skill.answer_invalid", message)
+            message = (
+                f"The handler returned an invalid answer: {type(answer).__name__}."
+            )
+            return cut_off(lease, "skill.answer_invalid", message)

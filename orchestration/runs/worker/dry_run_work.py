@@ -1,4 +1,4 @@
-"""A worker's way through a dry run: claim, ask each handler, store the report."""
+"""Carry out a dry run: claim it, call each handler, store the report."""
 
 import logging
 import tempfile
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def work(*, dry_run_id: UUID, worker: str) -> bool:
-    """Carry out a queued dry run in a runner of its own; False when it was not free.
+    """Carry out a queued dry run in its own runner; return False if it is not queued.
 
     Safe to call any number of times with the same id.
     """
@@ -35,13 +35,13 @@ def work(*, dry_run_id: UUID, worker: str) -> bool:
 
 
 def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -> bool:
-    """Carry out a queued dry run; False when it was not free or was taken away."""
+    """Carry out a dry run; return False if it is not queued or was taken away."""
     held = dry_runs.claim(dry_run_id=dry_run_id, worker=worker)
     if held is None:
         return False
 
     def on_step(done: int) -> None:
-        outage.insist(lambda: dry_runs.progress(held, done))
+        outage.retry(lambda: dry_runs.progress(held, done))
 
     content = dry_runs.content_of(held)
     previewer = Previewer(content, runner, workdir, on_step=on_step)
@@ -51,11 +51,11 @@ def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -
         return False
     except Exception as error:
         log.exception("Dry run %s failed.", dry_run_id)
-        reason = f"The dry run did not work: {type(error).__name__}."
-        ended = outage.insist(lambda: dry_runs.fail(held, reason, at=clock.now()))
+        reason = f"The dry run failed: {type(error).__name__}. Nothing was changed."
+        is_ended = outage.retry(lambda: dry_runs.fail(held, reason, at=clock.now()))
     else:
-        ended = outage.insist(lambda: dry_runs.finish(held, report, at=clock.now()))
-    if (waiting := dry_runs.next_queued()) is not None:
+        is_ended = outage.retry(lambda: dry_runs.finish(held, report, at=clock.now()))
+    if (queued := dry_runs.next_queued()) is not None:
         # Hints that came while this worker was busy were dropped.
-        dispatch.send_dry_runs([waiting])
-    return ended
+        dispatch.send_dry_runs([queued])
+    return is_ended

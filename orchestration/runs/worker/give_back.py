@@ -1,4 +1,4 @@
-"""Steps that a worker claimed and certainly never began: they are ready again."""
+"""Make steps ready again that a worker claimed and certainly never began."""
 
 import logging
 from datetime import datetime
@@ -16,40 +16,42 @@ log = logging.getLogger(__name__)
 
 
 def own(session: str) -> None:
-    """Give back what this worker may have claimed and did not hand over."""
-    evidence = "Its worker did not hand it over."
+    """Make the step ready that this worker may have claimed and did not start."""
+    evidence = "Its worker did not start it."
     try:
-        outage.insist(
+        outage.retry(
             lambda: attempts.not_started(session, evidence, by=BY, at=clock.now())
         )
     except Exception:
-        # Its lease lapses, and the keeper finds it.
+        # Its lease expires, and the keeper finds it.
         log.exception("Cannot give back the attempt %s.", session)
 
 
-def left(at: datetime) -> int:
-    """Give back what dead processes of this host claimed and did not hand over.
+def of_dead_workers(at: datetime) -> int:
+    """Make the steps ready that dead processes of this host claimed and did not start.
 
-    Return how many of them have to be looked at again: a claim of theirs may still be
-    on its way to the database.
+    Return how many processes to look at again: their claim may still be on its way to
+    the database.
 
-    :raises OperationalError: when the server is away
+    :raises OperationalError: when the database is unreachable
     """
-    found = [_settled(dead, at) for dead in handover.left(settings.WORKER_DIR)]
-    return found.count(False)
+    settled = [_settle(dead, at) for dead in handover.dead_workers(settings.WORKER_DIR)]
+    return settled.count(False)
 
 
-def _settled(dead: handover.Left, at: datetime) -> bool:
-    is_late = dead.age() > database.LEASES * settings.LEASE_SECONDS
+def _settle(dead: handover.DeadWorker, at: datetime) -> bool:
+    evidence = "Its worker ended before it started it."
     try:
-        is_over = not dead.session or attempts.not_started(
-            dead.session, "Its worker ended before it handed it over.", by=BY, at=at
+        is_settled = not dead.session or attempts.not_started(
+            dead.session, evidence, by=BY, at=at
         )
-    except outage.PASSING:
+    except outage.TRANSIENT:
         raise
     except Exception:
-        log.exception("Cannot give back what %s has left.", dead.home.name)
-        is_over = False
-    if is_over or is_late:
+        log.exception("Cannot give back the attempt of %s.", dead.home.name)
+        is_settled = False
+    # By now none of its statements can reach the database any more.
+    is_too_old = dead.age() > database.LEASES * settings.LEASE_SECONDS
+    if is_settled or is_too_old:
         dead.remove()
-    return is_over or is_late
+    return is_settled or is_too_old

@@ -1,9 +1,8 @@
-"""Which attempt the runner of a worker process has begun: known after their death.
+"""Prove that a claimed attempt never began.
 
-A process notes the session of an attempt before it claims it; its runner notes it again
-before the first instruction of the handler. What is written stays in the memory of the
-host when they die. So an attempt that was claimed, and is not noted as begun, certainly
-never began.
+A worker process notes the session of an attempt in a file before it claims it; its
+runner notes it again before the first instruction of the handler. The notes survive both
+processes. So an attempt that was claimed, and is not noted as begun, never began.
 """
 
 import fcntl
@@ -24,24 +23,24 @@ NAME = "handover"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SESSION = 16
 BOOT = 36
-"""Characters of a session, and of the id that a host gives itself when it starts."""
+"""Characters of a session id, and of the boot id of a host."""
 OTHERS_WRITE = 0o022
 PASSED_THROUGH = 0o711
-"""For the programs of a worker that is root, which run as another user."""
+"""A worker that is root starts programs as another user, who must pass through."""
 
 
-class HandOver:
-    """The notes of one process, in the home of its runner."""
+class HandoverNotes:
+    """The notes of one worker process, in the home of its runner."""
 
     def __init__(self, home: Path) -> None:
         draft = home / f".{NAME}"
         self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Held until this process and its runner end, however: it says one is alive.
+        # The kernel releases the lock once this process and its runner have ended.
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.pwrite(self._fd, f"{_boot():{BOOT}}{'':{2 * SESSION}}".encode(), 0)
         draft.rename(home / NAME)
         self.are_settled = True
-        """Whether nothing is claimed that may not have been begun."""
+        """True if no claimed attempt may still be unbegun."""
 
     def claiming(self, session: str) -> None:
         """Note the attempt that is claimed next."""
@@ -50,51 +49,51 @@ class HandOver:
 
     @property
     def fd(self) -> int:
-        """The descriptor, for the runner to inherit."""
+        """Return the file descriptor, which the runner inherits."""
         return self._fd
 
     def of_begin(self, session: str) -> Note:
-        """Return what the runner has to note when it begins this attempt."""
-        # Both, should the note before the claim have failed.
+        """Return the note that the runner writes when it begins this attempt."""
+        # Both fields, in case the note before the claim failed.
         text = f"{session:{SESSION}}" * 2
         return Note(self._fd, os.fstat(self._fd).st_ino, BOOT, text)
 
     def has_begun(self, session: str) -> bool:
-        """Return True if the runner may have begun this attempt; it must be dead."""
+        """Return True if the runner, which must be dead, may have begun this attempt."""
         noted = os.pread(self._fd, SESSION, BOOT + SESSION)
         return noted.decode() == f"{session:{SESSION}}"
 
     def settled(self) -> None:
-        """Note that nothing is claimed any more."""
+        """Note that no attempt is claimed."""
         os.pwrite(self._fd, f"{'':{SESSION}}".encode(), BOOT)
         self.are_settled = True
 
     def close(self) -> None:
-        """Say that this process has nothing under way any more."""
+        """Release the lock on the notes."""
         os.close(self._fd)
 
 
 @dataclass(frozen=True)
-class Left:
-    """The home of a process that has died."""
+class DeadWorker:
+    """The home of a worker process that has died."""
 
     home: Path
     session: str
-    """The attempt that it may have claimed and certainly did not begin; else empty."""
+    """The attempt that it may have claimed and certainly did not begin, or ""."""
     written_at: float
-    """When it last wrote a note, as a Unix time."""
+    """The Unix time of its last note."""
 
     def age(self) -> float:
         """Return for how many seconds it has certainly sent nothing to the database."""
         return time.time() - self.written_at
 
     def remove(self) -> None:
-        """Remove it: all that it proves is settled."""
+        """Remove its files, once its attempt is settled."""
         discard(self.home)
 
 
 def new_home(parent: Path) -> Path:
-    """Make the home of this process's runner.
+    """Create the home folder of this process's runner.
 
     :raises ImproperlyConfigured: when other users of this host may write there
     """
@@ -103,32 +102,33 @@ def new_home(parent: Path) -> Path:
         parent.chmod(PASSED_THROUGH)
     if not _is_ours(parent):
         message = (
-            f"Cannot use {parent} for the files of workers: it must be a folder of"
-            " their user that no other user can change. Set EXECFABRIC_WORKER_DIR."
+            f"Cannot use {parent} for the files of workers: it must be a folder that"
+            " belongs to their user and no other user can change. Set"
+            " EXECFABRIC_WORKER_DIR."
         )
         raise ImproperlyConfigured(message)
     return Path(tempfile.mkdtemp(dir=parent))
 
 
-def left(parent: Path) -> Iterator[Left]:
-    """Return the homes of processes that have died; each is locked in its turn."""
-    # Forged notes could have an effect happen twice.
+def dead_workers(parent: Path) -> Iterator[DeadWorker]:
+    """Iterate over the worker processes that have died, each locked during its turn."""
+    # Forged notes could repeat an effect, so other users must not be able to write them.
     files = sorted(parent.glob(f"*/{NAME}")) if _is_ours(parent) else []
     for file in files:
         with suppress(OSError), closing(os.fdopen(os.open(file, os.O_RDWR))) as notes:
             fcntl.flock(notes, fcntl.LOCK_EX | fcntl.LOCK_NB)
             written_at = os.fstat(notes.fileno()).st_mtime
-            yield Left(file.parent, _not_begun(notes.read()), written_at)
+            yield DeadWorker(file.parent, _not_begun(notes.read()), written_at)
 
 
 def _is_ours(folder: Path) -> bool:
     """Return True for a folder of this user that no other user can change."""
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return False
-    is_ours = found.st_uid == os.getuid() and not found.st_mode & OTHERS_WRITE
-    return is_ours and stat.S_ISDIR(found.st_mode)
+    is_ours = status.st_uid == os.getuid() and not status.st_mode & OTHERS_WRITE
+    return is_ours and stat.S_ISDIR(status.st_mode)
 
 
 def _not_begun(notes: str) -> str:
@@ -137,13 +137,13 @@ def _not_begun(notes: str) -> str:
         notes[BOOT : BOOT + SESSION].strip(),
         notes[BOOT + SESSION :].strip(),
     )
-    # Notes from before the host started again may be older than what was begun.
+    # After a restart of the host, the newest notes may be lost.
     is_proof = boot and boot == _boot() and claimed != begun
     return claimed if is_proof else ""
 
 
 def _boot() -> str:
-    """Return the id of this start of the host; empty where it has none."""
+    """Return the boot id of the host, or "" if it has none."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""A database that is away for a moment: what has happened must not be lost to that."""
+"""Retry while the database is unreachable, so that no known result is lost."""
 
 import time
 from collections.abc import Callable
@@ -15,33 +15,33 @@ from django.db import (
 T = TypeVar("T")
 
 TRIES = 60
-LONGEST_PAUSE_S = 5.0
-PASSING: tuple[type[Exception], ...] = (
+MAX_PAUSE_S = 5.0
+TRANSIENT: tuple[type[Exception], ...] = (
     OperationalError,
     InterfaceError,
     InternalError,
     NotSupportedError,
 )
-"""The server is away, takes no writes yet, or has other types than its kept plans."""
+"""The server is unreachable or read-only, or its prepared statements are outdated."""
 
 
-def insist(
+def retry(
     act: Callable[[], T],
     *,
     also: tuple[type[Exception], ...] = (),
-    meanwhile: Callable[[], None] = lambda: None,
+    between: Callable[[], None] = lambda: None,
 ) -> T:
-    """Do something that may be repeated until the database has answered it.
+    """Repeat a safe-to-repeat act until the database answers, for about five minutes.
 
-    That is about five minutes at most; then its last error goes through. `also` names
-    further errors that pass; `meanwhile` is called between the tries.
+    Then raise its last error. `also` are further transient errors; `between` is called
+    between the tries.
     """
-    passing = PASSING + also
+    transient = TRANSIENT + also
     for tries in range(TRIES):
         try:
             return act()
-        except passing:
+        except transient:
             connection.close()
-            time.sleep(min(0.1 * 2**tries, LONGEST_PAUSE_S))
-            meanwhile()
+            time.sleep(min(0.1 * 2**tries, MAX_PAUSE_S))
+            between()
     return act()

@@ -1,6 +1,6 @@
-"""Storing what a step writes: the head and the tail of it; what lies between is counted.
+"""Store the log of a step: its head and its tail; the part between is only counted.
 
-Positions say where a piece lies in all that was written, so a gap shows by itself.
+Each piece has its position in the whole log, so a gap is visible.
 """
 
 import logging
@@ -23,17 +23,17 @@ logger = logging.getLogger(__name__)
 HEAD = 512 * 1024
 """Characters stored from the start of an attempt's log."""
 TAIL = 512 * 1024
-"""Characters stored from its end, and at most PIECE more."""
+"""Characters stored from its end, plus at most PIECE."""
 PIECE = 64 * 1024
 """Characters in one row at most."""
 EVERY_S = 0.25
 TAIL_EVERY_S = 1.0
-"""Past the head each write replaces what an earlier one stored."""
+"""After the head, each write replaces an earlier one."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A stretch of an attempt's log."""
+class LogPiece:
+    """A part of an attempt's log."""
 
     at: int
     """Characters before it."""
@@ -43,16 +43,16 @@ class Piece:
 
     @property
     def end(self) -> int:
-        """Where the next piece starts."""
+        """Return where the next piece starts."""
         return self.at + len(self.text)
 
 
 class Window:
-    """The head and the tail of a text that comes in pieces; bounded in memory."""
+    """The head and the tail of a text that arrives in pieces; bounded in memory."""
 
     def __init__(self) -> None:
-        self._head: list[Piece] = []
-        self._tail: deque[Piece] = deque()
+        self._head: list[LogPiece] = []
+        self._tail: deque[LogPiece] = deque()
         self.end = 0
         self._line = 0
 
@@ -60,22 +60,22 @@ class Window:
         """Add text at the end."""
         while text:
             is_head = self.end < HEAD
-            most = min(PIECE, HEAD - self.end) if is_head else PIECE
-            piece = Piece(self.end, self._line, text[:most])
+            size = min(PIECE, HEAD - self.end) if is_head else PIECE
+            piece = LogPiece(self.end, self._line, text[:size])
             (self._head if is_head else self._tail).append(piece)
             self.end = piece.end
             self._line += piece.text.count("\n")
-            text = text[most:]
+            text = text[size:]
         while self._tail and self._tail[0].end <= self.end - TAIL:
             self._tail.popleft()
 
-    def take(self) -> list[Piece]:
-        """Return what has come in since the last time, joined to large pieces."""
-        taken: list[Piece] = []
+    def take(self) -> list[LogPiece]:
+        """Return the text since the last call, in large pieces."""
+        taken: list[LogPiece] = []
         for piece in (*self._head, *self._tail):
             last = taken[-1] if taken else None
             if last and last.end == piece.at and piece.end - last.at <= PIECE:
-                taken[-1] = Piece(last.at, last.line, last.text + piece.text)
+                taken[-1] = LogPiece(last.at, last.line, last.text + piece.text)
             else:
                 taken.append(piece)
         self._head.clear()
@@ -84,39 +84,39 @@ class Window:
 
 
 class StepLog:
-    """The log of one attempt. Trouble with it never fails the step."""
+    """The log of one attempt. Errors here never fail the step."""
 
     def __init__(self, *, run_id: UUID, step_run_id: UUID, fence: int) -> None:
         self._run_id = run_id
         self._step_run_id = step_run_id
         self._fence = fence
         self._window = Window()
-        self._sending: list[Piece] = []
-        """Taken from the window; stored for certain once this is empty again."""
+        self._sending: list[LogPiece] = []
+        """Pieces taken from the window and not certainly stored."""
         self._base: tuple[int, int] | None = None
-        """Characters and line breaks of the step's log before this attempt's."""
+        """Characters and line breaks in the step's log before this attempt."""
         self._written_at = time.monotonic()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was written at all."""
+        """Return True if nothing was written."""
         return self._window.end == 0
 
     def add(self, text: str) -> None:
-        """Take what the handler has written."""
+        """Add log output of the handler."""
         try:
             self._window.add(text)
         except Exception:
-            logger.exception("Cannot take a part of the log of %s.", self._step_run_id)
+            logger.exception("Cannot add to the log of %s.", self._step_run_id)
 
     def write_due(self) -> None:
-        """Store what has come in, if it is time."""
+        """Store new output, if it is time."""
         every = EVERY_S if self._window.end <= HEAD else TAIL_EVERY_S
         if time.monotonic() - self._written_at >= every:
             self._write()
 
     def close(self) -> None:
-        """Store the rest; the second time on a new connection."""
+        """Store the rest, with one retry on a new connection."""
         self._write()
         self._write()
 
@@ -127,10 +127,10 @@ class StepLog:
             return
         try:
             self._store(is_repeated=is_repeated)
-        except outage.PASSING:
+        except outage.TRANSIENT:
             connection.close()
         except IntegrityError:
-            # An attempt that has lost its lease wrote there: go on after it.
+            # An attempt that has lost its lease wrote here: continue after it.
             self._base = None
         except Exception:
             logger.exception("Cannot store a part of the log of %s.", self._step_run_id)
@@ -146,7 +146,7 @@ class StepLog:
         mine = StepRun.objects.filter(
             pk=self._step_run_id, fence=self._fence, state=StepState.RUNNING
         )
-        # Locked, so that nobody ends the attempt, and records its log, meanwhile.
+        # Locked, so that no one ends the attempt and records its log meanwhile.
         if not mine.select_for_update(no_key=True).values_list("pk").first():
             return  # the attempt is over, and its log is in the record
         start, line = self._base = self._base or self._find_base()
@@ -163,7 +163,7 @@ class StepLog:
         ]
         own = LogChunk.objects.filter(step_run_id=self._step_run_id, fence=self._fence)
         if is_repeated and own.filter(offset=rows[0].offset).exists():
-            return  # stored the last time, and only the answer was lost
+            return  # already stored; only the answer was lost
         LogChunk.objects.bulk_create(rows)
         end = self._sending[-1].end
         if end > HEAD + TAIL + PIECE:

@@ -1,7 +1,7 @@
-"""A worker's way through a run: claim, execute, complete, and on.
+"""Work on a run: claim a step, execute it, complete it, and continue with the next.
 
-The handler runs in a runner of its own; this side keeps the lease, the deadline and
-the log, and is the only one of the two that can reach the database.
+The handler runs in a runner process. This side keeps the lease, the deadline and the log,
+and only this side has access to the database.
 """
 
 import logging
@@ -20,12 +20,13 @@ from execfabric.lib.ids import span_id
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain.results import Result
 from orchestration.runs.engine import artifacts, attempts
-from orchestration.runs.engine.attempts import Grip
-from orchestration.runs.engine.loading import Memory
+from orchestration.runs.engine.attempts import Lease
+from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.worker import answers, give_back, handover, outage, step_log
-from orchestration.runs.worker.handover import HandOver
-from orchestration.runs.worker.watch import Cancelled, FenceLost, Watch
+from orchestration.runs.worker.handover import HandoverNotes
+from orchestration.runs.worker.monitor import AttemptMonitor, Cancelled, LeaseLost
 from orchestration.skills.execution import (
+    Answer,
     DeadlinePassed,
     Log,
     NotSent,
@@ -38,272 +39,279 @@ from orchestration.skills.execution import (
 from orchestration.skills.services import secrets
 
 BY: Actor = system("worker")
-MOST_DEATHS = 3
-"""After so many deaths of its runner before it began a call, a step fails."""
+MAX_DEATHS = 3
+"""A step fails after its runner died this often before it began the call."""
 log = logging.getLogger(__name__)
 
 
 class FetchTooSlow(Refusal):
-    """The files of the step could not be fetched before its deadline. Nothing ran."""
+    """Cannot fetch the files of the step before its deadline. Nothing ran. Raise its timeout."""
 
     code = "step.fetch_too_slow"
 
 
 @dataclass
-class Bench:
-    """What one worker keeps between steps: its name, its runner, the runs it knows."""
+class WorkerContext:
+    """What a worker keeps between steps: its name, its runner, its cached runs."""
 
     name: str
     home: Path = field(default_factory=lambda: handover.new_home(settings.WORKER_DIR))
-    memory: Memory = field(default_factory=Memory)
+    cache: RunCache = field(default_factory=RunCache)
     runner: Runner = field(init=False)
-    notes: HandOver = field(init=False)
+    notes: HandoverNotes = field(init=False)
     deaths: int = field(init=False)
     """How often in a row the runner died before it began a call."""
     is_ending: bool = False
-    """Whether no other step is to be taken: the worker was asked to stop."""
+    """True once the worker is stopping: it claims no other step."""
 
     def __post_init__(self) -> None:
-        self.notes = HandOver(self.home)
+        self.notes = HandoverNotes(self.home)
         self.runner = Runner(home=self.home, notes=self.notes.fd)
         self.deaths = 0
 
     def next_session(self) -> str:
-        """Return the id of the attempt that is claimed next."""
+        """Return a session id for the attempt that is claimed next."""
         session = span_id()
-        _tried(lambda: self.notes.claiming(session))
+        _try(lambda: self.notes.claiming(session))
         return session
 
-    def forget(self) -> None:
-        """Drop what an error may have left in a state that nobody knows."""
-        self.memory = Memory()
+    def reset(self) -> None:
+        """Drop the cache and the connection, which an error may have left inconsistent."""
+        self.cache = RunCache()
         connection.close()
 
     def close(self) -> None:
-        """End the runner and remove what it left."""
+        """End the runner and remove its files."""
         self.runner.kill()
         if self.notes.are_settled:
             discard(self.home)
         self.notes.close()
 
 
-def work(*, step_run_id: UUID, bench: Bench) -> int:
-    """Work on a run from this step on as far as it goes; return the steps done.
+def work(*, step_run_id: UUID, context: WorkerContext) -> int:
+    """Execute a step and the ready steps after it; return how many.
 
     Safe to call any number of times with the same id.
     """
     done = 0
-    watch = _claimed(step_run_id, bench)
-    while watch is not None:
-        ended = _executed(watch, bench)
-        watch = _next(watch, ended, bench)
+    monitor = _claim(step_run_id, context)
+    while monitor is not None:
+        result = _execute(monitor, context)
+        monitor = _next(monitor, result, context)
         done += 1
-    _tried(bench.notes.settled)
+    _try(context.notes.settled)
     return done
 
 
-def _claimed(step_run_id: UUID, bench: Bench) -> Watch | None:
-    session = bench.next_session()
+def _claim(step_run_id: UUID, context: WorkerContext) -> AttemptMonitor | None:
+    session = context.next_session()
     since = clock.since_boot()
     try:
-        grip = outage.insist(
+        lease = outage.retry(
             lambda: attempts.claim(
                 step_run_id=step_run_id,
-                worker=bench.name,
+                worker=context.name,
                 session=session,
                 by=BY,
                 at=clock.now(),
-                memory=bench.memory,
+                cache=context.cache,
             )
         )
     except Exception:
-        bench.forget()
+        context.reset()
         give_back.own(session)
         raise
-    return Watch(grip, since=since) if grip else None
+    return AttemptMonitor(lease, since=since) if lease else None
 
 
 def _next(
-    watch: Watch, ended: Result | NotStarted | None, bench: Bench
-) -> Watch | None:
-    """Record how an attempt ended; return the next one of the same run, if any."""
-    if isinstance(ended, NotStarted):
-        give_back.own(watch.grip.session)
+    monitor: AttemptMonitor, result: Result | NotStarted | None, context: WorkerContext
+) -> AttemptMonitor | None:
+    """Record the result of an attempt; return the next one of the same run, if any."""
+    if isinstance(result, NotStarted):
+        give_back.own(monitor.lease.session)
         return None
-    return _completed(watch, ended, bench) if ended else None
+    return _complete(monitor, result, context) if result else None
 
 
-def _executed(watch: Watch, bench: Bench) -> Result | NotStarted | None:
-    """Take one attempt to its end; None when it is not this worker's any more."""
-    workdir = bench.home / f"{watch.grip.step_run_id}-{watch.grip.fence}"
+def _execute(
+    monitor: AttemptMonitor, context: WorkerContext
+) -> Result | NotStarted | None:
+    """Execute one attempt; return None if its lease was lost."""
+    workdir = context.home / f"{monitor.lease.step_run_id}-{monitor.lease.fence}"
     try:
-        return _execute(watch, bench, workdir)
-    except FenceLost:
-        return _lost(watch, bench)
+        return _begin(monitor, context, workdir) or _follow(monitor, context, workdir)
+    except LeaseLost:
+        return _lost(monitor, context)
     finally:
-        # Nothing of this may cost the result, or the worker its next step.
-        if bench.runner.busy:
-            _tried(bench.runner.kill)
-        _tried(watch.log.close)
-        _tried(lambda: discard(workdir))
+        # No error here may lose the result or the next step.
+        if context.runner.busy:
+            _try(context.runner.kill)
+        _try(monitor.log.close)
+        _try(lambda: discard(workdir))
 
 
-def _lost(watch: Watch, bench: Bench) -> NotStarted | None:
-    """Return how an attempt ended that is not this worker's any more."""
+def _lost(monitor: AttemptMonitor, context: WorkerContext) -> NotStarted | None:
+    """Return NotStarted if an attempt without a lease certainly never began."""
     try:
-        bench.runner.kill()
-        return None if bench.notes.has_begun(watch.grip.session) else NotStarted()
+        context.runner.kill()
+        return None if context.notes.has_begun(monitor.lease.session) else NotStarted()
     except Exception:
-        log.exception("Cannot tell whether %s was begun.", watch.grip.step_run_id)
+        log.exception("Cannot tell if %s was begun.", monitor.lease.step_run_id)
         return None
 
 
-def _execute(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted:
-    not_begun = _begun(watch, bench, workdir)
-    return not_begun or _followed(watch, bench, workdir)
-
-
-def _begun(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted | None:
-    """Hand the call over; return why where that did not work."""
-    grip = watch.grip
+def _begin(
+    monitor: AttemptMonitor, context: WorkerContext, workdir: Path
+) -> Result | NotStarted | None:
+    """Send the call to the runner; return a result only if that failed."""
+    lease = monitor.lease
     try:
-        paths = artifacts.local_paths(grip.spec["files"], watch.beat)
-        watch.beat()
-        _check_deadline(watch)
-        bench.runner.begin(
-            _call(watch, bench, workdir),
+        paths = artifacts.local_paths(lease.spec["files"], monitor.heartbeat)
+        monitor.heartbeat()
+        _check_deadline(monitor)
+        context.runner.begin(
+            _call(monitor, context, workdir),
             secrets=secrets.read,
             paths=paths,
         )
-    except (FenceLost, Cancelled):
+    except (LeaseLost, Cancelled):
         return NotStarted()
     except (NotSent, RunnerDied) as error:
-        return _died(watch, bench, error)
+        return _died(monitor, context, error)
     except Exception as error:
         if not isinstance(error, Refusal):
-            log.exception("Cannot start %s.", grip.step_run_id)
+            log.exception("Cannot start %s.", lease.step_run_id)
         return answers.not_begun(error)
     return None
 
 
-def _check_deadline(watch: Watch) -> None:
-    """Check that fetching the files of a step left time for it.
+def _check_deadline(monitor: AttemptMonitor) -> None:
+    """Check that fetching its files left time for the step.
 
-    :raises FetchTooSlow: when it did not
+    :raises FetchTooSlow: when the deadline has passed
     """
-    if watch.grip.spec["files"] and clock.since_boot() > watch.deadline:
+    if monitor.lease.spec["files"] and clock.since_boot() > monitor.deadline:
         raise FetchTooSlow
 
 
-def _followed(watch: Watch, bench: Bench, workdir: Path) -> Result | NotStarted:
-    """Wait for the end of a call; return how it ended."""
-    grip, runner = watch.grip, bench.runner
+def _follow(
+    monitor: AttemptMonitor, context: WorkerContext, workdir: Path
+) -> Result | NotStarted:
+    """Wait for the answer to a call; return its result."""
+    lease, runner = monitor.lease, context.runner
     try:
-        answer = _await(runner, watch)
-    except FenceLost:
+        answer = _await(runner, monitor)
+    except LeaseLost:
         raise
     except DeadlinePassed as error:
-        return answers.cut_off(grip, "step.timed_out", str(error))
+        return answers.cut_off(lease, "step.timed_out", str(error))
     except RunnerDied as error:
-        return _died(watch, bench, error)
+        return _died(monitor, context, error)
     except Exception as error:
-        log.exception("Cannot follow %s to its end.", grip.step_run_id)
-        message = f"The worker failed while it ran: {answers.reason(error)}."
-        return answers.cut_off(grip, "step.worker_failed", message)
+        log.exception("Cannot follow %s.", lease.step_run_id)
+        message = f"The worker failed while the step ran: {answers.reason(error)}."
+        return answers.cut_off(lease, "step.worker_failed", message)
     if isinstance(answer, NotStarted):
         return answer
-    return answers.result_of(answer, watch, masker=runner.masker, workdir=workdir)
+    return answers.result_of(answer, monitor, masker=runner.masker, workdir=workdir)
 
 
-def _died(watch: Watch, bench: Bench, error: Exception) -> Result | NotStarted:
-    """Return how an attempt ended whose runner is dead, from what that has noted."""
-    grip = watch.grip
-    if bench.notes.has_begun(grip.session):
-        bench.deaths = 0
-        return answers.cut_off(grip, "step.runner_died", str(error))
-    bench.deaths += 1
-    # A runner that dies each time may be killed by the call itself.
-    return NotStarted() if bench.deaths < MOST_DEATHS else answers.not_begun(error)
+def _died(
+    monitor: AttemptMonitor, context: WorkerContext, error: Exception
+) -> Result | NotStarted:
+    """Return the result of an attempt whose runner died, from the notes it left."""
+    lease = monitor.lease
+    if context.notes.has_begun(lease.session):
+        context.deaths = 0
+        return answers.cut_off(lease, "step.runner_died", str(error))
+    context.deaths += 1
+    # If the runner dies each time, the call itself may kill it.
+    return NotStarted() if context.deaths < MAX_DEATHS else answers.not_begun(error)
 
 
-def _call(watch: Watch, bench: Bench, workdir: Path) -> WireCall:
-    grip = watch.grip
+def _call(monitor: AttemptMonitor, context: WorkerContext, workdir: Path) -> WireCall:
+    lease = monitor.lease
     return WireCall(
-        handler=grip.spec["handler"],
-        params=grip.spec["params"],
-        config=grip.spec["config"],
+        handler=lease.spec["handler"],
+        params=lease.spec["params"],
+        config=lease.spec["config"],
         workdir=workdir,
-        idempotency_key=grip.idempotency_key,
-        deadline_s=float(grip.spec["timeout_s"]),
-        until=watch.deadline,
-        valid_until=watch.valid_until,
-        limits=grip.action.limits,
-        note=bench.notes.of_begin(grip.session),
+        idempotency_key=lease.idempotency_key,
+        deadline_s=float(lease.spec["timeout_s"]),
+        until=monitor.deadline,
+        valid_until=monitor.valid_until,
+        limits=lease.action.limits,
+        note=context.notes.of_begin(lease.session),
     )
 
 
-def _await(runner: Runner, watch: Watch) -> answers.Ended:
-    """Wait for the answer while keeping lease, deadline and log.
+def _await(runner: Runner, monitor: AttemptMonitor) -> Answer | Cancelled:
+    """Wait for the answer while keeping the lease, the deadline and the log.
 
-    :raises FenceLost: when the attempt is not this worker's any more
-    :raises DeadlinePassed: when the handler did not end in its time
+    :raises LeaseLost: when another worker may hold the lease
+    :raises DeadlinePassed: when the handler did not finish before its deadline
     :raises RunnerDied: when the runner ended before it answered
     """
-    while (now := clock.since_boot()) < watch.deadline:
-        wait = min(watch.deadline - now, watch.next_beat - now, step_log.EVERY_S)
+    while (now := clock.since_boot()) < monitor.deadline:
+        wait = min(monitor.deadline - now, monitor.next_beat - now, step_log.EVERY_S)
         item = runner.poll(max(0.0, wait))
         if isinstance(item, Log):
-            watch.log.add(item.text)
+            monitor.log.add(item.text)
         elif item is not None:
             return item
         try:
-            watch.beat()
+            monitor.heartbeat()
         except Cancelled as stopped:
             return stopped
-    limit = watch.grip.spec["timeout_s"]
-    message = f"It did not end within {limit:g} s."
+    limit = monitor.lease.spec["timeout_s"]
+    message = f"The step did not finish within {limit:g} s."
     raise DeadlinePassed(message)
 
 
-def _completed(watch: Watch, result: Result, bench: Bench) -> Watch | None:
-    """Record the result and take the next ready step of the run, unless it must stop.
+def _complete(
+    monitor: AttemptMonitor, result: Result, context: WorkerContext
+) -> AttemptMonitor | None:
+    """Record the result and claim the next ready step, unless the worker is stopping.
 
-    It is repeated until the database has given a definite answer; the session tells
-    a commit of this worker whose answer was lost. After an unexpected error it is
-    tried once more, from what is stored; then it is recorded that there was a result.
+    This is repeated until the database gives a definite answer; the session id identifies
+    a commit whose answer was lost. After an unexpected error it is tried once more from
+    the stored data; then only the fact that there was a result is recorded.
     """
-    session = "" if bench.is_ending else bench.next_session()
+    session = "" if context.is_ending else context.next_session()
     since = clock.since_boot()
-    grip, errors = None, 0
+    lease, errors = None, 0
     for attempted in (result, result, answers.unrecorded(result)):
         try:
-            grip = outage.insist(partial(_recorded, watch, attempted, bench, session))
+            lease = outage.retry(partial(_record, monitor, attempted, context, session))
             break
         except Exception:
-            log.exception("Cannot record how %s ended.", watch.grip.step_run_id)
-            bench.forget()
+            log.exception("Cannot record the result of %s.", monitor.lease.step_run_id)
+            context.reset()
             errors += 1
-    if errors and session and grip is None:
+    if errors and session and lease is None:
         give_back.own(session)
-    return Watch(grip, since=since) if grip else None
+    return AttemptMonitor(lease, since=since) if lease else None
 
 
-def _recorded(watch: Watch, result: Result, bench: Bench, session: str) -> Grip | None:
+def _record(
+    monitor: AttemptMonitor, result: Result, context: WorkerContext, session: str
+) -> Lease | None:
     return attempts.complete(
-        watch.grip,
+        monitor.lease,
         result,
-        worker=bench.name,
+        worker=context.name,
         session=session,
         by=BY,
         at=clock.now(),
-        memory=bench.memory,
-        logged=not watch.log.is_empty,
+        cache=context.cache,
+        logged=not monitor.log.is_empty,
     )
 
 
-def _tried(act: Callable[[], None]) -> None:
-    """Do what must not cost a result that is known."""
+def _try(act: Callable[[], None]) -> None:
+    """Call `act`; log any error, because none may lose a known result."""
     try:
         act()
     except Exception:
-        log.exception("A worker could not clean up after a step.")
+        log.exception("Cannot clean up after a step.")

@@ -1,4 +1,4 @@
-"""The keeper: one loop that does what no message reports. Safe to run several."""
+"""Run the keeper: one loop of sweeps. Several keepers may run at once."""
 
 import logging
 import signal
@@ -18,7 +18,7 @@ log = logging.getLogger("keeper")
 
 
 class Command(BaseCommand):
-    help = "Sweep once a second until told to stop."
+    help = "Sweep once a second until it is stopped."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--every", type=float, default=1.0, help="seconds")
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         while not self._stopped:
             self._sweep()
             if options["ready_file"]:
-                # A full disk is no reason to stop sweeping.
+                # A full disk must not stop the sweeps.
                 with suppress(OSError):
                     Path(options["ready_file"]).touch()
             if options["once"]:
@@ -44,18 +44,18 @@ class Command(BaseCommand):
             time.sleep(options["every"])
 
     def _stop(self, *_: Any) -> None:
-        # Nothing but a flag: a lock taken in a signal handler could be held already.
+        # Only a flag: a signal handler must not take a lock that may be held already.
         self._stopped = True
 
     def _sweep(self) -> None:
-        """Sweep once; what fails is tried again in the next round."""
+        """Sweep once; the next round retries what failed."""
         try:
             done = sweep.sweep(at=clock.now())
         except (OperationalError, InterfaceError) as error:
-            log.warning("The database did not answer: %s", error)
+            log.warning("The database is unreachable: %s", error)
             connection.close()
         except Exception:
-            log.exception("A sweep failed")
+            log.exception("The sweep failed.")
             connection.close()
         else:
             if any((done.leases, done.released, done.expired, done.dry_runs)):
