@@ -90,6 +90,7 @@ EFFECTS: dict[str, str] = {
 CHANNELS: dict[str, str] = {
     "page": "in the console",
     "api":  "through the API",
+    "cli":  "through the command line",
 }
 # fmt: on
 
