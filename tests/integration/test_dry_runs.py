@@ -217,7 +217,7 @@ def test_a_dry_run_gets_no_secret_that_is_not_declared_for_it(proposer) -> None:
     assert shown["verdict"] == "not_dry_run"
     assert shown["summary"] == (
         "It needs a secret that dry runs do not get."
-        " The dry run reads 'token' of the configuration."
+        " The dry run reads the secret 'token' of the configuration. It is only available in the run."
     )
     assert "lab-token" not in str(row.report)
     assert "laboratory-secret" not in str(row.report)
