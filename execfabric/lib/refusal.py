@@ -44,7 +44,7 @@ class Denied(Refusal):
 
 
 class Missing(Refusal):
-    """Not found, or not visible to you."""
+    """It does not exist, or you do not have access to it."""
 
     code = "not_found"
     kind = RefusalKind.MISSING

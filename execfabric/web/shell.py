@@ -110,7 +110,7 @@ class Shell:
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:
-    """Give every template the frame."""
+    """Add the frame to the context of every template."""
     return {"shell": Shell(request)}
 
 
