@@ -34,7 +34,9 @@ def dumps(value: Json) -> bytes:
     try:
         return _plain(value) or rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
-        raise NotCanonical(f"Cannot write canonical JSON (RFC 8785): {error}.") from error
+        raise NotCanonical(
+            f"Cannot write canonical JSON (RFC 8785): {error}."
+        ) from error
 
 
 def loads(body: bytes) -> Any:
