@@ -150,5 +150,5 @@ def test_an_action_that_promises_nothing_needs_no_output(proposer, operator):
 def test_what_did_not_happen_has_no_output(proposer, operator):
     unknown = lost_after_intent(approved(USED, proposer, operator), "effect")
 
-    with pytest.raises(OutputInvalid, match="did not happen"):
+    with pytest.raises(OutputInvalid, match="only valid if it happened"):
         settled(unknown, operator, happened=False, output=TICKET)

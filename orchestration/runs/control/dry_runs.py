@@ -37,7 +37,7 @@ RETRY_AFTER = 10
 """Seconds after which a refused request may be repeated."""
 BATCH = 50
 KEEP = timedelta(days=1)
-"""How long a dry run without a run is stored after it has ended."""
+"""The time for which a finished dry run without a run is stored."""
 REPORT_DOMAIN = "execfabric/dry-run/v1"
 QUEUED = DryRun.objects.filter(state=DryRunState.QUEUED)
 RUNNING = DryRun.objects.filter(state=DryRunState.RUNNING)

@@ -32,12 +32,12 @@ from orchestration.skills.domain.outcome import Failed, Retry, Unknown
 MAX_LOSSES = 5
 """A step that loses this many workers is taken for the cause, and fails."""
 KILL_MARGIN = timedelta(seconds=30)
-"""How long after its deadline an attempt is certainly killed."""
+"""The time after its deadline by which an attempt is certainly killed."""
 REFUSED = "gate.rejected"
 
 
 class GateOutcome(StrEnum):
-    """How a gate ended."""
+    """The end of a gate."""
 
     APPROVED = "approved"
     REJECTED = "rejected"

@@ -35,7 +35,7 @@ class _Node:
     view: StepStatus
     children: list["_Node"] = field(default_factory=list)
     finished: int = 0
-    """How many parents are in a final state."""
+    """The number of parents in a final state."""
     succeeded: int = 0
     holds: bool | None = None
     """True if the trigger rule is met, False if it never will be, else None."""
@@ -55,7 +55,7 @@ class Progress:
         on_failure: str = "pause",
     ) -> None:
         self.parallel_max = parallel_max
-        """How many steps may run at once; 0 for no limit."""
+        """The number of steps that may run at once; 0 for no limit."""
         self.on_failure = on_failure
         self.unfinished = 0
         self._nodes: list[_Node] = []

@@ -10,7 +10,7 @@ LONGEST_PAUSE_S = 600
 
 
 class Duty(StrEnum):
-    """What the keeper does for a run."""
+    """A task of the keeper for one run."""
 
     LEASES = "leases"
     WAITS = "waits"

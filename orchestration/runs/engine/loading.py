@@ -95,7 +95,7 @@ class LoadedRun:
     pinned: dict[str, Pinned]
     """The pinned skill versions by id."""
     proven_until: datetime | None = None
-    """When the verified plan approval expires; None until it is verified."""
+    """The expiry of the verified plan approval; None until it is verified."""
     _named: dict[str, UUID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,7 +144,7 @@ class RunCache:
     def __init__(self, size: int = CACHED_RUNS) -> None:
         self._size = size
         self.taken = self.refused = 0
-        """How many optimistic changes were written, and how many were refused."""
+        """The numbers of optimistic changes that were written and refused."""
         self._runs: OrderedDict[UUID, LoadedRun] = OrderedDict()
 
     def pop(self, run_id: UUID) -> LoadedRun | None:

@@ -318,7 +318,7 @@ def locked_change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[RunChang
     Durable, because no effect may follow an intent that can still be rolled back. The
     lock order everywhere is the end of the stream, the run, a gate.
 
-    :raises RunUnknown: when there is no such run
+    :raises RunUnknown: when the run does not exist
     """
     database.leave_transaction()
     with transaction.atomic(durable=True):
@@ -351,7 +351,7 @@ def optimistic_change(
     that, so it must have no effect except on its change. After an exception, or if the
     answer to a commit is lost, the run is no longer cached.
 
-    :raises RunUnknown: when there is no such run
+    :raises RunUnknown: when the run does not exist
     """
     database.leave_transaction()
     cached = cache.pop(run_id)

@@ -43,7 +43,7 @@ class Run(models.Model):
     pins = models.JSONField()
     """The approved skill version of each step: id, skill, version, digest."""
     parallel_max = models.PositiveIntegerField(default=1)
-    """How many steps may run at once; 0 for no limit."""
+    """The number of steps that may run at once; 0 for no limit."""
     gate_id = models.UUIDField(null=True)
     """The current plan gate."""
     trace_id = models.CharField(max_length=32)
@@ -294,7 +294,7 @@ class LogChunk(models.Model):
     )
     fence = models.BigIntegerField()
     offset = models.BigIntegerField()
-    """Where the text starts, in characters from the start of the log."""
+    """The start of the text, in characters from the start of the log."""
     line = models.BigIntegerField(null=True)
     """The number of line breaks before it; null in rows of older releases."""
     text = models.TextField()

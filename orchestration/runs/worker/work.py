@@ -52,7 +52,7 @@ class FetchTooSlow(Refusal):
 
 @dataclass
 class WorkerContext:
-    """What a worker keeps between steps: its name, its runner, its cached runs."""
+    """The state of a worker between steps: its name, its runner, its cached runs."""
 
     name: str
     home: Path = field(default_factory=lambda: handover.new_home(settings.WORKER_DIR))
@@ -60,7 +60,7 @@ class WorkerContext:
     runner: Runner = field(init=False)
     notes: HandoverNotes = field(init=False)
     deaths: int = field(init=False)
-    """How often in a row the runner died before it began a call."""
+    """Deaths in a row of the runner before it began a call."""
     is_ending: bool = False
     """True once the worker is stopping: it claims no other step."""
 
