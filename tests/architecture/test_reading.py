@@ -6,7 +6,7 @@ from tests.reading import contracts, python_code, templates
 from tests.reading.text import DOCSTRING, ERROR, PROJECT, UI, Text
 from tests.reading.words import forbidden
 
-PENDING = ("orchestration/runs/", "orchestration/skills/")
+PENDING = ("orchestration/runs/",)
 """Folders that still have such words."""
 PYTHON = '''
 """Read a file."""
