@@ -6,8 +6,8 @@ from tests.reading import contracts, python_code, templates
 from tests.reading.text import DOCSTRING, ERROR, PROJECT, UI, Text
 from tests.reading.words import forbidden
 
-PENDING = ("orchestration/runs/",)
-"""Folders that still have such words."""
+STORED = {"Nobody knows whether step {…} had its effect."}
+"""Sentences that older releases have stored, which the code must still recognize."""
 PYTHON = '''
 """Read a file."""
 LIMIT = 3
@@ -70,6 +70,6 @@ def test_no_text_has_a_forbidden_word():
     assert [
         f"{text.path}:{text.line}: {complaint}"
         for text in texts
-        if not text.path.startswith(PENDING)
+        if text.words not in STORED
         for complaint in forbidden(text)
     ] == []
