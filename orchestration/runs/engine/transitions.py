@@ -277,7 +277,7 @@ class RunChange:
         return True
 
     def _number(self) -> list[UUID]:
-        """Number the rows by their last event; return the steps to hint at."""
+        """Set the last event of each row; return the steps to hint at."""
         last = self.loaded.end.seq + len(self.facts)
         for place, fact in enumerate(self.facts, self.loaded.end.seq + 1):
             if step := self._completed.get(id(fact)):
