@@ -23,8 +23,8 @@ def stamp_of(gates: Iterable[Gate]) -> str:
 class InboxBadge:
     """The count beside "Approvals"; it queries only when a page draws it."""
 
-    def __init__(self, user: object) -> None:
-        self._user = user if isinstance(user, User) else None
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
 
     @property
     def is_live(self) -> bool:
@@ -53,6 +53,12 @@ class InboxBadge:
         return stamp_of(self._gates)
 
     @cached_property
+    def _user(self) -> User | None:
+        # Only when drawn: an error page must not query a database that is away.
+        user = getattr(self._request, "user", None)
+        return user if isinstance(user, User) else None
+
+    @cached_property
     def _gates(self) -> list[Gate]:
         user = self._user
         if user is None or not self.is_live:
@@ -63,4 +69,4 @@ class InboxBadge:
 
 def inbox_badge(request: HttpRequest) -> dict[str, InboxBadge]:
     """Give every template the badge."""
-    return {"inbox_badge": InboxBadge(getattr(request, "user", None))}
+    return {"inbox_badge": InboxBadge(request)}
