@@ -8,7 +8,9 @@ from execfabric.identity.errors import AgentsCannotDecide, RightMissing
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from orchestration.runs.control import proposals, recovery
+from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import OutputInvalid, OwnOutcome
+from orchestration.trace.services import streams
 from tests.builders import (
     approved,
     decided,
@@ -152,3 +154,23 @@ def test_what_did_not_happen_has_no_output(proposer, operator):
 
     with pytest.raises(OutputInvalid, match="only valid if it happened"):
         settled(unknown, operator, happened=False, output=TICKET)
+
+
+def test_files_that_the_lost_worker_stored_do_not_break_the_record(
+    proposer, operator, tmp_path
+):
+    unknown = lost_after_intent(approved(USED, proposer, operator), "effect")
+    (tmp_path / "note.txt").write_text("stored before the worker was lost")
+    artifacts.store(
+        {"note": tmp_path / "note.txt"},
+        folder=tmp_path,
+        step_run_id=unknown.id,
+        at=clock.now(),
+    )
+
+    settled(unknown, operator, output=TICKET)
+
+    tables = {
+        row.table for row in streams.verify_stream(unknown.run.stream).differences
+    }
+    assert "runs_artifactuse" not in tables

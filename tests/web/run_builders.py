@@ -65,7 +65,7 @@ def lost_after_intent(run: Run, key: str) -> StepRun:
     )
     error = {"code": "step.worker_lost", "message": "The worker died.", "ran": None}
     StepRun.objects.filter(pk=row.pk).update(
-        state="indeterminate", error=error, worker="gone", tries=1
+        state="indeterminate", error=error, worker="gone", tries=1, fence=1
     )
     row.refresh_from_db()
     return row

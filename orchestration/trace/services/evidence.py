@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model
+from django.db.models import Model, Q
 
 from audit.domain.rows import Replay, RowDifference
 from execfabric.lib import canonical
@@ -180,12 +180,17 @@ def _uses(replay: Replay, run: UUID, files: Files) -> Differences:
     columns = rows.values_list("step_run_id", "artifact_id", "name")
     for step_run, sha256, name in columns:
         stored[str(step_run)].add(f"{name} {sha256}")
-    single = StepRun.objects.filter(run=run, fence__lte=1, state=StepState.SUCCEEDED)
+    # A lost worker may have stored files of a result that was discarded, also where an
+    # operator then recorded that the step succeeded.
+    single = StepRun.objects.filter(
+        Q(fence=0) | Q(fence=1, attempts__phase=Phase.DONE),
+        run=run,
+        state=StepState.SUCCEEDED,
+    )
     single_attempt = set(map(str, single.values_list("pk", flat=True)))
     for step, references in files.items():
         recorded = {f"{name} {ref['sha256']}" for name, ref in references.items()}
         differing = [(use, "") for use in sorted(recorded - stored[step])]
-        # A lost worker may have stored files of a result that was discarded.
         if step in single_attempt:
             differing += [("", use) for use in sorted(stored[step] - recorded)]
         for use, extra in differing:
