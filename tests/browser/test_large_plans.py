@@ -51,7 +51,7 @@ def test_gate_and_run_are_small_and_the_approver_gets_every_byte(
     expect(page.get_by_test_id("gate-collapsed")).to_be_visible()
     digest = page.get_by_test_id("gate-digest").inner_text().strip()
     with page.expect_download() as started:
-        page.get_by_role("link", name="Download the value").first.click()
+        page.get_by_role("link", name="Download the content").first.click()
     body = Path(started.value.path()).read_bytes()
     assert hashlib.sha256(b"execfabric/run/v1\n" + body).hexdigest() == digest
     assert size_of(page.goto(f"/runs/{run}")) < MOST_BYTES

@@ -277,4 +277,4 @@ class Publisher:
 
 
 def _is_runner(process: psutil.Process) -> bool:
-    return any("runner.main" in text for text in process.cmdline())
+    return any("program.main" in text for text in process.cmdline())

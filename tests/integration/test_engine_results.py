@@ -27,7 +27,7 @@ pytestmark = [
 def test_an_output_without_canonical_form_fails_its_step(value, proposer, operator):
     run, memory = approved(chain(2), proposer, operator), RunCache()
     ready = run.steps.get(key="s0")
-    given = {"worker": "first", "by": work.BY, "at": clock.now(), "memory": memory}
+    given = {"worker": "first", "by": work.BY, "at": clock.now(), "cache": memory}
     lease = attempts.claim(step_run_id=ready.id, session=span_id(), **given)
 
     result = Finished({"value": value}, {})

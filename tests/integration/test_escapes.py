@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from orchestration.skills.builtin.command import handlers as command
 from orchestration.skills.domain.limits import Limits
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
-from orchestration.skills.execution import descendants, sandbox
+from orchestration.skills.execution import sandbox
 from tests import escapes, ordinary
 from tests.skill_calls import Bench, as_file
 
@@ -131,7 +132,7 @@ def _end(pid: int) -> None:
 
 
 def living(pid: int) -> bool:
-    return any(item == pid for item, _ in descendants._parents())
+    return psutil.pid_exists(pid)
 
 
 @pytest.mark.parametrize("table", SHELL, ids=["files", "proc", "network", "rights"])

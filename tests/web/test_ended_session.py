@@ -23,6 +23,7 @@ ARGUMENTS = {
     "ask": "pause",
     "place": 0,
     "seq": 1,
+    "suffix": "csv",
     "stream": "run:x",
     "sha256": "0" * 64,
     "token": "x" * 20,
