@@ -217,7 +217,7 @@ def environment() -> dict[str, str]:
 def unprivileged(command: list[str]) -> list[str]:
     """Return the command as a user other than root, which Postgres refuses.
 
-    Root starts it as `nobody` with one capability, to reach its files: no folder has to
+    Root starts it as `nobody` with one capability, to reach its files, so no folder has to
     be opened to other users.
 
     :raises StartFailed: for root, if setpriv or the user is missing

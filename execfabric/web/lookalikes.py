@@ -38,7 +38,7 @@ _LATIN_TWINS = "ıɑɡɩʟɪʀᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜱȷſ�
 TWINS = frozenset(_CYRILLIC + _GREEK + _ARMENIAN + _CHEROKEE)
 
 ORDINARY = frozenset("…™")
-"""Common in prose, and not drawn like the letters that they stand for."""
+"""Common in prose, and not drawn like the letters they resemble."""
 
 SIGNS = frozenset(
     "\u2044\u2215\u29f8\u2571\u3033\u2216\u29f5\u29f9"  # slashes

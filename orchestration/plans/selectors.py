@@ -52,7 +52,7 @@ def document(revision: PlanRevision) -> PlanDocument:
 
 
 def content_digest(revision: PlanRevision) -> str:
-    """Return the digest of the bytes stored now, whatever the row's column says."""
+    """Return the digest of the bytes stored now, without using the digest column."""
     domain = f"{DIGEST_DOMAIN}\n".encode()
     return hashlib.sha256(domain + bytes(revision.body)).hexdigest()
 

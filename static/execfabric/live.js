@@ -86,7 +86,7 @@
     const frame = cursorOf(html);
     const here = byId("cursor").dataset;
     if (!frame) return false;
-    if ("anew" in frame) return Number(frame.seq) >= Number(here.seq);
+    if ("redraw" in frame) return Number(frame.seq) >= Number(here.seq);
     return frame.from === here.seq && frame.logFrom === here.log;
   }
 

@@ -151,7 +151,7 @@ class Camera:
 
 
 def renew(page: Page, path: Path) -> None:
-    """Take a picture anew if the page looks different, and not only its moments and ids."""
+    """Take a new picture if the page looks different, and not only its moments and ids."""
     taken = page.screenshot()
     if not path.exists() or _share(page, path.read_bytes(), taken) > SAME:
         path.write_bytes(taken)

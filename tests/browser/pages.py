@@ -145,5 +145,5 @@ def keep_unbroken(page: Page) -> None:
 
 
 def is_unbroken(page: Page) -> bool:
-    """Whether the page was never loaded anew since it was marked."""
+    """Return True if the page was not reloaded since it was marked."""
     return bool(page.evaluate("window.unbroken === true"))

@@ -11,7 +11,7 @@ LATER = """() => document.querySelectorAll("time, .digest code").forEach((one) =
 WITHOUT_A_BUTTON = "() => document.querySelector('.button-danger').remove()"
 
 
-def test_a_picture_is_taken_anew_when_the_page_looks_different(
+def test_a_picture_is_retaken_when_the_page_looks_different(
     browse: Browsing, tmp_path: Path
 ):
     picture = tmp_path / "styleguide.png"

@@ -1,4 +1,4 @@
-"""A page that stays open says the same of a moment as one that is loaded anew."""
+"""A page that stays open says the same of a moment as one that is reloaded."""
 
 from datetime import timedelta
 

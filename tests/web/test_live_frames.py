@@ -67,7 +67,7 @@ def test_no_input_and_no_disclosure_is_inside_a_part_that_is_swapped(
     assert not re.findall(r"<(?:input|textarea|select|details|form)\b", frame.html)
 
 
-def test_behind_a_wide_gap_the_page_is_drawn_anew(
+def test_behind_a_wide_gap_the_page_is_redrawn(
     registry, proposer, operator, monkeypatch
 ) -> None:
     run = approved(TWO_STEPS, proposer, operator)
@@ -78,7 +78,7 @@ def test_behind_a_wide_gap_the_page_is_drawn_anew(
     )
 
     assert frame is not None
-    assert "data-anew" in frame.html
+    assert "data-redraw" in frame.html
     assert 'id="events"' in frame.html
     assert frame.cursor.seq == audit.head(run.stream)
 

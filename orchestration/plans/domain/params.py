@@ -1,6 +1,6 @@
 """Check the parameters of a step against its action's schema before they are known.
 
-A reference stands for a value that only the run will know. What is certain regardless
+A reference is replaced by a value that only the run will know. What is certain regardless
 of that value (a missing parameter, a wrong type) is reported now. The rest is checked
 by the run, when it releases the step and again at dispatch.
 """

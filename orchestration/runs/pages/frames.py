@@ -61,7 +61,7 @@ class Frame:
     start: Cursor
     cursor: Cursor
     events: int = 0
-    anew: bool = False
+    redraw: bool = False
 
     @property
     def html(self) -> str:
@@ -71,7 +71,7 @@ class Frame:
     def besides(self, sent: Mapping[str, str]) -> str:
         """Return the fragments that differ from what was sent before."""
         news = [html for place, html in self.parts.items() if sent.get(place) != html]
-        end = cursor_html(self.cursor, start=self.start, anew=self.anew)
+        end = cursor_html(self.cursor, start=self.start, redraw=self.redraw)
         return "".join([*news, end])
 
 
@@ -153,14 +153,14 @@ def snapshot(
     if view == EVENTS:
         context = {"rows": latest(run, head), "oob": True}
         parts["events"] = render_to_string("runs/_events.html", context)
-    return Frame(parts, cursor, cursor.moved(head, grown), anew=True)
+    return Frame(parts, cursor, cursor.moved(head, grown), redraw=True)
 
 
 def cursor_html(
-    cursor: Cursor, *, start: Cursor | None = None, anew: bool = False
+    cursor: Cursor, *, start: Cursor | None = None, redraw: bool = False
 ) -> str:
-    """Draw the element with the cursor; `anew` marks a redraw of the whole page."""
-    context = {"cursor": cursor, "start": start, "anew": anew}
+    """Draw the element with the cursor; `redraw` marks a redraw of the whole page."""
+    context = {"cursor": cursor, "start": start, "redraw": redraw}
     return render_to_string("runs/_cursor.html", context)
 
 

@@ -1,6 +1,6 @@
 """Read the contract of a built-in skill from its YAML file.
 
-`!file` and `!files` stand for the JSON Schema of one file, and of one or several.
+`!file` and `!files` are short for the JSON Schema of one file, and of one or several.
 """
 
 from collections.abc import Mapping

@@ -150,7 +150,7 @@ def _texts(properties: object) -> Iterator[str]:
 
 
 def _forms(word: str) -> tuple[str, ...]:
-    """Return the beginnings of words that a searched word stands for."""
+    """Return the word beginnings that match a searched word."""
     stem = _SUFFIX.sub("", word) if len(word) > LONGEST_SUFFIX + 1 else word
     return (stem, *SYNONYMS.get(word, ()), *SYNONYMS.get(stem, ()))
 
