@@ -2,6 +2,7 @@
 
 import pytest
 
+from execfabric.identity.errors import RightMissing
 from execfabric.identity.models import User
 from execfabric.lib import clock
 from orchestration.runs.control import proposals
@@ -38,3 +39,11 @@ def test_of_two_requests_with_one_key_at_once_one_is_refused(proposer):
     outcomes = at_once(lambda: propose(proposer, "a"), lambda: propose(proposer, "b"))
 
     assert set(outcomes) == {str(Run.objects.get().pk), KeyReused.code}
+
+
+def test_a_key_opens_nothing_to_a_user_who_has_lost_the_right(proposer):
+    propose(proposer, "a")
+    proposer.groups.clear()
+
+    with pytest.raises(RightMissing):
+        propose(proposer, "a")

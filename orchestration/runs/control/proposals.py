@@ -10,10 +10,12 @@ from django.db.models import Max
 from approvals.domain.subject import exclusions
 from approvals.services import require_satisfiable
 from audit import services as audit
+from execfabric.identity.authority import require
 from execfabric.infra import disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.ids import trace_id
+from execfabric.lib.rights import Right
 from orchestration.plans import history as plan_history
 from orchestration.plans.domain.document import PlanDocument, StepDocument, normal_form
 from orchestration.plans.models import Plan, PlanRevision
@@ -50,6 +52,7 @@ def propose(
     :raises TooManyDryRuns: when too many dry runs of `by` are unfinished
     :raises Unsatisfiable: when no one could approve what this proposer proposes
     """
+    require(by, Right.PROPOSE)
     request = _request(idempotency_key, text, inputs)
     if request and (first := _run_of_key(request, by)):
         return first
