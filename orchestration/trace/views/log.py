@@ -13,6 +13,7 @@ from audit import selectors as audit
 from audit.domain.chain import Verified
 from audit.errors import StreamUnknown
 from execfabric.identity.authority import require
+from execfabric.infra import database
 from execfabric.lib import clock
 from execfabric.lib.rights import Right
 from execfabric.web.http import HttpRequest, page
@@ -79,7 +80,11 @@ class PagedDownload(StreamingHttpResponse):
         pieces: Iterator[bytes] = iter(self)
 
         def next_piece() -> bytes:
-            return next(pieces, b"")
+            try:
+                return next(pieces, b"")
+            finally:
+                # A client that reads slowly must not hold the connection.
+                database.release()
 
         while piece := await sync_to_async(next_piece)():
             yield piece
