@@ -7,6 +7,8 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header --quiet
 TYPED := execfabric orchestration approvals audit
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Some container images set it. Each process then compiles every module: 2 seconds more.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Packages are installed again only if the requirements have changed.
 sum = $(firstword $(shell cksum < $(1)))
@@ -18,7 +20,7 @@ install = { command -v $(PYTHON) >/dev/null || \
   $(PYTHON) .ci/environment.py $(VENV) --requirements $(1) --project . $(2); }
 
 .PHONY: help up down status test screenshots lint types imports migrations check fmt promises \
-  sample bench chaos schemathesis lock clean environment development tools
+  sample bench chaos random schemathesis lock clean environment development tools
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,8 +36,9 @@ down: ## stop everything
 status: environment ## show what is running
 	@$(BIN)/python -m execfabric.local status
 
+# Six on two cores: the tests wait for other processes most of the time.
 test: development tools ## run all tests (PYTEST_ARGS=...)
-	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 3 --dist loadfile \
+	@EXECFABRIC_CHROMIUM="$$(.ci/tools chromium)" $(BIN)/python -m pytest -n 6 --dist loadfile \
 	  --no-loadscope-reorder --timeout 900 $(PYTEST_ARGS)
 
 screenshots: development tools ## update the screenshots of the README
@@ -69,6 +72,11 @@ schemathesis: development ## test the API against its schema (EXAMPLES=200, ROLE
 	@EXECFABRIC_SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),200) \
 	  $(if $(ROLES),EXECFABRIC_SCHEMATHESIS_ROLES=$(ROLES)) \
 	  $(BIN)/python -m pytest -q tests/integration/test_api_document.py
+
+random: development ## run random plans (PLANS=10000 without, RUNS=100 with a database)
+	@EXECFABRIC_RANDOM_PLANS=$(or $(PLANS),10000) EXECFABRIC_RANDOM_RUNS=$(or $(RUNS),100) \
+	  $(BIN)/python -m pytest -q --timeout 0 tests/unit/test_random_plans.py \
+	  tests/integration/test_random_runs.py
 
 promises: development ## list the promises that the last test run proved
 	@$(BIN)/python -m tests.promises

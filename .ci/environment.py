@@ -21,7 +21,6 @@ UNFINISHED = ".unfinished"
 
 
 def main():
-    """Install the requirements, or exit with an error."""
     parser = argparse.ArgumentParser(description="Create the virtual environment.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--requirements", type=Path, required=True)
@@ -71,7 +70,6 @@ def take_lock(folder):
 
 
 def is_complete(folder, stamps):
-    """Return True if everything is installed."""
     return all(stamp.exists() for stamp in stamps) and is_usable(folder)
 
 
@@ -120,7 +118,6 @@ def run(command, lock):
 
 
 def report(text):
-    """Print a line on standard error."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
