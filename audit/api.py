@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from ninja import Field, Schema
 
 from audit import selectors
+from audit.domain.chain import Break
+from audit.domain.rows import RowDifference
 from audit.models import Event
 
 Cursor = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -19,26 +21,6 @@ class EventList(Schema):
     """For a search, the value to pass as `before`; for a run's events, the last `seq`."""
 
 
-class BreakOut(Schema):
-    """The first event of a stream that is not as it was written."""
-
-    stream: str
-    seq: int
-    reason: str
-    expected: str
-    found: str
-
-
-class DifferenceOut(Schema):
-    """A stored value that differs from the recorded one."""
-
-    table: str
-    key: str
-    column: str
-    recorded: str
-    found: str
-
-
 class VerifiedOut(Schema):
     """The result of verifying a stream and the stored rows it records."""
 
@@ -46,8 +28,8 @@ class VerifiedOut(Schema):
     verified: bool = Field(alias="whole")
     events: int
     head: str
-    broken: BreakOut | None
-    differences: list[DifferenceOut]
+    broken: Break | None
+    differences: list[RowDifference]
     outputs: int
     """Steps whose stored output and files match the recorded ones."""
     uncovered: int
@@ -57,12 +39,10 @@ class VerifiedOut(Schema):
 
 
 def entry(event: Event) -> dict[str, Any]:
-    """Return the body of an event, with its hash."""
     return {**selectors.envelope(event), "hash": bytes(event.hash).hex()}
 
 
 def page_of(stream: str, *, after: int, limit: int) -> EventList:
-    """Return the events of one stream after a position, in order."""
     rows = selectors.events_after(stream, after, limit=limit)
     return EventList(
         items=[entry(row) for row in rows], next=rows[-1].seq if rows else after

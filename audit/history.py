@@ -1,7 +1,7 @@
 """Describe rows for events, and list the columns that are verified."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,9 +20,9 @@ class Table:
     """
 
     model: type[Model]
-    key: tuple[str, ...]
+    exempt: Mapping[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] = ("id",)
     """The columns that identify a row and never change."""
-    exempt: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -30,22 +30,18 @@ class Table:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns that are compared."""
         names = (field.attname for field in self.model._meta.concrete_fields)
         return tuple(n for n in names if n not in self.exempt and n not in self.key)
 
     @cached_property
     def defaults(self) -> dict[str, Plain]:
-        """The default of each column."""
         blank = self.model()
         return {name: plain(getattr(blank, name)) for name in self.columns}
 
     def key_of(self, row: Model) -> str:
-        """Return the key of a row as text."""
         return ":".join([str(getattr(row, name)) for name in self.key])
 
     def born(self, row: Model) -> RowFact:
-        """Record the insertion of a row."""
         values = {name: getattr(row, name) for name in self.columns}
         return self.inserted(self.key_of(row), values)
 
@@ -56,17 +52,13 @@ class Table:
         return RowFact(self.name, key, chosen, new=True)
 
     def changed(self, row: Model, values: Mapping[str, Any]) -> RowFact:
-        """Record an update of a row."""
         return self.set(self.key_of(row), values)
 
     def set(self, key: str, values: Mapping[str, Any]) -> RowFact:
-        """Record an update of the row with this key."""
-        known = self.defaults
-        chosen = {n: plain(v) for n, v in values.items() if n in known}
+        chosen = {n: plain(v) for n, v in values.items() if n in self.defaults}
         return RowFact(self.name, key, chosen)
 
     def stored(self, rows: "QuerySet[Any]") -> Iterator[tuple[str, dict[str, Plain]]]:
-        """Yield the key and the stored columns of each row."""
         names = {*self.key, *self.columns}
         fields = self.model._meta.concrete_fields
         rows = rows.only(*(f.name for f in fields if f.attname in names))

@@ -14,6 +14,14 @@ class Stream(models.Model):
         return self.key
 
 
+FINDS_TRACE = models.Q(seq=1) | models.Q(kind__startswith="artifact.")
+"""The events that name the traces of a stream.
+
+Every event of a stream has the trace of the first one. Only the artifacts of a plan come
+from many runs, each with its own trace.
+"""
+
+
 class Event(models.Model):
     """One event, with the bytes that are hashed.
 
@@ -49,9 +57,7 @@ class Event(models.Model):
         indexes = [
             models.Index(fields=["at"], name="event_by_time"),
             models.Index(
-                fields=["trace_id"],
-                name="event_first_of_trace",
-                condition=models.Q(seq=1),
+                fields=["trace_id"], name="event_of_trace", condition=FINDS_TRACE
             ),
         ]
 

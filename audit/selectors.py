@@ -1,39 +1,31 @@
 """Read, search and verify events."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.db.models import Q, QuerySet
+from pydantic import AfterValidator, BaseModel
 
 from audit.domain import chain
 from audit.domain.chain import Break, Envelope, Link, Verified
 from audit.errors import StreamUnknown
-from audit.models import Event, Stream
-from execfabric.lib import canonical
+from audit.models import FINDS_TRACE, Event, Stream
+from execfabric.lib import canonical, clock
 from execfabric.lib.actor import ActorKind
 
-__all__ = [
-    "Event",
-    "Filter",
-    "cursor_of",
-    "envelope",
-    "event_at",
-    "events_after",
-    "head",
-    "search",
-    "verify_chain",
-    "with_text",
-]
+__all__ = ["Event"]  # others may not import it from the models
 
 LONGEST_SEQ = 18
 """The most digits of a `seq` that fit in its column."""
 _LINK = tuple(field.name for field in fields(Link))
 
 
-@dataclass(frozen=True)
-class Filter:
+Moment = Annotated[datetime, AfterValidator(clock.in_utc)]
+
+
+class Filter(BaseModel, frozen=True):
     """The filters of a search; an empty one does not restrict."""
 
     stream: str = ""
@@ -44,8 +36,8 @@ class Filter:
     step: str = ""
     trace_id: str = ""
     text: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 def head(stream: str) -> int:
@@ -55,7 +47,6 @@ def head(stream: str) -> int:
 
 
 def events_after(stream: str, seq: int, *, limit: int = 1000) -> list[Event]:
-    """Return the events of a stream after `seq`, in order."""
     events = Event.objects.filter(stream_id=stream, seq__gt=seq).order_by("seq")
     return list(events[:limit])
 
@@ -76,9 +67,9 @@ def search(query: Filter, *, before: Event | None = None) -> QuerySet[Event]:
     if query.kind and "." not in query.kind:
         events = events.filter(kind__startswith=f"{query.kind}.")
     if query.trace_id:
-        # Every event of a stream has its trace; only the first is indexed by it.
-        first = Event.objects.filter(trace_id=query.trace_id, seq=1)
-        events = events.filter(stream__in=first.values("stream_id"))
+        # Only these events are indexed by their trace.
+        traced = Event.objects.filter(FINDS_TRACE, trace_id=query.trace_id)
+        events = events.filter(stream__in=traced.values("stream_id"))
     if query.actor:
         events = events.filter(_by_actor(query.actor))
     if query.since:
@@ -91,19 +82,22 @@ def search(query: Filter, *, before: Event | None = None) -> QuerySet[Event]:
 
 
 def with_text(events: QuerySet[Event], text: str) -> QuerySet[Event]:
-    """Return the events whose body contains a text."""
     # As bytes, because a changed body may not be text any more.
     where = ["position(convert_to(%s, 'UTF8') IN body) > 0"]
     return events.extra(where=where, params=[text])  # noqa: S610  a constant
 
 
 def cursor_of(event: Event) -> str:
-    """Return the cursor of the page after this event."""
     return f"{event.stream_id}:{event.seq}"
 
 
+def newest_of(stream: str, kind: str, step: str) -> Iterator[Event]:
+    """Iterate over the events of a kind about a step, the newest first."""
+    events = Event.objects.filter(stream_id=stream, kind=kind, step=step)
+    return events.order_by("-seq").iterator(chunk_size=100)
+
+
 def event_at(cursor: str) -> Event | None:
-    """Return the event of a cursor; None if it is unknown."""
     stream, _, seq = cursor.rpartition(":")
     if not (seq.isascii() and seq.isdigit()) or len(seq) > LONGEST_SEQ:
         return None
@@ -118,21 +112,17 @@ def _by_actor(actor: str) -> Q:
 
 
 def _order(query: Filter) -> tuple[str, ...]:
-    return ("-seq",) if query.stream else ("-at", "-stream_id", "-seq")
+    return ("-seq",) if query.stream else ("-at", "-pk")
 
 
 def _after(query: Filter, last: Event) -> Q:
     if query.stream:
         return Q(seq__lt=last.seq)
-    same = Q(at=last.at)
-    here = same & Q(stream_id=last.stream_id, seq__lt=last.seq)
-    return Q(at__lte=last.at) & (
-        Q(at__lt=last.at) | (same & Q(stream_id__lt=last.stream_id)) | here
-    )
+    same_time = Q(at=last.at, pk__lt=(last.stream_id, last.seq))
+    return Q(at__lte=last.at) & (Q(at__lt=last.at) | same_time)
 
 
 def envelope(event: Event) -> Any:
-    """Return the body of an event as a JSON value."""
     return canonical.loads(bytes(event.body))
 
 
@@ -144,17 +134,15 @@ def verify_chain(
 ) -> Verified:
     """Verify one stream from its first event to its head.
 
-    If `expected`, other rows need the stream, so a missing one is a finding.
+    `expected` means that other rows need the stream, so its absence is a finding.
 
     :raises StreamUnknown: if the stream does not exist and is not expected
     """
     stream = Stream.objects.filter(key=key).first()
     if stream is not None:
-        head = bytes(stream.head)
-        links = _links(key)
-        return chain.verify(
-            key, links, last_seq=stream.last_seq, head=head, visit=visit
-        )
+        head, links = bytes(stream.head), _links(key)
+        last = stream.last_seq
+        return chain.verify(key, links, last_seq=last, head=head, visit=visit)
     if not expected and not Event.objects.filter(stream_id=key).exists():
         raise StreamUnknown(stream=key)
     reason = "the row of the stream is missing"
@@ -163,9 +151,5 @@ def verify_chain(
 
 def _links(key: str) -> Iterator[Link]:
     rows = Event.objects.filter(stream_id=key).order_by("seq")
-    for row in rows.values_list(*_LINK, named=True).iterator(chunk_size=2000):
-        yield Link(**{name: _plain(getattr(row, name)) for name in _LINK})
-
-
-def _plain(value: Any) -> Any:
-    return bytes(value) if isinstance(value, memoryview) else value
+    for row in rows.values_list(*_LINK).iterator(chunk_size=2000):
+        yield Link(*row)

@@ -15,7 +15,16 @@ from audit.errors import NotInTransaction, StreamUnknown
 from execfabric.infra import database
 from execfabric.lib.actor import Actor
 
-__all__ = ["LOCK_END", "End", "Fact", "RowFact", "append", "chained", "open_stream"]
+__all__ = [
+    "LOCK_END",
+    "End",
+    "Fact",
+    "RowFact",
+    "append",
+    "chained",
+    "lock",
+    "open_stream",
+]
 
 LOCK_END = "SELECT last_seq, head FROM audit_stream WHERE key = %s FOR UPDATE"
 _OPEN = (
@@ -61,6 +70,16 @@ def append(
     return after.seq
 
 
+def lock(stream: str) -> None:
+    """Lock the end of a stream until the caller's transaction ends.
+
+    :raises NotInTransaction: if no transaction is open
+    """
+    if not connection.in_atomic_block:
+        raise NotInTransaction
+    _end(stream)
+
+
 def open_stream(stream: str) -> None:
     """Create a stream without events, unless it exists."""
     database.rows(_OPEN, [stream, chain.GENESIS])
@@ -90,15 +109,8 @@ def chained(
             trace_id=trace_id,
         )
         prev = chain.leaf(body)
-        events.append(
-            {
-                "seq": seq,
-                "kind": fact.kind,
-                "step": fact.step,
-                "body": body.decode(),
-                "hash": prev.hex(),
-            }
-        )
+        event = {"seq": seq, "kind": fact.kind, "step": fact.step}
+        events.append({**event, "body": body.decode(), "hash": prev.hex()})
     return orjson.dumps(events).decode(), End(seq, prev)
 
 

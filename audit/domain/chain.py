@@ -5,8 +5,8 @@ hash of the previous event. Its hash is the RFC 6962 leaf hash of the body.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,8 +25,6 @@ GENESIS = b"\0" * 32
 
 @dataclass(frozen=True)
 class Fact:
-    """A fact to append to a stream as an event."""
-
     kind: str
     payload: dict[str, Any]
     step: str = ""
@@ -63,7 +61,7 @@ COLUMNS: dict[str, Callable[[Envelope], Any]] = {
     "trace_id": lambda body: body.get("traceId"),
     "step": lambda body: body.get("step"),
 }
-"""For each column that repeats a part of the body, how to read that part."""
+"""The function that reads each repeated part of the body, by column."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Break:
     found: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Verified:
     """The result of verifying one stream and the rows it records."""
 
@@ -85,7 +83,7 @@ class Verified:
     events: int
     head: str
     broken: Break | None = None
-    differences: tuple[RowDifference, ...] = ()
+    differences: list[RowDifference] = field(default_factory=list)
     """The first stored values that differ from the recorded ones."""
     outputs: int = 0
     """Steps whose stored output and files match the recorded ones."""
@@ -96,7 +94,6 @@ class Verified:
 
     @property
     def whole(self) -> bool:
-        """Return True if nothing differs."""
         return self.broken is None and not self.differences
 
 
@@ -149,7 +146,7 @@ def verify(
     """Verify a stream from its first event; `links` are sorted by `seq`.
 
     `visit` is called with the body of each intact event. `last_seq` and `head` come
-    from the row of the stream, so that a removed end is found too.
+    from the row of the stream, so that removed events at the end are found too.
     """
     prev, count = GENESIS, 0
     for link in links:
@@ -162,15 +159,14 @@ def verify(
         reason = "there are events after the end of the stream"
         extra = Break(stream, last_seq + 1, reason, str(last_seq), str(count))
         return Verified(stream, last_seq, head.hex(), extra)
+    broken = None
     if count < last_seq:
         reason = "events are missing at the end of the stream"
-        gap = Break(stream, count + 1, reason, str(last_seq), str(count))
-        return Verified(stream, count, prev.hex(), gap)
-    if prev != head:
+        broken = Break(stream, count + 1, reason, str(last_seq), str(count))
+    elif prev != head:
         reason = "the last event is not the one in the row of the stream"
-        gap = Break(stream, count, reason, head.hex(), prev.hex())
-        return Verified(stream, count, prev.hex(), gap)
-    return Verified(stream, count, prev.hex())
+        broken = Break(stream, count, reason, head.hex(), prev.hex())
+    return Verified(stream, count, prev.hex(), broken)
 
 
 def _check(link: Link, *, seq: int, prev: bytes, stream: str) -> Envelope | Break:
@@ -193,14 +189,10 @@ def _check_body(link: Link, *, seq: int, prev: bytes, stream: str) -> Envelope |
     if body.get("prev") != prev.hex():
         reason = "the event does not have the hash of the previous event"
         return Break(stream, seq, reason, prev.hex(), str(body.get("prev")))
-    for name, stated, recorded in _columns(link, body):
-        if stated != recorded:
-            reason = f"the column {name} differs from the body"
-            return Break(stream, seq, reason, str(recorded), str(stated))
-    return body
-
-
-def _columns(link: Link, body: Envelope) -> Iterator[tuple[str, Any, Any]]:
     for name, read in COLUMNS.items():
-        stored = getattr(link, name)
-        yield name, stamp(stored) if name == "at" else stored, read(body)
+        stored, recorded = getattr(link, name), read(body)
+        stored = stamp(stored) if name == "at" else stored
+        if stored != recorded:
+            reason = f"the column {name} differs from the body"
+            return Break(stream, seq, reason, str(recorded), str(stored))
+    return body

@@ -5,6 +5,7 @@ order gives each row as it must be stored.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,14 +18,10 @@ LONGEST = 200
 """Characters of a value in an event; a longer value is recorded by its digest."""
 
 Plain = str | int | bool | None
-Place = tuple[str, str]
-"""A table, and the key of a row in it."""
 
 
 @dataclass(frozen=True)
 class RowFact:
-    """The columns that an event sets in one row."""
-
     table: str
     key: str
     columns: dict[str, Plain]
@@ -32,7 +29,6 @@ class RowFact:
     """True if the row is inserted; other columns have their default."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form in the body of an event."""
         fact = {"table": self.table, "key": self.key, "set": dict(self.columns)}
         return fact | {"new": True} if self.new else fact
 
@@ -62,9 +58,12 @@ class Replay:
     """The rows as the events of a stream record them."""
 
     stream: str
-    rows: dict[Place, dict[str, Plain]] = field(default_factory=dict)
-    born: set[Place] = field(default_factory=set)
-    """Rows whose insertion is recorded, so every column is known."""
+    rows: dict[str, dict[str, dict[str, Plain]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """The recorded columns by table and key."""
+    born: set[tuple[str, str]] = field(default_factory=set)
+    """Table and key of rows whose insertion is recorded, so every column is known."""
     older: bool = False
     """True if some events are older than the recording of rows."""
 
@@ -73,11 +72,11 @@ class Replay:
         facts = envelope.get("rows")
         self.older = self.older or facts is None
         for fact in facts or ():
-            place = (fact["table"], fact["key"])
+            table, key = fact["table"], fact["key"]
             if fact.get("new"):
-                self.born.add(place)
-                self.rows[place] = {}
-            self.rows.setdefault(place, {}).update(fact["set"])
+                self.born.add((table, key))
+                self.rows[table][key] = {}
+            self.rows[table].setdefault(key, {}).update(fact["set"])
 
     def differences(
         self,
@@ -90,10 +89,10 @@ class Replay:
 
         `stored` has the key and the columns of each row.
         """
-        missing = {key for name, key in self.rows if name == table}
+        missing = set(self.rows[table])
         for key, columns in stored:
             missing.discard(key)
-            recorded = self.rows.get((table, key))
+            recorded = self.rows[table].get(key)
             if recorded is None:
                 unknown = RowDifference(self.stream, table, key, "", "", "a row")
                 yield None if self.older else unknown
@@ -111,7 +110,6 @@ class Replay:
     def difference(
         self, table: str, key: str, column: str, recorded: object, found: object
     ) -> RowDifference:
-        """Return the difference in one column."""
         return RowDifference(
             self.stream, table, key, column, repr(recorded), repr(found)
         )

@@ -27,7 +27,7 @@ from django.db.models import Field, JSONField, Model
 from psycopg import Connection, RawCursor
 
 LEASES = 6
-"""Longest transaction, in leases: opening a thousand gates takes long."""
+"""Maximum duration of a transaction, in leases: opening 1,000 gates is slow."""
 KNOWS_TRANSACTION_TIMEOUT = 170_000
 
 _limited: WeakKeyDictionary[Connection[Any], set[str]] = WeakKeyDictionary()

@@ -9,7 +9,6 @@ from django.core.files.storage import default_storage
 
 from execfabric.lib import space
 from execfabric.lib.refusal import Unavailable
-from execfabric.lib.space import Shortage
 
 
 class DiskFull(Unavailable):
@@ -25,18 +24,17 @@ class DiskFull(Unavailable):
         super().__init__(sentence, retry_after=30)
 
 
-def shortage() -> Shortage | None:
-    """Return a disk with too little space, if any; checked once a second."""
+def shortage() -> str | None:
+    """Return a sentence if a disk has too little space; checked once a second."""
     return _shortage(settings.MIN_FREE_BYTES, int(time.monotonic()))
 
 
 def require_space() -> None:
-    """Raise `DiskFull` if the disk is almost full."""
     if shortage():
         raise DiskFull
 
 
 @lru_cache(maxsize=1)
-def _shortage(least: int, _second: int) -> Shortage | None:
+def _shortage(least: int, _second: int) -> str | None:
     folders = (Path(default_storage.path("")), settings.WORKER_DIR)
     return space.shortage(folders, least)

@@ -80,7 +80,7 @@ def _plain(value: Any) -> bytes | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return True if `value` has no float, and no key that sorts by UTF-16."""
+    """Return True if `value` has no float, large integer or non-ASCII key."""
     kind = type(value)
     if kind in _PLAIN_LEAVES:
         return True
@@ -117,13 +117,32 @@ def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
     raise NotCanonical(f"The value is nested too deeply (max {limit} levels).")
 
 
+def check_numbers(value: Any) -> None:
+    """Raise `NotCanonical` for a number that the database would return as another.
+
+    It returns 1e16 as an integer, which has no canonical form.
+    """
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, dict):
+            rest.extend(item.values())
+        elif isinstance(item, list):
+            rest.extend(item)
+        elif isinstance(item, int | float) and abs(item) > LARGEST_SAFE_INTEGER:
+            largest = f"{LARGEST_SAFE_INTEGER:,}"
+            raise NotCanonical(f"It has a number that is too large (max {largest}).")
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        duplicate = next(key for key in keys if keys.count(key) > 1)
-        message = f"duplicate key {duplicate!r}"
-        raise ValueError(message)
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                message = f"duplicate key {key!r}"
+                raise ValueError(message)
+            seen.add(key)
     return value
 
 

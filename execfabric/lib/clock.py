@@ -25,7 +25,7 @@ def stamp(at: datetime) -> str:
     :raises ValueError: for a naive datetime
     """
     if at.tzinfo is None:
-        message = "Cannot write a time without a zone."
+        message = "Cannot write a time without a time zone."
         raise ValueError(message)
     text = at.astimezone(UTC).isoformat(timespec="microseconds")
     return text.replace("+00:00", "Z")

@@ -1,6 +1,5 @@
 """State machines as tables of legal transitions."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -60,18 +59,3 @@ class StateMachine(Generic[S, E]):
     def allows(self, state: S, event: E) -> bool:
         """Return True if the table has a row for `state` and `event`."""
         return (state, event) in self._moves
-
-    def states(self) -> frozenset[S]:
-        """Return the states of all rows, and the initial one."""
-        return frozenset(
-            {self.initial, *(r[0] for r in self.rows), *(r[2] for r in self.rows)}
-        )
-
-    def reachable(self) -> frozenset[S]:
-        """Return the states that can be reached from the initial one."""
-        seen: set[S] = set()
-        open_: Iterable[S] = [self.initial]
-        while fresh := set(open_) - seen:
-            seen |= fresh
-            open_ = [target for source, _, target in self.rows if source in fresh]
-        return frozenset(seen)

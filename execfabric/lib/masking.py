@@ -79,7 +79,7 @@ class MaskedStream:
         return self._release(max(0, len(self._held) - self._overlap))
 
     def finish(self) -> bytes:
-        """Return the rest."""
+        """End the stream; return the held bytes, masked."""
         return self._release(len(self._held))
 
     def _release(self, limit: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A cache of what stored bytes mean, bounded by the size of those bytes."""
+"""Cache values parsed from bytes, limited by the total size of the bytes."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class DigestCache(Generic[T]):
-    """A function of bytes, cached by their digest for up to `max_bytes` of them."""
+    """A function of bytes, cached by digest up to `max_bytes` of input."""
 
     def __init__(self, read: Callable[[bytes], T], *, max_bytes: int) -> None:
         @cached(
@@ -26,9 +26,7 @@ class DigestCache(Generic[T]):
         self._sized = sized
 
     def __call__(self, body: bytes) -> T:
-        """Return the cached result, or compute it."""
         return self._sized(body)[1]
 
     def cache_clear(self) -> None:
-        """Forget all results."""
         self._sized.cache_clear()

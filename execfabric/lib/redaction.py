@@ -1,4 +1,4 @@
-"""Configurations without their values, for users who only write plans."""
+"""Hide the values of configurations from users who only write plans."""
 
 from collections.abc import Mapping
 from typing import Any

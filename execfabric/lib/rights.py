@@ -14,8 +14,6 @@ class Role(StrEnum):
 
 
 class Right(StrEnum):
-    """A right that a service may require."""
-
     PROPOSE = "propose"  # validate, dry-run and propose plans
     DECIDE = "decide"  # decide gates, where the gate's groups say so too
     CONTROL = "control"  # pause, resume and cancel any run
@@ -49,5 +47,4 @@ OF_AGENTS = frozenset({Right.PROPOSE})
 
 
 def rights_from(groups: Collection[str]) -> frozenset[Right]:
-    """Return the rights of a person in these groups."""
     return frozenset().union(*(RIGHTS[role] for role in Role if role in groups))

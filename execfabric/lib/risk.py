@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Risk(StrEnum):
-    """The harm that a wrong run of an action can do, from the least to the most."""
+    """The harm that a wrong run of an action can cause, in ascending order."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -14,13 +14,19 @@ class Risk(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place in the order: 0 for low to 3 for critical."""
-        return list(Risk).index(self)
+        """The rank of the risk: 0 for low to 3 for critical."""
+        return _RANKS[self]
 
     @classmethod
     def of(cls, name: str) -> "Risk":
         """Return the risk with this name; an unknown name is the highest risk."""
-        return cls(name) if name in list(cls) else cls.CRITICAL
+        try:
+            return cls(name)
+        except ValueError:
+            return cls.CRITICAL
+
+
+_RANKS = {risk: rank for rank, risk in enumerate(Risk)}
 
 
 def highest(risks: Iterable[str]) -> Risk:

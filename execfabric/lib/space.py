@@ -3,22 +3,10 @@
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 MB = 2**20
 DEFAULT_MB = 200
-
-
-@dataclass(frozen=True)
-class Shortage:
-    """A disk with too little free space."""
-
-    folder: Path
-    free: int
-
-    def __str__(self) -> str:
-        return f"The disk of {self.folder} has {self.free // MB} MB left."
 
 
 def least_free() -> int:
@@ -27,17 +15,14 @@ def least_free() -> int:
     return (int(text) if text.isdecimal() else DEFAULT_MB) * MB
 
 
-def shortage(folders: Iterable[Path], least: int) -> Shortage | None:
-    """Return the first folder on a disk with less than `least` bytes free."""
+def shortage(folders: Iterable[Path], least: int) -> str | None:
+    """Return a sentence if a disk has less than `least` bytes free, else None."""
     for folder in folders:
         try:
-            free = shutil.disk_usage(_existing(folder)).free
+            parts = (folder, *folder.parents)
+            free = shutil.disk_usage(next(p for p in parts if p.exists())).free
         except OSError:
             continue  # the code that uses the folder reports this
         if free < least:
-            return Shortage(folder, free)
+            return f"The disk of {folder} has {free // MB} MB left."
     return None
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())

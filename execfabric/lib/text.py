@@ -1,4 +1,4 @@
-"""Tests for visible text."""
+"""What texts show and hold, and positions in them."""
 
 import unicodedata
 
@@ -15,3 +15,13 @@ def is_visible(text: str) -> bool:
     return any(
         unicodedata.category(char)[0] in "LNPS" and char not in BLANK for char in text
     )
+
+
+def is_storable(text: str) -> bool:
+    """Return True if Postgres can store a text: no NUL and no lone surrogates."""
+    return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
+
+
+def position_of(text: str, index: int) -> tuple[int, int]:
+    """Return line and column of a character, counted from 1."""
+    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)

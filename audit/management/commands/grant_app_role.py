@@ -37,6 +37,7 @@ class Command(BaseCommand):
                 "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}",
                 "REVOKE TRUNCATE ON ALL TABLES IN SCHEMA public FROM {}",
                 "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
+                "REVOKE DELETE ON audit_stream FROM {}",
             ):
                 cursor.execute(sql.SQL(statement).format(role))
             cursor.execute(INSERT_ONLY)
@@ -44,7 +45,4 @@ class Command(BaseCommand):
             for table in tables:
                 revoke = sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}")
                 cursor.execute(revoke.format(sql.Identifier(table), role))
-            cursor.execute(
-                sql.SQL("REVOKE DELETE ON audit_stream FROM {}").format(role)
-            )
         self.stdout.write(f"Granted. Insert-only tables: {', '.join(tables)}")
