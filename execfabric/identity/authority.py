@@ -5,7 +5,7 @@ applies at once. An unknown actor has no rights.
 """
 
 from execfabric.identity.errors import AgentsCannotDecide, RightMissing
-from execfabric.identity.models import Agent, User
+from execfabric.identity.models import User
 from execfabric.infra import database
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.rights import OF_AGENTS, Right, rights_from
@@ -27,29 +27,27 @@ def person_of(by: Actor) -> User | None:
     """Return the active user, or owner of the agent, whose rights limit `by`."""
     if by.kind is ActorKind.SYSTEM:
         return None
+    active = User.objects.filter(is_active=True)
     if by.kind is ActorKind.AGENT:
-        agents = Agent.objects.filter(pk=by.id, is_active=True).select_related("owner")
-        agent = agents.first()
-        return agent.owner if agent and agent.owner.is_active else None
-    return User.objects.filter(pk=by.id, is_active=True).first()
+        return active.filter(agents__pk=by.id, agents__is_active=True).first()
+    return active.filter(pk=by.id).first()
 
 
 def rights_of(by: Actor) -> frozenset[Right]:
     """Return the rights that `by` has now."""
-    groups = _groups(by)
-    if groups is None:
-        return frozenset()
-    rights = rights_from(groups)
-    return rights & OF_AGENTS if by.kind is ActorKind.AGENT else rights
-
-
-def _groups(by: Actor) -> frozenset[str] | None:
-    """Return the groups of the active user or owner; None if there is none."""
     if by.kind is ActorKind.SYSTEM:
-        return None
-    statement = _OF_AGENT if by.kind is ActorKind.AGENT else _OF_PERSON
-    names = database.rows(statement, [by.id])
-    return frozenset(name for (name,) in names if name) if names else None
+        return frozenset()
+    is_agent = by.kind is ActorKind.AGENT
+    names = database.rows(_OF_AGENT if is_agent else _OF_PERSON, [by.id])
+    rights = rights_from({name for (name,) in names if name})
+    return rights & OF_AGENTS if is_agent else rights
+
+
+def may_manage(by: Actor, owner: str) -> bool:
+    """Return True for the user with the key `owner` in person, and for admins."""
+    if by.kind is not ActorKind.USER or person_of(by) is None:
+        return False
+    return owner == by.key or Right.REGISTRY in rights_of(by)
 
 
 def require(by: Actor, right: Right) -> None:

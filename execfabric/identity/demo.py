@@ -23,8 +23,6 @@ class DemoUserUnknown(Denied):
 
 @dataclass(frozen=True)
 class DemoUser:
-    """A demo user."""
-
     role: Role
     purpose: str
     """A description for the sign-in page."""
@@ -60,9 +58,6 @@ def account(username: str) -> User:
     """
     if not settings.DEMO_MODE:
         raise DemoModeOff
-    if username not in {user.username for user in USERS}:
+    if username not in {user.username for user in offered()}:
         raise DemoUserUnknown
-    user = User.objects.filter(username=username, is_active=True).first()
-    if user is None:
-        raise DemoUserUnknown
-    return user
+    return User.objects.get(username=username)

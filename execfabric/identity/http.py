@@ -27,21 +27,19 @@ class TooManyRequests(Limited):
     code = "request.rate_limited"
 
     def __init__(self, seconds: int) -> None:
-        sentence = (
+        super().__init__(
             f"Too many requests (max {settings.API_PER_MINUTE} per minute)."
-            f" Try again in {throttle.in_words(seconds)}."
+            f" Try again in {throttle.in_words(seconds)}.",
+            retry_after=seconds,
         )
-        super().__init__(sentence, retry_after=seconds)
 
 
 class ApiRequest(HttpRequest):
-    """A request with a valid token."""
-
     auth: Actor
 
 
 class Bearer(HttpBearer):
-    """Authentication with `Authorization: Bearer ef_...`; sessions do not count."""
+    """Authenticate with `Authorization: Bearer ef_...`, not with a session."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor:  # noqa: ARG002
         """Return the holder of the token.
@@ -58,15 +56,11 @@ class Bearer(HttpBearer):
 class PeopleOnly(Bearer):
     """Refuse an agent before the rest of its request is read.
 
-    The services refuse it too. Here it gets the right reason even if its request is
-    invalid, and learns nothing about the object of the request.
+    Services refuse agents too. This check gives the right reason even if a request is
+    invalid, and reveals nothing about the requested object.
     """
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor:
-        """Return the holder of the token.
-
-        :raises AgentsCannotDecide: if the holder is an agent
-        """
         holder = super().authenticate(request, token)
         if holder.kind is not ActorKind.USER:
             raise AgentsCannotDecide(actor=holder.key)
@@ -81,10 +75,6 @@ class Holding(Bearer):
         self.right = right
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor:
-        """Return the holder of the token.
-
-        :raises RightMissing: if the holder does not have the right
-        """
         holder = super().authenticate(request, token)
         require(holder, self.right)
         return holder
@@ -95,9 +85,11 @@ def channel(request: HttpRequest) -> Channel:
     return "cli" if request.headers.get(CHANNEL_HEADER) == "cli" else "api"
 
 
-def page(request: HttpRequest, name: str, pk: UUID) -> str:
+def page(
+    request: HttpRequest, name: str, pk: UUID | str, *, argument: str = "pk"
+) -> str:
     """Return the absolute URL of a page."""
-    path = reverse(name, kwargs={"pk": pk})
+    path = reverse(name, kwargs={argument: pk})
     if settings.BASE_URL:
         return settings.BASE_URL.rstrip("/") + path
     return request.build_absolute_uri(path)

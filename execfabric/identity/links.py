@@ -4,7 +4,6 @@ A link is signed, so that a guess costs no query. Only its hash is stored. It ca
 used once, and a newer link replaces it.
 """
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 
@@ -15,14 +14,13 @@ from django.db import transaction
 
 from execfabric.identity import people
 from execfabric.identity.errors import AccountDeactivated, LinkInvalid, PasswordRefused
-from execfabric.identity.models import PasswordLink, User
+from execfabric.identity.models import PasswordLink, User, digest_of
 from execfabric.lib.actor import Actor, system
 from execfabric.lib.rights import Role
 
 FIRST_ADMIN_LIFE = timedelta(hours=1)
 USER_LIFE = timedelta(days=3)
 FIRST_ADMIN = system("first-admin-link")
-_SIGNER_SALT = "execfabric.identity.password-link"
 
 
 @transaction.atomic
@@ -48,12 +46,26 @@ def create_password_link(*, username: str, by: Actor, at: datetime) -> str:
     return _create(user, life=USER_LIFE, by=by, at=at)
 
 
-def opened(text: str, *, at: datetime) -> PasswordLink:
+def opened(text: str, *, at: datetime, lock: bool = False) -> PasswordLink:
     """Return the link if it is still valid.
 
     :raises LinkInvalid: if it was used, replaced, or has expired
     """
-    return _opened(text, at=at, lock=False)
+    try:
+        _signer().unsign(text)
+    except BadSignature as error:
+        raise LinkInvalid from error
+    links = PasswordLink.objects.select_related("user")
+    if lock:
+        links = links.select_for_update(of=("self",))
+    link = links.filter(
+        sha256=digest_of(text), closed_at__isnull=True, expires_at__gt=at
+    ).first()
+    if link is None or (link.user is not None and not link.user.is_active):
+        raise LinkInvalid
+    if link.user is None and _admin_can_sign_in():
+        raise LinkInvalid
+    return link
 
 
 @transaction.atomic
@@ -67,7 +79,7 @@ def use(text: str, *, username: str, password: str, at: datetime) -> User:
     :raises NameInvalid: if the name of the first admin is invalid
     :raises UserExists: if the name of the first admin exists
     """
-    link = _opened(text, at=at, lock=True)
+    link = opened(text, at=at, lock=True)
     user = link.user or people.create_user(
         username=username, roles=[Role.ADMIN], by=FIRST_ADMIN, at=at
     )
@@ -90,28 +102,10 @@ def _create(user: User | None, *, life: timedelta, by: Actor, at: datetime) -> s
         people.record("password_link.replaced", _fact(link), by=by, at=at)
     text = _signer().sign(secrets.token_urlsafe(24))
     link = PasswordLink.objects.create(
-        sha256=_hash(text), user=user, created_at=at, expires_at=at + life
+        sha256=digest_of(text), user=user, created_at=at, expires_at=at + life
     )
     people.record("password_link.created", _fact(link), by=by, at=at)
     return text
-
-
-def _opened(text: str, *, at: datetime, lock: bool) -> PasswordLink:
-    try:
-        _signer().unsign(text)
-    except BadSignature as error:
-        raise LinkInvalid from error
-    links = PasswordLink.objects.select_related("user")
-    if lock:
-        links = links.select_for_update(of=("self",))
-    link = links.filter(
-        sha256=_hash(text), closed_at__isnull=True, expires_at__gt=at
-    ).first()
-    if link is None or (link.user is not None and not link.user.is_active):
-        raise LinkInvalid
-    if link.user is None and _admin_can_sign_in():
-        raise LinkInvalid
-    return link
 
 
 def _admin_can_sign_in() -> bool:
@@ -120,17 +114,13 @@ def _admin_can_sign_in() -> bool:
 
 
 def _fact(link: PasswordLink) -> dict[str, str]:
-    username = link.user.get_username() if link.user else ""
     return {
         "link": str(link.pk),
-        "username": username,
+        "username": str(link.user or ""),
         "expires_at": link.expires_at.isoformat(),
     }
 
 
 def _signer() -> Signer:
-    return Signer(salt=_SIGNER_SALT)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    # The text is part of links that are open: it does not follow the package's name.
+    return Signer(salt="execfabric.accounts.password-link")

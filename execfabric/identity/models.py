@@ -1,5 +1,6 @@
 """Users, agents, their tokens, and password links."""
 
+import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -14,8 +15,6 @@ from execfabric.lib.actor import Actor, ActorKind
 
 
 class User(AbstractUser):
-    """A person with an account."""
-
     class Meta(AbstractUser.Meta):
         constraints = [
             models.UniqueConstraint(
@@ -23,8 +22,11 @@ class User(AbstractUser):
             )
         ]
 
+    @property
+    def can_act(self) -> bool:
+        return self.is_active
+
     def actor(self) -> Actor:
-        """Return the user as `by` in a service call."""
         return Actor(kind=ActorKind.USER, id=str(self.pk), name=self.get_username())
 
     @cached_property
@@ -45,8 +47,11 @@ class Agent(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def can_act(self) -> bool:
+        return self.is_active and self.owner.is_active
+
     def actor(self) -> Actor:
-        """Return the agent as `by` in a service call."""
         return Actor(
             kind=ActorKind.AGENT,
             id=str(self.pk),
@@ -85,11 +90,17 @@ class Token(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.label or 'token'} of {self.user or self.agent}"
+        return f"{self.label or 'token'} of {self.holder}"
+
+    @property
+    def holder(self) -> User | Agent:
+        holder = self.user or self.agent
+        assert holder is not None  # noqa: S101  the constraint token_has_one_holder
+        return holder
 
     def holder_name(self) -> str:
         """Return `user:NAME` or `agent:NAME`."""
-        return f"user:{self.user}" if self.user else f"agent:{self.agent}"
+        return f"{self.holder.actor().kind}:{self.holder}"
 
     def state(self, at: datetime) -> str:
         """Return `valid`, `expired` or `revoked`."""
@@ -127,6 +138,11 @@ class PasswordLink(models.Model):
 
     def __str__(self) -> str:
         return f"password link of {self.user or 'the first admin'}"
+
+
+def digest_of(text: str) -> bytes:
+    """Return the hash that is stored for a token or a link."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 def names_of(keys: Iterable[str]) -> dict[str, str]:

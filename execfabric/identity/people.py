@@ -8,7 +8,6 @@ from datetime import datetime
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import IntegrityError, models, transaction
 from guardian.core import ObjectPermissionChecker
 from guardian.shortcuts import assign_perm, remove_perm
@@ -31,13 +30,11 @@ ACCOUNTS = "accounts"
 
 
 def record(kind: str, fact: Mapping[str, object], *, by: Actor, at: datetime) -> None:
-    """Append one event to the stream of accounts."""
     audit.append(ACCOUNTS, [Fact(kind, dict(fact))], by=by, at=at)
 
 
 @transaction.atomic
 def ensure_roles(*, by: Actor, at: datetime) -> None:
-    """Create the missing groups of roles."""
     _require_system(by)
     for role in Role:
         _, created = Group.objects.get_or_create(name=str(role))
@@ -57,21 +54,19 @@ def create_user(
     """
     _require_system(by)
     username = User.normalize_username(username)
-    _check_username(username)
-    _check_email(email)
-    if User.objects.filter(username__iexact=username).exists():
-        raise UserExists(
-            f"Cannot create user {username!r}: the name exists. Choose another."
-        )
     user = User(username=username, email=email)
     user.set_unusable_password()
+    _check_fields(user)
+    duplicate = UserExists(
+        f"Cannot create user {username!r}: the name exists. Choose another."
+    )
+    if User.objects.filter(username__iexact=username).exists():
+        raise duplicate
     try:
         with transaction.atomic():
             user.save()
     except IntegrityError as error:
-        raise UserExists(
-            f"Cannot create user {username!r}: the name exists. Choose another."
-        ) from error
+        raise duplicate from error
     record("user.created", _fact(user), by=by, at=at)
     _put_in_roles(user, roles, by=by, at=at)
     return user
@@ -92,33 +87,22 @@ def set_roles(
 
 
 @transaction.atomic
-def set_active(*, username: str, active: bool, by: Actor, at: datetime) -> None:
-    """Activate or deactivate a user, with their sessions, tokens and agents.
+def set_active(
+    *, name: str, active: bool, is_agent: bool, by: Actor, at: datetime
+) -> None:
+    """Activate or deactivate a user or an agent, with their tokens.
 
-    :raises AccountUnknown: if no user has that name
+    The sessions and agents of a deactivated user stop working, too.
+
+    :raises AccountUnknown: if no user or agent has that name
     """
     _require_system(by)
-    user = user_named(username, lock=True)
-    if user.is_active != active:
-        user.is_active = active
-        user.save(update_fields=["is_active"])
-        kind = "user.activated" if active else "user.deactivated"
-        record(kind, _fact(user), by=by, at=at)
-
-
-@transaction.atomic
-def set_agent_active(*, name: str, active: bool, by: Actor, at: datetime) -> None:
-    """Activate or deactivate an agent, with its tokens.
-
-    :raises AccountUnknown: if no agent has that name
-    """
-    _require_system(by)
-    agent = agent_named(name, lock=True)
-    if agent.is_active != active:
-        agent.is_active = active
-        agent.save(update_fields=["is_active"])
-        kind = "agent.activated" if active else "agent.deactivated"
-        record(kind, {"agent": agent.actor().key, "name": name}, by=by, at=at)
+    account = agent_named(name, lock=True) if is_agent else user_named(name, lock=True)
+    if account.is_active != active:
+        account.is_active = active
+        account.save(update_fields=["is_active"])
+        verb = "activated" if active else "deactivated"
+        record(f"{account.actor().kind}.{verb}", _fact(account), by=by, at=at)
 
 
 @transaction.atomic
@@ -177,9 +161,9 @@ def agent_named(name: str, *, lock: bool = False) -> Agent:
     agents = Agent.objects.select_for_update(of=("self",)) if lock else Agent.objects
     named = agents.select_related("owner").filter(name=name)
     agent = named.first() if "\0" not in name else None
-    if agent is not None:
-        return agent
-    raise AccountUnknown(f"Unknown agent {name!r}.")
+    if agent is None:
+        raise AccountUnknown(f"Unknown agent {name!r}.")
+    return agent
 
 
 def _put_in_roles(
@@ -203,22 +187,19 @@ def _require_system(by: Actor) -> None:
         )
 
 
-def _check_username(username: str) -> None:
+def _check_fields(user: User) -> None:
     try:
-        User(username=username).clean_fields(exclude={"password", "email"})
+        user.clean_fields()
     except ValidationError as error:
-        sentence = f"Cannot create user {username!r}: {' '.join(error.messages)}"
+        if "username" not in error.message_dict:
+            raise EmailInvalid(f"Invalid email address {user.email!r}.") from error
+        problems = " ".join(error.message_dict["username"])
+        sentence = f"Cannot create user {user.username!r}: {problems}"
         raise NameInvalid(sentence) from error
 
 
-def _check_email(email: str) -> None:
-    if not email:
-        return
-    try:
-        validate_email(email)
-    except ValidationError as error:
-        raise EmailInvalid(f"Invalid email address {email!r}.") from error
-
-
-def _fact(user: User) -> dict[str, str]:
-    return {"user": user.actor().key, "username": user.get_username()}
+def _fact(account: User | Agent) -> dict[str, str]:
+    key = account.actor().key
+    if isinstance(account, Agent):
+        return {"agent": key, "name": account.name}
+    return {"user": key, "username": account.get_username()}

@@ -6,7 +6,6 @@ from other browsers never lock out the owner of an account.
 
 import ipaddress
 import secrets
-from collections.abc import Sequence
 
 from django.conf import settings
 from django.core import signing
@@ -18,16 +17,16 @@ from execfabric.lib.refusal import Limited
 
 MINUTES = 60
 HERE = RateLimit("sign-in-here", 5, 5 * MINUTES)
-"""One account from one address."""
+"""Limit for one account from one address."""
 ACCOUNT = RateLimit("sign-in-account", 50, 15 * MINUTES)
-"""One account from all unknown browsers together."""
+"""Limit for one account from all unknown browsers together."""
 ADDRESS = RateLimit("sign-in-address", 100, 5 * MINUTES)
-"""All accounts from one address, which a whole company may share."""
+"""Limit for all accounts from one address, which a company may share."""
 KNOWN = RateLimit("sign-in-known", 10, 5 * MINUTES)
-"""One account from a browser that has signed in to it before."""
+"""Limit for one account from a browser that has signed in to it before."""
 REMEMBERED = 365 * 24 * 3600
 MOST_ACCOUNTS = 10
-"""Accounts that one browser can be known for."""
+"""Maximum number of accounts in the cookie of a known browser."""
 SALT = "execfabric.known-browser"
 
 
@@ -64,14 +63,8 @@ def begin(request: HttpRequest, username: str, address: str) -> list[Try]:
     return tries
 
 
-def succeeded(tries: Sequence[Try]) -> None:
-    """Do not count a sign-in that succeeded."""
-    for tried in tries:
-        throttle.give_back(tried)
-
-
 def remember(request: HttpRequest, response: HttpResponse, username: str) -> None:
-    """Make the browser known for this account."""
+    """Set the cookie that marks the browser as known for this account."""
     browser, accounts = _known(request)
     name = username.strip().casefold()
     names = [name, *(other for other in accounts if other != name)][:MOST_ACCOUNTS]

@@ -1,7 +1,5 @@
 """Sign in, and set a password with a one-time link."""
 
-from typing import Any
-
 from allauth.account.adapter import get_adapter
 from allauth.account.views import LoginView
 from django.conf import settings
@@ -25,16 +23,7 @@ from execfabric.lib import clock
 from execfabric.lib.refusal import Refusal
 from execfabric.web.http import form_on, page, refusal_response
 
-
-class SignIn(LoginView):  # type: ignore[misc]
-    """The sign-in page, with the demo users in demo mode."""
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add the demo users."""
-        return {**super().get_context_data(**kwargs), "demo_users": demo.offered()}
-
-
-sign_in = SignIn.as_view()
+sign_in = LoginView.as_view(extra_context={"demo_users": demo.offered})
 
 
 @form_on("account_login")

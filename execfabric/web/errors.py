@@ -1,8 +1,10 @@
 """Error responses outside of views, as a page, a fragment or a problem."""
 
+import re
 import sys
 from http import HTTPStatus
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +20,7 @@ from execfabric.web.problems import (
     problem,
 )
 
+_HOOKS = re.compile(settings.HOOK_PATHS)
 TEMPLATES = {
     RefusalKind.UNREADABLE: "400.html",
     RefusalKind.TOO_LARGE: "413.html",
@@ -25,23 +28,27 @@ TEMPLATES = {
 }
 
 
+def _wants_problem(request: HttpRequest) -> bool:
+    """Return True if a program sent the request: to the API, or to a webhook."""
+    return request.path.startswith(API) or bool(_HOOKS.fullmatch(request.path))
+
+
 def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """Respond to a refusal; the user may not be known yet."""
-    if request.path.startswith(API):
+    if _wants_problem(request):
         return problem(refusal)
     template = "" if wants_fragment(request) else TEMPLATES.get(refusal.kind, "")
     return refusal_response(request, refusal, template=template)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Respond to a request that cannot be read or is too large."""
     if isinstance(exception, RequestDataTooBig):
         return refused(request, RequestTooLarge())
     return defaults.bad_request(request, exception)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    """Respond to a form from before a sign-in or from another site."""
+    """Respond to a form that is outdated or comes from another site."""
     context = {"back": request.path}
     return page(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)
 
@@ -51,6 +58,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if isinstance(error, OperationalError | InterfaceError):
         return refused(request, database_failure(error))
-    if request.path.startswith(API):
+    if _wants_problem(request):
         return problem(Unexpected(), status=HTTPStatus.INTERNAL_SERVER_ERROR)
     return defaults.server_error(request)

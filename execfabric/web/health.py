@@ -48,7 +48,6 @@ class Health:
         self._checked_at = 0.0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
         path = scope["path"] if scope["type"] == "http" else ""
         if path == "/healthz":
             await _answer(send, HTTPStatus.OK, b"text/plain", b"ok\n")
@@ -89,11 +88,10 @@ def _broker() -> str:
         settings.REDIS_URL, socket_timeout=SECONDS, socket_connect_timeout=SECONDS
     )
     try:
-        client.ping()
+        with client:
+            client.ping()
     except RedisError:
         return "unreachable"
-    finally:
-        client.close()
     return OK
 
 

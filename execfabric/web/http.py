@@ -49,7 +49,7 @@ class SignedInUser(Protocol):
 
 
 class HttpRequest(BaseRequest):
-    """A request of a signed-in user, as the middleware leaves it."""
+    """A request of a signed-in user, after the middleware."""
 
     user: SignedInUser  # type: ignore[assignment]
     htmx: HtmxDetails
@@ -77,8 +77,13 @@ def page(
     *,
     status: int = HTTPStatus.OK,
 ) -> HttpResponse:
-    """Render a page or a fragment that is not cached."""
-    response = render(request, template, dict(context or {}), status=status)
+    """Render a page or a fragment that is not cached.
+
+    A refusal in the context decides the status.
+    """
+    refusal = (context or {}).get("refusal")
+    code = STATUS[refusal.kind] if refusal else status
+    response = render(request, template, dict(context or {}), status=code)
     response["Cache-Control"] = "no-store"
     patch_vary_headers(response, ["HX-Request"])
     return response
@@ -90,7 +95,6 @@ def refusal_response(
     *,
     template: str = "",
     context: Mapping[str, Any] | None = None,
-    status: int | None = None,
 ) -> HttpResponse:
     """Render a refusal with `template`, or in the alert of the page.
 
@@ -99,12 +103,8 @@ def refusal_response(
     """
     fragment = wants_fragment(request) and not template
     template = template or ("web/_refusal.html" if fragment else "web/refusal.html")
-    values = {
-        "heading": HEADINGS[refusal.kind],
-        **(context or {}),
-        "refusal": refusal,
-    }
-    response = page(request, template, values, status=status or STATUS[refusal.kind])
+    values = {"heading": HEADINGS[refusal.kind], "refusal": refusal, **(context or {})}
+    response = page(request, template, values)
     if seconds := refusal.details.get("retry_after"):
         response["Retry-After"] = str(seconds)
     if fragment:

@@ -38,7 +38,7 @@ _LATIN_TWINS = "ıɑɡɩʟɪʀᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜱȷſ�
 TWINS = frozenset(_CYRILLIC + _GREEK + _ARMENIAN + _CHEROKEE)
 
 ORDINARY = frozenset("…™")
-"""Common in prose, and not drawn like the letters they resemble."""
+"""Common in prose, and visibly different from the characters they stand for."""
 
 SIGNS = frozenset(
     "\u2044\u2215\u29f8\u2571\u3033\u2216\u29f5\u29f9"  # slashes
@@ -58,7 +58,6 @@ SIGNS = frozenset(
 
 
 def suspects(word: str) -> frozenset[str]:
-    """Return the characters of a word that look like others."""
     letters = [character for character in word if not character.isascii()]
     compatible = frozenset(c for c in letters if is_compatibility(c))
     scripts = {script for character in word if (script := script_of(character))}

@@ -17,8 +17,6 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True)
 class Look:
-    """The badge of a state."""
-
     icon: str
     word: str
     tone: Tone
@@ -32,20 +30,26 @@ STATES: dict[str, Look] = {
     "awaiting_approval":   Look("hand",       "Waiting for approval", W),
     "pending":             Look("dots",       "Pending",              Q),
     "gated":               Look("hand",       "Waiting for approval", W),
+    "asking":              Look("pencil",     "Waiting for an answer", W),
+    "waiting":             Look("clock",      "Waiting",              W),
     "ready":               Look("ready",      "Ready",                B),
     "running":             Look("running",    "Running",              B),
     "backoff":             Look("retry",      "Retrying later",       W),
+    "expanded":            Look("running",    "In progress",        B),
     "indeterminate":       Look("unknown",    "Outcome unknown",      O),
     "pausing":             Look("pause",      "Pausing",              W),
     "paused":              Look("pause",      "Paused",               W),
     "cancelling":          Look("stop",       "Cancelling",           W),
+    "falling_back":        Look("retry",      "Falling back",         B),
     "succeeded":           Look("check",      "Succeeded",            G),
     "partially_succeeded": Look("half",       "Partly succeeded",     W),
     "failed":              Look("cross",      "Failed",               X),
-    "skipped":             Look("skip",       "Skipped",              Q),
+    "skipped":             Look("skip",       "Skipped after failure", Q),
+    "skipped_by_condition": Look("skip",      "Skipped by condition", Q),
     "cancelled":           Look("stop",       "Cancelled",            Q),
     "rejected":            Look("no",         "Rejected",             X),
     "expired":             Look("clock",      "Expired",              Q),
+    "late":                Look("clock",      "Late",                 X),
     # dry runs
     "queued":              Look("clock",      "Queued",               W),
     "finished":            Look("check",      "Finished",             G),
@@ -55,6 +59,13 @@ STATES: dict[str, Look] = {
     "partial":             Look("half",       "Partly approved",      W),
     "approved":            Look("check",      "Approved",             G),
     "superseded":          Look("superseded", "Superseded",           Q),
+    # artifacts
+    "current":             Look("check",      "Current",              G),
+    "forked":              Look("half",       "Forked",               B),
+    "archived":            Look("stop",       "Archived",             Q),
+    "expected":            Look("dots",       "Expected",             Q),
+    "missing":             Look("cross",      "Missing",              X),
+    "not_coming":          Look("skip",       "Not coming",           Q),
     # skills and their versions
     "draft":               Look("pencil",     "Draft",                Q),
     "active":              Look("check",      "Active",               G),
@@ -98,10 +109,4 @@ UNKNOWN = Look("unknown", "Unknown", O)
 
 
 def of_state(state: str) -> Look:
-    """Return the look of a state, or `UNKNOWN`."""
     return STATES.get(state, UNKNOWN)
-
-
-def of_risk(risk: str) -> Look:
-    """Return the look of a risk."""
-    return RISKS.get(risk, UNKNOWN)

@@ -12,7 +12,6 @@ App = Any
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Send a whole response."""
     length = (b"content-length", b"%d" % len(body))
     start = {"status": status, "headers": [*headers, length]}
     await send({"type": "http.response.start", **start})

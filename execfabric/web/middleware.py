@@ -26,13 +26,12 @@ class ReleaseConnection(MiddlewareMixin):
     def process_response(
         self, _request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """Release the connection of the request's thread."""
         database.release()
         return response
 
 
 class CompressPages(GZipMiddleware):
-    """Compress pages and JSON, but no download: its digest covers the bytes sent.
+    """Compress pages and JSON, but not downloads, whose digest must match.
 
     Against BREACH, Django masks the CSRF token differently in each page, and adds a
     random number of bytes to each compressed response.
@@ -41,7 +40,6 @@ class CompressPages(GZipMiddleware):
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """Compress the response if the client accepts it."""
         if "Repr-Digest" in response:
             return response
         return super().process_response(request, response)
@@ -56,7 +54,6 @@ class SignInRequired(LoginRequiredMiddleware):
     def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Callable[..., Any]
     ) -> HttpResponse:
-        """Respond to a request without a session."""
         if not wants_fragment(request):
             return super().handle_no_permission(request, view_func)
         back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
@@ -68,7 +65,6 @@ class RefuseUnstorableText(MiddlewareMixin):
     """Refuse text that Postgres cannot store, in URLs and form fields."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        """Check the URL."""
         try:
             check_texts("path", request.path)
             if "%00" in request.META.get("QUERY_STRING", ""):
@@ -96,7 +92,6 @@ class RefusalResponses(MiddlewareMixin):
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponse | None:
-        """Render a refusal; leave other exceptions to Django."""
         if isinstance(exception, Refusal):
             return refusal_response(request, exception)
         return None

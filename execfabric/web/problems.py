@@ -76,13 +76,12 @@ class DatabaseAway(Unavailable):
 
 
 def database_failure(error: Exception) -> Unavailable:
-    """Return the refusal for a failure of the database."""
     disk_is_full = isinstance(error.__cause__, psycopg.errors.DiskFull)
     return DiskFull() if disk_is_full else DatabaseAway()
 
 
 class Unexpected(Refusal):
-    """An unexpected error occurred. The server's log has it under the request id."""
+    """An unexpected error occurred. Find the request id in the server log."""
 
     code = "server.unexpected"
 
@@ -100,7 +99,6 @@ class BytesDownload(HttpResponse):
 
 
 def json_download(value: Any, name: str) -> BytesDownload:
-    """Return a value as a download of canonical JSON."""
     body = canonical.dumps(value)
     return BytesDownload(body, name=name, content_type="application/json")
 
@@ -129,6 +127,44 @@ class FileDownload(FileResponse):
 
         while chunk := await sync_to_async(next_chunk)():
             yield chunk
+
+
+class SandboxedFile(FileDownload):
+    """A file that the browser renders without scripts, network and our origin.
+
+    The policy is in the response, so it also holds if the address is opened directly.
+    """
+
+    POLICY = (
+        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+        " font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    )
+
+    def __init__(self, file: "File[bytes]", *, sha256: str, content_type: str) -> None:
+        super().__init__(file, name="", sha256=sha256)
+        self["Content-Type"] = content_type
+        self["Content-Disposition"] = "inline"
+        self["Content-Security-Policy"] = self.POLICY
+        self["X-Frame-Options"] = "SAMEORIGIN"
+        self["Cross-Origin-Resource-Policy"] = "same-origin"
+        self["Referrer-Policy"] = "no-referrer"
+        self["Cache-Control"] = "no-store"
+
+
+class FramedPdf(SandboxedFile):
+    """A PDF file for the viewer of the browser, which does not run in a sandbox.
+
+    The viewer is a process of its own and gives scripts in the file no access to pages.
+    The type is fixed, so that the browser never takes the bytes for a web page.
+    """
+
+    POLICY = (
+        "default-src 'none'; object-src 'self'; style-src 'unsafe-inline';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    )
+
+    def __init__(self, file: "File[bytes]", *, sha256: str) -> None:
+        super().__init__(file, sha256=sha256, content_type="application/pdf")
 
 
 def _repr_digest(sha256: bytes) -> str:

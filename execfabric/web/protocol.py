@@ -32,7 +32,6 @@ class TimedProtocol(HttpToolsProtocol):
             self._reading = self.loop.call_later(REQUEST_SECONDS, self.transport.close)
 
     def on_message_complete(self) -> None:
-        """Stop the time limit of the request."""
         self._stop_reading()
         super().on_message_complete()
 
@@ -42,17 +41,14 @@ class TimedProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
-        """Start the time limit for the client to read on."""
         super().pause_writing()
         self._writing = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop the time limit; the client reads again."""
         self._stop_writing()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all timers."""
         self._stop_reading()
         self._stop_writing()
         super().connection_lost(exc)

@@ -22,7 +22,6 @@ class RequestId:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
         request_id = _sent_by_proxy(scope) or secrets.token_hex(8).encode()
 
         async def send_with_id(message: Message) -> None:

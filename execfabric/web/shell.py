@@ -1,11 +1,9 @@
 """The frame of every page: navigation by rights, role, demo flag."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 
 from execfabric.infra import disk
 from execfabric.lib.rights import Right, Role, rights_from
@@ -21,7 +19,7 @@ class Place:
     label: str
     icon: str
     right: Right | None = None
-    """Every signed-in user sees a place without one."""
+    """None if every signed-in user sees the place."""
 
 
 PLACES = (
@@ -29,6 +27,9 @@ PLACES = (
     Place("inbox", "Approvals", "inbox", Right.DECIDE),
     Place("runs", "Runs", "runs"),
     Place("plan_new", "New run", "plan", Right.PROPOSE),
+    Place("plans", "Plans", "file"),
+    Place("artifacts", "Artifacts", "artifact"),
+    Place("schedules", "Schedules", "clock"),
     Place("skills", "Skills", "skills"),
     Place("trace", "Audit log", "trace", Right.TRACE),
 )
@@ -42,23 +43,33 @@ SECTIONS = {
     "plan_dry_run": "plan_new",
     "dry_run": "plan_new",
     "plan_propose": "plan_new",
+    "plan_save": "plan_new",
+    "plan": "plans",
+    "plan_start": "plans",
+    "plan_rights": "plans",
+    "plan_diff": "plans",
+    "artifact": "artifacts",
+    "named_artifact": "artifacts",
+    "artifact_archive": "artifacts",
+    "artifact_fork": "artifacts",
+    "schedule": "schedules",
+    "schedule_new": "schedules",
+    "schedule_edit": "schedules",
+    "schedule_act": "schedules",
+    "events": "schedules",
+    "event": "schedules",
+    "hooks": "schedules",
+    "hook": "schedules",
+    "hook_new": "schedules",
+    "hook_edit": "schedules",
+    "hook_act": "schedules",
+    "hook_rotate": "schedules",
     "skill": "skills",
     "skill_edit": "skills",
     "skill_version": "skills",
     "trace_event": "trace",
 }
-"""The place that a page belongs to, if that is another."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One entry of the navigation on this page."""
-
-    name: str
-    label: str
-    icon: str
-    url: str
-    current: bool
+"""The place of a page that has no navigation entry of its own."""
 
 
 class Shell:
@@ -70,33 +81,21 @@ class Shell:
         self.theme = cookie if cookie in THEMES else ""
         self.demo: bool = settings.DEMO_MODE
 
-    @cached_property
-    def rights(self) -> frozenset[Right]:
-        """Return the rights of the user."""
-        return rights_from(self._groups)
-
     @property
     def role(self) -> str:
-        """Return the roles of the user, as words."""
         return ", ".join(sorted(self._groups & set(Role))) or "no role"
 
-    @cached_property
-    def nav(self) -> list[Item]:
-        """Return the places that the user can open."""
+    @property
+    def nav(self) -> list[Place]:
+        rights = rights_from(self._groups)
+        return [place for place in PLACES if place.right in {None, *rights}]
+
+    @property
+    def section(self) -> str:
+        """Return the name of the place that this page belongs to."""
         match = self._request.resolver_match
         page = (match.url_name or "") if match else ""
-        section = SECTIONS.get(page, page)
-        return [
-            Item(
-                name=place.name,
-                label=place.label,
-                icon=place.icon,
-                url=reverse(place.name),
-                current=place.name == section,
-            )
-            for place in PLACES
-            if (place.right is None or place.right in self.rights) and _exists(place)
-        ]
+        return SECTIONS.get(page, page)
 
     @property
     def disk_is_low(self) -> bool:
@@ -110,13 +109,4 @@ class Shell:
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:
-    """Add the frame to the context of every template."""
     return {"shell": Shell(request)}
-
-
-def _exists(place: Place) -> bool:
-    try:
-        reverse(place.name)
-    except NoReverseMatch:
-        return False
-    return True

@@ -8,9 +8,11 @@ import re
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain, groupby
+from operator import attrgetter
 
 from execfabric.web import lookalikes
 
@@ -26,8 +28,6 @@ OVERLAY = 1
 
 
 class Sort(StrEnum):
-    """Kind of a part of a displayed text."""
-
     PLAIN = "plain"
     BREAK = "break"  # a line break, with a visible sign
     MARK = "mark"  # replaces a character
@@ -41,9 +41,7 @@ class TextPart:
 
     sort: Sort
     text: str
-    """Displayed text, such as the mark."""
     note: str = ""
-    """Explanation, such as the character's name."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,14 @@ BIDI = frozenset(
 TAGS = range(0xE0000, 0xE0080)
 NEVER_DRAWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
+CONTROLS = {"\t": "TAB", "\r": "CARRIAGE RETURN", "\x1b": "ESCAPE", "\0": "NULL"}
+"""Names of characters that have none in Unicode."""
 
-_LONG_BLANKS = "It contains long blank runs, shown as a count."
+_NOT_NFC = "It is not in Unicode form NFC, so text that looks equal can differ."
+_LONG_BLANKS = "It contains long runs of blanks, shown as a count."
 _TWINS = "It contains letters that look like others."
 _HARMLESS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
+_PLAIN = re.compile(rf" {{1,{LONG_BLANK - 1}}}|[\x21-\x7e]+")
 _STRETCHES = re.compile(rf"\n{{{LONG_GAP},}}|\n| {{{LONG_BLANK},}}| +|[^\n ]+")
 _WORDS = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*|.", re.DOTALL)
 
@@ -103,7 +105,10 @@ def shown(text: str) -> Shown:
         pieces: tuple[TextPart, ...] = (TextPart(Sort.PLAIN, text),) if text else ()
         return Shown(pieces, len(text), size, ())
     warnings: dict[str, None] = {}
-    pieces = tuple(_joined(_pieces(text, warnings)))
+    _note_edges(text, warnings)
+    stretches = _STRETCHES.findall(text)
+    parts = chain.from_iterable(_parts(stretch, warnings) for stretch in stretches)
+    pieces = tuple(_joined(parts))
     _note_form(text, warnings)
     return Shown(pieces, len(text), size, tuple(warnings))
 
@@ -121,63 +126,29 @@ def shown_start(text: str, limit: DisplayLimit) -> Shown:
 
 
 def warnings_of(text: str) -> tuple[str, ...]:
-    """Return the warnings of `shown` without building its parts, which is faster."""
+    """Return the warnings of `shown`, faster: check repeated parts once."""
     if not text or _HARMLESS.fullmatch(text):
         return ()
     warnings: dict[str, None] = {}
     _note_edges(text, warnings)
     for stretch in dict.fromkeys(_STRETCHES.findall(text)):
-        _note(stretch, warnings)
+        deque(_parts(stretch, warnings), maxlen=0)
     _note_form(text, warnings)
     return tuple(warnings)
 
 
-def label(character: str) -> str:
-    """Return the mark of a character, such as `⟦U+202E⟧`."""
-    return f"{OPEN}U+{ord(character):04X}{CLOSE}"
-
-
-def name_of(character: str) -> str:
-    """Return the Unicode name of a character, or its category."""
-    known = {"\t": "TAB", "\r": "CARRIAGE RETURN", "\x1b": "ESCAPE", "\0": "NULL"}
-    name = known.get(character) or unicodedata.name(character, "")
-    return name or f"unnamed ({unicodedata.category(character)})"
-
-
-def _pieces(text: str, warnings: dict[str, None]) -> Iterator[TextPart]:
-    _note_edges(text, warnings)
-    for stretch in _STRETCHES.findall(text):
-        if stretch == "\n":
-            yield TextPart(Sort.BREAK, stretch, "line break")
-        elif _is_short_blank(stretch) or _HARMLESS.fullmatch(stretch):
-            yield TextPart(Sort.PLAIN, stretch)
-        elif stretch[0] in " \n":
-            warnings[_LONG_BLANKS] = None
-            what = "spaces" if stretch[0] == " " else "line breaks"
-            counted = f"{len(stretch)} {what}"
-            yield TextPart(Sort.MARK, f"{OPEN}{counted}{CLOSE}", counted)
-        else:
-            yield from _careful(stretch, warnings)
-
-
-def _note(stretch: str, warnings: dict[str, None]) -> None:
-    """Add the warnings of a stretch of text."""
-    if stretch == "\n" or _is_short_blank(stretch) or _HARMLESS.fullmatch(stretch):
-        return
-    if stretch[0] in " \n":
+def _parts(stretch: str, warnings: dict[str, None]) -> Iterator[TextPart]:
+    if stretch == "\n":
+        yield TextPart(Sort.BREAK, stretch, "line break")
+    elif _PLAIN.fullmatch(stretch):
+        yield TextPart(Sort.PLAIN, stretch)
+    elif stretch[0] in " \n":
         warnings[_LONG_BLANKS] = None
-        return
-    if any(map(_is_combining, set(stretch))):
-        # The effect of a combining mark depends on the characters around it.
-        deque(_careful(stretch, warnings), maxlen=0)
-        return
-    for word in set(_WORDS.findall(stretch)):
-        suspects = lookalikes.suspects(word) if not word.isascii() else frozenset()
-        if suspects:
-            warnings[_TWINS] = None
-        for character in set(word) - suspects:
-            if why := _sort(character)[1]:
-                warnings[why] = None
+        what = "spaces" if stretch[0] == " " else "line breaks"
+        counted = f"{len(stretch)} {what}"
+        yield TextPart(Sort.MARK, f"{OPEN}{counted}{CLOSE}", counted)
+    else:
+        yield from _careful(stretch, warnings)
 
 
 def _note_edges(text: str, warnings: dict[str, None]) -> None:
@@ -187,17 +158,11 @@ def _note_edges(text: str, warnings: dict[str, None]) -> None:
 
 def _note_form(text: str, warnings: dict[str, None]) -> None:
     if not unicodedata.is_normalized("NFC", text):
-        warnings[
-            "It is not in Unicode form NFC, so text that looks equal can differ."
-        ] = None
-
-
-def _is_short_blank(stretch: str) -> bool:
-    return stretch[0] == " " and len(stretch) < LONG_BLANK
+        warnings[_NOT_NFC] = None
 
 
 def _careful(stretch: str, warnings: dict[str, None]) -> Iterator[TextPart]:
-    """Build the parts of a stretch without blanks, character by character."""
+    """Build the parts of a text without blanks, character by character."""
     on_letter, marks = False, 0
     for word in _WORDS.findall(stretch):
         suspects = lookalikes.suspects(word) if not word.isascii() else frozenset()
@@ -222,13 +187,17 @@ def _careful(stretch: str, warnings: dict[str, None]) -> Iterator[TextPart]:
             yield _piece(sort, character)
 
 
+@lru_cache(maxsize=4096)
 def _piece(sort: Sort, character: str) -> TextPart:
     if sort is Sort.PLAIN:
         return TextPart(sort, character)
     if sort is Sort.RIGHT_TO_LEFT:
         return TextPart(sort, character, "read from right to left")
     drawn = character if sort is Sort.ALIKE else ""
-    return TextPart(sort, drawn + label(character), name_of(character))
+    mark = f"{OPEN}U+{ord(character):04X}{CLOSE}"
+    name = CONTROLS.get(character) or unicodedata.name(character, "")
+    note = name or f"unnamed ({unicodedata.category(character)})"
+    return TextPart(sort, drawn + mark, note)
 
 
 @cache
@@ -253,23 +222,16 @@ def _hidden(character: str) -> str:
         (code in BIDI, "It contains controls that reorder text."),
         (code in TAGS, "It contains tag characters, which hide text."),
         (category == "Cc", "It contains control characters."),
-        (
-            category in NEVER_DRAWN or code in BLANK,
-            "It contains invisible characters.",
-        ),
+        (category in NEVER_DRAWN or code in BLANK, "It contains invisible characters."),
         (category == "Zs", "It contains spaces that are not plain spaces."),
-        (
-            character in {OPEN, CLOSE},
-            "It contains the brackets that marks use.",
-        ),
+        (character in {OPEN, CLOSE}, "It contains the brackets that marks use."),
     )
     return next((sentence for holds, sentence in reasons if holds), "")
 
 
 def _is_combining(character: str) -> bool:
-    return (
-        unicodedata.category(character) in {"Mn", "Me"} and ord(character) not in BLANK
-    )
+    category = unicodedata.category(character)
+    return category in {"Mn", "Me"} and ord(character) not in BLANK
 
 
 def _covers(mark: str) -> bool:
@@ -278,15 +240,9 @@ def _covers(mark: str) -> bool:
 
 def _joined(pieces: Iterable[TextPart]) -> Iterator[TextPart]:
     """Join adjacent parts of the same kind, except marks."""
-    sort: Sort | None = None
-    texts: list[str] = []
-    note = ""
-    for piece in pieces:
-        joins = piece.sort in {Sort.PLAIN, Sort.RIGHT_TO_LEFT} and piece.sort is sort
-        if not joins:
-            if sort is not None:
-                yield TextPart(sort, "".join(texts), note)
-            sort, texts, note = piece.sort, [], piece.note
-        texts.append(piece.text)
-    if sort is not None:
-        yield TextPart(sort, "".join(texts), note)
+    for sort, alike in groupby(pieces, key=attrgetter("sort")):
+        if sort in {Sort.PLAIN, Sort.RIGHT_TO_LEFT}:
+            first = next(alike)
+            yield replace(first, text=first.text + "".join(p.text for p in alike))
+        else:
+            yield from alike

@@ -60,12 +60,12 @@ class Watcher(AsyncWebsocketConsumer):
     """Group whose hints to follow."""
 
     async def connect(self) -> None:
-        """Accept always: browsers see a refusal before that as a lost connection."""
+        """Accept first: an early refusal looks like a lost connection."""
         await self.accept()
         self._hint = asyncio.Event()
         self._checked_at = -math.inf
         self._sent_at = -math.inf
-        """Long ago, so that a first frame is always sent and the page knows that it is live."""
+        """Makes a first frame due, which marks the page as live."""
         self._tasks = [asyncio.create_task(self._follow())]
 
     async def disconnect(self, code: int) -> None:
@@ -74,7 +74,7 @@ class Watcher(AsyncWebsocketConsumer):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def may_watch(self, by: Actor) -> bool:
-        """Return True if `by` may watch this."""
+        """Return True if `by` may see the page of this socket."""
         raise NotImplementedError
 
     def look(self) -> str:
@@ -150,7 +150,6 @@ class SameOrigin(CsrfViewMiddleware):
     async def __call__(  # type: ignore[override]
         self, scope: Message, receive: Receive, send: Send
     ) -> None:
-        """Serve one connection."""
         app: App = self._app if self._is_allowed(scope) else WebsocketDenier()
         await app(scope, receive, send)
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from execfabric.lib import canonical
 from execfabric.web.shown import DisplayLimit, Shown, shown_start, warnings_of
@@ -31,8 +31,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class FileReference:
-    """A reference to a file in a value."""
-
     name: str
     size: int
     sha256: str
@@ -73,23 +71,19 @@ class Row:
 
     @property
     def lines(self) -> int:
-        """Number of lines of the row."""
         pieces = self.value.pieces if self.value else ()
         return 1 + sum(piece.text.count("\n") for piece in pieces)
 
     @property
     def is_cut(self) -> bool:
-        """True if the name or value is cut."""
         return any(text is not None and text.is_cut for text in (self.name, self.value))
 
     @property
     def indent(self) -> int:
-        """Indentation on the page."""
         return min(self.depth, DEEPEST_INDENT)
 
 
-@dataclass(frozen=True)
-class _Item:
+class _Item(NamedTuple):
     value: Any
     depth: int = 0
     name: str | None = None
@@ -98,11 +92,10 @@ class _Item:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The start of a value as lines, and facts of all of it."""
+    """The first lines of a value; size, digest and warnings of the whole."""
 
     rows: tuple[Row, ...]
     lines: int
-    """Number of displayed lines."""
     total_lines: int
     bytes: int
     """Size of the canonical form, or 0."""
@@ -198,23 +191,20 @@ def _children(item: _Item) -> Iterator[_Item]:
 def _is_nested(value: Any) -> bool:
     """Return True if the entries of a value have their own lines."""
     if isinstance(value, dict):
-        special = len(value) == 1 and (_is_secret(value) or file_of(value))
-        return bool(value) and not special
-    return isinstance(value, list) and bool(value) and not _is_numbers(value)
+        is_secret = len(value) == 1 and isinstance(value.get("$secret"), str)
+        return bool(value) and not is_secret and not file_of(value)
+    # A list of numbers is shown on one line.
+    return isinstance(value, list) and any(
+        not isinstance(entry, int | float) for entry in value
+    )
 
 
 def _count_lines(value: Any) -> int:
-    count, waiting = -1 if _is_nested(value) else 0, [value]
-    while waiting:
-        entry = waiting.pop()
-        count += 1 + (entry.count("\n") if isinstance(entry, str) else 0)
-        if isinstance(entry, dict | list) and _is_nested(entry):
-            waiting.extend(entry.values() if isinstance(entry, dict) else entry)
-    return count
+    entries = (item.value for item in _items(value))
+    return sum(1 + (e.count("\n") if isinstance(e, str) else 0) for e in entries)
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Iterate over all texts in a value, keys included."""
     waiting = [value]
     while waiting:
         entry = waiting.pop()
@@ -232,16 +222,6 @@ def _canonical(value: Any) -> bytes:
         return canonical.dumps(value)
     except canonical.NotCanonical:
         return b""
-
-
-def _is_secret(value: dict[str, Any]) -> bool:
-    """Return True for `{"$secret": name}`, a reference to a secret."""
-    return set(value) == {"$secret"} and isinstance(value["$secret"], str)
-
-
-def _is_numbers(value: list[Any]) -> bool:
-    """Return True for a list of numbers, which is shown on one line."""
-    return all(isinstance(entry, int | float) for entry in value)
 
 
 def _leaf(value: Any) -> tuple[str, str]:

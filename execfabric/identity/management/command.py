@@ -25,7 +25,6 @@ class AccountCommand(BaseCommand):
     """A command that reports a refusal in one line and by its exit code."""
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Run the command; report a refusal by its code and sentence."""
         try:
             self.run(**options)
         except Refusal as refusal:
@@ -33,8 +32,8 @@ class AccountCommand(BaseCommand):
                 f"{refusal.code}: {refusal}", returncode=EXIT[refusal.kind]
             ) from refusal
 
-    def run(self, **options: Any) -> None:
-        """Run the command."""
+    def run(self, *args: Any, **options: Any) -> None:
+        """Do the work; the arguments of the command are named parameters."""
         raise NotImplementedError
 
 

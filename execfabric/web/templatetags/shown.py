@@ -1,4 +1,4 @@
-"""Template tags that draw untrusted text and JSON values as HTML.
+"""Template tags that render untrusted text and JSON values as HTML.
 
 In Python, because templates are too slow for thousands of lines.
 """
@@ -19,15 +19,13 @@ from execfabric.web.shown import shown_start as start_of
 
 register = template.Library()
 
-CLASSES = {
-    Sort.MARK: "shown-mark",
-    Sort.ALIKE: "shown-mark shown-alike",
-    Sort.RIGHT_TO_LEFT: "shown-rtl",
-}
+CLASSES = {Sort.MARK: "shown-mark", Sort.ALIKE: "shown-mark shown-alike"}
 BREAK = " ↵ "
 CUT = '<span class="shown-cut"> … (continues)</span>'
 NAME = DisplayLimit(characters=160, lines=2, pieces=40)
 LAYOUT = re.compile(r"(\r?\n| +|\t+)")
+CODE = re.compile(r"`([^`<>\n]{1,200})`")
+"""A name in a sentence. It contains no HTML, so its marks of deceptive text stay whole."""
 KILO = 1000
 LONG_TEXT = 200
 """Characters above which the size of a text is shown after it."""
@@ -47,13 +45,13 @@ def file_size(count: int) -> str:
 
 @register.filter
 def shown(value: object) -> SafeString:
-    """Draw a whole text with deceptive characters marked."""
+    """Render a whole text with deceptive characters marked."""
     return _text(shown_text(str(value if value is not None else "")))
 
 
 @register.filter
 def shown_name(value: object) -> SafeString:
-    """Draw a name in a list; a very long one is cut."""
+    """Render a name in a list; cut a very long name."""
     return _text(start_of(str(value if value is not None else ""), NAME))
 
 
@@ -67,7 +65,7 @@ def shown_plain(value: object) -> str:
 
 @register.filter
 def shown_lines(text: str) -> SafeString:
-    """Draw the output of a program with its breaks, tabs and spaces."""
+    """Render the output of a program with its line breaks, tabs and spaces."""
     pieces: list[str] = []
     for part in LAYOUT.split(text):
         pieces += [part] if LAYOUT.fullmatch(part) else _pieces(shown_text(part))
@@ -75,7 +73,7 @@ def shown_lines(text: str) -> SafeString:
 
 
 def shown_rows(rows: Iterable[values.Row]) -> SafeString:
-    """Draw the lines of a JSON value as a list of names and values."""
+    """Render the lines of a JSON value as a list of names and values."""
     return mark_safe(  # noqa: S308  every part is escaped where it is made
         '<div class="value" role="list">'
         + "".join(_row(row) for row in rows)
@@ -85,7 +83,7 @@ def shown_rows(rows: Iterable[values.Row]) -> SafeString:
 
 @register.filter
 def shown_value(value: Any) -> SafeString:
-    """Draw a JSON value, or the start of a large one."""
+    """Render a JSON value, or the start of a large value."""
     part = values.excerpt(value)
     note = f"… {part.lines} of {part.total_lines} lines" if part.is_cut else ""
     return mark_safe(  # noqa: S308  both parts are escaped where they are made
@@ -95,9 +93,15 @@ def shown_value(value: Any) -> SafeString:
 
 @register.filter
 def shown_start(value: object) -> SafeString:
-    """Draw the start of a text, as much as fits on a page."""
+    """Render the start of a text, as much as fits on a page."""
     limit = DisplayLimit(values.CHARACTERS, values.LINES, values.PIECES)
     return _text(start_of(str(value if value is not None else ""), limit))
+
+
+@register.filter
+def shown_message(value: object) -> SafeString:
+    """Render a sentence with the names that are in backticks as code."""
+    return mark_safe(CODE.sub(r"<code>\1</code>", shown_start(value)))  # noqa: S308
 
 
 def _row(row: values.Row) -> str:
@@ -131,7 +135,7 @@ def _body(row: values.Row) -> str:
 
 
 def _file(file: values.FileReference, name: str) -> str:
-    """Draw a file: a link to its bytes, its size, type and digest."""
+    """Render a file: a link to its bytes, its size, type and digest."""
     href = reverse("artifact", args=[file.sha256])
     about = f"{file_size(file.size)}, {_text(shown_text(file.media_type))}"
     return (

@@ -1,5 +1,6 @@
 """Template tags for badges, times, digests and JSON."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,12 +20,11 @@ from execfabric.web.values import Excerpt, excerpt
 register = template.Library()
 register.filter(file_size)
 
-SHORT = 12
-"""Characters of a shortened digest."""
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 UNITS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second"))
-UTC_TIME = "%Y-%m-%d %H:%M:%S UTC"
 JUST_NOW = 10
+LISTED_IDS = 20
+HIDDEN = mark_safe('aria-hidden="true"')
 AGENT_CHIP = mark_safe('<span class="chip">agent</span>')
 
 
@@ -36,34 +36,22 @@ def request_id() -> str:
 
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
-    """Draw an icon; screen readers see it only if it has a label."""
+    """Render an icon; screen readers announce it only if it has a label."""
     href = f"{static('execfabric/icons.svg')}#{name}"
-    if label:
-        return format_html(
-            '<svg class="icon" role="img" aria-label="{}"><use href="{}"/></svg>',
-            label,
-            href,
-        )
-    return format_html(
-        '<svg class="icon" aria-hidden="true"><use href="{}"/></svg>', href
-    )
+    role = format_html('role="img" aria-label="{}"', label) if label else HIDDEN
+    return format_html('<svg class="icon" {}><use href="{}"/></svg>', role, href)
 
 
 @register.simple_tag
-def state_badge(state: str) -> SafeString:
-    """Draw a state as icon, word and colour."""
-    return _badge(looks.of_state(str(state)), state=str(state))
-
-
-@register.simple_tag
-def state_badge_as(state: str, words: str) -> SafeString:
-    """Draw other words in the look of a state, for its events."""
-    return _badge(replace(looks.of_state(str(state)), word=words), state=str(state))
+def state_badge(state: str, words: str = "") -> SafeString:
+    """Draw a state; its events have words of their own in the look of the state."""
+    look = looks.of_state(str(state))
+    return _badge(replace(look, word=words or look.word), state=str(state))
 
 
 @register.simple_tag
 def state_icon(state: str) -> SafeString:
-    """Draw the icon of a state in its color, beside a sentence that says it."""
+    """Render the icon of a state in its color, for use next to a sentence."""
     look = looks.of_state(str(state))
     return format_html(
         '<span class="state-icon tone-{}">{}</span>', look.tone, icon(look.icon)
@@ -72,14 +60,21 @@ def state_icon(state: str) -> SafeString:
 
 @register.simple_tag
 def risk_badge(risk: str) -> SafeString:
-    """Draw a risk as icon, word and colour."""
-    return _badge(looks.of_risk(str(risk)), state=str(risk))
+    return _badge(looks.RISKS.get(str(risk), looks.UNKNOWN), state=str(risk))
 
 
 @register.filter
 def effect_words(effect_class: str) -> str:
-    """Say whether an action may be repeated."""
     return looks.EFFECTS.get(str(effect_class), str(effect_class))
+
+
+@register.filter
+def listed_ids(ids: Sequence[str]) -> SafeString:
+    """Render ids as code: the first ones, and the number of the others."""
+    rows = ((shown(one),) for one in ids[:LISTED_IDS])
+    listed = format_html_join(", ", "<code>{}</code>", rows)
+    more = len(ids) - LISTED_IDS
+    return format_html("{} and {} more", listed, more) if more > 0 else listed
 
 
 @register.filter
@@ -90,26 +85,25 @@ def channel_words(channel: str) -> str:
 
 @register.filter
 def state_word(state: str) -> str:
-    """Return the word for a state."""
     return looks.of_state(str(state)).word
 
 
 @register.simple_tag
 def time(at: datetime | None, missing: str = "—") -> SafeString | str:
-    """Draw a moment as its distance from now; the UTC time is shown on hover."""
+    """Render a time relative to now; the UTC time is shown on hover."""
     if at is None:
         return missing
     return format_html(
         '<time datetime="{}" title="{}" data-relative>{}</time>',
         clock.stamp(at),
-        at.strftime(UTC_TIME),
+        f"{at:%Y-%m-%d %H:%M:%S} UTC",
         relative(at - clock.now()),
     )
 
 
 @register.simple_tag
 def clock_time(at: datetime) -> SafeString:
-    """Draw date and time to the millisecond: in UTC, or local time with JavaScript."""
+    """Render a time to the millisecond: UTC, or local time with JavaScript."""
     text = at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
     return format_html(
         '<time class="mono" datetime="{}" title="{}" data-local="ms">{}</time>',
@@ -121,30 +115,26 @@ def clock_time(at: datetime) -> SafeString:
 
 @register.simple_tag
 def duration(start: datetime | None, end: datetime | None = None) -> SafeString | str:
-    """Draw a duration; the page keeps counting while there is no end."""
+    """Render a duration; the page keeps counting until there is an end."""
     if start is None:
         return "—"
+    text = span(((end or clock.now()) - start).total_seconds())
     if end is not None:
-        return format_html(
-            '<span class="num">{}</span>', span((end - start).total_seconds())
-        )
-    return format_html(
-        '<span class="num" data-since="{}">{}</span>',
-        clock.stamp(start),
-        span((clock.now() - start).total_seconds()),
-    )
+        return format_html('<span class="num">{}</span>', text)
+    since = clock.stamp(start)
+    return format_html('<span class="num" data-since="{}">{}</span>', since, text)
 
 
 @register.simple_tag
 def digest(value: str | bytes | memoryview, label: str = "digest") -> SafeString:
-    """Draw a shortened digest; hovering and the copy button give all of it."""
+    """Render a shortened digest; the tooltip and copy button give all of it."""
     text = value if isinstance(value, str) else bytes(value).hex()
     return format_html(
         '<span class="digest"><code title="{}">{}</code>'
         '<button type="button" class="copy" data-copy="{}" aria-label="Copy {}">{}'
         "</button></span>",
         text,
-        text[:SHORT],
+        text[:12],
         text,
         label,
         icon("copy"),
@@ -153,7 +143,7 @@ def digest(value: str | bytes | memoryview, label: str = "digest") -> SafeString
 
 @register.simple_tag
 def json_block(value: Any, caption: str = "", href: str = "") -> SafeString:
-    """Draw a JSON value, or the start of a large one with a link to the rest."""
+    """Render a JSON value, or the start of a large one and a link to all."""
     part = value if isinstance(value, Excerpt) else excerpt(value)
     size = format_html('<span class="num">{}</span>', file_size(part.bytes))
     return format_html(
@@ -169,7 +159,7 @@ def json_block(value: Any, caption: str = "", href: str = "") -> SafeString:
 
 
 def _collapsed(part: Excerpt, href: str) -> SafeString:
-    """Draw the note of a collapsed value: how much is shown, and where the rest is."""
+    """Render the note on a collapsed value: its size, and where the rest is."""
     link = format_html('<a href="{}" download>Download the value</a>', href)
     warned = format_html_join(
         "",
@@ -192,39 +182,28 @@ def _collapsed(part: Excerpt, href: str) -> SafeString:
 
 @register.simple_tag
 def actor(key: str, name: str, owner: str = "") -> SafeString:
-    """Draw a person, an agent with its owner, or a part of the product."""
+    """Render the name of a user, an agent and its owner, or a component."""
     kind = key.partition(":")[0]
     behalf = format_html(' <span class="quiet">for {}</span>', owner) if owner else ""
-    label = {"agent": "Agent", "system": "System"}.get(kind, "Person")
+    look = {"agent": ("Agent", "agent"), "system": ("System", "gear")}
+    label, sign = look.get(kind, ("Person", "person"))
     return format_html(
         '<span class="actor actor-{}" title="{} {}">{}{}{}</span>{}',
         kind,
         label,
         key,
-        icon({"agent": "agent", "system": "gear"}.get(kind, "person")),
+        icon(sign),
         shown(name),
         AGENT_CHIP if kind == "agent" else "",
         behalf,
     )
 
 
-@register.filter
-def at_key(mapping: dict[str, Any], key: str) -> Any:
-    """Return the value of a key, or None."""
-    return mapping.get(key)
-
-
-@register.filter
-def cut_words(text: str) -> list[str]:
-    """Split a text into words, to loop over fixed names."""
-    return text.split()
-
-
 def relative(delta: timedelta) -> str:
-    """Return a distance in time, such as "5 minutes ago" or "in 2 hours 30 minutes".
+    """Return a relative time, such as "5 minutes ago" or "in 2 hours".
 
     Neither `humanize` nor Django's `timeuntil` rounds a week less a second to a week,
-    and `ui.js` must count on in the same words.
+    and `ui.js` must continue in the same words.
     """
     seconds = delta.total_seconds()
     if abs(seconds) < JUST_NOW:
@@ -252,7 +231,7 @@ def _since(seconds: float) -> str:
 
 
 def _until(seconds: float) -> str:
-    """Return a time to come in at most two units, rounded to the smaller one."""
+    """Return the time until an event, in at most two units."""
     minutes, hours = round(seconds / MINUTE), round(seconds / HOUR)
     if round(seconds) < MINUTE:
         return _count(round(seconds), "second")

@@ -1,5 +1,3 @@
-"""Create an agent and its token; print the token once, on the last line."""
-
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -21,8 +19,7 @@ class Command(AccountCommand):
             "--owner", required=True, help="name of the user who is responsible for it"
         )
 
-    def run(self, **options: Any) -> None:
-        _, text = services.create_agent(
-            name=options["name"], owner=options["owner"], by=BY, at=clock.now()
-        )
+    def run(self, name: str, owner: str, **_options: Any) -> None:
+        at = clock.now()
+        _, text = services.create_agent(name=name, owner=owner, by=BY, at=at)
         self.stdout.write(text)

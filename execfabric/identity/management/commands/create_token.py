@@ -1,10 +1,8 @@
-"""Create an API token; print its text once, on the last line."""
-
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from execfabric.identity import services
+from execfabric.identity import people, services
 from execfabric.identity.management.command import BY, AccountCommand
 from execfabric.lib import clock
 
@@ -22,11 +20,11 @@ class Command(AccountCommand):
         )
         parser.add_argument("--label", default="", help="a note on its use")
 
-    def run(self, **options: Any) -> None:
-        shared = {"label": options["label"], "days": options["days"]}
-        name, at = options["name"], clock.now()
-        if options["agent"]:
-            text = services.create_agent_token(name=name, by=BY, at=at, **shared)
-        else:
-            text = services.create_token(username=name, by=BY, at=at, **shared)
+    def run(
+        self, name: str, *, agent: bool, days: int | None, label: str, **_options: Any
+    ) -> None:
+        holder = people.agent_named(name) if agent else people.user_named(name)
+        text = services.create_token(
+            holder=holder, label=label, days=days, by=BY, at=clock.now()
+        )
         self.stdout.write(text)

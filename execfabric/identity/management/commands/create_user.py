@@ -1,5 +1,3 @@
-"""Create a user, and print a one-time link to set their password."""
-
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -20,18 +18,12 @@ class Command(AccountCommand):
         )
         parser.add_argument("--email", default="")
 
-    def run(self, **options: Any) -> None:
+    def run(self, name: str, role: str, email: str, **_options: Any) -> None:
         at = clock.now()
         people.ensure_roles(by=BY, at=at)
         user = people.create_user(
-            username=options["name"],
-            roles=[Role(options["role"])],
-            email=options["email"],
-            by=BY,
-            at=at,
+            username=name, roles=[Role(role)], email=email, by=BY, at=at
         )
         link = links.create_password_link(username=user.get_username(), by=BY, at=at)
-        self.stdout.write(
-            f"Created {user} ({options['role']}). This link works once, for 3 days:"
-        )
+        self.stdout.write(f"Created {user} ({role}). This link works once, for 3 days:")
         self.stdout.write(address(link))

@@ -1,5 +1,3 @@
-"""Print a one-time link for the first admin, if no admin has a password yet."""
-
 from typing import Any
 
 from execfabric.identity import links, people

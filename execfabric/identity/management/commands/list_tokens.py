@@ -1,5 +1,3 @@
-"""List the tokens, newest first, without their texts."""
-
 from datetime import datetime
 from typing import Any
 
@@ -19,8 +17,8 @@ class Command(AccountCommand):
             "name", nargs="?", help="list only tokens of this user or agent"
         )
 
-    def run(self, **options: Any) -> None:
-        at, name = clock.now(), options["name"]
+    def run(self, name: str | None, **_options: Any) -> None:
+        at = clock.now()
         for token in services.tokens_of(BY):
             if name in {None, str(token.user), str(token.agent)}:
                 self.stdout.write(_line(token, at=at))

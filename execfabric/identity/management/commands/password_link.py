@@ -1,5 +1,3 @@
-"""Print a one-time link to set the password of a user."""
-
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -15,8 +13,6 @@ class Command(AccountCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")
 
-    def run(self, **options: Any) -> None:
-        link = links.create_password_link(
-            username=options["name"], by=BY, at=clock.now()
-        )
+    def run(self, name: str, **_options: Any) -> None:
+        link = links.create_password_link(username=name, by=BY, at=clock.now())
         self.stdout.write(address(link))

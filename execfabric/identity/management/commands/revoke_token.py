@@ -1,5 +1,3 @@
-"""Revoke a token by its id."""
-
 from typing import Any
 from uuid import UUID
 

@@ -1,5 +1,3 @@
-"""Activate or deactivate a user or an agent."""
-
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -22,10 +20,7 @@ class Command(AccountCommand):
         parser.add_argument("state", choices=["on", "off"])
         parser.add_argument("--agent", action="store_true", help="NAME is an agent")
 
-    def run(self, **options: Any) -> None:
-        name, active, at = options["name"], options["state"] == "on", clock.now()
-        if options["agent"]:
-            people.set_agent_active(name=name, active=active, by=BY, at=at)
-        else:
-            people.set_active(username=name, active=active, by=BY, at=at)
+    def run(self, name: str, state: str, *, agent: bool, **_options: Any) -> None:
+        active, at = state == "on", clock.now()
+        people.set_active(name=name, active=active, is_agent=agent, by=BY, at=at)
         self.stdout.write(f"{name}: {'active' if active else 'deactivated'}")

@@ -1,5 +1,3 @@
-"""Set the roles of a user."""
-
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -21,9 +19,9 @@ class Command(AccountCommand):
             "roles", nargs="+", choices=[*(str(role) for role in Role), NONE]
         )
 
-    def run(self, **options: Any) -> None:
+    def run(self, name: str, roles: list[str], **_options: Any) -> None:
         at = clock.now()
-        roles = sorted({Role(name) for name in options["roles"] if name != NONE})
+        wanted = sorted({Role(role) for role in roles if role != NONE})
         people.ensure_roles(by=BY, at=at)
-        people.set_roles(username=options["name"], roles=roles, by=BY, at=at)
-        self.stdout.write(f"{options['name']}: {', '.join(roles) or 'no role'}")
+        people.set_roles(username=name, roles=wanted, by=BY, at=at)
+        self.stdout.write(f"{name}: {', '.join(wanted) or 'no role'}")
