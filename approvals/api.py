@@ -1,4 +1,4 @@
-"""The API for reading gates; `orchestration.runs.api` has the one for deciding."""
+"""The API for reading gates; decisions are in `orchestration.runs.api`."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,6 +11,7 @@ from approvals.domain.states import OPEN, GateStatus
 from approvals.models import Decision, Gate
 from approvals.selectors import StillEligible
 from execfabric.identity.http import ApiRequest, page
+from execfabric.identity.paging import PageQuery, page_of
 from execfabric.lib import canonical
 
 router = Router(tags=["gates"])
@@ -59,15 +60,6 @@ class DecisionOut(Schema):
         return bytes(decision.digest).hex()
 
 
-class SeatsOut(Schema):
-    """The approvals of one group: required, given, and who can still decide."""
-
-    group: str
-    count: int
-    have: int
-    people: list[str]
-
-
 class GateOut(GateRow):
     """A gate with the content that an approval covers."""
 
@@ -80,7 +72,7 @@ class GateOut(GateRow):
     requirements: list[dict[str, Any]]
     excluded: list[dict[str, Any]]
     policy_versions: list[str]
-    still_eligible: list[SeatsOut]
+    still_eligible: list[StillEligible]
     decisions: list[DecisionOut]
 
     @staticmethod
@@ -103,29 +95,24 @@ class GateList(Schema):
     next: UUID | None
 
 
-class GateQuery(Schema):
-    """Which gates to list."""
+class GateQuery(PageQuery):
+    """The filters for a list of gates."""
 
     run: UUID | None = None
     status: Literal["open"] | GateStatus | None = None
-    after: UUID | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 100
 
 
 @router.get("/gates", response=GateList)
 def list_gates(request: ApiRequest, query: Query[GateQuery]) -> dict[str, Any]:
     """List the gates that the holder of the token can see."""
-    found = selectors.visible_to(request.auth).defer("subject").order_by("id")
+    found = selectors.visible_to(request.auth).defer("subject")
     if query.run:
         found = found.filter(context_id=query.run)
     if query.status:
         wanted = OPEN if query.status == "open" else {query.status}
         found = found.filter(status__in=wanted)
-    if query.after:
-        found = found.filter(id__gt=query.after)
-    rows = list(found[: query.limit])
-    full = len(rows) == query.limit
-    return {"items": rows, "next": rows[-1].pk if full else None}
+    return page_of(found, query)
 
 
 @router.get("/gates/{uuid:gate_id}", response=GateOut)

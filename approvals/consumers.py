@@ -1,4 +1,4 @@
-"""The socket of every page that shows how many gates wait for a person."""
+"""The websocket that keeps the number of pending approvals current."""
 
 from django.template.loader import render_to_string
 
@@ -13,7 +13,7 @@ from execfabric.web.sockets import BUSY_SPACING, Watcher
 
 
 class InboxConsumer(Watcher):
-    """Follows how many gates wait for one person, and which."""
+    """Sends the number and the digest of the gates that wait for the user."""
 
     group = live.INBOX
     spacing = BUSY_SPACING

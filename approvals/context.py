@@ -6,7 +6,8 @@ from functools import cached_property
 
 from django.http import HttpRequest
 
-from approvals import selectors, voters
+from approvals import selectors
+from approvals.domain.eligibility import Standing
 from approvals.domain.policy import DEFAULT_GROUP
 from approvals.models import Gate
 from execfabric.identity.models import User
@@ -15,20 +16,19 @@ from execfabric.lib.rights import Right, rights_from
 
 
 def stamp_of(gates: Iterable[Gate]) -> str:
-    """Return a short digest of which gates these are, by which a page sees a change."""
+    """Return a short digest of the gates, by which a page detects a change."""
     keys = "\n".join(str(gate.pk) for gate in gates)
     return hashlib.sha256(keys.encode()).hexdigest()[:16]
 
 
 class InboxBadge:
-    """The count beside "Approvals"; it queries only when a page draws it."""
+    """The count next to "Approvals"; queried only when a page shows it."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
 
     @property
     def is_live(self) -> bool:
-        """Return True if gates can wait for the user."""
         user = self._user
         return user is not None and Right.DECIDE in rights_from(user.group_names)
 
@@ -36,20 +36,17 @@ class InboxBadge:
     def is_listed(self) -> bool:
         """Return True if the navigation shows the approvals.
 
-        Without a group that gates ask by default, only while one waits for the user.
+        Operators always see it; other approvers see it while a gate waits for them.
         """
-        user = self._user
-        is_asked = user is not None and DEFAULT_GROUP in user.group_names
-        return self.is_live and (is_asked or self.count > 0)
+        groups = self._user.group_names if self._user else ()
+        return self.is_live and (DEFAULT_GROUP in groups or self.count > 0)
 
     @property
     def count(self) -> int:
-        """Return the number of gates that wait for the user."""
         return len(self._gates)
 
     @property
     def stamp(self) -> str:
-        """Return the digest of which gates these are."""
         return stamp_of(self._gates)
 
     @cached_property
@@ -63,10 +60,9 @@ class InboxBadge:
         user = self._user
         if user is None or not self.is_live:
             return []
-        voter = voters.signed_in(user)
-        return selectors.inbox(by=user.actor(), at=clock.now(), mine=voter)
+        mine = Standing(user.username, user.group_names)
+        return selectors.inbox(by=user.actor(), at=clock.now(), mine=mine)
 
 
 def inbox_badge(request: HttpRequest) -> dict[str, InboxBadge]:
-    """Give every template the badge."""
     return {"inbox_badge": InboxBadge(request)}

@@ -16,7 +16,7 @@ class GateAlreadySettled(Conflict):
 
 
 class GateExpired(Conflict):
-    """This approval has expired. Nothing ran."""
+    """This approval has expired."""
 
     code = "approval.expired"
 

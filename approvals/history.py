@@ -1,10 +1,8 @@
-"""Which columns of gates, decisions and policies the record covers."""
+"""The columns of gates, decisions and policies that the audit log covers."""
 
 from approvals.models import Decision, Gate, Policy
 from audit.history import Table
 
-GATE = Table(
-    Gate, key=("id",), exempt={"stream": "A row is looked up by it, and missing there."}
-)
-DECISION = Table(Decision, key=("id",), exempt={})
-POLICY = Table(Policy, key=("id",), exempt={})
+GATE = Table(Gate, exempt={"stream": "Used to find rows: a wrong one is missing."})
+DECISION = Table(Decision)
+POLICY = Table(Policy)

@@ -1,22 +1,23 @@
 """Gates, the decisions on them, and the policies that open them."""
 
-from collections.abc import Iterable
+from dataclasses import fields
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
+from approvals.domain.eligibility import Exclusion
 from approvals.domain.policy import Rule
 from approvals.domain.seats import Requirement
 from approvals.domain.states import GATE, OPEN, SETTLED, GateStatus
-from approvals.domain.subject import Exclusion
 from execfabric.infra.checks import iff, is_not_blank, is_one_of, is_set
 from execfabric.infra.fields import Uuid7Key
+from execfabric.lib import canonical
 
-
-def _words(states: Iterable[GateStatus]) -> list[str]:
-    """Plain text, so that migrations do not import the enum."""
-    return sorted(str(state) for state in states)
+INPUT = "input"
+"""The kind of subject that asks for values; one answer of any group is enough."""
+# Plain text, so that migrations do not import the enum.
+_IS_OPEN = Q(status__in=sorted(map(str, OPEN)))
 
 
 class Gate(models.Model):
@@ -44,7 +45,7 @@ class Gate(models.Model):
     policy_versions = models.JSONField()
     risk = models.CharField(max_length=20, blank=True)
     rev = models.PositiveIntegerField()
-    """Counts the gates of one subject: the first, the one after a change, and so on."""
+    """The number of the gate among those of its subject, from 1."""
     requested_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True)
@@ -72,7 +73,7 @@ class Gate(models.Model):
             models.UniqueConstraint(
                 name="one_open_gate_per_subject",
                 fields=["subject_kind", "subject_id"],
-                condition=Q(status__in=_words(OPEN)),
+                condition=_IS_OPEN,
             ),
             models.UniqueConstraint(
                 name="gate_rev_counts_per_subject",
@@ -84,7 +85,7 @@ class Gate(models.Model):
             models.Index(
                 fields=["expires_at"],
                 name="gate_open_by_expiry",
-                condition=Q(status__in=_words(OPEN)),
+                condition=_IS_OPEN,
             ),
             GinIndex(fields=["excluded"], name="gate_by_excluded"),
         ]
@@ -94,24 +95,23 @@ class Gate(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Return True if the status allows further decisions."""
         return self.status in OPEN
 
     @property
     def digest_hex(self) -> str:
-        """Return the digest as hex."""
         return bytes(self.digest).hex()
 
+    def actual_digest(self) -> bytes:
+        """Return the digest of the content as it is now."""
+        return canonical.digest(self.digest_domain, bytes(self.subject))
+
     def required(self) -> tuple[Requirement, ...]:
-        """Return the requirements as domain values."""
         return tuple(Requirement(r["group"], r["count"]) for r in self.requirements)
 
     def exclusions(self) -> tuple[Exclusion, ...]:
-        """Return the exclusions as domain values."""
         return tuple(Exclusion(e["key"], e["why"]) for e in self.excluded)
 
     def excluded_keys(self) -> frozenset[str]:
-        """Return the keys of those who cannot decide."""
         return frozenset(e["key"] for e in self.excluded)
 
 
@@ -127,7 +127,6 @@ class Decision(models.Model):
     voter_key = models.CharField(max_length=60)
     voter_name = models.CharField(max_length=150)
     groups = models.JSONField()
-    """The voter's groups at that moment."""
     digest = models.BinaryField(max_length=32)
     comment = models.TextField(blank=True)
     channel = models.CharField(max_length=20)
@@ -199,18 +198,6 @@ class Policy(models.Model):
         return f"{self.name}@{self.version}"
 
     def rule(self) -> Rule:
-        """Return this version as a domain value."""
-        return Rule(
-            name=self.name,
-            version=self.version,
-            order=self.order,
-            skill=self.skill,
-            action=self.action,
-            risk_at_least=self.risk_at_least,
-            effect_class=self.effect_class,
-            requirements=tuple(
-                Requirement(r["group"], r["count"]) for r in self.requirements
-            ),
-            expires_after_s=self.expires_after_s,
-            reason=self.reason,
-        )
+        columns = {field.name: getattr(self, field.name) for field in fields(Rule)}
+        requirements = (Requirement(r["group"], r["count"]) for r in self.requirements)
+        return Rule(**columns | {"requirements": tuple(requirements)})

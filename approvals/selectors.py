@@ -4,29 +4,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
-from itertools import chain
 from operator import or_
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from approvals.domain import proof, seats, verdict
-from approvals.domain.eligibility import Voter
+from approvals import voters
+from approvals.domain import seats, verdict
+from approvals.domain.eligibility import Standing, Why
 from approvals.domain.policy import Rule
-from approvals.domain.proof import Approval, Unproven, Vote
 from approvals.domain.states import OPEN
-from approvals.domain.subject import Why
 from approvals.errors import GateUnknown
 from approvals.models import Decision, Gate, Policy
-from approvals.voters import (
-    Standing,
-    ballot,
-    members,
-    standing_from,
-    standing_of,
-    voter,
-    voters,
-)
+from approvals.proof import Held
+from approvals.voters import ballot
 from execfabric.identity.authority import person_of, rights_of
 from execfabric.infra import database
 from execfabric.lib import canonical
@@ -39,10 +30,7 @@ INBOX_LIMIT = 200
 
 ANY_POLICY = "SELECT EXISTS (SELECT FROM approvals_policy WHERE retired_at IS NULL)"
 GATE_ROW = f"SELECT {database.columns(Gate)} FROM approvals_gate WHERE id = "
-"""A whole gate; the id, or a query for it, follows."""
-_LOCK_GATE = (
-    f"SELECT {database.columns(Gate)} FROM approvals_gate WHERE id = %s FOR UPDATE"
-)
+"""Select a whole gate; append its id, or a subquery that returns the id."""
 DECISIONS = (
     f"SELECT {database.columns(Decision)} FROM approvals_decision"
     " WHERE gate_id = %s ORDER BY at, id"
@@ -60,38 +48,6 @@ _OF_GATE = """person.id IN (
 VOTERS = f"{_PEOPLE} {_OF_GATE}"
 """The active voters on a gate, a row for each of their groups."""
 _VOTERS_AND = f"{_PEOPLE} (person.id = %s OR {_OF_GATE})"
-
-
-@dataclass(frozen=True)
-class Held:
-    """A gate with its decisions, and the active people who decided, by key."""
-
-    gate: Gate
-    decisions: list[Decision]
-    people: dict[str, Standing]
-
-    @property
-    def actual(self) -> bytes:
-        """Return the digest computed from the stored content."""
-        return canonical.digest(self.gate.digest_domain, bytes(self.gate.subject))
-
-    def unproven(self, *, digest: bytes, at: datetime) -> Unproven | None:
-        """Return why this approval does not cover `digest` now, or None."""
-        gate = self.gate
-        claim = Approval(
-            status=gate.status,
-            digest=bytes(gate.digest),
-            actual=self.actual,
-            requested_at=gate.requested_at,
-            expires_at=gate.expires_at,
-            requirements=gate.required(),
-            excluded=gate.excluded_keys(),
-        )
-        votes = [
-            Vote(ballot(one, self.people), bytes(one.digest), one.at)
-            for one in self.decisions
-        ]
-        return proof.unproven(claim, votes, digest=digest, at=at)
 
 
 @dataclass(frozen=True)
@@ -126,7 +82,7 @@ def context_of(*, by: Actor, gate_id: UUID) -> tuple[UUID, str]:
 
 
 def readable(*, by: Actor, gate_id: UUID) -> Gate:
-    """Return a gate to show, without configuration for those who see only their own.
+    """Return a gate; hide configuration if `by` sees only their own gates.
 
     The digest stays that of the whole content, so these readers cannot recompute it.
 
@@ -153,13 +109,13 @@ def _without_config(subject: bytes) -> bytes:
     return canonical.dumps({**value, **hidden}) if hidden else subject
 
 
-def inbox(*, by: Actor, at: datetime, mine: Voter | None = None) -> list[Gate]:
+def inbox(*, by: Actor, at: datetime, mine: Standing | None = None) -> list[Gate]:
     """List the gates where an approval by this person would count, oldest first.
 
     `mine` saves a query if the caller has read the person's groups.
     """
-    mine = mine or voter(by)
-    if not mine.active or not mine.has_right:
+    mine = mine or voters.standing(by)
+    if mine is None or not mine.has_right:
         return []
     asked = (Q(requirements__contains=[{"group": group}]) for group in mine.groups)
     found = (
@@ -172,7 +128,7 @@ def inbox(*, by: Actor, at: datetime, mine: Voter | None = None) -> list[Gate]:
     )
     gates = list(found)
     given = {d.voter_key for gate in gates for d in gate.decisions.all()}
-    people = standing_of(given)
+    people = voters.standing_of(given)
     return [
         gate
         for gate in gates
@@ -193,9 +149,10 @@ def still_eligible(gate: Gate) -> list[StillEligible]:
 def still_eligible_of(
     given: Mapping[Gate, Sequence[Decision]],
 ) -> dict[Gate, list[StillEligible]]:
-    """Do the same for many gates with their decisions, in one query."""
+    """Return the approvals of each group for many gates, with one query."""
     asked = {item.group for gate in given for item in gate.required()}
-    people = members(asked, voters(chain.from_iterable(given.values())))
+    given_by = {d.voter_key for decisions in given.values() for d in decisions}
+    people = voters.members(asked, given_by)
     return {gate: _eligible(gate, said, people) for gate, said in given.items()}
 
 
@@ -209,7 +166,7 @@ def _eligible(
         if d.approve and d.voter_key not in gate.excluded_keys()
     }
     seated = seats.seat(requirements, approvers)
-    done = gate.excluded_keys() | voters(given)
+    done = gate.excluded_keys() | {decision.voter_key for decision in given}
     return [
         StillEligible(
             group=requirement.group,
@@ -228,7 +185,6 @@ def _eligible(
 
 
 def decisions(gate: Gate) -> list[Decision]:
-    """Return the decisions on a gate, oldest first."""
     return decisions_of([gate])[gate]
 
 
@@ -236,8 +192,7 @@ def decisions_of(gates: Iterable[Gate]) -> dict[Gate, list[Decision]]:
     """Return the decisions on many gates, oldest first."""
     by_id = {gate.pk: gate for gate in gates}
     found: dict[Gate, list[Decision]] = {gate: [] for gate in by_id.values()}
-    rows = Decision.objects.filter(gate__in=by_id) if by_id else ()
-    for decision in sorted(rows, key=lambda one: (one.at, one.pk)):
+    for decision in Decision.objects.filter(gate__in=by_id).order_by("at", "pk"):
         found[by_id[decision.gate_id]].append(decision)
     return found
 
@@ -251,7 +206,7 @@ def held(gate_id: UUID, *, voter: str | None = None) -> Held:
     """
     gate_row, given, people = database.pipelined(
         [
-            (_LOCK_GATE, [gate_id]),
+            (f"{GATE_ROW} %s FOR UPDATE", [gate_id]),
             (DECISIONS, [gate_id]),
             (_VOTERS_AND, [voter, gate_id]),
         ]
@@ -268,11 +223,10 @@ def held_from(
 ) -> Held:
     """Build a `Held` from the rows of `DECISIONS` and `VOTERS`."""
     decisions = [database.instance(Decision, row) for row in decided]
-    return Held(gate, decisions, standing_from(voted))
+    return Held(gate, decisions, voters.standing_from(voted))
 
 
 def of_context(context_id: UUID) -> QuerySet[Gate]:
-    """Return all gates of one run, oldest first."""
     return Gate.objects.filter(context_id=context_id).order_by("id")
 
 
@@ -289,6 +243,5 @@ def expired_gates(
 
 
 def policies_in_force() -> list[Rule]:
-    """Return the rules in force, in the order in which they apply."""
     found = Policy.objects.filter(retired_at__isnull=True).order_by("order", "name")
     return [policy.rule() for policy in found]

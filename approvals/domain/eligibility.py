@@ -1,11 +1,11 @@
-"""The people who can decide on a gate."""
+"""Check who can decide on a gate."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from approvals.domain import seats
 from approvals.domain.seats import Requirement
-from approvals.domain.subject import Exclusion, Why
 from approvals.errors import (
     AccountInactive,
     AgentOwner,
@@ -15,9 +15,29 @@ from approvals.errors import (
     OwnProposal,
 )
 from execfabric.identity.errors import AgentsCannotDecide, RightMissing
-from execfabric.lib.actor import ActorKind
+from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Denied
+from execfabric.lib.rights import RIGHTS, Right, Role
 
+
+class Why(StrEnum):
+    """Reasons why a person cannot decide; policies can add others."""
+
+    PROPOSER = "proposer"
+    EDITOR = "editor"
+    AGENT_OWNER = "agent_owner"
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    key: str
+    why: str
+
+    def as_fact(self) -> dict[str, str]:
+        return {"key": self.key, "why": str(self.why)}
+
+
+DECIDING_ROLES = frozenset(role for role in Role if Right.DECIDE in RIGHTS[role])
 REFUSALS: dict[str, type[Denied]] = {
     Why.PROPOSER: OwnProposal,
     Why.EDITOR: EditedByYou,
@@ -27,15 +47,20 @@ REFUSALS: dict[str, type[Denied]] = {
 
 
 @dataclass(frozen=True)
-class Voter:
-    """A user who wants to decide, with their current groups."""
+class Standing:
+    """An active person, with their current groups."""
 
-    key: str
-    kind: ActorKind
-    active: bool
+    name: str
     groups: frozenset[str]
-    has_right: bool
-    """True if one of their roles has the right to decide."""
+
+    @property
+    def has_right(self) -> bool:
+        return not self.groups.isdisjoint(DECIDING_ROLES)
+
+    @property
+    def speaks_for(self) -> frozenset[str]:
+        """Return the groups that their decision counts for."""
+        return self.groups if self.has_right else frozenset()
 
 
 @dataclass(frozen=True)
@@ -47,52 +72,64 @@ class Unmet:
     have: int
 
 
+def exclusions(
+    *, proposer: Actor, editors: Iterable[Actor] = ()
+) -> tuple[Exclusion, ...]:
+    """List who cannot decide: proposer, editors, and the owners of their agents."""
+    found = [Exclusion(proposer.key, Why.PROPOSER)]
+    editors = list(editors)
+    found += [Exclusion(editor.key, Why.EDITOR) for editor in editors]
+    found += [
+        Exclusion(actor.on_behalf_of, Why.AGENT_OWNER)
+        for actor in (proposer, *editors)
+        if actor.kind is ActorKind.AGENT
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def may_decide(
-    voter: Voter,
+    by: Actor,
+    standing: Standing | None,
     *,
     requirements: Sequence[Requirement],
     excluded: Sequence[Exclusion],
 ) -> Denied | None:
-    """Return the refusal for this voter, or None if they can decide.
+    """Return the refusal for an actor, or None if they can decide.
 
-    Exclusions are checked before rights, so that a proposer always reads that it is
-    their own proposal.
+    `standing` is None unless they are an active person.
+
+    Exclusions are checked before rights, so that a proposer always gets the reason
+    "own proposal".
     """
-    if voter.kind is not ActorKind.USER:
-        return AgentsCannotDecide(actor=voter.key)
-    if not voter.active:
-        return AccountInactive(actor=voter.key)
-    if refusal := _exclusion(voter.key, excluded):
+    if by.kind is not ActorKind.USER:
+        return AgentsCannotDecide(actor=by.key)
+    if standing is None:
+        return AccountInactive(actor=by.key)
+    if refusal := _exclusion(by.key, excluded):
         return refusal
     groups = sorted({requirement.group for requirement in requirements})
-    if not voter.groups.intersection(groups):
+    if not standing.groups.intersection(groups):
         names = " or ".join(groups)
         return NotInGroup(
             f"Only members of {names} can decide. You are not a member.", groups=groups
         )
-    return None if voter.has_right else RightMissing(right="decide", actor=voter.key)
+    return None if standing.has_right else RightMissing(right="decide", actor=by.key)
 
 
 def unmet(
     requirements: Sequence[Requirement],
-    members: Mapping[str, Collection[str]],
+    people: Mapping[str, Collection[str]],
     excluded: Collection[str],
 ) -> list[Unmet]:
     """Return the groups that lack approvers even if everyone approved.
 
-    `members` maps a group to the keys of the people who can decide for it.
+    `people` maps a person to the groups that they can decide for.
     """
-    people: dict[str, set[str]] = {}
-    for group, keys in members.items():
-        for key in set(keys) - set(excluded):
-            people.setdefault(key, set()).add(group)
-    seated = seats.seat(requirements, people)
-    counts: dict[str, int] = {}
-    for requirement in requirements:
-        counts[requirement.group] = counts.get(requirement.group, 0) + requirement.count
+    able = {key: groups for key, groups in people.items() if key not in excluded}
+    seated = seats.seat(requirements, able)
     return [
         Unmet(group, count, len(seated[group]))
-        for group, count in counts.items()
+        for group, count in seats.capacities(requirements).items()
         if len(seated[group]) < count
     ]
 

@@ -1,4 +1,4 @@
-"""The approvals that an action needs, by the policies in force."""
+"""Find the approvals that an action needs under the current policies."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,37 +12,35 @@ DEFAULT_GROUP = "operator"
 UNSAID = "The plan requires this approval."
 """The reason of a gate that a plan requires without a reason of its own."""
 DEFAULT_RULE = "default@1"
-"""The rule that holds where no policy asks anybody: high risk needs one operator."""
+"""The rule that applies if no policy matches: high risk needs one operator."""
 
 
 @dataclass(frozen=True)
 class ActionFacts:
-    """The facts of an action that rules match."""
-
     skill: str
     action: str
     risk: str
     effect_class: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One published policy; a blank field matches anything."""
+    """One version of a policy; a blank field matches anything."""
 
     name: str
-    version: int
-    order: int
-    requirements: tuple[Requirement, ...]
     reason: str
+    requirements: tuple[Requirement, ...]
+    order: int = 100
     skill: str = ""
     action: str = ""
     risk_at_least: str = ""
     effect_class: str = ""
     expires_after_s: int | None = None
+    version: int = 0
+    """0 before it is published."""
 
     @property
     def key(self) -> str:
-        """Return the name and version, as in the audit log."""
         return f"{self.name}@{self.version}"
 
 
@@ -57,7 +55,6 @@ class Demand:
 
     @property
     def needed(self) -> bool:
-        """Return True if a gate must open."""
         return bool(self.requirements)
 
     def also(self, requirements: Iterable[Requirement], *, reason: str) -> "Demand":
@@ -67,7 +64,6 @@ class Demand:
 
 
 def matches(rule: Rule, facts: ActionFacts) -> bool:
-    """Return True if a rule applies to an action."""
     return (
         rule.skill in {"", facts.skill}
         and rule.action in {"", facts.action}
@@ -79,18 +75,21 @@ def matches(rule: Rule, facts: ActionFacts) -> bool:
 def demands(facts: ActionFacts, policies: Sequence[Rule]) -> Demand:
     """Merge the requirements of all policies that match an action.
 
-    High and critical risk never go without a gate. A policy that matches says who is
-    asked; where none does, one operator is.
+    High and critical risk always need a gate. Matching policies name the approvers;
+    if no policy matches, one operator must approve.
     """
-    matching = sorted(
-        (rule for rule in policies if matches(rule, facts)),
-        key=lambda rule: (rule.order, rule.name),
-    )
+    matching = [rule for rule in policies if matches(rule, facts)]
+    has_gate = needs_gate(facts.risk)
+    if not matching and not has_gate:
+        return Demand()
+    matching.sort(key=lambda rule: (rule.order, rule.name))
     reasons = [rule.reason for rule in matching]
-    if risk_reason := reason_of_risk(facts.skill, facts.action, facts.risk):
-        reasons.insert(0, risk_reason)
-    if not matching and risk_reason:
-        return Demand((Requirement(DEFAULT_GROUP),), tuple(reasons), (DEFAULT_RULE,))
+    if has_gate:
+        risk = Risk.of(facts.risk)
+        reasons.insert(0, f"The risk of {facts.skill} {facts.action} is {risk}.")
+        if not matching:
+            default = (Requirement(DEFAULT_GROUP),)
+            return Demand(default, tuple(reasons), (DEFAULT_RULE,))
     limits = [rule.expires_after_s for rule in matching if rule.expires_after_s]
     return Demand(
         requirements=seats.merge(*(rule.requirements for rule in matching)),
@@ -101,15 +100,7 @@ def demands(facts: ActionFacts, policies: Sequence[Rule]) -> Demand:
 
 
 def needs_gate(risk: str) -> bool:
-    """Return True for risks that never go without a gate: high and critical."""
     return _at_least(risk, Risk.HIGH)
-
-
-def reason_of_risk(skill: str, action: str, risk: str) -> str:
-    """Return why the risk of an action needs a gate; empty if it does not."""
-    if not needs_gate(risk):
-        return ""
-    return f"The risk of {skill} {action} is {Risk.of(risk)}."
 
 
 def _at_least(risk: str, least: str) -> bool:

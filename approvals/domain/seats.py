@@ -9,7 +9,7 @@ from approvals.errors import RequirementInvalid
 
 @dataclass(frozen=True)
 class Requirement:
-    """A number of different people from one group."""
+    """A number of different approvers from one group."""
 
     group: str
     count: int = 1
@@ -19,7 +19,6 @@ class Requirement:
             raise RequirementInvalid(group=self.group, count=self.count)
 
     def as_fact(self) -> dict[str, object]:
-        """Return the stored form."""
         return {"group": self.group, "count": self.count}
 
 
@@ -32,6 +31,14 @@ def merge(*demanded: Iterable[Requirement]) -> tuple[Requirement, ...]:
     return tuple(Requirement(group, count) for group, count in counts.items())
 
 
+def capacities(requirements: Iterable[Requirement]) -> Counter[str]:
+    """Return the number of seats of each group."""
+    counts = Counter[str]()
+    for requirement in requirements:
+        counts[requirement.group] += requirement.count
+    return counts
+
+
 def seat(
     requirements: Sequence[Requirement], people: Mapping[str, Collection[str]]
 ) -> dict[str, frozenset[str]]:
@@ -41,9 +48,7 @@ def seat(
     is moved if that makes room for another (augmenting paths, so the result is a
     maximum in any order).
     """
-    capacity = Counter[str]()
-    for requirement in requirements:
-        capacity[requirement.group] += requirement.count
+    capacity = capacities(requirements)
     seated: dict[str, set[str]] = {group: set() for group in capacity}
     for person in sorted(people):
         _place(person, people, capacity, seated, tried=set())
@@ -53,13 +58,7 @@ def seat(
 def filled(
     requirements: Sequence[Requirement], people: Mapping[str, Collection[str]]
 ) -> int:
-    """Return how many seats these people can fill together."""
     return sum(len(names) for names in seat(requirements, people).values())
-
-
-def wanted(requirements: Sequence[Requirement]) -> int:
-    """Return the number of seats."""
-    return sum(requirement.count for requirement in requirements)
 
 
 def _place(

@@ -6,8 +6,6 @@ from execfabric.lib.machine import StateMachine
 
 
 class GateStatus(StrEnum):
-    """The status of a gate."""
-
     # Opened by the engine. Ends with the first approval, a rejection, its expiry, or
     # a change of its subject. A crash leaves it waiting: an open gate is only a row.
     REQUESTED = "requested"
@@ -25,8 +23,6 @@ class GateStatus(StrEnum):
 
 
 class GateEvent(StrEnum):
-    """What can happen to a gate."""
-
     COUNTED = "counted"  # an approval filled a seat, others are still open
     APPROVED = "approved"  # an approval filled the last seat
     REJECTED = "rejected"
@@ -37,7 +33,7 @@ class GateEvent(StrEnum):
 S, E = GateStatus, GateEvent
 
 OPEN = frozenset({S.REQUESTED, S.PARTIAL})
-"""Statuses in which people can still decide."""
+"""Statuses in which a decision is still possible."""
 SETTLED = frozenset(S) - OPEN
 """`settled_at` is set. An approved gate is settled, but not final."""
 
@@ -65,10 +61,10 @@ GATE = StateMachine(
 
 MEANING: dict[GateStatus, str] = {
     S.REQUESTED: "Waiting for the first decision.",
-    S.PARTIAL: "More approvals are required. Nothing has run yet.",
+    S.PARTIAL: "More approvals are required before it runs.",
     S.APPROVED: "Approved by everyone required.",
-    S.REJECTED: "Rejected. The approved content did not run.",
-    S.EXPIRED: "Expired: no decision before the deadline. Nothing ran.",
+    S.REJECTED: "Rejected. It did not run.",
+    S.EXPIRED: "Expired: not enough approvals before the deadline. It did not run.",
     S.SUPERSEDED: "No longer needed: the content changed or the run was cancelled.",
 }
 """The sentence for each status on the page of a gate."""

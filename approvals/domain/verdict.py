@@ -1,20 +1,11 @@
-"""The result of the decisions on a gate."""
+"""Count the decisions on a gate."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from approvals.domain import seats
 from approvals.domain.seats import Requirement
-
-
-class GateResult(StrEnum):
-    """The result of all ballots."""
-
-    UNDECIDED = "undecided"  # no seat is filled
-    PARTIAL = "partial"  # some seats are filled
-    APPROVED = "approved"  # all seats are filled, each by a different person
-    REJECTED = "rejected"  # one person rejected
+from approvals.domain.states import GateEvent
 
 
 @dataclass(frozen=True)
@@ -31,20 +22,24 @@ def of(
     *,
     requirements: Sequence[Requirement],
     excluded: Collection[str],
-) -> GateResult:
-    """Count the ballots: one rejection rejects, and each group needs its count.
+    is_one_enough: bool = False,
+) -> GateEvent | None:
+    """Return the event of a gate with these ballots, or None if no seat is filled.
 
-    Excluded people never count. Without requirements nothing is approved.
+    One rejection rejects, and each group needs its count of different people; if
+    `is_one_enough`, one person of any group. Excluded people never count. Without
+    requirements nothing is approved.
     """
     counted = [ballot for ballot in ballots if ballot.voter not in excluded]
     if any(not ballot.approve for ballot in counted):
-        return GateResult.REJECTED
+        return GateEvent.REJECTED
     approvers = {ballot.voter: ballot.groups for ballot in counted}
     filled = seats.filled(requirements, approvers)
     if not filled:
-        return GateResult.UNDECIDED
-    complete = filled == seats.wanted(requirements)
-    return GateResult.APPROVED if complete else GateResult.PARTIAL
+        return None
+    needed = 1 if is_one_enough else seats.capacities(requirements).total()
+    complete = filled >= needed
+    return GateEvent.APPROVED if complete else GateEvent.COUNTED
 
 
 def would_count(

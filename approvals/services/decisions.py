@@ -1,16 +1,15 @@
 """Record decisions; every page and API call uses this service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from string import hexdigits
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
-from approvals import history, selectors, voters
-from approvals.domain import eligibility, verdict
+from approvals import history, selectors
+from approvals.domain import eligibility
 from approvals.domain.states import GateEvent, GateStatus
-from approvals.domain.verdict import GateResult
 from approvals.errors import (
     AlreadyDecided,
     CommentRequired,
@@ -22,8 +21,8 @@ from approvals.errors import (
     StaleDigest,
 )
 from approvals.models import Decision, Gate
-from approvals.selectors import Held
-from approvals.services.transitions import GateChange, facts_of, move
+from approvals.proof import Held
+from approvals.services.gates import GateChange, facts_of, move
 from audit import services as audit
 from audit.services import Fact
 from execfabric.identity.errors import AgentsCannotDecide
@@ -38,17 +37,9 @@ REFUSALS = throttle.RateLimit("refused-decisions", 10, 24 * 3600)
 STRAY = "approvals"
 """The stream for refusals about gates that do not exist."""
 
-EVENTS = {
-    GateResult.PARTIAL: GateEvent.COUNTED,
-    GateResult.APPROVED: GateEvent.APPROVED,
-    GateResult.REJECTED: GateEvent.REJECTED,
-}
-
 
 @dataclass(frozen=True)
 class Recorded(GateChange):
-    """A gate after a decision, and the decision."""
-
     decision: Decision
     settled: bool
     """True if this decision closed the gate, so that the caller must move the run.
@@ -85,9 +76,9 @@ def record_decision(
         raise AgentsCannotDecide(actor=by.key)
     held = selectors.held(gate_id, voter=by.id)
     gate = held.gate
-    voter = voters.voter_among(held.people, by)
+    standing = held.people.get(by.key)
     refusal = eligibility.may_decide(
-        voter, requirements=gate.required(), excluded=gate.exclusions()
+        by, standing, requirements=gate.required(), excluded=gate.exclusions()
     )
     if refusal:
         raise refusal
@@ -109,7 +100,7 @@ def record_decision(
         approve=approve,
         voter_key=by.key,
         voter_name=by.name,
-        groups=sorted(voter.groups),
+        groups=sorted(standing.groups) if standing else [],
         digest=gate.digest,
         comment=_readable(comment, required=not approve),
         channel=channel,
@@ -122,7 +113,7 @@ def record_refusal(*, gate_id: UUID, by: Actor, error: Refusal, at: datetime) ->
     """Record a refused decision, in its own transaction.
 
     Call it after the refused transaction has rolled back. The first attempts of an
-    actor on a gate are recorded one by one, later ones each time their number doubles.
+    actor on a gate are all recorded; after that, only when their number has doubled.
     """
     tried = throttle.take(REFUSALS, f"{by.key} {gate_id}")
     if tried.wait and tried.count & (tried.count - 1):
@@ -185,13 +176,8 @@ def _readable(comment: str, *, required: bool) -> str:
 
 
 def _counted(held: Held, decision: Decision, *, at: datetime) -> Recorded:
-    """Count the decisions and move the gate accordingly."""
     gate, given = held.gate, [*held.decisions, decision]
-    result = verdict.of(
-        [voters.ballot(one, held.people) for one in given],
-        requirements=gate.required(),
-        excluded=gate.excluded_keys(),
-    )
+    event = replace(held, decisions=given).event()
     answer: dict[str, object] = {
         "voter": {"id": decision.voter_key, "name": decision.voter_name},
         "verdict": "approved" if decision.approve else "rejected",
@@ -201,18 +187,15 @@ def _counted(held: Held, decision: Decision, *, at: datetime) -> Recorded:
         "channel": decision.channel,
     }
     facts: list[tuple[str, dict[str, object]]] = [("gate.decided", answer)]
-    settled = result in {GateResult.APPROVED, GateResult.REJECTED}
+    settled = event in {GateEvent.APPROVED, GateEvent.REJECTED}
     if settled:
         deciders = [{"id": d.voter_key, "name": d.voter_name} for d in given]
         sums: dict[str, object] = {"digest": gate.digest_hex, "deciders": deciders}
-        facts.append((f"gate.{result}", sums))
+        facts.append((f"gate.{event}", sums))
     rows = [history.DECISION.born(decision)]
-    if event := EVENTS.get(result):
+    if event:
         names = ", ".join(one.voter_name for one in given)
-        reason = (
-            decision.comment
-            if result is GateResult.REJECTED
-            else f"Approved by {names}."
-        )
+        is_rejected = event is GateEvent.REJECTED
+        reason = decision.comment if is_rejected else f"Approved by {names}."
         rows += move(gate, event, at=at, reason=reason)
     return Recorded(gate, facts_of(gate, *facts, rows=rows), decision, settled)

@@ -1,20 +1,21 @@
 """Publish and retire policies; a published version never changes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max
 
 from approvals import history
-from approvals.domain.policy import EFFECT_CLASSES
-from approvals.domain.seats import Requirement, merge
+from approvals.domain.policy import EFFECT_CLASSES, Rule
+from approvals.domain.seats import merge
 from approvals.errors import PolicyInvalid, PolicyUnknown
 from approvals.models import Policy
 from approvals.services.gates import require_satisfiable
 from audit import services as audit
 from audit.services import Fact
 from execfabric.identity.authority import require
+from execfabric.infra import database
 from execfabric.lib.actor import Actor
 from execfabric.lib.rights import Right
 from execfabric.lib.risk import Risk
@@ -24,24 +25,9 @@ STREAM = "policy"
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('approvals.policy'))"
 
 
-@dataclass(frozen=True)
-class PolicyDraft:
-    """A policy before it is published; a blank field matches anything."""
-
-    name: str
-    reason: str
-    requirements: tuple[Requirement, ...]
-    order: int = 100
-    skill: str = ""
-    action: str = ""
-    risk_at_least: str = ""
-    effect_class: str = ""
-    expires_after_s: int | None = None
-
-
 @transaction.atomic
-def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
-    """Put a new version of a policy into force; the one before it is retired.
+def publish_policy(*, draft: Rule, by: Actor, at: datetime) -> Policy:
+    """Publish a new version of a policy, and retire the previous version.
 
     :raises PolicyInvalid: if a field is missing or invalid
     :raises Unsatisfiable: if the current people could not approve
@@ -50,16 +36,17 @@ def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
     _check(draft)
     requirements = merge(draft.requirements)
     require_satisfiable(requirements=requirements, excluded=())
-    with connection.cursor() as cursor:
-        cursor.execute(_ONE_AT_A_TIME)
+    database.row(_ONE_AT_A_TIME, [])
     same = Policy.objects.filter(name=draft.name)
     version = (same.aggregate(last=Max("version"))["last"] or 0) + 1
     retired = list(same.filter(retired_at__isnull=True))
     same.filter(retired_at__isnull=True).update(retired_at=at)
-    stated = asdict(draft) | {"requirements": [r.as_fact() for r in requirements]}
+    stated = asdict(draft) | {
+        "version": version,
+        "requirements": [r.as_fact() for r in requirements],
+    }
     policy = Policy.objects.create(
         **stated,
-        version=version,
         published_at=at,
         published_by_key=by.key,
         published_by_name=by.name,
@@ -67,7 +54,7 @@ def publish_policy(*, draft: PolicyDraft, by: Actor, at: datetime) -> Policy:
     rows = [history.POLICY.changed(old, {"retired_at": at}) for old in retired]
     fact = Fact(
         "policy.published",
-        {"version": version, **stated},
+        stated,
         component=f"policy:{policy.name}",
         rows=(history.POLICY.born(policy), *rows),
     )
@@ -101,7 +88,7 @@ def retire_policy(*, name: str, reason: str, by: Actor, at: datetime) -> Policy:
     return policy
 
 
-def _check(draft: PolicyDraft) -> None:
+def _check(draft: Rule) -> None:
     if not is_visible(draft.name):
         raise PolicyInvalid("Cannot publish the policy: a name is required.")
     if not is_visible(draft.reason):

@@ -1,4 +1,4 @@
-"""The content of a gate: the whole, one value, or one step."""
+"""Views of a gate's content: all of it, one value, or one step."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from approvals import selectors, voters
 from approvals.domain import eligibility, seats
 from approvals.domain.states import MEANING, GateStatus
 from approvals.errors import AlreadyDecided, GateAlreadySettled, GateExpired
-from approvals.models import Decision, Gate
+from approvals.models import INPUT, Decision, Gate
 from approvals.views import content as contents
 from approvals.views import subject as subjects
 from execfabric.lib.actor import Actor
@@ -67,10 +67,16 @@ def shown(gate: Gate, *, by: Actor, at: datetime, first: int) -> dict[str, Any]:
         "decisions": decisions,
         "eligible": eligible,
         "have": sum(group.have for group in eligible),
-        "need": seats.wanted(gate.required()),
-        "meaning": MEANING[GateStatus(gate.status)],
+        "need": seats.capacities(gate.required()).total(),
+        "meaning": _meaning(gate),
         "hindrance": _hindrance(gate, decisions, by=by, at=at),
     }
+
+
+def _meaning(gate: Gate) -> str:
+    if gate.subject_kind == INPUT and gate.status == GateStatus.APPROVED:
+        return "Answered. The values are the output of the step."
+    return MEANING[GateStatus(gate.status)]
 
 
 def _hindrance(
@@ -84,5 +90,8 @@ def _hindrance(
     if gate.expires_at <= at:
         return GateExpired()
     return eligibility.may_decide(
-        voters.voter(by), requirements=gate.required(), excluded=gate.exclusions()
+        by,
+        voters.standing(by),
+        requirements=gate.required(),
+        excluded=gate.exclusions(),
     )

@@ -8,8 +8,8 @@ from django.views.decorators.http import require_safe
 
 from approvals import selectors
 from approvals.domain import seats
+from approvals.domain.eligibility import Why
 from approvals.domain.policy import UNSAID, needs_gate
-from approvals.domain.subject import Why
 from approvals.models import Decision, Gate
 from execfabric.identity.authority import rights_of
 from execfabric.identity.models import names_of
@@ -24,19 +24,14 @@ SOON = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Reason:
-    """The first reason of a gate, and its source."""
-
     text: str
     rule: str = ""
-    """The policy that requires the approval."""
     is_claim: bool = False
-    """True if it comes from the plan and is unverified."""
+    """True if the text comes from the plan and was not verified."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """One gate in the list."""
-
     gate: Gate
     proposer: str
     by_agent: bool
@@ -85,16 +80,16 @@ def _line(gate: Gate, names: dict[str, str], *, at: datetime) -> Waiting:
         on_behalf_of=names.get(owner, ""),
         reason=_reason(gate),
         have=seats.filled(gate.required(), given),
-        need=seats.wanted(gate.required()),
+        need=seats.capacities(gate.required()).total(),
         ends_soon=gate.expires_at - at < SOON,
     )
 
 
 def _reason(gate: Gate) -> Reason | None:
-    """Return the first reason; its position tells its source.
+    """Return the first reason, and the policy or plan that it comes from.
 
-    Its words do not, because a plan could imitate them. The risk comes first, then
-    the policies, then the plan.
+    Its position gives the source, because a plan could imitate the text: risk, then
+    policies, then the plan.
     """
     text = next(iter(gate.reasons), "")
     if not text:

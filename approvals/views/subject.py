@@ -24,6 +24,17 @@ _ACTION: dict[str, Any] = {
         "summary": {"type": "string"},
         "params": _OBJECT,
         "undo": {"type": ["object", "null"]},
+        "fallback": {
+            "type": "object",
+            "properties": {"params": _OBJECT, "undo": {"type": ["object", "null"]}},
+        },
+        "choose": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"then": {"type": "array"}, "else": {"type": "array"}},
+            },
+        },
     },
 }
 _STEPS = {"type": "array", "items": {**_ACTION, "required": ["id"]}}
@@ -41,6 +52,15 @@ _SHAPE = Draft202012Validator(
                 },
             },
             "pins": {"type": "object", "additionalProperties": _OBJECT},
+            "subplans": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {
+                        "document": {"type": "object", "properties": {"steps": _STEPS}}
+                    },
+                },
+            },
             "dry_run": {"type": ["object", "null"], "properties": {"steps": _REPORTS}},
             "files": {"type": "array", "items": _OBJECT},
             "proposer": _OBJECT,
@@ -49,7 +69,7 @@ _SHAPE = Draft202012Validator(
         "else": {"properties": {"skill": _OBJECT}},
     }
 )
-"""The shape that the page needs; another release may have written the content."""
+"""The keys that the page needs; another release may use other keys."""
 _BLANK = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
 
 
@@ -67,41 +87,45 @@ class Part:
 
 @dataclass(frozen=True)
 class Action:
-    """One action, of a step gate or of a step in a plan."""
-
     source: Mapping[str, Any]
-    """The action in the content."""
     key: str
     skill: str
     version: str
     digest: str
     place: int = 0
-    """Its place in the plan's order, from 0; 0 for a step gate."""
+    """The index of the step in the plan, from 0; 0 for a step gate."""
     preview: Mapping[str, Any] = field(default_factory=dict)
     """The result of its dry run, in a plan gate of an older release."""
     preview_place: int = 0
     """Its index among the results of the dry run."""
     written: Mapping[str, Any] = field(default_factory=dict)
-    """The step as the plan has it."""
+    """The step as it is written in the plan."""
 
     @property
     def is_skill(self) -> bool:
-        """Return True if it runs a skill; an approval step runs nothing."""
+        """Return True for a skill step; an approval step runs nothing."""
         return bool(self.source.get("action"))
 
     @property
     def sentence(self) -> tuple[Part, ...]:
-        """Return the summary with the values of its parameters."""
         return sentence(self.source.get("summary", ""), self.source.get("params", {}))
 
     @property
+    def fallback(self) -> "Action | None":
+        """The action that runs if the step fails for good."""
+        source = self.source.get("fallback")
+        if not source:
+            return None
+        skill, version = source.get("skill", ""), source.get("version", "")
+        return Action(source, self.key, skill, version, "")
+
+    @property
     def undo_params(self) -> Any:
-        """Return the parameters of its undo action, if any."""
         return (self.source.get("undo") or {}).get("params", {})
 
 
 def read(gate: Gate) -> dict[str, Any]:
-    """Read the content; the page shows content of another shape as text."""
+    """Return the content; as text if it lacks the keys that the page needs."""
     try:
         value: dict[str, Any] = canonical.loads(bytes(gate.subject))
         if _SHAPE.is_valid(value):
@@ -112,7 +136,6 @@ def read(gate: Gate) -> dict[str, Any]:
 
 
 def action_of(subject: Mapping[str, Any]) -> Action:
-    """Return the action of a step gate."""
     skill = subject.get("skill", {})
     return Action(
         source=subject,
@@ -124,13 +147,11 @@ def action_of(subject: Mapping[str, Any]) -> Action:
 
 
 def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
-    """Return the steps of a plan gate from one place up to another."""
     if "steps" not in subject:
         return []
     reports = (subject.get("dry_run") or {}).get("steps", [])
     previews = {report["step"]: at for at, report in enumerate(reports)}
-    document = subject.get("plan", {}).get("document", {})
-    written = {step["id"]: step for step in document.get("steps", [])}
+    written = _written(subject)
     pins = subject.get("pins", {})
     found = []
     for place, step in enumerate(subject["steps"][start:end], start):
@@ -145,10 +166,29 @@ def planned(subject: Mapping[str, Any], start: int, end: int) -> list[Action]:
                 place=place,
                 preview={} if preview is None else reports[preview],
                 preview_place=preview or 0,
-                written=written.get(key, {}),
+                written=written.get(
+                    (step.get("inside", ""), key.rpartition("/")[2]), {}
+                ),
             )
         )
     return found
+
+
+def _written(subject: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return each step as it is written, by the plan step around it and its id."""
+    pins = subject.get("pins", {})
+    contents = subject.get("subplans", {})
+    documents = {
+        path: contents.get(pin.get("digest"), {}).get("document", {})
+        for path, pin in pins.items()
+        if "revision_id" in pin
+    }
+    documents[""] = subject.get("plan", {}).get("document", {})
+    return {
+        (around, step["id"]): step
+        for around, document in documents.items()
+        for step in document.get("steps", [])
+    }
 
 
 def value_at(subject: Any, pointer: str) -> Any:
@@ -159,18 +199,14 @@ def value_at(subject: Any, pointer: str) -> Any:
     value = subject
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
+        index = numbers.whole(name)
         if isinstance(value, Mapping) and name in value:
             value = value[name]
-        elif isinstance(value, list) and (at := _index(name)) < len(value):
-            value = value[at]
+        elif isinstance(value, list) and index is not None and index < len(value):
+            value = value[index]
         else:
             raise Missing(f"Unknown value {pointer!r}.")
     return value
-
-
-def _index(name: str) -> int:
-    at = numbers.whole(name)
-    return numbers.LARGEST if at is None else at
 
 
 def sentence(summary: str, params: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -191,22 +227,22 @@ def sentence(summary: str, params: Mapping[str, Any]) -> tuple[Part, ...]:
 def _filled(name: str, value: Any) -> Part:
     if file := file_of(value):
         return Part(file.name, is_value=True, file=file)
-    files = [file_of(item) for item in value] if isinstance(value, list) else []
-    if files and None not in files:
-        size = file_size(sum(file.size for file in files if file))
-        many = f"{len(files)} file{'s' if len(files) > 1 else ''}"
-        return Part(f"{many} ({size}, see below)", is_value=True, elsewhere=True)
-    text = value if isinstance(value, str) else canonical.dumps(value).decode()
-    if len(text) <= LONGEST_IN_SENTENCE:
-        return Part(text, is_value=True)
-    size = file_size(len(text.encode("utf-8", "surrogatepass")))
-    return Part(f"{name} ({size}, see below)", is_value=True, elsewhere=True)
+    items = value if isinstance(value, list) else []
+    files = [file for item in items if (file := file_of(item))]
+    if files and len(files) == len(items):
+        name = f"{len(files)} file{'s' if len(files) > 1 else ''}"
+        size = sum(file.size for file in files)
+    else:
+        text = value if isinstance(value, str) else canonical.dumps(value).decode()
+        if len(text) <= LONGEST_IN_SENTENCE:
+            return Part(text, is_value=True)
+        size = len(text.encode("utf-8", "surrogatepass"))
+    text = f"{name} ({file_size(size)}, see below)"
+    return Part(text, is_value=True, elsewhere=True)
 
 
 def _lookup(params: Mapping[str, Any], path: str) -> Any:
     value: Any = params
     for name in path.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return None
-        value = value[name]
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
