@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from ninja import Router, Schema
 
 from execfabric.identity.http import ApiRequest
@@ -26,6 +27,14 @@ class SkillRow(Schema):
     version: str | None
     digest: str | None
 
+    @staticmethod
+    def resolve_version(skill: Skill) -> str | None:
+        return skill.current.version if skill.current else None
+
+    @staticmethod
+    def resolve_digest(skill: Skill) -> str | None:
+        return skill.current.digest if skill.current else None
+
 
 class SkillList(Schema):
     """The visible skills."""
@@ -42,6 +51,10 @@ class VersionRow(Schema):
     published_at: datetime | None
     published_by: str
 
+    @staticmethod
+    def resolve_published_by(version: SkillVersion) -> str:
+        return version.published_by_name
+
 
 class SkillOut(SkillRow):
     """A skill with its current contract and its versions."""
@@ -49,51 +62,30 @@ class SkillOut(SkillRow):
     contract: dict[str, Any] | None
     versions: list[VersionRow]
 
+    @staticmethod
+    def resolve_contract(
+        skill: Skill, context: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        contract = selectors.contract_for(context["request"].auth, skill.current)
+        return contracts.as_json(contract) if contract else None
+
+    @staticmethod
+    def resolve_versions(skill: Skill) -> QuerySet[SkillVersion]:
+        published = skill.versions.exclude(state=VersionState.DRAFT)
+        return published.order_by("-published_at")
+
 
 @router.get("/skills", response=SkillList)
-def list_skills(request: ApiRequest) -> SkillList:
+def list_skills(request: ApiRequest) -> dict[str, QuerySet[Skill]]:
     """Return the skills that the owner of the token may see."""
     visible = selectors.visible_to(request.auth).select_related("current")
-    return SkillList(
-        items=[SkillRow(**_row(skill)) for skill in visible.order_by("slug")]
-    )
+    return {"items": visible.order_by("slug")}
 
 
 @router.get("/skills/{slug:slug}", response=SkillOut)
-def get_skill(request: ApiRequest, slug: str) -> SkillOut:
+def get_skill(request: ApiRequest, slug: str) -> Skill:
     """Return one skill with its current contract and its published versions.
 
     Admins and auditors see configuration values, others `[hidden]`.
     """
-    skill = selectors.get(request.auth, slug)
-    published = skill.versions.exclude(state=VersionState.DRAFT)
-    current = selectors.contract_for(request.auth, skill.current)
-    return SkillOut(
-        **_row(skill),
-        contract=contracts.as_json(current) if current else None,
-        versions=[_version(row) for row in published.order_by("-published_at")],
-    )
-
-
-def _row(skill: Skill) -> dict[str, Any]:
-    current = skill.current
-    return {
-        "slug": skill.slug,
-        "name": skill.name,
-        "description": skill.description,
-        "domain": skill.domain,
-        "state": skill.state,
-        "source": skill.source,
-        "version": current.version if current else None,
-        "digest": current.digest if current else None,
-    }
-
-
-def _version(row: SkillVersion) -> VersionRow:
-    return VersionRow(
-        version=row.version,
-        state=row.state,
-        digest=row.digest,
-        published_at=row.published_at,
-        published_by=row.published_by_name,
-    )
+    return selectors.get(request.auth, slug)

@@ -82,6 +82,6 @@ class SecretsClosed(Conflict):
 
 
 class ReasonRequired(Invalid):
-    """Give a reason."""
+    """A reason is required."""
 
     code = "skill.reason_required"

@@ -1,11 +1,12 @@
 """Forms of the skill pages."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Invalid
@@ -14,13 +15,18 @@ from orchestration.skills.domain.limits import LARGEST, TITLES
 from orchestration.skills.domain.states import SkillEvent, SkillState
 from orchestration.skills.models import SkillVersion
 
+Fields = list[forms.BoundField]
 RISKS = [(str(risk), str(risk)) for risk in Risk]
-LONGEST_CONFIG = 100_000
+LINES: Mapping[str, Any] = {
+    "required": False,
+    "max_length": 5000,
+    "widget": forms.Textarea(attrs={"rows": 4}),
+    "help_text": "One per line.",
+}
+STATE_EVENTS = (SkillEvent.DEPRECATED, SkillEvent.QUARANTINED, SkillEvent.RESTORED)
 
 
 class FacetForm(forms.Form):
-    """The filters of the skill list."""
-
     q = forms.CharField(required=False, max_length=100)
     domain = forms.CharField(required=False, max_length=60)
     source = forms.CharField(required=False, max_length=20)
@@ -28,25 +34,9 @@ class FacetForm(forms.Form):
         required=False, choices=[("", "Any"), *((str(s), str(s)) for s in SkillState)]
     )
 
-    def chosen(self) -> dict[str, str]:
-        """Return the filters that are set and valid."""
-        cleaned: dict[str, str] = getattr(self, "cleaned_data", {})
-        return {name: value for name, value in cleaned.items() if value}
-
 
 class StateForm(forms.Form):
-    """A change of the state of a skill, with a reason."""
-
-    event = forms.ChoiceField(
-        choices=[
-            (str(event), str(event))
-            for event in (
-                SkillEvent.DEPRECATED,
-                SkillEvent.QUARANTINED,
-                SkillEvent.RESTORED,
-            )
-        ]
-    )
+    event = forms.ChoiceField(choices=[(str(e), str(e)) for e in STATE_EVENTS])
     reason = forms.CharField(required=False, max_length=2000)
 
 
@@ -71,23 +61,11 @@ class VersionForm(forms.Form):
     description = forms.CharField(
         required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 3})
     )
-    allowed = forms.CharField(
-        required=False,
-        max_length=5000,
-        widget=forms.Textarea(attrs={"rows": 4}),
-        label="Allowed",
-        help_text="One per line.",
-    )
-    forbidden = forms.CharField(
-        required=False,
-        max_length=5000,
-        widget=forms.Textarea(attrs={"rows": 4}),
-        label="Not allowed",
-        help_text="One per line.",
-    )
+    allowed = forms.CharField(label="Allowed", **LINES)
+    forbidden = forms.CharField(label="Not allowed", **LINES)
     config = forms.CharField(
         required=False,
-        max_length=LONGEST_CONFIG,
+        max_length=100_000,
         widget=forms.Textarea(
             attrs={"rows": 8, "class": "mono", "spellcheck": "false"}
         ),
@@ -95,9 +73,23 @@ class VersionForm(forms.Form):
         help_text='Refer to secrets by name: {"$secret": "name"}.',
     )
 
-    def __init__(self, contract: SkillContract, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        contract: SkillContract,
+        data: Mapping[str, Any] | None,
+        *,
+        draft: SkillVersion | None,
+    ) -> None:
+        initial = {
+            "version": draft.version if draft else _following(contract.version),
+            "description": contract.description,
+            "allowed": "\n".join(contract.allowed),
+            "forbidden": "\n".join(contract.forbidden),
+            "config": json.dumps(contract.config, indent=2, ensure_ascii=False),
+        }
+        super().__init__(data, initial=initial)
         self.contract = contract
+        self.fields["version"].disabled = draft is not None
         for action in contract.actions:
             self.fields[f"risk__{action.name}"] = forms.ChoiceField(
                 choices=RISKS, initial=str(action.risk), label="Risk"
@@ -120,11 +112,10 @@ class VersionForm(forms.Form):
                     min_value=1,
                     max_value=LARGEST,
                     initial=getattr(action.limits, name),
-                    label=title[0].upper() + title[1:],
+                    label=capfirst(title),
                 )
 
     def clean_config(self) -> dict[str, Any]:
-        """Parse the configuration as a JSON object."""
         text = self.cleaned_data["config"].strip() or "{}"
         try:
             value = canonical.loads(text.encode())
@@ -135,22 +126,15 @@ class VersionForm(forms.Form):
             raise forms.ValidationError("Invalid configuration. Use a JSON object.")
         return value
 
-    def by_action(
-        self,
-    ) -> Iterator[
-        tuple[ActionContract, list[forms.BoundField], list[forms.BoundField]]
-    ]:
-        """Yield each action with its fields and the fields of its limits."""
+    def by_action(self) -> Iterator[tuple[ActionContract, Fields, Fields]]:
         for action in self.contract.actions:
-            names = ("risk", "timeout", "attempts")
-            yield (
-                action,
-                [self[f"{name}__{action.name}"] for name in names],
-                [self[f"{name}__{action.name}"] for name in TITLES],
+            fields, limits = (
+                [self[f"{name}__{action.name}"] for name in names]
+                for names in (("risk", "timeout", "attempts"), TITLES)
             )
+            yield action, fields, limits
 
     def changes(self) -> dict[str, Any]:
-        """Return the changes for the registry."""
         data = self.cleaned_data
         return {
             "description": data["description"],
@@ -172,19 +156,6 @@ class VersionForm(forms.Form):
                 for action in self.contract.actions
             },
         }
-
-
-def starting_values(
-    contract: SkillContract, draft: SkillVersion | None
-) -> dict[str, Any]:
-    """Return the initial values for a new version or a draft."""
-    return {
-        "version": draft.version if draft else _following(contract.version),
-        "description": contract.description,
-        "allowed": "\n".join(contract.allowed),
-        "forbidden": "\n".join(contract.forbidden),
-        "config": json.dumps(contract.config, indent=2, ensure_ascii=False),
-    }
 
 
 def _following(version: str) -> str:

@@ -1,7 +1,7 @@
-"""Which columns of the registry the record covers."""
+"""The columns of the registry that the audit log covers."""
 
 from audit.history import Table
 from orchestration.skills.models import Skill, SkillVersion
 
-SKILL = Table(Skill, key=("id",), exempt={})
-VERSION = Table(SkillVersion, key=("id",), exempt={})
+SKILL = Table(Skill)
+VERSION = Table(SkillVersion)

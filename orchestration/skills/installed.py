@@ -11,12 +11,20 @@ or `SKILLS`.
 import importlib
 import os
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from orchestration.skills.domain import contract_file, handlers
-from orchestration.skills.domain.contract import SkillContract
+import yaml
+
+from orchestration.skills.domain import handlers
+from orchestration.skills.domain.contract import (
+    FILE_SCHEMA,
+    FILES_SCHEMA,
+    SkillContract,
+    from_json,
+)
 from orchestration.skills.domain.guard import Allow
 from orchestration.skills.domain.handlers import Registered
 
@@ -51,10 +59,25 @@ _USES_NETWORK = frozenset(
 )
 
 
+class _Loader(yaml.CSafeLoader):
+    """YAML with `!file` and `!files`: the JSON Schema of one file, or of several."""
+
+
+def _file(
+    schema: Mapping[str, Any], loader: _Loader, node: yaml.MappingNode
+) -> dict[str, Any]:
+    words: dict[Any, Any] = loader.construct_mapping(node)
+    return {**schema, **words}
+
+
+_Loader.add_constructor("!file", partial(_file, FILE_SCHEMA))
+_Loader.add_constructor("!files", partial(_file, FILES_SCHEMA))
+
+
 def allowance(handler: str) -> Allow:
     """Return what a handler may touch in its dry run and its target check.
 
-    It is decided here and not by the handler, whose code is what is being limited.
+    The handler does not decide it, because its own code is being limited.
     """
     if _slug(handler) == "git-operations":
         return Allow(programs=_READS_GIT)
@@ -79,7 +102,8 @@ def load(slug: str) -> None:
 @cache
 def shipped(slug: str) -> SkillContract:
     """Return the contract that this release ships for a built-in skill."""
-    return contract_file.read(FOLDER / FOLDERS[slug] / "contract.yaml")
+    text = (FOLDER / FOLDERS[slug] / "contract.yaml").read_text()
+    return from_json(yaml.load(text, _Loader))  # noqa: S506 - a SafeLoader
 
 
 def contracts() -> tuple[SkillContract, ...]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from execfabric.lib.actor import Actor
 from execfabric.lib.risk import highest
@@ -16,12 +16,10 @@ FACETS = ("domain", "state", "source")
 
 @dataclass(frozen=True)
 class SkillLine:
-    """A skill in the list."""
-
     skill: Skill
     contract: SkillContract | None
-    match: Match | None
-    """How it fits the search; None without one."""
+    match: Match | None = None
+    """The match of the skill with the search; None without a search."""
 
     @property
     def is_unreadable(self) -> bool:
@@ -30,19 +28,19 @@ class SkillLine:
 
     @property
     def risk(self) -> str:
-        """The highest risk of its actions; empty without any."""
+        """The highest risk of the skill's actions; empty if it has none."""
         actions = self.contract.actions if self.contract else ()
         return str(highest([action.risk for action in actions])) if actions else ""
 
 
 @dataclass(frozen=True)
 class SkillListing:
-    """The skills that fit, and how many there are for each value of a facet."""
+    """The matching skills, and their number for each value of a facet."""
 
     lines: list[SkillLine]
     counts: Mapping[str, Counter[str]]
     is_near: bool = False
-    """True if no skill matches the search and these come close."""
+    """True if no skill matches the search and similar ones are listed."""
 
 
 def listing(by: Actor, *, text: str, facets: Mapping[str, str]) -> SkillListing:
@@ -51,14 +49,19 @@ def listing(by: Actor, *, text: str, facets: Mapping[str, str]) -> SkillListing:
     Each facet is counted over the skills that match the search and all other facets.
     """
     visible = selectors.visible_to(by).select_related("current").order_by("slug")
-    lines = {skill.slug: _line(skill) for skill in visible}
+    lines = {
+        skill.slug: SkillLine(
+            skill, skill.current.readable() if skill.current else None
+        )
+        for skill in visible
+    }
     is_near = False
     if text:
         result = search(text, {slug: line.contract for slug, line in lines.items()})
         is_near = not result.matches
         matches = result.near if is_near else result.matches
         lines = {
-            slug: SkillLine(lines[slug].skill, lines[slug].contract, matches[slug])
+            slug: replace(lines[slug], match=matches[slug])
             for slug in sorted(matches, key=lambda slug: (-matches[slug].score, slug))
         }
     counts = {
@@ -71,11 +74,6 @@ def listing(by: Actor, *, text: str, facets: Mapping[str, str]) -> SkillListing:
     }
     fitting = [line for line in lines.values() if _fits(line, facets)]
     return SkillListing(fitting, counts, is_near and bool(fitting))
-
-
-def _line(skill: Skill) -> SkillLine:
-    contract = skill.current.readable() if skill.current else None
-    return SkillLine(skill, contract, None)
 
 
 def _fits(line: SkillLine, facets: Mapping[str, str]) -> bool:

@@ -54,14 +54,10 @@ class Skill(models.Model):
 
 
 class SkillUserPermission(UserObjectPermissionBase):
-    """A permission of a user on a skill, with a foreign key."""
-
     content_object = models.ForeignKey(Skill, on_delete=models.CASCADE)
 
 
 class SkillGroupPermission(GroupObjectPermissionBase):
-    """A permission of a group on a skill, with a foreign key."""
-
     content_object = models.ForeignKey(Skill, on_delete=models.CASCADE)
 
 
@@ -114,11 +110,10 @@ class SkillVersion(models.Model):
         return frozenset({self.created_by, *self.edited_by})
 
     def contract(self) -> SkillContract:
-        """Read the contract of this version."""
         return contracts.from_json(self.content()["contract"])
 
     def readable(self) -> SkillContract | None:
-        """Read the contract of this version; None if this release cannot."""
+        """Return the contract; None if this release cannot read it."""
         try:
             return self.contract()
         except ContractUnreadable:

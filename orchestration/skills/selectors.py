@@ -1,12 +1,11 @@
 """Read the registry: skills, versions, and permissions on them."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from guardian.shortcuts import get_objects_for_user
 
 from execfabric.identity import authority
@@ -15,11 +14,13 @@ from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.memo import DigestCache
 from execfabric.lib.redaction import without_values
+from execfabric.lib.refusal import Missing
 from execfabric.lib.rights import Right
 from orchestration.skills import installed
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase
 from orchestration.skills.domain.contract import ActionContract, SkillContract
+from orchestration.skills.domain.examples import example_step
 from orchestration.skills.domain.states import SkillState, VersionState
 from orchestration.skills.errors import (
     ContractUnreadable,
@@ -46,7 +47,7 @@ class Pinned:
     skill_state: str
     version_state: str
     digest: str
-    """Computed from the stored bytes."""
+    """The digest of the stored bytes, computed when they were read."""
     read: SkillContract | ContractUnreadable
     """The contract, or the reason why this release cannot read it."""
     code: Mapping[str, str]
@@ -73,52 +74,36 @@ class Pinned:
         return self.readable.action(name) if self.readable else None
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A visible skill with the permissions of the reader."""
-
-    skill: Skill
-    may_propose: bool
-    may_publish: bool
+def permitted(by: Actor, permission: str) -> QuerySet[Skill]:
+    """Return the skills on which `by` has a permission."""
+    return Skill.objects.filter(pk__in=_allowed(by, permission).values("pk"))
 
 
-class _Permissions:
-    """The permissions of an actor on skills; the actor is read once."""
-
-    def __init__(self, by: Actor) -> None:
-        self._is_system = by.kind is ActorKind.SYSTEM
-        self._person = authority.person_of(by)
-        self._rights = authority.rights_of(by)
-
-    def permitted(self, permission: str) -> QuerySet[Skill]:
-        """Return the skills on which the actor has a permission."""
-        if self._is_system:
-            return Skill.objects.all()
-        if self._person is None:
-            return Skill.objects.none()
-        if permission == "publish_skill" and Right.REGISTRY not in self._rights:
-            return Skill.objects.none()
-        allowed = get_objects_for_user(
-            self._person, f"skills.{permission}", klass=Skill, with_superuser=False
-        )
-        return Skill.objects.filter(pk__in=allowed.values("pk"))
+def _allowed(by: Actor, permission: str) -> QuerySet[Skill]:
+    """Return the same as a query that is not to be filtered further."""
+    if by.kind is ActorKind.SYSTEM:
+        return Skill.objects.all()
+    person = authority.person_of(by)
+    if person is None:
+        return Skill.objects.none()
+    if permission == "publish_skill" and Right.REGISTRY not in authority.rights_of(by):
+        return Skill.objects.none()
+    allowed: QuerySet[Skill] = get_objects_for_user(
+        person, f"skills.{permission}", klass=Skill, with_superuser=False
+    )
+    return allowed
 
 
 def visible_to(by: Actor) -> QuerySet[Skill]:
-    """Return the skills that `by` may see."""
-    return _Permissions(by).permitted("view_skill")
-
-
-def may(by: Actor, permission: str, skill: Skill) -> bool:
-    """Return True if `by` has a permission on a skill."""
-    return _Permissions(by).permitted(permission).filter(pk=skill.pk).exists()
+    return permitted(by, "view_skill")
 
 
 def permitted_slugs(by: Actor, permission: str) -> frozenset[str]:
-    """Return the slugs of the skills on which `by` has a permission."""
-    return frozenset(
-        _Permissions(by).permitted(permission).values_list("slug", flat=True)
-    )
+    return frozenset(_allowed(by, permission).values_list("slug", flat=True))
+
+
+def may(by: Actor, permission: str, skill: Skill) -> bool:
+    return permitted(by, permission).filter(pk=skill.pk).exists()
 
 
 def get(by: Actor, slug: str) -> Skill:
@@ -126,27 +111,10 @@ def get(by: Actor, slug: str) -> Skill:
 
     :raises SkillUnknown: when it does not exist or is hidden from `by`
     """
-    return opened(by, slug).skill
-
-
-def opened(by: Actor, slug: str) -> Opened:
-    """Return a visible skill with the permissions of `by`.
-
-    :raises SkillUnknown: when it does not exist or is hidden from `by`
-    """
-    permissions = _Permissions(by)
-    visible = permissions.permitted("view_skill").filter(slug=slug)
-    skill = (
-        visible.select_related("current")
-        .annotate(
-            may_propose=_is_among(permissions.permitted("propose_skill")),
-            may_publish=_is_among(permissions.permitted("publish_skill")),
-        )
-        .first()
-    )
+    skill = visible_to(by).select_related("current").filter(slug=slug).first()
     if skill is None:
         raise SkillUnknown(f"Unknown skill {slug!r}, or you do not have access to it.")
-    return Opened(skill, skill.may_propose, skill.may_publish)
+    return skill
 
 
 def contract_for(by: Actor, version: SkillVersion | None) -> SkillContract | None:
@@ -157,15 +125,27 @@ def contract_for(by: Actor, version: SkillVersion | None) -> SkillContract | Non
     return replace(contract, config=without_values(contract.config))
 
 
+def example(by: Actor, slug: str, action: str = "") -> str:
+    """Return an example step in YAML for an action, or for the first one of the skill.
+
+    :raises Missing: when it does not exist or is hidden from `by`
+    """
+    contract = contract_for(by, get(by, slug).current)
+    known = {one.name: one for one in (contract.actions if contract else ())}
+    found = known.get(action) if action else next(iter(known.values()), None)
+    if found is None:
+        raise Missing(f"Unknown action {action!r} of {slug}.")
+    return example_step(slug, found)
+
+
 def version(by: Actor, version_id: UUID) -> SkillVersion:
     """Return a version of a visible skill; drafts require the right to publish.
 
     :raises SkillVersionUnknown: when it does not exist or is hidden from `by`
     """
-    permissions = _Permissions(by)
-    is_visible = Q(skill__in=permissions.permitted("view_skill"))
+    is_visible = Q(skill__in=visible_to(by))
     is_published = ~Q(state=VersionState.DRAFT)
-    is_editable = Q(skill__in=permissions.permitted("publish_skill"))
+    is_editable = Q(skill__in=permitted(by, "publish_skill"))
     versions = SkillVersion.objects.select_related("skill").filter(pk=version_id)
     version = versions.filter(is_visible, is_published | is_editable).first()
     if version is None:
@@ -173,14 +153,11 @@ def version(by: Actor, version_id: UUID) -> SkillVersion:
     return version
 
 
-def waiting(by: Actor, skills: Iterable[Skill]) -> dict[UUID, SkillVersion]:
-    """Return the shipped versions that `by` may review, by skill."""
-    editable = _Permissions(by).permitted("publish_skill")
+def waiting(skills: Iterable[Skill]) -> dict[UUID, SkillVersion]:
+    """Return the shipped versions that an admin must review, by skill."""
     drafts = SkillVersion.objects.filter(
-        skill__in=[skill.pk for skill in skills],
-        state=VersionState.DRAFT,
-        shipped__isnull=False,
-    ).filter(skill__in=editable)
+        skill__in=skills, state=VersionState.DRAFT, shipped__isnull=False
+    )
     waiting_drafts = {}
     for draft in drafts.select_related("skill__current").order_by("created_at"):
         current = draft.skill.current
@@ -198,13 +175,11 @@ def _is_newer(shipped: Any, base: Any) -> bool:
 
 
 def pinned(ids: Iterable[str]) -> dict[str, Pinned]:
-    """Read pinned versions by id."""
     wanted = sorted(set(ids))
     return pinned_from(database.rows(f"{PINNED} (SELECT unnest(%s::uuid[]))", [wanted]))
 
 
 def pinned_from(rows: Iterable[database.Row]) -> dict[str, Pinned]:
-    """Build the pinned versions from the rows of a `PINNED` query, by id."""
     pins = {}
     for pk, slug, number, skill_state, state, body in rows:
         parsed = _parsed(bytes(body))
@@ -227,20 +202,15 @@ def handler_fits(pin: Pinned, key: str) -> bool:
 
 
 def installed_code(key: str) -> str | None:
-    """Return the digest of a handler's installed code; None if it is not installed."""
     handler = installed.find(key)
     return handler.code_digest if handler else None
-
-
-def _is_among(skills: QuerySet[Skill]) -> Exists:
-    return Exists(skills.filter(pk=OuterRef("pk")))
 
 
 def _parse(
     body: bytes,
 ) -> tuple[str, SkillContract | ContractUnreadable, Mapping[str, str]]:
     content = canonical.loads(body)
-    digest = hashlib.sha256(DIGEST_DOMAIN.encode() + b"\n" + body).hexdigest()
+    digest = canonical.digest(DIGEST_DOMAIN, body).hex()
     try:
         return digest, contracts.from_json(content["contract"]), content["code"]
     except ContractUnreadable as error:

@@ -1,22 +1,18 @@
 """The pages of the registry: search, read, edit and publish skills."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
-from django.views.decorators.http import (
-    require_http_methods,
-    require_safe,
-)
+from django.views.decorators.http import require_http_methods, require_safe
 
 from execfabric.lib import clock
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from execfabric.web.http import HttpRequest, form_on, page
-from execfabric.web.problems import STATUS
 from orchestration.skills import selectors
 from orchestration.skills.domain import differences
 from orchestration.skills.domain.contract import ActionContract, SkillContract
@@ -29,11 +25,11 @@ from orchestration.skills.domain.states import (
 )
 from orchestration.skills.errors import SkillNotPermitted
 from orchestration.skills.forms import (
+    STATE_EVENTS,
     FacetForm,
     PublishForm,
     StateForm,
     VersionForm,
-    starting_values,
 )
 from orchestration.skills.listing import FACETS, SkillListing, listing
 from orchestration.skills.models import Skill, SkillVersion
@@ -44,10 +40,10 @@ PAGE = 50
 
 @require_safe
 def skills(request: HttpRequest) -> HttpResponse:
-    """List the visible skills. Hidden ones are not counted either."""
+    """List the visible skills. The counts leave out hidden skills too."""
     form = FacetForm(request.GET)
     form.is_valid()
-    chosen = form.chosen()
+    chosen = {name: value for name, value in form.cleaned_data.items() if value}
     by = request.user.actor()
     facets = {name: value for name, value in chosen.items() if name in FACETS}
     result = listing(by, text=chosen.get("q", ""), facets=facets)
@@ -55,31 +51,30 @@ def skills(request: HttpRequest) -> HttpResponse:
     slugs = [line.skill.slug for line in result.lines]
     start = slugs.index(after) + 1 if after in slugs else 0
     lines = result.lines[start : start + PAGE]
-    waiting = selectors.waiting(by, [line.skill for line in lines])
+    editable = selectors.permitted(by, "publish_skill")
+    listed = [line.skill.pk for line in lines]
+    waiting = selectors.waiting(editable.filter(pk__in=listed))
     has_more = len(result.lines) > start + PAGE
+    following = lines[-1].skill.slug if has_more else ""
     context = {
         "form": form,
         "chosen": chosen,
-        "facets": _facets(result, request.GET),
+        "facets": _facets(result, chosen, request.GET),
         "is_near": result.is_near,
         "total": len(result.lines),
         "lines": [(line, waiting.get(line.skill.pk)) for line in lines],
-        "following": _address(request.GET, after=lines[-1].skill.slug)
-        if has_more
-        else "",
+        "following": following,
     }
     return page(request, "skills/skills.html", context)
 
 
 @require_safe
 def skill(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show one skill: what is allowed, its actions, its versions."""
     return _skill_page(request, slug)
 
 
 @form_on("skill", "slug")
 def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
-    """Deprecate, quarantine or restore a skill."""
     form = StateForm(request.POST)
     if not form.is_valid():
         return _skill_page(request, slug, state_form=form, status=422)
@@ -95,9 +90,7 @@ def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
     except Missing:
         raise
     except Refusal as refusal:
-        return _skill_page(
-            request, slug, state_form=form, refusal=refusal, status=STATUS[refusal.kind]
-        )
+        return _skill_page(request, slug, state_form=form, refusal=refusal)
     messages.success(request, f"The skill {slug} was {event}.")
     return redirect("skill", slug=slug)
 
@@ -106,24 +99,22 @@ def skill_state(request: HttpRequest, slug: str) -> HttpResponse:
 def skill_edit(request: HttpRequest, slug: str) -> HttpResponse:
     """Create a draft of the next version, or edit one (`?draft=`)."""
     by = request.user.actor()
-    opened = selectors.opened(by, slug)
-    skill_row = opened.skill
-    if not opened.may_publish:
+    skill_row = selectors.get(by, slug)
+    if not selectors.may(by, "publish_skill", skill_row):
         raise SkillNotPermitted
     draft = _draft(by, skill_row, request.GET.get("draft", ""))
     contract = _base(skill_row, draft)
-    if request.method != "POST":
-        form = VersionForm(contract, initial=starting_values(contract, draft))
-        return page(request, "skills/edit.html", _editing(skill_row, draft, form))
-    form = VersionForm(contract, request.POST)
-    context = _editing(skill_row, draft, form)
+    data = request.POST if request.method == "POST" else None
+    form = VersionForm(contract, data, draft=draft)
+    context: dict[str, Any] = {"skill": skill_row, "draft": draft, "form": form}
+    if data is None:
+        return page(request, "skills/edit.html", context)
     if not form.is_valid():
         return page(request, "skills/edit.html", context, status=422)
     try:
         saved = _save(skill_row, draft, form, by=by)
     except Refusal as refusal:
-        context["refusal"] = refusal
-        return page(request, "skills/edit.html", context, status=STATUS[refusal.kind])
+        return page(request, "skills/edit.html", {**context, "refusal": refusal})
     return redirect("skill_version", slug=slug, pk=saved.pk)
 
 
@@ -135,26 +126,26 @@ def _skill_page(
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    opened = selectors.opened(request.user.actor(), slug)
-    skill_row, may_publish = opened.skill, opened.may_publish
+    by = request.user.actor()
+    skill_row = selectors.get(by, slug)
+    may_publish = selectors.may(by, "publish_skill", skill_row)
+    editable = [skill_row] if may_publish else []
     versions = skill_row.versions.order_by("-created_at", "-id")
     if not may_publish:
         versions = versions.exclude(state=VersionState.DRAFT)
     state = SkillState(skill_row.state)
-    contract = selectors.contract_for(request.user.actor(), skill_row.current)
+    contract = selectors.contract_for(by, skill_row.current)
     context = {
         "skill": skill_row,
         "contract": contract,
         "actions": _actions(skill_row, contract),
-        "waiting": selectors.waiting(request.user.actor(), [skill_row]).get(
-            skill_row.pk
-        ),
+        "waiting": selectors.waiting(editable).get(skill_row.pk),
         "versions": list(versions),
         "may_publish": may_publish,
-        "may_propose": opened.may_propose,
+        "may_propose": selectors.may(by, "propose_skill", skill_row),
         "events": [
             event
-            for event in _state_events()
+            for event in STATE_EVENTS
             if may_publish and SKILL.allows(state, event)
         ],
         "state_form": state_form or StateForm(),
@@ -203,40 +194,20 @@ def version_page(
         "uses": uses,
         "form": form or PublishForm(),
         "code": version.content().get("code", {}),
-        "may_publish": is_draft,  # a draft is only visible to those who may
         "refusal": refusal,
     }
     return page(request, "skills/version.html", context, status=status)
 
 
 def _facets(
-    result: SkillListing, address: QueryDict
-) -> list[tuple[str, list[tuple[str, int, str, bool]]]]:
-    """Return per facet its values, each with a count, an address, and if it is chosen."""
-    facets = []
+    result: SkillListing, chosen: Mapping[str, str], query: QueryDict
+) -> Iterator[tuple[str, str, list[tuple[str, int]], str]]:
+    """Yield each facet: the rest of the query, value counts, the choice."""
     for facet, counts in result.counts.items():
-        chosen = address.get(facet, "")
-        values = [
-            (
-                value,
-                count,
-                _address(address, **{facet: "" if value == chosen else value}),
-                value == chosen,
-            )
-            for value, count in sorted(counts.items())
-        ]
-        facets.append((facet, values))
-    return facets
-
-
-def _address(address: QueryDict, **changes: str) -> str:
-    changed = address.copy()
-    changed.pop("after", None)
-    for name, value in changes.items():
-        changed[name] = value
-        if not value:
-            del changed[name]
-    return changed.urlencode()
+        others = query.copy()
+        for name in (facet, "after"):
+            others.pop(name, None)
+        yield facet, others.urlencode(), sorted(counts.items()), chosen.get(facet, "")
 
 
 def _actions(
@@ -266,15 +237,6 @@ def _base(skill: Skill, draft: SkillVersion | None) -> SkillContract:
     return source.contract()
 
 
-def _editing(
-    skill: Skill, draft: SkillVersion | None, form: VersionForm
-) -> dict[str, Any]:
-    if draft is not None:
-        form.fields["version"].disabled = True
-        form.fields["version"].initial = draft.version
-    return {"skill": skill, "draft": draft, "form": form, "refusal": None}
-
-
 def _save(
     skill: Skill, draft: SkillVersion | None, form: VersionForm, *, by: Actor
 ) -> SkillVersion:
@@ -285,7 +247,3 @@ def _save(
     return registry.draft_from(
         slug=skill.slug, changes=changes, version=number, by=by, at=at
     )
-
-
-def _state_events() -> tuple[SkillEvent, ...]:
-    return (SkillEvent.DEPRECATED, SkillEvent.QUARANTINED, SkillEvent.RESTORED)

@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -29,10 +30,10 @@ FORM = "ast1:"
 BUILTIN = "orchestration.skills.builtin"
 PLATFORM = frozenset({"approvals", "audit", "execfabric", "orchestration"})
 REGISTRATION = frozenset({BUILTIN, "orchestration.skills.domain.handlers"})
-"""Registration is not part of what a handler does."""
+"""Modules for registration, which do not change what a handler does."""
 CONTRACTS = frozenset({"SKILL", "SKILLS"})
-CONTRACT_MODULES = ("_contract", ".contract")
-"""Suffixes of modules that only have a contract."""
+CONTRACT_MODULE = "_contract"
+"""The suffix of a module that only has a contract."""
 EARLIER: Mapping[str, str] = {
     # noop
     "f2e3240a6a34e4179e894ebac13ec8b099ab1cd309c14a1fd077c05fad55d727": (
@@ -50,14 +51,15 @@ if the code is still the same.
 """
 
 _SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
-"""Parts of a syntax tree without a meaning at run time."""
+"""Parts of a syntax tree that have no effect at run time."""
 EMPTY = ["Module", {}]
+_PARSING = threading.Lock()
 
 
 @lru_cache(maxsize=64)
 def digest_of(module: str) -> str:
     """Return the digest of what can change the behaviour of a handler's module."""
-    trees = {name: ast.parse(_source(name)) for name in _closure(module, _is_own)}
+    trees = {name: _parsed(name) for name in _closure(module, _is_own)}
     if module.startswith(f"{BUILTIN}."):
         # Sorted by content and without names: where a module is does not count.
         forms = [_form(_without_platform(tree)) for tree in trees.values()]
@@ -91,7 +93,7 @@ def is_code_of(module: str, published: str) -> bool:
 
 def _is_own(name: str) -> bool:
     """Return True if a module belongs to a skill and is not just its contract."""
-    if name.endswith(CONTRACT_MODULES):
+    if name.endswith(CONTRACT_MODULE):
         return False
     return name.partition(".")[0] not in PLATFORM or name.startswith(f"{BUILTIN}.")
 
@@ -109,21 +111,27 @@ def _closure(module: str, is_covered: Callable[[str], bool]) -> set[str]:
     return modules
 
 
+def _parsed(module: str) -> ast.Module:
+    # CPython 3.11 fails with SystemError if two threads build syntax trees (gh-106905).
+    with _PARSING:
+        return ast.parse(_source(module))
+
+
 @lru_cache(maxsize=512)
 def _imports(module: str) -> tuple[str, ...]:
-    return tuple(sorted(set(_imported(module, ast.parse(_source(module))))))
+    return tuple(sorted(set(_imported(module, _parsed(module)))))
 
 
 def _imported(module: str, tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _is_file(alias.name))
+            yield from (alias.name for alias in node.names if _path(alias.name))
         elif isinstance(node, ast.ImportFrom):
             source = _absolute(module, node)
-            if _is_file(source):
+            if _path(source):
                 yield source
             for alias in node.names:
-                if _is_file(below := f"{source}.{alias.name}"):
+                if _path(below := f"{source}.{alias.name}"):
                     yield below
 
 
@@ -142,7 +150,6 @@ def _absolute(module: str, node: ast.ImportFrom) -> str:
 
 
 def _without_platform(tree: ast.Module) -> ast.Module:
-    """Remove the imports of this project's modules."""
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             body[:] = [item for item in body if not _is_platform_import(item)]
@@ -181,11 +188,6 @@ def _is_inert(item: Any) -> bool:
     return bool(targets) and all(
         isinstance(target, ast.Name) and target.id in CONTRACTS for target in targets
     )
-
-
-@lru_cache(maxsize=1024)
-def _is_file(module: str) -> bool:
-    return _path(module) is not None
 
 
 @lru_cache(maxsize=1024)

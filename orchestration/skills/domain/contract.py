@@ -4,18 +4,19 @@ A contract is plain data. Its canonical bytes and the digest of its code result 
 digest of a SkillVersion. All facts about an action that matter to an approver are here.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property, partial
-from typing import Any, TypeVar
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from execfabric.lib.risk import Risk as Risk  # noqa: PLC0414 - skill authors import it here
-from execfabric.lib.schema import FORMATS, validator
 from orchestration.skills.domain.limits import Limits
 from orchestration.skills.errors import ContractUnreadable
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 T = TypeVar("T")
 Readers = Mapping[str, Callable[[Any], Any]]
@@ -33,7 +34,7 @@ class EffectClass(StrEnum):
 
 
 class DryRunKind(StrEnum):
-    """How an action predicts its effect."""
+    """The method by which an action predicts its effect."""
 
     NATIVE = "native"  # previewed by the target system, which changes nothing
     SIMULATED = "simulated"  # computed by the skill without any effect
@@ -58,7 +59,7 @@ FILE_SCHEMA: Mapping[str, Any] = {
         }
     },
 }
-"""JSON Schema of a file that steps pass on: a reference by content."""
+"""JSON Schema of a file that steps exchange: a reference by digest."""
 
 FILES_SCHEMA: Mapping[str, Any] = {
     "title": "files",
@@ -69,7 +70,7 @@ FILES_SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often an action is attempted, and the delays in seconds."""
+    """The number of attempts of an action, and the delays in seconds."""
 
     attempts: int = 1
     backoff: str = "exponential"  # or "constant"
@@ -95,7 +96,7 @@ class ActionContract:
     risk: Risk = Risk.CRITICAL
     timeout_s: float = 60.0
     limits: Limits = field(default_factory=Limits)
-    """What a call may use, including the programs that it starts."""
+    """The limits of a call, including the programs that it starts."""
     retry: RetryRule = field(default_factory=RetryRule)
     undo: str = ""
     """The action of the same skill that undoes this one; empty for none."""
@@ -106,25 +107,24 @@ class ActionContract:
     checks_target: bool = False
     """True if the handler can check that its target exists."""
     sandboxed: bool = False
-    """True if it may only run in the sandbox."""
+    """True if the action may run only in the sandbox."""
     files: tuple[str, ...] = ()
-    """Names of its output files; a plan refers to `$step.files.<name>`."""
+    """Names of the output files, for `$step.files.<name>` in plans."""
     needs: tuple[str, ...] | None = None
-    """The keys of the skill's config, with their secrets, that it gets; None for all."""
+    """Config keys, with their secrets, that the action gets; None for all."""
 
     dry_run_secrets: tuple[str, ...] = ()
     """The keys of the skill's config whose secrets its dry run and target check get:
     read-only credentials. They get no other secrets."""
 
     @cached_property
-    def input_validator(self) -> Draft202012Validator:
+    def input_validator(self) -> "Draft202012Validator":
         """The compiled input schema, cached because compiling is slow."""
-        return validator(self.input_schema, format_checker=FORMATS)
+        return _validator(self.input_schema)
 
     @cached_property
-    def output_validator(self) -> Draft202012Validator:
-        """The compiled output schema."""
-        return validator(self.output_schema, format_checker=FORMATS)
+    def output_validator(self) -> "Draft202012Validator":
+        return _validator(self.output_schema)
 
     def given(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of the skill's config that a call of this action gets."""
@@ -135,8 +135,6 @@ class ActionContract:
 
 @dataclass(frozen=True)
 class SkillContract:
-    """One version of a skill."""
-
     slug: str
     version: str
     name: str
@@ -154,13 +152,23 @@ class SkillContract:
     """Features that a release must support to run the skill safely, see `from_json`."""
 
     def action(self, name: str) -> ActionContract | None:
-        """Return an action by name; None if it is unknown."""
-        return next((item for item in self.actions if item.name == name), None)
+        for item in self.actions:
+            if item.name == name:
+                return item
+        return None
+
+
+def _validator(schema: Mapping[str, Any]) -> "Draft202012Validator":
+    # Not at the top: the program that runs handlers validates nothing, and the import
+    # would double its start-up time.
+    from execfabric.lib.schema import FORMATS, validator  # noqa: PLC0415
+
+    return validator(schema, format_checker=FORMATS)
 
 
 def as_json(contract: SkillContract) -> dict[str, Any]:
     """Return the contract as a JSON value: what is digested, stored and shown."""
-    value: dict[str, Any] = _plain(asdict(contract))
+    value: dict[str, Any] = json.loads(json.dumps(asdict(contract)))
     for action in value["actions"]:
         # Left out if empty, so that older contracts keep their digests.
         if not action["dry_run_secrets"]:
@@ -223,13 +231,3 @@ _OF_SKILL: Readers = {
     "forbidden": tuple,
     "requires": tuple,
 }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, StrEnum):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

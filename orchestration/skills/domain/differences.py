@@ -19,7 +19,7 @@ from orchestration.skills.domain.limits import TITLES
 
 
 class Weight(IntEnum):
-    """What a change means for safety; the smallest is listed first."""
+    """The effect of a change on safety; the lowest value is listed first."""
 
     LOOSER = 0  # allows more, or requires fewer approvals
     BREAKING = 1  # plans that were valid may no longer be
@@ -27,10 +27,12 @@ class Weight(IntEnum):
     NEUTRAL = 3
 
 
+Change = tuple[str, Any, Any, Weight]
+"""A field before and after, and the weight if it differs."""
+
+
 @dataclass(frozen=True)
 class Difference:
-    """One change."""
-
     weight: Weight
     where: str
     """The action, or empty for the skill itself."""
@@ -50,7 +52,6 @@ def between(before: SkillContract | None, after: SkillContract) -> list[Differen
 
 
 def weakened(before: SkillContract | None, after: SkillContract) -> list[Difference]:
-    """Return the changes that weaken a safeguard; none without `before`."""
     if before is None:
         return []
     return [one for one in between(before, after) if one.weight is Weight.LOOSER]
@@ -75,21 +76,14 @@ def _skill(before: SkillContract, after: SkillContract) -> Iterator[Difference]:
         if had != has:
             # A root, a host or a repository decides what the skill can reach.
             yield Difference(Weight.LOOSER, "", f"config {key}", had, has)
-    yield from _operations("allowed", before.allowed, after.allowed, more=Weight.LOOSER)
-    yield from _operations(
-        "forbidden", before.forbidden, after.forbidden, more=Weight.STRICTER
-    )
-
-
-def _operations(
-    what: str, before: tuple[str, ...], after: tuple[str, ...], *, more: Weight
-) -> Iterator[Difference]:
-    fewer = Weight.LOOSER if more is Weight.STRICTER else Weight.STRICTER
-    for operation in after:
-        if operation not in before:
+    for what, more, fewer in (
+        ("allowed", Weight.LOOSER, Weight.STRICTER),
+        ("forbidden", Weight.STRICTER, Weight.LOOSER),
+    ):
+        olds, news = getattr(before, what), getattr(after, what)
+        for operation in (one for one in news if one not in olds):
             yield Difference(more, "", f"{what} operation added", None, operation)
-    for operation in before:
-        if operation not in after:
+        for operation in (one for one in olds if one not in news):
             yield Difference(fewer, "", f"{what} operation removed", operation, None)
 
 
@@ -103,48 +97,22 @@ def _action(
         text = f"{after.summary} ({after.risk} risk, {after.effect_class})"
         yield Difference(Weight.LOOSER, name, "action added", None, text)
         return
-    yield from _risk(before, after)
-    yield from _limits(before, after)
     yield from _schemas(before, after)
-    for what, old, new, weight in (
-        ("summary", before.summary, after.summary, Weight.NEUTRAL),
-        ("code", before.handler, after.handler, Weight.LOOSER),
-        ("undo", before.undo, after.undo, _lost(before.undo, after.undo)),
-        ("undo params", before.undo_params, after.undo_params, Weight.NEUTRAL),
-        ("dry run", before.dry_run, after.dry_run, Weight.NEUTRAL),
-        (
-            "secrets in the dry run",
-            before.dry_run_secrets,
-            after.dry_run_secrets,
-            Weight.LOOSER,
-        ),
-        ("target check", before.checks_target, after.checks_target, Weight.NEUTRAL),
-        ("files", before.files, after.files, Weight.BREAKING),
-    ):
+    for what, old, new, weight in (*_safeguards(before, after), *_rest(before, after)):
         if old != new:
             yield Difference(weight, name, what, _plain(old), _plain(new))
 
 
-def _risk(before: ActionContract, after: ActionContract) -> Iterator[Difference]:
-    if before.risk != after.risk:
-        falls = Risk(after.risk).rank < Risk(before.risk).rank
-        what = "risk lowered" if falls else "risk raised"
-        weight = Weight.LOOSER if falls else Weight.STRICTER
-        yield Difference(weight, after.name, what, str(before.risk), str(after.risk))
-    if before.effect_class != after.effect_class:
-        order = list(EffectClass)
-        falls = order.index(after.effect_class) < order.index(before.effect_class)
-        weight = Weight.LOOSER if falls else Weight.STRICTER
-        old, new = str(before.effect_class), str(after.effect_class)
-        yield Difference(weight, after.name, "effect class", old, new)
-    if before.sandboxed != after.sandboxed:
-        weight = Weight.STRICTER if after.sandboxed else Weight.LOOSER
-        yield Difference(
-            weight, after.name, "sandbox", before.sandboxed, after.sandboxed
-        )
-
-
-def _limits(before: ActionContract, after: ActionContract) -> Iterator[Difference]:
+def _safeguards(before: ActionContract, after: ActionContract) -> Iterator[Change]:
+    risk, other_risk = Risk(before.risk), Risk(after.risk)
+    is_higher = other_risk.rank > risk.rank
+    what = "risk raised" if is_higher else "risk lowered"
+    yield what, str(risk), str(other_risk), _stricter(is_higher)
+    order = list(EffectClass)
+    effect, other_effect = before.effect_class, after.effect_class
+    is_worse = order.index(other_effect) > order.index(effect)
+    yield "effect class", str(effect), str(other_effect), _stricter(is_worse)
+    yield "sandbox", before.sandboxed, after.sandboxed, _stricter(after.sandboxed)
     for what, old, new in (
         ("time limit in seconds", before.timeout_s, after.timeout_s),
         ("attempts", before.retry.attempts, after.retry.attempts),
@@ -153,13 +121,29 @@ def _limits(before: ActionContract, after: ActionContract) -> Iterator[Differenc
             for name, title in TITLES.items()
         ),
     ):
-        if old != new:
-            weight = Weight.LOOSER if new > old else Weight.STRICTER
-            yield Difference(weight, after.name, what, old, new)
+        yield what, old, new, _stricter(new < old)
+
+
+def _rest(before: ActionContract, after: ActionContract) -> Iterator[Change]:
+    for what, name, weight in (
+        ("summary", "summary", Weight.NEUTRAL),
+        ("code", "handler", Weight.LOOSER),
+        ("undo", "undo", Weight.NEUTRAL if after.undo else Weight.LOOSER),
+        ("undo params", "undo_params", Weight.NEUTRAL),
+        ("dry run", "dry_run", Weight.NEUTRAL),
+        ("secrets in the dry run", "dry_run_secrets", Weight.LOOSER),
+        ("target check", "checks_target", Weight.NEUTRAL),
+        ("files", "files", Weight.BREAKING),
+    ):
+        yield what, getattr(before, name), getattr(after, name), weight
     pauses = [(r.backoff, r.initial_s, r.max_s) for r in (before.retry, after.retry)]
     if pauses[0] != pauses[1]:
-        old_text, new_text = (f"{kind}, {lo} s to {hi} s" for kind, lo, hi in pauses)
-        yield Difference(Weight.NEUTRAL, after.name, "back-off", old_text, new_text)
+        old, new = (f"{kind}, {lo} s to {hi} s" for kind, lo, hi in pauses)
+        yield "back-off", old, new, Weight.NEUTRAL
+
+
+def _stricter(is_stricter: bool) -> Weight:  # noqa: FBT001 - the question itself
+    return Weight.STRICTER if is_stricter else Weight.LOOSER
 
 
 def _schemas(before: ActionContract, after: ActionContract) -> Iterator[Difference]:
@@ -195,10 +179,6 @@ def _required(
 def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     properties = schema.get("properties", {})
     return properties if isinstance(properties, Mapping) else {}
-
-
-def _lost(before: str, after: str) -> Weight:
-    return Weight.LOOSER if before and not after else Weight.NEUTRAL
 
 
 def _plain(value: Any) -> Any:

@@ -59,7 +59,7 @@ STARTS_PROGRAMS = frozenset(
 
 @dataclass(frozen=True)
 class Allow:
-    """What a dry run or a target check may touch outside its own folder."""
+    """The permissions of a dry run or target check outside its own folder."""
 
     network: bool = False
     programs: tuple[str, ...] = ()

@@ -1,28 +1,38 @@
-"""The code behind actions: plain functions registered by name and version."""
+"""The code behind actions: plain functions registered by name and version.
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+A registered function may raise CallFailed, which becomes what it returns.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
 
 from orchestration.skills.domain import code
-from orchestration.skills.domain.outcome import CheckHandler, DryRunHandler, Handler
+from orchestration.skills.domain.outcome import (
+    Call,
+    CallFailed,
+    CheckHandler,
+    DryRunHandler,
+    DryRunResult,
+    Handler,
+    Outcome,
+    TargetProblem,
+)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Registered:
-    """The functions of one handler and their module."""
-
     key: str
     run: Handler
     module: str
     dry_run: DryRunHandler | None = None
-    check: CheckHandler | None = None
+    check: Callable[[Call], Sequence[TargetProblem]] | None = None
 
     @property
     def code_digest(self) -> str:
         return code.digest_of(self.module)
 
     def has_code(self, published: str) -> bool:
-        """Return True if its code has the published digest."""
         return code.is_code_of(self.module, published)
 
 
@@ -36,11 +46,18 @@ def handler(key: str) -> Callable[[Handler], Handler]:
     """
 
     def register(function: Handler) -> Handler:
+        @wraps(function)
+        def run(call: Call) -> Outcome:
+            try:
+                return function(call)
+            except CallFailed as error:
+                return error.outcome
+
         if key in _HANDLERS:
             message = f"duplicate handler {key!r}"
             raise ValueError(message)
-        _HANDLERS[key] = Registered(key=key, run=function, module=function.__module__)
-        return function
+        _HANDLERS[key] = Registered(key=key, run=run, module=function.__module__)
+        return run
 
     return register
 
@@ -49,8 +66,15 @@ def dry_run_of(key: str) -> Callable[[DryRunHandler], DryRunHandler]:
     """Register the dry run of the handler `key`, which must exist already."""
 
     def register(function: DryRunHandler) -> DryRunHandler:
-        _HANDLERS[key] = replace(_HANDLERS[key], dry_run=function)
-        return function
+        @wraps(function)
+        def dry_run(call: Call) -> DryRunResult:
+            try:
+                return function(call)
+            except CallFailed as error:
+                return DryRunResult.failing(str(error))
+
+        _HANDLERS[key].dry_run = dry_run
+        return dry_run
 
     return register
 
@@ -59,17 +83,18 @@ def check_of(key: str) -> Callable[[CheckHandler], CheckHandler]:
     """Register the target check of the handler `key`, which must exist already."""
 
     def register(function: CheckHandler) -> CheckHandler:
-        _HANDLERS[key] = replace(_HANDLERS[key], check=function)
-        return function
+        @wraps(function)
+        def check(call: Call) -> Sequence[TargetProblem]:
+            try:
+                return function(call) or ()
+            except CallFailed as error:
+                return [TargetProblem(error.outcome.code, error.outcome.message)]
+
+        _HANDLERS[key].check = check
+        return check
 
     return register
 
 
 def find(key: str) -> Registered | None:
-    """Return a handler by key; None if it is not registered."""
     return _HANDLERS.get(key)
-
-
-def keys() -> frozenset[str]:
-    """Every registered key."""
-    return frozenset(_HANDLERS)

@@ -29,26 +29,21 @@ BY_EXIT_CODE = {limit.exit_code: limit for limit in Limit}
 
 @dataclass(frozen=True)
 class Limits:
-    """What a call may use, including all programs that it starts."""
+    """The limits of a call, including all programs that it starts."""
 
     memory_mb: int = 1024
     cpu_s: int = 300
-    """Seconds of processor time of all programs."""
     processes: int = 64
-    """Programs and threads at the same time."""
     file_mb: int = 512
-    """Maximum size of one file."""
     disk_mb: int = 2048
-    """Total size of the files in the folder of the call."""
     files: int = 20_000
-    """Number of files and folders in the folder of the call."""
 
     def problems(self) -> list[str]:
-        """Return a message for each invalid value."""
         return [
             f"{item.name} must be a whole number from 1 to {LARGEST}"
             for item in fields(self)
-            if not _fits(getattr(self, item.name))
+            if type(value := getattr(self, item.name)) is not int
+            or not 1 <= value <= LARGEST
         ]
 
 
@@ -73,7 +68,3 @@ def sentence(limit: Limit, limits: Limits, seconds: float = 0.0) -> str:
         Limit.DISK: f"The step was stopped: its files are too large or too many (max {limits.disk_mb} MB, {limits.files} files).",
         Limit.TIME: f"The step was stopped: it did not finish in {seconds:g} s.",
     }[limit]
-
-
-def _fits(value: object) -> bool:
-    return type(value) is int and 1 <= value <= LARGEST

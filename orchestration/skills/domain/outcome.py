@@ -33,7 +33,7 @@ class Call:
     workdir: Path
     """An empty folder that is removed after the call."""
     idempotency_key: str
-    """The same for each attempt of one step run, for targets that accept a key."""
+    """A key for targets that accept one; the same for all attempts."""
     deadline_s: float
     log: Callable[[str], None]
     masker: Masker = field(default_factory=lambda: Masker(()))
@@ -42,7 +42,7 @@ class Call:
     The worker masks outputs, logs and files anyway.
     """
     limits: Limits = field(default_factory=Limits)
-    """What the call may use. A handler that starts programs passes them on."""
+    """The limits of the call. A handler passes them on to its programs."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Failed:
     code: str
     message: str
     before_effect: bool = False
-    """True if there was certainly no effect; else there may be a part of it."""
+    """True if there was certainly no effect; else it may be partial."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """The call had no effect and may work later, such as for a busy target."""
+    """The call had no effect and may succeed later, as with a busy target."""
 
     code: str
     message: str
@@ -82,8 +82,24 @@ class Unknown:
 Outcome = Succeeded | Failed | Retry | Unknown
 
 
+class CallFailed(Exception):
+    """The handler cannot continue; `outcome` is what the step reports.
+
+    In a dry run it is the predicted failure, in a target check a problem.
+    """
+
+    def __init__(self, outcome: Failed | Retry | Unknown) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
+def refused(code: str, message: str) -> CallFailed:
+    """Return the error of a call that had no effect."""
+    return CallFailed(Failed(code, message, before_effect=True))
+
+
 @dataclass(frozen=True)
-class DryRun:
+class DryRunResult:
     """The predicted effect of a call."""
 
     summary: str
@@ -96,9 +112,12 @@ class DryRun:
     """Why the call would fail; empty if nothing is known."""
 
     @classmethod
-    def failing(cls, reason: str) -> "DryRun":
-        """Return the dry run of a call that would fail."""
+    def failing(cls, reason: str) -> "DryRunResult":
         return cls(summary=f"Would fail: {reason}", fails=reason)
+
+
+DryRun = DryRunResult
+"""The name in earlier releases, for skills that import it."""
 
 
 @dataclass(frozen=True)
@@ -110,5 +129,5 @@ class TargetProblem:
 
 
 Handler = Callable[[Call], Outcome]
-DryRunHandler = Callable[[Call], DryRun]
-CheckHandler = Callable[[Call], Sequence[TargetProblem]]
+DryRunHandler = Callable[[Call], DryRunResult]
+CheckHandler = Callable[[Call], Sequence[TargetProblem] | None]

@@ -1,11 +1,11 @@
-"""Decide what a newly shipped contract does to a skill that admins may have changed.
+"""Decide how a newly shipped contract changes a skill that admins edited.
 
 Three contracts are compared: the current one, the newly shipped one, and the shipped one
 that the current version is based on. Changes by admins stay, everything else follows the
 newly shipped contract, and no risk is lowered.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -19,15 +19,7 @@ from orchestration.skills.domain.contract import (
 from orchestration.skills.domain.states import SkillState
 
 ADMINS = frozenset(
-    {
-        "summary",
-        "risk",
-        "effect_class",
-        "timeout_s",
-        "retry",
-        "undo",
-        "limits",
-    }
+    {"summary", "risk", "effect_class", "timeout_s", "retry", "undo", "limits"}
 )
 """Fields of an action in which a change by an admin wins over a shipped change."""
 
@@ -35,7 +27,7 @@ Number = tuple[int, int, int]
 
 
 class Then(StrEnum):
-    """What to do with a shipped contract."""
+    """The ways to handle a shipped contract."""
 
     KEEP = "keep"  # it is already known, or older
     PUBLISH = "publish"  # no admin has changed anything: it becomes current
@@ -43,8 +35,8 @@ class Then(StrEnum):
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What to do, with which contract, and notes for an admin."""
+class ContractUpdate:
+    """A decision, the contract to publish or draft, and notes for an admin."""
 
     then: Then
     contract: SkillContract | None = None
@@ -58,17 +50,17 @@ def decide(
     base: SkillContract | None,
     state: SkillState,
     taken: Collection[str],
-) -> Decision:
-    """Decide about a shipped contract.
+) -> ContractUpdate:
+    """Decide what to do with a shipped contract.
 
     `base` is the shipped contract that the current version is based on, None if unknown;
     `taken` are the used version numbers.
     """
     if _is_same(shipped, base or current):
-        return Decision(Then.KEEP)
+        return ContractUpdate(Then.KEEP)
     if base is not None and number_of(shipped.version) < number_of(base.version):
         note = f"This release ships {shipped.version}, which is older than the current"
-        return Decision(Then.KEEP, notes=(f"{note} version's {base.version}.",))
+        return ContractUpdate(Then.KEEP, notes=(f"{note} version's {base.version}.",))
     made = replace(
         rebased(current, shipped, base),
         version=free_number(current.version, shipped.version, taken),
@@ -77,24 +69,20 @@ def decide(
     notes = [*_notes(current, shipped, made)]
     if state is not SkillState.ACTIVE:
         notes.insert(0, f"The skill stays {state}.")
-        return Decision(Then.DRAFT, made, tuple(notes))
+        return ContractUpdate(Then.DRAFT, made, tuple(notes))
     then = Then.DRAFT if is_customised else Then.PUBLISH
-    return Decision(then, made, tuple(notes))
+    return ContractUpdate(then, made, tuple(notes))
 
 
 def rebased(
     mine: SkillContract, shipped: SkillContract, base: SkillContract | None
 ) -> SkillContract:
     """Return the shipped contract with the changes of admins."""
-    of_base = _by_name(base.actions if base else ())
-    of_mine = _by_name(mine.actions)
     names = {action.name for action in shipped.actions}
     actions = tuple(
-        _with_known_undo(
-            _action(of_base.get(one.name), of_mine[one.name], one), one, names
+        _action(
+            base.action(one.name) if base else None, mine.action(one.name), one, names
         )
-        if one.name in of_mine
-        else one
         for one in shipped.actions
     )
     return replace(
@@ -131,13 +119,14 @@ def _is_same(one: SkillContract, other: SkillContract) -> bool:
     return replace(one, version="") == replace(other, version="")
 
 
-def _by_name(actions: Iterable[ActionContract]) -> dict[str, ActionContract]:
-    return {action.name: action for action in actions}
-
-
 def _action(
-    base: ActionContract | None, mine: ActionContract, shipped: ActionContract
+    base: ActionContract | None,
+    mine: ActionContract | None,
+    shipped: ActionContract,
+    names: Collection[str],
 ) -> ActionContract:
+    if mine is None:
+        return shipped
     merged: dict[str, Any] = {
         field.name: _picked(
             base, mine, shipped, field.name, mine_wins=field.name in ADMINS
@@ -146,22 +135,13 @@ def _action(
     }
     merged["risk"] = highest([mine.risk, shipped.risk])
     if base is None or mine.effect_class != base.effect_class:
-        merged["effect_class"] = _later(mine.effect_class, shipped.effect_class)
+        # The class whose repetition does more harm.
+        classes = (mine.effect_class, shipped.effect_class)
+        merged["effect_class"] = max(classes, key=list(EffectClass).index)
     merged["sandboxed"] = mine.sandboxed or shipped.sandboxed
+    if merged["undo"] not in {"", *names}:  # the release removed the one of an admin
+        merged["undo"] = shipped.undo
     return ActionContract(**merged)
-
-
-def _with_known_undo(
-    action: ActionContract, shipped: ActionContract, names: Collection[str]
-) -> ActionContract:
-    """Take the shipped undo if the release removed the one that an admin chose."""
-    is_known = action.undo in {"", *names}
-    return action if is_known else replace(action, undo=shipped.undo)
-
-
-def _later(one: EffectClass, other: EffectClass) -> EffectClass:
-    """Return the class whose repetition does more harm."""
-    return max(one, other, key=list(EffectClass).index)
 
 
 def _picked(base: Any, mine: Any, shipped: Any, name: str, *, mine_wins: bool) -> Any:
@@ -181,18 +161,14 @@ def _config(
 ) -> dict[str, Any]:
     """Merge by key, without keys that the shipped schema does not have."""
     schema = shipped.config_schema
-    closed = schema.get("additionalProperties") is False
-    merged = {}
-    for key in [*mine, *(key for key in shipped.config if key not in mine)]:
-        if closed and key not in schema.get("properties", {}):
-            continue
-        is_mine = key in mine and (key not in base or mine[key] != base[key])
-        is_removed_by_me = key in base and key not in mine
-        if is_mine:
-            merged[key] = mine[key]
-        elif key in shipped.config and not is_removed_by_me:
-            merged[key] = shipped.config[key]
-    return merged
+    is_open = schema.get("additionalProperties") is not False
+    changed = {k: v for k, v in mine.items() if k not in base or v != base[k]}
+    removed = base.keys() - mine.keys()
+    return {
+        key: value
+        for key, value in {**shipped.config, **changed}.items()
+        if key not in removed and (is_open or key in schema.get("properties", {}))
+    }
 
 
 def _sentences(
@@ -210,20 +186,16 @@ def _sentences(
 def _notes(
     current: SkillContract, shipped: SkillContract, made: SkillContract
 ) -> Iterator[str]:
-    """Return what an admin should review."""
-    now = _by_name(shipped.actions)
-    made_actions = _by_name(made.actions)
     for action in current.actions:
-        new = now.get(action.name)
-        if new is None:
+        new, merged = shipped.action(action.name), made.action(action.name)
+        if new is None or merged is None:
             yield f"The action {action.name} is removed."
             continue
         if new.handler != action.handler:
             yield f"{action.name} runs {new.handler} instead of {action.handler}."
         if new.input_schema != action.input_schema:
             yield f"The input of {action.name} has changed."
-        if made_actions[action.name].risk != new.risk:
-            risk = made_actions[action.name].risk
-            yield f"The risk of {action.name} stays {risk}. The shipped risk is {new.risk}."
+        if merged.risk != new.risk:
+            yield f"The risk of {action.name} stays {merged.risk}. The shipped risk is {new.risk}."
     for key in sorted(set(current.config) - set(made.config)):
         yield f"The configuration key {key!r} is removed."

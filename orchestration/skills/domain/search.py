@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from orchestration.skills.domain.contract import SkillContract
 
 NAME, ACTION, SUMMARY, DETAIL = 8, 6, 3, 1
-"""How much a match counts, by where it is."""
+"""The weight of a match, by the field that contains it."""
 SIMILAR = 0.7
 LONGEST_SUFFIX = 3
 _WORD = re.compile(r"[^\W_]+")
@@ -57,9 +57,13 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 """Words that users search for -> words of the contracts that mean the same."""
 
 
+Entry = tuple[str, int, str]
+"""A word of a skill, its weight, and its action or an empty text."""
+
+
 @dataclass(frozen=True)
 class Match:
-    """How well a skill fits a search, and which of its actions do."""
+    """The score of a skill in a search, and its matching actions."""
 
     score: int
     actions: frozenset[str] = frozenset()
@@ -67,7 +71,7 @@ class Match:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The matches by slug; if there are none, the skills that come close."""
+    """The matches by slug; if there are none, the skills that almost match."""
 
     matches: Mapping[str, Match]
     near: Mapping[str, Match]
@@ -79,7 +83,8 @@ def search(text: str, skills: Mapping[str, SkillContract | None]) -> SearchResul
     Without a match on all words, `near` has the skills with some of them, or with
     similar ones.
     """
-    words = [word for word in _words(text) if len(word) > 1 and word not in IGNORED]
+    found = [word for word in _words(text) if len(word) > 1 and word not in IGNORED]
+    words = list(dict.fromkeys(found))
     entries = {slug: [*_entries(slug, skills[slug])] for slug in skills}
     matches = _matching(words, entries, at_least=len(words))
     if matches or not words:
@@ -91,19 +96,14 @@ def search(text: str, skills: Mapping[str, SkillContract | None]) -> SearchResul
 
 
 def _matching(
-    words: list[str],
-    entries: Mapping[str, list[tuple[str, int, str]]],
-    *,
-    at_least: int,
+    words: list[str], entries: Mapping[str, list[Entry]], *, at_least: int
 ) -> dict[str, Match]:
     matches = {slug: _match(words, known, at_least) for slug, known in entries.items()}
     return {slug: match for slug, match in matches.items() if match is not None}
 
 
-def _match(
-    words: list[str], entries: Iterable[tuple[str, int, str]], at_least: int
-) -> Match | None:
-    """Add up the best place of each word; None with fewer than `at_least` of them."""
+def _match(words: list[str], entries: list[Entry], at_least: int) -> Match | None:
+    """Add up the best weight of each word; None below `at_least` words."""
     best: dict[str, int] = {}
     actions: dict[str, set[str]] = {}
     for word, weight, action in entries:
@@ -120,10 +120,7 @@ def _match(
     return Match(sum(best.values()), frozenset(fitting))
 
 
-def _entries(
-    slug: str, contract: SkillContract | None
-) -> Iterator[tuple[str, int, str]]:
-    """Return each word of a skill, how much it counts, and its action if it has one."""
+def _entries(slug: str, contract: SkillContract | None) -> Iterator[Entry]:
     yield from ((word, NAME, "") for word in _words(slug))
     if contract is None:
         return

@@ -76,19 +76,15 @@ def _unwrapped(address: IPAddress) -> Iterator[IPAddress]:
     if isinstance(address, ipaddress.IPv4Address):
         yield address
         return
-    mapped = address.ipv4_mapped
-    if mapped is not None:
-        yield mapped
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
         return
-    embedded: list[IPAddress] = []
+    yield address
     if address in NAT64:
-        embedded.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if address.sixtofour is not None:
-        embedded.append(address.sixtofour)
-    if address.teredo is not None:
-        embedded.extend(address.teredo)
+        yield address.sixtofour
+    yield from address.teredo or ()
     # ISATAP: the last 64 bits are [02]00:5efe and an IPv4 address.
     if (int(address) >> 32) & 0xFDFFFFFF == 0x00005EFE:  # noqa: PLR2004
-        embedded.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    yield address
-    yield from embedded
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

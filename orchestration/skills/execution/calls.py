@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestration.skills.domain.guard import Allow
 from orchestration.skills.domain.limits import Limit, Limits
-from orchestration.skills.domain.outcome import DryRun, Outcome, TargetProblem
+from orchestration.skills.domain.outcome import DryRunResult, Outcome, TargetProblem
 
 
 class RunnerDied(Exception):
@@ -31,7 +31,7 @@ class RunnerBusy(Exception):
 
 
 class CallKind(StrEnum):
-    """Which function of a handler to call."""
+    """The function of a handler to call."""
 
     RUN = "run"
     DRY_RUN = "dry_run"
@@ -40,7 +40,7 @@ class CallKind(StrEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """Where the runner writes that it begins a call, before it does."""
+    """A place in a file where the runner notes a call before it begins."""
 
     fd: int
     """Descriptor of a file that the runner has inherited with the same number."""
@@ -74,9 +74,9 @@ class WireCall:
     deadline_s: float
     """Time limit of the handler."""
     until: float = math.inf
-    """When it is ended, in seconds since boot."""
+    """The time when the call is ended, in seconds since boot."""
     valid_until: float = math.inf
-    """Until when it may be started, in seconds since boot."""
+    """The latest time to start the call, in seconds since boot."""
     config: Mapping[str, Any] = field(default_factory=dict)
     kind: CallKind = CallKind.RUN
     allow: Allow = field(default_factory=Allow)
@@ -93,8 +93,6 @@ class Log:
 
 @dataclass(frozen=True)
 class Checked:
-    """The problems that a target check found."""
-
     problems: tuple[TargetProblem, ...]
 
 
@@ -122,15 +120,29 @@ class LimitPassed:
         return str(self.limit)
 
 
-Answer = Outcome | DryRun | Checked | TouchedSomething | LimitPassed | NotStarted
+Answer = Outcome | DryRunResult | Checked | TouchedSomething | LimitPassed | NotStarted
+
+
+def references(value: Any, kind: str) -> Iterator[Any]:
+    """Return the content of each `{kind: ...}` in a value, such as `$file`."""
+    if isinstance(value, Mapping) and value.keys() == {kind}:
+        yield value[kind]
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from references(item, kind)
+
+
+def replaced(value: Any, kind: str, make: Callable[[Any], Any]) -> Any:
+    """Replace each `{kind: ...}` in a value by what `make` returns for its content."""
+    if isinstance(value, Mapping):
+        if value.keys() == {kind}:
+            return make(value[kind])
+        return {key: replaced(item, kind, make) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [replaced(item, kind, make) for item in value]
+    return value
 
 
 def local_files(value: Any) -> set[str]:
     """Return the sha256 of each file that a value refers to."""
-    if isinstance(value, Mapping):
-        if value.keys() == {"$file"}:
-            return {value["$file"]["sha256"]}
-        return set().union(*(local_files(item) for item in value.values()))
-    if isinstance(value, list | tuple):
-        return set().union(*(local_files(item) for item in value))
-    return set()
+    return {file["sha256"] for file in references(value, "$file")}

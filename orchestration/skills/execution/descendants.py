@@ -10,7 +10,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ ROUNDS = 100
 
 @dataclass(frozen=True)
 class Process:
-    """What the kernel counts for one process; an ended one has no threads."""
+    """The usage of one process from the kernel; no threads if it ended."""
 
     pid: int
     memory: int
@@ -38,7 +37,7 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent() -> None:
-    """Be killed when the thread that started this process ends."""
+    """Let the kernel kill this process when its starting thread ends."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -50,7 +49,7 @@ def processes(pid: int) -> list[Process]:
     """
     known: dict[int, Process] = {}
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir() if sys.platform == "linux" else ():
+    for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, IndexError, ValueError):
                 parent, process = read_process(int(entry.name))
@@ -106,7 +105,7 @@ def end(pid: int) -> int:
 
 
 def end_program(program: subprocess.Popen[bytes], seconds: float) -> None:
-    """Have the guardian end everything; if it does not, do it from here."""
+    """Have the guardian end all processes; if it fails, end them from here."""
     if program.poll() is None:
         program.terminate()
     try:
@@ -131,7 +130,6 @@ def any_child() -> bool:
 
 
 def reap_all(seconds: float = 1.0) -> None:
-    """Reap all children that have ended."""
     until = time.monotonic() + seconds
     while any_child() and time.monotonic() < until:
         time.sleep(0.001)
@@ -144,5 +142,4 @@ def _reap(pids: list[int]) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-ITSELF = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
+ITSELF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 DEEPEST = 40
 MOST_ENTRIES = 20_000
 
@@ -28,6 +28,29 @@ class TooMany(Exception):
 
 
 @contextmanager
+def closing(fd: int) -> Iterator[int]:
+    """Close a descriptor after the body."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def opened_folder(top: int, parts: Sequence[str]) -> Iterator[int]:
+    """Open a folder below an open one; no part of the path may be a link."""
+    fd = os.dup(top)
+    try:
+        for part in parts:
+            below = os.open(part, FOLDER, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def opened_file(root: Path, path: Path) -> Iterator[BufferedReader]:
     """Open a plain file below `root`, none of whose folders is a link.
 
@@ -38,7 +61,11 @@ def opened_file(root: Path, path: Path) -> Iterator[BufferedReader]:
         message = f"{path.name} is not in the folder of the call"
         raise NotPlain(message)
     try:
-        fd = _opened(root, parts)
+        with (
+            closing(os.open(root, FOLDER)) as top,
+            opened_folder(top, parts[:-1]) as folder,
+        ):
+            fd = os.open(parts[-1], PLAIN, dir_fd=folder)
     except OSError as error:
         message = f"{path.name} is not a plain file, or cannot be read"
         raise NotPlain(message) from error
@@ -56,10 +83,10 @@ def plain_files(root: Path, name: str) -> list[Path]:
     :raises TooMany: when it is too deep or has too many entries
     """
     try:
-        top = os.open(root, FOLDER)
-        with _closing(top):
-            folder = os.open(name, FOLDER, dir_fd=top)
-        with _closing(folder):
+        with (
+            closing(os.open(root, FOLDER)) as top,
+            opened_folder(top, (name,)) as folder,
+        ):
             paths = [*_files(folder, PurePosixPath(), [0])]
     except FileNotFoundError:
         return []
@@ -79,15 +106,13 @@ def remove(folder: Path) -> None:
     """
     if not os.path.lexists(folder):
         return
-    parent = os.open(folder.parent, FOLDER & ~os.O_NOFOLLOW)
-    with _closing(parent):
+    with closing(os.open(folder.parent, FOLDER & ~os.O_NOFOLLOW)) as parent:
         if not _is_folder(folder.name, parent):
             with suppress(FileNotFoundError):
                 os.unlink(folder.name, dir_fd=parent)
             return
         prefix = secrets.token_hex(8)
-        top = _claimed(folder.name, parent)
-        with _closing(top):
+        with closing(_claimed(folder.name, parent)) as top:
             moved = _emptied(top, top, prefix, 0)
             for number in moved:
                 _remove_moved(top, prefix, number, moved)
@@ -96,8 +121,7 @@ def remove(folder: Path) -> None:
 
 def _remove_moved(top: int, prefix: str, number: int, moved: list[int]) -> None:
     name = f"{prefix}{number}"
-    fd = _claimed(name, top)
-    with _closing(fd):
+    with closing(_claimed(name, top)) as fd:
         moved += _emptied(fd, top, prefix, moved[-1] + 1)
     os.rmdir(name, dir_fd=top)
 
@@ -123,8 +147,7 @@ def _emptied(folder: int, top: int, prefix: str, first: int) -> list[int]:
 
 def _claimed(name: str, parent: int) -> int:
     """Open a folder after making it readable and writable for its owner."""
-    itself = os.open(name, ITSELF, dir_fd=parent)
-    with _closing(itself), suppress(OSError):
+    with closing(os.open(name, ITSELF, dir_fd=parent)) as itself, suppress(OSError):
         Path(f"/proc/self/fd/{itself}").chmod(0o700)
     return os.open(name, FOLDER, dir_fd=parent)
 
@@ -153,24 +176,5 @@ def _files(folder: int, above: PurePosixPath, seen: list[int]) -> Iterator[Path]
             elif entry.is_file(follow_symlinks=False):
                 yield Path(above / entry.name)
     for name in below:
-        fd = os.open(name, FOLDER, dir_fd=folder)
-        with _closing(fd):
+        with closing(os.open(name, FOLDER, dir_fd=folder)) as fd:
             yield from _files(fd, above / name, seen)
-
-
-def _opened(root: Path, parts: Sequence[str]) -> int:
-    folder = os.open(root, FOLDER)
-    for part in parts[:-1]:
-        with _closing(folder):
-            below = os.open(part, FOLDER, dir_fd=folder)
-        folder = below
-    with _closing(folder):
-        return os.open(parts[-1], PLAIN, dir_fd=folder)
-
-
-@contextmanager
-def _closing(fd: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(fd)

@@ -1,4 +1,4 @@
-"""The guardian: a process above the runner program that ends it and all it started.
+"""The guardian: a parent process that ends the runner and all its descendants.
 
 It stays between the worker and the program. It ends everything when either of them
 ends, and ends the program when a call passes a limit or its deadline.
@@ -24,7 +24,7 @@ from orchestration.skills.execution.metering import Meter
 
 LOOK_MS = 250
 LATE_S = 2.0
-"""How long the guardian waits after the deadline, because the worker acts first."""
+"""Seconds that the guardian waits after the deadline; the worker acts first."""
 NUMBER = struct.Struct("=Q")
 SHARED_SIZE = 16384
 ROOM = SHARED_SIZE - NUMBER.size
@@ -32,13 +32,11 @@ DIED_BY_SIGNAL = 128
 
 
 class StopAsked(Exception):
-    """The worker ends the runner."""
+    """The worker requested the end of the runner."""
 
 
 @dataclass
 class CallWatch:
-    """One call that the guardian watches."""
-
     number: int
     meter: Meter
     until: float
@@ -77,7 +75,6 @@ class SharedCall:
         return number
 
     def watched(self, child: int, before: "CallWatch | None") -> "CallWatch | None":
-        """Return the call to watch now."""
         number = self.current()
         if before is not None and before.number == number:
             return before
@@ -90,7 +87,7 @@ class SharedCall:
         return CallWatch(number, meter, shared["until"] + LATE_S)
 
     def stopped_in(self, child: int, number: int) -> bool:
-        """Stop the program; if that call is over, let it continue and return False."""
+        """Stop the program; return False and continue it if the call ended."""
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, signal.SIGSTOP)
             # Without reaping it: its exit status is read later.

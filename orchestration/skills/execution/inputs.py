@@ -7,12 +7,12 @@ from a step whose output not everyone may see.
 import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema.exceptions import ValidationError
-
-from execfabric.lib.schema import UNUSABLE
 from orchestration.skills.domain.contract import ActionContract
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 MOST_PROBLEMS = 5
 LONGEST = 200
@@ -47,6 +47,8 @@ _EXPECTED = {
 
 def input_problems(action: ActionContract, params: Mapping[str, Any]) -> list[str]:
     """Return where params do not fit the input schema of an action."""
+    from execfabric.lib.schema import UNUSABLE  # noqa: PLC0415  slow to import
+
     try:
         errors = islice(action.input_validator.iter_errors(params), MOST_PROBLEMS)
         clauses = [_clause(error) for error in errors if not _is_secret(error.instance)]
@@ -60,7 +62,9 @@ def _is_secret(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == {"$secret"}
 
 
-def _clause(error: ValidationError) -> str:
+def _clause(error: "ValidationError") -> str:
+    from execfabric.lib.schema import type_of  # noqa: PLC0415  slow to import
+
     name = ".".join(map(str, error.absolute_path)) or "params"
     keyword = str(error.validator)
     wanted: Any = error.validator_value
@@ -70,7 +74,7 @@ def _clause(error: ValidationError) -> str:
         absent = ", ".join(key for key in wanted if key not in instance)
         return f"{name} must have {absent}"
     if keyword == "type":
-        return f"{name} must be {_kind(schema)}, not {_type_of(instance)}"
+        return f"{name} must be {_kind(schema)}, not {_TYPES[type_of(instance)]}"
     if keyword == "None":
         # A schema that is `false`; the library does not say for which key.
         return f"{name} has a value that is not allowed"
@@ -84,8 +88,7 @@ def _clause(error: ValidationError) -> str:
     return f"{name} must {expected}"
 
 
-def _options(error: ValidationError) -> Iterator[str]:
-    """Return the types that the alternatives of a schema expect."""
+def _options(error: "ValidationError") -> Iterator[str]:
     alternatives: Any = error.validator_value
     for schema in alternatives:
         if isinstance(schema, Mapping) and "type" in schema:
@@ -98,14 +101,6 @@ def _kind(schema: Mapping[str, Any]) -> str:
     kinds = schema["type"]
     names = [kinds] if isinstance(kinds, str) else kinds
     return " or ".join(_TYPES.get(name, name) for name in names)
-
-
-def _type_of(value: Any) -> str:
-    kinds: dict[type, str] = {
-        bool: "boolean", int: "integer", float: "number",
-        str: "string", list: "array", type(None): "null",
-    }  # fmt: skip
-    return _TYPES[kinds.get(type(value), "object")]
 
 
 def _short(text: str) -> str:

@@ -3,13 +3,14 @@
 import codecs
 import tempfile
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from execfabric.lib.masking import Masker
 from orchestration.skills.domain.outcome import Failed, Succeeded
 from orchestration.skills.execution import folders
+from orchestration.skills.execution.calls import replaced
 
 Secrets = Callable[[str], str]
 """Returns a secret by name; raises if the name is unknown or not allowed."""
@@ -36,21 +37,18 @@ class LogTap:
         return _storable(self._decode(self._masked.feed(chunk)))
 
     def finish(self) -> str:
-        """Return the rest."""
         return _storable(self._decode(self._masked.finish(), final=True))
 
 
 def resolved(value: Any, secrets: Secrets, used: set[str]) -> Any:
     """Replace each `{"$secret": name}` in `value`; add what to mask to `used`."""
-    if isinstance(value, Mapping):
-        if value.keys() == {"$secret"}:
-            secret = secrets(value["$secret"])
-            used.update(_sensitive(secret))
-            return secret
-        return {key: resolved(item, secrets, used) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [resolved(item, secrets, used) for item in value]
-    return value
+
+    def resolve(name: str) -> str:
+        secret = secrets(name)
+        used.update(_sensitive(secret))
+        return secret
+
+    return replaced(value, "$secret", resolve)
 
 
 def answer_masked(frame: dict[str, Any], masker: Masker) -> dict[str, Any]:
@@ -114,11 +112,12 @@ def _mask_file(
             try:
                 for chunk in _chunks(source, meanwhile):
                     if "\0" in check.decode(chunk):
-                        raise _not_text(masked_name)
+                        raise UnicodeError  # noqa: TRY301 - it is not text either
                     target.write(stream.feed(chunk))
                 check.decode(b"", final=True)
-            except UnicodeDecodeError:
-                raise _not_text(masked_name) from None
+            except UnicodeError:
+                message = f"The step ran, but its file {masked_name!r} contains a secret and cannot be masked: it is not UTF-8 text. The file was not stored."
+                raise SecretInFile(message) from None
         target.write(stream.finish())
     # A new file, because the old one may have further names elsewhere.
     Path(target.name).replace(path)
@@ -129,13 +128,6 @@ def _chunks(source: BinaryIO, meanwhile: Callable[[], None]) -> Iterator[bytes]:
     while chunk := source.read(CHUNK):
         yield chunk
         meanwhile()
-
-
-def _not_text(name: str) -> SecretInFile:
-    return SecretInFile(
-        f"The step ran, but its file {name!r} contains a secret and cannot be masked: it is"
-        " not UTF-8 text. The file was not stored."
-    )
 
 
 def _sensitive(secret: str) -> set[str]:

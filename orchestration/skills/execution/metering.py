@@ -30,8 +30,6 @@ LONGEST_PAUSE_S = 0.5
 
 @dataclass
 class Files:
-    """The size and number of the files in a folder."""
-
     size: int = 0
     count: int = 0
     largest: int = 0
@@ -44,7 +42,7 @@ class Meter:
     def __init__(
         self, pid: int, limits: Limits, folder: Path | None, *, spare: int = 0
     ) -> None:
-        """Start with what the process uses now; `spare` more are not counted."""
+        """Start from the current usage; do not count `spare` more processes."""
         self._pid = pid
         self._limits = limits
         self._folder = folder
@@ -66,7 +64,6 @@ class Meter:
         return passed
 
     def passed(self) -> Limit | None:
-        """Return the exceeded limit, if any."""
         living = processes(self._pid)
         if sum(item.cpu_s for item in living) - self._cpu_s > self._limits.cpu_s:
             return Limit.CPU
@@ -77,7 +74,7 @@ class Meter:
         return self.passed_on_disk(living)
 
     def passed_on_disk(self, living: list[Process] | None = None) -> Limit | None:
-        """Return the limit that the files exceed, files without a name included."""
+        """Return the limit that the files exceed, including unlinked files."""
         limits = self._limits
         held, unnamed = _unnamed_files(living or [])
         if held > limits.memory_mb * MEGABYTE:
@@ -127,12 +124,8 @@ def kernel_limits(limits: Limits) -> Iterator[None]:
 def files_below(folder: Path, *, most: int) -> Files:
     """Add up the files below a folder without following links; stop above `most`."""
     usage = Files()
-    with suppress(OSError):
-        fd = os.open(folder, folders.FOLDER)
-        try:
-            _add_folder(fd, 0, usage, most)
-        finally:
-            os.close(fd)
+    with suppress(OSError), folders.closing(os.open(folder, folders.FOLDER)) as fd:
+        _add_folder(fd, 0, usage, most)
     return usage
 
 
@@ -154,16 +147,12 @@ def _add_folder(folder: int, depth: int, usage: Files, most: int) -> None:
                 elif stat.S_ISDIR(known.st_mode):
                     below.append(entry.name)
     for name in below:
-        with suppress(OSError):
-            fd = os.open(name, folders.FOLDER, dir_fd=folder)
-            try:
-                _add_folder(fd, depth + 1, usage, most)
-            finally:
-                os.close(fd)
+        with suppress(OSError), folders.opened_folder(folder, (name,)) as below_fd:
+            _add_folder(below_fd, depth + 1, usage, most)
 
 
 def _own_memory(process: Process) -> int:
-    """Return its memory, with shared memory divided by the processes that share it."""
+    """Return the memory of a process; divide shared memory among its users."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -188,10 +177,7 @@ def _unnamed_files(living: list[Process]) -> tuple[int, int]:
     return sum(memory.values()), sum(disk.values())
 
 
-_STATM = Path("/proc/self/statm")
-
-
 def _data_size() -> int:
     with suppress(OSError):
-        return int(_STATM.read_bytes().split()[5]) * PAGE
+        return int(Path("/proc/self/statm").read_bytes().split()[5]) * PAGE
     return 0

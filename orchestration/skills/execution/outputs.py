@@ -1,11 +1,10 @@
 """Check that an outcome is what its action declares: schema, files, storable text."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any
 
 from execfabric.lib.canonical import (
     LARGEST_SAFE_INTEGER,
@@ -13,19 +12,23 @@ from execfabric.lib.canonical import (
     NotCanonical,
     check_depth,
 )
-from execfabric.lib.schema import FORMATS, UNUSABLE, validator
 from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
 from orchestration.skills.execution import folders
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
 RESERVED = frozenset({"$file", "$secret"})
 MOST_PROBLEMS = 5
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL and lone surrogates, which Postgres cannot store as text."""
 
 
 def validate_output(
     action: ActionContract, outcome: Outcome, workdir: Path | None = None
 ) -> Outcome:
-    """Return the outcome, or a failure that names where it breaks the contract.
+    """Return the outcome, or a failure that names where it is invalid.
 
     With `workdir`, the files of the outcome must be in it.
     """
@@ -42,7 +45,7 @@ def validate_output(
 
 
 def declared_output(action: ActionContract, outcome: Succeeded) -> Succeeded:
-    """Remove what the contract does not declare.
+    """Remove outputs and files that the contract does not declare.
 
     After an upgrade the installed code may return more than the approved version
     declares. The effect has happened, and the declared output is there.
@@ -57,16 +60,20 @@ def declared_output(action: ActionContract, outcome: Succeeded) -> Succeeded:
 
 
 def blank_output(action: ActionContract) -> dict[str, Any]:
-    """Return an output to fill in: null for each required property."""
+    """Return an output template with null for each required property."""
     return dict.fromkeys(action.output_schema.get("required", ()))
 
 
 def schema_problems(schema: Mapping[str, Any], value: Any) -> list[str]:
     """Return where `value` does not fit the JSON Schema, one sentence each."""
+    from execfabric.lib.schema import FORMATS, validator  # noqa: PLC0415  slow to import
+
     return _problems(validator(schema, format_checker=FORMATS), value)
 
 
-def _problems(checker: Draft202012Validator, value: Any) -> list[str]:
+def _problems(checker: "Draft202012Validator", value: Any) -> list[str]:
+    from execfabric.lib.schema import UNUSABLE  # noqa: PLC0415  slow to import
+
     try:
         errors = [*checker.iter_errors(value)]
     except UNUSABLE as error:
@@ -83,7 +90,7 @@ def storable(value: Any) -> bool:
 
 
 def _unstorable(value: Any, where: str) -> Iterator[str]:
-    """Return what cannot be stored, or would become a reference in a later step.
+    """Return the parts that cannot be stored or would become references later.
 
     An output may repeat what an outsider wrote. A `$secret` or `$file` in it would be
     resolved in the next step as if the author of the plan had written it.
@@ -97,9 +104,11 @@ def _unstorable(value: Any, where: str) -> Iterator[str]:
 
 
 def _unstorable_parts(value: Any, where: str) -> Iterator[str]:
-    if isinstance(value, str | int | float):
-        if bad := _unstorable_scalar(value):
-            yield f"{where} contains {bad}"
+    if isinstance(value, str) and UNSTORABLE.search(value):
+        yield f"{where} contains characters that cannot be stored"
+    elif isinstance(value, int | float) and abs(value) > LARGEST_SAFE_INTEGER:
+        # JSON does not require readers to preserve larger numbers exactly.
+        yield f"{where} contains a number without an exact form"
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unstorable_parts(item, f"{where}[{index}]")
@@ -109,23 +118,6 @@ def _unstorable_parts(value: Any, where: str) -> Iterator[str]:
                 yield f"{where} contains the reserved key {key!r}"
             yield from _unstorable_parts(key, f"a key of {where}")
             yield from _unstorable_parts(item, f"{where}.{key}")
-
-
-def _unstorable_scalar(value: str | float) -> str:
-    """Return why a text or a number cannot be stored; empty if it can."""
-    if not isinstance(value, str):
-        # JSON does not require readers to preserve larger numbers exactly.
-        return (
-            "a number without an exact form"
-            if abs(value) > LARGEST_SAFE_INTEGER
-            else ""
-        )
-    broken = "\0" in value or (not value.isascii() and _surrogates(value))
-    return "characters that cannot be stored" if broken else ""
-
-
-def _surrogates(value: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _file_problems(

@@ -21,18 +21,25 @@ from orchestration.skills.domain.handlers import Registered
 from orchestration.skills.domain.limits import Limit, Limits
 from orchestration.skills.domain.outcome import (
     Call,
+    CallFailed,
     Failed,
     File,
     Outcome,
     Retry,
     Succeeded,
     Unknown,
+    refused,
 )
 from orchestration.skills.execution import descendants, wire, withheld
-from orchestration.skills.execution.calls import note_begin
+from orchestration.skills.execution.calls import CallKind, note_begin, replaced
 from orchestration.skills.execution.guardian import SharedCall, guard
 from orchestration.skills.execution.metering import kernel_limits
 from orchestration.skills.execution.reasons import plain, trace
+
+TO_WIRE: Mapping[str, Callable[[Any], Any]] = {
+    CallKind.DRY_RUN: wire.dry_run_to_wire,
+    CallKind.CHECK: wire.problems_to_wire,
+}
 
 
 class Touched(BaseException):
@@ -40,14 +47,6 @@ class Touched(BaseException):
 
     Not an `Exception`: a handler's own `except Exception` must not hide it.
     """
-
-
-class FileTooLarge(Exception):
-    """The handler wrote a file that is larger than the call's limit."""
-
-
-class FileMissing(Exception):
-    """A file named in the params was not handed over with the call."""
 
 
 class LazyCall(Call):
@@ -58,7 +57,6 @@ class LazyCall(Call):
 
     @cached_property
     def workdir(self) -> Path:
-        """The folder of the call."""
         folder: Path = self.__dict__["folder"]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
@@ -83,7 +81,7 @@ class AuditHook:
 
     @contextmanager
     def armed(self, workdir: Path, allow: Allow) -> Iterator[None]:
-        """Stop code that touches anything while the body runs."""
+        """Stop code that breaks the rules of the guard while the body runs."""
         self.what = ""
         wrote_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         self._armed = (os.path.realpath(workdir), allow)
@@ -123,12 +121,7 @@ def _serve(frames_in: int, frames_out: int, calls: SharedCall) -> NoReturn:
         frame = frames.feed(chunk)
         if frame is None:
             continue
-        if "warm" in frame:
-            for prefix in frame["warm"]:
-                installed.load(prefix)
-            answer = wire.encode({"warm": True})
-        else:
-            answer = _limited(frame["call"], hook, calls)
+        answer = _limited(frame["call"], hook, calls)
         sys.stdout.flush()
         sys.stderr.flush()
         if descendants.any_child():
@@ -139,14 +132,16 @@ def _serve(frames_in: int, frames_out: int, calls: SharedCall) -> NoReturn:
 
 
 def _limited(call: dict[str, Any], hook: AuditHook, calls: SharedCall) -> bytes:
-    """Answer a call within its limits; exceeding one of the kernel's is an answer."""
+    """Answer a call within its limits; also answer if it exceeds one."""
     limits = Limits(**call["limits"])
     try:
         with calls.one(call), kernel_limits(limits):
             return _bounded(_answer(call, hook))
     except MemoryError:
         passed = Limit.MEMORY
-    except FileTooLarge:
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
         passed = Limit.FILE_SIZE
     return wire.encode({"passed": passed})
 
@@ -166,27 +161,33 @@ def _bounded(answer: dict[str, Any]) -> bytes:
 
 def _answer(call: dict[str, Any], hook: AuditHook) -> dict[str, Any]:
     try:
-        handler = installed.find(call["handler"])
-        if handler is None:
-            message = f"Cannot run the step: the handler {call['handler']} is not installed on this worker. Nothing was done. Ask an admin."
-            return _failed("skill.no_handler", message, before_effect=True)
+        handler = _handler(call["handler"])
         if call["kind"] == "run":
             return _run(call, handler, _call(call))
         return _look(call, handler, _call(call), hook)
-    except FileMissing as error:
-        return _failed("skill.file_missing", str(error), before_effect=True)
+    except CallFailed as error:
+        return {"outcome": wire.outcome_to_wire(error.outcome)}
     except withheld.SecretWithheld as error:
-        return _failed(withheld.SECRET_WITHHELD, str(error), before_effect=True)
+        failed = Failed(withheld.SECRET_WITHHELD, str(error), before_effect=True)
+        return {"outcome": wire.outcome_to_wire(failed)}
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
-            raise FileTooLarge from error
+            raise
         _log(trace(error))
         # It may have come after an effect.
         message = f"The skill failed unexpectedly with {type(error).__name__}: {plain(error)}. It may have had an effect. See the log."
         raised = Unknown("skill.raised", message)
         return {"outcome": wire.outcome_to_wire(raised)}
+
+
+def _handler(key: str) -> Registered:
+    handler = installed.find(key)
+    if handler is None:
+        message = f"Cannot run the step: the handler {key} is not installed on this worker. Nothing was done. Ask an admin."
+        raise refused("skill.no_handler", message)
+    return handler
 
 
 def _run(call: dict[str, Any], handler: Registered, ready: Call) -> dict[str, Any]:
@@ -206,25 +207,16 @@ def _look(
     call: dict[str, Any], handler: Registered, ready: Call, hook: AuditHook
 ) -> dict[str, Any]:
     """Run a dry run or a target check under the guard."""
-    allow = Allow(
-        network=call["allow"]["network"], programs=tuple(call["allow"]["programs"])
-    )
-    looks: Callable[[], dict[str, Any]]
-    if call["kind"] == "dry_run" and handler.dry_run is not None:
-        dry_run = handler.dry_run
-        looks = lambda: {"dry_run": wire.dry_run_to_wire(dry_run(ready))}  # noqa: E731
-    elif call["kind"] == "check" and handler.check is not None:
-        check = handler.check
-        looks = lambda: {"check": wire.problems_to_wire(check(ready))}  # noqa: E731
-    else:
-        return _failed(
-            "skill.cannot_look",
-            f"The handler {handler.key} has no {call['kind'].replace('_', ' ')}.",
-        )
+    allow = Allow(**call["allow"])
+    kind = call["kind"]
+    look = getattr(handler, kind)
+    if look is None:
+        message = f"The handler {handler.key} has no {kind.replace('_', ' ')}."
+        return _failed("skill.cannot_look", message)
     answer: dict[str, Any] = {}
     try:
         with hook.armed(Path(call["workdir"]), allow):
-            answer = looks()
+            answer = {kind: TO_WIRE[kind](look(ready))}
     except Touched:
         pass
     except Exception:
@@ -240,9 +232,8 @@ def _outcome(value: object) -> Outcome:
     return Failed("skill.output_invalid", message)
 
 
-def _failed(code: str, message: str, *, before_effect: bool = False) -> dict[str, Any]:
-    failed = Failed(code, message, before_effect=before_effect)
-    return {"outcome": wire.outcome_to_wire(failed)}
+def _failed(code: str, message: str) -> dict[str, Any]:
+    return {"outcome": wire.outcome_to_wire(Failed(code, message))}
 
 
 def _call(call: dict[str, Any]) -> Call:
@@ -260,19 +251,15 @@ def _call(call: dict[str, Any]) -> Call:
     )
 
 
-def _with_files(value: Any, paths: dict[str, str]) -> Any:
-    if isinstance(value, list):
-        return [_with_files(item, paths) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() != {"$file"}:
-        return {key: _with_files(item, paths) for key, item in value.items()}
-    known = value["$file"]
-    path = paths.get(known["sha256"])
-    if path is None:
-        message = f"Cannot run the step: the file {known['name']!r} is missing. Nothing was done."
-        raise FileMissing(message)
-    return File(path=Path(path), **known)
+def _with_files(params: Any, paths: dict[str, str]) -> Any:
+    def local(known: dict[str, Any]) -> File:
+        path = paths.get(known["sha256"])
+        if path is None:
+            message = f"Cannot run the step: the file {known['name']!r} is missing. Nothing was done."
+            raise refused("skill.file_missing", message)
+        return File(path=Path(path), **known)
+
+    return replaced(params, "$file", local)
 
 
 def _log(text: str) -> None:

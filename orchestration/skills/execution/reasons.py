@@ -1,8 +1,9 @@
-"""Say why an operation of the system failed, without error numbers and paths."""
+"""Explain why a system operation failed, without error numbers and paths."""
 
 import errno
 import re
 import socket
+import ssl
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,17 +26,24 @@ _REASONS: Mapping[int, str] = {
 
 def plain(error: BaseException) -> str:
     """Return the reason in words, without an error number or a path."""
-    causes = [error, *_causes(error)]
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
+    if isinstance(error, socket.gaierror):
         return "the host name is unknown"
-    if any(isinstance(cause, TimeoutError) for cause in causes):
+    if isinstance(error, TimeoutError) and str(error) in {"", "timed out"}:
         return "the connection timed out"
-    for cause in causes:
-        if isinstance(cause, OSError) and (reason := _REASONS.get(cause.errno or 0)):
-            return reason
-    is_named = isinstance(error, OSError) and error.strerror
-    text = str(error.strerror if is_named else error)  # type: ignore[attr-defined]
+    # The number of a TLS error is OpenSSL's own.
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        text = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+    else:
+        text = str(error)
     return cleaned(text) or type(error).__name__
+
+
+def of_connection(error: BaseException) -> str:
+    """Return the reason of the system error that caused an error of a library."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and cause not in causes:
+        causes.append(cause)
+    return plain(next((one for one in causes if isinstance(one, OSError)), error))
 
 
 def cleaned(text: str) -> str:
@@ -50,11 +58,3 @@ def trace(error: BaseException) -> str:
         f"  {Path(item.filename).name}:{item.lineno} in {item.name}" for item in frames
     ]
     return "\n".join([f"{type(error).__name__}: {plain(error)}", *lines])
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    causes = []
-    while (cause := error.__cause__) is not None:
-        causes.append(cause)
-        error = cause
-    return causes

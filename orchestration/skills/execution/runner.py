@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,8 @@ from orchestration.skills.execution.masking import (
 )
 from orchestration.skills.installed import EXTRA
 
-PASSED_ON = frozenset(
-    {
-        "LANG",
-        "LC_ALL",
-        "LC_CTYPE",
-        "PATH",
-        "SSL_CERT_DIR",
-        "SSL_CERT_FILE",
-        "TZ",
-        EXTRA,
-    }
-)
+LOCALE = {"LANG", "LC_ALL", "LC_CTYPE", "TZ"}
+PASSED_ON = frozenset({*LOCALE, "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", EXTRA})
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from orchestration.skills.execution import program;"
@@ -65,7 +55,7 @@ END_S = 5.0
 
 
 def no_secrets(name: str) -> str:
-    """Refuse every secret: for calls that may use none."""
+    """Refuse every secret; for calls that may not use secrets."""
     message = f"the secret {name!r} is not available here"
     raise LookupError(message)
 
@@ -90,7 +80,6 @@ class Runner:
 
     @property
     def alive(self) -> bool:
-        """True if the program is running."""
         return self._program is not None and self._program.poll() is None
 
     @property
@@ -130,16 +119,6 @@ class Runner:
             os.set_blocking(fd, False)
             self._poller.register(fd, select.POLLIN)
 
-    def warm(self, prefixes: Iterable[str]) -> None:
-        """Import the modules of these skills now rather than in the first call.
-
-        :raises RunnerDied: when one of them cannot be imported
-        """
-        self._send({"warm": list(prefixes)}, Masker(()))
-        while self._tap is not None or self._death:
-            self.poll(END_S)
-        self._ready.clear()
-
     def begin(
         self,
         call: WireCall,
@@ -172,10 +151,7 @@ class Runner:
             "until": until,
             "valid_until": min(call.valid_until, until),
             "limits": vars(call.limits),
-            "allow": {
-                "network": call.allow.network,
-                "programs": list(call.allow.programs),
-            },
+            "allow": vars(call.allow),
             "paths": {digest: str(known[digest]) for digest in wanted & known.keys()},
             "note": vars(call.note) if call.note else None,
         }
@@ -265,7 +241,9 @@ class Runner:
         except OSError as error:
             # A part of a frame starts nothing.
             self.kill()
-            message = "The runner ended before it had the whole call. Nothing was done."
+            message = (
+                "The runner ended before it received the whole call. Nothing was done."
+            )
             raise NotSent(message) from error
         except Exception as error:
             self.kill()
@@ -289,11 +267,7 @@ class Runner:
         if chunk == b"":
             self._died()
         elif frame is not None:
-            self._finish(frame)
-
-    def _finish(self, frame: dict[str, Any]) -> None:
-        self._finish_log()
-        if "warm" not in frame:
+            self._finish_log()
             self._ready.append(self._answer(frame))
 
     def _answer(self, frame: dict[str, Any]) -> Answer:
@@ -316,7 +290,7 @@ class Runner:
         self._tap = None
 
     def _died(self) -> None:
-        """Store its last output; `poll` raises after it is read."""
+        """Store the program's last output; `poll` raises after reading it."""
         self._finish_log()
         program = self._program
         last_output = [*self._ready]
@@ -348,7 +322,7 @@ def _limit_passed(limit: Limit, call: WireCall) -> LimitPassed:
 
 
 def _unreadable(frame: dict[str, Any], error: Exception) -> Answer:
-    """Return the answer for one that cannot be read, depending on how it ended."""
+    """Return the answer for a frame that cannot be read."""
     message = f"The answer of the skill cannot be read ({type(error).__name__})."
     outcome = frame.get("outcome")
     if isinstance(outcome, dict) and outcome.get("kind") == "succeeded":

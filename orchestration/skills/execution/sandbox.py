@@ -1,6 +1,6 @@
 """Run a program in a sandbox without network and without files except its own.
 
-Bubblewrap creates new namespaces for it. A self-test checks that this works: on some
+Bubblewrap creates new namespaces for it. A self-test checks that they work: on some
 hosts unprivileged namespaces are disabled, and a sandbox that fails silently is worse
 than none.
 """
@@ -10,11 +10,9 @@ import os
 import re
 import resource
 import shutil
-import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +26,7 @@ from orchestration.skills.domain.limits import MEGABYTE, Limit, Limits
 from orchestration.skills.execution import seccomp
 from orchestration.skills.execution.metering import Meter
 from orchestration.skills.execution.reasons import plain
-from orchestration.skills.execution.streams import TAIL, Stream, Streams
-
-__all__ = ["TAIL", "Stream"]
+from orchestration.skills.execution.streams import OutputTail, Streams
 
 INSIDE = "/call"
 PROBE_S = 20.0
@@ -42,14 +38,14 @@ MASKED = tuple(
         *("kpagecount", "kpageflags", "latency_stats", "sched_debug", "timer_list"),
     )
 )
-"""Files of /proc that containers hide too: root could read them in the sandbox."""
+"""Files of /proc that root could read; containers hide them too."""
 SYSTEM_PATH = "/usr/bin:/bin"
 TOOL_ENVIRONMENT: Mapping[str, str] = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
 USER = 64_939
 """User id for the programs of a worker that is root, without account and files."""
 AS_USER: Mapping[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
 OPEN_FILES = 256
-HEADROOM = 1000
+HEADROOM = 200
 PROGRAM_NICE, METER_NICE = 10, -20
 STATUS_SIZE = 65536
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -58,8 +54,6 @@ READABLE = ("/etc/alternatives", "/etc/ld.so.cache")
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run."""
-
     argv: Sequence[str]
     workdir: Path
     """Its working folder, which is `/call` in the sandbox."""
@@ -74,22 +68,22 @@ class Program:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended; no exit code if it was killed."""
+    """The end of a program; it has no exit code if it was killed."""
 
     exit_code: int | None
-    stdout: Stream
-    stderr: Stream
-    sandboxed: bool = False
-    passed: Limit | None = None
-    """The limit that it exceeded."""
+    stdout: OutputTail
+    stderr: OutputTail
+    passed: Limit | None
+    """The limit for which it was stopped."""
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """The result of the probes in the sandbox."""
-
-    works: bool
     failures: tuple[str, ...] = ()
+
+    @property
+    def works(self) -> bool:
+        return not self.failures
 
 
 class SandboxUnavailable(Exception):
@@ -119,9 +113,9 @@ echo done
 
 @lru_cache(maxsize=1)
 def self_test() -> SelfTest:
-    """Try to break out of the sandbox; cached per process."""
+    """Try to break out of the sandbox; cache the result per process."""
     if not shutil.which("bwrap"):
-        return SelfTest(works=False, failures=("bubblewrap (bwrap) is not installed",))
+        return SelfTest(("bubblewrap (bwrap) is not installed",))
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.NamedTemporaryFile() as outside,
@@ -134,14 +128,12 @@ def self_test() -> SelfTest:
         try:
             ended = run(program, deadline_s=PROBE_S)
         except (OSError, SandboxUnavailable) as error:
-            return SelfTest(
-                works=False, failures=(f"it does not start: {plain(error)}",)
-            )
+            return SelfTest((f"it does not start: {plain(error)}",))
     lines = ended.stdout.tail.decode(errors="replace").split("\n")
     failures = tuple(line for line in lines if line and line != "done")
     if "done" not in lines:
         failures += ("its self-test did not finish",)
-    return SelfTest(works=not failures, failures=failures)
+    return SelfTest(failures)
 
 
 def run(
@@ -174,27 +166,28 @@ def run(
             preexec_fn=partial(_limit, program.limits),  # noqa: PLW1509 - one thread
             **_as_ordinary_user(program),
         )
-        meter = _meter(program, started.pid)
+        # The first process of the namespace is bubblewrap too.
+        spare = 1 if wrapper else 0
+        folder = program.scratch or program.workdir
+        meter = Meter(started.pid, program.limits, folder, spare=spare)
         with started, _ahead():
             streams = Streams(started, on_text, meter)
             in_time = streams.read(time.monotonic() + deadline_s)
             if not in_time:
-                _kill(started)
+                # The first process of its namespace is a child of bwrap and dies with it.
+                started.kill()
             code = started.wait()
         if wrapper and in_time and not wrapper.started():
             reason = streams.stderr.tail.decode(errors="replace").strip()
             raise SandboxUnavailable(reason or f"bwrap ended with code {code}")
-    return Ended(
-        code if in_time else None,
-        streams.stdout,
-        streams.stderr,
-        sandboxed=program.sandboxed,
-        passed=streams.passed or meter.passed_on_disk(),
-    )
+    passed = streams.passed or meter.passed_on_disk()
+    if not in_time:
+        return Ended(None, streams.stdout, streams.stderr, passed or Limit.TIME)
+    return Ended(code, streams.stdout, streams.stderr, passed)
 
 
 def _as_ordinary_user(program: Program) -> dict[str, Any]:
-    """Give the folders of the program to an ordinary user if this process is root.
+    """If we are root, give the folders to an ordinary user; return run options.
 
     The kernel does not limit the processes of root, so nothing would stop a fork bomb,
     and a program that escaped would be root. If the user cannot reach the folders, the
@@ -237,7 +230,7 @@ def _has_ordinary_user() -> bool:
 
 @contextmanager
 def _ahead() -> Iterator[None]:
-    """Run with a higher priority than the program if allowed, to notice a fork bomb."""
+    """Raise our priority if allowed, to notice a fork bomb."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, METER_NICE)
@@ -246,12 +239,6 @@ def _ahead() -> Iterator[None]:
     finally:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, before)
-
-
-def _meter(program: Program, pid: int) -> Meter:
-    folder = program.scratch or program.workdir
-    # The first process of the namespace is bubblewrap too.
-    return Meter(pid, program.limits, folder, spare=1 if program.sandboxed else 0)
 
 
 def _variables(program: Program) -> dict[str, str]:
@@ -352,17 +339,13 @@ def _no_nesting() -> list[str]:
 
 def _holding(content: bytes) -> IO[bytes]:
     """Return an open file without a name that cannot be changed."""
-    if sys.platform != "linux":
-        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes
-    else:
-        fd = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        file = os.fdopen(fd, "w+b")
+    fd = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    file = os.fdopen(fd, "w+b")
     file.write(content)
     file.seek(0)
-    if sys.platform == "linux":
-        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK
-        seals |= fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK
+    seals |= fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     return file
 
 
@@ -379,9 +362,3 @@ def _limit(limits: Limits) -> None:
         most = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (most, most))
     os.setpriority(os.PRIO_PROCESS, 0, PROGRAM_NICE)
-
-
-def _kill(started: subprocess.Popen[bytes]) -> None:
-    # The first process of the PID namespace is among bwrap's children and dies
-    # with it, and everything in the namespace with that one.
-    started.send_signal(signal.SIGKILL)

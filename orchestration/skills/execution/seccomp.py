@@ -73,7 +73,7 @@ CALLS: Mapping[str, tuple[int | None, int | None]] = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What the filter needs to know about a processor architecture."""
+    """The numbers of a processor architecture that the filter needs."""
 
     audit: int
     socket: int
@@ -96,33 +96,26 @@ def program(machine: str = "") -> bytes:
 
 
 def _assembled(machine: Machine, refused: Sequence[int]) -> bytes:
-    """Assemble checks of the numbers, then of the socket family, then the results."""
-    allow = len(refused) + len(FAMILIES) + 6
-    refuse = allow + 1
+    """Assemble the filter: call numbers, then socket family, then results."""
+    refuse = len(refused) + len(FAMILIES) + 6
+    allow = refuse + 1
     steps: list[tuple[int, int, int, int]] = []
 
-    def jump(kind: int, value: int, yes: int | None, no: int | None) -> None:
+    def jump(kind: int, value: int, *, yes: int = 0, no: int = 0) -> None:
+        """Add a check that jumps to a step, by default to the next one."""
         here = len(steps) + 1
-        steps.append(
-            (
-                kind,
-                yes - here if yes is not None else 0,
-                no - here if no is not None else 0,
-                value,
-            )
-        )
+        steps.append((kind, yes and yes - here, no and no - here, value))
 
     steps.append((LOAD, 0, 0, ARCHITECTURE))
-    jump(EQUAL, machine.audit, None, refuse)
+    jump(EQUAL, machine.audit, no=refuse)
     steps.append((LOAD, 0, 0, NUMBER))
-    jump(AT_LEAST, X32, refuse, None)
+    jump(AT_LEAST, X32, yes=refuse)
     for number in refused:
-        jump(EQUAL, number, refuse, None)
-    jump(EQUAL, machine.socket, None, allow)
+        jump(EQUAL, number, yes=refuse)
+    jump(EQUAL, machine.socket, no=allow)
     steps.append((LOAD, 0, 0, FIRST_ARGUMENT))
     for family in FAMILIES:
-        jump(EQUAL, family, allow, None)
-    steps[-1] = (EQUAL, steps[-1][1], refuse - len(steps), FAMILIES[-1])
-    steps.append((RETURN, 0, 0, ALLOW))
+        jump(EQUAL, family, yes=allow)
     steps.append((RETURN, 0, 0, REFUSE | errno.ENOSYS))
+    steps.append((RETURN, 0, 0, ALLOW))
     return b"".join(struct.pack("=HBBI", *step) for step in steps)

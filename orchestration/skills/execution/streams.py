@@ -5,8 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO
+from dataclasses import dataclass, field
 
 from orchestration.skills.domain.limits import Limit
 from orchestration.skills.execution.metering import Meter
@@ -16,16 +15,16 @@ CHUNK = 65536
 PERIOD_S = 0.05
 
 
-@dataclass(frozen=True)
-class Stream:
-    """The end of an output of a program, and its total size."""
+@dataclass
+class OutputTail:
+    """The last bytes of a program's output, and the total size in bytes."""
 
-    tail: bytes
-    total: int
+    tail: bytearray = field(default_factory=bytearray)
+    total: int = 0
 
 
 class Streams:
-    """Reads both outputs of a program and stores their ends."""
+    """Reads both outputs of a program and stores the last bytes of each."""
 
     def __init__(
         self,
@@ -36,21 +35,13 @@ class Streams:
         self._on_text = on_text
         self._meter = meter
         self.passed: Limit | None = None
-        """The exceeded limit, if there is one."""
-        self._ends = {name: (bytearray(), [0]) for name in ("stdout", "stderr")}
+        self.stdout, self.stderr = OutputTail(), OutputTail()
         self._selector = selectors.DefaultSelector()
-        for name in self._ends:
-            pipe: IO[bytes] = getattr(started, name)
-            self._selector.register(pipe, selectors.EVENT_READ, name)
+        pipes = (started.stdout, self.stdout), (started.stderr, self.stderr)
+        for pipe, stream in pipes:
+            if pipe is not None:
+                self._selector.register(pipe, selectors.EVENT_READ, stream)
         self._started = started
-
-    @property
-    def stdout(self) -> Stream:
-        return self._stream("stdout")
-
-    @property
-    def stderr(self) -> Stream:
-        return self._stream("stderr")
 
     def read(self, until: float) -> bool:
         """Read until both are closed or the program has ended.
@@ -85,11 +76,7 @@ class Streams:
             self._selector.unregister(pipe)
             return
         self._on_text(chunk)
-        end, total = self._ends[key.data]
-        total[0] += len(chunk)
-        end += chunk
-        del end[:-TAIL]
-
-    def _stream(self, name: str) -> Stream:
-        end, total = self._ends[name]
-        return Stream(tail=bytes(end), total=total[0])
+        stream: OutputTail = key.data
+        stream.total += len(chunk)
+        stream.tail += chunk
+        del stream.tail[:-TAIL]

@@ -6,12 +6,12 @@ time of the runner.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestration.skills.domain.outcome import (
-    DryRun,
+    DryRunResult,
     Failed,
     Outcome,
     Retry,
@@ -24,13 +24,16 @@ LENGTH = 4
 LARGEST_OUTCOME = 4 * 1024 * 1024
 LARGEST_FRAME = 256 * 1024 * 1024
 CHUNK = 65536
-
-
+FAILURES: Mapping[str, type[Failed | Retry | Unknown]] = {
+    "failed": Failed,
+    "retry": Retry,
+    "unknown": Unknown,
+}
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class FrameTooLarge(Exception):
-    """A frame is longer than allowed: the two sides are out of step."""
+    """A frame is longer than allowed: the two sides are out of sync."""
 
 
 def encode(value: Any) -> bytes:
@@ -51,7 +54,7 @@ def send(fd: int, frame: bytes) -> None:
 
 
 def read_now(fd: int) -> bytes | None:
-    """Read available bytes: None for nothing yet, no bytes at the end."""
+    """Read available bytes; None if there are none yet, `b""` at the end."""
     try:
         return os.read(fd, CHUNK)
     except BlockingIOError:
@@ -88,53 +91,37 @@ class Frames:
 def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Succeeded):
         files = {
-            name: str(path)
-            if isinstance(path, str | Path)
-            else [str(item) for item in path]
+            name: str(path) if isinstance(path, str | Path) else list(map(str, path))
             for name, path in outcome.files.items()
         }
         return {"kind": "succeeded", "output": outcome.output, "files": files}
-    known = {"code": str(outcome.code), "message": str(outcome.message)}
-    if isinstance(outcome, Failed):
-        return {"kind": "failed", **known, "before_effect": outcome.before_effect}
-    return {"kind": "retry" if isinstance(outcome, Retry) else "unknown", **known}
+    kind = next(kind for kind, known in FAILURES.items() if isinstance(outcome, known))
+    texts = {"code": str(outcome.code), "message": str(outcome.message)}
+    return {"kind": kind, **vars(outcome), **texts}
 
 
 def outcome_from_wire(value: dict[str, Any]) -> Outcome:
-    if value["kind"] == "succeeded":
-        files: dict[str, Path | Sequence[Path]] = {
-            name: Path(path)
-            if isinstance(path, str)
-            else tuple(Path(item) for item in path)
-            for name, path in value["files"].items()
-        }
-        return Succeeded(output=value["output"], files=files)
-    code, message = value["code"], value["message"]
-    if value["kind"] == "failed":
-        return Failed(code, message, before_effect=value["before_effect"])
-    return Retry(code, message) if value["kind"] == "retry" else Unknown(code, message)
-
-
-def dry_run_to_wire(dry_run: DryRun) -> dict[str, Any]:
-    return {
-        "summary": dry_run.summary,
-        "changes": list(dry_run.changes),
-        "output": dry_run.output,
-        "fails": dry_run.fails,
+    fields = dict(value)
+    kind = fields.pop("kind")
+    if kind != "succeeded":
+        return FAILURES[kind](**fields)
+    files: dict[str, Path | Sequence[Path]] = {
+        name: Path(path) if isinstance(path, str) else tuple(map(Path, path))
+        for name, path in fields["files"].items()
     }
+    return Succeeded(fields["output"], files)
 
 
-def dry_run_from_wire(value: dict[str, Any]) -> DryRun:
-    return DryRun(
-        summary=value["summary"],
-        changes=tuple(value["changes"]),
-        output=value["output"],
-        fails=value["fails"],
-    )
+def dry_run_to_wire(dry_run: DryRunResult) -> dict[str, Any]:
+    return {**vars(dry_run), "changes": list(dry_run.changes)}
+
+
+def dry_run_from_wire(value: dict[str, Any]) -> DryRunResult:
+    return DryRunResult(**{**value, "changes": tuple(value["changes"])})
 
 
 def problems_to_wire(problems: Sequence[TargetProblem]) -> list[dict[str, str]]:
-    return [{"code": item.code, "message": item.message} for item in problems]
+    return [vars(item) for item in problems]
 
 
 def problems_from_wire(value: list[dict[str, str]]) -> tuple[TargetProblem, ...]:

@@ -1,7 +1,9 @@
-"""Withhold secrets from a dry run: it can read their names, but not their values."""
+"""Withhold the values of secrets from a dry run, but not their names."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
+
+from orchestration.skills.execution.calls import references, replaced
 
 MARK = "$withheld"
 SECRET_WITHHELD = "skill.secret_withheld"  # noqa: S105 - a code, no secret
@@ -38,7 +40,10 @@ class Guarded(Mapping[str, Any]):
 def withhold(config: Mapping[str, Any], *, but: Collection[str]) -> dict[str, Any]:
     """Replace each secret reference by a mark, except below the keys in `but`."""
     return {
-        key: value if key in but else _marked(value) for key, value in config.items()
+        key: value
+        if key in but
+        else replaced(value, "$secret", lambda name: {MARK: name})
+        for key, value in config.items()
     }
 
 
@@ -51,24 +56,7 @@ def guarded(value: Any) -> Any:
 
 
 def secret_names(value: Any) -> set[str]:
-    """Return the name of each secret that a value refers to."""
-    if isinstance(value, Mapping):
-        if value.keys() == {"$secret"}:
-            return {str(value["$secret"])}
-        return set().union(*(secret_names(item) for item in value.values()))
-    if isinstance(value, list | tuple):
-        return set().union(*(secret_names(item) for item in value))
-    return set()
-
-
-def _marked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if value.keys() == {"$secret"}:
-            return {MARK: value["$secret"]}
-        return {key: _marked(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_marked(item) for item in value]
-    return value
+    return set(map(str, references(value, "$secret")))
 
 
 def _has_mark(value: Any) -> bool:

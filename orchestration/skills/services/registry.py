@@ -11,12 +11,12 @@ from django.db import transaction
 
 from audit import services as audit
 from execfabric.identity.authority import require
-from execfabric.lib.actor import Actor, ActorKind, system
+from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.rights import Right
 from execfabric.lib.text import is_visible
 from orchestration.skills import history, selectors
 from orchestration.skills.domain import contract as contracts
-from orchestration.skills.domain import differences
+from orchestration.skills.domain import differences, rebase
 from orchestration.skills.domain.contract import (
     ActionContract,
     RetryRule,
@@ -44,12 +44,7 @@ from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services import versions
 
 EDITABLE = frozenset({"description", "config", "allowed", "forbidden", "actions"})
-EDITABLE_OF_ACTION = frozenset(
-    {
-        *("summary", "risk", "effect_class", "timeout_s", "retry", "limits"),
-        "undo",
-    }
-)
+EDITABLE_OF_ACTION = rebase.ADMINS
 
 
 @transaction.atomic
@@ -85,10 +80,8 @@ def update_draft(
     draft = _locked(version_id, by)
     if draft.state != VersionState.DRAFT:
         raise VersionNotDraft(version=draft.version)
-    draft.body, draft.digest = versions.content(changed(draft.contract(), changes))
     draft.edited_by = sorted({*draft.edited_by, by.key})
-    draft.save(update_fields=["body", "digest", "edited_by"])
-    versions.record("skill.draft_changed", draft, by=by, at=at)
+    versions.rewrite(draft, changed(draft.contract(), changes), by=by, at=at)
     return draft
 
 
@@ -127,7 +120,7 @@ def publish(
 
 
 def _require_second_admin(draft: SkillVersion, reason: str, *, by: Actor) -> list[str]:
-    """Require a second admin to weaken a safeguard; return what is weakened."""
+    """Require a second admin to weaken safeguards; return the weakened ones."""
     # Locked, so that the version compared with is the one that is replaced.
     skill = Skill.objects.select_for_update().get(pk=draft.skill_id)
     before = skill.current.contract() if skill.current else None
@@ -170,7 +163,7 @@ def set_state(
     if event == SkillEvent.RESTORED:
         # An upgrade leaves a quarantined skill bound to the code of the old release.
         with suppress(HandlerMissing):
-            versions.rebind(skill, by=system("setup"), at=at)
+            versions.rebind(skill, at=at)
     return skill
 
 

@@ -20,12 +20,6 @@ def open_here() -> None:
     _open_in = os.getpid()
 
 
-def close() -> None:
-    """Stop this process from reading secrets."""
-    global _open_in  # noqa: PLW0603  a fact about the process
-    _open_in = 0
-
-
 def read(name: str) -> str:
     """Return a secret: `EXECFABRIC_SECRET_<NAME>`, else the file of that name.
 

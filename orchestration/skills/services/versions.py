@@ -12,11 +12,12 @@ from jsonschema.exceptions import SchemaError
 
 from audit import services as audit
 from execfabric.lib import canonical
-from execfabric.lib.actor import Actor
+from execfabric.lib.actor import Actor, system
 from orchestration.skills import history, installed
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase
 from orchestration.skills.domain.contract import SkillContract
+from orchestration.skills.domain.handlers import Registered
 from orchestration.skills.domain.states import (
     SKILL,
     VERSION,
@@ -30,6 +31,7 @@ from orchestration.skills.execution import schema_problems
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
 
 STREAM = "registry"
+SETUP = system("setup")
 VERSION_NUMBER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 
@@ -38,14 +40,8 @@ def content(contract: SkillContract) -> tuple[bytes, str]:
 
     :raises HandlerMissing: when a handler is not installed
     """
-    code = {}
-    for action in contract.actions:
-        handler = installed.find(action.handler)
-        if handler is None:
-            raise HandlerMissing(
-                f"The handler {action.handler} is not installed here. Ask an admin."
-            )
-        code[action.handler] = handler.code_digest
+    keys = [action.handler for action in contract.actions]
+    code = {key: _handler(key).code_digest for key in keys}
     body = canonical.dumps({"contract": contracts.as_json(contract), "code": code})
     return body, canonical.digest(DIGEST_DOMAIN, body).hex()
 
@@ -78,17 +74,20 @@ def write_draft(
         created_by=by.key,
         created_by_name=by.name,
     )
-    record("skill.drafted", draft, by=by, at=at, notes=notes)
+    facts = {"notes": list(notes)} if notes else {}
+    record("skill.drafted", draft, by=by, at=at, facts=facts)
     return draft
 
 
-def refresh(draft: SkillVersion, *, by: Actor, at: datetime) -> None:
-    """Bind a draft to the installed code.
+def rewrite(
+    draft: SkillVersion, contract: SkillContract, *, by: Actor, at: datetime
+) -> None:
+    """Replace the contract of a draft, and bind it to the installed code.
 
     :raises HandlerMissing: when a handler is not installed
     """
-    draft.body, draft.digest = content(draft.contract())
-    draft.save(update_fields=["body", "digest"])
+    draft.body, draft.digest = content(contract)
+    draft.save(update_fields=["body", "digest", "edited_by"])
     record("skill.draft_changed", draft, by=by, at=at)
 
 
@@ -121,7 +120,7 @@ def make_current(
     return draft
 
 
-def rebind(skill: Skill, *, by: Actor, at: datetime) -> SkillVersion | None:
+def rebind(skill: Skill, *, at: datetime) -> SkillVersion | None:
     """Bind the current contract of a locked skill, and its drafts, to the installed code.
 
     The contract and the state of the skill stay as they are. Runs that were approved with
@@ -136,15 +135,15 @@ def rebind(skill: Skill, *, by: Actor, at: datetime) -> SkillVersion | None:
     for draft in skill.versions.filter(state=VersionState.DRAFT):
         with suppress(HandlerMissing):
             if not _fits(draft):
-                refresh(draft, by=by, at=at)
+                rewrite(draft, draft.contract(), by=SETUP, at=at)
     if _fits(current):
         return None
     contract = current.contract()
     taken = set(skill.versions.values_list("version", flat=True))
     number = rebase.free_number(contract.version, contract.version, taken)
     renumbered = replace(contract, version=number)
-    draft = write_draft(skill, renumbered, shipped=current.shipped, by=by, at=at)
-    return make_current(draft, by=by, at=at, event=SkillEvent.REBOUND)
+    draft = write_draft(skill, renumbered, shipped=current.shipped, by=SETUP, at=at)
+    return make_current(draft, by=SETUP, at=at, event=SkillEvent.REBOUND)
 
 
 def check(contract: SkillContract) -> None:
@@ -180,22 +179,13 @@ def record(
     *,
     by: Actor,
     at: datetime,
-    notes: Sequence[str] = (),
     facts: Mapping[str, Any] = {},
 ) -> None:
-    """Append an event about a version to the stream of the registry."""
-    fact: dict[str, Any] = {
-        "skill": version.skill.slug,
-        "version": version.version,
-        "digest": version.digest,
-        **facts,
-    }
-    if notes:
-        fact["notes"] = list(notes)
     skill = Skill.objects.get(pk=version.skill_id)
+    about = {"skill": skill.slug, "version": version.version, "digest": version.digest}
     written = audit.Fact(
         kind,
-        fact,
+        {**about, **facts},
         component=f"skill:{skill.slug}",
         rows=(history.SKILL.born(skill), history.VERSION.born(version)),
     )
@@ -207,12 +197,12 @@ def _fits(version: SkillVersion) -> bool:
 
     :raises HandlerMissing: when one of its handlers is not installed
     """
-    for key, published in version.content()["code"].items():
-        handler = installed.find(key)
-        if handler is None:
-            raise HandlerMissing(
-                f"The handler {key} is not installed here. Ask an admin."
-            )
-        if not handler.has_code(published):
-            return False
-    return True
+    code = version.content()["code"]
+    return all(_handler(key).has_code(digest) for key, digest in code.items())
+
+
+def _handler(key: str) -> Registered:
+    handler = installed.find(key)
+    if handler is None:
+        raise HandlerMissing(f"The handler {key} is not installed here. Ask an admin.")
+    return handler

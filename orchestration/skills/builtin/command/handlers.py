@@ -1,4 +1,4 @@
-"""Command: run a program in a sandbox without network and other files."""
+"""Command: run a program in a sandbox, without network or other files."""
 
 import shutil
 import sys
@@ -7,16 +7,18 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestration.skills.builtin.values import file_list
+from orchestration.skills.builtin.command.parsing import Unparsable, parsed
+from orchestration.skills.builtin.common import file_list, storable_text
 from orchestration.skills.domain.handlers import dry_run_of, handler
 from orchestration.skills.domain.limits import LARGEST, Limit, Limits, sentence
 from orchestration.skills.domain.outcome import (
     Call,
-    DryRun,
+    DryRunResult,
     Failed,
     Outcome,
     Succeeded,
     Unknown,
+    refused,
 )
 from orchestration.skills.execution import folders, sandbox
 from orchestration.skills.execution.reasons import plain
@@ -25,26 +27,23 @@ from orchestration.skills.execution.sandbox import (
     Ended,
     Program,
     SandboxUnavailable,
-    Stream,
 )
 
 RUN = "command.run@1"
 MARGIN_S = 2.0
 MOST_FILES = 1000
 SAME_NAMES = "Cannot copy the files to in/: two of them have the same name, or one has none. The program did not run. Rename them."
-OUT_REPLACED = "Cannot read out/: the program ran, but replaced out/ by something that is not a folder."
+OUT_REPLACED = "Cannot read out/: the program ran, but replaced out/ with something that is not a folder."
 
 
 @handler(RUN)
 def run(call: Call) -> Outcome:
     """Run the program; return the files that it leaves in `out/`."""
-    refusal = _refusal(call.config, call.params["argv"][0])
-    if refusal is not None:
-        return refusal
+    _check(call.config, call.params["argv"][0])
     try:
         workdir = _prepared(call)
-    except (FileExistsError, IsADirectoryError):
-        return _not_started("command.file_names", SAME_NAMES)
+    except (FileExistsError, IsADirectoryError) as error:
+        raise refused("command.file_names", SAME_NAMES) from error
     program = Program(
         argv=call.params["argv"],
         workdir=workdir,
@@ -58,25 +57,21 @@ def run(call: Call) -> Outcome:
     try:
         ended = sandbox.run(program, deadline_s=seconds, on_text=_log)
     except BadEnvironment as error:
-        return _not_started(
-            "command.environment",
-            f"Cannot run the program: {error}. Correct the environment.",
-        )
+        message = f"Cannot run the program: {error}. Correct the environment."
+        raise refused("command.environment", message) from error
     except SandboxUnavailable as error:
-        return _not_started(
-            "sandbox.unavailable",
-            f"Cannot run the program: the sandbox did not start ({error}). Ask an admin.",
-        )
+        message = f"Cannot run the program: the sandbox did not start ({error}). Ask an admin."
+        raise refused("sandbox.unavailable", message) from error
     except (OSError, ValueError) as error:
-        return _not_started(
-            "command.cannot_start",
-            f"Cannot run {program.argv[0]!r}: {plain(error)}. Check its name.",
-        )
-    return _killed(ended, program.limits, seconds) or _outcome(call, ended, workdir)
+        message = f"Cannot run {program.argv[0]!r}: {plain(error)}. Check its name."
+        raise refused("command.cannot_start", message) from error
+    if ended.passed:
+        return _stopped(program, ended, ended.passed, seconds)
+    return _outcome(call, program, ended)
 
 
 @dry_run_of(RUN)
-def preview(call: Call) -> DryRun:
+def preview(call: Call) -> DryRunResult:
     """Show the command; its effect cannot be known."""
     words = " ".join(map(str, call.params["argv"]))
     where = (
@@ -84,28 +79,24 @@ def preview(call: Call) -> DryRun:
         if call.config.get("allow_unsandboxed")
         else "in the sandbox"
     )
-    return DryRun(
+    return DryRunResult(
         summary=f"Runs {words} {where}, or not at all.", changes=(f"runs {words}",)
     )
 
 
-def _refusal(config: Mapping[str, Any], name: str) -> Failed | None:
+def _check(config: Mapping[str, Any], name: str) -> None:
+    """Check that the program is allowed and has a sandbox, if it needs one."""
     programs = config.get("programs")
     if programs and name not in programs:
-        return _not_started(
-            "command.not_listed",
-            f"Cannot run {name!r}: the program is not allowed. Ask an admin to add it.",
+        message = (
+            f"Cannot run {name!r}: the program is not allowed. Ask an admin to add it."
         )
+        raise refused("command.not_listed", message)
     test = sandbox.self_test()
-    if test.works or config.get("allow_unsandboxed", False):
-        return None
-    reasons = "; ".join(test.failures)
-    message = f"Cannot run the program: no sandbox works on this worker ({reasons}). Ask an admin to install one, or to allow programs without a sandbox."
-    return _not_started("sandbox.unavailable", message)
-
-
-def _not_started(code: str, message: str) -> Failed:
-    return Failed(code, message, before_effect=True)
+    if not test.works and not config.get("allow_unsandboxed", False):
+        reasons = "; ".join(test.failures)
+        message = f"Cannot run the program: no sandbox works on this worker ({reasons}). Ask an admin to install one, or to allow programs without a sandbox."
+        raise refused("sandbox.unavailable", message)
 
 
 def _prepared(call: Call) -> Path:
@@ -135,55 +126,65 @@ def _limits(call: Call) -> Limits:
     )
 
 
-def _killed(ended: Ended, limits: Limits, seconds: float) -> Failed | Unknown | None:
-    """Return the outcome of a program that was stopped; None if it ended by itself."""
-    passed = ended.passed or (Limit.TIME if ended.exit_code is None else None)
-    if passed is None:
-        return None
+def _stopped(program: Program, ended: Ended, passed: Limit, seconds: float) -> Outcome:
     code = "command.timed_out" if passed is Limit.TIME else str(passed)
-    stderr = _text(ended.stderr)[-500:]
-    message = f"{sentence(passed, limits, seconds)} {stderr}".strip()
+    stderr = storable_text(ended.stderr.tail)[-500:]
+    message = f"{sentence(passed, program.limits, seconds)} {stderr}".strip()
     # Without the sandbox it may have changed something outside.
-    return Failed(code, message) if ended.sandboxed else Unknown(code, message)
+    return Failed(code, message) if program.sandboxed else Unknown(code, message)
 
 
-def _outcome(call: Call, ended: Ended, workdir: Path) -> Outcome:
-    stderr = _text(ended.stderr)
+def _outcome(call: Call, program: Program, ended: Ended) -> Outcome:
+    stderr = storable_text(ended.stderr.tail)
     if ended.exit_code not in call.params.get("expect", [0]):
-        return Failed(
-            "command.exit",
-            f"The program failed with exit code {ended.exit_code}. {stderr[-1000:]}",
+        message = (
+            f"The program failed with exit code {ended.exit_code}. {stderr[-1000:]}"
         )
+        return Failed("command.exit", message)
     try:
-        made = folders.plain_files(workdir, "out")
+        made = folders.plain_files(program.workdir, "out")
     except folders.NotPlain:
         return Failed("command.out_replaced", OUT_REPLACED)
     except folders.TooMany as error:
-        return Failed(
-            "command.too_many_files", f"Cannot read out/: {error}. The program ran."
-        )
+        message = f"Cannot read out/: {error}. The program ran."
+        return Failed("command.too_many_files", message)
     if len(made) > MOST_FILES:
-        return Failed(
-            "command.too_many_files",
-            f"Cannot return the files: {len(made)} in out/ are too many (max {MOST_FILES}). The program ran.",
-        )
+        message = f"Cannot return the files: {len(made)} in out/ are too many (max {MOST_FILES}). The program ran."
+        return Failed("command.too_many_files", message)
     output = {
         "exit_code": ended.exit_code,
-        "stdout": _text(ended.stdout),
+        "stdout": storable_text(ended.stdout.tail),
         "stderr": stderr,
         "stdout_bytes": ended.stdout.total,
         "stderr_bytes": ended.stderr.total,
-        "sandboxed": ended.sandboxed,
-        "names": [path.relative_to(workdir / "out").as_posix() for path in made],
+        "sandboxed": program.sandboxed,
+        "names": [
+            path.relative_to(program.workdir / "out").as_posix() for path in made
+        ],
     }
+    if form := call.params.get("parse"):
+        try:
+            # A key of its own only if requested: earlier contracts do not have it.
+            output["parsed"] = _value(ended, form)
+        except Unparsable as error:
+            message = (
+                f"Cannot read the output as {form.upper()}: {error}. The program ran."
+            )
+            return Failed("command.not_parsed", message)
     return Succeeded(output=output, files={"out": made})
+
+
+def _value(ended: Ended, form: str) -> Any:
+    """Return the value that the program printed.
+
+    :raises Unparsable: when it is too large, or not in this format
+    """
+    total, stored = ended.stdout.total, len(ended.stdout.tail)
+    if total > stored:
+        raise Unparsable(f"it is too large: {total:,} bytes (max {stored:,})")
+    return parsed(storable_text(ended.stdout.tail), form)
 
 
 def _log(text: bytes) -> None:
     sys.stdout.write(text.decode(errors="replace"))
     sys.stdout.flush()
-
-
-def _text(stream: Stream) -> str:
-    text = stream.tail.decode(errors="replace")
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,6 +1,7 @@
 """DuckDB in a locked configuration: it reads its sources and no other files."""
 
 import errno
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,8 +10,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration.skills.builtin.data import duck_rules
-from orchestration.skills.domain.outcome import File
+from orchestration.skills.domain.outcome import CallFailed, Failed, File
 
 MEMORY = "512MB"
 THREADS = "2"
@@ -29,15 +29,29 @@ FORMATS: Mapping[str, str] = {
     "json": "FORMAT json, ARRAY true",
     "parquet": "FORMAT parquet",
 }
+AS_TEXT = "all_varchar = true, header = true, skip = 0, comment = '', quote = '\"', escape = '\"', nullstr = '\x01\x02'"
+"""Options of `read_csv` with which it guesses nothing that changes a value.
 
+It reads `nullstr` as NULL, which is the empty text unless another one is set.
+"""
 
-class BadQuery(Exception):
-    """The query or its sources are invalid."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+# DuckDB shows its settings, the definitions of its views and the text of the running
+# statement. All of them contain paths of this host.
+TABLE_FUNCTIONS = frozenset(
+    {
+        *("generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row"),
+        *("summary", "unnest"),
+    }
+)
+"""Table functions that read their arguments and nothing else."""
+REFUSED = frozenset(
+    {
+        *("current_query", "current_setting", "getenv", "json_execute_serialized_sql"),
+        *("json_serialize_plan", "parse_duckdb_log_message", "pg_get_constraintdef"),
+        *("pg_get_expr", "pg_get_viewdef", "write_log"),
+    }
+)
+_INTERNAL = "SELECT DISTINCT lower(table_name) FROM information_schema.tables UNION SELECT lower(view_name) FROM duckdb_views() WHERE internal"
 
 
 @dataclass(frozen=True)
@@ -50,11 +64,15 @@ class Column:
 
 @contextmanager
 def opened(
-    sources: Mapping[str, Sequence[File]], workdir: Path, memory: str = MEMORY
+    sources: Mapping[str, Sequence[File]],
+    workdir: Path,
+    memory: str = MEMORY,
+    *,
+    as_text: bool = False,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database in memory with a view of each source and no other access.
 
-    :raises BadQuery: when a source cannot be read
+    :raises CallFailed: when a source cannot be read
     """
     connection = duckdb.connect(
         ":memory:",
@@ -76,18 +94,18 @@ def opened(
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         for name, files in sources.items():
-            _view(connection, name, files)
+            _view(connection, name, files, as_text=as_text)
         yield connection
     except duckdb.OutOfMemoryException as error:
-        raise BadQuery(
-            "data.memory",
-            f"The query needs more than {memory} of memory. Use fewer rows or columns.",
-        ) from error
+        text = (
+            f"The query needs more than {memory} of memory. Use fewer rows or columns."
+        )
+        raise _failed("data.memory", text) from error
     except duckdb.Error as error:
         message = _without_places(str(error), sources, workdir)
         if "File too large" in message:
             raise OSError(errno.EFBIG, "the result or its spill") from error
-        raise BadQuery("data.sql", message) from error
+        raise _failed("data.sql", message) from error
     finally:
         connection.close()
 
@@ -108,14 +126,14 @@ def columns(
 ) -> list[Column]:
     """Return the columns of a query without running it.
 
-    :raises BadQuery: when it is not exactly one query that reads only them
+    :raises CallFailed: when `sql` is not one query that reads only `sources`
     """
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         message = "The SQL must be exactly one SELECT. It may start with WITH."
-        raise BadQuery("data.not_a_query", message)
-    if refused := duck_rules.refusal(connection, sql, sources):
-        raise BadQuery("data.not_allowed", refused)
+        raise _failed("data.not_a_query", message)
+    if refused := _refusal(connection, sql, sources):
+        raise _failed("data.not_allowed", refused)
     described = connection.execute(f"DESCRIBE {_bare(sql)}").fetchall()
     return [Column(name=row[0], type=row[1]) for row in described]
 
@@ -129,29 +147,32 @@ def write(
     return int(counted[0]) if counted else 0
 
 
-def quoted(name: str) -> str:
-    """Quote a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _view(
-    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[File]
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    files: Sequence[File],
+    *,
+    as_text: bool,
 ) -> None:
     if not files:
-        raise BadQuery("data.no_file", f"The source {name!r} has no file.")
+        raise _failed("data.no_file", f"The source {name!r} has no file.")
     readers = {_reader(file) for file in files}
     if len(readers) != 1:
-        raise BadQuery(
-            "data.mixed",
-            f"The files of the source {name!r} have different formats. Use one format.",
+        message = (
+            f"The files of the source {name!r} have different formats. Use one format."
         )
+        raise _failed("data.mixed", message)
     reader = readers.pop()
     options = ", union_by_name = true" if len(files) > 1 else ""
     if reader == "read_csv" and files[0].name.lower().endswith(".gz"):
         options += ", compression = 'gzip'"
+    if reader == "read_csv" and as_text:
+        delimiter = "\t" if files[0].name.lower().endswith(".tsv") else ","
+        options += f", delim = '{delimiter}', {AS_TEXT}"
     paths = _list([str(file.path) for file in files])
+    quoted = '"' + name.replace('"', '""') + '"'
     connection.execute(
-        f"CREATE VIEW {quoted(name)} AS SELECT * FROM {reader}({paths}{options})"  # noqa: S608 - quoted above
+        f"CREATE VIEW {quoted} AS SELECT * FROM {reader}({paths}{options})"  # noqa: S608 - quoted above
     )
 
 
@@ -161,9 +182,12 @@ def _reader(file: File) -> str:
         if name.endswith(suffix):
             return reader
     known = ", ".join(READERS)
-    raise BadQuery(
-        "data.kind", f"Cannot read {file.name!r}: unknown file format. Use {known}."
-    )
+    message = f"Cannot read {file.name!r}: unknown file format. Use {known}."
+    raise _failed("data.kind", message)
+
+
+def _failed(code: str, message: str) -> CallFailed:
+    return CallFailed(Failed(code, message))
 
 
 def _bare(sql: str) -> str:
@@ -176,3 +200,60 @@ def _text(value: str) -> str:
 
 def _list(values: Sequence[str]) -> str:
     return f"[{', '.join(map(_text, values))}]"
+
+
+def _refusal(
+    connection: duckdb.DuckDBPyConnection, sql: str, sources: Collection[str]
+) -> str:
+    """Return why a query is not allowed; empty if it is."""
+    serialized = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql])
+    row: Any = serialized.fetchone()
+    tree = json.loads(row[0])
+    if tree["error"]:
+        return str(tree["error_message"])
+    own = {name.lower() for name in sources}
+    internal = {row[0] for row in connection.execute(_INTERNAL).fetchall()} - own
+    problems = _refused(tree, frozenset(own), frozenset(internal))
+    return next(problems, "")
+
+
+def _refused(
+    node: Any, known: frozenset[str], internal: frozenset[str]
+) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _refused(item, known, internal)
+    elif isinstance(node, dict):
+        named = (node.get("cte_map") or {}).get("map", [])
+        names = [item["key"].lower() for item in named]
+        yield from (
+            f"The name {name!r} is reserved. Use another name."
+            for name in names
+            if name in internal
+        )
+        known |= set(names)
+        if problem := _problem(node, known):
+            yield problem
+        for item in node.values():
+            yield from _refused(item, known, internal)
+
+
+def _problem(node: dict[str, Any], known: frozenset[str]) -> str:
+    kind = node.get("type")
+    if kind == "BASE_TABLE":
+        name = ".".join(node["qualified_name"]["path"])
+        is_known = name.lower() in known
+        return "" if is_known else f"Unknown table {name!r}. Add it to the sources."
+    if kind == "TABLE_FUNCTION":
+        name = _function(node["function"])
+        allowed = name in TABLE_FUNCTIONS
+        return "" if allowed else f"The table function {name} is not allowed."
+    if kind == "SHOW_REF" and node.get("query") is None:
+        return "SHOW is not allowed."
+    if node.get("class") == "FUNCTION" and _function(node) in REFUSED:
+        return f"The function {_function(node)} is not allowed."
+    return ""
+
+
+def _function(node: dict[str, Any]) -> str:
+    return str(node["function_name"]).lower()

@@ -8,55 +8,41 @@ import fnmatch
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from orchestration.skills.domain.outcome import refused
+from orchestration.skills.execution import folders
 from orchestration.skills.execution.reasons import plain
 
 CHUNK = 1024 * 1024
-Reader = Callable[[int], bytes]
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DEEPEST = 40
-
-
-class OutOfBounds(Exception):
-    """A path leaves its folder, or is not a plain file."""
-
-    def __init__(self, code: str, message: str, *, before_effect: bool = True) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.before_effect = before_effect
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file below a root."""
-
     parts: tuple[str, ...]
     size: int
 
     @property
     def path(self) -> str:
-        """The path below the root."""
         return "/".join(self.parts)
 
 
 def parts_of(path: str) -> tuple[str, ...]:
     """Return the parts of a relative path.
 
-    :raises OutOfBounds: when it is absolute, has `..`, or invisible characters
+    :raises CallFailed: when it is absolute, has `..`, or invisible characters
     """
-    refused = not path or path.startswith("/") or "\\" in path
-    refused = refused or any(not letter.isprintable() for letter in path)
-    parts = PurePosixPath(path).parts if not refused else ()
+    is_bad = path.startswith("/") or "\\" in path or not path.isprintable()
+    parts = () if is_bad else PurePosixPath(path).parts
     if not parts or ".." in parts or len(parts) > DEEPEST:
         message = f"Invalid path {path!r}. Use a relative path without `..`."
-        raise OutOfBounds("files.path", message)
+        raise refused("files.path", message)
     return parts
 
 
@@ -64,17 +50,15 @@ def parts_of(path: str) -> tuple[str, ...]:
 def opened_root(root: Path) -> Iterator[int]:
     """Open a root. It comes from the configuration, so it may be a link.
 
-    :raises OutOfBounds: when it is not a folder
+    :raises CallFailed: when it is not a folder
     """
     try:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         message = f"Cannot open the configured folder {root.name!r}: {plain(error)}. Ask an admin."
-        raise OutOfBounds("files.no_root", message) from error
-    try:
+        raise refused("files.no_root", message) from error
+    with folders.closing(fd):
         yield fd
-    finally:
-        os.close(fd)
 
 
 @contextmanager
@@ -83,7 +67,7 @@ def opened_folder(
 ) -> Iterator[int]:
     """Open a folder below a root; create it if `make`.
 
-    :raises OutOfBounds: when a part of the path is a link or not a folder
+    :raises CallFailed: when a part of the path is a link or not a folder
     """
     fd = os.dup(root)
     try:
@@ -91,7 +75,7 @@ def opened_folder(
             if make:
                 with suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=fd)
-            below = _open(part, FOLDER, fd, "/".join(parts))
+            below = _open(part, folders.FOLDER, fd, "/".join(parts))
             os.close(fd)
             fd = below
         yield fd
@@ -100,32 +84,31 @@ def opened_folder(
 
 
 @contextmanager
-def opened_file(root: int, parts: Sequence[str]) -> Iterator[BinaryIO]:
+def opened_file(root: int, parts: Sequence[str]) -> Iterator[BufferedReader]:
     """Open a plain file below a root for reading.
 
-    :raises OutOfBounds: when it is a link, has further names, or is not a plain file
+    :raises CallFailed: when it is a link, has other hard links, or is not a plain file
     :raises FileNotFoundError: when it does not exist
     """
     path = "/".join(parts)
     with opened_folder(root, parts[:-1]) as folder:
-        fd = _open(parts[-1], PLAIN, folder, path)
+        fd = _open(parts[-1], folders.PLAIN, folder, path)
     with os.fdopen(fd, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OutOfBounds(
-                "files.not_plain", f"Cannot read {path!r}: it is not a plain file."
-            )
+            message = f"Cannot read {path!r}: it is not a plain file."
+            raise refused("files.not_plain", message)
         if status.st_nlink > 1:
             # The other name may be outside the root.
             message = f"Cannot read {path!r}: it has another name (a hard link)."
-            raise OutOfBounds("files.hard_link", message)
+            raise refused("files.hard_link", message)
         yield file
 
 
 def matching(root: int, pattern: tuple[str, ...]) -> Iterator[Found]:
     """Return the plain files that match a pattern, by name; `**` is any depth.
 
-    :raises OutOfBounds: when the last part of the pattern matches a link
+    :raises CallFailed: when the last part of the pattern matches a link
     """
     steps = [
         part
@@ -141,14 +124,6 @@ def copy(source: BinaryIO, target: BinaryIO) -> str:
     while chunk := source.read(CHUNK):
         digest.update(chunk)
         target.write(chunk)
-    return digest.hexdigest()
-
-
-def digest_of(file: BinaryIO) -> str:
-    """Return the SHA-256 of the rest of a file."""
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -169,7 +144,7 @@ def _matching(
         elif head != "**" and not rest:
             if not stat.S_ISREG(status.st_mode):
                 message = f"Cannot collect {'/'.join(here)!r}: it is not a plain file."
-                raise OutOfBounds("files.not_plain", message)
+                raise refused("files.not_plain", message)
             yield Found(parts=here, size=status.st_size)
 
 
@@ -179,10 +154,8 @@ def _below(
     if not pattern:
         return
     if len(here) > DEEPEST:
-        raise OutOfBounds(
-            "files.too_deep",
-            f"Cannot collect {'/'.join(here)!r}: it is too deep (max {DEEPEST}).",
-        )
+        message = f"Cannot collect {'/'.join(here)!r}: it is too deep (max {DEEPEST})."
+        raise refused("files.too_deep", message)
     with opened_folder(folder, here[-1:]) as below:
         yield from _matching(below, pattern, here)
 
@@ -193,5 +166,5 @@ def _open(name: str, flags: int, folder: int, path: str) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        message = f"Cannot open {path!r}: {name!r} is a link or of the wrong kind."
-        raise OutOfBounds("files.not_plain", message) from error
+        message = f"Cannot open {path!r}: {name!r} is a link or has the wrong type."
+        raise refused("files.not_plain", message) from error

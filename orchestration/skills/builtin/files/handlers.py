@@ -1,25 +1,25 @@
-"""Files: collect them from allowed folders, publish and take back, pack together."""
+"""Files: collect from allowed folders, publish, unpublish and pack."""
 
 import gzip
 import hashlib
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from orchestration.skills.builtin.common import digest_of_key, file_list, shown
 from orchestration.skills.builtin.files import confined, publishing
-from orchestration.skills.builtin.files.confined import Found, OutOfBounds
-from orchestration.skills.builtin.values import file_list, shown
+from orchestration.skills.builtin.files.confined import Found
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
-    DryRun,
-    Failed,
+    DryRunResult,
     File,
     Outcome,
     Succeeded,
-    TargetProblem,
+    refused,
 )
 
 COLLECT = "files.collect@1"
@@ -37,21 +37,18 @@ def collect(call: Call) -> Outcome:
     """Copy all matching files into the folder of the step."""
     listed: list[dict[str, Any]] = []
     paths: list[Path] = []
-    try:
-        for root, match in _matches(call):
-            path = call.workdir / "collected" / f"{len(paths):04d}" / match.parts[-1]
-            path.parent.mkdir(parents=True)
-            with (
-                confined.opened_root(root) as top,
-                confined.opened_file(top, match.parts) as source,
-                path.open("xb") as target,
-            ):
-                digest = confined.copy(source, target)
-            size = path.stat().st_size
-            listed.append({"path": match.path, "bytes": size, "sha256": digest})
-            paths.append(path)
-    except OutOfBounds as error:
-        return Failed(error.code, error.message, before_effect=error.before_effect)
+    for root, match in _matches(call):
+        path = call.workdir / "collected" / f"{len(paths):04d}" / match.parts[-1]
+        path.parent.mkdir(parents=True)
+        with (
+            confined.opened_root(root) as top,
+            confined.opened_file(top, match.parts) as source,
+            path.open("xb") as target,
+        ):
+            digest = confined.copy(source, target)
+        size = path.stat().st_size
+        listed.append({"path": match.path, "bytes": size, "sha256": digest})
+        paths.append(path)
     call.log(f"collected {_files(len(paths))}")
     return Succeeded(
         output={
@@ -65,13 +62,10 @@ def collect(call: Call) -> Outcome:
 
 
 @dry_run_of(COLLECT)
-def preview_collect(call: Call) -> DryRun:
-    try:
-        matches = list(_matches(call))
-    except OutOfBounds as error:
-        return DryRun.failing(error.message)
+def preview_collect(call: Call) -> DryRunResult:
+    matches = list(_matches(call))
     size = sum(item.size for _, item in matches)
-    return DryRun(
+    return DryRunResult(
         summary=f"Copies {_files(len(matches))} with {size} bytes in all.",
         changes=tuple(f"reads {item.path}" for _, item in matches),
     )
@@ -82,81 +76,65 @@ def _files(count: int) -> str:
 
 
 @check_of(COLLECT)
-def check_collect(call: Call) -> Sequence[TargetProblem]:
-    try:
-        list(_matches(call))
-    except OutOfBounds as error:
-        return [TargetProblem(error.code, error.message)]
-    return []
+def check_collect(call: Call) -> None:
+    list(_matches(call))
 
 
 @handler(PUBLISH)
 def publish(call: Call) -> Outcome:
     """Write the file below the publish root, completely or not at all."""
     file = call.params["file"]
-    try:
-        entry = publishing.publish(
-            _publish_root(call.config),
-            file,
-            _destination(call.params, file.name),
-            key=hashlib.sha256(call.idempotency_key.encode()).hexdigest(),
-            overwrite=call.params.get("overwrite", False),
-        )
-    except OutOfBounds as error:
-        return Failed(error.code, error.message, before_effect=error.before_effect)
+    entry = publishing.publish(
+        _publish_root(call.config),
+        file,
+        _destination(call.params, file.name),
+        key=digest_of_key(call),
+        overwrite=call.params.get("overwrite", False),
+    )
     output = {"path": entry.path, "sha256": entry.sha256, "bytes": file.size}
     return Succeeded(output={**output, "replaced_sha256": entry.replaced or None})
 
 
 @dry_run_of(PUBLISH)
-def preview_publish(call: Call) -> DryRun:
+def preview_publish(call: Call) -> DryRunResult:
     file = call.params["file"]
     if not isinstance(file, File):
-        return DryRun(
+        return DryRunResult(
             summary=f"Publishes {shown(file)} to {call.params.get('to', '')}."
         )
-    try:
-        path = _destination(call.params, file.name)
-        current = publishing.current(_publish_root(call.config), path)
-    except OutOfBounds as error:
-        return DryRun.failing(error.message)
+    path = _destination(call.params, file.name)
+    current = publishing.current(_publish_root(call.config), path)
     if current and not call.params.get("overwrite", False):
-        return DryRun.failing(f"{path} already exists. Set `overwrite` to replace it.")
+        message = f"{path} already exists. Set `overwrite` to replace it."
+        raise refused("files.exists", message)
     verb = "replaces" if current else "creates"
     change = f"{verb} {path} ({file.size} bytes, sha256 {file.sha256})"
-    return DryRun(summary=f"Publishes {file.name} as {path}.", changes=(change,))
+    return DryRunResult(summary=f"Publishes {file.name} as {path}.", changes=(change,))
 
 
 @check_of(PUBLISH)
-def check_publish(call: Call) -> Sequence[TargetProblem]:
+def check_publish(call: Call) -> None:
     file = call.params.get("file")
     name = file.name if isinstance(file, File) else "file"
-    try:
-        publishing.current(_publish_root(call.config), _destination(call.params, name))
-    except OutOfBounds as error:
-        return [TargetProblem(error.code, error.message)]
-    return []
+    publishing.current(_publish_root(call.config), _destination(call.params, name))
 
 
 @handler(UNPUBLISH)
 def unpublish(call: Call) -> Outcome:
     """Remove a published file if its content is still the published one."""
     path = call.params["path"]
-    try:
-        entry = publishing.unpublish(
-            _publish_root(call.config), path, sha256=call.params.get("sha256", "")
-        )
-    except OutOfBounds as error:
-        return Failed(error.code, error.message, before_effect=error.before_effect)
+    entry = publishing.unpublish(
+        _publish_root(call.config), path, sha256=call.params.get("sha256", "")
+    )
     restored = entry.replaced if entry and entry.replaced else None
     output = {"path": path, "removed": entry is not None, "restored_sha256": restored}
     return Succeeded(output=output)
 
 
 @dry_run_of(UNPUBLISH)
-def preview_unpublish(call: Call) -> DryRun:
+def preview_unpublish(call: Call) -> DryRunResult:
     path = shown(call.params["path"])
-    return DryRun(
+    return DryRunResult(
         summary=f"Removes {path} if its content is still the published one.",
         changes=(f"removes {path}",),
     )
@@ -175,21 +153,21 @@ def archive(call: Call) -> Outcome:
     else:
         _tar(path, entries)
     with path.open("rb") as packed:
-        digest = confined.digest_of(packed)
+        digest = hashlib.file_digest(packed, "sha256").hexdigest()
     output = {"entries": len(entries), "bytes": path.stat().st_size, "sha256": digest}
     return Succeeded(output=output, files={"archive": path})
 
 
 @dry_run_of(ARCHIVE)
-def preview_archive(call: Call) -> DryRun:
+def preview_archive(call: Call) -> DryRunResult:
     kind = call.params.get("format", "zip")
-    return DryRun(summary=f"Packs {shown(call.params['files'])} as {kind}.")
+    return DryRunResult(summary=f"Packs {shown(call.params['files'])} as {kind}.")
 
 
 def _matches(call: Call) -> Iterator[tuple[Path, Found]]:
     """Return all matches in all roots.
 
-    :raises OutOfBounds: when the pattern is invalid, or there are too many or no matches
+    :raises CallFailed: when the pattern is invalid, or there are too many or no matches
     """
     pattern = confined.parts_of(call.params["pattern"])
     count = size = 0
@@ -201,20 +179,16 @@ def _matches(call: Call) -> Iterator[tuple[Path, Found]]:
                 yield root, match
     if not count and not call.params.get("allow_empty", False):
         message = f"Cannot collect files: none matches {call.params['pattern']!r}. Correct the pattern, or set `allow_empty`."
-        raise OutOfBounds("files.nothing_matches", message)
+        raise refused("files.nothing_matches", message)
 
 
 def _bound(config: Mapping[str, Any], count: int, size: int) -> None:
     if count > config.get("max_files", MOST_FILES):
-        raise OutOfBounds(
-            "files.too_many",
-            f"Cannot collect files: too many match (max {count - 1}). Use a narrower pattern.",
-        )
+        message = f"Cannot collect files: too many match (max {count - 1}). Use a narrower pattern."
+        raise refused("files.too_many", message)
     if size > (most := config.get("max_bytes", MOST_BYTES)):
-        raise OutOfBounds(
-            "files.too_large",
-            f"Cannot collect files: the matching files are too large (max {most} bytes). Use a narrower pattern.",
-        )
+        message = f"Cannot collect files: the matching files are too large (max {most} bytes). Use a narrower pattern."
+        raise refused("files.too_large", message)
 
 
 def _roots(call: Call) -> list[Path]:
@@ -226,17 +200,15 @@ def _roots(call: Call) -> list[Path]:
     if not named:
         what = f"unknown root {wanted!r}" if wanted else "no root is configured"
         message = f"Cannot read files: {what}. Ask an admin to configure it."
-        raise OutOfBounds("files.no_root", message)
+        raise refused("files.no_root", message)
     return named
 
 
 def _publish_root(config: Mapping[str, Any]) -> Path:
     root = config.get("publish_root", "")
     if not root:
-        raise OutOfBounds(
-            "files.no_root",
-            "Cannot publish: no publish root is configured. Ask an admin.",
-        )
+        message = "Cannot publish: no publish root is configured. Ask an admin."
+        raise refused("files.no_root", message)
     return Path(root)
 
 
@@ -266,8 +238,7 @@ def _zip(path: Path, entries: Sequence[tuple[str, Path]]) -> None:
             info.create_system = 3
             info.file_size = source.stat().st_size
             with source.open("rb") as file, packed.open(info, "w") as target:
-                while chunk := file.read(confined.CHUNK):
-                    target.write(chunk)
+                shutil.copyfileobj(file, target, confined.CHUNK)
 
 
 def _tar(path: Path, entries: Sequence[tuple[str, Path]]) -> None:

@@ -1,4 +1,4 @@
-"""Publish a file below a root, and remove exactly that file again.
+"""Publish a file below a root, and undo exactly that publication.
 
 A small ledger next to the published files has for each path its content, the step run
 that wrote it, and what it replaced. It is written before the file, so a second attempt
@@ -9,15 +9,15 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from orchestration.skills.builtin.files import confined
-from orchestration.skills.builtin.files.confined import OutOfBounds, Reader
-from orchestration.skills.domain.outcome import File
+from orchestration.skills.domain.outcome import CallFailed, Failed, File, refused
 
 LEDGER = ".execfabric"
 
@@ -38,7 +38,7 @@ class Entry:
 def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> Entry:
     """Write the file atomically; a second call with the same key does nothing.
 
-    :raises OutOfBounds: when the path leaves the root or exists
+    :raises CallFailed: when the path leaves the root or exists
     """
     parts = _public(path)
     with (
@@ -54,20 +54,21 @@ def publish(root: Path, file: File, path: str, *, key: str, overwrite: bool) -> 
         replaced = retried.replaced if retried else ""
         if current_digest and not overwrite:
             message = f"Cannot publish {path!r}: the file already exists. Nothing was changed. Set `overwrite` to replace it."
-            raise OutOfBounds("files.exists", message)
+            raise refused("files.exists", message)
         if current_digest and current_digest != file.sha256:
             replaced = current_digest
-            _keep(top, parts, ledger, replaced)
+            with confined.opened_file(top, parts) as content:
+                _write(ledger, replaced, content)
         former = retried.former if retried else asdict(known) if known else None
         entry = Entry(path, file.sha256, key, replaced, former if replaced else None)
-        _write(ledger, _name(path), json.dumps(asdict(entry)).encode())
+        _record(ledger, path, asdict(entry))
         with file.path.open("rb") as source:
             temporary = _temporary(folder, parts[-1])
-            copied = _fill(folder, temporary, source.read)
+            copied = _fill(folder, temporary, source)
         if copied != file.sha256:
             os.unlink(temporary, dir_fd=folder)
             message = f"Cannot publish {file.name!r}: its content is not what was approved. Nothing was published."
-            raise OutOfBounds("files.effect_differs", message)
+            raise refused("files.effect_differs", message)
         _place(folder, temporary, parts[-1], overwrite=overwrite)
         _confirm(top, parts, file.sha256)
         return entry
@@ -78,13 +79,10 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
 
     Return None if it does not exist any more.
 
-    :raises OutOfBounds: when its content has changed
+    :raises CallFailed: when its content has changed
     """
     parts = _public(path)
-    with (
-        confined.opened_root(root) as top,
-        _locked_ledger(top) as ledger,
-    ):
+    with confined.opened_root(root) as top, _locked_ledger(top) as ledger:
         known = _read(ledger, path)
         current_digest = _digest_at(top, parts)
         if known is None and not current_digest:
@@ -93,13 +91,15 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
         with confined.opened_folder(top, parts[:-1]) as folder:
             if not entry.replaced and current_digest:
                 os.unlink(parts[-1], dir_fd=folder)
-            elif entry.replaced and _kept(ledger, entry.replaced):
-                stored, name = entry.replaced, parts[-1]
-                os.rename(stored, name, src_dir_fd=ledger, dst_dir_fd=folder)
+            elif entry.replaced:
+                # An earlier attempt may have restored it.
+                with suppress(FileNotFoundError):
+                    stored, name = entry.replaced, parts[-1]
+                    os.rename(stored, name, src_dir_fd=ledger, dst_dir_fd=folder)
                 os.fsync(folder)
             _confirm(top, parts, entry.replaced)
         if entry.former:
-            _write(ledger, _name(path), json.dumps(entry.former).encode())
+            _record(ledger, path, entry.former)
         else:
             os.unlink(_name(path), dir_fd=ledger)
         return entry
@@ -108,7 +108,7 @@ def unpublish(root: Path, path: str, *, sha256: str = "") -> Entry | None:
 def current(root: Path, path: str) -> str:
     """Return the SHA-256 of the file at a path; empty if there is none.
 
-    :raises OutOfBounds: when the path leaves the root or is not a plain file
+    :raises CallFailed: when the path leaves the root or is not a plain file
     """
     with confined.opened_root(root) as top:
         return _digest_at(top, _public(path))
@@ -127,46 +127,35 @@ def _confirm(top: int, parts: tuple[str, ...], sha256: str) -> None:
     now = _digest_at(top, parts)
     if now != sha256:
         message = (
-            f"The content of {'/'.join(parts)} is {now or 'missing'} afterwards, not"
+            f"The content of {'/'.join(parts)} is {now or 'missing'} after the change, not"
             f" {sha256 or 'missing'}. Check the folder."
         )
-        raise OutOfBounds("files.effect_differs", message, before_effect=False)
+        raise CallFailed(Failed("files.effect_differs", message))
 
 
 def _checked(path: str, known: Entry | None, current_digest: str, sha256: str) -> Entry:
     if known is None:
-        raise OutOfBounds(
-            "files.not_published",
-            f"Cannot remove {path!r}: no plan published it. Nothing was changed.",
-        )
+        message = f"Cannot remove {path!r}: no plan published it. Nothing was changed."
+        raise refused("files.not_published", message)
     expected = {"", known.sha256, known.replaced}
     if current_digest not in expected or sha256 not in {"", known.sha256}:
-        message = f"Cannot remove {path!r}: its content has changed since. Nothing was changed."
-        raise OutOfBounds("files.changed", message)
+        message = f"Cannot remove {path!r}: its content has changed since it was published. Nothing was changed."
+        raise refused("files.changed", message)
     return known
-
-
-def _kept(ledger: int, sha256: str) -> bool:
-    with suppress(FileNotFoundError):
-        os.stat(sha256, dir_fd=ledger)
-        return True
-    return False
 
 
 def _public(path: str) -> tuple[str, ...]:
     parts = confined.parts_of(path)
     if parts[0] == LEDGER:
-        raise OutOfBounds(
-            "files.path",
-            f"Cannot use {LEDGER!r}: the path is reserved. Use another one.",
-        )
+        message = f"Cannot use {LEDGER!r}: the path is reserved. Use another one."
+        raise refused("files.path", message)
     return parts
 
 
 def _digest_at(top: int, parts: tuple[str, ...]) -> str:
     try:
         with confined.opened_file(top, parts) as file:
-            return confined.digest_of(file)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return ""
 
@@ -183,15 +172,13 @@ def _read(ledger: int, path: str) -> Entry | None:
         return None
 
 
-def _keep(top: int, parts: tuple[str, ...], ledger: int, sha256: str) -> None:
-    with confined.opened_file(top, parts) as file:
-        _write(ledger, sha256, file.read())
+def _record(ledger: int, path: str, entry: Mapping[str, Any]) -> None:
+    _write(ledger, _name(path), BytesIO(json.dumps(entry).encode()))
 
 
-def _write(folder: int, name: str, content: bytes) -> None:
+def _write(folder: int, name: str, source: BinaryIO) -> None:
     temporary = _temporary(folder, name)
-    remaining = [content, b""]
-    _fill(folder, temporary, lambda _: remaining.pop(0))
+    _fill(folder, temporary, source)
     _place(folder, temporary, name, overwrite=True)
 
 
@@ -204,17 +191,14 @@ def _temporary(folder: int, name: str) -> str:
     return temporary
 
 
-def _fill(folder: int, name: str, read: Reader) -> str:
+def _fill(folder: int, name: str, source: BinaryIO) -> str:
     """Write a new file; return its SHA-256."""
-    digest = hashlib.sha256()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, 0o644, dir_fd=folder), "wb") as target:
-        while chunk := read(confined.CHUNK):
-            digest.update(chunk)
-            target.write(chunk)
+        digest = confined.copy(source, target)
         target.flush()
         os.fsync(target.fileno())
-    return digest.hexdigest()
+    return digest
 
 
 def _place(folder: int, temporary: str, name: str, *, overwrite: bool) -> None:
@@ -225,10 +209,8 @@ def _place(folder: int, temporary: str, name: str, *, overwrite: bool) -> None:
         try:
             os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileExistsError as error:
-            raise OutOfBounds(
-                "files.exists",
-                f"Cannot publish {name!r}: the file was just created. Nothing was changed.",
-            ) from error
+            message = f"Cannot publish {name!r}: the file was just created. Nothing was changed."
+            raise refused("files.exists", message) from error
         finally:
             os.unlink(temporary, dir_fd=folder)
     os.fsync(folder)

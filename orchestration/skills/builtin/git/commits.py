@@ -1,11 +1,12 @@
 """Create commits without a working tree: in a temporary index."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.skills.builtin.git.repository import GitFailed, Repository
+from orchestration.skills.builtin.common import digest_of_key
+from orchestration.skills.builtin.git.repository import Repository
+from orchestration.skills.domain.outcome import Call, refused
 
 TRAILER = "ExecFabric-Key"
 LOOK_BACK = "200"
@@ -22,26 +23,25 @@ class Change:
     blob: str = ""
 
 
-def key_of(idempotency_key: str) -> str:
-    """Return the key that a commit or tag has to identify its step run."""
-    return hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]
+def key_of(call: Call) -> str:
+    """Return the key that identifies the step run in a commit or tag."""
+    return digest_of_key(call)[:32]
 
 
 def tip(repository: Repository, branch: str) -> str:
     """Return the commit of a branch that is not checked out.
 
-    :raises GitFailed: when there is no such branch, or it is checked out
+    :raises CallFailed: when there is no such branch, or it is checked out
     """
     commit = repository.ref(f"refs/heads/{branch}")
     if not commit:
-        raise GitFailed(
-            "git.no_branch", f"Unknown branch {branch!r}. Nothing was changed."
-        )
+        message = f"Unknown branch {branch!r}. Nothing was changed."
+        raise refused("git.no_branch", message)
     if repository.checked_out(branch):
         message = (
             f"Cannot change {branch!r}: the branch is checked out in a working tree."
         )
-        raise GitFailed("git.checked_out", message)
+        raise refused("git.checked_out", message)
     return commit
 
 
@@ -76,20 +76,14 @@ def tree_with(
         f"{change.mode or '0'} {change.blob or nothing}\t{change.path}\0"
         for change in changes
     ]
-    repository.run(
-        "update-index",
-        "-z",
-        "--index-info",
-        stdin="".join(lines).encode(errors="surrogateescape"),
-        environment=index,
-    )
+    stdin = "".join(lines).encode(errors="surrogateescape")
+    repository.run("update-index", "-z", "--index-info", stdin=stdin, environment=index)
     return repository.run("write-tree", environment=index)
 
 
 def commit(
     repository: Repository, tree: str, parent: str, message: str, key: str
 ) -> str:
-    """Create a commit with a key."""
     body = f"{message.rstrip()}\n\n{TRAILER}: {key}\n"
     return repository.run("commit-tree", tree, "-p", parent, stdin=body.encode())
 
@@ -107,7 +101,6 @@ def entries(repository: Repository, commit: str) -> Mapping[str, Change]:
 
 
 def differences(repository: Repository, before: str, after: str) -> dict[str, Change]:
-    """Return the changes between two commits by path."""
     listed = repository.run("diff-tree", "-r", "-z", "--no-renames", before, after)
     parts = listed.split("\0")
     changes = {}
@@ -123,7 +116,7 @@ def check_commit(
 ) -> None:
     """Check that a commit changes its parent in exactly the approved way.
 
-    :raises GitFailed: when it does more, less or something else
+    :raises CallFailed: when it makes other, more or fewer changes
     """
     before = entries(repository, parent)
     wanted = {
@@ -142,7 +135,7 @@ def check_commit(
             "Cannot commit: the result would differ from what was approved in"
             f" {', '.join(map(repr, wrong[:5])) or 'its parent'}. The branch was not changed."
         )
-        raise GitFailed("git.effect_differs", message)
+        raise refused("git.effect_differs", message)
 
 
 def changed_paths(repository: Repository, commit: str) -> list[str]:
@@ -156,7 +149,7 @@ def changed_paths(repository: Repository, commit: str) -> list[str]:
 def reversal(repository: Repository, commit: str, head: str) -> list[Change]:
     """Return the changes that revert a commit on top of `head`.
 
-    :raises GitFailed: when one of its paths has changed since
+    :raises CallFailed: when one of its paths has changed since
     """
     paths = sorted(differences(repository, f"{commit}^", commit))
     before = entries(repository, f"{commit}^")
@@ -165,5 +158,5 @@ def reversal(repository: Repository, commit: str, head: str) -> list[Change]:
     moved = [path for path in paths if now.get(path) != after.get(path)]
     if moved:
         message = f"Cannot revert: {', '.join(map(repr, moved))} changed after the commit. Nothing was changed. Revert it manually."
-        raise GitFailed("git.conflict", message)
+        raise refused("git.conflict", message)
     return [before.get(path, Change(path=path)) for path in paths]

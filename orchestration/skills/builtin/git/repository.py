@@ -1,7 +1,7 @@
-"""Run git with no hooks, no prompts, and no configuration but the one given here.
+"""Run git without hooks or prompts, and with only the configuration given here.
 
 Only plumbing commands are used, so that the working tree and the index do not change.
-The git binary and not dulwich or pygit2: it locks refs, writes reflogs and reads every
+We use git, not dulwich or pygit2: it locks refs, writes reflogs and reads every
 format of repository exactly as the other users of the repository do.
 """
 
@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from orchestration.skills.domain.outcome import CallFailed, Failed, refused
 
 SECONDS = 60
 QUIET: Mapping[str, str] = {
@@ -31,16 +33,6 @@ HARMLESS = (
     "protocol.allow=never",
     "tag.gpgSign=false",
 )
-
-
-class GitFailed(Exception):
-    """A git command failed, or the repository is not as expected."""
-
-    def __init__(self, code: str, message: str, *, before_effect: bool = True) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.before_effect = before_effect
 
 
 class Repository:
@@ -65,11 +57,11 @@ class Repository:
         self._paths = [str(path), str(path.resolve())]
         if not path.is_dir():
             message = f"Cannot open the repository {name!r}: its configured folder does not exist. Ask an admin."
-            raise GitFailed("git.no_repository", message)
+            raise refused("git.no_repository", message)
         folder = self.ask("rev-parse", "--absolute-git-dir")
         if not folder:
             message = f"Cannot open the repository {name!r}: its configured folder is not a git repository. Ask an admin."
-            raise GitFailed("git.no_repository", message)
+            raise refused("git.no_repository", message)
         self._paths.append(folder)
         self._base = ["git", *options, f"--git-dir={folder}"]
 
@@ -77,16 +69,14 @@ class Repository:
     def of(cls, config: Mapping[str, Any], name: str) -> "Repository":
         """Return the configured repository with this name.
 
-        :raises GitFailed: when it is not configured or does not exist
+        :raises CallFailed: when it is not configured or does not exist
         """
         paths = dict(config.get("repositories", {}))
         if config.get("repository"):
             paths.setdefault("default", config["repository"])
         if name not in paths:
-            raise GitFailed(
-                "git.no_repository",
-                f"Unknown repository {name!r}. Use one that the skill's configuration names.",
-            )
+            message = f"Unknown repository {name!r}. Use one that the skill's configuration names."
+            raise refused("git.no_repository", message)
         return cls(name, Path(paths[name]), config.get("author", {}))
 
     def run(
@@ -97,7 +87,7 @@ class Repository:
     ) -> str:
         """Run a git command; return its output.
 
-        :raises GitFailed: with the message of git
+        :raises CallFailed: with the message of git
         """
         done = self._done(words, stdin, environment or {})
         if done.returncode:
@@ -112,15 +102,7 @@ class Repository:
 
     def commit_of(self, revision: str) -> str:
         """Return the commit of a revision; empty if there is none."""
-        if revision.startswith("-"):
-            return ""
-        return self.ask(
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{revision}^{{commit}}",
-        )
+        return "" if revision.startswith("-") else self.ref(f"{revision}^{{commit}}")
 
     def ref(self, name: str) -> str:
         """Return the object of a full ref name; empty if there is none."""
@@ -137,7 +119,7 @@ class Repository:
     def move(self, ref: str, new: str, old: str, reason: str) -> bool:
         """Set a ref if it still is at `old` (empty: if it does not exist yet).
 
-        :raises GitFailed: when git fails although the ref is at `old`
+        :raises CallFailed: when git fails although the ref is at `old`
         """
         words = ("update-ref", "--create-reflog", "-m", reason, ref, new, old)
         return self._updated(ref, old, words)
@@ -145,14 +127,14 @@ class Repository:
     def remove(self, ref: str, old: str) -> bool:
         """Delete a ref if it still is at `old`.
 
-        :raises GitFailed: when git fails although the ref is at `old`
+        :raises CallFailed: when git fails although the ref is at `old`
         """
         return self._updated(ref, old, ("update-ref", "-d", ref, old))
 
     def confirm(self, ref: str, expected: str) -> None:
         """Check that a ref has the value that was just set (empty: no ref).
 
-        :raises GitFailed: when it is not
+        :raises CallFailed: when it is not
         """
         now = self.ref(ref)
         if now != expected:
@@ -160,14 +142,13 @@ class Repository:
                 f"{ref} is {now or 'missing'} after it was set to"
                 f" {expected or 'nothing'}. Check the repository."
             )
-            raise GitFailed("git.effect_differs", message, before_effect=False)
+            raise CallFailed(Failed("git.effect_differs", message))
 
     def made_by(self, ref: str) -> str:
         """Return the reason in the first reflog entry of a ref; empty without one."""
         return self.ask("reflog", "show", "--format=%gs", ref).split("\n")[-1]
 
     def checked_out(self, branch: str) -> bool:
-        """Return True if a working tree has checked out this branch."""
         lines = self.ask("worktree", "list", "--porcelain").split("\n")
         return f"branch refs/heads/{branch}" in lines
 
@@ -182,12 +163,12 @@ class Repository:
         word: str,
         done: subprocess.CompletedProcess[bytes],
         paths: Iterable[str] = (),
-    ) -> GitFailed:
+    ) -> CallFailed:
         """Return an error with the message of git without paths of this host."""
         text = done.stderr.decode(errors="replace").strip()
         for path in sorted([*self._paths, *paths], key=len, reverse=True):
             text = text.replace(path, self.name)
-        return GitFailed("git.failed", f"git {word} failed: {text}")
+        return refused("git.failed", f"git {word} failed: {text}")
 
     def _done(
         self, words: Sequence[str], stdin: bytes, environment: Mapping[str, str]

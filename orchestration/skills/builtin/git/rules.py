@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from execfabric.lib.schema import compiled
-from orchestration.skills.builtin.git.repository import GitFailed
+from orchestration.skills.domain.outcome import refused
 
 # Control, blank and invisible characters, and those that change the text direction.
 _HIDDEN = (
@@ -34,24 +34,24 @@ _NAME, _PATH = compiled(NAME), compiled(PATH)
 def check_name(name: str) -> None:
     """Check the name of a branch or tag.
 
-    :raises GitFailed: when it is not allowed
+    :raises CallFailed: when it is not allowed
     """
     if not _NAME.match(name):
         message = f"Invalid name {name!r} of a branch or tag. Use another name."
-        raise GitFailed("git.bad_name", message)
+        raise refused("git.bad_name", message)
 
 
 def check_paths(files: Collection[str], deletions: Sequence[str]) -> None:
     """Check paths on their own and against each other.
 
-    :raises GitFailed: with the paths that are invalid or in conflict
+    :raises CallFailed: with the paths that are invalid or in conflict
     """
     bad = [path for path in [*files, *deletions] if not _PATH.match(path)]
     if bad:
         message = (
             f"Invalid path {_listed(bad)}. Use a relative path without `..` and `.git`."
         )
-        raise GitFailed("git.bad_path", message)
+        raise refused("git.bad_path", message)
     twice = sorted({path for path in deletions if path in files})
     if twice or len(set(deletions)) != len(deletions):
         what = (
@@ -59,29 +59,28 @@ def check_paths(files: Collection[str], deletions: Sequence[str]) -> None:
             if twice
             else "is duplicate in `delete`"
         )
-        raise GitFailed(
-            "git.bad_path", f"Cannot commit: a path {what}. Remove one of them."
-        )
+        message = f"Cannot commit: a path {what}. Remove one of them."
+        raise refused("git.bad_path", message)
     inside = [path for path in files if any(part in files for part in _above(path))]
     if inside:
         message = f"Cannot commit: {_listed(inside)} is in a folder that is also a file. Use other paths."
-        raise GitFailed("git.path_conflict", message)
+        raise refused("git.path_conflict", message)
 
 
 def check_against(
     modes: Mapping[str, str], files: Collection[str], deletions: Sequence[str]
 ) -> None:
-    """Refuse changes that would change a tree in another way than they say.
+    """Refuse changes that would do more or less to a tree than they name.
 
     `modes` are those of every path in the tree.
 
-    :raises GitFailed: when a path to delete is missing, or a file would replace
+    :raises CallFailed: when a path to delete is missing, or a file would replace
         something that is not deleted by name
     """
     missing = [path for path in deletions if path not in modes]
     if missing:
         message = f"Cannot delete {_listed(missing)}: no such file on the branch. Nothing was changed."
-        raise GitFailed("git.no_path", message)
+        raise refused("git.no_path", message)
     gone = set(deletions)
     remaining = {path: mode for path, mode in modes.items() if path not in gone}
     folders = {folder for path in remaining for folder in _above(path)}
@@ -94,11 +93,11 @@ def check_against(
             f"Cannot commit: this would remove {_listed(replaced)}. Nothing was changed."
             " Add the path to `delete` if you want that."
         )
-        raise GitFailed("git.path_conflict", message)
+        raise refused("git.path_conflict", message)
     special = [path for path in files if remaining.get(path, "100644") not in PLAIN]
     if special:
         message = f"Cannot write {_listed(special)}: it is a link or a submodule. Nothing was changed."
-        raise GitFailed("git.not_plain", message)
+        raise refused("git.not_plain", message)
 
 
 def _above(path: str) -> list[str]:

@@ -2,28 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import urllib.parse
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestration.skills.builtin.values import shown
+from orchestration.skills.builtin.common import digest_of_key, shown, storable_text
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
-    DryRun,
+    DryRunResult,
     Failed,
     File,
     Outcome,
     Retry,
     Succeeded,
-    TargetProblem,
     Unknown,
 )
 from orchestration.skills.execution import outbound, storable
 from orchestration.skills.execution.outbound import (
     AnswerLost,
     Message,
-    OutboundRefused,
     Reply,
     Rules,
     Unreachable,
@@ -42,45 +41,44 @@ SECONDS = 30.0
 def request(call: Call) -> Outcome:
     """Send the request; an expected status is a success."""
     message = _message(call)
+    hosts: Mapping[str, Mapping[str, str]] = call.config.get("host_headers", {})
     try:
         reply = outbound.send(
-            message, Rules.of(call.config), headers_for=_headers_for(call.config)
+            message, Rules.of(call.config), headers_for=lambda host: hosts.get(host, {})
         )
-    except OutboundRefused as error:
-        return Failed(error.code, error.message, before_effect=not error.sent)
     except Unreachable as error:
-        return Retry(
-            "http.unreachable", f"Cannot send the request: {error}. Nothing was sent."
-        )
+        text = f"Cannot send the request: {error}. Nothing was sent."
+        return Retry("http.unreachable", text)
     except AnswerLost as error:
         if message.method.upper() in SAFE:
             return Retry("http.no_answer", f"Received no response: {error}.")
-        return Unknown(
-            "http.outcome_unknown",
-            f"Sent the request, but received no response: {error}. Check the target.",
-        )
+        text = f"Sent the request, but received no response: {error}. Check the target."
+        return Unknown("http.outcome_unknown", text)
     call.log(f"{message.method} {reply.url}: {reply.status}")
     return _outcome(call, message, reply)
 
 
 @dry_run_of(REQUEST)
-def preview(call: Call) -> DryRun:
+def preview(call: Call) -> DryRunResult:
     """Describe the request without looking up its host."""
     method, url = call.params.get("method", "GET"), shown(call.params["url"])
-    if refused := outbound.foreseen(call.params["url"], Rules.of(call.config)):
-        return DryRun.failing(str(refused))
+    _check_address(call)
     size = len(_content(call.params)[0])
-    return DryRun(
+    return DryRunResult(
         summary=f"Sends {method} to {url}.",
         changes=(f"sends {method} {url} with {size} bytes",),
     )
 
 
 @check_of(REQUEST)
-def check(call: Call) -> Sequence[TargetProblem]:
+def check(call: Call) -> None:
+    _check_address(call)
+
+
+def _check_address(call: Call) -> None:
     """Check the address without looking up its host."""
-    refused = outbound.foreseen(call.params["url"], Rules.of(call.config))
-    return [TargetProblem(refused.code, str(refused))] if refused else []
+    rules = Rules.of(call.config)
+    outbound.resolve(call.params["url"], rules, outbound.written_address)
 
 
 def _message(call: Call) -> Message:
@@ -89,9 +87,8 @@ def _message(call: Call) -> Message:
     if media_type:
         headers["Content-Type"] = media_type
     headers |= call.params.get("headers", {})
-    # The same for each attempt of one step run: a target that knows it acts once.
-    key = hashlib.sha256(call.idempotency_key.encode()).hexdigest()
-    headers["Idempotency-Key"] = key
+    # A target that knows this header acts once for all attempts of one step run.
+    headers["Idempotency-Key"] = digest_of_key(call)
     return Message(
         method=call.params.get("method", "GET"),
         url=call.params["url"],
@@ -107,19 +104,14 @@ def _content(params: Mapping[str, Any]) -> tuple[bytes, str]:
     if "json" in params:
         return json.dumps(params["json"]).encode(), "application/json"
     if "form" in params:
-        form = outbound.form(params["form"])
-        return form, "application/x-www-form-urlencoded"
+        form = urllib.parse.urlencode(params["form"])
+        return form.encode(), "application/x-www-form-urlencoded"
     file = params.get("file")
     if isinstance(file, File):
         return file.path.read_bytes(), file.media_type
     if "body" in params:
         return str(params["body"]).encode(), "text/plain; charset=utf-8"
     return b"", ""
-
-
-def _headers_for(config: Mapping[str, Any]) -> Callable[[str], Mapping[str, str]]:
-    hosts: Mapping[str, Mapping[str, str]] = config.get("host_headers", {})
-    return lambda host: hosts.get(host, {})
 
 
 def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
@@ -132,10 +124,8 @@ def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
         return Failed("http.status", f"{text} {_text(reply)[:500]}")
     if reply.truncated:
         limit = call.config.get("max_bytes", outbound.LARGEST_BODY)
-        return Failed(
-            "http.too_large",
-            f"The response is too large (max {limit} bytes). The request was sent.",
-        )
+        text = f"The response is too large (max {limit} bytes). The request was sent."
+        return Failed("http.too_large", text)
     content = call.masker.content(reply.content)
     masked = content != reply.content
     reply = replace(reply, content=content)
@@ -158,19 +148,21 @@ def _outcome(call: Call, message: Message, reply: Reply) -> Outcome:
 
 def _text(reply: Reply) -> str:
     """Return the start of a text body without characters that cannot be stored."""
-    media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
+    media_type = _media_type(reply)
     textual = media_type.startswith("text/") or media_type.endswith(
         ("json", "xml", "javascript", "x-www-form-urlencoded")
     )
     if not textual:
         return ""
-    text = reply.content[:TEXT_LIMIT].decode(errors="replace")
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return storable_text(reply.content[:TEXT_LIMIT])
+
+
+def _media_type(reply: Reply) -> str:
+    return reply.headers.get("content-type", "").partition(";")[0].strip()
 
 
 def _json(reply: Reply) -> Any:
-    media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
-    if not media_type.endswith("json") or len(reply.content) > JSON_LIMIT:
+    if not _media_type(reply).endswith("json") or len(reply.content) > JSON_LIMIT:
         return None
     try:
         value = json.loads(reply.content)

@@ -1,28 +1,28 @@
 """Jira: move an issue to another status, and back."""
 
 import base64
-import hashlib
 import json
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from orchestration.skills.builtin.common import digest_of_key
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
-    DryRun,
+    CallFailed,
+    DryRunResult,
     Failed,
     Outcome,
     Retry,
     Succeeded,
-    TargetProblem,
     Unknown,
+    refused,
 )
 from orchestration.skills.execution import outbound
 from orchestration.skills.execution.outbound import (
     AnswerLost,
     Message,
-    OutboundRefused,
     Reply,
     Rules,
     Unreachable,
@@ -30,7 +30,7 @@ from orchestration.skills.execution.outbound import (
 
 TRANSITION = "jira-write.transition@1"
 PROPERTY = "execfabric.transition"
-"""An issue property that is set with the transition and says which step made it."""
+"""An issue property that is set with the transition and names its step."""
 
 NO_CONTENT = 204
 DENIED = frozenset({401, 403})
@@ -39,70 +39,47 @@ TOO_MANY = 429
 BROKEN = 500
 
 
-class JiraRefused(Exception):
-    """A request to Jira failed; `outcome` is what the step reports."""
-
-    def __init__(self, outcome: Failed | Retry | Unknown) -> None:
-        super().__init__(outcome.message)
-        self.outcome = outcome
-
-
 @handler(TRANSITION)
 def transition(call: Call) -> Outcome:
     """Post the transition, unless an earlier try of this step has done so."""
     issue, wanted = call.params["issue"], call.params["status"]
-    key = hashlib.sha256(call.idempotency_key.encode()).hexdigest()[:32]
-    try:
-        current, note = _state(call.config, issue)
-        if note.get("key") == key:
-            return _moved(issue, note["previous"], current)
-        if current.lower() == wanted.lower():
-            return _moved(issue, current, current, changed=False)
-        chosen = _chosen(call.config, issue, wanted, current)
-        value = {"key": key, "previous": current}
-        body: dict[str, Any] = {
-            "transition": {"id": chosen["id"]},
-            "properties": [{"key": PROPERTY, "value": value}],
-        }
-        _ask(call.config, "POST", f"{issue}/transitions", body)
-    except JiraRefused as error:
-        return error.outcome
+    key = digest_of_key(call)[:32]
+    current, note = _state(call.config, issue)
+    if note.get("key") == key:
+        return _moved(issue, note["previous"], current)
+    if current.lower() == wanted.lower():
+        return _moved(issue, current, current, changed=False)
+    chosen = _chosen(call.config, issue, wanted, current)
+    value = {"key": key, "previous": current}
+    body: dict[str, Any] = {
+        "transition": {"id": chosen["id"]},
+        "properties": [{"key": PROPERTY, "value": value}],
+    }
+    _ask(call.config, "POST", f"{issue}/transitions", body)
     return _confirmed(call.config, issue, current, chosen["to"]["name"])
 
 
 @dry_run_of(TRANSITION)
-def preview(call: Call) -> DryRun:
+def preview(call: Call) -> DryRunResult:
     """Check with Jira that the transition is possible."""
     issue, wanted = call.params["issue"], call.params["status"]
-    try:
-        current, _ = _state(call.config, issue)
-        if current.lower() == wanted.lower():
-            return DryRun(
-                summary=f"{issue} already has the status {current}. Nothing changes."
-            )
-        to = _chosen(call.config, issue, wanted, current)["to"]["name"]
-    except JiraRefused as error:
-        return DryRun.failing(str(error))
-    return DryRun(
+    current, _ = _state(call.config, issue)
+    if current.lower() == wanted.lower():
+        return DryRunResult(
+            summary=f"{issue} already has the status {current}. Nothing changes."
+        )
+    to = _chosen(call.config, issue, wanted, current)["to"]["name"]
+    return DryRunResult(
         summary=f"Moves {issue} from {current} to {to}.",
         changes=(f"{issue}: {current} -> {to}",),
-        output={
-            "issue": issue,
-            "previous_status": current,
-            "status": to,
-            "changed": True,
-        },
+        output=_moved(issue, current, to).output,
     )
 
 
 @check_of(TRANSITION)
-def check(call: Call) -> Sequence[TargetProblem]:
+def check(call: Call) -> None:
     """Check that the issue exists and the account may read it."""
-    try:
-        _state(call.config, call.params["issue"])
-    except JiraRefused as error:
-        return [TargetProblem(error.outcome.code, error.outcome.message)]
-    return []
+    _state(call.config, call.params["issue"])
 
 
 def _confirmed(
@@ -111,7 +88,7 @@ def _confirmed(
     """Read the issue again: Jira accepts a transition before its rules have run."""
     try:
         current, _ = _state(config, issue)
-    except JiraRefused as error:
+    except CallFailed as error:
         text = f"Jira accepted the transition, but its result is unknown: {error}"
         return Unknown("jira.outcome_unknown", text)
     if current.lower() != wanted.lower():
@@ -120,7 +97,9 @@ def _confirmed(
     return _moved(issue, previous, current)
 
 
-def _moved(issue: str, previous: str, status: str, *, changed: bool = True) -> Outcome:
+def _moved(
+    issue: str, previous: str, status: str, *, changed: bool = True
+) -> Succeeded:
     known = {"issue": issue, "previous_status": previous}
     return Succeeded(output={**known, "status": status, "changed": changed})
 
@@ -145,7 +124,7 @@ def _chosen(
         return chosen
     targets = ", ".join(sorted(item["to"]["name"] for item in offered)) or "none"
     message = f"Cannot move {issue} from {current} to {wanted!r}. Nothing was changed. Possible statuses: {targets}."
-    raise _refused("jira.no_transition", message)
+    raise refused("jira.no_transition", message)
 
 
 def _ask(
@@ -153,10 +132,8 @@ def _ask(
 ) -> dict[str, Any]:
     base = config.get("base_url", "").rstrip("/")
     if not base:
-        raise _refused(
-            "jira.not_configured",
-            "Cannot call Jira: no address is configured. Nothing was changed. Ask an admin.",
-        )
+        message = "Cannot call Jira: no address is configured. Nothing was changed. Ask an admin."
+        raise refused("jira.not_configured", message)
     version = config.get("api_version", "3")
     headers = {"Accept": "application/json", "Authorization": _authorization(config)}
     content = b""
@@ -169,10 +146,8 @@ def _ask(
     rules = Rules(allow_hosts=frozenset({host}), only_hosts=frozenset({host}))
     try:
         reply = outbound.send(Message(method, url, headers, content), rules)
-    except OutboundRefused as error:
-        raise _refused(error.code, error.message) from error
     except Unreachable as error:
-        raise JiraRefused(
+        raise CallFailed(
             Retry(
                 "jira.unreachable", f"Cannot reach Jira: {error}. Nothing was changed."
             )
@@ -184,15 +159,11 @@ def _ask(
     return _answer(reply, method, path)
 
 
-def _refused(code: str, message: str) -> JiraRefused:
-    return JiraRefused(Failed(code, message, before_effect=True))
-
-
-def _without_answer(method: str, code: str, message: str) -> JiraRefused:
+def _without_answer(method: str, code: str, message: str) -> CallFailed:
     """Return a retry for a request that only reads, else an unknown outcome."""
     if method == "GET":
-        return JiraRefused(Retry(code, message))
-    return JiraRefused(
+        return CallFailed(Retry(code, message))
+    return CallFailed(
         Unknown("jira.outcome_unknown", f"{message} The issue may have changed.")
     )
 
@@ -210,15 +181,13 @@ def _answer(reply: Reply, method: str, path: str) -> dict[str, Any]:
     if reply.status == NO_CONTENT:
         return {}
     if reply.status in DENIED:
-        raise _refused(
-            "jira.denied",
-            f"Cannot access {issue}: Jira denied access to the account. Nothing was changed.",
-        )
+        message = f"Cannot access {issue}: Jira denied access to the account. Nothing was changed."
+        raise refused("jira.denied", message)
     if reply.status == MISSING:
         message = f"Unknown issue {issue}, or the account does not have access. Nothing was changed."
-        raise _refused("jira.no_issue", message)
+        raise refused("jira.no_issue", message)
     if reply.status == TOO_MANY:
-        raise JiraRefused(
+        raise CallFailed(
             Retry("jira.busy", "Jira is busy: too many requests (status 429).")
         )
     if reply.status >= BROKEN:
@@ -228,12 +197,12 @@ def _answer(reply: Reply, method: str, path: str) -> dict[str, Any]:
     if not reply.status < 300:  # noqa: PLR2004
         text = reply.content[:500].decode(errors="replace")
         message = f"Jira refused the request with status {reply.status}: {text}"
-        raise _refused("jira.refused", message)
+        raise refused("jira.refused", message)
     try:
         answer: dict[str, Any] = json.loads(reply.content)
     except ValueError as error:
         message = "The response is not from Jira. Ask an admin to check the configured address."
         before = method == "GET"
         outcome = Failed("jira.no_jira", message, before_effect=before)
-        raise JiraRefused(outcome) from error
+        raise CallFailed(outcome) from error
     return answer

@@ -1,44 +1,45 @@
 """Notify: an e-mail over SMTP, or a signed webhook."""
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
 import smtplib
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from pathlib import PurePosixPath
 from typing import Any
 
-from orchestration.skills.builtin.values import file_list, shown
+from orchestration.skills.builtin.common import digest_of_key, file_list, shown
 from orchestration.skills.domain.handlers import check_of, dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
-    DryRun,
+    CallFailed,
+    DryRunResult,
     Failed,
     Outcome,
     Retry,
     Succeeded,
     TargetProblem,
     Unknown,
+    refused,
 )
 from orchestration.skills.execution import outbound
 from orchestration.skills.execution.outbound import (
     AnswerLost,
     Message,
-    OutboundRefused,
     Rules,
     Unreachable,
 )
-from orchestration.skills.execution.reasons import plain
+from orchestration.skills.execution.reasons import of_connection
 
 EMAIL = "notify.email@1"
 WEBHOOK = "notify.webhook@1"
 SMTP_SECONDS = 30
-LATER = range(400, 500)
+LATER = frozenset(range(400, 500))
 GOOD = range(200, 300)
 BUSY = frozenset({429, 503})
 NOT_CONFIGURED = (
@@ -52,35 +53,33 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - a marker of the format, no secret
 def email(call: Call) -> Outcome:
     """Pass one message to the configured mail server."""
     if not call.config.get("host") or not call.config.get("from"):
-        return _refused("notify.not_configured", NOT_CONFIGURED)
-    unlisted = _unlisted(call)
-    if unlisted:
-        return _refused(
-            "notify.recipient",
+        raise refused("notify.not_configured", NOT_CONFIGURED)
+    if unlisted := _unlisted(call):
+        text = (
             f"Cannot send the e-mail: the domains of {', '.join(unlisted)} are not"
-            " allowed. Nothing was sent. Use other recipients, or ask an admin.",
+            " allowed. Nothing was sent. Use other recipients, or ask an admin."
         )
+        raise refused("notify.recipient", text)
     try:
         message = _mail(call)
     except ValueError as error:
-        return _refused(
-            "notify.message", f"Cannot write the e-mail: {error}. Nothing was sent."
-        )
-    return _delivered(lambda: _connected(call.config), message)
+        text = f"Cannot write the e-mail: {error}. Nothing was sent."
+        raise refused("notify.message", text) from error
+    with _connected(call.config) as server:
+        return _sent(server, message)
 
 
 @dry_run_of(EMAIL)
-def preview_email(call: Call) -> DryRun:
+def preview_email(call: Call) -> DryRunResult:
     to = ", ".join(map(str, call.params["to"]))
     subject = shown(call.params["subject"])
-    return DryRun(
+    return DryRunResult(
         summary=f"Sends “{subject}” to {to}.", changes=(f"sends one e-mail to {to}",)
     )
 
 
 @check_of(EMAIL)
 def check_email(call: Call) -> list[TargetProblem]:
-    """Check that a mail server is configured and the recipients are allowed."""
     problems = []
     if not call.config.get("host") or not call.config.get("from"):
         problems.append(TargetProblem("notify.not_configured", NOT_CONFIGURED))
@@ -92,8 +91,7 @@ def check_email(call: Call) -> list[TargetProblem]:
 
 @handler(WEBHOOK)
 def webhook(call: Call) -> Outcome:
-    """Post one signed event."""
-    webhook_id = f"msg_{_digest(call)[:32]}"
+    webhook_id = f"msg_{digest_of_key(call)[:32]}"
     body = json.dumps(
         {"type": call.params["type"], "data": call.params["data"]}
     ).encode()
@@ -108,41 +106,36 @@ def webhook(call: Call) -> Outcome:
     if secret:
         try:
             headers["webhook-signature"] = signature(secret, webhook_id, stamp, body)
-        except ValueError:
+        except ValueError as error:
             text = (
                 "Cannot sign the webhook: its configured secret is not valid base64."
                 " Nothing was sent. Ask an admin to correct it."
             )
-            return _refused("notify.not_configured", text)
+            raise refused("notify.not_configured", text) from error
     message = Message("POST", call.params["url"], headers, body)
     try:
         reply = outbound.send(message, Rules.of(call.config))
-    except OutboundRefused as error:
-        return Failed(error.code, error.message, before_effect=not error.sent)
     except Unreachable as error:
-        return Retry(
-            "notify.unreachable", f"Cannot send the webhook: {error}. Nothing was sent."
-        )
+        text = f"Cannot send the webhook: {error}. Nothing was sent."
+        return Retry("notify.unreachable", text)
     except AnswerLost as error:
-        return Unknown(
-            "notify.outcome_unknown",
-            f"Sent the webhook, but received no response: {error}. Check the receiver.",
+        text = (
+            f"Sent the webhook, but received no response: {error}. Check the receiver."
         )
-    return _answer(webhook_id, reply.status)
-
-
-def _answer(webhook_id: str, status: int) -> Outcome:
-    if status in BUSY:
-        return Retry("notify.busy", f"The receiver responded with status {status}.")
-    if status not in GOOD:
-        return Failed("notify.status", f"The receiver responded with status {status}.")
-    return Succeeded(output={"webhook_id": webhook_id, "status": status})
+        return Unknown("notify.outcome_unknown", text)
+    if reply.status in GOOD:
+        output = {"webhook_id": webhook_id, "status": reply.status}
+        return Succeeded(output=output)
+    text = f"The receiver responded with status {reply.status}."
+    if reply.status in BUSY:
+        return Retry("notify.busy", text)
+    return Failed("notify.status", text)
 
 
 @dry_run_of(WEBHOOK)
-def preview_webhook(call: Call) -> DryRun:
+def preview_webhook(call: Call) -> DryRunResult:
     url, kind = shown(call.params["url"]), shown(call.params["type"])
-    return DryRun(
+    return DryRunResult(
         summary=f"Posts {kind} to {url}.", changes=(f"posts one event to {url}",)
     )
 
@@ -159,23 +152,12 @@ def signature(secret: str, webhook_id: str, stamp: str, body: bytes) -> str:
     return f"v1,{base64.b64encode(made).decode()}"
 
 
-def _refused(code: str, message: str) -> Failed:
-    return Failed(code, message, before_effect=True)
-
-
-def _digest(call: Call) -> str:
-    return hashlib.sha256(call.idempotency_key.encode()).hexdigest()
-
-
 def _unlisted(call: Call) -> list[str]:
-    domains = call.config.get("domains")
+    allowed = {str(domain).lower() for domain in call.config.get("domains") or ()}
+    if not allowed:
+        return []
     to = call.params["to"]
-    allowed = {str(domain).lower() for domain in domains or ()}
-    return [
-        item
-        for item in to
-        if allowed and item.rpartition("@")[2].lower() not in allowed
-    ]
+    return [item for item in to if item.rpartition("@")[2].lower() not in allowed]
 
 
 def _mail(call: Call) -> EmailMessage:
@@ -186,7 +168,7 @@ def _mail(call: Call) -> EmailMessage:
     message["Subject"] = call.params["subject"]
     # The same for every try of one step run, so that a receiver can tell a repeat.
     domain = sender.rpartition("@")[2].rstrip(">") or "localhost"
-    message["Message-ID"] = f"<{_digest(call)[:32]}@{domain}>"
+    message["Message-ID"] = f"<{digest_of_key(call)[:32]}@{domain}>"
     message.set_content(call.params["text"])
     if "html" in call.params:
         message.add_alternative(call.params["html"], subtype="html")
@@ -199,7 +181,34 @@ def _mail(call: Call) -> EmailMessage:
     return message
 
 
-def _connected(config: Mapping[str, Any]) -> smtplib.SMTP:
+@contextmanager
+def _connected(config: Mapping[str, Any]) -> Iterator[smtplib.SMTP]:
+    """Sign in to the mail server for the body.
+
+    :raises CallFailed: when that fails
+    """
+    try:
+        server = _opened(config)
+    except smtplib.SMTPAuthenticationError as error:
+        text = (
+            f"Cannot sign in to the mail server: {_answered(error)}. Nothing was sent."
+            " Ask an admin to check its user and password."
+        )
+        raise refused("notify.denied", text) from error
+    except (OSError, smtplib.SMTPException) as error:
+        text = (
+            f"Cannot reach the mail server: {of_connection(error)}. Nothing was sent."
+        )
+        raise CallFailed(Retry("notify.unreachable", text)) from error
+    try:
+        yield server
+    finally:
+        with suppress(OSError, smtplib.SMTPException):
+            server.quit()
+        server.close()
+
+
+def _opened(config: Mapping[str, Any]) -> smtplib.SMTP:
     security = config.get("security", "none")
     host, port = config["host"], config.get("port", 25)
     server: smtplib.SMTP
@@ -215,55 +224,30 @@ def _connected(config: Mapping[str, Any]) -> smtplib.SMTP:
     return server
 
 
-def _delivered(connect: Callable[[], smtplib.SMTP], message: EmailMessage) -> Outcome:
-    try:
-        server = connect()
-    except smtplib.SMTPAuthenticationError as error:
-        text = (
-            f"Cannot sign in to the mail server: {_answered(error)}. Nothing was sent."
-            " Ask an admin to check its user and password."
-        )
-        return _refused("notify.denied", text)
-    except (OSError, smtplib.SMTPException) as error:
-        text = f"Cannot reach the mail server: {plain(error)}. Nothing was sent."
-        return Retry("notify.unreachable", text)
-    try:
-        return _sent(server, message)
-    finally:
-        with contextlib.suppress(OSError, smtplib.SMTPException):
-            server.quit()
-        server.close()
-
-
 def _sent(server: smtplib.SMTP, message: EmailMessage) -> Outcome:
     try:
-        refused = server.send_message(message)
+        rejected = server.send_message(message)
     except smtplib.SMTPRecipientsRefused as error:
         codes = {code for code, _ in error.recipients.values()}
-        cause = Retry if all(code in LATER for code in codes) else _refused
-        return cause(
-            "notify.refused",
-            "The mail server refused all recipients. Nothing was sent."
-            f" {_listed(error.recipients)}",
-        )
+        text = f"The mail server refused all recipients. Nothing was sent. {_listed(error.recipients)}"
+        return _rejected(text, is_final=not codes <= LATER)
     except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
-        cause = Retry if error.smtp_code in LATER else _refused
         text = (
             f"The mail server refused the e-mail: {_answered(error)}. Nothing was sent."
         )
-        return cause("notify.refused", text)
+        return _rejected(text, is_final=error.smtp_code not in LATER)
     except (OSError, smtplib.SMTPException) as error:
         text = (
-            f"Lost the connection to the mail server: {plain(error)}. The e-mail may"
+            f"Lost the connection to the mail server: {of_connection(error)}. The e-mail may"
             " have been sent. Check with a recipient."
         )
         return Unknown("notify.outcome_unknown", text)
     to = [item.strip() for item in message["To"].split(",")]
-    accepted = [item for item in to if item not in refused]
-    if refused:
+    accepted = [item for item in to if item not in rejected]
+    if rejected:
         text = (
             f"Sent the e-mail to {', '.join(accepted)} only. The mail server refused:"
-            f" {_listed(refused)}."
+            f" {_listed(rejected)}."
         )
         return Failed("notify.partly_refused", text)
     return Succeeded(
@@ -273,6 +257,12 @@ def _sent(server: smtplib.SMTP, message: EmailMessage) -> Outcome:
             "refused": [],
         }
     )
+
+
+def _rejected(text: str, *, is_final: bool) -> Outcome:
+    if is_final:
+        raise refused("notify.refused", text)
+    return Retry("notify.refused", text)
 
 
 def _answered(error: smtplib.SMTPResponseException) -> str:

@@ -1,4 +1,4 @@
-"""Reports: rows and values into an HTML page, by a template that can do no harm."""
+"""Reports: render rows and values as HTML, with a sandboxed template."""
 
 import csv
 import hashlib
@@ -9,12 +9,12 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from orchestration.skills.builtin.common import shown
 from orchestration.skills.builtin.report.template import TEMPLATE
-from orchestration.skills.builtin.values import shown
 from orchestration.skills.domain.handlers import dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
-    DryRun,
+    DryRunResult,
     Failed,
     File,
     Outcome,
@@ -25,29 +25,21 @@ RENDER = "report.render@1"
 MOST_ROWS = 10_000
 
 
-class BadRows(Exception):
-    """The rows cannot be read."""
-
-
 @handler(RENDER)
 def render(call: Call) -> Outcome:
-    """Render the page."""
     try:
         rows = _rows(call.params.get("rows", []))
-    except (BadRows, UnicodeDecodeError, ValueError) as error:
+    except ValueError as error:
         return Failed("report.rows", f"Cannot read the rows: {error}.")
     most = call.config.get("max_rows", MOST_ROWS)
     if len(rows) > most:
-        return Failed(
-            "report.too_long",
-            f"Cannot render {len(rows)} rows: too many (max {most}). Select fewer rows first.",
-        )
+        message = f"Cannot render {len(rows)} rows: too many (max {most}). Select fewer rows first."
+        return Failed("report.too_long", message)
     try:
         page = _page(call.params, rows)
     except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
-        return Failed(
-            "report.template", f"Cannot render the template: {error}. Correct it."
-        )
+        message = f"Cannot render the template: {error}. Correct it."
+        return Failed("report.template", message)
     path = call.workdir / f"{call.params.get('name', 'report')}.html"
     content = page.encode()
     path.write_bytes(content)
@@ -59,15 +51,14 @@ def render(call: Call) -> Outcome:
 
 
 @dry_run_of(RENDER)
-def preview(call: Call) -> DryRun:
+def preview(call: Call) -> DryRunResult:
     title, rows = call.params["title"], call.params.get("rows", [])
     is_rows = isinstance(rows, list) and not any(isinstance(row, File) for row in rows)
     what = f"{len(rows)} rows" if is_rows else shown(rows)
-    return DryRun(summary=f"Renders {what} as the page “{shown(title)}”.")
+    return DryRunResult(summary=f"Renders {what} as the page “{shown(title)}”.")
 
 
 def _rows(value: Any) -> list[dict[str, Any]]:
-    """Return the rows of values and files in order."""
     rows: list[dict[str, Any]] = []
     for part in value if isinstance(value, list) else [value]:
         rows += _rows_in(part) if isinstance(part, File) else [part]
@@ -82,7 +73,7 @@ def _rows_in(source: File) -> list[dict[str, Any]]:
     loaded = json.loads(source.path.read_text(encoding="utf-8-sig"))
     if not isinstance(loaded, list) or not all(isinstance(row, dict) for row in loaded):
         message = f"{source.name} is not a list of objects"
-        raise BadRows(message)
+        raise ValueError(message)
     return loaded
 
 

@@ -1,4 +1,4 @@
-"""The page that `report.render` makes where the plan brings no template of its own."""
+"""The default template of `report.render`, for plans without their own."""
 
 TEMPLATE = """\
 <!doctype html>

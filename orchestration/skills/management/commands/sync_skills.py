@@ -1,12 +1,10 @@
-"""Register installed skills and report what an admin must review."""
-
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from execfabric.lib import clock
 from orchestration.skills.services import sync
-from orchestration.skills.services.shipped import Happened, Synced
+from orchestration.skills.services.sync import Happened, Synced
 
 WORDS = {
     Happened.REGISTERED: "{slug}: registered version {version}.",
@@ -30,10 +28,9 @@ class Command(BaseCommand):
         for one in done:
             if one.happened is not Happened.UNCHANGED or one.notes:
                 self._tell(one)
-        for mismatch in sync.mismatches():
+        for pin, handler in sync.mismatches():
             self.stderr.write(
-                f"{mismatch.skill} {mismatch.version}: the installed code of"
-                f" {mismatch.handler} is not the published code. New plans cannot use it,"
+                f"{pin.slug} {pin.version}: the installed code of {handler} is not the published code. New plans cannot use it,"
                 " and approved steps need a new approval. Publish a new version."
             )
 
