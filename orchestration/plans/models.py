@@ -1,8 +1,11 @@
-"""Plans and their immutable revisions."""
+"""Plans, their immutable revisions, and permissions on them."""
 
 from django.db import models
+from django.db.models.expressions import RawSQL
+from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from execfabric.infra.fields import Uuid7Key
+from execfabric.lib.actor import Actor
 
 
 class Plan(models.Model):
@@ -13,8 +16,22 @@ class Plan(models.Model):
     name = models.CharField(max_length=200)
     created_at = models.DateTimeField()
 
+    class Meta:
+        permissions = [
+            ("start_plan", "Can start runs of the plan"),
+            ("edit_plan", "Can add revisions to the plan"),
+        ]
+
     def __str__(self) -> str:
         return self.slug
+
+
+class PlanUserPermission(UserObjectPermissionBase):
+    content_object = models.ForeignKey(Plan, on_delete=models.CASCADE)
+
+
+class PlanGroupPermission(GroupObjectPermissionBase):
+    content_object = models.ForeignKey(Plan, on_delete=models.CASCADE)
 
 
 class PlanRevision(models.Model):
@@ -28,6 +45,12 @@ class PlanRevision(models.Model):
     digest = models.CharField(max_length=64)
     source = models.TextField()
     """The text as the author wrote it."""
+    name = models.GeneratedField(
+        expression=RawSQL("plans_name(body)", []),
+        output_field=models.TextField(),
+        db_persist=True,
+    )
+    """The name of the plan in this revision, which searches read."""
     author = models.CharField(max_length=60)
     author_name = models.CharField(max_length=150)
     author_owner = models.CharField(max_length=60, blank=True)
@@ -45,3 +68,11 @@ class PlanRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.plan.slug} r{self.number}"
+
+    @property
+    def responsible(self) -> str:
+        """The key of the user who wrote it, or who owns the agent that did."""
+        return self.author_owner or self.author
+
+    def written_by(self) -> Actor:
+        return Actor.stored(self.author, self.author_name, self.author_owner)

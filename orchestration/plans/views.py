@@ -11,10 +11,10 @@ from django.views.decorators.http import require_safe
 from execfabric.lib import clock
 from execfabric.lib.refusal import Invalid, Missing, Refusal
 from execfabric.web.http import HttpRequest, form_on
-from execfabric.web.problems import STATUS
 from orchestration.plans import selectors
-from orchestration.plans.services import releases
+from orchestration.skills import selectors as skills
 from orchestration.skills.forms import PublishForm
+from orchestration.skills.services import registry
 from orchestration.skills.views import version_page
 
 
@@ -26,23 +26,23 @@ def skill_version(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
 
 @form_on("skill_version", "slug", "pk")
 def skill_publish(request: HttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """Publish the draft on the page."""
-    form = PublishForm(request.POST)
+    form, by = PublishForm(request.POST), request.user.actor()
     if not form.is_valid():
         invalid = Invalid(" ".join(map(str, form.errors.get("digest", ()))))
-        return _page(request, slug, pk, form=form, refusal=invalid, status=422)
+        return _page(request, slug, pk, form=form, refusal=invalid)
     try:
-        version = releases.publish(
+        uses = selectors.using(skills.version(by, pk).skill.slug)
+        version = registry.publish(
             version_id=pk,
             **form.cleaned_data,
-            by=request.user.actor(),
+            affected=[use.plan.slug for use in uses],
+            by=by,
             at=clock.now(),
         )
     except Missing:
         raise
     except Refusal as refusal:
-        status = STATUS[refusal.kind]
-        return _page(request, slug, pk, form=form, refusal=refusal, status=status)
+        return _page(request, slug, pk, form=form, refusal=refusal)
     messages.success(request, f"{slug} {version.version} is published.")
     return redirect("skill", slug=slug)
 

@@ -4,175 +4,75 @@ The classes here are also the published JSON Schema (`schema.py`): pydantic chec
 every key, value and bound, and `form.py` turns its errors into problems.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     TypeAdapter,
     ValidationError,
 )
-from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
 
 from execfabric.lib import canonical
-from orchestration.plans.domain.references import RESERVED
+from orchestration.plans.domain import fallbacks
+from orchestration.plans.domain.concurrency import ConcurrencyDocument
+from orchestration.plans.domain.conditions import cel_id
+from orchestration.plans.domain.fallbacks import FallbackDocument
+from orchestration.plans.domain.fields import (
+    CONFIG,
+    Condition,
+    Count,
+    PlanId,
+    SavedPlanName,
+    Seconds,
+    StepId,
+    Values,
+    named,
+)
+from orchestration.plans.domain.iteration import (
+    DEFAULT_NAME,
+    ITEM_KEYS,
+    ItemJoin,
+    ItemList,
+    ItemName,
+    OnItemError,
+)
+from orchestration.plans.domain.joins import MAX_RULES, RuleDocument, TriggerRule
+from orchestration.plans.domain.kinds import FOREIGN_KEYS, OWN_KEYS, Kind
+from orchestration.plans.domain.parts import (
+    ApprovalDocument,
+    OptionalApproval,
+    OptionalParallel,
+    OptionalRetry,
+    RollbackDocument,
+)
+from orchestration.plans.domain.waits import EventDocument, Moment, WaitTime
 from orchestration.plans.errors import PlanUnreadable
-from orchestration.skills.domain.contract import RetryRule
 
 DIGEST_DOMAIN = "execfabric/plan/v1"
 MAX_STEPS = 10_000
-MAX_COUNT = 1_000
-"""The largest count in a plan: approvers, attempts, parallel steps."""
-MAX_SECONDS = 366 * 86400
-SKILL_KEYS = ("skill", "action", "version", "rollback", "retry", "timeout")
-"""The keys that a step of kind `approval` does not have."""
-_DURATION = r"^([0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d))+$"
-_DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-CONFIG = ConfigDict(
-    extra="forbid",
-    alias_generator=to_camel,
-    validate_by_name=True,
-    validate_by_alias=True,
-    use_attribute_docstrings=True,
-)
 
 
-def _seconds(value: Any) -> float:
-    if isinstance(value, str) and re.fullmatch(_DURATION, value):
-        parts = _DURATION_PART.findall(value)
-        value = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= MAX_SECONDS:
-        wanted = "must be a duration such as 30s, 5m or 1h30m, at most 366d"
-        raise PydanticCustomError("plan.wrong_type", wanted)
-    return float(value)
-
-
-def _step_id(value: str) -> str:
-    if value in RESERVED:
-        message = "is a reserved word. Choose another step id"
-        raise PydanticCustomError("plan.reserved_id", message)
-    return value
-
-
-def _switch(value: Any) -> Any:
-    """Read `true` as an object of defaults and `false` as absent."""
-    return ({} if value else None) if isinstance(value, bool) else value
-
-
-def _group(value: Any) -> Any:
-    return {"group": value} if isinstance(value, str) else value
-
-
-Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)]
-PlanId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
-StepId = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}$",
-        json_schema_extra={"not": {"enum": sorted(RESERVED)}},
-    ),
-    AfterValidator(_step_id),
-]
-Seconds = Annotated[
-    float,
-    BeforeValidator(
-        _seconds,
-        json_schema_input_type=Annotated[float, Field(gt=0, le=MAX_SECONDS)]
-        | Annotated[str, Field(pattern=_DURATION)],
-    ),
-]
-Kind = Literal["skill", "approval"]
-TriggerRule = Literal["all_success", "one_success", "all_done"]
 OnFailure = Literal["pause", "abort", "continue"]
 
 
-@dataclass(frozen=True, config=CONFIG)
-class Parallel:
-    """Run independent steps side by side."""
-
-    max: Count | None = None
-    """The number of steps that may run at the same time; unlimited by default."""
+def _kind_is(kind: str) -> dict[str, Any]:
+    """Return a JSON Schema of the steps of a kind; without the key it is a skill."""
+    required = [] if kind == "skill" else ["kind"]
+    return {"required": required, "properties": {"kind": {"const": kind}}}
 
 
-@dataclass(frozen=True, config=CONFIG)
-class GroupCount:
-    """A number of approvers from one group."""
-
-    group: str
-    count: Count = 1
-
-
-@dataclass(frozen=True, config=CONFIG)
-class ApprovalDocument:
-    """An approval that the plan itself requires before a step."""
-
-    reason: str = ""
-    """The reason for the approval; references are allowed."""
-    groups: Annotated[
-        tuple[
-            Annotated[
-                GroupCount,
-                BeforeValidator(_group, json_schema_input_type=str | GroupCount),
-            ],
-            ...,
-        ],
-        # The count is always written, also where it is the default.
-        PlainSerializer(
-            lambda all_: [{"group": g.group, "count": g.count} for g in all_]
-        ),
-    ] = ()
-    """The groups that have to approve, and how many approvers of each."""
-    expires_in: Seconds | None = None
-    """The time until an open approval expires."""
-
-
-@dataclass(frozen=True, config=CONFIG)
-class RollbackDocument:
-    """The undo that the plan declares for a step."""
-
-    action: str = ""
-    """An action of the same skill; by default the undo named in its contract."""
-    params: dict[str, Any] | None = None
-    """By default the parameters of the step being undone."""
-
-
-def _named(key: str) -> Any:
-    """Give a field a key that differs from the name of its attribute."""
-    return Field(validation_alias=key, serialization_alias=key)
-
-
-@dataclass(frozen=True, config=CONFIG)
-class RetryDocument(RetryRule):
-    """The number of attempts, and the pauses between them."""
-
-    attempts: Count = RetryRule.attempts
-    backoff: Literal["exponential", "constant"] = "exponential"
-    initial_s: Annotated[Seconds, _named("initial")] = RetryRule.initial_s
-    """The first pause."""
-    max_s: Annotated[Seconds, _named("max")] = RetryRule.max_s
-    """The longest pause."""
-
-
-def _is_texts(value: Any) -> bool:
-    is_list = isinstance(value, list | tuple)
-    return is_list and all(isinstance(item, str) for item in value)
-
-
-def _retry(value: Any) -> Any:
-    return RetryDocument(**vars(value)) if type(value) is RetryRule else value
+def _once(ids: Any) -> Any:
+    """Drop repeated ids; return a value that is no list of texts unchanged."""
+    is_list = isinstance(ids, list | tuple)
+    is_texts = is_list and all(isinstance(item, str) for item in ids)
+    return tuple(dict.fromkeys(ids)) if is_texts else ids
 
 
 @dataclass(
@@ -180,12 +80,20 @@ def _retry(value: Any) -> Any:
     config=CONFIG
     | ConfigDict(
         json_schema_extra={
-            "if": {
-                "required": ["kind"],
-                "properties": {"kind": {"const": "approval"}},
+            "allOf": [
+                {
+                    "if": _kind_is(kind),
+                    "then": {
+                        "required": [*OWN_KEYS[kind]],
+                        "properties": dict.fromkeys(FOREIGN_KEYS[kind], False),
+                    },
+                }
+                for kind in FOREIGN_KEYS
+            ],
+            "dependentSchemas": {
+                key: {"anyOf": [{"required": [r]} for r in ("forEach", "for_each")]}
+                for key in (*ITEM_KEYS, "on_item_error")
             },
-            "then": {"properties": dict.fromkeys(SKILL_KEYS, False)},
-            "else": {"required": ["skill", "action"]},
         }
     ),
 )
@@ -194,7 +102,7 @@ class StepDocument:
 
     id: StepId
     kind: Kind = "skill"
-    """`approval` waits for approval and runs nothing."""
+    """Only `skill` runs an action, and `plan` runs a saved plan."""
     name: str = ""
     """The name on screen; by default the id."""
     skill: str = ""
@@ -203,41 +111,68 @@ class StepDocument:
     """The version of the skill; by default the current one."""
     action: str = ""
     """The action of the skill to run."""
-    params: Annotated[
-        dict[str, Any],
-        BeforeValidator(
-            lambda params: {} if params is None else params,
-            json_schema_input_type=dict[str, Any] | None,
-        ),
-    ] = field(default_factory=dict)
+    params: Values = field(default_factory=dict)
     """The parameters of the action; references are allowed in every value."""
     depends_on: Annotated[
         tuple[str, ...],
         BeforeValidator(
-            lambda ids: tuple(dict.fromkeys(ids)) if _is_texts(ids) else ids or (),
+            lambda ids: () if ids is None else _once(ids),
             json_schema_input_type=tuple[str, ...] | None,
         ),
     ] = ()
     """The ids of the steps that come before."""
     trigger_rule: TriggerRule = "all_success"
     """The outcomes of its dependencies with which the step starts."""
+    when: Condition = ""
+    """The step is skipped unless this condition is true, in CEL."""
+    for_each: ItemList | None = None
+    """A list, or a reference to one: the step runs once for each of its items."""
+    item_name: Annotated[ItemName, named("as")] = DEFAULT_NAME
+    """The name of the item in references, such as `$port.name` for `port`."""
+    at_once: Annotated[Count | None, named("max")] = None
+    """The number of items that may run at once, in a parallel plan."""
+    join: ItemJoin = "all"
+    """The number of items that must succeed."""
+    on_item_error: OnItemError = "stop"
+    """`continue` runs the other items after one has failed, `stop` does not."""
+    choose: Annotated[tuple[RuleDocument, ...], Field(max_length=MAX_RULES)] = ()
+    """The rules of a choose step: the first one that applies chooses."""
+    for_s: Annotated[WaitTime | None, named("for")] = None
+    """The time that a wait step waits, or a reference to it."""
+    until: Moment | None = None
+    """The date and time until which a wait step waits, or a reference to it."""
+    event: EventDocument | None = None
+    """The event that a wait step waits for."""
+    expires_in: Seconds | None = None
+    """The time until a wait for an event fails."""
+    plan: SavedPlanName = ""
+    """The saved plan that a plan step runs; `id@revision` pins a revision."""
+    inputs: Values = field(default_factory=dict)
+    """The inputs of the saved plan; references are allowed in every value."""
+    form: dict[str, Any] | None = None
+    """A JSON Schema of the values that an input step asks for, without $ref."""
+    ask: ApprovalDocument | None = None
+    """Why an input step asks, whom, and for how long."""
     rollback: RollbackDocument | None = None
-    approval: Annotated[
-        ApprovalDocument | None,
-        BeforeValidator(_switch, json_schema_input_type=bool | ApprovalDocument | None),
-    ] = None
-    retry: Annotated[
-        RetryDocument | None,
-        BeforeValidator(_retry, json_schema_input_type=RetryDocument | None),
-        # Written in full: the defaults belong to the skill contracts and may change.
-        PlainSerializer(lambda retry: RETRY.dump_python(retry, by_alias=True)),
-    ] = None
-    timeout_s: Annotated[Seconds | None, _named("timeout")] = None
+    approval: OptionalApproval = None
+    retry: OptionalRetry = None
+    timeout_s: Annotated[Seconds | None, named("timeout")] = None
     """The time that one attempt may take."""
+    fallback: FallbackDocument | None = None
+    """Another action that runs when the step has failed for good."""
+    sla_s: Annotated[Seconds | None, named("sla")] = None
+    """The time in which the step has to end, from its release."""
+    concurrency: ConcurrencyDocument | None = None
+    """How many steps with the same key may proceed at once, across all runs."""
     index: Annotated[SkipJsonSchema[int], Field(exclude=True)] = field(
         default=-1, init=False, compare=False, repr=False
     )
-    """The position in the list as written; not part of the plan's content."""
+    """The position in the text as written; -1 in a plan that was stored."""
+
+    @property
+    def plan_id(self) -> str:
+        """The id of the saved plan that a plan step runs."""
+        return self.plan.partition("@")[0]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -248,38 +183,77 @@ class PlanDocument:
     name: str = ""
     """The name on screen; by default the id."""
     description: str = ""
-    inputs_schema: Annotated[dict[str, Any] | None, _named("inputs")] = None
+    inputs_schema: Annotated[dict[str, Any] | None, named("inputs")] = None
     """A JSON Schema of the inputs of a run, without $ref."""
-    parallel: Annotated[
-        Parallel | None,
-        BeforeValidator(_switch, json_schema_input_type=bool | Parallel | None),
-        PlainSerializer(lambda bound: {"max": bound.max} if bound.max else True),
-    ] = None
+    blueprint: Annotated[dict[str, Any] | None, Field(exclude=True)] = None
+    """A JSON Schema of the input `blueprint`, which is then required. When a plan is read,
+    this becomes a part of `inputs`."""
+    parallel: OptionalParallel = None
     """Run independent steps side by side, and how many at most."""
     on_failure: OnFailure = "pause"
     """The effect of a failed step on the run."""
+    sla_s: Annotated[Seconds | None, named("sla")] = None
+    """The time in which a run has to end, from its approval."""
+    concurrency: ConcurrencyDocument | None = None
+    """How many runs with the same key may proceed at once, across all plans."""
     steps: Annotated[
         tuple[StepDocument, ...], Field(min_length=1, max_length=MAX_STEPS)
     ] = Field(default=...)
+    outputs: Values = field(default_factory=dict)
+    """The output of the run; references are allowed in every value."""
 
-    def step(self, key: str) -> StepDocument:
-        """Return the step with this id.
-
-        :raises KeyError: if the plan has none
-        """
-        return self.by_id()[key]
-
-    def has(self, key: str) -> bool:
-        """Return True if the plan has a step with this id."""
-        return key in self.by_id()
-
-    def by_id(self) -> Mapping[str, StepDocument]:
-        """Return the steps by their ids."""
-        return self._by_id
+    @property
+    def at_once(self) -> int:
+        """The number of steps that may run at the same time; 0 for any number."""
+        return (self.parallel.max or 0) if self.parallel else 1
 
     @cached_property
-    def _by_id(self) -> Mapping[str, StepDocument]:
+    def by_id(self) -> Mapping[str, StepDocument]:
+        """The steps by their ids."""
         return {step.id: step for step in self.steps}
+
+    @cached_property
+    def by_key(self) -> Mapping[str, StepDocument]:
+        """The steps and their fallbacks, by the keys of their step runs."""
+        found = {}
+        for step in self.steps:
+            found[step.id] = step
+            if step.fallback is not None:
+                found[fallbacks.key_of(step.id)] = fallbacks.as_step(
+                    step, step.fallback
+                )
+        return found
+
+    def with_fallbacks(self, order: Sequence[str]) -> list[str]:
+        """Return the keys of some steps, each followed by that of its fallback."""
+        keys = ((key, fallbacks.key_of(key)) for key in order)
+        return [key for pair in keys for key in pair if key in self.by_key]
+
+    def counted(self, step: StepDocument) -> tuple[str, ...]:
+        """Return the dependencies that the trigger rule of a step counts.
+
+        The choose step that chooses it comes before it in any case.
+        """
+        router = self.routers.get(step.id)
+        return tuple(key for key in step.depends_on if key != router)
+
+    @cached_property
+    def by_cel_id(self) -> Mapping[str, Sequence[str]]:
+        """The steps by their names in conditions; usually one each."""
+        names: dict[str, list[str]] = {}
+        for key in self.by_id:
+            names.setdefault(cel_id(key), []).append(key)
+        return names
+
+    @cached_property
+    def routers(self) -> Mapping[str, str]:
+        """The choose step of each step that is chosen by one."""
+        return {
+            target: step.id
+            for step in self.steps
+            for rule in step.choose
+            for target in rule.targets
+        }
 
 
 def keys_of(part: Any) -> tuple[str, ...]:
@@ -292,7 +266,6 @@ def keys_of(part: Any) -> tuple[str, ...]:
 
 PLAN = TypeAdapter(PlanDocument)
 PLAN_KEYS, STEP_KEYS = keys_of(PlanDocument), keys_of(StepDocument)
-RETRY = TypeAdapter(RetryDocument)
 
 
 def normal_form(document: PlanDocument) -> dict[str, Any]:
@@ -316,14 +289,14 @@ def from_normal_form(value: Mapping[str, Any]) -> PlanDocument:
     :raises PlanUnreadable: if it has keys or values that this release does not know
     """
     try:
-        document = PLAN.validate_python(value, by_alias=True, by_name=False)
+        return PLAN.validate_python(value, by_alias=True, by_name=False)
     except ValidationError as error:
         unknown = sorted(
             {
                 str(
                     item["input"]
                     if item["type"] == "literal_error"
-                    else item["loc"][-1]
+                    else (item["loc"] or ("document",))[-1]
                 )
                 for item in error.errors(include_url=False)
                 if item["type"] != "too_short"  # steps with errors do not count
@@ -334,9 +307,6 @@ def from_normal_form(value: Mapping[str, Any]) -> PlanDocument:
             " wrote it; upgrade this installation.",
             unknown=unknown,
         ) from error
-    for index, step in enumerate(document.steps):
-        identify(step, step.id, index)
-    return document
 
 
 def identify(step: StepDocument, id_: str, index: int) -> StepDocument:

@@ -6,25 +6,40 @@ from enum import StrEnum
 from typing import Any
 
 APPROVAL = "approval"
+CHOOSE = "choose"
+WAIT = "wait"
+PLAN = "plan"
+INPUT = "input"
+NO_ACTION = frozenset({APPROVAL, CHOOSE, WAIT, INPUT, PLAN})
+"""The kinds of steps that run no action."""
 MAX_STEPS = 200
 STEP_SECONDS = 20.0
 TOTAL_SECONDS = 60.0
 MAX_RUNNER_DEATHS = 3
-"""A dry run ends when its steps have killed the runner this often."""
+"""The number of runner deaths after which a dry run ends."""
+MAX_ITEMS = 10
+"""The items of a list that a dry run covers."""
 MAX_LINES = 20
 MAX_LINE = 500
 
 
 class Verdict(StrEnum):
-    """The result of the dry run of a step."""
-
     COVERED = "covered"  # it worked and found nothing wrong
     WOULD_FAIL = "would_fail"  # it found a reason why the step would fail
     NOT_DRY_RUN = "not_dry_run"  # the action has none, or it gave no result
     APPROVAL = "approval"  # the step only waits for approval
+    CHOOSE = "choose"  # the step only chooses which steps run
+    WAIT = "wait"  # the step only waits
+    INPUT = "input"  # the step asks for values
+    PLAN = "plan"  # the step runs a saved plan, whose steps follow
+    SKIPPED = "skipped"  # its condition is false with these inputs
 
 
-class Limit(StrEnum):
+NOT_RUN = frozenset(Verdict(kind) for kind in NO_ACTION) | {Verdict.SKIPPED}
+"""The verdicts on steps that would run no action."""
+
+
+class DryRunLimit(StrEnum):
     """A limit that ended a dry run before its last step."""
 
     STEPS = "steps"
@@ -33,21 +48,19 @@ class Limit(StrEnum):
 
 
 LIMIT_MESSAGES = {
-    Limit.STEPS: f"A dry run covers at most {MAX_STEPS} steps.",
-    Limit.SECONDS: f"The dry run reached its limit of {TOTAL_SECONDS:g} seconds.",
-    Limit.RUNNER: f"The steps crashed the runner {MAX_RUNNER_DEATHS} times.",
+    DryRunLimit.STEPS: f"A dry run covers at most {MAX_STEPS} steps.",
+    DryRunLimit.SECONDS: f"The dry run reached its limit of {TOTAL_SECONDS:g} seconds.",
+    DryRunLimit.RUNNER: f"The steps crashed the runner {MAX_RUNNER_DEATHS} times.",
 }
 
 
 @dataclass(frozen=True)
 class StepPreview:
-    """The dry run of one step."""
-
     step: str
     skill: str
     action: str
     kind: str
-    """`native`, `simulated` or `none`; for a step without action `approval`."""
+    """`native`, `simulated`, `none`; for a step without an action its kind."""
     summary: str
     """The effect of the step; for `none` the reason why it is unknown."""
     changes: tuple[str, ...] = ()
@@ -56,14 +69,14 @@ class StepPreview:
     problems: tuple[str, ...] = ()
     """The problems of its target, each a code and a sentence."""
     fails: str = ""
-    """The reason why it would fail; empty if there is none."""
     notes: tuple[str, ...] = ()
     """Notes on what its dry run did not check."""
     output_known: bool = False
+    skipped: bool = False
+    """True if a condition on the inputs leaves the step out."""
 
     @property
     def failures(self) -> Iterator[str]:
-        """Every reason why the step would fail, as sentences."""
         if self.touched:
             yield f"Its dry run tried to change something: {self.touched}"
         if self.fails:
@@ -72,20 +85,19 @@ class StepPreview:
 
     @property
     def verdict(self) -> Verdict:
-        """The result of the dry run of this step."""
-        if self.kind == APPROVAL:
-            return Verdict.APPROVAL
+        if self.skipped:
+            return Verdict.SKIPPED
+        if self.kind in NO_ACTION and not self.fails:
+            return Verdict(self.kind)
         if any(self.failures):
             return Verdict.WOULD_FAIL
         return Verdict.NOT_DRY_RUN if self.kind == "none" else Verdict.COVERED
 
     @property
     def covered(self) -> bool:
-        """True if the dry run worked and found no failure."""
         return self.verdict is Verdict.COVERED
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form that is stored and sent to clients."""
         value = asdict(self)
         for name in ("changes", "problems", "notes"):
             value[name] = list(value[name])
@@ -94,23 +106,24 @@ class StepPreview:
 
 @dataclass(frozen=True)
 class Report:
-    """The dry run of a plan."""
-
     steps: Sequence[StepPreview]
-    limits: Sequence[Limit] = ()
-    """The limits that ended it before its last step."""
+    limits: Sequence[DryRunLimit] = ()
+    """The limits that ended the dry run before its last step."""
 
     @property
     def coverage(self) -> int:
         """The percentage of skill steps that are covered; 100 if there are none."""
-        skills = [step for step in self.steps if step.kind != APPROVAL]
+        skills = [
+            step
+            for step in self.steps
+            if step.kind not in NO_ACTION and not step.skipped
+        ]
         if not skills:
             return 100
         return 100 * sum(step.covered for step in skills) // len(skills)
 
     @property
     def would_fail(self) -> list[dict[str, str]]:
-        """The steps that would fail, each with one sentence."""
         return [
             {"step": step.step, "message": cut(" ".join(step.failures))}
             for step in self.steps
@@ -119,17 +132,41 @@ class Report:
 
     @property
     def reason(self) -> str:
-        """The reasons why it is incomplete, in sentences; empty if it is complete."""
+        """Sentences that say why the dry run is incomplete; else empty."""
         return " ".join(LIMIT_MESSAGES[limit] for limit in self.limits)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form that is stored and sent to clients."""
         return {
             "coverage": self.coverage,
             "would_fail": self.would_fail,
             "limits": [str(limit) for limit in self.limits],
             "steps": [step.as_json() for step in self.steps],
         }
+
+
+def of_items(
+    step: str, kind: str, previews: Sequence[StepPreview], count: int
+) -> StepPreview:
+    """Combine the dry runs of the first items of a list into that of its step."""
+    items = "item" if count == 1 else "items"
+    summaries = list(dict.fromkeys(one.summary for one in previews if one.summary))
+    notes = [note for one in previews for note in one.notes]
+    if count > len(previews):
+        notes.insert(0, f"Only the first {len(previews)} items were dry-run.")
+    named = list(enumerate(previews))
+    return StepPreview(
+        step=step,
+        skill="",
+        action="",
+        kind=kind,
+        summary=cut(f"Runs once for each of {count} {items}. {' '.join(summaries)}"),
+        changes=bounded([f"[{i}] {line}" for i, one in named for line in one.changes]),
+        touched=next((one.touched for one in previews if one.touched), ""),
+        problems=bounded([f"Item {i}: {p}" for i, one in named for p in one.problems]),
+        fails=next((f"Item {i}: {one.fails}" for i, one in named if one.fails), ""),
+        notes=bounded(list(dict.fromkeys(notes))),
+        output_known=len(previews) == count and all(o.output_known for o in previews),
+    )
 
 
 def bounded(lines: Sequence[str]) -> tuple[str, ...]:

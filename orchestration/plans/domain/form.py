@@ -1,44 +1,58 @@
 """Read a plan from a parsed document: every problem of its form at once.
 
 pydantic checks the values. This module gives its errors the codes, sentences and
-positions of problems, and reads on without the parts that are wrong.
+positions of problems, and continues without the invalid parts.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic.alias_generators import to_snake
 
+from orchestration.plans.domain import blueprint
+from orchestration.plans.domain.concurrency import ConcurrencyDocument
 from orchestration.plans.domain.document import (
-    MAX_COUNT,
     MAX_STEPS,
     PLAN,
     PLAN_KEYS,
-    SKILL_KEYS,
     STEP_KEYS,
-    ApprovalDocument,
-    GroupCount,
-    Parallel,
     PlanDocument,
-    RetryDocument,
-    RollbackDocument,
     identify,
     keys_of,
 )
+from orchestration.plans.domain.fallbacks import FallbackDocument
+from orchestration.plans.domain.fields import MAX_CONDITION, MAX_COUNT
+from orchestration.plans.domain.iteration import ITEM_KEYS
+from orchestration.plans.domain.joins import MAX_RULES, RuleDocument
+from orchestration.plans.domain.kinds import FOREIGN_KEYS, OWN_KEYS
 from orchestration.plans.domain.naming import near
+from orchestration.plans.domain.parts import (
+    ApprovalDocument,
+    GroupCount,
+    Parallel,
+    RetryDocument,
+    RollbackDocument,
+)
 from orchestration.plans.domain.problem import Path, Problem, Problems, in_order
 from orchestration.plans.domain.source import Parsed
+from orchestration.plans.domain.waits import EventDocument
 
 PART_KEYS: Mapping[str, Sequence[str]] = {
     "parallel": keys_of(Parallel),
     "approval": keys_of(ApprovalDocument),
+    "ask": keys_of(ApprovalDocument),
     "groups": keys_of(GroupCount),
     "rollback": keys_of(RollbackDocument),
     "retry": keys_of(RetryDocument),
+    "choose": keys_of(RuleDocument),
+    "event": keys_of(EventDocument),
+    "fallback": keys_of(FallbackDocument),
+    "concurrency": keys_of(ConcurrencyDocument),
 }
 """The keys of each object inside a plan or a step."""
 SPELLINGS: Mapping[str, str] = {
@@ -48,6 +62,7 @@ SPELLINGS: Mapping[str, str] = {
 }
 _WANTED: Mapping[str, str] = {
     "string_type": "text",
+    "string_too_short": "text",
     "literal_error": "text",
     "dict_type": "an object",
     "dataclass_type": "an object",
@@ -55,10 +70,12 @@ _WANTED: Mapping[str, str] = {
     "int_type": f"a whole number from 1 to {MAX_COUNT:,}",
     "greater_than_equal": f"a whole number from 1 to {MAX_COUNT:,}",
     "less_than_equal": f"a whole number from 1 to {MAX_COUNT:,}",
+    "string_too_long": f"text of at most {MAX_CONDITION:,} characters",
+    "too_long": f"a list of at most {MAX_RULES} rules",
 }
 """The required kind of value, by the error of pydantic."""
 _STAND_IN = "x"
-"""An id to read on with, in place of one that is missing or invalid."""
+"""A placeholder for a missing or invalid id, so that reading can continue."""
 
 
 def read(parsed: Parsed) -> tuple[PlanDocument | None, list[Problem]]:
@@ -67,7 +84,8 @@ def read(parsed: Parsed) -> tuple[PlanDocument | None, list[Problem]]:
     The plan is None if it has no steps that could be checked further.
     """
     problems = Problems(parsed.positions)
-    problems.extend(parsed.problems)
+    for problem in parsed.problems:
+        problems.note(problem)
     value = parsed.value
     root: Path = ()
     plan = None
@@ -86,8 +104,6 @@ def read(parsed: Parsed) -> tuple[PlanDocument | None, list[Problem]]:
 
 
 class _Form:
-    """One plan that is being read."""
-
     def __init__(self, parsed: Parsed, root: Path, problems: Problems) -> None:
         self._root = root
         self._positions = parsed.positions
@@ -100,8 +116,17 @@ class _Form:
         steps = plan.get("steps")
         if isinstance(steps, list) and len(steps) <= MAX_STEPS:
             plan["steps"] = [self._step(item, at) for at, item in enumerate(steps)]
+        if blueprint.NAME in plan:
+            plan = self._with_blueprint(plan)
         document = self._validated(plan)
         return self._identified(document, value.get("id")) if document else None
+
+    def _with_blueprint(self, plan: dict[str, Any]) -> dict[str, Any]:
+        if message := blueprint.flaw(plan):
+            self._note("plan.blueprint_invalid", message, (blueprint.NAME,))
+            return {key: plan[key] for key in plan if key != blueprint.NAME}
+        self._alias((blueprint.NAME,), ("inputs", "properties", blueprint.NAME))
+        return blueprint.expanded(plan)
 
     def _unified(
         self, value: Mapping[str, Any], path: Path, known: Sequence[str]
@@ -126,41 +151,51 @@ class _Form:
         return unified
 
     def _alias(self, written: Path, path: Path) -> None:
-        """Give the first spelling of a key, and its items, the positions as written."""
-        for below in ((), *((index,) for index in range(MAX_STEPS))):
+        """Copy the positions of a key and its items to its first spelling."""
+        below: Path = ()
+        for index in count():
             place = self._positions.get((*self._root, *written, *below))
             if place is None:
                 break
             self._positions[(*self._root, *path, *below)] = place
+            below = (index,)
 
     def _step(self, value: Any, index: int) -> Any:
         if not isinstance(value, Mapping):
             return value
         path = ("steps", index)
-        step = self._unified(value, path, STEP_KEYS)
-        id_ = step.get("id")
+        id_ = value.get("id")
         self._ids[index] = id_ if isinstance(id_, str) else ""
+        step = self._unified(value, path, STEP_KEYS)
         self._check_kind(step, path)
-        if isinstance(step.get("skill"), str):
-            step["skill"], _, pinned = step["skill"].partition("@")
-            step["version"] = step.get("version") or pinned or None
+        for part in (step, step.get("fallback")):
+            if isinstance(part, dict) and isinstance(part.get("skill"), str):
+                part["skill"], _, pinned = part["skill"].partition("@")
+                if part.get("version") in (None, ""):
+                    part["version"] = pinned or None
         return step
 
     def _check_kind(self, step: Mapping[str, Any], path: Path) -> None:
-        """Note the keys that a step of its kind must not have, or lacks."""
+        """Report the forbidden and the missing keys of a step of its kind."""
         kind = step.get("kind", "skill")
-        if kind == "approval":
-            for key in SKILL_KEYS:
-                if key in step:
-                    message = f"A step of kind 'approval' cannot have {key!r}."
-                    self._note("plan.unknown_key", message, (*path, key))
-        elif kind == "skill":
-            for key in ("skill", "action"):
-                if not str(step.get(key) or "").partition("@")[0]:
-                    self._note("plan.missing_key", f"Missing key {key!r}.", path)
+        if not isinstance(kind, str) or kind not in FOREIGN_KEYS:
+            return
+        for key in FOREIGN_KEYS[kind]:
+            if key in step:
+                message = f"A step of kind {kind!r} cannot have {key!r}."
+                self._note("plan.unknown_key", message, (*path, key))
+        for key in ITEM_KEYS:
+            if key in step and "forEach" not in step:
+                message = f"{key!r} is only allowed together with 'forEach'."
+                self._note("plan.unknown_key", message, (*path, key))
+        for key in OWN_KEYS[kind]:
+            value = step.get(key)
+            name = value.partition("@")[0] if isinstance(value, str) else value
+            if not name:
+                self._note("plan.missing_key", f"Missing key {key!r}.", path)
 
     def _validated(self, plan: dict[str, Any]) -> PlanDocument | None:
-        """Note what pydantic refuses; return the plan without it, if it has steps."""
+        """Report pydantic's errors; return the valid rest, if it has steps."""
         noted = False
         while True:
             try:
@@ -176,11 +211,15 @@ class _Form:
                 for item in errors:
                     self._explain(item)
                 noted = True
+            if any(item["loc"] == ("steps",) for item in errors):
+                return None
+            removed = 0
             for item in errors:
-                if item["loc"] == ("steps",):
-                    return None
                 with suppress(KeyError):  # an error above it has removed it already
                     _remove(plan, item["loc"], item["type"])
+                    removed += 1
+            if not removed:
+                return None
 
     def _identified(self, document: PlanDocument, plan_id: Any) -> PlanDocument | None:
         """Restore replaced ids; leave out everything that is not a step."""
@@ -200,7 +239,6 @@ class _Form:
         return document
 
     def _explain(self, error: Any) -> None:
-        """Note an error of pydantic as a problem of the plan."""
         path: Path = error["loc"]
         kind, value = error["type"], error["input"]
         key = path[-1]
@@ -257,17 +295,19 @@ def _wrong_type(path: Path, kind: str, value: Any) -> str:
 
 
 def _remove(plan: dict[str, Any], path: Path, kind: str) -> None:
-    """Remove what is wrong at a path, so that the rest can be read.
+    """Remove the invalid value at a path, so that the rest can be read.
 
-    :raises KeyError: if it is gone already
+    :raises KeyError: if the value was removed before
     """
     container: Any = plan
     for part in path[:-1]:
         container = container[part]
-    if path[-1] == "id":
+    if path[-1] == "id" and len(path) == (3 if path[0] == "steps" else 1):
         container["id"] = _STAND_IN
     elif path[:-1] == ("steps",):
         container[path[-1]] = {"id": _STAND_IN}
+    elif path[-1] == "forEach" and len(path) == len(("steps", 0, "forEach")):
+        container["forEach"] = []  # so that the names of its items are known
     elif isinstance(container, list) or kind == "missing":
         _remove(plan, path[:-1], kind="")
     else:

@@ -1,15 +1,24 @@
 """The approvals that a plan will need, as known before it runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from approvals.domain.policy import UNSAID, reason_of_risk
-from orchestration.plans.domain.catalog import CatalogEntry
+from approvals.domain.policy import (
+    DEFAULT_GROUP,
+    UNSAID,
+    ActionFacts,
+    Demand,
+    Rule,
+    demands,
+)
+from approvals.domain.seats import Requirement
+from orchestration.plans.domain import asking
 from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.subplans import joined
+from orchestration.plans.domain.validation import Validation
 from orchestration.skills.domain.contract import ActionContract
 
-PolicyReasons = Callable[[StepDocument, ActionContract], list[str]]
+DEFAULT_APPROVERS = (Requirement(DEFAULT_GROUP),)
 
 
 @dataclass(frozen=True)
@@ -19,43 +28,62 @@ class PlannedGate:
     step: str | None
     """None for the approval of the whole plan."""
     kind: str
-    """`plan`, `step` or `approval`."""
+    """`plan`, `step`, `approval` or `input`."""
     reasons: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the form that the API and the CLI show."""
-        return {
-            "step": self.step,
-            "kind": self.kind,
-            "reason": " ".join(self.reasons),
-            "reasons": list(self.reasons),
-        }
+    @property
+    def reason(self) -> str:
+        return " ".join(self.reasons)
 
 
 def planned_gates(
-    document: PlanDocument,
-    entries: Mapping[str, CatalogEntry],
-    policy_reasons: PolicyReasons,
+    document: PlanDocument, checked: Validation, rules: Sequence[Rule]
 ) -> list[PlannedGate]:
-    """Return the gate of the plan, then those of its steps in document order."""
     gates = [PlannedGate(None, "plan", ("Nothing runs before its plan is approved.",))]
-    for step in document.steps:
-        reasons = _reasons(step, entries.get(step.id), policy_reasons)
-        if reasons:
-            kind = "approval" if step.kind == "approval" else "step"
-            gates.append(PlannedGate(step.id, kind, tuple(reasons)))
+    gates += step_gates(document, checked, rules)
     return gates
 
 
-def _reasons(
-    step: StepDocument, entry: CatalogEntry | None, policy_reasons: PolicyReasons
-) -> list[str]:
-    reasons: list[str] = []
-    action = entry.contract.action(step.action) if entry else None
-    if action is not None:
-        of_risk = reason_of_risk(step.skill, step.action, action.risk)
-        reasons = policy_reasons(step, action) or [of_risk] * bool(of_risk)
-    if step.approval is not None or step.kind == "approval":
-        own_reason = step.approval.reason if step.approval else ""
-        reasons.append(own_reason or UNSAID)
-    return reasons
+def step_gates(
+    document: PlanDocument, checked: Validation, rules: Sequence[Rule], around: str = ""
+) -> Iterator[PlannedGate]:
+    """Return the approvals of steps, with those of sub-plans by their paths."""
+    for step in document.by_key.values():
+        entry = checked.entries.get(step.id)
+        action = entry.contract.action(step.action) if entry else None
+        if reasons := demand_of(step, action, rules).reasons:
+            kind = step.kind if step.kind in {"approval", "input"} else "step"
+            if step.for_each is not None:
+                reasons = (*reasons, "Each item of its list needs its own approval.")
+            yield PlannedGate(joined(around, step.id), kind, reasons)
+        inner = checked.subplans.get(step.id)
+        if inner is not None:
+            path = joined(around, step.id)
+            yield from step_gates(inner.saved.document, inner.checked, rules, path)
+
+
+def demand_of(
+    step: StepDocument, action: ActionContract | None, rules: Sequence[Rule]
+) -> Demand:
+    """Return the approvals that policies and the plan require before a step runs."""
+    if action is None:
+        demand = Demand()
+    else:
+        facts = ActionFacts(
+            skill=step.skill,
+            action=action.name,
+            risk=str(action.risk),
+            effect_class=str(action.effect_class),
+        )
+        demand = demands(facts, rules)
+    approval = step.approval
+    if approval is not None or step.kind == "approval":
+        groups = approval.groups if approval else ()
+        requirements = tuple(Requirement(g.group, g.count) for g in groups)
+        reason = (approval.reason if approval else "") or UNSAID
+        demand = demand.also(requirements or DEFAULT_APPROVERS, reason=reason)
+    if step.kind == "input":
+        requirements = asking.requirements_of(step)
+        reason = asking.reason_of(step)
+        demand = demand.also(requirements or DEFAULT_APPROVERS, reason=reason)
+    return demand

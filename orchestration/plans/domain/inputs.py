@@ -30,9 +30,16 @@ MAX_PATTERN = 200
 MAX_PATTERN_WORK = 1 << 28
 """RE2 instructions of all patterns times characters of all texts: 2 seconds at most."""
 _RESERVED = {
-    "$file": "A file cannot be an input. A step can read it instead.",
+    "$file": (
+        "A file cannot be written as an object. Declare the input with format: file, and"
+        " give the id of an uploaded file."
+    ),
     "$secret": "A secret cannot be an input. The skill's configuration names it.",
 }
+FILE_FORMAT = "file"
+FILE_KEYS = frozenset({"type", "format", "title", "description"})
+"""The keys of an input that is a file. A file has no default: its id expires."""
+DEPTH_OF_INPUT = 2
 _NAMED = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
@@ -45,7 +52,7 @@ _COSTLY = frozenset({"uniqueItems", "unevaluatedItems", "unevaluatedProperties"}
 
 def unusable(schema: Mapping[str, Any]) -> Iterator[tuple[Way, str]]:
     """Return why a plan's schema cannot be used: paths and sentences."""
-    if _size(schema) > MAX_SCHEMA:
+    if _count(schema) > MAX_SCHEMA:
         yield (), f"The schema is too large (max {MAX_SCHEMA:,} keys and values)."
         return
     errors = [*schemas.META.iter_errors(schema)]
@@ -60,6 +67,34 @@ def unusable(schema: Mapping[str, Any]) -> Iterator[tuple[Way, str]]:
         return
     for way, key, item in _keywords(schema):
         yield from _keyword_problems(way, key, item)
+        if key == "format" and item == FILE_FORMAT:
+            yield from _file_problems(schema, way[:-1])
+
+
+def file_inputs(schema: Mapping[str, Any] | None) -> frozenset[str]:
+    """Return the names of the inputs that are files.
+
+    Their value is a file id, which is replaced by a reference before the run is stored.
+    A reference that the proposer writes is refused: they could name any file.
+    """
+    rules = (schema or {}).get("properties")
+    named = rules.items() if isinstance(rules, Mapping) else ()
+    return frozenset(name for name, rule in named if is_file(rule))
+
+
+def defaults_of(schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the default of each input that has one."""
+    properties = (schema or {}).get("properties")
+    named = properties.items() if isinstance(properties, Mapping) else ()
+    return {
+        name: rule["default"]
+        for name, rule in named
+        if isinstance(rule, Mapping) and "default" in rule
+    }
+
+
+def is_file(rule: Any) -> bool:
+    return isinstance(rule, Mapping) and rule.get("format") == FILE_FORMAT
 
 
 def stand_in(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,18 +105,19 @@ def stand_in(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def wrong(
-    schema: Mapping[str, Any] | None, inputs: Mapping[str, Any]
+    schema: Mapping[str, Any] | None, inputs: Mapping[str, Any], *, noun: str = "input"
 ) -> list[tuple[str, str]]:
-    """Return what is wrong with inputs, by a schema that can be used.
+    """Return the problems of inputs under a valid schema.
 
-    Each problem is the name of its input, or "", and a sentence.
+    Each problem is the name of its input, or "", and a sentence, which calls an input a
+    `noun`.
     """
-    if refusal := _refusal(inputs):
-        return [("", refusal)]
+    if reason := refusal(inputs):
+        return [("", reason)]
     known = (schema or {}).get("properties") or {}
     open_ended = {"additionalProperties", "patternProperties"} & set(schema or ())
     problems = [
-        ("", f"Unknown input {name!r}.{near(name, known)}")
+        ("", f"Unknown {noun} {name!r}.{near(name, known)}")
         for name in inputs
         if name not in known and not open_ended
     ]
@@ -93,42 +129,54 @@ def wrong(
     errors, reason = schemas.errors(linear_validator(schema), dict(inputs))
     if reason:
         return [("", f"Cannot check the inputs: {reason}.")]
-    return [_named(error) for error in errors]
+    return [_named(error, noun) for error in errors]
 
 
-def _named(error: ValidationError) -> tuple[str, str]:
+def refusal(inputs: Mapping[str, Any]) -> str:
+    """Return why inputs cannot be stored under any schema; empty if they can."""
+    try:
+        canonical.check_depth(inputs, MAX_INPUTS_DEPTH)
+        canonical.check_numbers(dict(inputs))
+        size = len(canonical.dumps(dict(inputs)))
+    except NotCanonical as error:
+        return f"Cannot store the inputs: {error}"
+    if size > MAX_INPUTS:
+        return f"The inputs are too large: {size:,} bytes (max {MAX_INPUTS:,})."
+    objects = (part for part in _parts(inputs) if isinstance(part, Mapping))
+    reserved = {key for part in objects for key in part} & _RESERVED.keys()
+    return _RESERVED[min(reserved)] if reserved else ""
+
+
+def too_large(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Return why values are too large to check: sentences without their full stop."""
+    size = len(canonical.dumps(dict(inputs)))
+    if size > MAX_INPUTS:
+        yield f"the inputs are too large ({size:,} bytes, max {MAX_INPUTS:,})"
+    else:
+        yield from (each.rstrip(".") for each in _too_costly(schema, inputs))
+
+
+def _named(error: ValidationError, noun: str) -> tuple[str, str]:
     """Return the input that an error is in, or "", and a sentence that names it."""
     path = [str(part) for part in error.absolute_path]
     where, message = ".".join(path), schemas.message_of(error)
     if error.validator == "required":
         absent = message.removesuffix(" is a required property")
         if not path:
-            return absent.strip("'"), f"Missing input {absent}."
-        return path[0], f"Input {where!r}: missing {absent}."
+            return absent.strip("'"), f"Missing {noun} {absent}."
+        return path[0], f"{noun.capitalize()} {where!r}: missing {absent}."
     if not path:
         return "", f"Inputs: {message}."
-    return path[0], f"Input {where!r}: {message}."
-
-
-def _refusal(inputs: Mapping[str, Any]) -> str:
-    """Return why inputs are refused unread, or an empty text."""
-    try:
-        canonical.check_depth(inputs, MAX_INPUTS_DEPTH)
-        size = len(canonical.dumps(dict(inputs)))
-    except NotCanonical as error:
-        return f"Cannot store the inputs: {error}"
-    if size > MAX_INPUTS:
-        return f"The inputs are too large: {size:,} bytes (max {MAX_INPUTS:,})."
-    reserved = {key for part in _objects(inputs) for key in part} & _RESERVED.keys()
-    return _RESERVED[min(reserved)] if reserved else ""
+    return path[0], f"{noun.capitalize()} {where!r}: {message}."
 
 
 def _too_costly(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[str]:
-    if _size(schema) * _size(inputs) > MAX_CHECKS:
-        yield "The inputs have too many parts for so large a schema."
+    if _count(schema) * _count(inputs) > MAX_CHECKS:
+        yield "The inputs have too many parts for a schema this large."
     instructions = sum(linear(each).programsize for each in _patterns(schema))
-    if instructions * sum(map(len, _texts(inputs))) > MAX_PATTERN_WORK:
-        yield "The inputs have too much text for so many patterns."
+    texts = (part for part in _parts(inputs) if isinstance(part, str))
+    if instructions * sum(map(len, texts)) > MAX_PATTERN_WORK:
+        yield "The inputs have too much text for this many patterns."
 
 
 def _keywords(schema: Any, where: Way = ()) -> Iterator[tuple[Way, str, Any]]:
@@ -157,7 +205,7 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _keyword_problems(way: Way, key: str, item: Any) -> Iterator[tuple[Way, str]]:
-    if key in _REFERRING:
+    if key in _REFERRING or (key == "$schema" and len(way) > 1):
         yield way, f"{key} is not allowed in the inputs of a plan. Write it out."
     if key in _COSTLY:
         yield way, f"{key} is not allowed in the inputs of a plan: it can be too slow."
@@ -166,6 +214,18 @@ def _keyword_problems(way: Way, key: str, item: Any) -> Iterator[tuple[Way, str]
     if key == "patternProperties" and isinstance(item, Mapping):
         for name in item:
             yield from (((*way, name), message) for message in _pattern_problems(name))
+
+
+def _file_problems(schema: Mapping[str, Any], way: Way) -> Iterator[tuple[Way, str]]:
+    if len(way) != DEPTH_OF_INPUT or way[0] != "properties":
+        message = "format: file is only allowed for an input, not inside of one."
+        yield (*way, "format"), message
+        return
+    rule = schema["properties"][way[1]]
+    if rule.get("type") != "string":
+        yield (*way, "format"), "An input with format: file must have type: string."
+    for key in rule.keys() - FILE_KEYS:
+        yield (*way, key), f"{key} is not allowed for an input with format: file."
 
 
 def _pattern_problems(pattern: str) -> Iterator[str]:
@@ -182,29 +242,16 @@ def _pattern_problems(pattern: str) -> Iterator[str]:
         )
 
 
-def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+def _count(value: Any) -> int:
+    return sum(1 for _ in _parts(value))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Walk a value and everything in it; the keys of an object are parts too."""
+    yield value
     if isinstance(value, Mapping):
-        yield value
-        value = [*value.values()]
-    if isinstance(value, list):
-        for item in value:
-            yield from _objects(item)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Walk the texts in a value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
         yield from value
         value = [*value.values()]
     if isinstance(value, list):
         for item in value:
-            yield from _texts(item)
-
-
-def _size(value: Any) -> int:
-    """Count the keys and values in a value, itself included."""
-    if isinstance(value, Mapping):
-        return 1 + len(value) + sum(map(_size, value.values()))
-    return 1 + (sum(map(_size, value)) if isinstance(value, list) else 0)
+            yield from _parts(item)

@@ -1,7 +1,7 @@
 """Problems of a plan: a stable code, a sentence, a position in the text."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -9,6 +9,9 @@ Positions = Mapping[Path, tuple[int, int]]
 
 MAX_PROBLEMS = 200
 MAX_MESSAGE = 500
+
+TEXT = "\0text"
+"""Below the path of a condition: the position of its first character."""
 
 ERROR = "error"
 WARNING = "warning"
@@ -31,14 +34,57 @@ CODES: Mapping[str, str] = {
     "plan.missing_key": "A required key is missing.",
     "plan.wrong_type": "A value has the wrong type.",
     "plan.wrong_value": "A value is not one of those allowed.",
+    "plan.blueprint_invalid": (
+        "The blueprint is not a schema, or its name is used for something else."
+    ),
     "plan.no_steps": "The plan has no list of steps.",
-    "plan.too_many_steps": "The plan has too many steps.",
+    "plan.too_many_items": "`forEach` lists more than 1,000 items.",
+    "plan.too_many_steps": (
+        "The plan has too many steps, or its known lists have too many items in total."
+    ),
     "plan.duplicate_step": "Two steps have the same id.",
+    "plan.id_taken": "The plan id is reserved, or belongs to another user.",
     # the graph
     "plan.reserved_id": "The id of a step is a reserved word.",
     "plan.unknown_step": "A step depends on a step that does not exist.",
     "plan.self_reference": "A step depends on itself or refers to itself.",
     "plan.cycle": "Steps depend on each other in a cycle.",
+    # conditions
+    "plan.condition_invalid": "A condition is not a valid expression, or not true or false.",
+    "plan.condition_ambiguous": "A condition names one of several steps.",
+    "plan.choose_invalid": "The rules of a choose step are not valid.",
+    "plan.choose_repeated": "A step is chosen by two choose steps.",
+    "plan.concurrency_key": "A concurrency key is empty, too long, or has no value.",
+    "plan.concurrency_nested": "A plan with concurrency has steps with concurrency.",
+    "plan.fallback_output": "The output of a fallback differs from that of its step (warning).",
+    "plan.id_too_long": "The id of a step with a fallback is too long.",
+    "plan.for_each_invalid": (
+        "`forEach` is not a list, or refers to a value that is never one."
+    ),
+    "plan.item_name_taken": (
+        "A step has the id that names the item of `forEach`, or the id `index`."
+    ),
+    "plan.join_unsatisfiable": (
+        "A step waits for more dependencies, or a list for more items, than it has."
+    ),
+    "plan.max_not_parallel": "`max` limits items in a plan without `parallel`.",
+    # waits
+    "plan.wait_invalid": "A wait step does not say one thing to wait for.",
+    "plan.wait_past": "A wait step waits until a time in the past (warning).",
+    "plan.wait_outlives_approval": (
+        "A step waits longer than the approval of the plan is valid (warning)."
+    ),
+    # sub-plans and outputs
+    "plan.unknown_plan": "A saved plan does not exist, or the proposer has no access to it.",
+    "plan.unknown_revision": "A saved plan has no such revision.",
+    "plan.not_permitted": "The proposer may not start a saved plan.",
+    "plan.subplan_cycle": "A plan contains itself.",
+    "plan.subplan_too_deep": "Plans contain each other at too many levels.",
+    "plan.subplan_invalid": "A plan inside the plan is not valid for this proposer.",
+    "plan.subplan_input_invalid": "The inputs of a plan step do not match the saved plan.",
+    "plan.output_invalid": "An output of the plan has an invalid name.",
+    # forms
+    "plan.form_invalid": "The form of an input step is not valid.",
     # the registry
     "plan.unknown_skill": "The skill does not exist, or the proposer has no access to it.",
     "plan.unknown_version": "The skill has no such version.",
@@ -60,6 +106,7 @@ CODES: Mapping[str, str] = {
     "plan.undo_missing": "A rollback names an undo that does not exist.",
     "plan.schema_invalid": "`inputs` is not a valid JSON Schema.",
     "plan.input_invalid": "The inputs of the run do not match the plan's `inputs`.",
+    "plan.file_unknown": "An input names a file that the proposer did not upload and may not read.",
     "plan.unknown_group": "An approval names a group that does not exist.",
     "plan.gate_unsatisfiable": "An approval needs more approvers than there are.",
 }
@@ -68,7 +115,7 @@ CODES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. Line and column count from 1."""
+    """One problem of a plan. Lines and columns count from 1."""
 
     code: str
     message: str
@@ -77,18 +124,12 @@ class Problem:
     column: int | None = None
     severity: str = ERROR
     input: str = ""
-    """The input of the run that it is about, for the page."""
+    """The input of the run that has the problem, for the page."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form that the API and the CLI show."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "step": self.step,
-            "line": self.line,
-            "column": self.column,
-            "severity": self.severity,
-        }
+        value = asdict(self)
+        del value["input"]
+        return value
 
 
 _MORE = Problem(
@@ -114,8 +155,23 @@ class Problems:
     def add(
         self, code: str, message: str, path: Iterable[str | int], **details: Any
     ) -> None:
-        """Add a problem with the value or key at `path`."""
         line, column = position(self._positions, tuple(path))
+        self.note(Problem(code, message, line=line, column=column, **details))
+
+    def add_inside(
+        self,
+        code: str,
+        message: str,
+        path: Path,
+        place: tuple[int, int],
+        **details: Any,
+    ) -> None:
+        """Add a problem at a place inside a text, if the position of the text is known."""
+        start = self._positions.get((*path, TEXT))
+        if start is None:
+            self.add(code, message, path, **details)
+            return
+        line, column = start[0] + place[0] - 1, start[1] + place[1] - 1
         self.note(Problem(code, message, line=line, column=column, **details))
 
     def note(self, problem: Problem) -> None:
@@ -137,15 +193,15 @@ class Problems:
             self.found.append(problem)
         self._has_error = self._has_error or is_first_error
 
-    def extend(self, problems: Iterable[Problem]) -> None:
-        """Add several problems that have their positions."""
-        for problem in problems:
-            self.note(problem)
-
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Sort problems by position; those without one come first."""
     return sorted(problems, key=lambda each: (each.line or 0, each.column or 0))
+
+
+def root_of(positions: Positions) -> Path:
+    """Return the path of the plan in its text, which may have it below `plan`."""
+    return ("plan",) if ("plan",) in positions else ()
 
 
 def position(

@@ -9,13 +9,14 @@ mark the end and allow hyphens in fields: `${inputs.month}.csv`. A `$` that no l
 
 A question mark after a whole reference, or before the closing brace, makes it optional:
 `$step.output.a?` is null if the value does not exist. `$first.output` is the output of the
-parent that started a `one_success` join, unless the plan has a step `first`.
+parent that started a `one_success` join, unless the plan has a step `first`. In a step
+with `forEach`, `$index` and the name of its `as` are the index and the value of the item.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from execfabric.lib import canonical
 from orchestration.plans.errors import ReferenceTooLarge, ReferenceUnresolved
@@ -34,19 +35,18 @@ _REFERENCE = re.compile(
 _BRACED = re.compile(rf"({_STEP})((?:\.[A-Za-z0-9_-]+)*)(\??)")
 SELF = "self"
 FIRST = "first"
-_ABSENT = object()
+INDEX = "index"
+ABSENT = object()
+"""The value of a field that does not exist."""
 RESERVED = frozenset({"inputs", "run", SELF, "item"})
 MAX_RESOLVED = 8 << 20
 """Bytes that all references of one value may insert: a small text can name a large
 output a hundred thousand times."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A reference as written."""
-
+class Reference(NamedTuple):
     head: str
-    """`inputs`, `run`, `self`, or the id of a step."""
+    """`inputs`, `run`, `self`, the name of an item, or the id of a step."""
     path: tuple[str, ...]
     """The rest: for a step `output` or `files`, then the fields."""
     where: tuple[str | int, ...] = ()
@@ -56,7 +56,7 @@ class Reference:
     broken: str = ""
     """The text as written, if it starts like a reference and is not one."""
     optional: bool = False
-    """True if it is null without such a value."""
+    """True if the reference is null when the value does not exist."""
 
     @property
     def step(self) -> str | None:
@@ -70,8 +70,6 @@ class Reference:
 
 @dataclass(frozen=True)
 class Scope:
-    """The values that references resolve to."""
-
     inputs: Mapping[str, Any]
     run: Mapping[str, Any]
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -83,19 +81,40 @@ class Scope:
     null. A step in neither `outputs` nor `absent` is not known yet."""
     first: str = ""
     """The parent that started the join, for `$first`; empty if there is none."""
+    item: Mapping[str, Any] = field(default_factory=dict)
+    """The names of the item in a step with forEach, with their values."""
 
 
-def find(value: Any, where: tuple[str | int, ...] = ()) -> Iterator[Reference]:
-    """Find every reference in a JSON value. Keys contain none."""
-    if isinstance(value, str):
-        if "$" in value:
-            yield from _in_text(value, where)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from find(item, (*where, key))
+def walk(
+    value: Any, where: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Walk a JSON value and everything in it, each with its path."""
+    yield where, value
+    items: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
     elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from find(item, (*where, index))
+        items = enumerate(value)
+    for key, item in items:
+        yield from walk(item, (*where, key))
+
+
+def mapped(value: Any, text: Callable[[str], Any]) -> Any:
+    """Return a JSON value with `text` applied to every text that has a `$`."""
+    if isinstance(value, str):
+        return text(value) if "$" in value else value
+    if isinstance(value, Mapping):
+        return {key: mapped(item, text) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mapped(item, text) for item in value]
+    return value
+
+
+def find(value: Any) -> Iterator[Reference]:
+    """Find every reference in a JSON value. Keys contain none."""
+    for path, item in walk(value):
+        if isinstance(item, str) and "$" in item:
+            yield from in_text(item, path)
 
 
 def resolve(value: Any, scope: Scope) -> Any:
@@ -106,37 +125,48 @@ def resolve(value: Any, scope: Scope) -> Any:
     :raises ReferenceUnresolved: if a reference names no value
     :raises ReferenceTooLarge: if they insert more than MAX_RESOLVED
     """
-    return _Resolver(scope).resolve(value)
+    return mapped(value, _Resolver(scope).text)
 
 
-def _in_text(text: str, where: tuple[str | int, ...]) -> Iterator[Reference]:
-    if whole := _whole(text):
-        yield replace(whole, where=where)
-        return
-    for match in _REFERENCE.finditer(text):
-        if not match["dollar"]:
-            yield replace(_reference(match), where=where)
+def in_text(text: str, where: tuple[str | int, ...] = ()) -> list[Reference]:
+    """Find every reference in a text, which is at the path `where` of a value."""
+    if whole := _whole(text, where):
+        return [whole]
+    matches = _REFERENCE.finditer(text)
+    return [_reference(match, where) for match in matches if not match["dollar"]]
 
 
-def _whole(text: str) -> Reference | None:
+def is_required(text: str) -> bool:
+    """Return True if a text is exactly one reference that must have a value."""
+    whole = _whole(text)
+    return whole is not None and not whole.broken and not whole.optional
+
+
+def _whole(text: str, where: tuple[str | int, ...] = ()) -> Reference | None:
     """Return the reference that makes up a whole text, if any."""
     # Inside longer text a question mark ends a question.
     optional = text.endswith("?")
-    match = _REFERENCE.fullmatch(text.removesuffix("?"))
+    match = _REFERENCE.fullmatch(text, 0, len(text) - optional)
     if match is None or match["dollar"] or (optional and not match["head"]):
         return None
-    reference = _reference(match)
-    return replace(reference, whole=True, optional=optional or reference.optional)
+    return _reference(match, where, whole=True, optional=optional)
 
 
-def _reference(match: re.Match[str]) -> Reference:
-    if match["head"]:
-        return Reference(match["head"], tuple(match["path"].split(".")[1:]))
+def _reference(
+    match: re.Match[str],
+    where: tuple[str | int, ...] = (),
+    *,
+    whole: bool = False,
+    optional: bool = False,
+) -> Reference:
+    if head := match["head"]:
+        path = tuple(match["path"].split(".")[1:])
+        return Reference(head, path, where, whole, "", optional)
     braced = _BRACED.fullmatch(match["braced"] or "")
     if braced is None:
-        return Reference("", (), broken=match[0])
+        return Reference("", (), where, whole, match[0], optional)
     path = tuple(braced[2].split(".")[1:])
-    return Reference(braced[1], path, optional=bool(braced[3]))
+    return Reference(braced[1], path, where, whole, "", optional or bool(braced[3]))
 
 
 class _Resolver:
@@ -147,16 +177,7 @@ class _Resolver:
         self._left = MAX_RESOLVED
         self._cache: dict[str, tuple[Any, int]] = {}
 
-    def resolve(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._text(value) if "$" in value else value
-        if isinstance(value, Mapping):
-            return {key: self.resolve(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.resolve(item) for item in value]
-        return value
-
-    def _text(self, text: str) -> Any:
+    def text(self, text: str) -> Any:
         if whole := _whole(text):
             return self._fetch(whole)
         return _REFERENCE.sub(self._written, text)
@@ -183,17 +204,23 @@ def _look_up(reference: Reference, scope: Scope) -> Any:
     if reference.broken:
         raise _unresolved(reference, "it is not a reference")
     path = reference.path
+    if reference.head in scope.item:
+        return _below(scope.item[reference.head], path, reference)
     sources = {"inputs": scope.inputs, "run": scope.run, SELF: scope.self_}
     value: Any = sources.get(reference.head)
     if reference.head not in sources:
         value, path = _of_step(reference, scope), path[1:]
     if value is None and reference.head == SELF:
         raise _unresolved(reference, "no step is being undone here")
+    return _below(value, path, reference)
+
+
+def _below(value: Any, path: tuple[str, ...], reference: Reference) -> Any:
     for part in path:
-        value = _into(value, part)
-        if value is _ABSENT and not reference.optional:
+        value = into(value, part)
+        if value is ABSENT and not reference.optional:
             raise _unresolved(reference, f"{part!r} does not exist")
-    return None if value is _ABSENT else value
+    return None if value is ABSENT else value
 
 
 def _of_step(reference: Reference, scope: Scope) -> Any:
@@ -210,19 +237,20 @@ def _of_step(reference: Reference, scope: Scope) -> Any:
     if name not in scope.absent:
         raise _unresolved(reference, f"{name} has no {kind}")
     if reference.optional:
-        return _ABSENT
+        return ABSENT
     raise _unresolved(
         reference, f"{name} has no {kind}, because it is {scope.absent[name]}"
     )
 
 
-def _into(value: Any, part: str) -> Any:
+def into(value: Any, part: str) -> Any:
+    """Return a field or an item of a value, or ABSENT."""
     if isinstance(value, Mapping) and part in value:
         return value[part]
     index = int(part) if part.isdecimal() and part.isascii() else None
     if isinstance(value, list) and index is not None and index < len(value):
         return value[index]
-    return _ABSENT
+    return ABSENT
 
 
 def _unresolved(reference: Reference, reason: str) -> ReferenceUnresolved:

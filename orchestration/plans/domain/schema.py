@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 from pydantic.alias_generators import to_snake
 from pydantic.dataclasses import dataclass
 
-from orchestration.plans.domain.document import CONFIG, PlanDocument
+from orchestration.plans.domain.document import PlanDocument
+from orchestration.plans.domain.fields import CONFIG
 
 
 @dataclass(frozen=True, config=CONFIG)

@@ -7,7 +7,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from execfabric.lib.schema import UNUSABLE
+from execfabric.lib.schema import UNUSABLE, type_of
 
 MAX_MESSAGE = 300
 MAX_ERRORS = 100
@@ -68,16 +68,16 @@ def _schema(value: Any) -> Mapping[str, Any] | None:
 
 
 def types(schema: Mapping[str, Any]) -> frozenset[str]:
-    """Return the types that a schema allows; empty if it does not say."""
+    """Return the types that a schema allows; empty if any type is allowed."""
     kinds = schema.get("type")
     if isinstance(kinds, str):
         return frozenset({kinds})
     if isinstance(kinds, list):
         return frozenset(kind for kind in kinds if isinstance(kind, str))
     if "const" in schema:
-        return frozenset({_type_of(schema["const"])})
+        return frozenset({type_of(schema["const"])})
     if isinstance(schema.get("enum"), list):
-        return frozenset(_type_of(item) for item in schema["enum"])
+        return frozenset(type_of(item) for item in schema["enum"])
     for word in ("anyOf", "oneOf"):
         branches = schema.get(word)
         if isinstance(branches, list):
@@ -90,16 +90,6 @@ def _union(branches: Iterable[Any]) -> frozenset[str]:
         types(item) if isinstance(item, Mapping) else frozenset() for item in branches
     ]
     return frozenset().union(*each) if all(each) else frozenset()
-
-
-def _type_of(value: Any) -> str:
-    if value is None:
-        return "null"
-    kinds = {
-        bool: "boolean", int: "integer", float: "number",
-        str: "string", list: "array",
-    }  # fmt: skip
-    return kinds.get(type(value), "object")
 
 
 def mismatch(offer: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

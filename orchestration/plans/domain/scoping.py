@@ -1,19 +1,20 @@
 """Check that references are in scope and resolve."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from orchestration.plans.domain import references, schemas
+from orchestration.plans.domain import iteration, references, schemas
+from orchestration.plans.domain.context import PlanContext, StepPart
 from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.fallbacks import is_fallback, owner_of
 from orchestration.plans.domain.naming import near
-from orchestration.plans.domain.params import Around
-from orchestration.plans.domain.problem import WARNING, Path, Problems
+from orchestration.plans.domain.problem import WARNING
 from orchestration.plans.domain.references import SELF, Reference
 
 UNKNOWN = "plan.reference_unknown"
 FIRST_RULE = "one_success"
 """The rule of joins that one parent starts."""
-RESERVED_KEYS = {
+RESERVED_KEYS = {  # only the engine and configurations may use them
     "$file": (
         "plan.reserved_key",
         "A file cannot be named by its digest. Use a reference instead.",
@@ -25,92 +26,92 @@ RESERVED_KEYS = {
 }
 DOLLAR = "For a dollar sign write $$."
 Wrong = tuple[str, str] | None
-"""A code and a sentence, or None if the reference is right."""
+"""A code and a sentence, or None if the reference is valid."""
 
 
-def check(
-    step: StepDocument,
-    value: Any,
-    around: Around,
-    problems: Problems,
-    at: Path,
-    *,
-    undo: bool = False,
-) -> None:
-    """Note every reference in a value that does not resolve, and every reserved key.
+def check(part: StepPart, value: Any) -> list[Reference]:
+    """Report each unresolved reference and each reserved key in a value.
 
-    In an undo, `$self` and the step's own id name the step being undone.
+    Return all its references.
     """
-    for reference in references.find(value):
-        path = (*at, *reference.where)
-        if wrong := _wrong(step, reference, around, undo=undo):
-            problems.add(*wrong, path, step=step.id)
-        elif _may_be_absent(reference, around.document):
+    found: list[Reference] = []
+    for path, item in references.walk(value):
+        if path and path[-1] in RESERVED_KEYS:
+            part.note(*RESERVED_KEYS[str(path[-1])], path)
+        if isinstance(item, str) and "$" in item:
+            found += references.in_text(item, path)
+    for reference in found:
+        if wrong := _wrong(part, reference):
+            part.note(*wrong, reference.where)
+        elif _may_be_absent(reference, part.plan.document):
             code = "plan.reference_optional"
             message = (
                 f"{reference} may be absent: it is not required and has no default."
             )
-            problems.add(code, message, path, step=step.id, severity=WARNING)
-    for path in reserved_keys(value):
-        problems.add(*RESERVED_KEYS[str(path[-1])], (*at, *path), step=step.id)
+            part.note(code, message, reference.where, severity=WARNING)
+    return found
 
 
-def reserved_keys(value: Any, where: Path = ()) -> Iterator[Path]:
-    """Walk the keys that only the engine and configurations may use."""
-    items: Iterable[tuple[str | int, Any]] = ()
-    if isinstance(value, Mapping):
-        yield from ((*where, key) for key in value if key in RESERVED_KEYS)
-        items = value.items()
-    elif isinstance(value, list | tuple):
-        items = enumerate(value)
-    for key, item in items:
-        yield from reserved_keys(item, (*where, key))
+def _wrong(part: StepPart, reference: Reference) -> Wrong:
+    if part.is_item(reference):
+        return iteration.wrong(part, reference)
+    if reference.broken or reference.head in {"inputs", "run"}:
+        return wrong_outside_steps(reference, part.plan.document)
+    if part.plan.is_first(reference):
+        return _wrong_first(part, reference)
+    return _wrong_of_step(part, reference)
 
 
-def _wrong(
-    step: StepDocument, reference: Reference, around: Around, *, undo: bool
-) -> Wrong:
-    if reference.broken:
-        return UNKNOWN, f"{reference} is not a valid reference. {DOLLAR}"
-    if reference.head == "inputs":
-        return _wrong_input(reference, around.document)
-    if reference.head == "run":
-        message = f"Unknown reference {reference}. Of the run, only $run.id exists."
-        return None if reference.path == ("id",) else (UNKNOWN, message)
-    if around.is_first(reference):
-        return _wrong_first(step, reference, around, undo=undo)
-    if reference.head == SELF and not undo:
+def _wrong_of_step(part: StepPart, reference: Reference) -> Wrong:
+    if reference.head == SELF and not part.is_undo:
         return UNKNOWN, "$self is the step being undone, so it exists in rollback only."
-    name = step.id if reference.head == SELF else reference.head
-    return _wrong_step(step, name, reference, around, undo=undo) or (
-        _wrong_params(reference, step)
+    name = part.step.id if reference.head == SELF else reference.head
+    return _wrong_step(part, name, reference) or (
+        _wrong_params(reference, part.step)
         if reference.head == SELF and reference.path[:1] == ("params",)
-        else _wrong_path(name, reference, around)
+        else wrong_paths(name, reference, part.plan)
     )
 
 
-def _wrong_step(
-    step: StepDocument, name: str, reference: Reference, around: Around, *, undo: bool
-) -> Wrong:
-    if not around.document.has(name):
-        hint = near(name, around.document.by_id())
-        return UNKNOWN, f"{reference}: unknown step {name!r}.{hint} {DOLLAR}"
+def wrong_outside_steps(reference: Reference, document: PlanDocument) -> Wrong:
+    """Return what is wrong with a reference to an input or to the run."""
+    if reference.broken:
+        return UNKNOWN, f"{reference} is not a valid reference. {DOLLAR}"
+    if reference.head == "inputs":
+        return wrong_input(reference, document)
+    message = (
+        f"Unknown reference {reference}. The only reference to the run is $run.id."
+    )
+    return None if reference.path == ("id",) else (UNKNOWN, message)
+
+
+def optional_form(reference: Reference) -> str:
+    """Return a reference as it is written to get null for a missing value."""
+    plain = str(reference)
+    return f"{plain}?" if reference.whole else f"${{{plain[1:]}?}}"
+
+
+def _wrong_step(part: StepPart, name: str, reference: Reference) -> Wrong:
+    step, known, ancestry = part.step, part.plan.document.by_id, part.plan.ancestry
+    if name not in known:
+        elsewhere = iteration.hint(part.plan.document.steps, name)
+        hint = elsewhere or f"{near(name, known)} {DOLLAR}"
+        return UNKNOWN, f"{reference}: unknown step {name!r}.{hint}"
     if name == step.id:
         message = f"{reference} refers to the step itself."
-        return None if undo else ("plan.self_reference", message)
-    if not around.ancestry.precedes(name, step.id):
+        return None if part.is_undo else ("plan.self_reference", message)
+    if not ancestry.precedes(name, step.id):
         message = f"{reference}: {name} may run after {step.id}. Add it to dependsOn."
         return "plan.reference_not_ancestor", message
-    if not reference.optional and not around.ancestry.succeeded(name, step.id):
+    if not reference.optional and not ancestry.succeeded(name, step.id):
         return "plan.reference_may_be_absent", _may_have_none(step, name, reference)
     return None
 
 
 def _may_have_none(step: StepDocument, name: str, reference: Reference) -> str:
-    plain = str(reference)
-    optional = f"{plain}?" if reference.whole else f"${{{plain[1:]}?}}"
+    optional = optional_form(reference)
     message = (
-        f"{plain}: {name} may not have succeeded when {step.id} starts, so it may have"
+        f"{reference}: {name} may not have succeeded when {step.id} starts, so it may have"
         f" no output. Write {optional} to get null instead"
     )
     if step.trigger_rule == FIRST_RULE and name in step.depends_on:
@@ -118,19 +119,18 @@ def _may_have_none(step: StepDocument, name: str, reference: Reference) -> str:
     return f"{message}."
 
 
-def _wrong_first(
-    step: StepDocument, reference: Reference, around: Around, *, undo: bool
-) -> Wrong:
-    if undo or step.trigger_rule != FIRST_RULE:
+def _wrong_first(part: StepPart, reference: Reference) -> Wrong:
+    if part.is_undo or part.step.trigger_rule != FIRST_RULE:
         message = f"{reference}: $first needs a step with triggerRule {FIRST_RULE}."
         return UNKNOWN, message
     if reference.path == ("id",):
         return None
-    each = (_wrong_path(key, reference, around) for key in around.parents(step))
+    each = (wrong_paths(key, reference, part.plan) for key in part.parents())
     return next((wrong for wrong in each if wrong), None)
 
 
-def _wrong_input(reference: Reference, document: PlanDocument) -> Wrong:
+def wrong_input(reference: Reference, document: PlanDocument) -> Wrong:
+    """Return what is wrong with a reference to an input."""
     declared = document.inputs_schema or {}
     known = declared.get("properties") or {}
     if not reference.path:
@@ -159,17 +159,31 @@ def _wrong_params(reference: Reference, step: StepDocument) -> Wrong:
     return None
 
 
-def _wrong_path(name: str, reference: Reference, around: Around) -> Wrong:
+def wrong_paths(name: str, reference: Reference, plan: PlanContext) -> Wrong:
+    """Check a path in the output of a step, and in that of its fallback."""
+    each = (_wrong_path(key, reference, plan) for key in plan.sources(name))
+    return next((wrong for wrong in each if wrong), None)
+
+
+def _wrong_path(key: str, reference: Reference, plan: PlanContext) -> Wrong:
     kind, path = (reference.path or ("",))[0], reference.path[1:]
     if kind == "files":
-        action = around.action(name)
+        action = plan.action(key)
         known = action.files if action else path
-        message = f"{reference}: the files of {name} are: {', '.join(known) or 'none'}."
+        files = ", ".join(known) or "none"
+        message = f"{reference}: the files of {_source(key)} are: {files}."
         return None if path and path[0] in known else (UNKNOWN, message)
     if kind != "output":
+        name = owner_of(key)
         return UNKNOWN, f"{reference}: write ${name}.output or ${name}.files. {DOLLAR}"
-    output = around.output_schema(name)
+    output = plan.output_schema(key)
     if schemas.within(output, path) is None:
         hint = near(path[0], output.get("properties") or {})
-        return UNKNOWN, f"{reference}: the output of {name} has no such field.{hint}"
+        message = f"{reference}: the output of {_source(key)} has no such field.{hint}"
+        return UNKNOWN, message
     return None
+
+
+def _source(key: str) -> str:
+    name = owner_of(key)
+    return f"the fallback of {name}" if is_fallback(key) else name

@@ -8,28 +8,39 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from execfabric.lib.canonical import LARGEST_SAFE_INTEGER
-from orchestration.plans.domain.problem import ERROR, WARNING, Path, Problem, Problems
+from execfabric.lib.text import position_of
+from orchestration.plans.domain.problem import (
+    ERROR,
+    TEXT,
+    WARNING,
+    Path,
+    Problem,
+    Problems,
+)
 from orchestration.plans.domain.tokens import (
-    Token,
+    PlanToken,
     Unreadable,
     is_json,
     json_tokens,
-    position_of,
     yaml_tokens,
 )
 
 MAX_BYTES = 4 << 20
 MAX_YAML_BYTES = 1 << 20
-"""YAML is for people; what programs write is JSON, and may be longer."""
+"""YAML is written by hand; JSON comes from programs, so its limit is higher."""
 MAX_DEPTH = 50
 MAX_VALUES = 250_000
+_CONDITIONS = frozenset({"when", "if"})
 
-_BOOL = {"true": True, "True": True, "TRUE": True}
-_BOOL |= {"false": False, "False": False, "FALSE": False}
-_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_CONSTANTS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 _INT = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -57,7 +68,6 @@ class Parsed:
 
 
 def parse(text: str | bytes) -> Parsed:
-    """Read a document; return everything wrong with it as problems."""
     try:
         return _read(_decoded(text))
     except Unreadable as error:
@@ -65,12 +75,12 @@ def parse(text: str | bytes) -> Parsed:
 
 
 def _decoded(text: str | bytes) -> str:
-    if len(text) > MAX_BYTES:
-        raise _too_large(len(text))
+    body = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(body) > MAX_BYTES:
+        message = f"The document is too large: {len(body):,} bytes (max {MAX_BYTES:,})."
+        raise Unreadable("plan.too_large", message)
     if isinstance(text, bytes):
         text = _utf8(text)
-    elif (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
-        raise _too_large(size)
     text = text.removeprefix("\ufeff")
     if wrong := _CONTROL.search(text) or _SURROGATE.search(text):
         message = f"The character U+{ord(wrong[0]):04X} is not allowed in a plan."
@@ -88,11 +98,6 @@ def _utf8(body: bytes) -> str:
         raise Unreadable("plan.not_text", message, line, column) from error
 
 
-def _too_large(size: int) -> Unreadable:
-    message = f"The document is too large: {size:,} bytes (max {MAX_BYTES:,})."
-    return Unreadable("plan.too_large", message)
-
-
 def _read(text: str) -> Parsed:
     if text.lstrip(" \t\r\n")[:1] in {"{", "["} and is_json(text):
         return _Builder(json_tokens(text)).build()
@@ -106,9 +111,7 @@ def _read(text: str) -> Parsed:
 
 
 class _Builder:
-    """Builds a value from tokens, no deeper than MAX_DEPTH."""
-
-    def __init__(self, tokens: Iterator[Token]) -> None:
+    def __init__(self, tokens: Iterator[PlanToken]) -> None:
         self._tokens = tokens
         self._positions: dict[Path, tuple[int, int]] = {}
         self._problems = Problems(self._positions)
@@ -123,57 +126,58 @@ class _Builder:
             pass  # the reader may still find an error after the value
         return Parsed(value, self._positions, tuple(self._problems.found))
 
-    def _value(self, token: Token, path: Path, depth: int) -> Any:
-        self._count_one(token)
+    def _value(self, token: PlanToken, path: Path, depth: int) -> Any:
+        self._count += 1
+        if self._count > MAX_VALUES:
+            message = f"Too many keys and values (max {MAX_VALUES:,})."
+            raise Unreadable("plan.too_large", message, token.line, token.column)
+        # That of an entry of a mapping is that of its key.
         self._positions.setdefault(path, (token.line, token.column))
         if token.kind == "scalar":
+            if token.text_at and path and path[-1] in _CONDITIONS:
+                self._positions[(*path, TEXT)] = token.text_at
             return self._scalar(token)
         if depth == MAX_DEPTH:
             message = f"Nested too deeply (max {MAX_DEPTH} levels)."
             raise Unreadable("plan.too_deep", message, token.line, token.column)
         if token.kind == "{":
             return self._mapping(path, depth + 1)
-        return [
-            self._value(item, (*path, index), depth + 1)
-            for index, item in enumerate(self._until("]"))
-        ]
+        return self._list(path, depth + 1)
+
+    def _list(self, path: Path, depth: int) -> list[Any]:
+        value: list[Any] = []
+        for token in self._tokens:
+            if token.kind == "]":
+                break
+            value.append(self._value(token, (*path, len(value)), depth))
+        return value
 
     def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
         value: dict[str, Any] = {}
-        for token in self._until("}"):
-            self._count_one(token)
-            key = self._key(token, path, value)
-            item = self._value(next(self._tokens), (*path, key), depth)
+        for token in self._tokens:
+            if token.kind == "}":
+                break
+            self._count += 1
+            key = self._key(token, value)
+            below = (*path, key)
+            self._positions.setdefault(below, (token.line, token.column))
+            item = self._value(next(self._tokens), below, depth)
             value.setdefault(key, item)
         return value
 
-    def _until(self, end: str) -> Iterator[Token]:
-        for token in self._tokens:
-            if token.kind == end:
-                return
-            yield token
-
-    def _count_one(self, token: Token) -> None:
-        self._count += 1
-        if self._count > MAX_VALUES:
-            message = f"Too many keys and values (max {MAX_VALUES:,})."
-            raise Unreadable("plan.too_large", message, token.line, token.column)
-
-    def _key(self, token: Token, path: Path, siblings: dict[str, Any]) -> str:
+    def _key(self, token: PlanToken, siblings: dict[str, Any]) -> str:
         if token.kind != "scalar":
             message = "A key must be text, not an object or a list."
             raise Unreadable("plan.not_yaml", message, token.line, token.column)
         key = self._text(token)
         if key in siblings:
             self._note("plan.duplicate_key", f"Duplicate key {_short(key)}.", token)
-            return key
-        self._positions[(*path, key)] = (token.line, token.column)
-        if token.is_plain and not isinstance(_core(token.text), str):
+        elif token.is_plain and not isinstance(_core(token.text), str):
             message = f"The key {_short(key)} is not text. Put it in quotes."
             self._note("plan.wrong_type", message, token)
         return key
 
-    def _scalar(self, token: Token) -> Any:
+    def _scalar(self, token: PlanToken) -> Any:
         value = _core(token.text) if token.is_plain else token.text
         if isinstance(value, str):
             return self._text(token)
@@ -194,7 +198,7 @@ class _Builder:
             self._note("plan.leading_zero", message, token, WARNING)
         return value
 
-    def _text(self, token: Token) -> str:
+    def _text(self, token: PlanToken) -> str:
         text = token.text
         if text.isascii() and text.isprintable():
             return text
@@ -213,7 +217,7 @@ class _Builder:
         return text
 
     def _note(
-        self, code: str, message: str, token: Token, severity: str = ERROR
+        self, code: str, message: str, token: PlanToken, severity: str = ERROR
     ) -> None:
         place = (token.line, token.column)
         self._problems.note(Problem(code, message, None, *place, severity=severity))
@@ -221,19 +225,13 @@ class _Builder:
 
 def _core(text: str) -> str | int | float | bool | None:
     """Return a plain scalar as the YAML 1.2 core schema reads it."""
-    if text in _NULL:
-        return None
-    if text in _BOOL:
-        return _BOOL[text]
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     if _NOT_FINITE.fullmatch(text):
-        return float("inf")
-    return _number(text)
-
-
-def _number(text: str) -> str | int | float:
+        return inf
     if _FLOAT.fullmatch(text):
         if len(text) > _MAX_NUMBER:
-            return float("inf")
+            return inf
         return int(text) if _INT.fullmatch(text) else float(text)
     if len(text) <= _MAX_NUMBER and _BASED.fullmatch(text):
         return int(text, 0)

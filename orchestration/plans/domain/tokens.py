@@ -7,7 +7,7 @@ aliases and nest without limit before anything could be refused.
 import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.error import MarkedYAMLError, YAMLError
@@ -23,11 +23,12 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
+from execfabric.lib.text import position_of
 from orchestration.plans.domain.problem import Problem
 
 _NOT_IN_YAML = re.compile(r"[\x80-\x9f\u2028\u2029]")
 """Line ends of YAML 1.1, which the reader would accept, and what YAML forbids."""
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^\s{}\[\],:"]+')
+_JSON_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]\n]|[^\s{}\[\],:"]+')
 _BRACKETS = {
     MappingStartEvent: "{",
     MappingEndEvent: "}",
@@ -41,13 +42,15 @@ _HINTS = {
 """Advice for some of the errors of PyYAML."""
 
 
-class Token(NamedTuple):
+class PlanToken(NamedTuple):
     """`{`, `}`, `[`, `]`, or `scalar`. Line and column count from 1."""
 
     kind: str
     line: int
     column: int
     text: str = ""
+    text_at: tuple[int, int] | None = None
+    """The position of the first character of a text whose lines are those written."""
     is_plain: bool = False
     """True for a scalar without quotes, which may be a number."""
 
@@ -60,13 +63,8 @@ class Unreadable(Exception):
         super().__init__(message)
 
 
-def position_of(text: str, index: int) -> tuple[int, int]:
-    """Return line and column of a character, counted from 1."""
-    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
-
-
 def is_json(text: str) -> bool:
-    """Return True for strict JSON, and for brackets too deep to tell."""
+    """Return True for strict JSON, and for text nested too deeply to check."""
     try:
         # Numbers stay text: Python would refuse one of 5,000 digits.
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse)
@@ -81,28 +79,28 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def json_tokens(text: str) -> Iterator[Token]:
-    """Split what `json` has accepted, to learn positions.
+def json_tokens(text: str) -> Iterator[PlanToken]:
+    """Split JSON that `json` has accepted into tokens with positions.
 
     It is not read as YAML, because libyaml refuses some JSON: keys over 1,024
     characters, escaped surrogate pairs, U+2028.
     """
-    line, start_of_line, at = 1, 0, 0
+    line, start_of_line = 1, 0
     for found in _JSON_TOKEN.finditer(text):
-        if breaks := text.count("\n", at, found.start()):
-            line += breaks
-            start_of_line = text.rindex("\n", at, found.start()) + 1
-        at = found.end()
         part, column = found[0], found.start() - start_of_line + 1
-        if part in "{}[]":
-            yield Token(part, line, column)
-        elif part[0] == '"':
-            yield Token("scalar", line, column, json.loads(part))
+        if part[0] == '"':
+            # Texts without escapes, which are most, are read as they are.
+            value = json.loads(part) if "\\" in part else part[1:-1]
+            yield PlanToken("scalar", line, column, value, (line, column + 1))
+        elif part in "{}[]":
+            yield PlanToken(part, line, column)
+        elif part == "\n":
+            line, start_of_line = line + 1, found.end()
         else:
-            yield Token("scalar", line, column, part, is_plain=True)
+            yield PlanToken("scalar", line, column, part, is_plain=True)
 
 
-def yaml_tokens(text: str) -> Iterator[Token]:
+def yaml_tokens(text: str) -> Iterator[PlanToken]:
     """Read a YAML document; raise Unreadable if it is not YAML as plans use it."""
     if odd := _NOT_IN_YAML.search(text):
         message = (
@@ -111,13 +109,17 @@ def yaml_tokens(text: str) -> Iterator[Token]:
         )
         raise Unreadable("plan.not_text", message, *position_of(text, odd.start()))
     documents = 0
+    lines: list[str] = []
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 _check_document(event, documents)
             if token := _token(event):
-                yield token
+                if token.kind == "scalar":
+                    yield token._replace(text_at=_text_at(event, text, lines))
+                else:
+                    yield token
     except MarkedYAMLError as error:
         raise _not_yaml(error, text) from error
     except YAMLError as error:
@@ -134,14 +136,27 @@ def _check_document(event: DocumentStartEvent, documents: int) -> None:
         raise Unreadable("plan.not_yaml", message, *_mark(event))
 
 
-def _token(event: Event) -> Token | None:
+def _token(event: Event) -> PlanToken | None:
     if isinstance(event, NodeEvent):
         _check_node(event)
     if isinstance(event, ScalarEvent):
         is_plain = bool(event.implicit[0])
-        return Token("scalar", *_mark(event), event.value, is_plain)
+        return PlanToken("scalar", *_mark(event), event.value, is_plain=is_plain)
     kind = _BRACKETS.get(type(event))
-    return Token(kind, *_mark(event)) if kind else None
+    return PlanToken(kind, *_mark(event)) if kind else None
+
+
+def _text_at(event: Any, text: str, lines: list[str]) -> tuple[int, int] | None:
+    """Return where the text of a scalar starts; None if its lines were joined."""
+    line, column = _mark(event)
+    if event.style == "|":
+        if not lines:
+            lines += text.split("\n")
+        first = lines[line] if line < len(lines) else ""
+        return line + 1, len(first) - len(first.lstrip(" ")) + 1
+    if event.style == ">" or event.end_mark.line != event.start_mark.line:
+        return None
+    return line, column + (event.style in {"'", '"'})
 
 
 def _check_node(event: NodeEvent) -> None:

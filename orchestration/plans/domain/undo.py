@@ -1,13 +1,11 @@
 """The undo of a step: its action and its parameters, with references.
 
-A plan that names parameters decides alone, and so does a contract that names those of
-its own undo. Otherwise they come from the step being undone, so that a plan can say
+Parameters in the plan take precedence, then those that the contract names for
+its own undo. Otherwise they are those of the step being undone, so that a plan can say
 `rollback: {action: delete-branch}`.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from orchestration.plans.domain.document import StepDocument
@@ -18,17 +16,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9_]+")
 _BRACED = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True)
-class Undo:
-    """The action that undoes a step."""
+def undo_of(step: StepDocument, contract: SkillContract) -> dict[str, Any] | None:
+    """Return the undo of a step; None if it has none or names an unknown action.
 
-    action: str
-    params: Mapping[str, Any]
-    """With unresolved references; `$self` is the step being undone."""
-
-
-def undo_of(step: StepDocument, contract: SkillContract) -> Undo | None:
-    """Return the undo of a step; None if it has none or names an unknown action."""
+    It has `action` and `params`, in which `$self` is the step being undone.
+    """
     action = contract.action(step.action)
     name = step.rollback.action if step.rollback else ""
     name = name or (action.undo if action else "")
@@ -36,14 +28,16 @@ def undo_of(step: StepDocument, contract: SkillContract) -> Undo | None:
     if action is None or undo is None:
         return None
     if step.rollback is not None and step.rollback.params is not None:
-        return Undo(name, dict(step.rollback.params))
-    return Undo(name, _derived(step, action, undo))
+        params = dict(step.rollback.params)
+    else:
+        params = _derived(step, action, undo)
+    return {"action": name, "params": params}
 
 
 def _derived(
     step: StepDocument, action: ActionContract, undo: ActionContract
 ) -> dict[str, Any]:
-    """Return the contract's parameters for its own undo, or the step's shared ones.
+    """Return the contract's undo parameters, or those that the step shares.
 
     The contract goes first: its undo usually needs the step's output, and a parameter
     of the same name may have another meaning there.
@@ -59,7 +53,7 @@ def _derived(
 
 
 def _reference(name: str, value: Any) -> Any:
-    """Return a reference to the resolved parameter; the value if none can name it."""
+    """Return a reference to the parameter; its value if the name is unusual."""
     if _PLAIN.fullmatch(name):
         return f"${SELF}.params.{name}"
     if _BRACED.fullmatch(name):

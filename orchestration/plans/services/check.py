@@ -1,43 +1,89 @@
 """Check a plan before it is proposed: every problem at once, without running it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db.models import F
 
 from approvals import selectors as approvals
 from approvals import voters
-from approvals.domain.policy import ActionFacts, demands
 from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Refusal
 from execfabric.lib.rights import Right, Role
+from orchestration.plans import selectors
 from orchestration.plans.domain import document as documents
-from orchestration.plans.domain import form, gates, source, validation
+from orchestration.plans.domain import form, source
 from orchestration.plans.domain.catalog import CatalogEntry
-from orchestration.plans.domain.document import PlanDocument, StepDocument
-from orchestration.plans.domain.gates import PlannedGate
-from orchestration.plans.domain.problem import Problem
-from orchestration.plans.errors import PlanInvalid
+from orchestration.plans.domain.document import PlanDocument
+from orchestration.plans.domain.gates import PlannedGate, planned_gates
+from orchestration.plans.domain.inputs import defaults_of
+from orchestration.plans.domain.problem import (
+    ERROR,
+    Positions,
+    Problem,
+    in_order,
+    position,
+    root_of,
+)
+from orchestration.plans.domain.rights import PlanRight
+from orchestration.plans.domain.subplans import SavedPlan, documents_of, joined, placed
+from orchestration.plans.domain.validation import (
+    FileFinder,
+    Validation,
+    no_files,
+    validate,
+)
+from orchestration.plans.domain.waiting import WaitLimits
+from orchestration.plans.errors import PlanIdTaken, PlanInvalid, RevisionUnknown
+from orchestration.plans.models import Plan
+from orchestration.plans.services import foreseen
 from orchestration.skills import selectors as skills
-from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.states import VersionState
 from orchestration.skills.models import SkillVersion
 
 
 @dataclass(frozen=True)
-class Checked:
-    """The result of checking a plan."""
-
-    document: PlanDocument | None
+class CheckedPlan(Validation):
+    document: PlanDocument | None = None
     digest: str = ""
-    order: Sequence[str] = ()
     gates: Sequence[PlannedGate] = ()
-    problems: Sequence[Problem] = ()
-    pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    entries: Mapping[str, CatalogEntry] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    """The inputs of the run, with defaults."""
+    """The inputs of the run, with defaults and a reference for each file."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The steps that the inputs alone leave out, with the reason of each."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """The line in the text at which each step begins."""
+
+    @property
+    def included(self) -> dict[str, PlanDocument]:
+        """The sub-plans, by the paths of their plan steps."""
+        return documents_of(self.subplans)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all steps of a valid plan, in order."""
+        document = self.require_valid()
+        return [each.path for each in placed(document, self.included)]
+
+    @property
+    def all_paths(self) -> list[str]:
+        """The paths of all steps and their fallbacks, in order."""
+        places = placed(self.require_valid(), self.included)
+        return [
+            joined(each.around, key)
+            for each in places
+            for key in each.plan.with_fallbacks([each.step.id])
+        ]
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """The path of each step, and for a plan step the title of its saved plan."""
+        return [(path, _title(self.pins.get(path, {}))) for path in self.paths]
 
     @property
     def valid(self) -> bool:
@@ -46,18 +92,51 @@ class Checked:
             problem.severity == "error" for problem in self.problems
         )
 
+    @property
+    def inputs_are_valid(self) -> bool:
+        """True if the run has inputs and none of them is wrong."""
+        return bool(self.inputs) and not any(one.input for one in self.problems)
+
+    @property
+    def runs(self) -> int:
+        """The number of steps that the inputs do not leave out."""
+        return len(self.order) - len(self.left_out)
+
     def require_valid(self) -> PlanDocument:
         """Return the document if the plan may be proposed.
 
         :raises PlanInvalid: with every problem in `details["problems"]`
+        :raises PlanIdTaken: when the only error is that `by` may not use the id
         """
-        if self.document is None or not self.valid:
-            raise PlanInvalid(problems=[item.as_json() for item in self.problems])
-        return self.document
+        if self.document is not None and self.valid:
+            return self.document
+        problems = [item.as_json() for item in self.problems]
+        errors = [item for item in self.problems if item.severity == ERROR]
+        refusal = PlanInvalid(problems=problems)
+        if {item.code for item in errors} == {PlanIdTaken.code}:
+            refusal = PlanIdTaken(errors[0].message, problems=problems)
+        refusal.checked = self
+        raise refusal
 
 
-def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> Checked:
+def checked_of(refusal: Refusal | None) -> CheckedPlan | None:
+    """Return the check for which a plan was refused, if it was."""
+    checked: CheckedPlan | None = getattr(refusal, "checked", None)
+    return checked
+
+
+def check(
+    *,
+    text: str | bytes,
+    inputs: Mapping[str, Any] | None,
+    by: Actor,
+    files: FileFinder = no_files,
+    at: datetime | None = None,
+) -> CheckedPlan:
     """Read and validate a plan for this proposer; nothing is stored.
+
+    `files` returns the reference of a file id that they may use, or None. Times in the
+    past are not reported if `at` is None.
 
     :raises RightMissing: if `by` may not propose
     """
@@ -65,28 +144,123 @@ def check(*, text: str | bytes, inputs: Mapping[str, Any] | None, by: Actor) -> 
     parsed = source.parse(text)
     document, problems = form.read(parsed)
     if document is None:
-        return Checked(None, problems=problems)
+        return CheckedPlan(problems)
     if inputs is not None:
-        inputs = _with_defaults(document, inputs)
-    catalog = SkillCatalog(by)
-    validated = validation.validate(
+        inputs = {**defaults_of(document.inputs_schema), **inputs}
+    validated = validate(
         document,
         parsed.positions,
-        catalog=catalog,
+        catalog=SkillCatalog(by),
         inputs=inputs,
         groups=_group_sizes(by),
+        files=files,
+        plans=SavedPlans(by),
+        limits=WaitLimits(at, settings.GATE_TTL_SECONDS),
     )
-    entries = catalog.entries_of(document)
-    return Checked(
+    digest = documents.digest(document)
+    taken = _id_taken(document.id, digest, parsed.positions, by=by)
+    found: dict[str, Any] = {
+        "problems": in_order([*problems, *taken, *validated.problems]),
+        "inputs": validated.inputs or inputs or {},
+    }
+    return CheckedPlan(
+        **vars(validated) | found,
         document=document,
-        digest=documents.digest(document),
-        order=validated.order,
-        gates=gates.planned_gates(document, entries, _policy_reasons()),
-        problems=[*problems, *validated.problems],
-        pins=validated.pins,
-        entries=entries,
-        inputs=inputs or {},
+        digest=digest,
+        gates=planned_gates(document, validated, approvals.policies_in_force()),
+        left_out=_left_out(document, validated),
+        lines=_lines(document, parsed.positions),
     )
+
+
+def _title(pin: Mapping[str, Any]) -> str:
+    return f"{pin['plan']} revision {pin['revision']}" if "plan" in pin else ""
+
+
+def _left_out(document: PlanDocument, validated: Validation) -> Mapping[str, str]:
+    if validated.inputs is None or len(validated.order) < len(document.steps):
+        return {}
+    return foreseen.left_out(document, validated.order, validated.inputs)
+
+
+RESERVED_IDS = frozenset(
+    {
+        "check",
+        "dry-run",
+        "new",
+        "preview",
+        "problems",
+        "propose",
+        "save",
+        "vocabulary",
+    }
+)
+"""Ids whose page would have the address of another page."""
+
+
+def id_problem(plan: Plan, digest: str, *, by: Actor) -> str:
+    """Return why `by` may not use the id of a plan for this content; else empty.
+
+    Its owners add revisions. Anyone who has the text of a revision may propose it.
+    """
+    known = set(plan.revisions.values_list("digest", flat=True))
+    if not known or digest in known or selectors.may(by, PlanRight.EDIT, plan):
+        return ""
+    return (
+        f"The plan id {plan.slug!r} belongs to {selectors.owner_name(plan)}."
+        " Choose another id, or ask the owner for the right to edit it."
+    )
+
+
+def _id_taken(
+    slug: str, digest: str, positions: Positions, *, by: Actor
+) -> list[Problem]:
+    plan = Plan.objects.filter(slug=slug).first()
+    message = id_problem(plan, digest, by=by) if plan else ""
+    if plan is None and slug in RESERVED_IDS:
+        message = f"The plan id {slug!r} is reserved. Choose another id."
+    line, column = position(positions, (*root_of(positions), "id"))
+    problem = Problem("plan.id_taken", message, line=line, column=column)
+    return [problem] if message else []
+
+
+class SavedPlans:
+    """The saved plans for one proposer."""
+
+    def __init__(self, by: Actor) -> None:
+        self._by = by
+        self._found: dict[tuple[str, int | None], SavedPlan | None] = {}
+
+    def find(self, slug: str, number: int | None) -> SavedPlan | None:
+        key = (slug, number)
+        if key not in self._found:
+            self._found[key] = self._look_up(slug, number)
+        return self._found[key]
+
+    def newest(self, slug: str) -> int:
+        saved = self.find(slug, None)
+        return saved.revision if saved else 0
+
+    def slugs(self) -> Sequence[str]:
+        startable = selectors.permitted(self._by, PlanRight.START)
+        return list(startable.order_by("slug").values_list("slug", flat=True))
+
+    def _look_up(self, slug: str, number: int | None) -> SavedPlan | None:
+        plan = selectors.visible_to(self._by).filter(slug=slug).first()
+        try:
+            revision = selectors.revision(plan, number) if plan else None
+        except RevisionUnknown:
+            return None
+        if plan is None or revision is None:
+            return None
+        return SavedPlan(
+            slug=slug,
+            revision=revision.number,
+            revision_id=str(revision.pk),
+            digest=selectors.content_digest(revision),
+            document=selectors.document(revision),
+            may_start=selectors.may(self._by, PlanRight.START, plan),
+        )
 
 
 class SkillCatalog:
@@ -98,31 +272,19 @@ class SkillCatalog:
         self._entries: dict[tuple[str, str | None], CatalogEntry | None] = {}
 
     def find(self, slug: str, version: str | None) -> CatalogEntry | None:
-        """Return this version, or the current one; None if there is none."""
         key = (slug, version)
         if key not in self._entries:
             self._entries[key] = self._look_up(slug, version)
         return self._entries[key]
 
     def known_versions(self, slug: str) -> Sequence[str]:
-        """Return the published versions of a visible skill."""
         if slug not in self._may_see:
             return ()
         rows = SkillVersion.objects.filter(skill__slug=slug, state="published")
         return list(rows.order_by("published_at").values_list("version", flat=True))
 
     def slugs(self) -> Sequence[str]:
-        """Return the skills that the proposer may see."""
         return sorted(self._may_see)
-
-    def entries_of(self, document: PlanDocument) -> dict[str, CatalogEntry]:
-        """Return the version that each skill step will be pinned to, if there is one."""
-        entries = {
-            step.id: self.find(step.skill, step.version)
-            for step in document.steps
-            if step.kind == "skill"
-        }
-        return {key: entry for key, entry in entries.items() if entry is not None}
 
     def _look_up(self, slug: str, version: str | None) -> CatalogEntry | None:
         if slug not in self._may_see:
@@ -146,36 +308,15 @@ class SkillCatalog:
         )
 
 
-def _with_defaults(document: PlanDocument, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs, with the defaults of the plan's schema for missing ones."""
-    properties = (document.inputs_schema or {}).get("properties")
-    if not isinstance(properties, Mapping):
-        return dict(inputs)
-    defaults = {
-        name: schema["default"]
-        for name, schema in properties.items()
-        if isinstance(schema, Mapping) and "default" in schema
-    }
-    return {**defaults, **inputs}
+def _lines(document: PlanDocument, positions: Positions) -> dict[str, int]:
+    root = root_of(positions)
+    paths = {step.id: (*root, "steps", step.index) for step in document.steps}
+    return {key: positions[at][0] for key, at in paths.items() if at in positions}
 
 
 def _group_sizes(by: Actor) -> dict[str, int]:
     """Return how many users other than the proposer may decide, by role."""
-    deciders = voters.deciders([str(role) for role in Role])
-    own = {by.key, by.on_behalf_of}
-    return {role: len(keys - own) for role, keys in deciders.items()}
-
-
-def _policy_reasons() -> Any:
-    rules = approvals.policies_in_force()
-
-    def reasons(step: StepDocument, action: ActionContract) -> list[str]:
-        facts = ActionFacts(
-            skill=step.skill or "",
-            action=action.name,
-            risk=str(action.risk),
-            effect_class=str(action.effect_class),
-        )
-        return list(demands(facts, rules).reasons)
-
-    return reasons
+    people = voters.members(list(Role))
+    others = people.keys() - {by.key, by.on_behalf_of}
+    groups = Counter(group for key in others for group in people[key].speaks_for)
+    return {str(role): groups[role] for role in Role}
