@@ -9,5 +9,5 @@ class RunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Prepare every process of the product."""
+        """Limit idle transactions in every process of the product."""
         database.bound_idle_transactions()

@@ -11,35 +11,27 @@ from orchestration.runs import live, selectors
 from orchestration.runs.pages import frames
 
 BUSY = 300
-"""Events in one frame from which on the spacing stretches."""
+"""Events in one frame above which the next frame is delayed longer."""
 
 
 class RunConsumer(Watcher):
-    """Follows one run from a cursor."""
+    """Sends the changes of one run after a cursor."""
 
     async def connect(self) -> None:
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["pk"]
         self.group = live.group(self.run_id)
         asked = QueryDict(self.scope["query_string"])
         self.cursor = frames.parse(asked.get("after", ""), asked.get("log", ""))
-        self.view = frames.view_of(asked)
-        self.steps = frames.window(asked.get("shown", ""))
+        self.page = frames.LivePage.of(self.run_id, asked)
         self._sent: dict[str, str] = {}
-        """What the head of the page shows, as it was sent last."""
+        """The last HTML that was sent for each part of the page's head."""
         await super().connect()
 
     def may_watch(self, by: Actor) -> bool:
         return selectors.visible_to(by).filter(pk=self.run_id).exists()
 
     def look(self) -> str:
-        frame = frames.since(
-            self.by,
-            self.run_id,
-            self.cursor,
-            view=self.view,
-            at=clock.now(),
-            steps=self.steps,
-        )
+        frame = frames.since(self.page, self.cursor, by=self.by, at=clock.now())
         if frame is None:
             return ""
         self.cursor = frame.cursor

@@ -5,6 +5,7 @@ workers poll; everything else is a Celery task.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -30,6 +32,8 @@ TIMEOUT_S = 2
 """Seconds for one try to reach the broker; there are two tries."""
 TIMEOUTS = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
 
+_connected = threading.Event()
+"""Set by each new connection to the broker."""
 log = logging.getLogger(__name__)
 
 
@@ -38,14 +42,9 @@ def hint(step_runs: Sequence[UUID]) -> None:
 
     An unreachable broker is not an error: the keeper hints again.
     """
-    ids = tuple(step_runs)
-
-    # Django logs the name of a robust callback, which a partial does not have.
-    def publish() -> None:
-        send(ids)
-
-    if ids:
-        transaction.on_commit(publish, robust=True)
+    if step_runs:
+        # Django logs the name of a robust callback, which a partial does not have.
+        transaction.on_commit(lambda: send(step_runs), robust=True)
 
 
 def send(step_runs: Sequence[UUID]) -> None:
@@ -72,6 +71,21 @@ def next_hint(wait_s: float) -> str | None:
     return popped[1] if popped else None
 
 
+def has_reconnected() -> bool:
+    """Return True if the connection to the broker is new since the last call.
+
+    The broker may then have lost all hints, or senders may not have reached it.
+    """
+    try:
+        _broker().ping()
+    except (RedisError, OSError) as error:
+        log.warning("Cannot reach the broker: %s", error)
+        return False
+    is_new = _connected.is_set()
+    _connected.clear()
+    return is_new
+
+
 def give_back(hint: str) -> None:
     """Return a hint to the list for the next worker."""
     try:
@@ -82,11 +96,7 @@ def give_back(hint: str) -> None:
 
 def hint_dry_run(dry_run: UUID) -> None:
     """Notify the workers after the commit that a dry run is queued."""
-
-    def publish() -> None:
-        send_dry_runs([dry_run])
-
-    transaction.on_commit(publish, robust=True)
+    transaction.on_commit(lambda: send_dry_runs([dry_run]), robust=True)
 
 
 def send_dry_runs(dry_runs: Sequence[UUID]) -> None:
@@ -117,4 +127,10 @@ def _broker() -> "Redis[str]":
         retry=Retry(NoBackoff(), 1),
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
+        redis_connect_func=_note_connection,
     )
+
+
+def _note_connection(connection: AbstractConnection) -> None:
+    connection.on_connect()
+    _connected.set()

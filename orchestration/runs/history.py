@@ -1,32 +1,36 @@
-"""Define which columns of runs, steps and attempts the record covers."""
+"""The columns of runs, steps, attempts and artifacts that the audit log covers."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from audit.domain.rows import RowFact
 from audit.history import Table
-from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.models import (
+    ArtifactSource,
+    ArtifactVersion,
+    Attempt,
+    EventMatch,
+    EventWait,
+    ExternalEvent,
+    NamedArtifact,
+    Run,
+    StepRun,
+)
 
 RUN = Table(
     Run,
-    key=("id",),
     exempt={
-        "gate_id": "Compared with the last plan gate in the record.",
-        "idempotency_key": "Recognizes a repeated request; nothing that runs uses it.",
-        "request_digest": "Recognizes a repeated request; nothing that runs uses it.",
+        "gate_id": "Compared with the last plan gate in the audit log.",
+        "idempotency_key": "Detects a repeated request; does not affect what runs.",
+        "request_digest": "Detects a repeated request; does not affect what runs.",
         "seq": "The number of the last event that wrote the row.",
         "version": "Counts writes without an event.",
     },
 )
 STEP = Table(
     StepRun,
-    key=("id",),
     exempt={
-        "run_id": "Rows are looked up by it; a wrong one is missing there.",
+        "run_id": "Used to find rows: a row with a wrong value is missing.",
         "output": "Compared with the recorded digest of output and files.",
         "files": "Compared with the recorded digest of output and files.",
         "lease_until": "Renewed continuously while the step runs.",
-        "hinted_at": "When workers were last hinted; changes nothing.",
+        "hinted_at": "The time of the last hint to workers; changes nothing.",
         "seq": "The number of the last event that wrote the row.",
     },
 )
@@ -34,25 +38,20 @@ ATTEMPT = Table(
     Attempt,
     key=("step_run_id", "fence"),
     exempt={
-        "id": "Has no meaning: attempts are sorted by fence.",
+        "id": "Arbitrary: attempts are identified by step run and fence.",
         "heartbeat_at": "Not used.",
     },
 )
-
-
-def attempt_begun(step: StepRun, fence: int, values: Mapping[str, Any]) -> RowFact:
-    """Return the columns of a new attempt."""
-    return ATTEMPT.inserted(f"{step.id}:{fence}", values)
-
-
-def attempt_ended(
-    step: StepRun, fence: int, values: Mapping[str, Any], *, log: str = ""
-) -> RowFact:
-    """Return the columns set at the end of an attempt.
-
-    `log` is the length and digest of its log, which is not a column of the row.
-    """
-    fact = ATTEMPT.set(f"{step.id}:{fence}", values)
-    if log:
-        fact.columns["log"] = log
-    return fact
+EVENT = Table(ExternalEvent)
+EVENT_WAIT = Table(
+    EventWait,
+    exempt={"step_run_id": "Used to find rows: a row with a wrong value is missing."},
+)
+EVENT_MATCH = Table(EventMatch, key=("wait_id",))
+ARTIFACT = Table(NamedArtifact)
+ARTIFACT_VERSION = Table(ArtifactVersion)
+ARTIFACT_SOURCE = Table(
+    ArtifactSource,
+    key=("step_run_id", "fence", "file_id"),
+    exempt={"id": "Arbitrary: sources are identified by attempt and file."},
+)

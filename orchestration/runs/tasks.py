@@ -1,4 +1,4 @@
-"""Receive hints: each names a row, and one service call does the rest."""
+"""Receive hints: each names a row and leads to one service call."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ WAIT_S = 1.0
 
 
 class HintPoller(threading.Thread):
-    """The thread of a pool process that polls for hints and follows them.
+    """The thread of a pool process that polls for hints and acts on them.
 
     It takes a hint from the broker only when it is free. Through Celery's main process a
     hint takes six times as long, and may wait for a busy process while another is free.
@@ -55,7 +55,6 @@ class HintPoller(threading.Thread):
         self._context.close()
 
     def run(self) -> None:
-        """Follow one hint after the other."""
         while not self._ending.is_set():
             hint = None
             try:
@@ -86,7 +85,7 @@ def follow(hint: str, context: WorkerContext) -> int:
 
 
 _poller: HintPoller | None = None
-"""That of this pool process; the main process has none."""
+"""The poller of this pool process; None in the main process."""
 
 
 @shared_task(name=dispatch.WORK, ignore_result=True)
@@ -122,7 +121,7 @@ def _prove_sandbox(**_: object) -> None:
 
 @worker_process_init.connect
 def _open(**_: object) -> None:
-    """Start the poller; its runner starts now rather than in the first step."""
+    """Start the poller and its runner, so that the first step need not wait."""
     global _poller  # noqa: PLW0603  one process, one poller
     database.bound_transactions()
     secrets.open_here()
@@ -135,7 +134,7 @@ def _open(**_: object) -> None:
 
 
 def _give_back_of_dead() -> None:
-    """Give back the steps of dead processes until all are settled."""
+    """Make unstarted steps of dead processes ready until none is left."""
     waiting = 1
     while waiting:
         try:

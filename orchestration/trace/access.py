@@ -1,13 +1,12 @@
 """Access to the streams of the audit log."""
 
-from uuid import UUID
-
 from execfabric.identity.authority import rights_of
 from execfabric.identity.errors import RightMissing
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Invalid
 from execfabric.lib.rights import Right
 from orchestration.runs import selectors
+from orchestration.trace.selectors import run_of
 
 
 def require_reader(by: Actor, stream: str = "") -> bool:
@@ -20,18 +19,10 @@ def require_reader(by: Actor, stream: str = "") -> bool:
         raise Invalid(f"Cannot open the stream {stream!r}: the name is not valid.")
     if Right.TRACE in rights_of(by):
         return True
-    if _is_own_run(by, stream):
+    run = run_of(stream)
+    if run and selectors.visible_to(by).filter(pk=run).exists():
         return False
     raise RightMissing(
         "You cannot browse the audit log. To see the trace of a run, open the run.",
         right=str(Right.TRACE),
     )
-
-
-def _is_own_run(by: Actor, stream: str) -> bool:
-    kind, _, pk = stream.partition(":")
-    try:
-        run_id = UUID(pk)
-    except ValueError:
-        return False
-    return kind == "run" and selectors.visible_to(by).filter(pk=run_id).exists()

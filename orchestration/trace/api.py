@@ -1,15 +1,14 @@
 """Search and verify the audit log.
 
-A run or a short stream is verified at once, anything else by a job. The operation ids
+A run or a short stream is verified at once, longer ones by a job. The operation ids
 are those that clients know.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Query, Router, Schema, Status
-from pydantic import AfterValidator
 
 from audit import selectors as audit
 from audit.api import EventList, PageSize, VerifiedOut, entry
@@ -32,25 +31,11 @@ router.add_router("", of_a_run)
 router.add_router("", of_streams)
 
 StreamKey = Annotated[str, Field(max_length=80)]
-Moment = Annotated[datetime, AfterValidator(clock.in_utc)]
 
 
-class TraceQuery(Schema):
+class TraceQuery(LogFilter, frozen=True):
     """The filters of a search; an empty one does not restrict."""
 
-    stream: str = ""
-    kind: str = ""
-    """A kind (`gate.decided`), or the first part of kinds (`gate`)."""
-    actor: str = ""
-    """A part of a name, a key (`user:7`), or a kind of actor (`system:`)."""
-    step: str = ""
-    trace_id: str = ""
-    text: str = ""
-    since: Moment | None = None
-    until: Moment | None = None
-    skill: str = ""
-    """A slug: events of this skill and of steps that use it."""
-    decision: Literal["", "approved", "rejected"] = ""
     before: Annotated[str, Field(max_length=100)] = ""
     limit: PageSize = 100
 
@@ -76,13 +61,13 @@ class JobOut(Schema):
     started_at: datetime | None
     finished_at: datetime | None
     total: int
-    """Streams to verify."""
+    """The number of streams to verify."""
     done: int
     events: int
     outputs: int
     uncovered: int
     broken: int
-    """Streams with findings."""
+    """The number of streams with findings."""
     findings: list[dict[str, Any]]
     """The first breaks (`seq`, `reason`) and differences (`table`, `column`)."""
     error: str
@@ -94,8 +79,7 @@ def search_events(request: ApiRequest, query: Query[TraceQuery]) -> EventList:  
     before = audit.event_at(query.before)
     if query.before and before is None:
         raise CursorUnknown(before=query.before)
-    values = query.model_dump(exclude={"before", "limit"})
-    events = list(search(LogFilter(**values), before=before)[: query.limit])
+    events = list(search(query, before=before)[: query.limit])
     is_full = len(events) == query.limit
     return EventList(
         items=[entry(event) for event in events],

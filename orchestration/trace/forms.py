@@ -1,7 +1,6 @@
-"""The filters of the audit log, as its address has them."""
+"""The filters of the audit log, from the query string of its URL."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -23,25 +22,21 @@ IDS = ("stream", "step", "trace_id")
 TRACE_ID = r"\A[0-9a-f]{32}\Z"
 NOT_TRACE_ID = "A trace id has 32 lower-case hex digits."
 LONGEST_LIST = 200
-"""Users and agents in the picker; others are found by a part of their name."""
+"""Maximum users and agents in the picker; enter part of a name for others."""
 
 
 class Picker(forms.ChoiceField):
-    """A choice of one value, or of any."""
-
-    def __init__(self, noun: str, choices: Choices = [], **options: Any) -> None:  # noqa: B006
+    def __init__(
+        self, noun: str, choices: Iterable[tuple[str, Any]] = (), **options: Any
+    ) -> None:
         unknown = f"Unknown {noun} “%(value)s”. Choose one from the list."
         super().__init__(
             required=False,
+            choices=[("", "Any"), *choices],
             widget=forms.Select(attrs={"class": "select"}),
             error_messages={"invalid_choice": unknown},
             **options,
         )
-        self.offer(choices)
-
-    def offer(self, choices: Iterable[tuple[str, Any]]) -> None:
-        """Set the choices, after that of any value."""
-        self.choices = [("", "Any"), *choices]
 
 
 class MomentField(forms.DateTimeField):
@@ -56,7 +51,6 @@ class MomentField(forms.DateTimeField):
         )
 
     def to_python(self, value: Any) -> datetime | None:
-        """Return the moment in UTC."""
         try:
             at = super().to_python(value)
             return clock.in_utc(at) if at else None
@@ -65,7 +59,7 @@ class MomentField(forms.DateTimeField):
             raise forms.ValidationError(message) from error
 
     def bound_data(self, data: Any, initial: Any) -> Any:  # noqa: ARG002
-        """Return the value as the date picker of a browser reads it."""
+        """Return the value in the format of a browser's date picker."""
         try:
             at = self.to_python(data)
             local = timezone.make_naive(at) if at else None
@@ -83,13 +77,11 @@ class TextField(forms.CharField):
 
 
 class LogForm(forms.Form):
-    """The filters of the audit log."""
-
     text = TextField(200)
-    kind = Picker("kind of event", label="Event")
+    kind = Picker("kind of event")
     actor = Picker("actor")
     skill = Picker("skill")
-    decision = Picker("decision", list(DECISIONS.items()))
+    decision = Picker("decision", DECISIONS.items())
     since = MomentField(label="From")
     until = MomentField(label="To")
     stream = TextField(80)
@@ -102,43 +94,29 @@ class LogForm(forms.Form):
 
     def __init__(self, data: Mapping[str, Any], *, reads_all: bool) -> None:
         super().__init__(data, label_suffix="")
-        chosen = data.get("kind", "")
-        self._picker("kind").offer(_kinds(chosen))
+        kinds = _kinds(data.get("kind", ""))
+        self.fields["kind"] = Picker("kind of event", kinds, label="Event")
         # Only those who may read the whole log learn who and what is in it.
         if reads_all:
-            self._picker("actor").offer(_actors(data.get("actor", "")))
-            skills = Skill.objects.order_by("slug").values_list("slug", flat=True)
-            self._picker("skill").offer((slug, slug) for slug in skills)
-
-    def _picker(self, name: str) -> Picker:
-        field = self.fields[name]
-        assert isinstance(field, Picker)  # noqa: S101  declared above
-        return field
+            self.fields["actor"] = Picker("actor", _actors(data.get("actor", "")))
+            skills = Skill.objects.order_by("slug").values_list("slug", "slug")
+            self.fields["skill"] = Picker("skill", skills)
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
-        """The fields that are always shown."""
         return [field for field in self.visible_fields() if field.name not in IDS]
 
     @property
     def id_fields(self) -> list[forms.BoundField]:
-        """The fields for users who know an id."""
         return [self[name] for name in IDS]
 
-    @property
-    def has_ids(self) -> bool:
-        """Return True if a field for an id is set."""
-        return any(self[name].value() for name in IDS)
-
     def clean_tz(self) -> str:
-        """Refuse an unknown time zone."""
         name = str(self.cleaned_data["tz"])
         if name and name not in available_timezones():
             raise forms.ValidationError(f"Unknown time zone “{name}”.")
         return name
 
     def clean_before(self) -> Event | None:
-        """Return the event whose older events are listed."""
         cursor = str(self.cleaned_data["before"])
         event = event_at(cursor) if cursor else None
         if cursor and event is None:
@@ -146,17 +124,14 @@ class LogForm(forms.Form):
         return event
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a range that ends before it starts."""
         values: dict[str, Any] = super().clean() or {}
         since, until = values.get("since"), values.get("until")
         if since and until and until < since:
-            self.add_error("until", "This is earlier than “From”.")
+            self.add_error("until", "“To” must not be earlier than “From”.")
         return values
 
     def filter(self) -> LogFilter:
-        """Return the filter of a valid form."""
-        names = (field.name for field in fields(LogFilter))
-        return LogFilter(**{name: self.cleaned_data[name] for name in names})
+        return LogFilter(**self.cleaned_data)
 
 
 def zone_of(data: Mapping[str, Any]) -> ZoneInfo:

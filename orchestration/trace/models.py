@@ -36,7 +36,7 @@ class VerificationJob(models.Model):
     outputs = models.BigIntegerField(default=0)
     uncovered = models.BigIntegerField(default=0)
     broken = models.PositiveIntegerField(default=0)
-    """Streams with findings."""
+    """The number of streams with findings."""
     findings = models.JSONField(default=list)
     error = models.TextField(blank=True)
 
@@ -69,10 +69,8 @@ class VerificationJob(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Return True if the job is queued or running."""
         return self.state not in JOB.final
 
     @property
     def is_whole(self) -> bool:
-        """Return True if every stream was verified without findings."""
         return self.state == JobState.FINISHED and not self.broken

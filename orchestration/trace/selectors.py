@@ -1,6 +1,7 @@
 """Search the audit log, by skill and decision too."""
 
-from dataclasses import dataclass, fields
+from typing import Literal
+from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -12,23 +13,29 @@ from orchestration.skills.services.versions import STREAM as REGISTRY
 DECISIONS = {"approved": "Approved", "rejected": "Rejected"}
 
 
-@dataclass(frozen=True)
-class LogFilter(audit.Filter):
+class LogFilter(audit.Filter, frozen=True):
     """The filters of the audit log; an empty one does not restrict."""
 
     skill: str = ""
     """The slug of a skill: events of its versions, and of steps that use it."""
-    decision: str = ""
-    """`approved` or `rejected`: events in which someone decided so."""
+    decision: Literal["", "approved", "rejected"] = ""
+    """Events in which someone decided so."""
 
     @property
     def count(self) -> int:
-        """Return how many filters are set."""
-        return sum(bool(getattr(self, field.name)) for field in fields(self))
+        return len(self.model_dump(exclude_defaults=True))
+
+
+def run_of(stream: str) -> UUID | None:
+    """Return the id of the run that a stream belongs to."""
+    kind, _, pk = stream.partition(":")
+    try:
+        return UUID(pk) if kind == "run" else None
+    except ValueError:
+        return None
 
 
 def search(query: LogFilter, *, before: Event | None = None) -> QuerySet[Event]:
-    """Return the events that match, newest first, older than `before`."""
     events = audit.search(query, before=before)
     if query.skill:
         # The body is canonical JSON, so a key and its value have one spelling.

@@ -6,11 +6,10 @@ from celery import shared_task
 
 from execfabric.infra import database
 from execfabric.lib import clock
-from orchestration.trace import dispatch
 from orchestration.trace.services import jobs
 
 
-@shared_task(name=dispatch.VERIFY, ignore_result=True)
+@shared_task(name=jobs.VERIFY, ignore_result=True)
 def verify(*, job_id: str, **_: object) -> None:
     """Continue a verification for one turn; an outdated id does nothing."""
     database.check()

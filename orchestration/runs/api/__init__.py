@@ -3,10 +3,19 @@
 from ninja import Router
 
 from orchestration.runs.api.acts import router as acts
+from orchestration.runs.api.artifacts import router as artifacts
+from orchestration.runs.api.events import router as events
+from orchestration.runs.api.files import router as files
 from orchestration.runs.api.plans import router as plans
 from orchestration.runs.api.reads import router as reads
+from orchestration.runs.api.saved_plans import router as saved_plans
 
 router = Router()
+# First: a path of `reads` takes any text where these take an id.
+router.add_router("", artifacts)
 router.add_router("", reads)
 router.add_router("", acts)
 router.add_router("", plans)
+router.add_router("", files)
+router.add_router("", events)
+router.add_router("", saved_plans)

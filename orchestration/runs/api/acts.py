@@ -12,7 +12,7 @@ from execfabric.identity.http import ApiRequest, PeopleOnly, channel
 from execfabric.lib import clock
 from orchestration.runs import selectors
 from orchestration.runs.api.shapes import RunOut
-from orchestration.runs.control import control, gates, recovery
+from orchestration.runs.control import answers, control, gates, recovery
 from orchestration.runs.models import Run
 
 router = Router(auth=PeopleOnly(), tags=["decisions"])
@@ -32,6 +32,13 @@ class DecisionIn(Schema, extra="forbid"):
     approve: StrictBool
     digest: Annotated[str, Field(max_length=64)]
     comment: Text = ""
+
+
+class AnswerIn(Schema, extra="forbid"):
+    """The values that an input step asks for, and the digest of what was read."""
+
+    digest: Annotated[str, Field(max_length=64)]
+    values: dict[str, Any]
 
 
 class ResolutionIn(Schema, extra="forbid"):
@@ -70,6 +77,18 @@ def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> R
 def decide(request: ApiRequest, gate_id: UUID, body: DecisionIn) -> Gate:
     """Decide a gate; an approval covers exactly the content of the digest."""
     return gates.decide(
+        gate_id=gate_id,
+        by=request.auth,
+        **body.model_dump(),
+        channel=channel(request),
+        at=clock.now(),
+    )
+
+
+@router.post("/gates/{uuid:gate_id}:answer", response={201: GateOut})
+def answer(request: ApiRequest, gate_id: UUID, body: AnswerIn) -> Gate:
+    """Answer a gate of kind `input`; the values become the output of its step."""
+    return answers.answer(
         gate_id=gate_id,
         by=request.auth,
         **body.model_dump(),

@@ -4,32 +4,35 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Router, Schema, Status
-from pydantic import ConfigDict
 
 from execfabric.identity.http import ApiRequest
 from execfabric.lib import canonical, clock
 from orchestration.plans.services import check as plans
+from orchestration.plans.services.check import CheckedPlan
 from orchestration.runs import selectors
 from orchestration.runs.api.shapes import DryRunOut
-from orchestration.runs.control import dry_runs
+from orchestration.runs.control import dry_runs, uploads
 from orchestration.runs.models import DryRun
 
 router = Router(tags=["plans"])
 
 
-class PlanIn(Schema):
-    """A plan as YAML or JSON text or as a JSON object, and the inputs of a run."""
-
-    model_config = ConfigDict(extra="forbid")
+class SavedPlanIn(Schema, extra="forbid"):
+    """A plan as YAML or JSON text or as a JSON object."""
 
     plan: str | dict[str, Any]
-    inputs: dict[str, Any] | None = None
 
     def text(self) -> str:
         """Return the plan as text; an object becomes canonical JSON."""
         if isinstance(self.plan, str):
             return self.plan
         return canonical.dumps(self.plan).decode()
+
+
+class PlanIn(SavedPlanIn, extra="forbid"):
+    """A plan as YAML or JSON text or as a JSON object, and the inputs of a run."""
+
+    inputs: dict[str, Any] | None = None
 
 
 class GatePlanned(Schema):
@@ -57,20 +60,29 @@ class CheckedOut(Schema):
     valid: bool
     digest: str | None
     order: list[str]
+    """The steps in order; those of sub-plans as paths."""
     gates: list[GatePlanned]
     problems: list[ProblemOut]
 
+    @staticmethod
+    def resolve_order(checked: CheckedPlan) -> list[str]:
+        return checked.paths if checked.valid else list(checked.order)
+
+    @staticmethod
+    def resolve_digest(checked: CheckedPlan) -> str | None:
+        return checked.digest or None
+
 
 @router.post("/plans:validate", response=CheckedOut)
-def validate(request: ApiRequest, body: PlanIn) -> CheckedOut:
+def validate(request: ApiRequest, body: PlanIn) -> CheckedPlan:
     """Return everything that is wrong with a plan; nothing is stored."""
-    checked = plans.check(text=body.text(), inputs=body.inputs, by=request.auth)
-    return CheckedOut(
-        valid=checked.valid,
-        digest=checked.digest or None,
-        order=list(checked.order),
-        gates=[GatePlanned(**gate.as_json()) for gate in checked.gates],
-        problems=[ProblemOut(**problem.as_json()) for problem in checked.problems],
+    at = clock.now()
+    return plans.check(
+        text=body.text(),
+        inputs=body.inputs,
+        by=request.auth,
+        files=uploads.finder(request.auth, at),
+        at=at,
     )
 
 

@@ -3,10 +3,13 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from ninja import Field, Header, Path, Query, Router, Schema, Status
+from django.db.models import Q
+from ninja import Field, Header, Path, Query, Router, Status
 
 from audit.api import Cursor, EventList, PageSize, page_of
+from execfabric.identity import paging
 from execfabric.identity.http import ApiRequest
+from execfabric.identity.paging import PageQuery
 from execfabric.lib import clock
 from execfabric.web.problems import FileDownload
 from orchestration.runs import selectors
@@ -18,21 +21,30 @@ from orchestration.runs.engine.artifacts import open_artifact
 from orchestration.runs.models import Run
 
 router = Router(tags=["runs"])
+TEMPLATE = "^([A-Za-z0-9_-]{1,100}(@[0-9]{1,10})?)?$"
 
 
-class RunQuery(Schema):
+class ProposalIn(PlanIn):
+    """A plan and its inputs, and the saved plan that was edited for it."""
+
+    template: Annotated[str, Field(pattern=TEMPLATE)] = ""
+    """Such as `assemble-service@3`; without a revision the newest one."""
+
+
+class RunQuery(PageQuery):
     """Filters for the list of runs."""
 
     state: RunState | None = None
-    after: UUID | None = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    trace: Annotated[str, Field(pattern="^([0-9a-f]{32})?$")] = ""
+    """A trace id: of the run, or of the system that proposed it."""
 
 
 @router.post("/runs", response={201: Proposed})
 def propose(
     request: ApiRequest,
-    body: PlanIn,
+    body: ProposalIn,
     idempotency_key: Annotated[str, Header(alias="Idempotency-Key")] = "",
+    traceparent: Annotated[str, Header()] = "",
 ) -> Status[Run]:
     """Propose a plan: a run that waits for its approval.
 
@@ -44,6 +56,8 @@ def propose(
         by=request.auth,
         at=clock.now(),
         idempotency_key=idempotency_key,
+        template=body.template,
+        traceparent=traceparent,
     )
     return Status(201, run)
 
@@ -51,14 +65,12 @@ def propose(
 @router.get("/runs", response=RunList)
 def list_runs(request: ApiRequest, query: Query[RunQuery]) -> dict[str, Any]:
     """List the runs that the holder of the token may see, newest first."""
-    runs = selectors.visible_to(request.auth).order_by("-id")
+    runs = selectors.visible_to(request.auth)
     if query.state:
         runs = runs.filter(state=query.state)
-    if query.after:
-        runs = runs.filter(id__lt=query.after)
-    page = list(runs[: query.limit])
-    is_full = len(page) == query.limit
-    return {"items": page, "next": page[-1].pk if is_full else None}
+    if query.trace:
+        runs = runs.filter(Q(trace_id=query.trace) | Q(parent_trace_id=query.trace))
+    return paging.page_of(runs, query, newest_first=True)
 
 
 @router.get("/runs/{uuid:run_id}", response=RunOut)

@@ -1,6 +1,7 @@
 """The JSON of runs, steps and dry runs, read from the rows."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,12 @@ from ninja import Field, Schema
 from approvals.api import GateRow
 from approvals.models import Gate
 from execfabric.identity.http import page
-from orchestration.runs import selectors
+from execfabric.lib.ids import scope_span
+from orchestration.plans.domain.fallbacks import is_fallback
+from orchestration.plans.domain.subplans import joined
+from orchestration.runs import outputs, selectors
+from orchestration.runs.domain.states import FINAL_RUN, RunState
+from orchestration.runs.engine import places
 from orchestration.runs.models import DryRun, Run, StepRun
 
 
@@ -58,14 +64,49 @@ class StepOut(Schema):
     id: str = Field(alias="key")
     """The step's id in the plan."""
     step_run_id: UUID = Field(alias="pk")
+    item: int | None
+    """For an item of a list its index, from 0."""
+    value: Any
+    """For an item of a list its value."""
     kind: str
+    """`for_each` for a step with items, else the kind in the plan."""
     state: str
     attempts: int = Field(alias="attempt_count")
     output: Any
     files: dict[str, Any]
+    used_fallback: bool
+    """True if it failed, and its output is that of its fallback."""
+    waits_until: datetime | None = Field(alias="not_before")
+    """The end of its wait, or of the pause before its next attempt."""
+    condition: Any
+    """Why it runs or not: its condition with the result, the rule that it has chosen."""
     error: Any
+    concurrency_key: str
+    """The key that it shares with other steps, with its values; empty without one."""
+    admitted_at: datetime | None
+    """When it got its place for the key."""
+    due_at: datetime | None
+    """When it has to have ended, if it has a service level."""
+    breached_at: datetime | None
+    """When it was first found to be late."""
     started_at: datetime | None
     finished_at: datetime | None
+    plan: str | None
+    """For a step that runs a saved plan, its id."""
+    revision: int | None
+    """The revision of that plan."""
+    session_id: str | None
+    """The session of its steps in the trace, once that plan has started."""
+    items: list["StepOut"]
+    """The step runs inside: the items of a list, or the steps of a sub-plan."""
+
+    @staticmethod
+    def resolve_value(step: StepRun) -> Any:
+        return (step.item_value or {}).get("value")
+
+    @staticmethod
+    def resolve_items(step: StepRun) -> list[StepRun]:
+        return getattr(step, "members", [])
 
 
 class RunRow(Schema):
@@ -80,9 +121,15 @@ class RunRow(Schema):
     proposer: str
     proposer_name: str
     trace_id: str
+    parent_trace_id: str
+    """The trace of the system that proposed it; empty without one."""
     url: str
     created_at: datetime
     started_at: datetime | None
+    due_at: datetime | None
+    """When it has to have ended, if the plan has a service level."""
+    breached_at: datetime | None
+    """When it was first found to be late."""
     finished_at: datetime | None
 
     @staticmethod
@@ -90,18 +137,67 @@ class RunRow(Schema):
         return page(context["request"], "run", run.pk)
 
 
+class QueueEntry(Schema):
+    """A run or a step that waits for a place of its concurrency key."""
+
+    step: str
+    """The key of the step; empty for the run itself."""
+    key: str
+    max: int
+    position: int
+    """Its position among those that wait, from 1."""
+    waits_for: list[dict[str, str]]
+    """The first runs and steps before it."""
+
+
+class TemplateOut(Schema):
+    """A revision of a saved plan."""
+
+    plan: str = Field(alias="plan.slug")
+    revision: int = Field(alias="number")
+
+
 class RunOut(RunRow):
     """A run with its steps and open gates."""
 
+    template: TemplateOut | None
+    """The revision that its plan was written from, if it is another one."""
     inputs: dict[str, Any]
+    concurrency_key: str
+    """The key that it shares with other runs, with its values; empty without one."""
+    admitted_at: datetime | None
+    """When it got its place for the key."""
+    queue: list[QueueEntry]
+    """What waits for a place now, and for whom."""
     dry_run: DryRunRow | None
     """Null for a run of an older release."""
     gates: list[GateRow]
     steps: list[StepOut]
+    output: dict[str, Any] | None
+    """The declared outputs of a run that succeeded; null if it has none."""
+
+    @staticmethod
+    def resolve_output(run: Run) -> dict[str, Any] | None:
+        return outputs.of_run(run)
 
     @staticmethod
     def resolve_dry_run(run: Run) -> DryRun | None:
         return getattr(run, "dry_run", None)
+
+    @staticmethod
+    def resolve_queue(run: Run) -> list[dict[str, Any]]:
+        if RunState(run.state) in FINAL_RUN:
+            return []
+        return [
+            {
+                "step": waiting.step,
+                "key": waiting.place.key,
+                "max": waiting.place.limit,
+                "position": waiting.place.position,
+                "waits_for": waiting.before,
+            }
+            for waiting in places.queue_of(run.pk)
+        ]
 
     @staticmethod
     def resolve_gates(run: Run) -> Iterable[Gate]:
@@ -109,7 +205,33 @@ class RunOut(RunRow):
 
     @staticmethod
     def resolve_steps(run: Run) -> Iterable[StepRun]:
-        return run.steps.annotate(attempt_count=Count("attempts")).order_by("position")
+        """Return the steps of the plan, each with the step runs inside it."""
+        below: dict[UUID | None, list[StepRun]] = defaultdict(list)
+        rows = run.steps.annotate(attempt_count=Count("attempts"))
+        paths: dict[UUID, str] = {}
+        lists: dict[UUID, UUID | None] = {}
+        for row in rows.order_by("position"):
+            outer = paths.get(row.parent_id, "") if row.parent_id else ""
+            is_part = row.item is not None or is_fallback(row.key)
+            paths[row.pk] = outer if is_part else joined(outer, row.key)
+            pin = run.pins.get(paths[row.pk], {}) if row.kind == "plan" else {}
+            below[_listed_below(row, lists)].append(row)
+            lists[row.pk] = row.parent_id
+            session = scope_span(run.trace_id, row.pk) if row.has_session else None
+            inside: dict[str, Any] = {"members": below[row.pk], "session_id": session}
+            inside |= {"plan": None, "revision": None}
+            row.__dict__.update(
+                inside | {k: pin[k] for k in ("plan", "revision") if pin}
+            )
+        return below[None]
+
+
+def _listed_below(row: StepRun, lists: Mapping[UUID, UUID | None]) -> UUID | None:
+    """Return the step run whose list a step run is in; a fallback follows its step."""
+    is_fallback_of_step = row.item is None and is_fallback(row.key)
+    return (
+        lists[row.parent_id] if is_fallback_of_step and row.parent_id else row.parent_id
+    )
 
 
 class RunList(Schema):

@@ -3,8 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from approvals import services as approvals
 from approvals.errors import ProposerInactive
+from approvals.services import gates as approvals
 from execfabric.identity.authority import require, rights_of
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.machine import IllegalTransition
@@ -13,7 +13,8 @@ from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import RUN, RunEvent, RunState, StepState
 from orchestration.runs.engine.advance import advance, carry_out
-from orchestration.runs.engine.transitions import RunChange, locked_change
+from orchestration.runs.engine.locking import locked_change
+from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import NotControllable
 from orchestration.runs.models import Run
 
@@ -96,7 +97,7 @@ def _require_control(run_id: UUID, by: Actor) -> None:
 
 
 def _require(change: RunChange, event: RunEvent) -> None:
-    """Check that the run can be moved, with a message for users.
+    """Check that the state of the run allows an event.
 
     :raises IllegalTransition: when it cannot
     """

@@ -9,22 +9,24 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, system
+from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import from_normal_form, normal_form
 from orchestration.plans.domain.dryrun import STEP_SECONDS, Report
 from orchestration.plans.services import check
-from orchestration.plans.services.check import Checked
+from orchestration.plans.services.check import CheckedPlan
 from orchestration.plans.services.preview import Content
 from orchestration.runs import dispatch
+from orchestration.runs.control import uploads
 from orchestration.runs.domain.states import DRY_RUN, DryRunEvent, DryRunState
-from orchestration.runs.domain.sweeping import Duty
-from orchestration.runs.engine.quarantine import Quarantine
-from orchestration.runs.engine.transitions import locked_change
+from orchestration.runs.engine.locking import locked_change
+from orchestration.runs.engine.quarantine import Duty, Quarantine
 from orchestration.runs.errors import DryRunPending, TooManyDryRuns
 from orchestration.runs.models import DryRun, Run
 
@@ -43,10 +45,11 @@ QUEUED = DryRun.objects.filter(state=DryRunState.QUEUED)
 RUNNING = DryRun.objects.filter(state=DryRunState.RUNNING)
 UNFINISHED = DryRun.objects.filter(state__in=[DryRunState.QUEUED, DryRunState.RUNNING])
 ALWAYS = Q()
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 class ClaimLost(Exception):
-    """Another worker may have the dry run."""
+    """The claim was lost; another worker may have the dry run."""
 
 
 def request(*, text: str, inputs: dict[str, Any], by: Actor, at: datetime) -> DryRun:
@@ -56,13 +59,15 @@ def request(*, text: str, inputs: dict[str, Any], by: Actor, at: datetime) -> Dr
     :raises PlanInvalid: with every problem in `details["problems"]`
     :raises TooManyDryRuns: when too many of theirs are unfinished
     """
-    checked = check.check(text=text, inputs=inputs, by=by)
+    files = uploads.finder(by, at)
+    checked = check.check(text=text, inputs=inputs, by=by, files=files, at=at)
     with transaction.atomic():
+        uploads.prolong(checked.inputs, by=by, at=at)
         return queue(checked, source=text, run=None, by=by, at=at)
 
 
 def queue(
-    checked: Checked, *, run: Run | None, by: Actor, at: datetime, source: str = ""
+    checked: CheckedPlan, *, run: Run | None, by: Actor, at: datetime, source: str = ""
 ) -> DryRun:
     """Queue the dry run of a plan in the caller's transaction.
 
@@ -71,6 +76,7 @@ def queue(
     """
     document = checked.require_valid()
     _require_room(by)
+    order = checked.all_paths
     queued = DryRun.objects.create(
         run=run,
         actor=by.key,
@@ -80,8 +86,8 @@ def queue(
         digest=checked.digest,
         inputs=dict(checked.inputs),
         pins={key: dict(pin) for key, pin in checked.pins.items()},
-        order=list(checked.order),
-        steps_total=len(checked.order),
+        order=order,
+        steps_total=len(order),
         hinted_at=at,
         created_at=at,
     )
@@ -123,9 +129,9 @@ def claim(*, dry_run_id: UUID, worker: str) -> DryRun | None:
 
 
 def content_of(row: DryRun) -> Content:
-    """Return the stored content of a dry run."""
     document = from_normal_form(canonical.loads(bytes(row.body)))
-    return Content(document, row.order, row.inputs, row.pins)
+    included = plans.included_documents(row.pins)
+    return Content(document, row.order, row.inputs, row.pins, included)
 
 
 def progress(held: DryRun, steps_done: int) -> None:
@@ -149,14 +155,13 @@ def fail(held: DryRun, reason: str, *, at: datetime) -> bool:
 
 
 def next_queued() -> UUID | None:
-    """Return the oldest queued dry run, if any."""
     return QUEUED.order_by("created_at").values_list("pk", flat=True).first()
 
 
-def sweep(quarantine: Quarantine) -> int:
+def sweep(quarantine: Quarantine, *, hint_all: bool = False) -> int:
     """Handle lost workers, long waits, lost hints and old rows."""
     done = _overdue(quarantine)
-    _hint_again(quarantine.at)
+    _hint_again(quarantine.at, hint_all=hint_all)
     before = quarantine.at - KEEP
     old = DryRun.objects.filter(run__isnull=True, finished_at__lt=before)
     DryRun.objects.filter(pk__in=old.values("pk")[:BATCH]).delete()
@@ -164,7 +169,7 @@ def sweep(quarantine: Quarantine) -> int:
 
 
 def _overdue(quarantine: Quarantine) -> int:
-    """Requeue or end what a lost worker had, and end what has waited too long."""
+    """Requeue or end dry runs of lost workers; end those queued too long."""
     seconds = settings.DRY_RUN_WAIT_SECONDS
     since = quarantine.at - timedelta(seconds=seconds)
     # Checked again in the update: the worker may have renewed its lease.
@@ -177,11 +182,9 @@ def _overdue(quarantine: Quarantine) -> int:
         if is_lost and row.tries < TRIES:
             fields = {"hinted_at": None, "steps_done": 0}
             return _move(row, DryRunEvent.LEASE_LOST, is_due, **fields)
-        reason = (
-            f"The worker was lost {TRIES} times. Nothing was changed."
-            if is_lost
-            else f"No worker was free within {seconds} seconds. Nothing was changed."
-        )
+        reason = f"No worker was free within {seconds} seconds. Nothing was changed."
+        if is_lost:
+            reason = f"The worker was lost {TRIES} times. Nothing was changed."
         event, at = DryRunEvent.GIVEN_UP, quarantine.at
         return _end(row, event, reason, by=KEEPER, at=at, only=is_due)
 
@@ -191,11 +194,13 @@ def _overdue(quarantine: Quarantine) -> int:
     return quarantine.each(Duty.DRY_RUNS, rows, settled)
 
 
-def _hint_again(at: datetime) -> None:
-    again = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
-    lost = QUEUED.exclude(hinted_at__gt=again).order_by("created_at")
+def _hint_again(at: datetime, *, hint_all: bool) -> None:
+    lost = QUEUED
+    if not hint_all:
+        again = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
+        lost = lost.exclude(hinted_at__gt=again)
     with transaction.atomic():
-        unlocked = lost.select_for_update(skip_locked=True)
+        unlocked = lost.order_by("created_at").select_for_update(skip_locked=True)
         ids = list(unlocked.values_list("id", flat=True)[:BATCH])
         DryRun.objects.filter(pk__in=ids).update(hinted_at=at)
     dispatch.send_dry_runs(ids)
@@ -247,12 +252,8 @@ def _as_read(row: DryRun) -> "QuerySet[DryRun]":
 
 
 def _require_room(by: Actor) -> None:
-    with connection.cursor() as cursor:
-        # Two requests at once must not both take the last free place.
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-            [f"dry_run:{by.key}"],
-        )
+    # Two requests at once must not both take the last free place.
+    database.row(_LOCK, [f"dry_run:{by.key}"])
     limit = settings.DRY_RUNS_PER_ACTOR
     if UNFINISHED.filter(actor=by.key).count() >= limit:
         message = (

@@ -4,20 +4,23 @@ from datetime import datetime
 from uuid import UUID
 
 from approvals import selectors
-from approvals import services as approvals
-from approvals.models import Gate
+from approvals.domain.states import GateStatus
+from approvals.models import INPUT, Gate
+from approvals.services import decisions
+from approvals.services import gates as approvals
 from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.refusal import Refusal
 from execfabric.lib.rights import Right
 from orchestration.runs.control import dry_runs
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.outcome import GateOutcome
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import RunState, StepEvent, StepState
 from orchestration.runs.engine import subjects
 from orchestration.runs.engine.advance import advance, carry_out
-from orchestration.runs.engine.transitions import RunChange, locked_change
+from orchestration.runs.engine.locking import locked_change
+from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.errors import ValuesRequired
 from orchestration.runs.models import StepRun
 
 
@@ -36,17 +39,20 @@ def decide(
     `digest` is that of the content that the user saw, as hex.
 
     :raises AgentsCannotDecide: when `by` is not a user
+    :raises ValuesRequired: when a gate that asks for values is approved without them
     :raises DryRunPending: when a plan is approved before its dry run has finished
-    :raises ApprovalRefusal: see `approvals.record_decision`
+    :raises ApprovalRefusal: see `decisions.record_decision`
     """
     if by.kind is not ActorKind.USER:
         require(by, Right.DECIDE)
     run_id, kind = selectors.context_of(by=by, gate_id=gate_id)
+    if approve and kind == INPUT:
+        raise ValuesRequired(gate=str(gate_id))
     try:
         with locked_change(run_id, by=by, at=at) as change:
             if approve and kind == subjects.RUN:
                 dry_runs.require_ended(change.run)
-            recorded = approvals.record_decision(
+            recorded = decisions.record_decision(
                 gate_id=gate_id,
                 by=by,
                 approve=approve,
@@ -58,14 +64,10 @@ def decide(
             )
             change.facts += recorded.facts
             if recorded.settled:
-                _follow(
-                    change,
-                    recorded.gate,
-                    GateOutcome.APPROVED if approve else GateOutcome.REJECTED,
-                )
+                _follow(change, recorded.gate)
             return recorded.gate
     except Refusal as error:
-        approvals.record_refusal(gate_id=gate_id, by=by, error=error, at=at)
+        decisions.record_refusal(gate_id=gate_id, by=by, error=error, at=at)
         raise
 
 
@@ -76,27 +78,28 @@ def expire(*, gate_id: UUID, context_id: UUID, by: Actor, at: datetime) -> bool:
         if expired is None:
             return False
         change.facts += expired.facts
-        _follow(change, expired.gate, GateOutcome.EXPIRED)
+        _follow(change, expired.gate)
         return True
 
 
-def _follow(change: RunChange, gate: Gate, gate_outcome: GateOutcome) -> None:
+def _follow(change: RunChange, gate: Gate) -> None:
     """Carry out the consequences of a gate's end, if it is still the current gate."""
+    status = GateStatus(gate.status)
     if gate.subject_kind == subjects.RUN:
         run = change.run
         if run.gate_id == gate.id and run.state == RunState.AWAITING_APPROVAL:
-            carry_out(
-                outcome.of_plan_gate(gate_outcome, change.loaded.progress), change
-            )
+            carry_out(outcome.of_plan_gate(status, change.loaded.progress), change)
     else:
         step = change.step(gate.subject_id)
         if step.gate_id == gate.id and step.state == StepState.GATED:
-            _move_step(change, step, gate_outcome)
+            _move_step(change, step, status)
     advance(change)
 
 
-def _move_step(change: RunChange, step: StepRun, gate_outcome: GateOutcome) -> None:
-    end = outcome.of_step_gate(gate_outcome, is_approval_step=step.kind == "approval")
+def _move_step(change: RunChange, step: StepRun, status: GateStatus) -> None:
+    end = outcome.of_step_gate(status, is_approval_step=step.kind == "approval")
+    if step.kind == "input" and status is GateStatus.EXPIRED:
+        end = outcome.of_unanswered_input()
     columns = end.columns()
     if end.event is StepEvent.SUCCEEDED:
         output = {"approved": True}

@@ -1,35 +1,78 @@
 """Propose a run: validate it, pin skill versions, queue a dry run, open its gate."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 
-from approvals.domain.subject import exclusions
-from approvals.services import require_satisfiable
+from approvals.domain.eligibility import exclusions
+from approvals.services.gates import require_satisfiable
 from audit import services as audit
 from execfabric.identity.authority import require
 from execfabric.infra import disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
-from execfabric.lib.ids import trace_id
+from execfabric.lib.ids import parent_trace, trace_id
 from execfabric.lib.rights import Right
 from orchestration.plans import history as plan_history
-from orchestration.plans.domain.document import PlanDocument, StepDocument, normal_form
-from orchestration.plans.models import Plan, PlanRevision
-from orchestration.plans.services import check
-from orchestration.plans.services.check import Checked
+from orchestration.plans import selectors as plans
+from orchestration.plans.domain import concurrency
+from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.references import Scope
+from orchestration.plans.domain.rights import PlanRight
+from orchestration.plans.errors import PlanNotPermitted
+from orchestration.plans.models import PlanRevision
+from orchestration.plans.services import check, saving
+from orchestration.plans.services.check import CheckedPlan
 from orchestration.runs import history
-from orchestration.runs.control import dry_runs
+from orchestration.runs.control import dry_runs, uploads
 from orchestration.runs.engine import subjects
 from orchestration.runs.engine.advance import open_plan_gate
-from orchestration.runs.engine.transitions import lock_run
+from orchestration.runs.engine.containers import columns_of
+from orchestration.runs.engine.locking import lock_run
 from orchestration.runs.errors import KeyReused, KeyTooLong
 from orchestration.runs.models import Run, StepRun
 
 LONGEST_KEY = 200
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What proposes a run in the name of a user, such as a schedule."""
+
+    name: str
+    """Stored in the event of the proposal, for example `schedule:<id>`."""
+    record: Callable[[Run], None]
+    """Called in the transaction that creates the run; an error rolls the run back."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a run was made from, and what it is a part of."""
+
+    template: PlanRevision | None = None
+    """The revision that the proposer has edited."""
+    parent_trace_id: str = ""
+    origin: Origin | None = None
+
+    def columns(self, revision: PlanRevision) -> dict[str, Any]:
+        """Return the columns of a run of `revision`."""
+        is_edited = self.template and self.template.pk != revision.pk
+        template = self.template if is_edited else None
+        return {"template": template, "parent_trace_id": self.parent_trace_id}
+
+    def fact(self, run: Run) -> dict[str, Any]:
+        """Return what the event of the proposal says about it."""
+        origin = self.origin.name if self.origin else ""
+        found = {"origin": origin, "parent_trace_id": run.parent_trace_id}
+        stated: dict[str, Any] = {name: text for name, text in found.items() if text}
+        if run.template is None:
+            return stated
+        row = run.template
+        named = {"plan": row.plan.slug, "revision": row.number, "digest": row.digest}
+        return stated | {"template": named}
 
 
 def propose(
@@ -39,32 +82,102 @@ def propose(
     by: Actor,
     at: datetime,
     idempotency_key: str = "",
+    template: str = "",
+    traceparent: str = "",
 ) -> Run:
     """Propose a plan and queue its dry run; nothing runs before its gate is approved.
 
     A request that is repeated with its idempotency key returns the first one's run.
+    `template` names the saved plan that was edited, such as `assemble-service@3`;
+    `traceparent` is the W3C header of the system that proposes.
 
     :raises KeyTooLong: when the idempotency key is too long
     :raises KeyReused: when the key was used for another request
     :raises DiskFull: when there is no room for new work
     :raises RightMissing: when `by` may not propose
     :raises PlanInvalid: with every problem in `details["problems"]`
+    :raises InputFileGone: when an uploaded file was removed meanwhile
+    :raises PlanIdTaken: when another user has just taken the plan id
     :raises TooManyDryRuns: when too many dry runs of `by` are unfinished
     :raises Unsatisfiable: when no one could approve what this proposer proposes
+    :raises PlanUnknown: when the template does not exist or is hidden from `by`
+    :raises RevisionUnknown: when it does not have the revision
     """
+    content = {"text": text, "inputs": dict(inputs)}
+    request = _request(
+        idempotency_key, content | ({"template": template} if template else {})
+    )
+    made = Provenance(
+        template=plans.named_revision(by, template) if template else None,
+        parent_trace_id=parent_trace(traceparent),
+    )
+    return _propose(text, inputs, request, made, by=by, at=at)
+
+
+def start(
+    *,
+    slug: str,
+    inputs: Mapping[str, Any],
+    by: Actor,
+    at: datetime,
+    number: int | None = None,
+    idempotency_key: str = "",
+    origin: Origin | None = None,
+    traceparent: str = "",
+) -> Run:
+    """Propose a run of a saved plan: of a revision, by default of the newest one.
+
+    The errors are those of `propose`, and:
+
+    :raises PlanUnknown: when the plan does not exist or is hidden from `by`
+    :raises PlanNotPermitted: when `by` may not start it
+    :raises RevisionUnknown: when it does not have the revision
+    """
+    plan = plans.get(by, slug)
+    if not plans.may(by, PlanRight.START, plan):
+        raise PlanNotPermitted(plan=slug)
+    # Without the text: a repeated request is the same when a newer revision exists.
+    content = {"plan": slug, "revision": number, "inputs": dict(inputs)}
+    request = _request(idempotency_key, content)
+    text = plans.revision(plan, number).source
+    made = Provenance(parent_trace_id=parent_trace(traceparent), origin=origin)
+    return _propose(text, inputs, request, made, by=by, at=at)
+
+
+def _propose(
+    text: str,
+    inputs: Mapping[str, Any],
+    request: Mapping[str, str],
+    made: Provenance,
+    *,
+    by: Actor,
+    at: datetime,
+) -> Run:
     require(by, Right.PROPOSE)
-    request = _request(idempotency_key, text, inputs)
     if request and (first := _run_of_key(request, by)):
         return first
     disk.require_space()
-    checked = check.check(text=text, inputs=inputs, by=by)
+    files = uploads.finder(by, at)
+    checked = check.check(text=text, inputs=inputs, by=by, files=files, at=at)
     document = checked.require_valid()
+    author = plans.author_of(document.id, checked.digest)
+    included = {row.pk: row for row in plans.included(checked.pins).values()}
     require_satisfiable(
-        requirements=subjects.PLAN_REQUIREMENTS, excluded=exclusions(proposer=by)
+        requirements=subjects.PLAN_REQUIREMENTS,
+        excluded=exclusions(
+            proposer=by,
+            editors=[
+                *([author] if author else []),
+                *(row.written_by() for row in included.values()),
+            ],
+        ),
     )
     try:
         with transaction.atomic(durable=True):
-            return _create(document, checked, text, request, by=by, at=at)
+            run = _create(document, checked, text, request, made, by=by, at=at)
+            if made.origin:
+                made.origin.record(run)
+            return run
     except IntegrityError:
         # The same request was sent twice at once, and the other one was first.
         if request and (first := _run_of_key(request, by)):
@@ -72,14 +185,13 @@ def propose(
         raise
 
 
-def _request(key: str, text: str, inputs: Mapping[str, Any]) -> dict[str, str]:
+def _request(key: str, content: Mapping[str, Any]) -> dict[str, str]:
     """Return the columns that recognize a repeated request; empty without a key."""
     if not key:
         return {}
     if len(key) > LONGEST_KEY:
         raise KeyTooLong
-    content = {"text": text, "inputs": dict(inputs)}
-    digest = canonical.digest_of("execfabric/proposal/v1", content)
+    digest = canonical.digest_of("execfabric/proposal/v1", dict(content))
     return {"idempotency_key": key, "request_digest": digest}
 
 
@@ -98,28 +210,33 @@ def _run_of_key(request: Mapping[str, str], by: Actor) -> Run | None:
 
 def _create(
     document: PlanDocument,
-    checked: Checked,
+    checked: CheckedPlan,
     text: str,
     request: Mapping[str, str],
+    made: Provenance,
     *,
     by: Actor,
     at: datetime,
 ) -> Run:
     """Store the run with its steps, its plan gate and its queued dry run."""
-    revision = _revision(document, checked.digest, text, by=by, at=at)
+    revision, _ = saving.stored(document, checked.digest, text, by=by, at=at)
     run = Run.objects.create(
         revision=revision,
         inputs=dict(checked.inputs),
         pins={key: dict(pin) for key, pin in checked.pins.items()},
-        parallel_max=document.parallel.max or 0 if document.parallel else 1,
+        parallel_max=document.at_once,
         trace_id=trace_id(),
         proposer=by.key,
         proposer_name=by.name,
         proposer_owner=by.owner_key,
         created_at=at,
+        concurrency_key=_key(document, checked),
+        **made.columns(revision),
         **request,
     )
-    steps = StepRun.objects.bulk_create(_steps(checked, document.by_id(), run))
+    steps = StepRun.objects.bulk_create(_steps(checked, document.by_id, run))
+    files = uploads.attach(run)
+    included = {key: pin for key, pin in run.pins.items() if "revision_id" in pin}
     audit.open_stream(run.stream)
     change = lock_run(run.id, by=by, at=at)
     change.record(
@@ -130,6 +247,9 @@ def _create(
             "digest": revision.digest,
             "inputs": canonical.digest_of("execfabric/inputs/v1", run.inputs),
             "steps": list(checked.order),
+            **({"files": files} if files else {}),
+            **made.fact(run),
+            **({"plans": included} if included else {}),
         },
         rows=[
             plan_history.PLAN.born(revision.plan),
@@ -144,43 +264,17 @@ def _create(
     return change.run
 
 
-def _revision(
-    document: PlanDocument, digest: str, text: str, *, by: Actor, at: datetime
-) -> PlanRevision:
-    """Return the stored revision of this content; it keeps its first author."""
-    plan, _ = Plan.objects.get_or_create(
-        slug=document.id, defaults={"name": document.name, "created_at": at}
-    )
-    plan = Plan.objects.select_for_update().get(pk=plan.pk)
-    stored = plan.revisions.filter(digest=digest).first()
-    if stored is not None:
-        return stored
-    newest = plan.revisions.aggregate(newest=Max("number"))["newest"] or 0
-    return PlanRevision.objects.create(
-        plan=plan,
-        number=newest + 1,
-        body=canonical.dumps(normal_form(document)),
-        digest=digest,
-        source=text,
-        author=by.key,
-        author_name=by.name,
-        author_owner=by.owner_key,
-        created_at=at,
-    )
+def _key(document: PlanDocument, checked: CheckedPlan) -> str:
+    """Return the concurrency key of a run with these inputs."""
+    if document.concurrency is None:
+        return ""
+    return concurrency.resolved(document.concurrency, Scope(checked.inputs, {}))
 
 
 def _steps(
-    checked: Checked, planned: Mapping[str, StepDocument], run: Run
+    checked: CheckedPlan, planned: Mapping[str, StepDocument], run: Run
 ) -> Iterator[StepRun]:
     for position, key in enumerate(checked.order):
         step, entry = planned[key], checked.entries.get(key)
         action = entry.contract.action(step.action) if entry and step.action else None
-        rule = step.retry or (action.retry if action else None)
-        yield StepRun(
-            run=run,
-            key=key,
-            position=position,
-            kind=step.kind,
-            effect_class=str(action.effect_class) if action else "pure",
-            max_attempts=rule.attempts if rule else 1,
-        )
+        yield StepRun(run=run, key=key, position=position, **columns_of(step, action))

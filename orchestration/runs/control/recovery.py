@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from approvals.domain.subject import Why
+from approvals.domain.eligibility import Why
 from execfabric.identity.authority import require
 from execfabric.infra import database
 from execfabric.lib import canonical
@@ -17,7 +17,8 @@ from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.engine import specs, subjects
 from orchestration.runs.engine.advance import advance
-from orchestration.runs.engine.transitions import RunChange, locked_change
+from orchestration.runs.engine.locking import locked_change
+from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import (
     EvidenceRequired,
     NotIndeterminate,
@@ -27,7 +28,6 @@ from orchestration.runs.errors import (
     StepUnknown,
 )
 from orchestration.runs.models import Attempt, Run, StepRun
-from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Failed, Succeeded
 from orchestration.skills.errors import ContractUnreadable
 from orchestration.skills.execution import validate_output
@@ -112,8 +112,12 @@ def _resolve(
     fields: dict[str, Any] = {}
     if happened:
         action = specs.action_of(change, step)
-        _require_output(action, output)
-        payload["missing_files"] = list(action.files) if action else []
+        if action is None:
+            raise ContractUnreadable
+        checked = validate_output(action, Succeeded(output=dict(output)))
+        if isinstance(checked, Failed):
+            raise OutputInvalid(f"Cannot resolve the step: {checked.message}")
+        payload["missing_files"] = list(action.files)
         digest = result_digest(output, {})
         fields = {"output": dict(output), "output_digest": digest}
     else:
@@ -121,14 +125,6 @@ def _resolve(
     end = outcome.of_evidence(happened=happened, evidence=evidence, by=change.by.name)
     error = end.error.as_fact() if end.error else None
     change.move_step(step, end.event, payload, error=error, **fields)
-
-
-def _require_output(action: ActionContract | None, output: Mapping[str, Any]) -> None:
-    if action is None:
-        raise ContractUnreadable
-    checked = validate_output(action, Succeeded(output=dict(output)))
-    if isinstance(checked, Failed):
-        raise OutputInvalid(f"Cannot resolve the step: {checked.message}")
 
 
 def _require_dead(step: StepRun) -> None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from orchestration.runs.domain.progress import UNANSWERED, Key, Progress, StepStatus
 from orchestration.runs.domain.states import (
     AT_WORK,
+    FINAL_RUN,
     HELD,
+    UNSTARTED,
     RunEvent,
     RunState,
+    StepEvent,
     StepState,
 )
 
@@ -24,9 +27,13 @@ class Release(_OfStep):
 
 @dataclass(frozen=True)
 class Skip(_OfStep):
-    """Leave the step out, because of a failure."""
+    """Skip the step because of a failure."""
 
     reason: str
+
+
+class LeaveOut(_OfStep):
+    """Skip the step because conditions or a choice have left it out."""
 
 
 class Cancel(_OfStep):
@@ -34,33 +41,73 @@ class Cancel(_OfStep):
 
 
 class TryAgain(_OfStep):
-    """Retry a failed step as a new generation."""
+    """Retry a failed step as a new generation: make it pending."""
 
 
 class Revive(_OfStep):
     """Make a step pending that was skipped because of a failure that is retried."""
 
 
+class FallBack(_OfStep):
+    """Start the fallback of a failed step."""
+
+
+class EndFallback(_OfStep):
+    """Give the step the outcome of its fallback."""
+
+
+class Reopen(_OfStep):
+    """Expand a container again whose members are retried."""
+
+
+@dataclass(frozen=True)
+class Close(_OfStep):
+    """End a container whose members have finished."""
+
+    event: StepEvent
+
+
 @dataclass(frozen=True)
 class Move:
-    """Move the run."""
+    """Move the run to another state."""
 
     event: RunEvent
     reason: str = ""
 
 
-StepAction = Release | Skip | Cancel | TryAgain | Revive
-Action = StepAction | Move
+StepAction = (
+    Release
+    | Skip
+    | LeaveOut
+    | Cancel
+    | TryAgain
+    | Revive
+    | FallBack
+    | EndFallback
+    | Reopen
+    | Close
+)
 
-UNSTARTED = StepState.PENDING, StepState.GATED, StepState.READY, StepState.BACKOFF
-"""States of steps that have not finished and are not running."""
+
+class Enter:
+    """Take a place for the concurrency key of the run; without one it is queued."""
 
 
-def next_actions(run: RunState, progress: Progress) -> Sequence[Action]:
+Action = StepAction | Move | Enter
+
+
+def next_actions(
+    run: RunState, progress: Progress, *, needs_place: bool = False
+) -> Sequence[Action]:
     """Return the actions that are due now, in order; empty if the run can only wait.
 
+    `needs_place` is True for a run that has no place for its concurrency key yet.
     The caller carries them out and calls again until nothing is due.
     """
+    if settled := _settled(run, progress):
+        return settled
+    if needs_place and run is RunState.RUNNING:
+        return [Enter()]
     if run is RunState.CANCELLING:
         return _end_when_idle(progress, Move(RunEvent.CANCELLED))
     if run is RunState.PAUSING:
@@ -72,12 +119,23 @@ def next_actions(run: RunState, progress: Progress) -> Sequence[Action]:
     return _proceed(progress) if run is RunState.RUNNING else []
 
 
+def _settled(run: RunState, progress: Progress) -> Sequence[Action]:
+    """Return the moves that follow from other step runs, in any state of the run."""
+    if fallen_back := progress.fallen_back():
+        return [EndFallback(step.key) for step in fallen_back]
+    is_ending = run is RunState.CANCELLING or run in FINAL_RUN
+    # Before anything else: the steps after a failed one would be skipped.
+    if not is_ending and (falling_back := progress.falling_back()):
+        return [FallBack(step.key) for step in falling_back]
+    return [Close(step.key, event) for step, event in progress.closable()]
+
+
 def _proceed(progress: Progress) -> Sequence[Action]:
     """Return the actions of a running run; an unknown outcome always pauses it."""
     unknown = progress.first(StepState.INDETERMINATE)
     if unknown is not None:
         return [Move(RunEvent.PAUSE_REQUESTED, unknown_reason(unknown.name))]
-    failed = progress.first(StepState.FAILED)
+    failed = progress.first_failed()
     if failed is not None and progress.on_failure == "pause":
         return [Move(RunEvent.PAUSE_REQUESTED, f"Step {failed.name} failed.")]
     if failed is not None and progress.on_failure == "abort":
@@ -86,7 +144,6 @@ def _proceed(progress: Progress) -> Sequence[Action]:
 
 
 def unknown_reason(step: str) -> str:
-    """Return why a run with an unknown outcome is paused."""
     return f"Outcome unknown: step {step} may or may not have had its effect."
 
 
@@ -113,21 +170,56 @@ def _abort(progress: Progress, failed: StepStatus) -> Sequence[Action]:
 
 
 def _release(progress: Progress) -> Sequence[Action]:
+    if stopped := progress.stopped():
+        # Nothing else starts before the container has its state.
+        return [Skip(step.key, _stop_reason(step, progress)) for step in stopped]
     skipped = [
-        Skip(step.key, f"Its trigger rule {step.trigger_rule} can no longer be met.")
+        Skip(step.key, f"Its trigger rule {_rule_name(step)} can no longer be met.")
         for step in progress.unsatisfiable()
     ]
+    left_out = [LeaveOut(step.key) for step in progress.left_out()]
+    if skipped or left_out:
+        # Steps after them may be due then, and come first in the order of the plan.
+        return [*skipped, *left_out]
     released = progress.releasable(limit=_free_slots(progress))
-    if skipped or released or progress.unfinished:
-        return [*skipped, *(Release(step.key) for step in released)]
+    if released or progress.unfinished:
+        return [each for step in released for each in _begin(step, progress)]
     return [_end(progress)]
+
+
+def _begin(step: StepStatus, progress: Progress) -> list[StepAction]:
+    """Release a step; of a retried container, retry the members without a result."""
+    members = progress.members(step.key)
+    if not members:
+        return [Release(step.key)]
+    failed = [each for each in members if each.state is StepState.FAILED]
+    skipped = [each for each in members if each.state is StepState.SKIPPED]
+    return [
+        Reopen(step.key),
+        *(TryAgain(each.key) for each in failed),
+        *(Revive(each.key) for each in skipped),
+    ]
+
+
+def _stop_reason(step: StepStatus, progress: Progress) -> str:
+    container = progress.container(step)
+    name = container.name if container else step.name
+    if container and container.group and container.group.is_plan:
+        return f"Another step of the sub-plan {name} failed."
+    return f"An item of step {name} failed, and its onItemError is stop."
+
+
+def _rule_name(step: StepStatus) -> str:
+    if step.trigger_rule == "at_least":
+        return f"at least {step.at_least}"
+    return step.trigger_rule
 
 
 def _free_slots(progress: Progress) -> int:
     """Return how many more steps may be released now.
 
-    In a sequential run a step that waits for a user keeps its slot, which gives the strict
-    order. In a parallel run it does not, so that open gates cannot block other steps;
+    In a sequential run a step that waits for a user or a time keeps its slot, which gives
+    the strict order. In a parallel run it does not, so that it cannot block other steps;
     `Progress.may_start` then limits how many approved steps run at once.
     """
     if progress.parallel_max == 0:
@@ -137,8 +229,12 @@ def _free_slots(progress: Progress) -> int:
 
 
 def _end(progress: Progress) -> Move:
-    failed = progress.steps(StepState.FAILED)
-    skipped = progress.skipped_by_failure()
+    failed = progress.roots(StepState.FAILED)
+    skipped = [
+        step
+        for step in progress.skipped_by_failure()
+        if progress.container(step) is None
+    ]
     if not failed and not skipped:
         return Move(RunEvent.SUCCEEDED)
     is_part_done = progress.count(StepState.SUCCEEDED) > 0

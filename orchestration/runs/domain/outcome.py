@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
+from approvals.domain.states import GateStatus
 from orchestration.runs.domain.decider import (
-    UNSTARTED,
     Action,
     Cancel,
     Move,
@@ -19,6 +18,7 @@ from orchestration.runs.domain.progress import UNANSWERED, Progress, StepStatus
 from orchestration.runs.domain.results import Failure, Finished, Lost, Result
 from orchestration.runs.domain.states import (
     FINAL_RUN,
+    UNSTARTED,
     AttemptEvent,
     Phase,
     RunEvent,
@@ -33,15 +33,6 @@ MAX_LOSSES = 5
 """A step that loses this many workers is taken for the cause, and fails."""
 KILL_MARGIN = timedelta(seconds=30)
 """The time after its deadline by which an attempt is certainly killed."""
-REFUSED = "gate.rejected"
-
-
-class GateOutcome(StrEnum):
-    """The end of a gate."""
-
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,6 @@ def of_result(
     max_attempts: int,
     rule: RetryRule,
 ) -> AttemptOutcome:
-    """Decide what follows from the result of an attempt."""
     if isinstance(result, Finished):
         return AttemptOutcome(StepEvent.SUCCEEDED, attempt=AttemptEvent.SUCCEEDED)
     if isinstance(result, Lost):
@@ -89,6 +79,27 @@ def of_result(
     return AttemptOutcome(StepEvent.FAILED, result)
 
 
+def must_be_known(effect_class: str, *, has_fallback: bool, run: RunState) -> bool:
+    """Return True if a step may only fail when it is known what its attempts did.
+
+    Its fallback would run next to an effect that may still happen.
+    """
+    may_fall_back = has_fallback and run is not RunState.CANCELLING
+    return may_fall_back and effect_class != EffectClass.PURE
+
+
+def if_known(failed: AttemptOutcome, *, earlier_unknown: bool) -> AttemptOutcome:
+    """Return the outcome of a failed step for which `must_be_known` is True.
+
+    What its last attempt did says nothing of an earlier one.
+    """
+    failure = failed.error
+    if isinstance(failure, Failure) and (earlier_unknown or failure.ran is None):
+        lost = _unknown(failure.code, failure.message)
+        return AttemptOutcome(StepEvent.OUTCOME_UNKNOWN, lost, AttemptEvent.LOST)
+    return failed
+
+
 def _delay(rule: RetryRule, *, tries: int) -> timedelta:
     """Return the wait after `tries` failed attempts, at least one."""
     if rule.backoff == "constant":
@@ -99,7 +110,12 @@ def _delay(rule: RetryRule, *, tries: int) -> timedelta:
 
 
 def of_lost_lease(
-    phase: Phase, *, effect_class: str, run: RunState, losses: int
+    phase: Phase,
+    *,
+    effect_class: str,
+    run: RunState,
+    losses: int,
+    has_fallback: bool = False,
 ) -> AttemptOutcome:
     """Decide what follows when a worker stopped renewing its lease.
 
@@ -114,7 +130,10 @@ def of_lost_lease(
     if losses >= MAX_LOSSES:
         message = f"The worker was lost {losses} times. The step may be the cause."
         failure = Failure("step.attempts_exhausted", message, ran=None)
-        return AttemptOutcome(StepEvent.FAILED, failure, AttemptEvent.LOST)
+        failed = AttemptOutcome(StepEvent.FAILED, failure, AttemptEvent.LOST)
+        if must_be_known(effect_class, has_fallback=has_fallback, run=run):
+            return if_known(failed, earlier_unknown=True)
+        return failed
     # Losing a worker is not a failure of the step, so it uses up no attempt.
     return AttemptOutcome(StepEvent.LEASE_LOST, attempt=AttemptEvent.LOST, counts=False)
 
@@ -143,11 +162,14 @@ def cut_off(effect_class: str, code: str, message: str) -> Failure | Lost:
     """Return the result of an interrupted attempt that may have begun its effect."""
     if may_rerun(effect_class):
         return Failure(code, message, again=True, ran=None)
-    return Lost(code, f"{message} Outcome unknown: it may have had its effect.")
+    return _unknown(code, message)
+
+
+def _unknown(code: str, message: str) -> Lost:
+    return Lost(code, f"{message} Outcome unknown: the step may have taken effect.")
 
 
 def of_answer(answer: Failed | Retry | Unknown, effect_class: str) -> Failure | Lost:
-    """Return the result of an attempt whose handler did not succeed."""
     if isinstance(answer, Retry):
         return Failure(answer.code, answer.message, again=True, ran=False)
     if isinstance(answer, Unknown):
@@ -159,7 +181,7 @@ def over_limit(effect_class: str, code: str, message: str) -> Failure | Lost:
     """Return the result of an attempt that exceeded a limit and was killed."""
     if may_rerun(effect_class):
         # Another attempt would exceed the limit again.
-        return Failure(code, message)
+        return Failure(code, message, ran=None)
     return cut_off(effect_class, code, message)
 
 
@@ -170,7 +192,7 @@ def killed_by(begun: datetime, *, timeout_s: float) -> datetime:
 
 def resume(progress: Progress) -> list[Action]:
     """Resume a run, and retry the failures that paused it."""
-    paused_by = progress.steps(StepState.FAILED)
+    paused_by = progress.roots(StepState.FAILED)
     if progress.on_failure != "pause":
         paused_by = []
     return [Move(RunEvent.RESUMED), *try_again(paused_by, progress)]
@@ -179,15 +201,16 @@ def resume(progress: Progress) -> list[Action]:
 def try_again(failed: Iterable[StepStatus], progress: Progress) -> list[Action]:
     """Retry failed steps, and revive those skipped because of a failure.
 
-    The decider skips a step again whose own failed dependency is not retried.
+    A container retries its members when its turn comes. The decider skips a step again
+    whose own failed dependency is not retried.
     """
     retried = [TryAgain(step.key) for step in failed]
     skipped = progress.skipped_by_failure() if retried else []
-    return [*retried, *(Revive(step.key) for step in skipped)]
+    revived = (step for step in skipped if progress.container(step) is None)
+    return [*retried, *(Revive(step.key) for step in revived)]
 
 
 def of_evidence(*, happened: bool, evidence: str, by: str) -> StepOutcome:
-    """Return the event of an unknown outcome that a user has resolved."""
     if happened:
         return StepOutcome(StepEvent.RESOLVED)
     message = f"{by} reported that it did not happen: {evidence}"
@@ -195,36 +218,45 @@ def of_evidence(*, happened: bool, evidence: str, by: str) -> StepOutcome:
     return StepOutcome(StepEvent.FAILED, failure)
 
 
-def of_step_gate(verdict: GateOutcome, *, is_approval_step: bool) -> StepOutcome:
+def of_step_gate(status: GateStatus, *, is_approval_step: bool) -> StepOutcome:
     """Return the event of a gated step; an approval step succeeds once approved."""
-    if verdict is GateOutcome.APPROVED:
+    if status is GateStatus.APPROVED:
         event = StepEvent.SUCCEEDED if is_approval_step else StepEvent.GATE_APPROVED
         return StepOutcome(event)
-    return StepOutcome(StepEvent.GATE_REJECTED, _NO_STEP[verdict])
+    failure = Failure(*_NO_STEP[status], ran=False)
+    return StepOutcome(StepEvent.GATE_REJECTED, failure)
 
 
-def of_plan_gate(verdict: GateOutcome, progress: Progress) -> list[Action]:
+def of_plan_gate(status: GateStatus, progress: Progress) -> list[Action]:
     """Start a run, or end one whose plan is not approved.
 
     Running steps finish first.
     """
-    if verdict is GateOutcome.APPROVED:
+    if status is GateStatus.APPROVED:
         return [Move(RunEvent.APPROVED)]
-    end = _NO_PLAN[verdict]
+    end = _NO_PLAN[status]
     if progress.count(StepState.RUNNING):
         return [Move(RunEvent.CANCEL_REQUESTED, end.reason)]
     return [*(Cancel(step.key) for step in progress.steps(*UNSTARTED)), end]
 
 
+def of_unanswered_input() -> StepOutcome:
+    """Return the event of an input step that no one has answered in time."""
+    message = "No one answered in time. Resume the run to ask again."
+    return StepOutcome(StepEvent.FAILED, Failure("input.expired", message, ran=False))
+
+
 _NO_STEP = {
-    GateOutcome.REJECTED: Failure(
-        REFUSED, "The step was rejected. Nothing ran.", ran=False
+    GateStatus.REJECTED: (
+        "gate.rejected",
+        "The step was rejected. This attempt did not run.",
     ),
-    GateOutcome.EXPIRED: Failure(
-        UNANSWERED, "The approval expired. Nothing ran.", ran=False
+    GateStatus.EXPIRED: (
+        UNANSWERED,
+        "The approval expired. This attempt did not run.",
     ),
 }
 _NO_PLAN = {
-    GateOutcome.REJECTED: Move(RunEvent.REJECTED, "The plan was rejected."),
-    GateOutcome.EXPIRED: Move(RunEvent.EXPIRED, "The approval of the plan expired."),
+    GateStatus.REJECTED: Move(RunEvent.REJECTED, "The plan was rejected."),
+    GateStatus.EXPIRED: Move(RunEvent.EXPIRED, "The approval of the plan expired."),
 }

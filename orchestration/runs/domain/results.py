@@ -8,7 +8,11 @@ from execfabric.lib import canonical
 
 
 def result_digest(output: Any, files: Any) -> str:
-    """Return the digest of a step's output and files, as stored and recorded."""
+    """Return the digest of a step's output and files, as stored and recorded.
+
+    :raises NotCanonical: when the output has no canonical form or cannot be stored
+    """
+    canonical.check_numbers(output)
     return canonical.digest_of(
         "execfabric/result/v1", {"output": output, "files": files}
     )
@@ -44,9 +48,9 @@ class Failure:
     again: bool = False
     """True if another attempt is safe and may succeed."""
     killed: bool = False
-    """True if it was stopped because its run is being cancelled."""
+    """True if the attempt was stopped because its run is being cancelled."""
     ran: bool | None = True
-    """False if it certainly failed before any effect; None if that is unknown."""
+    """False if the attempt had no effect; None if that is unknown."""
 
     def as_fact(self) -> dict[str, Any]:
         return {"code": self.code, "message": self.message, "ran": self.ran}

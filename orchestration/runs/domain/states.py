@@ -1,4 +1,4 @@
-"""The states of runs, step runs, attempts and dry runs, and every legal move.
+"""The states of runs, step runs, attempts, dry runs and artifacts, and all legal moves.
 
 These tables are the specification. The README shows the first four tables and a test
 compares them; the database refuses a state that is not in them.
@@ -13,6 +13,7 @@ class RunState(StrEnum):
     """The state of one execution of a plan revision."""
 
     AWAITING_APPROVAL = "awaiting_approval"  # its plan gate is open; nothing has run
+    QUEUED = "queued"  # it is approved and waits for runs with its concurrency key
     RUNNING = "running"  # steps are released as their dependencies finish
     PAUSING = "pausing"  # pause requested; a step is still running
     PAUSED = "paused"  # nothing is running; it continues when resumed
@@ -28,6 +29,8 @@ class RunState(StrEnum):
 class RunEvent(StrEnum):
     APPROVED = "approved"
     APPROVAL_VOIDED = "approval_voided"
+    QUEUED = "queued"
+    ADMITTED = "admitted"
     PAUSE_REQUESTED = "pause_requested"
     PAUSED = "paused"
     RESUMED = "resumed"
@@ -44,25 +47,35 @@ class StepState(StrEnum):
     """The state of one step of one run."""
 
     PENDING = "pending"  # its dependencies have not finished; nothing is resolved yet
+    QUEUED = "queued"  # it waits for other steps with its concurrency key
     GATED = "gated"  # its params are resolved; it waits for its approval
+    WAITING = "waiting"  # it waits for a time or an event, without a worker
     READY = "ready"  # any worker may claim it
     RUNNING = "running"  # one worker holds its lease
     BACKOFF = "backoff"  # its last attempt failed; another one follows later
+    EXPANDED = "expanded"  # it has items or steps of its own, and not all have finished
     INDETERMINATE = "indeterminate"  # outcome unknown: its worker died after the intent
+    FALLING_BACK = "falling_back"  # it failed; its fallback runs as another step run
     SUCCEEDED = "succeeded"  # it succeeded and its output is stored
     FAILED = "failed"  # it failed and is not retried automatically
-    SKIPPED = "skipped"  # its trigger rule or a failure left it out
+    SKIPPED = "skipped"  # a failure left it out
+    SKIPPED_BY_CONDITION = "skipped_by_condition"  # a condition or choice left it out
     REJECTED = "rejected"  # it was rejected, or its gate expired
     CANCELLED = "cancelled"  # the run ended before it finished
 
 
 class StepEvent(StrEnum):
+    QUEUED = "queued"
+    ADMITTED = "admitted"
     GATE_OPENED = "gate_opened"
     GATE_APPROVED = "gate_approved"
     GATE_REJECTED = "gate_rejected"
     GATE_VOIDED = "gate_voided"
     RELEASED = "released"
+    WAIT_STARTED = "wait_started"
     STARTED = "started"
+    EXPANDED = "expanded"
+    REOPENED = "reopened"
     NOT_STARTED = "not_started"
     SUCCEEDED = "succeeded"
     RETRY_LATER = "retry_later"
@@ -70,9 +83,11 @@ class StepEvent(StrEnum):
     LEASE_LOST = "lease_lost"
     OUTCOME_UNKNOWN = "outcome_unknown"
     RESOLVED = "resolved"
+    FELL_BACK = "fell_back"
     RETRIED = "retried"
     REVIVED = "revived"
     SKIPPED = "skipped"
+    SKIPPED_BY_CONDITION = "skipped_by_condition"
     CANCELLED = "cancelled"
 
 
@@ -115,9 +130,27 @@ class DryRunEvent(StrEnum):
     FAILED = "failed"
 
 
+class ArtifactState(StrEnum):
+    """The state of one version of an artifact."""
+
+    DRAFT = "draft"  # a step returned it; its run has not succeeded yet
+    CURRENT = "current"  # of the run that succeeded last; the head of the chain
+    FORKED = "forked"  # the head of a chain that begins with another one's version
+    SUPERSEDED = "superseded"  # a later version has replaced it
+    ARCHIVED = "archived"  # a user took it out of use, with a reason
+
+
+class ArtifactEvent(StrEnum):
+    PROMOTED = "promoted"
+    FORKED = "forked"
+    SUPERSEDED = "superseded"
+    ARCHIVED = "archived"
+
+
 R, E, S, T = RunState, RunEvent, StepState, StepEvent
 P, A = Phase, AttemptEvent
 D, V = DryRunState, DryRunEvent
+F, G = ArtifactState, ArtifactEvent
 
 # fmt: off
 RUN: StateMachine[RunState, RunEvent] = StateMachine(
@@ -130,6 +163,7 @@ RUN: StateMachine[RunState, RunEvent] = StateMachine(
         (R.AWAITING_APPROVAL, E.EXPIRED,             R.EXPIRED),
         (R.AWAITING_APPROVAL, E.CANCEL_REQUESTED,    R.CANCELLING),
         (R.RUNNING,           E.APPROVAL_VOIDED,     R.AWAITING_APPROVAL),
+        (R.RUNNING,           E.QUEUED,              R.QUEUED),
         (R.RUNNING,           E.PAUSE_REQUESTED,     R.PAUSING),
         (R.RUNNING,           E.CANCEL_REQUESTED,    R.CANCELLING),
         (R.RUNNING,           E.SUCCEEDED,           R.SUCCEEDED),
@@ -137,6 +171,9 @@ RUN: StateMachine[RunState, RunEvent] = StateMachine(
         (R.RUNNING,           E.FAILED,              R.FAILED),
         (R.RUNNING,           E.REJECTED,            R.REJECTED),
         (R.RUNNING,           E.EXPIRED,             R.EXPIRED),
+        (R.QUEUED,            E.ADMITTED,            R.RUNNING),
+        (R.QUEUED,            E.PAUSE_REQUESTED,     R.PAUSING),
+        (R.QUEUED,            E.CANCEL_REQUESTED,    R.CANCELLING),
         (R.PAUSING,           E.PAUSED,              R.PAUSED),
         (R.PAUSING,           E.RESUMED,             R.RUNNING),
         (R.PAUSING,           E.CANCEL_REQUESTED,    R.CANCELLING),
@@ -156,20 +193,36 @@ STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
     initial=S.PENDING,
     rows=(
         # from             on                 to
+        (S.PENDING,       T.QUEUED,          S.QUEUED),
         (S.PENDING,       T.GATE_OPENED,     S.GATED),
         (S.PENDING,       T.RELEASED,        S.READY),
+        (S.PENDING,       T.WAIT_STARTED,    S.WAITING),
         (S.PENDING,       T.STARTED,         S.RUNNING),
+        (S.PENDING,       T.EXPANDED,        S.EXPANDED),
+        (S.PENDING,       T.REOPENED,        S.EXPANDED),
+        (S.PENDING,       T.SUCCEEDED,       S.SUCCEEDED),
         (S.PENDING,       T.FAILED,          S.FAILED),
         (S.PENDING,       T.SKIPPED,         S.SKIPPED),
+        (S.PENDING,       T.SKIPPED_BY_CONDITION, S.SKIPPED_BY_CONDITION),
         (S.PENDING,       T.CANCELLED,       S.CANCELLED),
+        (S.QUEUED,        T.ADMITTED,        S.PENDING),
+        (S.QUEUED,        T.SKIPPED,         S.SKIPPED),
+        (S.QUEUED,        T.CANCELLED,       S.CANCELLED),
         (S.GATED,         T.GATE_APPROVED,   S.READY),
         (S.GATED,         T.SUCCEEDED,       S.SUCCEEDED),
         (S.GATED,         T.GATE_REJECTED,   S.REJECTED),
+        (S.GATED,         T.FAILED,          S.FAILED),
         (S.GATED,         T.GATE_VOIDED,     S.PENDING),
+        (S.GATED,         T.SKIPPED,         S.SKIPPED),
         (S.GATED,         T.CANCELLED,       S.CANCELLED),
+        (S.WAITING,       T.SUCCEEDED,       S.SUCCEEDED),
+        (S.WAITING,       T.FAILED,          S.FAILED),
+        (S.WAITING,       T.SKIPPED,         S.SKIPPED),
+        (S.WAITING,       T.CANCELLED,       S.CANCELLED),
         (S.READY,         T.STARTED,         S.RUNNING),
         (S.READY,         T.GATE_VOIDED,     S.PENDING),
         (S.READY,         T.FAILED,          S.FAILED),
+        (S.READY,         T.SKIPPED,         S.SKIPPED),
         (S.READY,         T.CANCELLED,       S.CANCELLED),
         (S.RUNNING,       T.SUCCEEDED,       S.SUCCEEDED),
         (S.RUNNING,       T.RETRY_LATER,     S.BACKOFF),
@@ -179,15 +232,26 @@ STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
         (S.RUNNING,       T.OUTCOME_UNKNOWN, S.INDETERMINATE),
         (S.RUNNING,       T.CANCELLED,       S.CANCELLED),
         (S.BACKOFF,       T.RELEASED,        S.READY),
+        (S.BACKOFF,       T.SKIPPED,         S.SKIPPED),
         (S.BACKOFF,       T.CANCELLED,       S.CANCELLED),
+        (S.EXPANDED,      T.SUCCEEDED,       S.SUCCEEDED),
+        (S.EXPANDED,      T.FAILED,          S.FAILED),
+        (S.EXPANDED,      T.CANCELLED,       S.CANCELLED),
         (S.INDETERMINATE, T.RESOLVED,        S.SUCCEEDED),
         (S.INDETERMINATE, T.FAILED,          S.FAILED),
         (S.INDETERMINATE, T.NOT_STARTED,     S.READY),
         (S.INDETERMINATE, T.CANCELLED,       S.CANCELLED),
+        (S.FAILED,        T.FELL_BACK,       S.FALLING_BACK),
         (S.FAILED,        T.RETRIED,         S.PENDING),
+        (S.FALLING_BACK,  T.SUCCEEDED,       S.SUCCEEDED),
+        (S.FALLING_BACK,  T.FAILED,          S.FAILED),
+        (S.FALLING_BACK,  T.GATE_REJECTED,   S.REJECTED),
+        (S.FALLING_BACK,  T.CANCELLED,       S.CANCELLED),
         (S.SKIPPED,       T.REVIVED,         S.PENDING),
     ),
-    final=frozenset({S.SUCCEEDED, S.FAILED, S.SKIPPED, S.REJECTED, S.CANCELLED}),
+    final=frozenset({
+        S.SUCCEEDED, S.FAILED, S.SKIPPED, S.SKIPPED_BY_CONDITION, S.REJECTED, S.CANCELLED,
+    }),
 )
 
 ATTEMPT: StateMachine[Phase, AttemptEvent] = StateMachine(
@@ -219,12 +283,37 @@ DRY_RUN: StateMachine[DryRunState, DryRunEvent] = StateMachine(
     ),
     final=frozenset({D.FINISHED, D.INCOMPLETE, D.FAILED}),
 )
+
+ARTIFACT: StateMachine[ArtifactState, ArtifactEvent] = StateMachine(
+    name="artifact version",
+    initial=F.DRAFT,
+    rows=(
+        # from          on             to
+        (F.DRAFT,       G.PROMOTED,    F.CURRENT),
+        (F.DRAFT,       G.FORKED,      F.FORKED),
+        (F.DRAFT,       G.ARCHIVED,    F.ARCHIVED),
+        (F.CURRENT,     G.SUPERSEDED,  F.SUPERSEDED),
+        (F.CURRENT,     G.ARCHIVED,    F.ARCHIVED),
+        (F.FORKED,      G.SUPERSEDED,  F.SUPERSEDED),
+        (F.FORKED,      G.ARCHIVED,    F.ARCHIVED),
+        (F.SUPERSEDED,  G.ARCHIVED,    F.ARCHIVED),
+    ),
+    final=frozenset({F.ARCHIVED}),
+)
 # fmt: on
 
 FINAL_RUN = RUN.final
 FINAL_STEP = STEP_RUN.final
 FINAL_DRY_RUN = DRY_RUN.final
 AT_WORK = frozenset({S.READY, S.RUNNING, S.BACKOFF})
-"""States of steps that a worker has, or will have without a decision."""
-HELD = frozenset({S.GATED, S.INDETERMINATE})
-"""States of steps that wait for a user."""
+"""States of steps that run, or will run without another decision."""
+HELD = frozenset({S.QUEUED, S.GATED, S.WAITING, S.INDETERMINATE})
+"""States of steps that wait for a user, a time or another run."""
+UNSTARTED = S.PENDING, S.QUEUED, S.GATED, S.WAITING, S.READY, S.BACKOFF
+"""States of steps that have not finished and are not running."""
+HEADS = frozenset({F.CURRENT, F.FORKED})
+"""States of the one version of an artifact that is in use."""
+NUMBERED = HEADS | {F.SUPERSEDED}
+"""States of versions that are or were the head of their chain."""
+DELEGATED = frozenset({S.FALLING_BACK})
+"""States of steps whose outcome is that of another step run."""

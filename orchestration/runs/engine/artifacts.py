@@ -1,10 +1,9 @@
 """Store the files that steps exchange, addressed by the SHA-256 of their content."""
 
 import hashlib
-import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from io import BufferedReader
@@ -17,6 +16,8 @@ from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 
+from execfabric.infra import database
+from orchestration.runs.domain.files import facts_of
 from orchestration.runs.errors import (
     ArtifactCorrupt,
     ArtifactNameInvalid,
@@ -29,8 +30,8 @@ from orchestration.runs.models import Artifact, ArtifactUse
 from orchestration.skills.execution import NotPlain, opened_file
 
 CHUNK = 1 << 20
-PLAIN = "application/octet-stream"
 MAX_NAME = 255
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 def store(
@@ -81,7 +82,7 @@ def local_paths(
             digest = _digest(_ChunkedFile(source, heartbeat))
         if digest != sha256:
             raise ArtifactCorrupt(expected=sha256, found=digest)
-        paths[sha256] = Path(default_storage.path(_storage_path(sha256)))
+        paths[sha256] = Path(default_storage.path(storage_path(sha256)))
     return paths
 
 
@@ -90,7 +91,7 @@ def open_artifact(sha256: str) -> "File[bytes]":
 
     :raises ArtifactUnknown: when the store has no such file
     """
-    path = _storage_path(sha256)
+    path = storage_path(sha256)
     if not default_storage.exists(path):
         raise ArtifactUnknown(sha256=sha256)
     return default_storage.open(path)
@@ -109,23 +110,39 @@ def _store_one(
     try:
         with opened_file(folder, path) as source:
             size = os.fstat(source.fileno()).st_size
-            sha256 = _store_bytes(source, path.name, size, heartbeat)
+            chunked = _ChunkedFile(source, heartbeat)
+            sha256 = _store_bytes(chunked, path.name, size)
+            facts = facts_of(path.name, size)
+            with locked(sha256):
+                # The keeper may have removed an unused upload of the same bytes.
+                _ensure_bytes(chunked, sha256, path.name)
+                record(sha256, facts, step_run_id, at)
+                ArtifactUse.objects.get_or_create(
+                    artifact_id=sha256,
+                    step_run_id=step_run_id,
+                    name=f"{name}/{path.name}",
+                )
     except NotPlain as error:
         raise ArtifactNotPlain(f"Cannot store the file: {error}.") from error
-    facts = {
-        "name": path.name,
-        "size": size,
-        "media_type": mimetypes.guess_type(path.name)[0] or PLAIN,
-    }
-    with transaction.atomic():
-        artifact, _ = Artifact.objects.get_or_create(
-            sha256=sha256,
-            defaults={**facts, "producer_id": step_run_id, "created_at": at},
-        )
-        ArtifactUse.objects.get_or_create(
-            artifact=artifact, step_run_id=step_run_id, name=f"{name}/{path.name}"
-        )
     return {"$file": {"sha256": sha256, **facts}}
+
+
+@contextmanager
+def locked(sha256: str) -> Iterator[None]:
+    """Open a transaction in which no other one adds or removes these bytes."""
+    with transaction.atomic():
+        database.row(_LOCK, [f"artifact:{sha256}"])
+        yield
+
+
+def record(
+    sha256: str, facts: Mapping[str, Any], producer: UUID | None, at: datetime
+) -> None:
+    """Add the row of a file; the first step that returns it becomes its producer."""
+    values = {**facts, "producer_id": producer, "created_at": at}
+    _, is_new = Artifact.objects.get_or_create(sha256=sha256, defaults=values)
+    if producer is not None and not is_new:
+        Artifact.objects.filter(sha256=sha256, producer=None).update(**values)
 
 
 def _check_name(name: str) -> None:
@@ -153,9 +170,7 @@ class _ChunkedFile(File):  # type: ignore[type-arg]
             self._heartbeat()
 
 
-def _store_bytes(
-    source: BufferedReader, name: str, size: int, heartbeat: Callable[[], None]
-) -> str:
+def _store_bytes(chunked: "_ChunkedFile", name: str, size: int) -> str:
     """Store the content of an open file; return its digest."""
     if size > settings.MAX_ARTIFACT_BYTES:
         raise ArtifactTooLarge(
@@ -163,11 +178,14 @@ def _store_bytes(
             f" {settings.MAX_ARTIFACT_BYTES}).",
             size=size,
         )
-    chunked = _ChunkedFile(source, heartbeat)
     sha256 = _digest(chunked)
-    if not default_storage.exists(_storage_path(sha256)):
-        _save(chunked, _storage_path(sha256), name)
+    _ensure_bytes(chunked, sha256, name)
     return sha256
+
+
+def _ensure_bytes(chunked: "_ChunkedFile", sha256: str, name: str) -> None:
+    if not default_storage.exists(storage_path(sha256)):
+        _save(chunked, storage_path(sha256), name)
 
 
 def _save(source: "File[bytes]", path: str, name: str) -> None:
@@ -181,11 +199,11 @@ def _save(source: "File[bytes]", path: str, name: str) -> None:
             default_storage.delete(draft)
         raise ArtifactNotStored(
             f"Cannot store the file '{name}': the artifact store cannot be written."
-            " Ask an administrator to check the disk of the worker."
+            " Ask an admin to check the disk of the worker."
         ) from error
 
 
-def _storage_path(sha256: str) -> str:
+def storage_path(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 

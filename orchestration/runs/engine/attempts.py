@@ -13,7 +13,7 @@ from uuid import UUID
 
 from execfabric.infra import database, disk
 from execfabric.lib import canonical
-from execfabric.lib.actor import Actor
+from execfabric.lib.actor import Actor, system
 from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished, Result, recordable
@@ -25,16 +25,16 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
-from orchestration.runs.engine import checks, specs
+from orchestration.runs.engine import checks, specs, versions
 from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.loading import RunCache
-from orchestration.runs.engine.transitions import (
-    RunChange,
-    locked_change,
-    optimistic_change,
-)
+from orchestration.runs.engine.locking import locked_change, optimistic_change
+from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.engine.versions import Returned
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.skills.domain.contract import ActionContract, RetryRule
+
+BY: Actor = system("worker")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ def claim(
     step_run_id: UUID,
     worker: str,
     session: str,
-    by: Actor,
     at: datetime,
     cache: RunCache | None = None,
 ) -> Lease | None:
@@ -77,7 +76,7 @@ def claim(
     if row is None:
         return None
     # Never from the cache: a claim starts from what is stored now.
-    with locked_change(row[0], by=by, at=at) as change:
+    with locked_change(row[0], by=BY, at=at) as change:
         step = change.step(step_run_id)
         if step.state == StepState.RUNNING:
             return _lease_of_session(change, session)
@@ -96,7 +95,6 @@ def complete(
     *,
     worker: str,
     session: str,
-    by: Actor,
     at: datetime,
     cache: RunCache | None = None,
     logged: bool = True,
@@ -111,21 +109,23 @@ def complete(
 
     def act(change: RunChange) -> Lease | None:
         step = change.step(lease.step_run_id)
-        if not _holds(step, lease):
+        if step.state != StepState.RUNNING or step.fence != lease.fence:
             change.require_lock()
             if _has_recorded(step, lease, result):
                 return _lease_of_session(change, session) if session else None
-            _record_late(change, step, lease, result)
+            late = {"fence": lease.fence, "result": result.as_fact()}
+            change.record_of(step, "attempt.late_result", late, session=lease.session)
             return None
         log = selectors.log_digest(step.id, lease.fence) if logged else ""
         _finish(change, step, result, session=lease.session, log=log)
+        if isinstance(result, Finished) and result.files:
+            change.returned.append(_returned(change, step, result, lease))
         advance(change)
         return _take_next(change, worker=worker, session=session)
 
-    next_lease: Lease | None = optimistic_change(
-        lease.run_id, act, by=by, at=at, cache=cache or RunCache(0)
+    return optimistic_change(
+        lease.run_id, act, by=BY, at=at, cache=cache or RunCache(0)
     )
-    return next_lease
 
 
 _OF_SESSION = """
@@ -136,7 +136,7 @@ WHERE step.state IN ('running', 'indeterminate') AND attempt.session_id = %s
 """
 
 
-def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool:
+def not_started(session: str, evidence: str, *, at: datetime) -> bool:
     """Make a step ready whose attempt certainly never began; return False if it ended.
 
     If its outcome was marked unknown in the meantime and the run was paused for that, the
@@ -146,17 +146,15 @@ def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool
     if row is None:
         return False
     run_id, step_run_id, fence = row
-    with locked_change(run_id, by=by, at=at) as change:
+    with locked_change(run_id, by=BY, at=at) as change:
         step = change.step(step_run_id)
         unknown = step.state == StepState.INDETERMINATE
         if step.fence != fence or not (unknown or step.state == StepState.RUNNING):
             return False
         fact = {"fence": fence, "evidence": evidence}
-        rows = (
-            []
-            if unknown
-            else [change.end_attempt(step, AttemptEvent.NOT_STARTED, fact)]
-        )
+        rows = []
+        if not unknown:
+            rows = [change.end_attempt(step, AttemptEvent.NOT_STARTED, fact)]
         change.move_step(
             step,
             outcome.of_not_started(RunState(change.run.state)),
@@ -167,14 +165,12 @@ def not_started(session: str, evidence: str, *, by: Actor, at: datetime) -> bool
             error=None,
         )
         state = RunState(change.run.state)
-        if unknown and outcome.was_paused_for(step.key, state, change.run.reason):
+        if unknown and outcome.was_paused_for(
+            change.loaded.title(step), state, change.run.reason
+        ):
             change.move_run(RunEvent.RESUMED)
         advance(change)
         return True
-
-
-def _holds(step: StepRun, lease: Lease) -> bool:
-    return step.state == StepState.RUNNING and step.fence == lease.fence
 
 
 def _has_recorded(step: StepRun, lease: Lease, result: Result) -> bool:
@@ -206,7 +202,10 @@ def _take_next(change: RunChange, *, worker: str, session: str) -> Lease | None:
     """Claim the first ready step, so that a run does not depend on hints."""
     if not session or disk.shortage():
         return None
-    while (step := _first_ready(change)) is not None:
+    while ready := change.loaded.progress.startable(1):
+        step = change.step(ready[0])
+        if not _may_start(change, step):
+            break
         lease = _take(change, step, worker=worker, session=session)
         if lease is not None:
             return lease
@@ -214,17 +213,11 @@ def _take_next(change: RunChange, *, worker: str, session: str) -> Lease | None:
     return None
 
 
-def _first_ready(change: RunChange) -> StepRun | None:
-    ready = change.loaded.progress.startable(1)
-    step = change.step(ready[0]) if ready else None
-    return step if step is not None and _may_start(change, step) else None
-
-
 def _may_start(change: RunChange, step: StepRun) -> bool:
     return (
         step.state == StepState.READY
         and change.run.state == RunState.RUNNING
-        and change.loaded.progress.may_start()
+        and change.loaded.progress.may_claim(step.id)
     )
 
 
@@ -245,15 +238,11 @@ def _take(
         "started_at": change.at,
         "intent_at": change.at,
     }
+    fact = {"fence": fence, "worker": worker, "digest": spec.digest, "session": session}
     change.move_step(
         step,
         StepEvent.STARTED,
-        {
-            "fence": fence,
-            "worker": worker,
-            "digest": spec.digest,
-            "session": session,
-        },
+        fact,
         session=session,
         rows=[change.begin_attempt(step, fence, attempt)],
         fence=fence,
@@ -273,6 +262,7 @@ def _lease(
     action: ActionContract,
     session: str,
 ) -> Lease:
+    instance = {"run": str(change.run.id), "generation": step.generation}
     return Lease(
         run_id=change.run.id,
         step_run_id=step.id,
@@ -280,33 +270,19 @@ def _lease(
         fence=step.fence,
         spec=spec,
         action=action,
-        idempotency_key=_idempotency_key(change, step),
+        idempotency_key=canonical.digest_of(
+            "execfabric/idempotency/v1", instance | step.instance()
+        ),
         session=session,
-    )
-
-
-def _idempotency_key(change: RunChange, step: StepRun) -> str:
-    return canonical.digest_of(
-        "execfabric/idempotency/v1",
-        {
-            "run": str(change.run.id),
-            "generation": step.generation,
-            **step.instance(),
-        },
     )
 
 
 def _finish(
     change: RunChange, step: StepRun, result: Result, *, session: str, log: str
 ) -> None:
-    end = outcome.of_result(
-        result,
-        run=RunState(change.run.state),
-        tries=step.tries,
-        max_attempts=step.max_attempts,
-        rule=_retry_rule(change, step),
-    )
+    end = _outcome(change, step, result)
     columns: dict[str, Any] = end.columns()
+    error = None
     if isinstance(result, Finished):
         payload = _success_payload(step, result)
         columns = {
@@ -317,13 +293,45 @@ def _finish(
         }
     else:
         payload = dict(columns)
+        error = result.as_fact()
     if end.wait is not None:
         payload["wait_s"] = end.wait.total_seconds()
         columns["not_before"] = change.at + end.wait
-    attempt = change.end_attempt(step, end.attempt, payload.get("error"), log=log)
+    attempt = change.end_attempt(step, end.attempt, error, log=log)
     change.move_step(
         step, end.event, payload, session=session, rows=[attempt], **columns
     )
+
+
+def _returned(
+    change: RunChange, step: StepRun, result: Finished, lease: Lease
+) -> Returned:
+    return Returned(
+        step=step,
+        title=versions.title_of(change.loaded, step),
+        files=result.files,
+        received=lease.spec.get("files", ()),
+    )
+
+
+def _outcome(
+    change: RunChange, step: StepRun, result: Result
+) -> outcome.AttemptOutcome:
+    run = RunState(change.run.state)
+    end = outcome.of_result(
+        result,
+        run=run,
+        tries=step.tries,
+        max_attempts=step.max_attempts,
+        rule=_retry_rule(change, step),
+    )
+    has_fallback = change.plan_step(step).fallback is not None
+    if end.event is StepEvent.FAILED and outcome.must_be_known(
+        step.effect_class, has_fallback=has_fallback, run=run
+    ):
+        unknown = selectors.has_unknown_attempt(step)
+        return outcome.if_known(end, earlier_unknown=unknown)
+    return end
 
 
 def _success_payload(step: StepRun, result: Finished) -> dict[str, Any]:
@@ -346,14 +354,3 @@ def _retry_rule(change: RunChange, step: StepRun) -> RetryRule:
         return planned.retry
     action = specs.action_of(change, step)
     return action.retry if action else RetryRule()
-
-
-def _record_late(
-    change: RunChange, step: StepRun, lease: Lease, result: Result
-) -> None:
-    change.record(
-        "attempt.late_result",
-        {"fence": lease.fence, "result": result.as_fact()},
-        step=step.key,
-        session=lease.session,
-    )

@@ -3,9 +3,9 @@
 from uuid import UUID
 
 from approvals import selectors as gates
-from approvals import services as approvals
 from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold, ProposerInactive
+from approvals.services import gates as approvals
 from execfabric.infra import database
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain.states import RunEvent, StepEvent
@@ -76,7 +76,8 @@ def _plan_flaw(change: RunChange) -> str:
     approval = loaded.approval
     if approval is None:
         return "The plan has no approval."
-    unproven = approval.unproven(digest=approval.actual, at=change.at)
+    digest = approval.gate.actual_digest()
+    unproven = approval.unproven(digest=digest, at=change.at)
     if unproven:
         return f"The plan's approval is not valid. {unproven.sentence}"
     if not subjects.covers(bytes(approval.gate.subject), change):
@@ -95,7 +96,7 @@ def _rebuilt(change: RunChange, step: StepRun) -> Spec:
     if digest != step.spec_id:
         raise ContentChanged(
             "Cannot start the step: its stored action does not match its digest."
-            " Nothing ran.",
+            " This attempt did not run.",
             expected=str(step.spec_id),
             found=digest,
         )
@@ -118,11 +119,12 @@ def _supersede(
 
 def _void_plan(change: RunChange, step: StepRun, reason: str) -> None:
     change.require_lock()
-    new_digest = subjects.of_run(change).digest.hex()
+    new_digest = subjects.of_run(change).actual_digest().hex()
     _supersede(change, change.run.gate_id, new_digest, reason)
     _supersede(change, step.gate_id, new_digest, reason)
+    fact = {"reason": reason}
     change.move_step(
-        step, StepEvent.GATE_VOIDED, {"reason": reason}, tries=0, gate_id=None
+        step, StepEvent.GATE_VOIDED, fact, tries=0, gate_id=None, condition=None
     )
     change.move_run(RunEvent.APPROVAL_VOIDED, reason)
     open_plan_gate(change)

@@ -6,31 +6,41 @@ depend on with the cached values, and refuses the change if any of them differs.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from cachetools import LRUCache
+
 from approvals import selectors as approvals
 from approvals.domain.policy import Rule
 from approvals.models import Gate
-from approvals.selectors import ANY_POLICY, DECISIONS, GATE_ROW, VOTERS, Held
+from approvals.proof import Held
+from approvals.selectors import ANY_POLICY, DECISIONS, GATE_ROW, VOTERS
 from audit.errors import StreamUnknown
 from audit.services import LOCK_END, End
 from execfabric.infra import database
+from execfabric.lib.ids import scope_span
 from orchestration.plans import selectors as plans
+from orchestration.plans.domain import routing
 from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.fallbacks import is_fallback
+from orchestration.plans.domain.subplans import joined
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.progress import Progress, StepStatus
 from orchestration.runs.domain.states import StepState
+from orchestration.runs.engine import containers
 from orchestration.runs.engine.store import RunVersions
-from orchestration.runs.models import Run, StepRun, stream_of
+from orchestration.runs.models import CONTAINERS, Run, StepRun, stream_of
 from orchestration.skills.selectors import PINNED, Pinned, pinned_from
 
 CACHED_RUNS = 16
 """Runs that a worker caches; a row of a step is about 2 kB."""
+CACHED_INPUTS = 64
+"""Sub-plans of a cached run whose inputs are cached."""
 
 _NOT_OF_STEP = ("output", "files")
 _NOT_OF_REVISION = ("source",)
@@ -69,7 +79,7 @@ SELECT CASE split_part(proposer, ':', 1)
   ELSE false END
 FROM runs_run WHERE id = %s
 """
-_READ_OUTSIDE = "SELECT value FROM runs_outside"
+_READ_OUTSIDE = "SELECT (SELECT value FROM runs_outside)"
 _READ_AROUND = f"SELECT ({_READ_OUTSIDE}), ({ANY_POLICY}), ({_PROPOSER_ACTIVE})"
 _READ_PINNED = (
     f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
@@ -83,8 +93,7 @@ class LoadedRun:
 
     run: Run
     steps: dict[UUID, StepRun]
-    """In plan order. Outputs and files are left out and read on demand."""
-    progress: Progress
+    """The step runs in plan order; outputs and files are read on demand."""
     end: End
     outside: int | None
     approval: Held | None
@@ -96,46 +105,166 @@ class LoadedRun:
     """The pinned skill versions by id."""
     proven_until: datetime | None = None
     """The expiry of the verified plan approval; None until it is verified."""
-    _named: dict[str, UUID] = field(default_factory=dict)
+    subplan_inputs: MutableMapping[str, dict[str, Any]] = field(
+        default_factory=lambda: LRUCache(CACHED_INPUTS)
+    )
+    """Inputs of sub-plans that were read last, by the digest of their spec."""
 
     def __post_init__(self) -> None:
-        for step in self.steps.values():
-            if step.item is None and step.parent_id is None:
-                self._named[step.key] = step.id
+        steps = self.steps.values()
+        self._named = {self._name(step): step.id for step in steps if step.item is None}
+        self.progress = Progress(
+            map(self._status, steps),
+            parallel_max=self.run.parallel_max,
+            on_failure=self.document.on_failure,
+        )
 
     @cached_property
     def document(self) -> PlanDocument:
-        """Return the parsed plan."""
         return plans.document(self.run.revision)
 
     @cached_property
+    def included(self) -> dict[str, PlanRevision]:
+        """The revisions of sub-plans, by the paths of their plan steps."""
+        return plans.included(self.run.pins)
+
+    @cached_property
+    def included_documents(self) -> dict[str, PlanDocument]:
+        """The sub-plans, by the paths of their plan steps."""
+        return {path: plans.document(row) for path, row in self.included.items()}
+
+    @cached_property
+    def includes_pinned(self) -> bool:
+        """True if the stored sub-plans are those that the run is bound to."""
+        return all(
+            plans.content_digest(row) == self.run.pins[path]["digest"]
+            for path, row in self.included.items()
+        )
+
+    @cached_property
     def plan_digest(self) -> str:
-        """Return the digest of the stored plan."""
         return plans.content_digest(self.run.revision)
 
     @cached_property
     def rules(self) -> list[Rule]:
-        """Return the rules of the policies in force."""
         return approvals.policies_in_force() if self.any_policy else []
 
     @property
     def versions(self) -> RunVersions:
-        """Return the versions that an optimistic change compares."""
-        return RunVersions(self.run.version, self.outside)
+        return self.run.version, self.outside
 
-    def named(self, key: str) -> StepRun | None:
-        """Return the step run that references to this plan step resolve to."""
-        step_run_id = self._named.get(key)
+    def named(self, key: str, around: StepRun | None) -> StepRun | None:
+        """Return the step run that references to a step of a plan resolve to.
+
+        `around` is the plan step of a sub-plan; None for the plan of the run.
+        """
+        step_run_id = self._named.get((around.id if around else None, key))
         return self.steps[step_run_id] if step_run_id else None
+
+    def around(self, step: StepRun) -> StepRun | None:
+        """Return the plan step that a step is inside of; None in the plan of the run."""
+        while step.parent_id is not None:
+            parent = self.steps[step.parent_id]
+            if step.item is None and not is_fallback(step.key):
+                return parent
+            step = parent
+        return None
+
+    def path(self, step: StepRun) -> str:
+        """Return the ids of a step and of the plan steps around it: `auth/create`."""
+        around = self.around(step)
+        return joined(self.path(around), step.key) if around else step.key
+
+    def title(self, step: StepRun) -> str:
+        """Return the path of a step with the items of lists: `auth [3]/create`."""
+        around = self.around(step)
+        return joined(self.title(around), step.label) if around else step.label
+
+    def place_of(self, step: StepRun) -> dict[str, Any]:
+        """Return the item, the container, the path and the scope of an added step."""
+        place = step.instance()
+        del place["step"]
+        if around := self.around(step):
+            place["path"] = self.title(step)
+            place["scope"] = scope_span(self.run.trace_id, around.id)
+        return place
+
+    def session_of(self, step: StepRun) -> str:
+        """Return the session of a sub-plan: of a plan step, or of the one around a step.
+
+        It is empty for a step in the plan of the run.
+        """
+        own = step if step.has_session else self.around(step)
+        return scope_span(self.run.trace_id, own.id) if own else ""
+
+    def plan_of(self, step: StepRun) -> PlanDocument:
+        """Return the plan that a step is written in."""
+        around = self.around(step)
+        return self.inside(around) if around else self.document
+
+    def inside(self, step: StepRun) -> PlanDocument:
+        """Return the sub-plan that a plan step runs."""
+        return self.included_documents[self.path(step)]
+
+    def planned(self, step: StepRun) -> StepDocument:
+        return self.plan_of(step).by_key[step.key]
+
+    def router_of(self, step: StepRun) -> StepRun | None:
+        """Return the choose step that decides whether a step runs, if any."""
+        key = self.plan_of(step).routers.get(step.key)
+        return self.named(key, self.around(step)) if key else None
+
+    def _name(self, step: StepRun) -> tuple[UUID | None, str]:
+        around = self.around(step)
+        return around.id if around else None, step.key
 
     def update(self, step: StepRun) -> None:
         """Replace or add a step run."""
         if step.id in self.steps:
-            state = StepState(step.state)
-            self.progress.moved(step.id, state, error_code(step))
+            self.moved(step)
         else:
-            self.progress.add(_view(step, self.document.by_id(), self._named))
+            self.progress.add(self._status(step))
+            if step.item is None:
+                self._named[self._name(step)] = step.id
         self.steps[step.id] = step
+
+    def moved(self, step: StepRun) -> None:
+        """Update the progress with the state of a step run."""
+        self.progress.moved(
+            step.id, StepState(step.state), _error_code(step), self._chosen(step)
+        )
+
+    def _status(self, step: StepRun) -> StepStatus:
+        """Return a step run for the decider; an item has no trigger rule of its own."""
+        document, around = self.plan_of(step), self.around(step)
+        planned, scope = document.by_key[step.key], around.id if around else None
+        is_part = step.item is not None or is_fallback(step.key)
+        parents = () if is_part else document.counted(planned)
+        router = "" if is_part else document.routers.get(step.key, "")
+        inside = self.inside(step) if step.kind == planned.kind == "plan" else None
+        rule, at_least = ("all_success", 0) if is_part else routing.rule_of(planned)
+        return StepStatus(
+            key=step.id,
+            name=self.title(step),
+            state=StepState(step.state),
+            depends_on=tuple(self._named[scope, key] for key in parents),
+            trigger_rule=rule,
+            error=_error_code(step),
+            at_least=at_least,
+            router=self._named[scope, router] if router else None,
+            chosen=self._chosen(step),
+            parent=step.parent_id,
+            group=containers.group_of(step, planned, inside),
+            has_fallback=planned.fallback is not None and step.kind not in CONTAINERS,
+        )
+
+    def _chosen(self, step: StepRun) -> frozenset[str]:
+        """Return what a choose step has chosen, by the names that the decider uses."""
+        chosen = chosen_by(step)
+        around = self.around(step) if chosen else None
+        if around is None:
+            return chosen
+        return frozenset(joined(self.title(around), key) for key in chosen)
 
 
 class RunCache:
@@ -144,11 +273,10 @@ class RunCache:
     def __init__(self, size: int = CACHED_RUNS) -> None:
         self._size = size
         self.taken = self.refused = 0
-        """The numbers of optimistic changes that were written and refused."""
+        """The numbers of written and of refused optimistic changes."""
         self._runs: OrderedDict[UUID, LoadedRun] = OrderedDict()
 
     def pop(self, run_id: UUID) -> LoadedRun | None:
-        """Remove and return a cached run."""
         return self._runs.pop(run_id, None)
 
     def put(self, loaded: LoadedRun) -> None:
@@ -168,10 +296,6 @@ def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
     """
     if cached is not None and refresh(cached, lock=True):
         return cached
-    return _read(run_id)
-
-
-def _read(run_id: UUID) -> LoadedRun | None:
     cursors = database.pipelined(
         [
             (LOCK_END, [stream_of(run_id)]),
@@ -185,22 +309,23 @@ def _read(run_id: UUID) -> LoadedRun | None:
             (_READ_VOTERS, [run_id]),
         ]
     )
-    end, run_row, around, revision, steps, pinned, *gate = (
+    end, run_row, around, revision, steps, pinned, gate, decided, voted = (
         cursor.fetchall() for cursor in cursors
     )
     if not run_row:
         return None
     run = database.instance(Run, run_row[0])
     run.revision = database.instance(PlanRevision, revision[0], but=_NOT_OF_REVISION)
-    read = _steps(steps)
     outside, any_policy, proposer_active = around[0]
+    approval = None
+    if gate:
+        approval = approvals.held_from(database.instance(Gate, gate[0]), decided, voted)
     return LoadedRun(
         run=run,
-        steps={step.id: step for step in read},
-        progress=_progress(run, read),
+        steps={step.id: step for step in _steps(steps)},
         end=_end(end, run.stream),
         outside=outside,
-        approval=_held(*gate),
+        approval=approval,
         proposer_active=proposer_active is True,
         any_policy=any_policy is True,
         pinned=pinned_from(pinned),
@@ -208,7 +333,7 @@ def _read(run_id: UUID) -> LoadedRun | None:
 
 
 def refresh(cached: LoadedRun, *, lock: bool) -> bool:
-    """Read the new events' rows into a cached run; return False if more has changed.
+    """Update a cached run with newly written rows; return False to reload it.
 
     Without the lock, rows may be newer than the end of the stream, which is read first.
     The database refuses a change that is based on that.
@@ -229,63 +354,44 @@ def refresh(cached: LoadedRun, *, lock: bool) -> bool:
     if not run_row:
         return False
     run = database.instance(Run, run_row[0])
-    if RunVersions(run.version, _outside(outside)) != cached.versions:
+    if (run.version, outside[0][0]) != cached.versions:
+        return False
+    written = _steps(steps)
+    if any(_adds_steps(cached, step) for step in written):
         return False
     run.revision = cached.run.revision
     cached.run, cached.end = run, _end(end, stream)
-    for step in _steps(steps):
+    for step in written:
         cached.update(step)
     return True
 
 
-def error_code(step: StepRun) -> str:
-    """Return the code of a step's stored error, or ""."""
+def _adds_steps(cached: LoadedRun, step: StepRun) -> bool:
+    """Return True if a written step has brought steps that the cached run lacks.
+
+    Added steps are not among the written ones until they move. Without them a container
+    would end before they have run.
+    """
+    known = cached.steps.get(step.id)
+    if known is None:
+        return True
+    if step.state == StepState.FALLING_BACK:
+        return cached.progress.fallback_of(step.id) is None
+    is_expanded = step.kind in CONTAINERS and step.started_at is not None
+    return is_expanded and known.started_at is None
+
+
+def _error_code(step: StepRun) -> str:
     return str((step.error or {}).get("code", ""))
 
 
-def _progress(run: Run, steps: Sequence[StepRun]) -> Progress:
-    """Index the steps of a run, given in plan order."""
-    document = plans.document(run.revision)
-    planned, named = document.by_id(), {step.key: step.id for step in reversed(steps)}
-    return Progress(
-        [_view(step, planned, named) for step in steps],
-        parallel_max=run.parallel_max,
-        on_failure=document.on_failure,
-    )
-
-
-def _view(
-    step: StepRun, planned: Mapping[str, StepDocument], named: Mapping[str, UUID]
-) -> StepStatus:
-    """Return a step run as the decider sees it; an added one has no dependencies."""
-    of_plan = planned[step.key]
-    is_added = step.item is not None or step.parent_id is not None
-    return StepStatus(
-        key=step.id,
-        name=step.key,
-        state=StepState(step.state),
-        depends_on=() if is_added else tuple(named[key] for key in of_plan.depends_on),
-        trigger_rule=of_plan.trigger_rule,
-        error=error_code(step),
-    )
+def chosen_by(step: StepRun) -> frozenset[str]:
+    """Return the steps that a choose step has chosen."""
+    return frozenset((step.condition or {}).get("then", ()))
 
 
 def _steps(rows: Iterable[database.Row]) -> list[StepRun]:
     return [database.instance(StepRun, row, but=_NOT_OF_STEP) for row in rows]
-
-
-def _held(
-    gate: Sequence[database.Row],
-    decided: Iterable[database.Row],
-    voted: Iterable[database.Row],
-) -> Held | None:
-    for row in gate:
-        return approvals.held_from(database.instance(Gate, row), decided, voted)
-    return None
-
-
-def _outside(rows: Sequence[Any]) -> int | None:
-    return int(rows[0][0]) if rows else None
 
 
 def _end(rows: Sequence[Any], stream: str) -> End:

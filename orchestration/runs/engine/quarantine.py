@@ -6,6 +6,7 @@ A run that cannot be read then neither stops nor delays the others.
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +18,37 @@ from execfabric.infra import database
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Conflict, Refusal
 from orchestration.runs import live
-from orchestration.runs.domain.sweeping import REPORTED_FAILURES, Duty, message, pause
 from orchestration.runs.models import Run, SweepFailure, stream_of
 
 FORGET_AFTER = timedelta(minutes=1)
-"""A failure is removed if it was due this long ago and did not occur again."""
+"""Time after a due retry until a failure that did not recur is removed."""
+REPORTED_FAILURES = 3
+"""Failures in a row after which the keeper reports the run and waits between tries."""
+FIRST_PAUSE_S = 10
+LONGEST_PAUSE_S = 600
+
+
+class Duty(StrEnum):
+    """A task of the keeper for one run."""
+
+    LEASES = "leases"
+    WAITS = "waits"
+    GATES = "gates"
+    STOPS = "stops"
+    DRY_RUNS = "dry_runs"
+    SLA = "sla"
+    QUEUES = "queues"
+
+
+DESCRIPTIONS = {
+    Duty.LEASES: "recover a step whose worker was lost",
+    Duty.WAITS: "retry a step after its wait",
+    Duty.GATES: "expire an approval",
+    Duty.STOPS: "finish pausing or cancelling the run",
+    Duty.DRY_RUNS: "end the dry run",
+    Duty.QUEUES: "let a queued run or step proceed",
+    Duty.SLA: "record that the run or a step is late",
+}
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +93,6 @@ class Quarantine:
         return done
 
     def forget(self) -> None:
-        """Remove failures that did not occur again."""
         if self._known:
             old = SweepFailure.objects.filter(retry_at__lt=self.at - FORGET_AFTER)
             old.delete()
@@ -79,7 +105,7 @@ class Quarantine:
             defaults={
                 "duty": duty,
                 "failures": count,
-                "retry_at": self.at + pause(count),
+                "retry_at": self.at + _pause(count),
             },
         )
         self._known[subject] = row
@@ -90,7 +116,7 @@ class Quarantine:
         """Record the failure in the stream of the run, if there is one."""
         payload = {
             "code": "run.sweep_failed",
-            "message": message(duty, row.failures),
+            "message": _message(duty, row.failures),
             "duty": str(duty),
             "failures": row.failures,
             "cause": cause.code if isinstance(cause, Refusal) else "internal",
@@ -112,3 +138,19 @@ class Quarantine:
         except Exception:
             log.exception("Cannot report that run %s cannot be swept.", row.subject)
             database.restore()
+
+
+def _pause(failures: int) -> timedelta:
+    if failures < REPORTED_FAILURES:
+        return timedelta()
+    # Beyond 2**10 the longest pause applies anyway.
+    grown = FIRST_PAUSE_S * 2 ** min(failures - REPORTED_FAILURES, 10)
+    return timedelta(seconds=min(grown, LONGEST_PAUSE_S))
+
+
+def _message(duty: Duty, failures: int) -> str:
+    """Return the message for the audit log and for the page of the run."""
+    return (
+        f"Cannot {DESCRIPTIONS[duty]}: {failures} tries failed. The keeper retries with"
+        " increasing delays. See the keeper's log for the cause."
+    )

@@ -3,44 +3,134 @@
 Each output is compared with the digest that its worker recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from execfabric.lib import canonical
-from orchestration.plans.domain import references
+from orchestration.plans.domain import references, waits
 from orchestration.plans.domain.document import StepDocument
+from orchestration.plans.domain.iteration import names_of
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import ContentChanged
-from orchestration.runs.models import ExecSpec, StepRun
+from orchestration.runs.models import SPEC_DOMAIN, ExecSpec, StepRun
+
+ITEM_DOMAIN = "execfabric/item/v1"
+
+
+def of_value(change: RunChange, step: StepRun, value: Any) -> references.Scope:
+    """Return the scope of a value that no approval has fixed, such as a list."""
+    scope = inside(change, change.loaded.around(step), value)
+    return replace(scope, item=item_of(step, change.plan_step(step)))
+
+
+def inside(change: RunChange, around: StepRun | None, value: Any) -> references.Scope:
+    """Return the scope of a value in a sub-plan, or in the plan of the run if None."""
+    heads = {ref.step for ref in references.find(value) if ref.step}
+    return _scope(change, around, heads, {})
+
+
+def inputs_of(change: RunChange, around: StepRun | None) -> dict[str, Any]:
+    """Return the inputs of a sub-plan, or those of the run if `around` is None.
+
+    :raises ContentChanged: when they do not match their recorded digest
+    """
+    if around is None:
+        inputs: dict[str, Any] = change.run.inputs
+        return inputs
+    digest, known = str(around.spec_id), change.loaded.subplan_inputs
+    if digest in change.subplan_inputs:
+        return change.subplan_inputs[digest]
+    if digest not in known:
+        body = ExecSpec.objects.values_list("body", flat=True).filter(pk=digest).first()
+        found = canonical.digest(SPEC_DOMAIN, bytes(body or b"")).hex()
+        what = f"the stored input object of step '{around.label}'"
+        check_digest(what, around, expected=digest, found=found)
+        known[digest] = canonical.loads(bytes(body or b""))["inputs"]
+    return known[digest]
+
+
+def check_digest(what: str, step: StepRun, *, expected: str, found: str) -> None:
+    """Check stored content against its recorded digest.
+
+    :raises ContentChanged: when they differ
+    """
+    if found != expected:
+        raise ContentChanged(
+            f"Cannot start the step: {what} does not match its recorded digest. This"
+            " attempt did not run.",
+            step=step.key,
+            expected=expected,
+            found=found,
+        )
+
+
+def item_digest(value: Any) -> str:
+    return canonical.digest_of(ITEM_DOMAIN, value)
+
+
+def item_of(step: StepRun, planned: StepDocument) -> dict[str, Any]:
+    """Return what the names of an item refer to; empty for a step without items.
+
+    :raises ContentChanged: when the stored value does not match its digest
+    """
+    if step.item is None or planned.for_each is None:
+        return {}
+    stored = step.item_value or {}
+    value, expected = stored.get("value"), str(stored.get("digest", ""))
+    what = f"the stored value of item {step.item}"
+    check_digest(what, step, expected=expected, found=item_digest(value))
+    return dict(zip(names_of(planned), (value, step.item), strict=True))
 
 
 def scope_of(
     change: RunChange, step: StepRun, planned: StepDocument
 ) -> references.Scope:
-    """Return what the references of a step resolve to."""
-    refs = [*references.find(planned.params)]
+    """Return the scope of everything that an approval of a step covers."""
+    refs = [*references.find(planned.params), *references.find(planned.inputs)]
+    around = change.loaded.around(step)
     if planned.approval is not None:
         refs += references.find(planned.approval.reason)
+    if planned.ask is not None:
+        refs += references.find(planned.ask.reason)
+    if planned.event is not None:
+        refs += references.find(planned.event.key)
+    refs += references.find([*waits.times_of(planned).values()])
     heads = {ref.step for ref in refs if ref.step}
     first = ""
-    if references.FIRST in heads and change.loaded.named(references.FIRST) is None:
-        first = _first_success(change, planned)
+    if (
+        references.FIRST in heads
+        and change.loaded.named(references.FIRST, around) is None
+    ):
+        first = _first_success(change, step, planned)
         heads.add(first)
-    sources = [source for key in sorted(heads) if (source := change.loaded.named(key))]
+    optional = any(ref.optional for ref in refs)
+    absent = _absent_at_release(step) if optional else {}
+    scope = _scope(change, around, heads, absent, first)
+    return replace(scope, item=item_of(step, planned))
+
+
+def _scope(
+    change: RunChange,
+    around: StepRun | None,
+    heads: Iterable[str],
+    absent_before: Mapping[str, str],
+    first: str = "",
+) -> references.Scope:
+    named = (change.loaded.named(key, around) for key in sorted(heads))
+    sources = [source for source in named if source]
     absent = {
         source.key: str(source.state)
         for source in sources
         if source.state != StepState.SUCCEEDED
-    }
-    if any(ref.optional for ref in refs):
-        absent |= _absent_at_release(step)
+    } | dict(absent_before)
     present = [source for source in sources if source.key not in absent]
-    results = _results(change, present)
+    results = results_of(change, present)
     return references.Scope(
-        inputs=change.run.inputs,
+        inputs=inputs_of(change, around),
         run={"id": str(change.run.id)},
         outputs={source.key: results[source.id][0] for source in present},
         files={source.key: results[source.id][1] for source in present},
@@ -49,19 +139,16 @@ def scope_of(
     )
 
 
-def _first_success(change: RunChange, planned: StepDocument) -> str:
+def _first_success(change: RunChange, step: StepRun, planned: StepDocument) -> str:
     """Return the parent that succeeded first, or ""."""
-    parents = map(change.loaded.named, planned.depends_on)
+    counted = change.loaded.plan_of(step).counted(planned)
+    around = change.loaded.around(step)
+    parents = [change.loaded.named(key, around) for key in counted]
     # A parent that completes in this change has no place yet: it is the last.
     succeeded = [
-        (
-            parent.completed_seq is None,
-            parent.completed_seq,
-            parent.position,
-            parent.key,
-        )
-        for parent in parents
-        if parent is not None and parent.state == StepState.SUCCEEDED
+        (each.completed_seq is None, each.completed_seq, each.position, each.key)
+        for each in parents
+        if each is not None and each.state == StepState.SUCCEEDED
     ]
     return min(succeeded)[-1] if succeeded else ""
 
@@ -78,38 +165,38 @@ def _absent_at_release(step: StepRun) -> dict[str, str]:
     return absent
 
 
-def _results(
+def results_of(
     change: RunChange, sources: Sequence[StepRun]
 ) -> dict[UUID, tuple[Any, Any]]:
-    """Return output and files of steps, reading those that this change has not loaded.
+    """Return output and files of steps, each read and checked once in a change.
 
     :raises ContentChanged: when they do not match the recorded digest
     """
-    results = change.results
+    checked = change.results
+    new = [one for one in sources if (one.id, one.output_digest) not in checked]
+    results = _read(new)
+    for source in new:
+        result, expected = results[source.id], source.output_digest
+        digest = result_digest(*result) if expected else ""
+        what = f"the stored output of step '{source.key}'"
+        check_digest(what, source, expected=expected, found=digest)
+        checked[source.id, expected] = result
+    return {one.id: checked[one.id, one.output_digest] for one in sources}
+
+
+def _read(sources: Sequence[StepRun]) -> dict[UUID, tuple[Any, Any]]:
+    """Return output and files of steps, from their rows if they are not loaded."""
+    results = {}
     missing = []
     for source in sources:
-        if "output" in source.__dict__:
-            results[source.id] = source.output, source.files
-        elif source.id not in results:
+        held = source.__dict__
+        if "output" in held:
+            # Only attempts have files; a step added in this change has no row to read.
+            results[source.id] = held["output"], held.get("files", {})
+        else:
             missing.append(source.id)
     if missing:
         rows = StepRun.objects.filter(pk__in=missing)
         for step_run_id, output, files in rows.values_list("id", "output", "files"):
             results[step_run_id] = output, files
-    for source in sources:
-        _require_unchanged(source, *results[source.id])
     return results
-
-
-def _require_unchanged(source: StepRun, output: Any, files: Any) -> None:
-    if not source.output_digest:
-        return
-    digest = result_digest(output, files)
-    if digest != source.output_digest:
-        raise ContentChanged(
-            f"Cannot start the step: the stored output of step '{source.key}' does not"
-            " match its recorded digest. Nothing ran.",
-            step=source.key,
-            expected=source.output_digest,
-            found=digest,
-        )

@@ -4,27 +4,34 @@ The same function builds it when a step is released, and again from the stored d
 a worker claims the step. If the two differ, nothing runs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.domain.policy import UNSAID, ActionFacts, Demand, Rule, demands
-from approvals.domain.seats import Requirement
+from approvals.domain.policy import Demand
 from execfabric.lib import canonical
-from orchestration.plans.domain import references, undo
+from orchestration.plans.domain import asking, references
 from orchestration.plans.domain.document import StepDocument
+from orchestration.plans.domain.gates import DEFAULT_APPROVERS, demand_of
+from orchestration.plans.domain.undo import undo_of
 from orchestration.runs.engine import scopes
 from orchestration.runs.engine.transitions import RunChange
-from orchestration.runs.errors import ContentChanged, ParamsInvalid, SkillWithdrawn
+from orchestration.runs.errors import (
+    ContentChanged,
+    ParamsInvalid,
+    SkillWithdrawn,
+    SpecsTooLarge,
+)
 from orchestration.runs.models import SPEC_DOMAIN, StepRun
 from orchestration.skills import selectors as skills
-from orchestration.skills.domain.contract import ActionContract, SkillContract
+from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.errors import HandlerMissing
 from orchestration.skills.execution import input_problems
 from orchestration.skills.selectors import Pinned
 
 REUSE_DOMAIN = "execfabric/reuse/v1"
-DEFAULT_APPROVERS = (Requirement("operator", 1),)
+MAX_SPECS = 64 << 20
+"""Bytes of the specs that one change stores."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Spec:
     changed: str = ""
     """Why an earlier approval of the same action does not cover it."""
     reuse_digest: str = ""
-    """Equal for equal actions of any run; empty for an approval step."""
+    """The same for the same action in any run; empty for an approval step."""
 
 
 def build(change: RunChange, step: StepRun) -> Spec:
@@ -55,17 +62,19 @@ def build(change: RunChange, step: StepRun) -> Spec:
     """
     planned = change.plan_step(step)
     scope = scopes.scope_of(change, step, planned)
-    value = _common(change, step) | _upstream(scope)
+    value = _common(change, step, scope)
     if planned.kind == "approval":
         return _approval_spec(planned, value, scope)
-    pin = change.run.pins[step.key]
+    if planned.kind == "input":
+        return _input_spec(planned, value, scope)
+    pin = change.run.pins[change.loaded.path(step)]
     pinned = change.loaded.pinned[pin["version_id"]]
     if not skills.usable(pinned.skill_state, pinned.version_state):
         raise SkillWithdrawn(skill=pinned.slug, state=pinned.skill_state)
     if pinned.digest != pin["digest"]:
         raise ContentChanged(
             f"Cannot start the step: version {pinned.version} of the skill"
-            f" '{pinned.slug}' has changed since it was approved. Nothing ran.",
+            f" '{pinned.slug}' has changed since it was approved. This attempt did not run.",
             expected=pin["digest"],
             found=pinned.digest,
         )
@@ -73,13 +82,19 @@ def build(change: RunChange, step: StepRun) -> Spec:
     if action is None:
         raise HandlerMissing(skill=pinned.slug, action=planned.action)
     new_code = _new_code(pinned, action)
-    demand = demand_of(planned, action, skill=pinned.slug, rules=change.loaded.rules)
+    demand = demand_of(planned, action, change.loaded.rules)
     changed = ""
     if new_code:
         changed = f"The code of {action.handler} has changed since it was approved."
         demand = demand.also(DEFAULT_APPROVERS, reason=changed)
         value["code"] = new_code
-    params = _params(planned, pinned, action, scope)
+    params = references.resolve(planned.params, scope)
+    if wrong := input_problems(action, params):
+        raise ParamsInvalid(
+            f"Cannot run {pinned.slug} {action.name}: {'; '.join(wrong)}."
+            " Change the params in the plan, or the step that returns the value.",
+            problems=wrong,
+        )
     config = action.given(pinned.contract.config)
     value |= {
         "skill": {
@@ -92,8 +107,8 @@ def build(change: RunChange, step: StepRun) -> Spec:
         "summary": action.summary,
         "params": params,
         "config": config,
-        "files": sorted(files_in(params), key=lambda file: str(file["sha256"])),
-        "secrets": sorted({*secrets_in(params), *secrets_in(config)}),
+        "files": sorted(_marked(params, "$file"), key=lambda file: str(file["sha256"])),
+        "secrets": sorted({*_marked(params, "$secret"), *_marked(config, "$secret")}),
         "effect_class": str(action.effect_class),
         "risk": str(action.risk),
         "timeout_s": planned.timeout_s or action.timeout_s,
@@ -105,25 +120,20 @@ def build(change: RunChange, step: StepRun) -> Spec:
     return _finished(value, action, demand, changed)
 
 
-def _params(
-    planned: StepDocument,
-    pinned: Pinned,
-    action: ActionContract,
-    scope: references.Scope,
-) -> Any:
-    """Resolve a step's params.
+def require_space(change: RunChange, body: bytes) -> None:
+    """Check that a change can store one more spec.
 
-    :raises ReferenceUnresolved: when a reference has no value
-    :raises ParamsInvalid: when they do not satisfy the action's input schema
+    :raises SpecsTooLarge: when its specs would be too large in total
     """
-    params = references.resolve(planned.params, scope)
-    if wrong := input_problems(action, params):
-        raise ParamsInvalid(
-            f"Cannot run {pinned.slug} {action.name}: {'; '.join(wrong)}."
-            " Change the params in the plan, or the step that returns the value.",
-            problems=wrong,
+    size = change.spec_bytes + len(body)
+    if size > MAX_SPECS:
+        raise SpecsTooLarge(
+            "Cannot start the step: the parameters of all steps that start at the same"
+            f" time are too large: {size:,} bytes (max {MAX_SPECS:,}). Pass large values"
+            " as files, or limit the items with max.",
+            size=size,
+            limit=MAX_SPECS,
         )
-    return params
 
 
 def _new_code(pinned: Pinned, action: ActionContract) -> str:
@@ -148,42 +158,7 @@ def _new_code(pinned: Pinned, action: ActionContract) -> str:
     return installed
 
 
-def demand_of(
-    planned: StepDocument,
-    action: ActionContract | None,
-    *,
-    skill: str = "",
-    rules: Sequence[Rule] = (),
-) -> Demand:
-    """Return the approvals that policies and the plan require before a step runs."""
-    demand = Demand()
-    if action is not None:
-        facts = ActionFacts(
-            skill=skill,
-            action=action.name,
-            risk=str(action.risk),
-            effect_class=str(action.effect_class),
-        )
-        demand = demands(facts, rules)
-    approval = planned.approval
-    if approval is not None or planned.kind == "approval":
-        groups = approval.groups if approval else ()
-        requirements = tuple(Requirement(g.group, g.count) for g in groups)
-        reason = (approval.reason if approval else "") or UNSAID
-        demand = demand.also(requirements or DEFAULT_APPROVERS, reason=reason)
-    return demand
-
-
-def undo_of(planned: StepDocument, contract: SkillContract) -> dict[str, Any] | None:
-    """Return the declared undo of a step, with unresolved references to its output."""
-    declared = undo.undo_of(planned, contract)
-    if declared is None:
-        return None
-    return {"action": declared.action, "params": dict(declared.params)}
-
-
 def digest_of(body: bytes) -> str:
-    """Return the digest of a spec as 64 hex digits."""
     return canonical.digest(SPEC_DOMAIN, body).hex()
 
 
@@ -198,34 +173,24 @@ def reuse_digest(value: Mapping[str, Any]) -> str:
     return canonical.digest_of(REUSE_DOMAIN, same | {"skill": value["skill"]["digest"]})
 
 
-def files_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Iterate over the file references in a JSON value."""
-    for item in _objects(value):
-        if set(item) == {"$file"}:
-            yield item["$file"]
-
-
-def secrets_in(value: Any) -> Iterator[str]:
-    """Iterate over the names of the secrets that a JSON value refers to."""
-    for item in _objects(value):
-        if set(item) == {"$secret"}:
-            yield item["$secret"]
-
-
-def _objects(value: Any) -> Iterator[Any]:
+def _marked(value: Any, mark: str) -> Iterator[Any]:
+    """Iterate over the contents of the objects `{mark: content}` in a JSON value."""
     if isinstance(value, dict):
-        yield value
+        if value.keys() == {mark}:
+            yield value[mark]
         for item in value.values():
-            yield from _objects(item)
+            yield from _marked(item, mark)
     elif isinstance(value, list):
         for item in value:
-            yield from _objects(item)
+            yield from _marked(item, mark)
 
 
-def _common(change: RunChange, step: StepRun) -> dict[str, Any]:
+def _common(
+    change: RunChange, step: StepRun, scope: references.Scope
+) -> dict[str, Any]:
     run = change.run
     proposer = run.proposed_by()
-    return {
+    value = {
         "v": 1,
         "run": str(run.id),
         **step.instance(),
@@ -238,21 +203,48 @@ def _common(change: RunChange, step: StepRun) -> dict[str, Any]:
         "on_behalf_of": proposer.on_behalf_of,
         "proposer": proposer.as_fact(),
     }
+    if change.loaded.around(step) is not None:
+        value["path"] = change.loaded.title(step)
+    if scope.absent:
+        value["absent"] = dict(scope.absent)
+    if scope.first:
+        value["first"] = scope.first
+    if scope.item:
+        value["item_value"] = next(iter(scope.item.values()))
+    return value
+
+
+def of_subplan(change: RunChange, step: StepRun, inputs: Mapping[str, Any]) -> Spec:
+    """Return what a plan step runs: the revision of its sub-plan, and the inputs."""
+    value = _common(change, step, references.Scope(inputs, {}))
+    value |= {"kind": "plan", "subplan": change.pin_of(step), "inputs": dict(inputs)}
+    return _finished(value, None, Demand())
 
 
 def _approval_spec(
     planned: StepDocument, value: dict[str, Any], scope: references.Scope
 ) -> Spec:
-    approval = planned.approval
+    reason = (planned.approval and planned.approval.reason) or ""
     value |= {
         "kind": "approval",
         "name": planned.name,
-        "message": references.resolve(
-            (approval.reason if approval else "") or "", scope
-        ),
+        "message": references.resolve(reason, scope),
         "context": references.resolve(planned.params, scope),
     }
-    return _finished(value, None, demand_of(planned, None))
+    return _finished(value, None, demand_of(planned, None, ()))
+
+
+def _input_spec(
+    planned: StepDocument, value: dict[str, Any], scope: references.Scope
+) -> Spec:
+    """Return what an input step asks; the digest of an answer covers the form."""
+    value |= {
+        "kind": "input",
+        "name": planned.name,
+        "message": references.resolve(asking.reason_of(planned), scope),
+        "form": planned.form,
+    }
+    return _finished(value, None, demand_of(planned, None, ()))
 
 
 def _finished(
@@ -266,20 +258,10 @@ def _finished(
     return Spec(body, digest_of(body), value, action, demand, changed, reuse)
 
 
-def _upstream(scope: references.Scope) -> dict[str, Any]:
-    """Return the parents without output, and the parent that released the step."""
-    value: dict[str, Any] = {}
-    if scope.absent:
-        value["absent"] = dict(scope.absent)
-    if scope.first:
-        value["first"] = scope.first
-    return value
-
-
 def action_of(change: RunChange, step: StepRun) -> ActionContract | None:
     """Return the action that a step is pinned to, as the registry has it now."""
-    pin = change.run.pins.get(step.key)
-    if pin is None:
+    pin = change.pin_of(step)
+    if pin is None or "version_id" not in pin:
         return None
     pinned = change.loaded.pinned.get(pin["version_id"])
     return pinned.action(pin["action"]) if pinned else None

@@ -1,7 +1,7 @@
 """Write runs, steps and attempts: `runs_commit` is an SQL function of the migrations."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,7 @@ from orchestration.runs.models import Run, StepRun
 MISSED = "XF001"
 """The SQLSTATE when a row is no longer in the state that was read."""
 CHANGED = "XF002"
-"""The SQLSTATE when the run, or what it depends on, was changed without an event."""
+"""The SQLSTATE when run data or outside data changed without an event."""
 
 _COMMIT = f"SELECT runs_commit({', '.join(['%s'] * 14)})"
 
@@ -34,18 +34,20 @@ RETURNING run.state
 
 Record = dict[str, Any]
 """Columns of a row by name."""
+RunVersions = tuple[int, int | None]
+"""The versions of the run, and of data it depends on, when read."""
 
 
 @dataclass
 class PendingWrites:
-    """The rows that a change writes; the names are those of the SQL function."""
+    """The rows that a change writes; the SQL function uses the same names."""
 
     specs: list[Record] = field(default_factory=list)
     born: list[Record] = field(default_factory=list)
     """Added step runs with all columns."""
     ended: list[Record] = field(default_factory=list)
     """Ended attempts: the key and the new columns."""
-    steps: dict[str, Record] = field(default_factory=dict)
+    steps: dict[UUID, Record] = field(default_factory=dict)
     """New columns by step run; `was` and `held` are the state and fence that were read."""
     attempts: list[Record] = field(default_factory=list)
     """New attempts."""
@@ -56,15 +58,9 @@ class PendingWrites:
         """Return the argument of the SQL function."""
         # orjson: about five times as fast as json on the path of every step.
         parts = {name: part for name, part in vars(self).items() if part}
+        if self.steps:
+            parts["steps"] = {str(pk): columns for pk, columns in self.steps.items()}
         return orjson.dumps(parts).decode()
-
-
-@dataclass(frozen=True)
-class RunVersions:
-    """The counters of a run when it was read, compared by an optimistic change."""
-
-    version: int
-    outside: int | None
 
 
 def commit(
@@ -79,10 +75,11 @@ def commit(
 ) -> tuple[End, int] | None:
     """Write a change and its events after `end`; return the new end and run version.
 
-    `versions` are compared for a run that is not locked. Return None if the run has
+    `versions` are compared for a run that is not locked. Return None if such a run has
     changed since it was read.
 
-    :raises StaleTransition: when a row is no longer in the state that was read
+    :raises StaleTransition: when a row is no longer in the state that was read, or a
+        locked run has changed
     """
     events, after = audit.chained(
         run.stream, facts, end=end, by=by, at=at, trace_id=run.trace_id
@@ -93,8 +90,7 @@ def commit(
         end.seq,
         end.hash,
         after.hash,
-        versions.version if versions else None,
-        versions.outside if versions else None,
+        *(versions or (None, None)),
         at,
         by.key,
         by.name,
@@ -112,8 +108,19 @@ def commit(
         if code == MISSED:
             raise StaleTransition(expected=database.detail(error)) from None
         raise
-    version = row[0] if row else None
-    return None if version is None else (after, version)
+    if row and row[0] is not None:
+        return after, row[0]
+    if versions is None:
+        raise StaleTransition(run=str(run.id), seq=end.seq)
+    return None
+
+
+def merged(released: Fact, started: Fact) -> Fact:
+    """Return the events "released" and "started" of a step as one."""
+    source = {"from": released.payload["from"]}
+    columns = started.rows[0].columns
+    columns.update(released.rows[0].columns | columns)
+    return replace(started, payload=released.payload | started.payload | source)
 
 
 def renew_lease(step_run_id: UUID, fence: int) -> str | None:
@@ -123,5 +130,4 @@ def renew_lease(step_run_id: UUID, fence: int) -> str | None:
 
 
 def note_hints(step_run_ids: Iterable[UUID], *, at: datetime) -> None:
-    """Store when workers were last hinted at ready steps."""
     StepRun.objects.filter(pk__in=step_run_ids).update(hinted_at=at)

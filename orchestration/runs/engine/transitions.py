@@ -2,25 +2,24 @@
 
 A change is made in memory, each move by the state table, and written with its events in
 one statement. That compares and swaps the end of the run's stream, so of two changes to
-the same state one is refused. `locked_change` locks and reads the run first;
-`optimistic_change` starts from a worker's cached copy, without a lock.
+the same state one is refused. `locking` makes the changes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from audit.services import Fact, RowFact
-from execfabric.infra import database
 from execfabric.lib.actor import Actor
-from execfabric.lib.machine import StaleTransition
+from orchestration.plans.domain.conditions import NamedValues
 from orchestration.plans.domain.document import StepDocument
-from orchestration.runs import dispatch, history, live
+from orchestration.runs import alerts, dispatch, history, live
+from orchestration.runs.domain import sla
 from orchestration.runs.domain.states import (
     ATTEMPT,
     FINAL_RUN,
@@ -34,21 +33,14 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
-from orchestration.runs.engine import store
-from orchestration.runs.engine.loading import (
-    LoadedRun,
-    RunCache,
-    error_code,
-    load,
-    refresh,
-)
+from orchestration.runs.engine import store, versions
+from orchestration.runs.engine.loading import LoadedRun
 from orchestration.runs.engine.store import PendingWrites, Record
-from orchestration.runs.errors import RunUnknown, StepUnknown
+from orchestration.runs.engine.versions import Returned
+from orchestration.runs.errors import StepUnknown
 from orchestration.runs.models import Run, StepRun
 
 HINTS_AT_ONCE = 16
-TRIES = 3
-"""Optimistic tries: other workers may change the same run."""
 _RESULT = ("output", "files")
 
 
@@ -68,10 +60,14 @@ class RunChange:
     facts: list[Fact] = field(default_factory=list)
     built: dict[UUID, Any] = field(default_factory=dict)
     """Specs built in this change, so that none is built twice."""
-    results: dict[UUID, tuple[Any, Any]] = field(default_factory=dict)
-    """Output and files of steps that others refer to, by step run."""
-    _steps: dict[UUID, Record] = field(default_factory=dict)
-    _run: Record = field(default_factory=dict)
+    subplan_inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Inputs of the sub-plans that this change starts, by their specs' digests."""
+    results: dict[tuple[UUID, str], tuple[Any, Any]] = field(default_factory=dict)
+    """Checked output and files of steps, by step run and recorded digest."""
+    returned: list[Returned] = field(default_factory=list)
+    spec_bytes: int = 0
+    condition_s: float = 0.0
+    condition_values: NamedValues = field(default_factory=NamedValues)
     _written: PendingWrites = field(default_factory=PendingWrites)
     _released: dict[UUID, Fact] = field(default_factory=dict)
     _completed: dict[int, StepRun] = field(default_factory=dict)
@@ -81,12 +77,10 @@ class RunChange:
 
     @property
     def run(self) -> Run:
-        """Return the run."""
         return self.loaded.run
 
     @property
     def steps(self) -> dict[UUID, StepRun]:
-        """Return the step runs by id, in plan order."""
         return self.loaded.steps
 
     def step(self, step_run_id: UUID) -> StepRun:
@@ -100,11 +94,15 @@ class RunChange:
             raise StepUnknown(step_run=str(step_run_id)) from None
 
     def plan_step(self, step: StepRun) -> StepDocument:
-        """Return the definition of a step in the plan."""
-        return self.loaded.document.step(step.key)
+        return self.loaded.planned(step)
+
+    def pin_of(self, step: StepRun) -> dict[str, Any] | None:
+        """Return the skill version or the saved plan that a step is bound to."""
+        pin: dict[str, Any] | None = self.run.pins.get(self.loaded.path(step))
+        return pin
 
     def require_lock(self) -> None:
-        """Continue only under the run's lock.
+        """Check that the run is locked.
 
         :raises LockRequired: when the run is not locked
         """
@@ -117,29 +115,62 @@ class RunChange:
         payload: dict[str, Any],
         *,
         step: str = "",
+        path: str = "",
         session: str = "",
         rows: Iterable[RowFact] = (),
     ) -> Fact:
         """Add an event to this change.
 
-        `session` is the id of the attempt that it belongs to; `rows` are the columns that
-        it explains.
+        `path` names a step of a sub-plan in the trace; `session` is the id of the
+        attempt or sub-plan that it belongs to; `rows` are the columns that it explains.
         """
-        component = f"step:{step}" if step else f"run:{self.loaded.document.id}"
+        component = f"step:{path or step}" if step else f"run:{self.loaded.document.id}"
         fact = Fact(kind, payload, step, session, component, tuple(rows))
         self.facts.append(fact)
         return fact
 
-    def add_step(self, step: StepRun) -> None:
-        """Add an instance of a plan step to a running run.
+    def record_of(
+        self,
+        step: StepRun,
+        kind: str,
+        payload: dict[str, Any],
+        *,
+        session: str = "",
+        rows: Iterable[RowFact] = (),
+    ) -> Fact:
+        """Add an event about a step run, with its place if it was added to the run."""
+        if step.is_added:
+            payload = payload | self.loaded.place_of(step)
+        path = self.loaded.path(step)
+        own = session or self.loaded.session_of(step)
+        return self.record(
+            kind, payload, step=step.key, path=path, session=own, rows=rows
+        )
+
+    def expand(
+        self,
+        container: StepRun,
+        members: Sequence[StepRun],
+        payload: dict[str, Any],
+        *,
+        event: StepEvent = StepEvent.EXPANDED,
+        **fields: Any,
+    ) -> None:
+        """Expand a container: add its members to the run, in one event.
+
+        A fallback is added in the same way, with the event of its step.
 
         :raises LockRequired: when the run is not locked
         """
         self.require_lock()
-        self._written.born.append(_columns(step))
-        self.loaded.update(step)
-        rows = [history.STEP.born(step)]
-        self.record("step.added", step.instance(), step=step.key, rows=rows)
+        rows = [history.STEP.born(member) for member in members]
+        self.move_step(container, event, payload, rows=rows, **fields)
+        for member in members:
+            columns = {key: v for key, v in vars(member).items() if key != "_state"}
+            self._written.born.append(columns)
+            for name in _RESULT:  # read on demand, like those of other steps
+                member.__dict__.pop(name, None)
+            self.loaded.update(member)
 
     def move_step(
         self,
@@ -161,41 +192,70 @@ class RunChange:
         target = STEP_RUN.next(source, event)
         fields["state"] = str(target)
         fields["finished_at"] = self.at if target in FINAL_STEP else None
-        self._set_step(step, fields)
-        self.loaded.progress.moved(step.id, target, error_code(step))
-        body = {"from": str(source), "to": str(target), **(payload or {})}
-        changed = (history.STEP.changed(step, fields), *rows)
-        fact = self.record(
-            f"step.{event}", body, step=step.key, session=session, rows=changed
+        # The service level of a list is that of all its items together.
+        sla_s = self.plan_step(step).sla_s if step.item is None else None
+        starts = source is StepState.PENDING and target not in FINAL_STEP
+        fields |= sla.on_move(
+            step,
+            starts=starts,
+            ends=target in FINAL_STEP,
+            sla_s=sla_s,
+            at=self.at,
         )
+        changed = (self._set(step, fields), *rows)
+        self.loaded.moved(step)
+        body = {"from": str(source), "to": str(target), **(payload or {})}
+        kind = f"step.{event}"
+        fact = self.record_of(step, kind, body, session=session, rows=changed)
         if target is StepState.SUCCEEDED:
             self._completed[id(fact)] = step
         if event is StepEvent.RELEASED:
             self._released[step.id] = fact
         elif event is StepEvent.STARTED and step.id in self._released:
-            self._merge(self._released.pop(step.id))
+            released = self._released.pop(step.id)
+            self.facts.remove(released)
+            self.facts[-1] = store.merged(released, self.facts[-1])
+        if "breached_at" in fields:
+            self._record_breach(step, sla_s)
 
-    def _merge(self, released: Fact) -> None:
-        """Replace the events "released" and "started" of a step by one."""
-        self.facts.remove(released)
-        started = self.facts[-1]
-        source = {"from": released.payload["from"]}
-        self.facts[-1] = replace(
-            started, payload=released.payload | started.payload | source
-        )
-        columns = started.rows[0].columns
-        columns.update(released.rows[0].columns | columns)
+    def _set(self, row: StepRun | Run, fields: Record) -> RowFact:
+        """Set columns of a row; return them for the event."""
+        if isinstance(row, Run):
+            self._set_run(fields)
+            return history.RUN.changed(row, fields)
+        self._set_step(row, fields)
+        return history.STEP.changed(row, fields)
+
+    def _record_about(
+        self, row: StepRun | Run, event: str, payload: dict[str, Any], *rows: RowFact
+    ) -> None:
+        if isinstance(row, Run):
+            self.record(f"run.{event}", payload, rows=rows)
+        else:
+            self.record_of(row, f"step.{event}", payload, rows=rows)
 
     def _set_step(self, step: StepRun, fields: Record) -> None:
-        written = self._steps.get(step.id)
+        written = self._written.steps.get(step.id)
         if written is None:
             self._before.append((step, dict(step.__dict__)))
-            self._steps[step.id] = written = {"was": step.state, "held": step.fence}
+            written = {"was": step.state, "held": step.fence}
+            self._written.steps[step.id] = written
         written |= fields
         step.__dict__.update(fields)
 
-    def move_run(self, event: RunEvent, reason: str = "", **fields: Any) -> None:
-        """Move the run by the state table.
+    def admit(self, row: StepRun | Run, payload: dict[str, Any], **fields: Any) -> None:
+        """Record that a step, or the run itself, has its place at once."""
+        changed = self._set(row, {**fields, "admitted_at": self.at})
+        self._record_about(row, "admitted", payload, changed)
+
+    def move_run(
+        self,
+        event: RunEvent,
+        reason: str = "",
+        payload: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Move the run by the state table and set `fields`.
 
         :raises IllegalTransition: when the table has no such row
         """
@@ -204,55 +264,96 @@ class RunChange:
         fields["state"] = str(target)
         fields["reason"] = reason
         fields["finished_at"] = self.at if target in FINAL_RUN else None
-        self._set_run(fields)
-        fact = {"from": str(source), "to": str(target)}
+        sla_s = self.loaded.document.sla_s
+        fields |= sla.on_move(
+            self.run,
+            starts=target is RunState.RUNNING,
+            ends=target in FINAL_RUN,
+            sla_s=sla_s,
+            at=self.at,
+        )
+        changed = self._set(self.run, fields)
+        fact = {"from": str(source), "to": str(target), **(payload or {})}
         if reason:
             fact["reason"] = reason
-        self.record(f"run.{event}", fact, rows=[history.RUN.changed(self.run, fields)])
+        self.record(f"run.{event}", fact, rows=[changed])
+        if "breached_at" in fields:
+            self._record_breach(self.run, sla_s)
+
+    def breach(self, row: StepRun | Run) -> None:
+        """Record that a step, or the run itself, has not ended in time."""
+        promised = self.loaded.document if isinstance(row, Run) else self.plan_step(row)
+        changed = self._set(row, {"breached_at": self.at})
+        self._record_breach(row, promised.sla_s, changed)
+
+    def _record_breach(
+        self, row: StepRun | Run, sla_s: float | None, *rows: RowFact
+    ) -> None:
+        fact = sla.fact(row, sla_s=sla_s, at=self.at) | {"state": str(row.state)}
+        self._record_about(row, "sla_breached", fact, *rows)
 
     def bind_gate(self, gate_id: UUID) -> None:
-        """Set the run's plan gate."""
         self._set_run({"gate_id": gate_id})
 
     def _set_run(self, fields: Record) -> None:
-        if not self._run:
+        if not self._written.run:
             self._before.append((self.run, dict(self.run.__dict__)))
-            self._run = {"was": self.run.state}
-        self._run |= fields
+            self._written.run = {"was": self.run.state}
+        self._written.run |= fields
         self.run.__dict__.update(fields)
 
     def store_spec(self, digest: str, body: bytes) -> None:
         """Store the canonical bytes of an action, if they are new."""
+        self.spec_bytes += len(body)
         self._written.specs.append({"digest": digest, "body": body.decode()})
 
     def begin_attempt(self, step: StepRun, fence: int, attempt: Record) -> RowFact:
         """Add an attempt; return its columns for the event."""
         key = {"step_run_id": step.id, "fence": fence}
         self._written.attempts.append(attempt | key)
-        return history.attempt_begun(step, fence, attempt)
+        return history.ATTEMPT.inserted(f"{step.id}:{fence}", attempt)
 
     def end_attempt(
         self, step: StepRun, event: AttemptEvent, result: Any = None, *, log: str = ""
     ) -> RowFact:
-        """End the live attempt of a step; return its columns for the event."""
+        """End the live attempt of a step; return its columns for the event.
+
+        `log` is the length and digest of its log, which is not a column of the row.
+        """
         phase = str(ATTEMPT.next(Phase.INTENT, event))
         ended = {"phase": phase, "ended_at": self.at, "result": result}
         name = {"step_run_id": step.id, "fence": step.fence}
         self._written.ended.append(name | ended)
-        return history.attempt_ended(step, step.fence, ended, log=log)
+        fact = history.ATTEMPT.set(f"{step.id}:{step.fence}", ended)
+        if log:
+            fact.columns["log"] = log
+        return fact
 
     def hint(self, step: StepRun) -> None:
         """Hint workers at a step that was ready before this change."""
         self._set_step(step, {"hinted_at": self.at})
 
     def close(self) -> bool:
-        """Write everything in one statement; return False if the run has changed since.
+        """Write everything; return False if the run has changed since.
 
         :raises StaleTransition: when a locked run has changed since
         """
         if not self.facts:
             return True
         hinted = self._number()
+        chains = versions.pending(self.loaded, self.returned)
+        with transaction.atomic() if chains else nullcontext():
+            if not self._commit():
+                return False
+            if chains:
+                chains.write(by=self.by, at=self.at)
+        notify = live.run_changed if self.is_locked else live.committed
+        notify(self.run.id, gates=any(f.kind.startswith("gate.") for f in self.facts))
+        dispatch.hint(hinted)
+        alerts.after_commit(self.run.id, self.facts)
+        return True
+
+    def _commit(self) -> bool:
         committed = store.commit(
             self.run,
             self.facts,
@@ -262,18 +363,12 @@ class RunChange:
             by=self.by,
             at=self.at,
         )
-        if committed is None and self.is_locked:
-            raise StaleTransition(run=str(self.run.id), seq=self.loaded.end.seq)
         if committed is None:
             return False
         self.loaded.end, self.run.version = committed
-        for step_run_id in self._steps:
+        for step_run_id in self._written.steps:
             for name in _RESULT:
                 self.steps[step_run_id].__dict__.pop(name, None)
-        gates = any(fact.kind.startswith("gate.") for fact in self.facts)
-        notify = live.run_changed if self.is_locked else live.committed
-        notify(self.run.id, gates=gates)
-        dispatch.hint(hinted)
         return True
 
     def _number(self) -> list[UUID]:
@@ -287,13 +382,13 @@ class RunChange:
         # more workers than this.
         ready = self.loaded.progress.startable(HINTS_AT_ONCE)
         running = self.run.state == RunState.RUNNING
-        hinted = [pk for pk in ready if pk in self._steps] if running else []
+        hinted = [pk for pk in ready if pk in self._written.steps] if running else []
         for pk in hinted:
             self.hint(self.steps[pk])
-        for step_run_id, columns in self._steps.items():
-            self._written.steps[str(step_run_id)] = columns | {"seq": last}
-        if self._run:
-            self._written.run = self._run | {"seq": last}
+        for columns in self._written.steps.values():
+            columns["seq"] = last
+        if self._written.run:
+            self._written.run["seq"] = last
         return hinted
 
     def undo(self) -> None:
@@ -302,93 +397,4 @@ class RunChange:
             row.__dict__.clear()
             row.__dict__.update(before)
             if isinstance(row, StepRun):
-                state = StepState(row.state)
-                self.loaded.progress.moved(row.id, state, error_code(row))
-
-
-def _columns(row: StepRun) -> Record:
-    """Return all columns of a row that is not stored yet."""
-    return {name: value for name, value in vars(row).items() if name != "_state"}
-
-
-@contextmanager
-def locked_change(run_id: UUID, *, by: Actor, at: datetime) -> Iterator[RunChange]:
-    """Lock a run for one transaction, and write the change at its end.
-
-    Durable, because no effect may follow an intent that can still be rolled back. The
-    lock order everywhere is the end of the stream, the run, a gate.
-
-    :raises RunUnknown: when the run does not exist
-    """
-    database.leave_transaction()
-    with transaction.atomic(durable=True):
-        change = lock_run(run_id, by=by, at=at)
-        yield change
-        change.close()
-
-
-def lock_run(
-    run_id: UUID, *, by: Actor, at: datetime, cached: LoadedRun | None = None
-) -> RunChange:
-    """Lock and load a run for a change that the caller closes in its transaction."""
-    loaded = load(run_id, cached)
-    if loaded is None:
-        raise RunUnknown(run=str(run_id))
-    return RunChange(loaded=loaded, by=by, at=at)
-
-
-def optimistic_change(
-    run_id: UUID,
-    act: Callable[[RunChange], Any],
-    *,
-    by: Actor,
-    at: datetime,
-    cache: RunCache,
-) -> Any:
-    """Change a run from a worker's cached copy, without a lock if that is possible.
-
-    `act` is called again if the run has changed since, and under the lock if it requires
-    that, so it must have no effect except on its change. After an exception, or if the
-    answer to a commit is lost, the run is no longer cached.
-
-    :raises RunUnknown: when the run does not exist
-    """
-    database.leave_transaction()
-    cached = cache.pop(run_id)
-    if cached is not None and not connection.in_atomic_block:
-        done, result = _try_without_lock(cached, act, by=by, at=at, cache=cache)
-        if done:
-            return result
-    with transaction.atomic(durable=True):
-        change = lock_run(run_id, by=by, at=at, cached=cached)
-        result = act(change)
-        change.close()
-    cache.put(change.loaded)
-    return result
-
-
-def _try_without_lock(
-    cached: LoadedRun,
-    act: Callable[[RunChange], Any],
-    *,
-    by: Actor,
-    at: datetime,
-    cache: RunCache,
-) -> tuple[bool, Any]:
-    """Return True if the change was written, and the result of `act`."""
-    for left in reversed(range(TRIES)):
-        change = RunChange(loaded=cached, by=by, at=at, is_locked=False)
-        try:
-            result = act(change)
-            if change.close():
-                cache.put(cached)
-                cache.taken += 1
-                return True, result
-        except LockRequired:
-            change.undo()
-            break
-        change.undo()
-        cache.refused += 1
-        if not (left and refresh(cached, lock=False)):
-            break
-    return False, None
+                self.loaded.moved(row)

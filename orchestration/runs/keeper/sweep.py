@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -20,22 +20,22 @@ from approvals import selectors as approvals
 from execfabric.infra import database
 from execfabric.lib.actor import Actor, system
 from orchestration.runs import dispatch, selectors
-from orchestration.runs.control import dry_runs, gates
+from orchestration.runs.control import dry_runs, gates, uploads
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import Phase, RunState, StepEvent, StepState
-from orchestration.runs.domain.sweeping import Duty
-from orchestration.runs.engine import store
+from orchestration.runs.engine import events, places, queues, store, waits
 from orchestration.runs.engine.advance import advance
-from orchestration.runs.engine.quarantine import Quarantine
-from orchestration.runs.engine.transitions import RunChange, locked_change
+from orchestration.runs.engine.locking import locked_change
+from orchestration.runs.engine.quarantine import Duty, Quarantine
+from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.keeper import late
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.worker import give_back
 
 BY: Actor = system("keeper")
 BATCH = 200
 OTHER_DUTIES: list[Callable[[datetime], int]] = []
-"""Duties that other apps register when they are ready."""
-T = TypeVar("T")
+"""Duties that other apps register at startup."""
 log = logging.getLogger(__name__)
 
 
@@ -44,16 +44,23 @@ class Swept:
     """The counts of one sweep."""
 
     leases: int
+    matched: int
+    events: int
     released: int
     hinted: int
     expired: int
     confirmed: int
     dry_runs: int
+    uploads: int
+    late: int
+    admitted: int
     other: int
 
 
-def sweep(*, at: datetime) -> Swept:
-    """Do everything that is due once.
+def sweep(*, at: datetime, hint_all: bool = False) -> Swept:
+    """Do each due task once.
+
+    `hint_all` is True if the broker may have lost all hints, also the latest ones.
 
     :raises OperationalError: when the database is unreachable
     """
@@ -62,21 +69,26 @@ def sweep(*, at: datetime) -> Swept:
     _isolated(give_back.of_dead_workers, at)
     done = Swept(
         leases=_isolated(_expired_leases, quarantine),
+        matched=_isolated(_left_events, at),
+        events=_isolated(_arrived_events, quarantine),
         released=_isolated(_waits_over, quarantine),
-        hinted=_isolated(_lost_hints, quarantine),
+        hinted=_isolated(_lost_hints, quarantine, hint_all=hint_all),
         expired=_isolated(_expired_gates, quarantine),
         confirmed=_isolated(_unconfirmed, quarantine),
-        dry_runs=_isolated(dry_runs.sweep, quarantine),
+        dry_runs=_isolated(dry_runs.sweep, quarantine, hint_all=hint_all),
+        uploads=_isolated(uploads.sweep, at),
+        late=_isolated(_late, quarantine),
+        admitted=_isolated(_admitted, quarantine),
         other=sum(_isolated(duty, at) for duty in OTHER_DUTIES),
     )
     quarantine.forget()
     return done
 
 
-def _isolated(duty: Callable[[T], int], argument: T) -> int:
+def _isolated(duty: Callable[..., int], argument: Any, **options: Any) -> int:
     """Do one duty; an error in it does not stop the others."""
     try:
-        return duty(argument)
+        return duty(argument, **options)
     except Exception:
         log.exception("%s.%s failed.", duty.__module__, duty.__name__)
         database.restore()
@@ -114,38 +126,31 @@ def _rescued(change: RunChange, step_run_id: UUID) -> bool:
     if not _EXPIRED.filter(pk=step_run_id).exists():
         return False
     attempt = Attempt.objects.get(step_run=step, fence=step.fence)
+    lost = step.attempts.filter(generation=step.generation, phase=Phase.LOST)
     end = outcome.of_lost_lease(
         Phase(attempt.phase),
         effect_class=step.effect_class,
         run=RunState(change.run.state),
-        losses=_losses(step) + 1,
+        losses=1 + lost.count(),
+        has_fallback=change.plan_step(step).fallback is not None,
     )
     columns = end.columns()
     if not end.counts:
         columns["tries"] = step.tries - 1
     may_have_begun = attempt.phase != Phase.CLAIMED
+    fact = {"fence": step.fence, "worker": step.worker, "intent": may_have_begun}
     log_digest = selectors.log_digest(step.id, attempt.fence)
+    rows = [change.end_attempt(step, end.attempt, log=log_digest)]
     change.move_step(
-        step,
-        end.event,
-        {"fence": step.fence, "worker": step.worker, "intent": may_have_begun},
-        session=attempt.session_id,
-        rows=[change.end_attempt(step, end.attempt, log=log_digest)],
-        **columns,
+        step, end.event, fact, session=attempt.session_id, rows=rows, **columns
     )
     advance(change)
     return True
 
 
-def _losses(step: StepRun) -> int:
-    return Attempt.objects.filter(
-        step_run=step, generation=step.generation, phase=Phase.LOST
-    ).count()
-
-
 def _waits_over(quarantine: Quarantine) -> int:
     steps = StepRun.objects.filter(
-        state=StepState.BACKOFF,
+        state__in=[StepState.BACKOFF, StepState.WAITING],
         not_before__lte=quarantine.at,
         run__state=RunState.RUNNING,
     ).exclude(run_id__in=quarantine.held)
@@ -155,11 +160,32 @@ def _waits_over(quarantine: Quarantine) -> int:
 
 def _released(change: RunChange, step_run_id: UUID) -> bool:
     step = change.step(step_run_id)
+    if change.run.state == RunState.RUNNING and waits.end_if_due(change, step):
+        advance(change)
+        return True
     is_due = step.not_before is not None and step.not_before <= change.at
     if step.state != StepState.BACKOFF or not is_due:
         return False
     change.move_step(step, StepEvent.RELEASED)
     return True
+
+
+def _left_events(at: datetime) -> int:
+    """Give events whose step was cancelled first to other waits."""
+    return events.match_again(BY, at)
+
+
+def _arrived_events(quarantine: Quarantine) -> int:
+    """Complete steps whose event has arrived, if its sender did not do it."""
+    held = quarantine.held
+    rows = events.undelivered().exclude(run_id__in=held)[:BATCH]
+    return _in_changes(quarantine, Duty.WAITS, rows, _delivered)
+
+
+def _delivered(change: RunChange, step_run_id: UUID) -> bool:
+    is_delivered = events.deliver(change, change.step(step_run_id))
+    advance(change)
+    return is_delivered
 
 
 _RUNNING = (
@@ -175,19 +201,20 @@ _HAS_SLOT = Q(run__parallel_max=0) | Q(
 """True if one more step of the run may start; otherwise the claim would be refused."""
 
 
-def _lost_hints(quarantine: Quarantine) -> int:
+def _lost_hints(quarantine: Quarantine, *, hint_all: bool) -> int:
     """Hint again at ready steps, because the broker may have lost the last hint."""
     at = quarantine.at
-    before = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
-    ready = StepRun.objects.filter(
-        state=StepState.READY, run__state=RunState.RUNNING
-    ).exclude(hinted_at__gt=before)
+    ready = StepRun.objects.filter(state=StepState.READY, run__state=RunState.RUNNING)
+    if not hint_all:
+        before = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
+        ready = ready.exclude(hinted_at__gt=before)
     due = ready.exclude(run_id__in=quarantine.held).filter(_HAS_SLOT)
     oldest = due.order_by(F("hinted_at").asc(nulls_first=True))
     with transaction.atomic():
         # Without the run's lock, so that no deadlock is possible.
         unlocked = oldest.select_for_update(skip_locked=True, of=("self",))
-        ids = list(unlocked.values_list("id", flat=True)[:BATCH])
+        limit = dispatch.MAX_HINTS if hint_all else BATCH
+        ids = list(unlocked.values_list("id", flat=True)[:limit])
         store.note_hints(ids, at=at)
     dispatch.send(ids)
     return len(ids)
@@ -203,12 +230,31 @@ def _expired_gates(quarantine: Quarantine) -> int:
     return quarantine.each(Duty.GATES, rows, expired)
 
 
+def _admitted(quarantine: Quarantine) -> int:
+    """Let queued runs and steps proceed whose place is free now."""
+    rows = places.free(skip=quarantine.held, limit=BATCH)
+
+    def admitted(change: RunChange, step_run_id: UUID | None) -> bool:
+        is_admitted = queues.admit(change, step_run_id)
+        advance(change)
+        return is_admitted
+
+    return _in_changes(quarantine, Duty.QUEUES, rows, admitted)
+
+
+def _late(quarantine: Quarantine) -> int:
+    """Record what has not ended in time."""
+    return sum(
+        _in_changes(quarantine, Duty.SLA, rows, act)
+        for rows, act in late.found(quarantine)
+    )
+
+
 def _unconfirmed(quarantine: Quarantine) -> int:
     """End the pausing or cancelling of runs without a running step."""
     waiting = Run.objects.filter(state__in=[RunState.PAUSING, RunState.CANCELLING])
-    idle = waiting.exclude(steps__state=StepState.RUNNING).exclude(
-        pk__in=quarantine.held
-    )
+    waiting = waiting.exclude(pk__in=quarantine.held)
+    idle = waiting.exclude(steps__state=StepState.RUNNING)
     rows = idle.order_by("id").values_list("id")[:BATCH]
     return _in_changes(quarantine, Duty.STOPS, rows, _confirmed)
 

@@ -6,9 +6,18 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Q
 
-from execfabric.infra.checks import iff, is_one_of, is_set
+from execfabric.infra.checks import (
+    has_key,
+    has_result,
+    iff,
+    is_kind_with,
+    is_one_of,
+    is_pair,
+    is_set,
+)
 from execfabric.infra.fields import Uuid7Key
 from execfabric.lib.actor import Actor
+from orchestration.plans.domain.concurrency import MAX_KEY
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.states import (
     FINAL_RUN,
@@ -17,10 +26,32 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
+from orchestration.runs.models.deadlines import late_index, sla_checks
+from orchestration.runs.models.events import EventMatch as EventMatch
+from orchestration.runs.models.events import EventWait as EventWait
+from orchestration.runs.models.events import ExternalEvent as ExternalEvent
+from orchestration.runs.models.files import Artifact as Artifact
+from orchestration.runs.models.files import ArtifactUse as ArtifactUse
+from orchestration.runs.models.files import InputFile as InputFile
+from orchestration.runs.models.files import Upload as Upload
 from orchestration.runs.models.jobs import DryRun as DryRun
 from orchestration.runs.models.jobs import SweepFailure as SweepFailure
+from orchestration.runs.models.logs import LogChunk as LogChunk
+from orchestration.runs.models.outside import Outside as Outside
+from orchestration.runs.models.places import ConcurrencyPlace as ConcurrencyPlace
+from orchestration.runs.models.places import admission_checks
+from orchestration.runs.models.sources import RunSource, source_checks, trace_indexes
+from orchestration.runs.models.versions import ArtifactSource as ArtifactSource
+from orchestration.runs.models.versions import ArtifactVersion as ArtifactVersion
+from orchestration.runs.models.versions import NamedArtifact as NamedArtifact
 
+FOR_EACH = "for_each"
+"""The kind of a step run that has an item for each value of a list."""
+CONTAINERS = (FOR_EACH, "plan")
+"""The kinds of step runs whose state follows from that of their members."""
 SPEC_DOMAIN = "execfabric/action/v1"
+PLACED = (StepState.GATED, StepState.READY, StepState.RUNNING, StepState.BACKOFF)
+"""The states in which a step with a concurrency key has its place."""
 OVER = frozenset(Phase) - {Phase.CLAIMED, Phase.INTENT}
 """The phases of a finished attempt."""
 
@@ -29,7 +60,7 @@ def stream_of(run_id: UUID) -> str:
     return f"run:{run_id}"
 
 
-class Run(models.Model):
+class Run(RunSource):
     """One execution of a plan revision."""
 
     id = Uuid7Key()
@@ -38,7 +69,7 @@ class Run(models.Model):
     )
     state = models.CharField(max_length=24, default=RunState.AWAITING_APPROVAL)
     reason = models.TextField(blank=True)
-    """Why it is paused, failed or ended, as a sentence."""
+    """A sentence that says why the run is paused, failed or ended."""
     inputs = models.JSONField()
     pins = models.JSONField()
     """The approved skill version of each step: id, skill, version, digest."""
@@ -46,17 +77,26 @@ class Run(models.Model):
     """The number of steps that may run at once; 0 for no limit."""
     gate_id = models.UUIDField(null=True)
     """The current plan gate."""
-    trace_id = models.CharField(max_length=32)
     proposer = models.CharField(max_length=60)
     proposer_name = models.CharField(max_length=150)
     proposer_owner = models.CharField(max_length=60, blank=True)
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    concurrency_key = models.CharField(
+        max_length=MAX_KEY, blank=True, default="", db_default=""
+    )
+    """The key that it shares with others, with its values; empty without one."""
+    admitted_at = models.DateTimeField(null=True)
+    """When it got its place for the key."""
+    due_at = models.DateTimeField(null=True)
+    """When it has to have ended, if it has a service level."""
+    breached_at = models.DateTimeField(null=True)
+    """When it was first found not to have ended in time."""
     seq = models.BigIntegerField(default=0, db_default=0)
     """The number of the last event that wrote this row."""
     version = models.BigIntegerField(default=0, db_default=0)
-    """Rises with each write without an event to the run, its steps or its gates."""
+    """Incremented by each write to run, steps or gates without an event."""
     idempotency_key = models.CharField(
         max_length=200, blank=True, default="", db_default=""
     )
@@ -80,10 +120,15 @@ class Run(models.Model):
                 name="run_finished_at_iff_final",
                 condition=iff(is_set("finished_at"), is_one_of("state", FINAL_RUN)),
             ),
+            *source_checks(),
+            *sla_checks("run"),
+            *admission_checks("run", Q(is_one_of("state", [RunState.RUNNING]))),
         ]
         indexes = [
+            late_index("run"),
             models.Index(fields=["-created_at"], name="run_newest_first"),
             models.Index(fields=["proposer", "-created_at"], name="run_by_proposer"),
+            *trace_indexes(),
             models.Index(
                 fields=["id"],
                 name="run_waiting_to_stop",
@@ -133,14 +178,17 @@ class StepRun(models.Model):
     parent = models.ForeignKey(
         "self", on_delete=models.PROTECT, db_index=False, null=True
     )
+    item_value = models.JSONField(null=True)
+    """The value of its item, with the digest."""
     position = models.PositiveIntegerField()
+    """The order in which steps were added; containers come before their members."""
     kind = models.CharField(max_length=20, default="skill")
     state = models.CharField(max_length=20, default=StepState.PENDING)
     effect_class = models.CharField(max_length=20)
     generation = models.PositiveIntegerField(default=1)
-    """Rises when a user retries it; attempts of one generation share an idempotency key."""
+    """Incremented when a user retries; part of the idempotency key."""
     fence = models.BigIntegerField(default=0)
-    """Rises with each claim; only the holder of the latest one may write a result."""
+    """Incremented by each claim; only the latest claim may write a result."""
     worker = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True)
     tries = models.IntegerField(default=0)
@@ -155,16 +203,30 @@ class StepRun(models.Model):
     output_digest = models.CharField(max_length=64, blank=True)
     files = models.JSONField(default=dict)
     error = models.JSONField(null=True)
+    condition = models.JSONField(null=True)
+    """Why it runs or not: its condition with the result, the rule that it has chosen."""
+    used_fallback = models.BooleanField(default=False, db_default=False)
+    """True if it failed, and its output is that of its fallback."""
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    concurrency_key = models.CharField(
+        max_length=MAX_KEY, blank=True, default="", db_default=""
+    )
+    """The key that it shares with others, with its values; empty without one."""
+    admitted_at = models.DateTimeField(null=True)
+    """When it got its place for the key."""
+    due_at = models.DateTimeField(null=True)
+    """When it has to have ended, if it has a service level."""
+    breached_at = models.DateTimeField(null=True)
+    """When it was first found not to have ended in time."""
     seq = models.BigIntegerField(default=0, db_default=0)
     """The number of the last event that wrote this row."""
     completed_seq = models.BigIntegerField(null=True)
-    """The number of its success event; steps are undone in reverse order of it."""
+    """The number of its success event; undo runs in reverse order."""
     reuse_digest = models.CharField(
         max_length=64, blank=True, default="", db_default=""
     )
-    """The digest of its action without the run: equal steps may reuse an output."""
+    """The digest of the action without the run, to reuse outputs."""
 
     class Meta:
         constraints = [
@@ -176,6 +238,19 @@ class StepRun(models.Model):
             models.CheckConstraint(
                 name="step_run_state_is_known",
                 condition=is_one_of("state", StepState),
+            ),
+            models.CheckConstraint(
+                name="step_run_item_iff_value",
+                condition=iff(is_set("item"), is_set("item_value")),
+            ),
+            models.CheckConstraint(
+                name="step_run_item_has_parent",
+                condition=Q(item__isnull=True) | Q(item__gte=0, parent__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="step_run_expanded_is_container",
+                condition=is_one_of("kind", CONTAINERS)
+                | ~Q(is_one_of("state", [StepState.EXPANDED])),
             ),
             models.CheckConstraint(
                 name="step_run_finished_at_iff_final",
@@ -196,12 +271,43 @@ class StepRun(models.Model):
                 condition=Q(spec__isnull=False)
                 | ~Q(is_one_of("state", [StepState.READY, StepState.RUNNING])),
             ),
+            *sla_checks("step_run"),
+            *admission_checks("step_run", Q(is_one_of("state", PLACED))),
+            models.CheckConstraint(
+                name="step_run_used_fallback_to_succeed",
+                condition=Q(used_fallback=False)
+                | Q(is_one_of("state", [StepState.SUCCEEDED])),
+            ),
+            models.CheckConstraint(
+                name="step_run_false_iff_left_out",
+                condition=iff(
+                    has_result("condition", result=False),
+                    is_one_of("state", [StepState.SKIPPED_BY_CONDITION]),
+                ),
+            ),
+            models.CheckConstraint(
+                name="step_run_wait_iff_waiting",
+                condition=iff(
+                    is_kind_with("wait", "not_before"),
+                    is_one_of("state", [StepState.WAITING]),
+                ),
+            ),
+            models.CheckConstraint(
+                name="step_run_rule_iff_chosen",
+                condition=iff(
+                    has_key("condition", "then"),
+                    is_pair("kind", "choose", "state", StepState.SUCCEEDED),
+                ),
+            ),
         ]
         indexes = [
+            late_index("step_run"),
             models.Index(
                 fields=["not_before", "id"],
                 name="step_run_waiting_for_worker",
-                condition=Q(state__in=[StepState.READY, StepState.BACKOFF]),
+                condition=Q(
+                    state__in=[StepState.READY, StepState.BACKOFF, StepState.WAITING]
+                ),
             ),
             models.Index(
                 fields=["lease_until"],
@@ -211,34 +317,36 @@ class StepRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.key} of {self.run_id}"
+        return f"{self.label} of {self.run_id}"
+
+    @property
+    def label(self) -> str:
+        """Return the step's id with the index of its item: `each [3]`."""
+        return self.key if self.item is None else f"{self.key} [{self.item}]"
+
+    @property
+    def is_added(self) -> bool:
+        """True if it was added while the run proceeded, as a member of a container."""
+        return self.parent_id is not None
+
+    @property
+    def has_session(self) -> bool:
+        """True if it runs a sub-plan that has started."""
+        return self.kind == "plan" and self.started_at is not None
+
+    @property
+    def address(self) -> str:
+        """Return the name of the step in addresses of pages."""
+        return self.key if self.parent_id is None else str(self.pk)
 
     def instance(self) -> dict[str, Any]:
-        """Return what identifies it in its run: plan step, item and parent."""
+        """Return the step's identity in the run: plan step, item and parent."""
         identity: dict[str, Any] = {"step": self.key}
         if self.item is not None:
             identity["item"] = self.item
         if self.parent_id is not None:
             identity["parent"] = str(self.parent_id)
         return identity
-
-
-class Outside(models.Model):
-    """The counter of changes that runs depend on and that no event of a run covers.
-
-    Triggers on skills, policies, users, groups and agents raise the value.
-    """
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    value = models.BigIntegerField()
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(name="outside_has_one_row", condition=Q(id=1))
-        ]
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 class Attempt(models.Model):
@@ -283,68 +391,3 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.fence} of {self.step_run_id}"
-
-
-class LogChunk(models.Model):
-    """A piece of the log of a step run, with secrets masked."""
-
-    id = models.BigAutoField(primary_key=True)
-    step_run = models.ForeignKey(
-        StepRun, on_delete=models.PROTECT, db_index=False, related_name="log"
-    )
-    fence = models.BigIntegerField()
-    offset = models.BigIntegerField()
-    """The start of the text, in characters from the start of the log."""
-    line = models.BigIntegerField(null=True)
-    """The number of line breaks before it; null in rows of older releases."""
-    text = models.TextField()
-    at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["step_run", "offset"], name="log_chunk_has_one_place"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"log of {self.step_run_id} at {self.offset}"
-
-
-class Artifact(models.Model):
-    """An immutable file, addressed by its content, and the step that first returned it."""
-
-    sha256 = models.CharField(max_length=64, primary_key=True)
-    name = models.CharField(max_length=255)
-    media_type = models.CharField(max_length=100)
-    size = models.BigIntegerField()
-    producer = models.ForeignKey(
-        StepRun, on_delete=models.PROTECT, null=True, related_name="artifacts"
-    )
-    created_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.sha256[:12]}"
-
-
-class ArtifactUse(models.Model):
-    """A file that a step run returned or received; decides who may read it."""
-
-    id = models.BigAutoField(primary_key=True)
-    artifact = models.ForeignKey(
-        Artifact, on_delete=models.PROTECT, db_index=False, related_name="uses"
-    )
-    step_run = models.ForeignKey(
-        StepRun, on_delete=models.PROTECT, related_name="artifact_uses"
-    )
-    name = models.CharField(max_length=255)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["artifact", "step_run", "name"], name="artifact_use_is_unique"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} of {self.step_run_id}"

@@ -1,20 +1,13 @@
 """Dry runs, and failures of the keeper."""
 
-from collections.abc import Iterable
-
 from django.db import models
 from django.db.models import Q
 
 from execfabric.infra.fields import Uuid7Key
 from orchestration.runs.domain.states import FINAL_DRY_RUN, DryRunState
 
-
-def _values(states: Iterable[str]) -> list[str]:
-    """Return plain text: a migration must not import the current states."""
-    return sorted(map(str, states))
-
-
-ENDED = _values(FINAL_DRY_RUN)
+# Plain text: a migration must not import the current states.
+ENDED = sorted(map(str, FINAL_DRY_RUN))
 ENDED_EARLY = [str(DryRunState.FAILED), str(DryRunState.INCOMPLETE)]
 QUEUED, RUNNING = str(DryRunState.QUEUED), str(DryRunState.RUNNING)
 
@@ -36,16 +29,16 @@ class DryRun(models.Model):
     inputs = models.JSONField()
     pins = models.JSONField()
     order = models.JSONField()
-    """The ids of its steps in order of execution."""
+    """The paths of its steps in order of execution."""
     state = models.CharField(max_length=12, default=QUEUED)
     reason = models.TextField(blank=True)
-    """Why it is incomplete or failed, as a sentence."""
+    """A sentence that says why the dry run is incomplete or failed."""
     steps_done = models.PositiveIntegerField(default=0)
     steps_total = models.PositiveIntegerField()
     report = models.JSONField(null=True)
     tries = models.PositiveIntegerField(default=0)
     fence = models.PositiveIntegerField(default=0)
-    """Rises with each claim; only the holder of the latest one may write a report."""
+    """Incremented by each claim; only the latest claim may write a report."""
     worker = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True)
     hinted_at = models.DateTimeField(null=True)
@@ -56,7 +49,7 @@ class DryRun(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="dry_run_state_is_known",
-                condition=Q(state__in=_values(DryRunState)),
+                condition=Q(state__in=sorted(map(str, DryRunState))),
             ),
             models.CheckConstraint(
                 name="dry_run_finished_at_iff_final",
@@ -109,7 +102,7 @@ class DryRun(models.Model):
 
 
 class SweepFailure(models.Model):
-    """A run, or a dry run without one, that the last sweeps failed on."""
+    """A run, or a dry run without a run, for which the last sweeps failed."""
 
     subject = models.UUIDField(primary_key=True)
     duty = models.CharField(max_length=20)

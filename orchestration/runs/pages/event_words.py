@@ -8,9 +8,9 @@ class Words(NamedTuple):
     """The words and the look of one kind of event."""
 
     state: str
-    """The state whose icon and color it has."""
+    """The state whose icon and color mark the event."""
     label: str
-    """Its name in a list of one run, and in the filter of the audit log."""
+    """The event's name in the list of a run and in the audit log's filter."""
     sentence: str
     """A sentence whose fields are the actor, names, and texts of the payload."""
 
@@ -24,24 +24,29 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("run.dry_run_failed", "failed", "Dry run failed", "The dry run of {run} failed"),
     ("run.approved", "approved", "Plan approved", "Run {run} was approved and started"),
     ("run.approval_voided", "superseded", "Approval no longer valid", "The approval of {run} is no longer valid"),
+    ("run.queued", "queued", "Run queued", "Run {run} waits for other runs with its concurrency key"),
+    ("run.admitted", "running", "Run admitted", "Run {run} got its place for its concurrency key"),
     ("run.pause_requested", "pausing", "Pause requested", "{actor} requested a pause of run {run}"),
     ("run.paused", "paused", "Run paused", "Run {run} paused"),
     ("run.resumed", "running", "Run resumed", "{actor} resumed run {run}"),
-    ("run.cancel_requested", "cancelling", "Cancel requested", "{actor} requested to cancel run {run}"),
+    ("run.cancel_requested", "cancelling", "Cancel requested", "{actor} requested cancellation of run {run}"),
     ("run.cancelled", "cancelled", "Run cancelled", "Run {run} was cancelled"),
     ("run.succeeded", "succeeded", "Run succeeded", "Run {run} succeeded"),
     ("run.partially_succeeded", "partially_succeeded", "Run partly succeeded", "Run {run} partly succeeded"),
     ("run.failed", "failed", "Run failed", "Run {run} failed"),
     ("run.rejected", "rejected", "Run rejected", "Run {run} was rejected"),
-    ("run.expired", "expired", "Run expired", "Run {run} expired without a decision"),
+    ("run.expired", "expired", "Run expired", "Run {run} expired without the required approvals"),
+    ("run.sla_breached", "late", "Run late", "Run {run} did not end in time"),
     ("run.sweep_failed", "fenced", "Background check failed", "The background check of run {run} failed"),
 
-    ("step.added", "pending", "Step added", "Step {step} was added to run {run}"),
+    ("step.expanded", "expanded", "Steps added", "The items or steps inside step {step} were added to run {run}"),
+    ("step.reopened", "expanded", "Retried inside", "{actor} set what had failed inside step {step} to run again"),
     ("step.gate_opened", "gated", "Step waits for approval", "Step {step} waits for approval"),
     ("step.gate_approved", "approved", "Step approved", "Step {step} was approved and may start"),
-    ("step.gate_rejected", "rejected", "Step rejected", "Step {step} was rejected and does not start"),
+    ("step.gate_rejected", "rejected", "Step not approved", "Step {step} was not approved and does not start"),
     ("step.gate_voided", "superseded", "Approval no longer valid", "The approval of step {step} is no longer valid"),
     ("step.released", "ready", "Step ready", "Step {step} is ready to start"),
+    ("step.wait_started", "waiting", "Wait started", "Step {step} waits"),
     ("step.started", "intent", "Step started", "{actor} started step {step}"),
     ("step.not_started", "ready", "Attempt not started", "An attempt of step {step} did not start"),
     ("step.claimed", "claimed", "Step taken by a worker", "A worker took step {step}"),
@@ -53,7 +58,12 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("step.resolved", "succeeded", "Outcome resolved", "{actor} resolved the outcome of step {step}"),
     ("step.retried", "backoff", "Step retried", "{actor} set step {step} to run again"),
     ("step.revived", "pending", "Step no longer skipped", "Step {step} is no longer skipped"),
-    ("step.skipped", "skipped", "Step skipped", "Step {step} was skipped"),
+    ("step.skipped", "skipped", "Step skipped after a failure", "Step {step} was skipped after a failure"),
+    ("step.sla_breached", "late", "Step late", "Step {step} did not end in time"),
+    ("step.queued", "queued", "Step queued", "Step {step} waits for other steps with its concurrency key"),
+    ("step.admitted", "pending", "Step admitted", "Step {step} got its place for its concurrency key"),
+    ("step.fell_back", "falling_back", "Fallback started", "Step {step} failed, and its fallback was started"),
+    ("step.skipped_by_condition", "skipped_by_condition", "Step skipped by a condition", "Step {step} was skipped by a condition"),
     ("step.cancelled", "cancelled", "Step cancelled", "Step {step} was cancelled"),
     ("attempt.intent", "intent", "Attempt started", "An attempt of step {step} started"),
     ("attempt.fenced", "fenced", "Attempt stopped", "An outdated attempt of step {step} was stopped"),
@@ -67,6 +77,37 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("gate.withdrawn", "superseded", "Approval withdrawn", "The approval of {subject} was withdrawn"),
     ("gate.expired", "expired", "Approval expired", "The approval of {subject} expired"),
     ("gate.decision_refused", "fenced", "Decision refused", "{actor} could not decide on {subject}"),
+
+    ("event.received", "requested", "Event received", "{actor} sent event {type} {key}"),
+    ("event.matched", "succeeded", "Event ended waits", "Event {type} {key} ended waits"),
+
+    ("artifact.drafted", "draft", "Artifact drafted", "A step returned artifact {artifact} in run {run}"),
+    ("artifact.promoted", "current", "Artifact current", "A version of artifact {artifact} became current"),
+    ("artifact.superseded", "superseded", "Artifact superseded", "A version of artifact {artifact} was superseded"),
+    ("artifact.archived", "archived", "Artifact archived", "{actor} archived a version of artifact {artifact}"),
+    ("artifact.forked", "forked", "Artifact forked", "{actor} forked a version as artifact {artifact}"),
+
+    ("plan.saved", "approved", "Plan saved", "{actor} saved revision {revision} of plan {plan}"),
+    ("plan.right_granted", "approved", "Right on plan granted", "{actor} granted {right} on plan {plan} to {holder}"),
+    ("plan.right_revoked", "rejected", "Right on plan revoked", "{actor} revoked {right} on plan {plan} from {holder}"),
+
+    ("schedule.created", "approved", "Schedule created", "{actor} created schedule {name} of plan {plan}"),
+    ("schedule.changed", "approved", "Schedule changed", "{actor} changed schedule {name} of plan {plan}"),
+    ("schedule.paused", "paused", "Schedule paused", "{actor} paused schedule {name}"),
+    ("schedule.resumed", "running", "Schedule resumed", "{actor} resumed schedule {name}"),
+    ("schedule.deleted", "rejected", "Schedule deleted", "{actor} deleted schedule {name}"),
+    ("schedule.fired", "succeeded", "Schedule fired", "Schedule {name} proposed run {run_id}"),
+    ("schedule.skipped", "skipped", "Firing skipped", "Schedule {name} skipped the firing of {due}"),
+    ("schedule.moved_on", "skipped", "Schedule moved on", "Schedule {name} goes on after the recorded firing of {after}"),
+    ("schedule.refused", "failed", "Firing refused", "Schedule {name} could not propose the run of {due}"),
+    ("hook.created", "approved", "Webhook created", "{actor} created webhook {name} of plan {plan}"),
+    ("hook.changed", "approved", "Webhook changed", "{actor} changed webhook {name} of plan {plan}"),
+    ("hook.paused", "paused", "Webhook paused", "{actor} paused webhook {name}"),
+    ("hook.resumed", "running", "Webhook resumed", "{actor} resumed webhook {name}"),
+    ("hook.deleted", "rejected", "Webhook deleted", "{actor} deleted webhook {name}"),
+    ("hook.secret_rotated", "approved", "Secret of webhook rotated", "{actor} rotated the secret of webhook {name}"),
+    ("hook.delivered", "succeeded", "Webhook delivered", "Webhook {name} proposed run {run_id}"),
+    ("hook.refused", "failed", "Delivery refused", "Webhook {name} could not propose the run of {webhook_id}"),
 
     ("skill.drafted", "draft", "Skill version drafted", "{actor} drafted version {version} of skill {skill}"),
     ("skill.published", "approved", "Skill version published", "{actor} published version {version} of skill {skill}"),
@@ -107,6 +148,11 @@ GROUPS = {
     "step": ("Steps", "step"),
     "attempt": ("Steps", "attempt"),
     "gate": ("Approvals", "approval"),
+    "event": ("Events", "event"),
+    "artifact": ("Artifacts", "artifact"),
+    "plan": ("Plans", "plan"),
+    "schedule": ("Schedules", "schedule"),
+    "hook": ("Webhooks", "webhook"),
     "skill": ("Skills", "skill"),
     "policy": ("Policies", "policy"),
     "user": ("Accounts", "user"),
@@ -118,14 +164,13 @@ GROUPS = {
     "password_link": ("Sign-in", "password link"),
     "token": ("Sign-in", "token"),
 }
-"""For each first part of a kind, its heading in the filter and what it is about."""
+"""By first part of a kind: its heading in the filter, and its subject."""
 
 NOTES = ("reason", "comment", "message", "evidence", "worker", "code")
-"""The keys of a payload whose text is shown; the first that exists."""
+"""Payload keys whose text may explain an event; the first one found is used."""
 
 
 def words_of(kind: str) -> Words:
-    """Return the words for a kind; for an unknown kind, the kind itself."""
     return WORDS.get(kind) or Words("pending", kind, "{kind}")
 
 

@@ -35,7 +35,7 @@ class LogView:
     gap: Gap | None
     tail: str
     end: int
-    """How many characters were written."""
+    """The number of characters that were written."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class _Stretch:
         return None if self.line is None else self.line + self.text.count("\n")
 
     def cut_after(self, count: int) -> "_Stretch":
-        """Return its start, up to the end of a line."""
+        """Return the first `count` characters, cut at the end of a line."""
         head = self.text[:count]
         return _Stretch(self.at, self.line, head[: head.rfind("\n") + 1] or head)
 
     def cut_before(self, count: int) -> "_Stretch":
-        """Return its end, from the start of a line."""
+        """Return the last `count` characters, cut at the start of a line."""
         start = max(0, len(self.text) - count)
         line_start = self.text.find("\n", start) + 1
         start = line_start if start and 0 < line_start < len(self.text) else start
@@ -83,7 +83,7 @@ def view_of(step_run_id: UUID) -> LogView:
 
 
 def views_of(run_id: UUID, known: Mapping[int, int]) -> dict[int, LogView]:
-    """Return by position the logs that have grown beyond what is `known` of them."""
+    """Return the logs that are longer than `known`, by step position."""
     chunks = LogChunk.objects.filter(
         step_run__run_id=run_id, step_run__position__in=known.keys()
     )
@@ -96,7 +96,7 @@ def views_of(run_id: UUID, known: Mapping[int, int]) -> dict[int, LogView]:
 
 
 def pieces(step_run_id: UUID) -> Iterator[str]:
-    """Return all that is stored of a log, piece by piece, each gap as a line of its own."""
+    """Return the stored log in pieces, with one line in place of each gap."""
     before = _Stretch(0, 0, "")
     for chunk in _stretches(LogChunk.objects.filter(step_run_id=step_run_id)):
         if chunk.at > before.end:

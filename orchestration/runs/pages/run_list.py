@@ -1,4 +1,4 @@
-"""The state of a run as lists show it: a run that only waits says so."""
+"""The state of a run in lists: `gated` if the run only waits."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ from orchestration.runs.models import Run, StepRun
 WAITING = (str(RunState.AWAITING_APPROVAL), str(StepState.GATED))
 """Shown states of runs that wait for an approval, of the plan or of a step."""
 MOVING = (StepState.READY, StepState.RUNNING)
-"""States of steps that keep a run from only waiting."""
+"""States of steps by which a run does more than wait."""
 
 
 def with_shown_state(runs: QuerySet[Run]) -> QuerySet[Any]:
-    """Annotate `shown_state`: the state, or `gated` if only approvals are waited for."""
+    """Annotate `shown_state`: the state, or `gated` if the run only waits."""
     steps = StepRun.objects.filter(run=OuterRef("pk"))
     only_waits = (
         Q(state=RunState.RUNNING)

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import BooleanField, Count, ExpressionWrapper, Q
+from django.db.models.functions import Coalesce
 
 from approvals.domain.states import GateStatus
 from approvals.models import Gate
@@ -16,43 +17,49 @@ from execfabric.identity.models import names_of
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
 from orchestration.plans import selectors as plans
+from orchestration.plans.domain import fallbacks
 from orchestration.plans.domain.document import StepDocument
+from orchestration.plans.domain.fallbacks import SUFFIX
+from orchestration.plans.domain.subplans import SEPARATOR
 from orchestration.runs import selectors
 from orchestration.runs.control import recovery
 from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.models import Run, StepRun
+from orchestration.runs.pages import items
 from orchestration.runs.pages.event_words import note_of, words_of
+from orchestration.runs.pages.items import ItemCounts
 from orchestration.runs.pages.run_list import MOVING
 from orchestration.runs.pages.run_waits import Wait, controls_of, waits_of
 
 FAILURES_SHOWN = 5
-"""Failed steps named at the top of the page."""
+"""Maximum failed steps named at the top of the page."""
 EVENTS_SHOWN = 500
-"""Events in the list at once; older ones are a link away."""
+"""Maximum events in the list; a link leads to older events."""
 ROWS = 200
-"""Steps in the list at once."""
+"""Maximum steps in the list."""
 NO_STEPS = range(0)
 FIRST_STEPS = range(ROWS)
 
 
 @dataclass(frozen=True)
 class StepLine:
-    """A step in the list."""
-
     row: StepRun
     step: StepDocument
     version: str
     """The skill version it was approved with; empty for a step without a skill."""
     gate: Gate | None
+    items: ItemCounts | None = field(default=None, kw_only=True)
+    """The counts of its items, if it has any."""
 
     @property
     def has_ended(self) -> bool:
-        """Return True if the step is final."""
         return StepState(self.row.state) in FINAL_STEP
 
     @property
     def state(self) -> str:
         """Return the state to show: a step whose approval expired was not rejected."""
+        if self.row.state == StepState.GATED and self.row.kind == "input":
+            return "asking"
         is_rejected = self.row.state == StepState.REJECTED
         if is_rejected and self.gate and self.gate.status == GateStatus.EXPIRED:
             return GateStatus.EXPIRED
@@ -68,34 +75,38 @@ class RunView:
     """For the run of an agent, the name of its owner."""
     steps: list[StepLine]
     states: Counter[str]
+    """The number of step runs per state, with items."""
+    roots: Counter[str]
+    """The number of steps of the plan per state."""
     waits: list[Wait]
     more_waits: int
-    """How many more things it waits for."""
     controls: dict[str, str]
-    """The controls by name, each with why it is off, or ""."""
+    """The controls by name, with the reason if a control is disabled, or ""."""
     has_ended: bool
     may_resolve: bool
-    """Return True if the reader may resolve unknown outcomes."""
     failures: list[StepRun]
-    """The first failed steps, in the order of the plan."""
 
     @property
     def total(self) -> int:
-        return self.states.total()
+        return self.roots.total()
 
     @property
     def done(self) -> int:
-        """Return how many steps have succeeded."""
-        return self.states[StepState.SUCCEEDED]
+        return self.roots[StepState.SUCCEEDED]
 
     @property
     def progress(self) -> str:
-        """Return how many steps are done, failed and left out, as words."""
+        """Return how many steps are done, failed and skipped, as text."""
         steps = "step" if self.total == 1 else "steps"
         others = [
-            f"{self.states[state]} {state}"
-            for state in (StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED)
-            if self.states[state]
+            f"{self.roots[state]} {state.replace('_', ' ')}"
+            for state in (
+                StepState.FAILED,
+                StepState.SKIPPED,
+                StepState.SKIPPED_BY_CONDITION,
+                StepState.CANCELLED,
+            )
+            if self.roots[state]
         ]
         return ", ".join([f"{self.done} of {self.total} {steps} done", *others])
 
@@ -110,8 +121,8 @@ class RunView:
 
     @property
     def last(self) -> int:
-        """Return the number of the last listed step."""
-        return self.steps[-1].row.position + 1 if self.steps else 0
+        places = [line.row.position for line in self.steps if not line.row.is_added]
+        return places[-1] + 1 if places else 0
 
     @property
     def following(self) -> int:
@@ -120,19 +131,22 @@ class RunView:
 
     @property
     def waiting(self) -> int:
-        """Return how many things wait for people."""
+        """Return the number of items that wait for a user."""
         return sum(1 for wait in self.waits if wait.url) + self.more_waits
 
 
 @dataclass(frozen=True)
 class EventLine:
-    """An event in the list."""
-
     event: Event
     state: str
-    """The state whose look it has."""
     words: str
     note: str
+    label: str = ""
+    """The step with the index of its item, `each [3]`, or with its path, `sub/make`."""
+    is_of_item: bool = False
+    """True for an item of a list, and for a step of a sub-plan."""
+    root: str = ""
+    """The step of the plan itself that the event belongs to."""
 
 
 def view(
@@ -149,51 +163,89 @@ def view(
     """
     listed = NO_STEPS if keys == set() else steps
     run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
-    counted = run.steps.order_by().values_list("state").annotate(count=Count("pk"))
-    states = Counter(dict(counted))
-    may_resolve = not states[StepState.INDETERMINATE] or _may_resolve(run, by)
-    waits, more = waits_of(run, states, at, may_resolve=may_resolve)
+    states, roots, late_steps = _counted(run)
+    has_unknown = states[StepState.INDETERMINATE] > 0
+    may_resolve = not (has_unknown and hindrance(run, by))
+    waits, more = waits_of(
+        run, states, at, may_resolve=may_resolve, late_steps=late_steps
+    )
     failed = run.steps.filter(state=StepState.FAILED).order_by("position")
+    failed = failed.exclude(key__endswith=fallbacks.SUFFIX)
     unknown = next((wait.key for wait in waits if wait.tone == "odd"), "")
     return RunView(
         run=run,
         on_behalf_of=names_of([run.proposer_owner])[run.proposer_owner],
         steps=_lines(run, listed, keys),
         states=states,
+        roots=roots,
         waits=waits,
         more_waits=more,
         controls=controls_of(run, by, unknown=unknown),
         has_ended=RunState(run.state) in FINAL_RUN,
         may_resolve=may_resolve,
-        failures=list(failed.only("key", "error", "run_id")[:FAILURES_SHOWN])
+        failures=list(
+            failed.only("key", "item", "parent_id", "error", "run_id")[:FAILURES_SHOWN]
+        )
         if states[StepState.FAILED]
         else [],
     )
 
 
-def _may_resolve(run: Run, by: Actor) -> bool:
+def hindrance(run: Run, by: Actor) -> Refusal | None:
+    """Return why this person cannot resolve an outcome of the run, or None."""
     try:
         recovery.require_may_resolve(run, by)
-    except Refusal:
-        return False
-    return True
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
+def _counted(run: Run) -> tuple[Counter[str], Counter[str], int]:
+    """Count the step runs per state, those of the plan itself, and late ones."""
+    is_root = ExpressionWrapper(Q(parent=None), output_field=BooleanField())
+    is_late = Q(breached_at__isnull=False, finished_at__isnull=True)
+    counts = {"count": Count("pk"), "late": Count("pk", filter=is_late)}
+    rows = run.steps.order_by().annotate(is_root=is_root)
+    states: Counter[str] = Counter()
+    roots: Counter[str] = Counter()
+    late = 0
+    counted = rows.values_list("state", "is_root").annotate(**counts)
+    for state, is_of_plan, count, late_in_state in counted:
+        states[state] += count
+        roots[state] += count if is_of_plan else 0
+        late += late_in_state
+    return states, roots, late
+
+
+def _listed(prefix: str, listed: range) -> Q:
+    """Return the steps of the plan in a range of positions, or their fallbacks."""
+    names = {
+        "parent": None,
+        "position__gte": listed.start,
+        "position__lt": listed.stop,
+    }
+    rows = Q(**{f"{prefix}{name}": value for name, value in names.items()})
+    return rows & Q(key__endswith=SUFFIX, item=None) if prefix else rows
 
 
 def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLine]:
     if not listed:
         return []
-    rows = run.steps.filter(position__gte=listed.start, position__lt=listed.stop)
+    rows = run.steps.filter(_listed("", listed) | _listed("parent__", listed))
     if keys is not None:
         rows = rows.filter(key__in=keys)
-    rows = rows.defer(*selectors.CONTENT).order_by("position")
+    place = Coalesce("parent__position", "position")
+    rows = rows.defer(*selectors.CONTENT).order_by(place, "position")
     gates = selectors.gates_by_id(run, rows)
+    counts = items.counts_of(run, rows)
     document = plans.document(run.revision)
     return [
         StepLine(
             row=row,
-            step=document.step(row.key),
+            step=document.by_key[row.key],
             version=run.pins.get(row.key, {}).get("version", ""),
             gate=gates.get(row.gate_id),
+            items=counts.get(row.pk),
         )
         for row in rows
     ]
@@ -201,11 +253,15 @@ def _lines(run: Run, listed: range, keys: Collection[str] | None) -> list[StepLi
 
 def events(stream: str, after: int, *, limit: int) -> list[EventLine]:
     """Return the events of a stream after a number, in words."""
-    return [
-        EventLine(
-            event,
-            *words_of(event.kind)[:2],
-            note_of(audit.envelope(event)["payload"]),
-        )
-        for event in audit.events_after(stream, after, limit=limit)
-    ]
+    return [_event_line(e) for e in audit.events_after(stream, after, limit=limit)]
+
+
+def _event_line(event: Event) -> EventLine:
+    payload = audit.envelope(event)["payload"]
+    facts = payload if isinstance(payload, dict) else {}
+    item, path = facts.get("item"), str(facts.get("path", ""))
+    label = path or (event.step if item is None else f"{event.step} [{item}]")
+    root = path.partition(SEPARATOR)[0].partition(" ")[0] or event.step
+    words = words_of(event.kind)[:2]
+    is_part = item is not None or bool(path)
+    return EventLine(event, *words, note_of(payload), label, is_part, root)

@@ -1,15 +1,19 @@
-"""What a run waits for, and the controls of its page."""
+"""List what a run waits for, and the controls of its page."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
+from django.db.models import F
 from django.urls import reverse
 
 from approvals import selectors as approvals
-from approvals.models import Gate
+from approvals.models import INPUT, Gate
 from approvals.selectors import StillEligible
 from execfabric.lib.actor import Actor
+from orchestration.plans.domain.waits import event_text
 from orchestration.runs import selectors
 from orchestration.runs.control.control import may_control
 from orchestration.runs.domain.states import (
@@ -19,13 +23,16 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
-from orchestration.runs.domain.sweeping import DESCRIPTIONS, REPORTED_FAILURES, Duty
-from orchestration.runs.models import Run, StepRun, SweepFailure
+from orchestration.runs.engine import places
+from orchestration.runs.engine.places import QueuedItem
+from orchestration.runs.engine.quarantine import DESCRIPTIONS, REPORTED_FAILURES, Duty
+from orchestration.runs.models import EventWait, Run, StepRun, SweepFailure
 
 WAITS = 50
-"""The most things to list that the run waits for."""
+"""Maximum items in the list of what the run waits for."""
 NOW = {
     RunState.AWAITING_APPROVAL: "The run is waiting for approval of its plan.",
+    RunState.QUEUED: "The run is approved and queued.",
     RunState.RUNNING: "The run is running.",
     RunState.PAUSING: "Pause requested. Running steps finish first.",
     RunState.PAUSED: "The run is paused. Resume it to continue.",
@@ -34,17 +41,18 @@ NOW = {
 }
 """The message for the state of a run after a request to pause, resume or cancel it."""
 STOPPED = {RunState.PAUSING, RunState.PAUSED}
-TROUBLED = {StepState.INDETERMINATE, StepState.BACKOFF}
+TROUBLED = {StepState.INDETERMINATE, StepState.BACKOFF, StepState.WAITING}
 REACHED = {
     "pause": STOPPED,
     "resume": set(RunState) - STOPPED,
     "cancel": {RunState.CANCELLING, RunState.CANCELLED},
 }
 """The states that each control leads to."""
+_STEP_FAILED = re.compile(r"Step \S+ failed\.")
+"""The reason that the decider writes; people write their own."""
 
 
 def said_of(run: Run) -> str:
-    """Describe the state of a run in a sentence, with its reason."""
     state = RunState(run.state)
     reason = f" {run.reason}" if run.reason and state != RunState.RUNNING else ""
     word = state.replace("_", " ")
@@ -53,7 +61,7 @@ def said_of(run: Run) -> str:
 
 @dataclass(frozen=True)
 class Wait:
-    """Something that the run waits for, and who can resolve it."""
+    """An item that the run waits for, and who can resolve it."""
 
     tone: str
     icon: str
@@ -65,16 +73,25 @@ class Wait:
 
 
 def waits_of(
-    run: Run, states: Counter[str], at: datetime, *, may_resolve: bool = False
+    run: Run,
+    states: Counter[str],
+    at: datetime,
+    *,
+    may_resolve: bool = False,
+    late_steps: int = 0,
 ) -> tuple[list[Wait], int]:
-    """Return what the run waits for, and how many more things than listed.
+    """Return the items that the run waits for, and the number left out.
 
     `states` counts its steps per state; `may_resolve` is the reader's right to resolve
-    unknown outcomes.
+    unknown outcomes; `late_steps` is the number of unfinished steps that are late.
     """
-    found: list[Wait] = []
+    found = _late(run, late_steps)
+    if run.state == RunState.QUEUED or states[StepState.QUEUED]:
+        found += [_wait_for_place(each) for each in places.queue_of(run.pk)]
     if run.state in STOPPED:
         text = run.reason or "The run is paused."
+        if states[StepState.FAILED] and _STEP_FAILED.fullmatch(text):
+            text = "The run is paused because a step failed."  # which is listed too
         who = "An operator, an admin or the proposer can resume or cancel it."
         found.append(Wait("wait", "pause", text, who, key="paused"))
     failures = SweepFailure.objects.filter(
@@ -91,26 +108,81 @@ def waits_of(
     given = approvals.decisions_of(gates[:WAITS])
     eligible = approvals.still_eligible_of(given) if given else {}
     found += [_wait_for_gate(gate, groups) for gate, groups in eligible.items()]
+    awaited = _awaited(steps)
     for step in steps:
         if step.state == StepState.BACKOFF and step.not_before and step.not_before > at:
-            text = f"Step “{step.key}” is retried at {step.not_before:%H:%M:%S} UTC."
+            text = f"Step “{step.label}” is retried at {step.not_before:%H:%M:%S} UTC."
             found.append(Wait("wait", "retry", text, key=step.key))
+        if step.state == StepState.WAITING:
+            found.append(_wait_of_step(step, awaited.get(step.pk)))
     unlisted = gates.count() - WAITS if len(given) == WAITS else 0
     return found[:WAITS], max(0, len(found) - WAITS) + unlisted
+
+
+def _awaited(steps: list[StepRun]) -> dict[UUID, EventWait]:
+    """Return the events that these steps wait for."""
+    waiting = [step.pk for step in steps if step.state == StepState.WAITING]
+    rows = EventWait.objects.filter(
+        step_run__in=waiting, generation=F("step_run__generation")
+    )
+    return {row.step_run_id: row for row in rows} if waiting else {}
+
+
+def _wait_of_step(step: StepRun, event: EventWait | None) -> Wait:
+    until = _moment(step.not_before)
+    text = f"Step “{step.key}” waits until {until}."
+    if event is not None:
+        name = event_text(event.type, event.key)
+        text = f"Step “{step.key}” waits for {name} until {until}."
+    return Wait("wait", "clock", text, key=step.key)
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "unknown"
+
+
+def _wait_for_place(waiting: QueuedItem) -> Wait:
+    what = f"Step “{waiting.step}”" if waiting.step else "The run"
+    place = waiting.place
+    text = f"{what} waits for a place with the concurrency key “{place.key}”."
+    others = "; ".join(
+        f"step {other['step']} of run {other['run']}"
+        if "step" in other
+        else f"run {other['run']}"
+        for other in waiting.before
+    )
+    who = f"Place {place.position} in the queue, at most {place.limit} at a time."
+    who += f" Waiting for {others}."
+    return Wait("wait", "clock", text, who, key=f"queue-{waiting.step or 'run'}")
+
+
+def _late(run: Run, late_steps: int) -> list[Wait]:
+    """Return what has not ended in time and is not finished yet."""
+    found = []
+    if run.breached_at and run.due_at and run.finished_at is None:
+        text = f"The run is late: it was due at {run.due_at:%Y-%m-%d %H:%M:%S} UTC."
+        found.append(Wait("bad", "clock", text, key="late"))
+    if late_steps:
+        late = run.steps.filter(breached_at__isnull=False, finished_at__isnull=True)
+        for step in late.defer(*selectors.CONTENT).order_by("position")[:WAITS]:
+            due = f"{step.due_at:%Y-%m-%d %H:%M:%S} UTC"
+            text = f"Step “{step.label}” is late: it was due at {due}."
+            found.append(Wait("bad", "clock", text, key=f"late-{step.key}"))
+    return found
 
 
 def _wait_for_keeper(failure: SweepFailure) -> Wait:
     text = f"Cannot {DESCRIPTIONS[Duty(failure.duty)]}: {failure.failures} attempts failed."
     again = f" The keeper retries at {failure.retry_at:%H:%M:%S} UTC."
-    who = "Ask an administrator to check the keeper's log."
+    who = "Ask an admin to check the keeper's log."
     return Wait("wait", "retry", text + again, who, key="keeper")
 
 
 def _wait_for_outcome(run: Run, step: StepRun, *, is_linked: bool) -> Wait:
-    url = reverse("step_resolve", args=[run.pk, step.key]) if is_linked else ""
-    text = f"Outcome unknown: step “{step.key}” may or may not have taken effect."
+    url = reverse("step_resolve", args=[run.pk, step.address]) if is_linked else ""
+    text = f"Outcome unknown: step “{step.label}” may or may not have taken effect."
     who = "An operator or admin who did not propose the run must record the outcome."
-    return Wait("odd", "unknown", text, who, url, "Resolve outcome", step.key)
+    return Wait("odd", "unknown", text, who, url, "Resolve outcome", step.label)
 
 
 def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
@@ -122,12 +194,17 @@ def _wait_for_gate(gate: Gate, seats: list[StillEligible]) -> Wait:
     )
     asked = f"Step “{gate.label}”" if gate.step else "The plan"
     url = reverse("gate", args=[gate.pk])
+    if gate.subject_kind == INPUT:
+        names = [name for group in seats for name in group.people]
+        who = f"Can answer: {', '.join(names) or 'no one'}"
+        text = f"{asked} is waiting for an answer."
+        return Wait("wait", "pencil", text, who, url, "Open the form", gate.step)
     text = f"{asked} is waiting for approval."
     return Wait("wait", "hand", text, who, url, "View approval", gate.step or "plan")
 
 
 def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
-    """Return the controls by name, each with why it is off, or "".
+    """Return the controls by name, with the reason if one is disabled, or "".
 
     `unknown` is the key of a step with an unknown outcome, if any.
     """

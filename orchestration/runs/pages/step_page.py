@@ -6,43 +6,79 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from audit import selectors as audit
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
-from execfabric.lib.refusal import Missing
-from orchestration.plans import selectors as plans
+from execfabric.lib.ids import scope_span
+from orchestration.plans.domain import fallbacks, iteration, waits
+from orchestration.plans.domain.routing import rules_of
+from orchestration.plans.domain.undo import undo_of
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
-from orchestration.runs.engine import specs
-from orchestration.runs.models import ArtifactUse, Attempt
+from orchestration.runs.models import ArtifactUse, Attempt, EventWait, StepRun
+from orchestration.runs.pages import items
+from orchestration.runs.pages.items import ItemPage
+from orchestration.runs.pages.places import StepPlace, StepPlaces
 from orchestration.runs.pages.run_page import StepLine
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.contract import ActionContract
 
+INSIDE = 200
+"""Steps of a sub-plan that the page lists."""
 AFTER_FAILURE = {
     "pause": "Resume the run to retry this step.",
     "continue": "The run continues without this step.",
     "abort": "The run ends as failed after its running steps finish.",
 }
-"""What happens to a run after a step has failed, by `onFailure` of its plan."""
+"""The effect of a failed step on its run, by `onFailure` of the plan."""
 
 
 @dataclass(frozen=True)
 class StepDetails(StepLine):
-    """A step as its page shows it."""
-
     on_failure: str
-    """The `onFailure` of the plan."""
     action: ActionContract | None
     params: Any
     is_resolved: bool
-    """True if `params` are the exact values that run, without references."""
+    """True if `params` are the exact values that run, fully resolved."""
     undo: dict[str, Any] | None
     attempts: QuerySet[Attempt]
     files: QuerySet[ArtifactUse]
+    place: StepPlace
+    inside: list[StepRun]
+    """The first steps of its sub-plan, once it has started."""
+    routes: dict[str, Any]
+    """What decides whether the step runs; empty if only its dependencies do."""
+    fallback: StepRun | None
+    """The step run of its fallback, once that has started."""
+    cause: dict[str, Any]
+    """For a fallback, why its step failed."""
+    session: str = ""
+    """The session of its sub-plan in the trace, once that has started."""
+    wait: str = ""
+    """A sentence that says what a wait step waits for."""
+    awaited: EventWait | None = None
+    """The event that the step waits or has waited for, with its resolved key."""
+    item: str = ""
+    """The start of the value of an item."""
+    page: ItemPage | None = None
+    """A page of its items, if it has any."""
+
+    @property
+    def outcome(self) -> str:
+        """Return how its condition or its rules were decided, or an empty string."""
+        condition = self.row.condition or {}
+        if "then" in condition:
+            rule = condition["rule"]
+            chosen = ", ".join(condition["then"]) or "no step"
+            which = "No rule" if rule is None else f"Rule {rule + 1}"
+            return f"{which} applied. Chosen: {chosen}."
+        if "when" in condition:
+            return f"The condition was {'true' if condition['result'] else 'false'}."
+        return ""
 
     @property
     def happened(self) -> str:
-        """Return if anything ran before the error, as a sentence."""
+        """Return a sentence on whether the failed step took effect."""
         row = self.row
         if not row.error or row.state == StepState.BACKOFF:
             return ""
@@ -76,19 +112,20 @@ class StepDetails(StepLine):
         return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"
 
 
-def step_view(by: Actor, run_id: UUID, key: str) -> StepDetails:
-    """Return one step for one reader.
+def step_view(by: Actor, run_id: UUID, address: str, *, first: int = 0) -> StepDetails:
+    """Return one step for one reader, with a page of its items from `first`.
 
     :raises RunUnknown: when there is no such run for `by`
     :raises StepUnknown: when the run has no such step
     """
-    row = selectors.step(by, run_id, key)
-    document = plans.document(row.run.revision)
-    planned, pin = document.step(key), row.run.pins.get(key, {})
-    pinned = skills.pinned([pin["version_id"]] if pin else [])
+    row = selectors.step(by, run_id, address)
+    place = StepPlaces(row.run).of(row)
+    document, planned, pin = place.document, place.step, place.pin
+    pinned = skills.pinned([pin["version_id"]] if "version_id" in pin else [])
+    page = items.listed(row, first)
     version = pinned.get(pin.get("version_id", ""))
     contract = version.readable if version else None
-    spec = {"params": planned.params}
+    spec = {"params": planned.inputs if planned.kind == "plan" else planned.params}
     if row.spec is not None:
         spec = canonical.loads(bytes(row.spec.body))
     return StepDetails(
@@ -98,24 +135,80 @@ def step_view(by: Actor, run_id: UUID, key: str) -> StepDetails:
         gate=selectors.gates_by_id(row.run, [row]).get(row.gate_id),
         on_failure=document.on_failure,
         action=version.action(planned.action) if version else None,
-        params=spec.get("params", spec.get("context", {})),
+        params=planned.form
+        or spec.get("inputs", spec.get("params", spec.get("context", {}))),
+        place=place,
+        inside=_inside(row),
         is_resolved=row.spec is not None,
-        undo=specs.undo_of(planned, contract) if contract else None,
+        undo=undo_of(planned, contract) if contract else None,
         attempts=row.attempts.order_by("fence"),
+        routes=_routes(place, row),
+        items=page.counts if page else None,
+        page=page,
+        item=items.value_of(row) if row.item is not None else "",
+        fallback=_fallback(row),
+        cause=_cause(row),
+        session=scope_span(row.run.trace_id, row.pk) if row.has_session else "",
+        wait=_wait(place, row),
+        awaited=row.event_waits.order_by("-generation").first(),
         files=row.artifact_uses.select_related("artifact").order_by("name", "pk"),
     )
 
 
-def step_value(by: Actor, run_id: UUID, key: str, part: str) -> Any:
-    """Return one whole value of a step: `params`, `output` or `undo`.
+def _wait(place: StepPlace, row: StepRun) -> str:
+    """Say what a wait step waits for; the inputs of the run are not those of a sub-plan."""
+    if place.step.kind != "wait":
+        return ""
+    return waits.sentence(place.step, None if place.crumbs else row.run.inputs)
 
-    :raises RunUnknown: when there is no such run for `by`
-    :raises StepUnknown: when the run has no such step
-    :raises Missing: when the step has no such value
-    """
-    view = step_view(by, run_id, key)
-    undo = (view.undo or {}).get("params")
-    value = {"params": view.params, "output": view.row.output, "undo": undo}.get(part)
-    if value is None:
-        raise Missing(f"Step {key!r} has no {part}.")
-    return value
+
+def _inside(row: StepRun) -> list[StepRun]:
+    """Return the steps of a sub-plan that has started."""
+    if row.kind != "plan":
+        return []
+    rows = row.run.steps.filter(parent=row).order_by("position")
+    return list(rows.defer(*selectors.CONTENT)[:INSIDE])
+
+
+def _fallback(row: StepRun) -> StepRun | None:
+    key = fallbacks.key_of(row.key)
+    return row.run.steps.filter(key=key, parent=row).only("key", "state").first()
+
+
+def _cause(row: StepRun) -> dict[str, Any]:
+    """Return the error with which the step of a fallback failed, as it is recorded."""
+    if not fallbacks.is_fallback(row.key):
+        return {}
+    owner = fallbacks.owner_of(row.key)
+    # Items of a list, and steps of sub-plans, may have the same key.
+    parent = row.parent.parent_id if row.parent else None
+    place = row.item, str(parent) if parent else None
+    found = audit.newest_of(row.run.stream, "step.fell_back", owner)
+    facts = (audit.envelope(each)["payload"] for each in found)
+    error: dict[str, Any] = next(
+        (
+            fact["error"]
+            for fact in facts
+            if (fact.get("item"), fact.get("parent")) == place
+        ),
+        {},
+    )
+    return {"step": owner, "message": error.get("message", "")}
+
+
+def _routes(place: StepPlace, row: StepRun) -> dict[str, Any]:
+    document, planned = place.document, place.step
+    router = document.routers.get(planned.id, "")
+    for_each = None
+    if planned.for_each is not None and row.item is None:
+        for_each = iteration.facts(planned, None if place.crumbs else row.run.inputs)
+    if not (planned.when or planned.choose or router or for_each):
+        return {}
+    return {
+        "for_each": for_each,
+        "when": planned.when,
+        "choose": rules_of(planned),
+        "chosen_by": router,
+        "depends_on": list(planned.depends_on),
+        "trigger_rule": str(planned.trigger_rule),
+    }

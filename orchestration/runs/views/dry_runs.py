@@ -7,19 +7,23 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
+from django_htmx.http import trigger_client_event
 
 from execfabric.identity.authority import require
+from execfabric.lib import clock
 from execfabric.lib.rights import Right
 from execfabric.web.http import HttpRequest, page
-from orchestration.plans.domain.dryrun import Verdict
+from orchestration.plans.domain.dryrun import NOT_RUN, Verdict
 from orchestration.plans.forms import PlanForm
 from orchestration.plans.services import check as plans
 from orchestration.runs import selectors
+from orchestration.runs.control import uploads
+from orchestration.runs.domain.files import as_ids
 from orchestration.runs.models import DryRun
 from orchestration.runs.views.new_run import plan_page
 
 MOST_LISTED = 20
-"""Reasons that a gate page lists; the full report has all steps."""
+"""Maximum number of reasons on a gate page; the full report has all steps."""
 
 
 @require_safe
@@ -30,10 +34,12 @@ def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
     if found.run_id is not None:
         return page(request, "runs/dry_run.html", {"run": found.run, **shown(found)})
     require(by, Right.PROPOSE)
-    inputs = json.dumps(found.inputs, ensure_ascii=False, indent=1)
-    form = PlanForm({"text": found.source, "inputs": inputs if found.inputs else ""})
+    values = as_ids(found.inputs)
+    inputs = json.dumps(values, ensure_ascii=False, indent=1)
+    form = PlanForm({"text": found.source, "inputs": inputs if values else ""})
     form.is_valid()
-    checked = plans.check(text=found.source, inputs=found.inputs, by=by)
+    files = uploads.finder(by, clock.now())
+    checked = plans.check(text=found.source, inputs=values, by=by, files=files)
     return plan_page(
         request, form, text=found.source, checked=checked, extra=shown(found)
     )
@@ -43,11 +49,13 @@ def dry_run(request: HttpRequest, pk: UUID) -> HttpResponse:
 def dry_run_state(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show the progress of a dry run, as a part of a page that reloads itself."""
     found = selectors.dry_run(request.user.actor(), pk)
-    return page(request, "runs/_dry_run.html", {**shown(found), "is_update": True})
+    response = page(request, "runs/_dry_run.html", {**shown(found), "is_update": True})
+    return (
+        trigger_client_event(response, "dry-run-ended") if found.is_ended else response
+    )
 
 
 def shown(row: DryRun | None) -> dict[str, Any]:
-    """Return what the templates of a dry run need."""
     report = (row.report if row else None) or {"steps": [], "would_fail": []}
     verdicts = Counter(step["verdict"] for step in report["steps"])
     reasons = Counter(
@@ -59,6 +67,6 @@ def shown(row: DryRun | None) -> dict[str, Any]:
         "dry_run": row,
         "failing": {one["step"] for one in report["would_fail"]},
         "covered": verdicts[Verdict.COVERED],
-        "skill_steps": len(report["steps"]) - verdicts[Verdict.APPROVAL],
+        "skill_steps": len(report["steps"]) - sum(verdicts[each] for each in NOT_RUN),
         "not_dry_run": reasons.most_common(MOST_LISTED),
     }

@@ -1,6 +1,5 @@
 """The page of a gate, and the form that decides on it."""
 
-from collections.abc import Mapping
 from textwrap import shorten
 from typing import Any
 from uuid import UUID
@@ -12,19 +11,23 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from approvals import selectors as approvals
-from approvals.models import Gate
+from approvals.models import INPUT, Gate
 from approvals.views import content as contents
 from approvals.views.gates import shown
 from execfabric.identity.models import names_of
 from execfabric.lib import clock
-from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Missing, Refusal
 from execfabric.web.http import HttpRequest, first_listed, form_on, page, wants_fragment
-from execfabric.web.problems import STATUS
 from orchestration.plans import selectors as plans
-from orchestration.runs.control import gates
+from orchestration.plans.domain import form as plan_form
+from orchestration.plans.domain import source
+from orchestration.plans.forms import InputField, PlanForm, input_fields
+from orchestration.runs.control import answers, gates
 from orchestration.runs.engine.subjects import RUN
 from orchestration.runs.models import Run
+from orchestration.runs.pages import run_graph
+from orchestration.runs.pages.places import StepPlaces
+from orchestration.runs.pages.run_origin import template_of
 from orchestration.runs.views import dry_runs
 
 UNREAD = frozenset({"pins", "revision__source"}) | {
@@ -46,8 +49,11 @@ class DecisionForm(forms.Form):
 
 @require_safe
 def gate(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show a gate; `?from=` lists the steps of a long plan from that one on."""
-    if not wants_fragment(request):
+    """Show a gate; `?from=` sets the first listed step of a long plan.
+
+    An open page asks again with `?seen=`, and gets 204 if nothing has changed.
+    """
+    if not wants_fragment(request) or "seen" in request.GET:
         return _gate_page(request, pk, DecisionForm())
     found = approvals.readable(by=request.user.actor(), gate_id=pk)
     content = contents.of(found, first=first_listed(request))
@@ -75,23 +81,66 @@ def gate_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     except Missing:
         raise
     except Refusal as refusal:
-        return _gate_page(
-            request, pk, form, refusal=refusal, status=STATUS[refusal.kind]
-        )
+        return _gate_page(request, pk, form, refusal=refusal)
     word = "approved" if approve else "rejected"
     message = f"You {word} “{shorten(decided.label, 100)}”."
     if approve and decided.is_open:
         message += " More approvals are required before it runs."
     messages.success(request, message)
-    if form.cleaned_data["comment"].strip() != _comment_of(decided, by):
+    comments = {one.voter_key: one.comment for one in approvals.decisions(decided)}
+    if form.cleaned_data["comment"].strip() != comments[by.key]:
         already = "You had already decided. Your new comment was not stored."
         messages.warning(request, already)
     return redirect("run", pk=decided.context_id)
 
 
-def _comment_of(gate: Gate, by: Actor) -> str:
-    comments = {d.voter_key: d.comment for d in approvals.decisions(gate)}
-    return comments[by.key]
+@form_on("gate", "pk")
+def gate_answer(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Answer a step that asks for values; a refusal keeps what was typed."""
+    typed = PlanForm(request.POST)
+    try:
+        answered = answers.answer(
+            gate_id=pk,
+            by=request.user.actor(),
+            digest=request.POST.get("digest", ""),
+            values=typed.input_values(),
+            channel="page",
+            at=clock.now(),
+        )
+    except Missing:
+        raise
+    except Refusal as refusal:
+        return _gate_page(request, pk, DecisionForm(), refusal=refusal, typed=typed)
+    messages.success(request, f"You answered “{shorten(answered.label, 100)}”.")
+    return redirect("run", pk=answered.context_id)
+
+
+def _answer_fields(
+    form: dict[str, Any] | None, typed: PlanForm | None, refusal: Refusal | None
+) -> list[InputField]:
+    """Return the fields of the form of an input step, with what was typed."""
+    problems = refusal.details.get("problems", ()) if refusal else ()
+    errors = {problem["name"]: problem["message"] for problem in problems}
+    values = typed.input_values() if typed else {}
+    texts = typed.typed_texts() if typed else None
+    return input_fields(form, values, errors, texts)
+
+
+def _form_of(gate: Gate, subject: dict[str, Any], run: Run) -> dict[str, Any] | None:
+    """Return the form that a gate asks for, its properties in the order of the plan.
+
+    Canonical JSON sorts them.
+    """
+    form: dict[str, Any] | None = subject.get("form")
+    if gate.subject_kind != INPUT or form is None:
+        return None
+    written, _ = plan_form.read(source.parse(run.revision.source))
+    step = written.by_id.get(gate.step) if written else None
+    order = list((step.form or {}).get("properties", {})) if step else []
+    properties = form.get("properties", {})
+    ordered = [name for name in order if name in properties]
+    names = dict.fromkeys([*ordered, *properties])
+    return {**form, "properties": {name: properties[name] for name in names}}
 
 
 def _gate_page(
@@ -99,6 +148,7 @@ def _gate_page(
     pk: UUID,
     form: DecisionForm,
     *,
+    typed: PlanForm | None = None,
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -110,23 +160,37 @@ def _gate_page(
     row = getattr(run, "dry_run", None) if found.subject_kind == RUN else None
     first = first_listed(request)
     context = shown(found, by=by, at=clock.now(), first=first)
-    context |= {"run": run, "form": form, "refusal": refusal}
-    context |= dry_runs.shown(row)
-    context |= _asker(context["subject"]) | _reasons(found, run)
+    is_previewing = row is not None and not row.is_ended
+    stamp = f"{found.status}-{len(context['decisions'])}-{is_previewing:d}"
+    if request.GET.get("seen") == stamp:
+        return HttpResponse(status=204)
+    subject = context["subject"]
+    proposer = subject.get("proposer") or {}
+    owner = subject.get("on_behalf_of", "") if proposer.get("kind") == "agent" else ""
+    context |= {
+        "run": run,
+        "form": form,
+        "fields": _answer_fields(_form_of(found, subject, run), typed, refusal),
+        "stamp": stamp,
+        "is_previewing": is_previewing,
+        "refusal": refusal,
+        "template": template_of(run, by) if found.subject_kind == RUN else None,
+        "proposer": proposer,
+        "owner": names_of([owner])[owner],
+        "graph": run_graph.of_gate(found, subject, wanted="graph" in request.GET),
+    }
+    context |= dry_runs.shown(row) | _reasons(found, run)
     return page(request, "gates/gate.html", context, status=status)
 
 
-def _asker(subject: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the proposer in the content, and the owner of an agent."""
-    proposer = subject.get("proposer") or {}
-    owner = subject.get("on_behalf_of", "") if proposer.get("kind") == "agent" else ""
-    return {"proposer": proposer, "owner": names_of([owner])[owner]}
-
-
 def _reasons(gate: Gate, run: Run) -> dict[str, Any]:
-    """Return the reasons of the rules, and apart from them those of the plan."""
+    """Return the reasons of rules and of the plan, separately."""
     document = plans.document(run.revision)
-    asked = document.step(gate.step).approval if gate.step else None
+    asked = None
+    if gate.step:
+        row = run.steps.get(pk=gate.subject_id)
+        step = StepPlaces(run).of(row).step
+        asked = step.ask or step.approval
     claim = asked.reason if asked else ""
     return {
         "reasons": [reason for reason in gate.reasons if reason != claim],

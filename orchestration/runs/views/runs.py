@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from audit import selectors as audit
 from execfabric.identity.authority import rights_of
 from execfabric.lib import clock, ids, numbers
-from execfabric.lib.refusal import Refusal
+from execfabric.lib.refusal import Missing, Refusal
 from execfabric.lib.rights import Right
 from execfabric.web.http import (
     HttpRequest,
@@ -22,24 +22,23 @@ from execfabric.web.http import (
     refusal_response,
     wants_fragment,
 )
-from execfabric.web.problems import BytesDownload, FileDownload, json_download
+from execfabric.web.problems import BytesDownload, json_download
 from orchestration.plans import selectors as plans
-from orchestration.runs import selectors
+from orchestration.plans.services import comparing
+from orchestration.runs import outputs, selectors
 from orchestration.runs.control import control
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.engine import artifacts
 from orchestration.runs.models import stream_of
-from orchestration.runs.pages import frames, run_page, run_waits
-from orchestration.runs.pages.frames import Cursor
+from orchestration.runs.pages import frames, run_graph, run_page, run_waits, tracker
+from orchestration.runs.pages.frames import Cursor, LivePage
 from orchestration.runs.pages.run_list import WAITING, with_shown_state
-from orchestration.runs.pages.run_page import NO_STEPS, ROWS
+from orchestration.runs.pages.run_origin import origin_of, template_of
+from orchestration.runs.pages.run_page import ROWS
 
 PAGE = 50
 REASON = 500
-
-
 FILTERS = {
-    "state": "shown_state",
+    "state": "shown_state__in",
     "plan": "revision__plan__name__icontains",
     "proposer": "proposer_name__icontains",
 }
@@ -52,12 +51,9 @@ def runs(request: HttpRequest) -> HttpResponse:
     filters = {name: request.GET.get(name, "").strip() for name in FILTERS}
     if filters["state"] not in set(RunState):
         filters["state"] = ""
-    lookups: dict[str, Any] = {
-        FILTERS[name]: value for name, value in filters.items() if value
-    }
-    if filters["state"] == RunState.AWAITING_APPROVAL:
-        del lookups["shown_state"]
-        lookups["shown_state__in"] = WAITING
+    states = WAITING if filters["state"] in WAITING else [filters["state"]]
+    values: dict[str, Any] = filters | {"state": states}
+    lookups = {FILTERS[name]: values[name] for name in FILTERS if filters[name]}
     visible = with_shown_state(selectors.visible_to(by))
     matching = visible.filter(**lookups).order_by("-pk")
     if before := ids.parsed(request.GET.get("before", "")):
@@ -76,11 +72,11 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def run(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show the steps, the events or the plan of a run; `?from=` lists later steps."""
+    """Show one view of a run; `?from=` lists later steps."""
     by = request.user.actor()
-    view = frames.view_of(request.GET)
-    first = first_listed(request)
-    steps = range(first, first + ROWS) if view == frames.STEPS else NO_STEPS
+    live = LivePage.of(pk, request.GET)
+    view, first = live.view, first_listed(request)
+    steps = range(first, first + ROWS) if view == frames.STEPS else live.listed
     # The cursor is read first: a change meanwhile is then sent twice into the same
     # places, and never missed.
     head = audit.head(stream_of(pk))
@@ -97,37 +93,61 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
         "view": view,
         "cursor": Cursor(head),
         "rows": rows,
+        "tracked": tracker.tracked(by, pk) if view == frames.ARTIFACTS else None,
+        "graph": run_graph.of_run(shown) if view == frames.GRAPH else None,
         "earlier": rows[0].event.seq if rows and rows[0].event.seq > 1 else None,
+        "output": outputs.of_run(shown.run),
+        "origin": origin_of(shown.run) if view == frames.PLAN else None,
+        "template": template_of(shown.run, by) if view == frames.PLAN else None,
+        "may_propose": Right.PROPOSE in rights_of(by),
+        "may_see_plan": plans.may_see(by, shown.run.revision.plan),
     }
     return page(request, "runs/run.html", context)
 
 
 @require_safe
 def run_inputs(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Download the inputs of a run as canonical JSON."""
     found = selectors.get(request.user.actor(), pk)
     return json_download(found.inputs, f"inputs-{pk}.json")
 
 
 @require_safe
+def run_output(request: HttpRequest, pk: UUID) -> HttpResponse:
+    found = selectors.get(request.user.actor(), pk)
+    return json_download(outputs.of_run(found), f"output-{pk}.json")
+
+
+@require_safe
 def run_plan(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Download the source of the plan of a run."""
     found = selectors.get(request.user.actor(), pk)
     body = found.revision.source.encode()
     return BytesDownload(body, name=f"plan-{pk}.yaml", content_type="application/yaml")
 
 
 @require_safe
+def run_changes(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show what the proposer changed in the saved plan that the run is written from."""
+    by = request.user.actor()
+    found = selectors.get(by, pk)
+    if found.template is None:
+        raise Missing("The plan of this run was not written from another one.")
+    context = {
+        "run": found,
+        "plan": plans.get(by, found.template.plan.slug),
+        "before": found.template,
+        "after": found.revision,
+        "difference": comparing.compare(found.template, found.revision, by=by),
+    }
+    return page(request, "plans/diff.html", context)
+
+
+@require_safe
 def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Return the frame after a cursor, for pages without a socket."""
-    view = frames.view_of(request.GET)
     cursor = frames.parse(request.GET.get("after", ""), request.GET.get("log", ""))
-    steps = frames.window(request.GET.get("shown", ""))
-    by, at = request.user.actor(), clock.now()
-    if "after" in request.GET:
-        frame = frames.since(by, pk, cursor, view=view, at=at, steps=steps)
-    else:
-        frame = frames.snapshot(by, pk, cursor, view=view, at=at, steps=steps)
+    draw = frames.since if "after" in request.GET else frames.snapshot
+    shown = LivePage.of(pk, request.GET)
+    frame = draw(shown, cursor, by=request.user.actor(), at=clock.now())
     status = HTTPStatus.OK if frame else HTTPStatus.NO_CONTENT
     response = HttpResponse(frame.html if frame else "", status=status)
     response["Cache-Control"] = "no-store"
@@ -136,7 +156,6 @@ def run_live(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @form_on("run", "pk")
 def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
-    """Pause, resume or cancel a run."""
     by, at = request.user.actor(), clock.now()
     reason = request.POST.get("reason", "").strip()[:REASON]
     try:
@@ -153,13 +172,3 @@ def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
     add = messages.success if is_reached else messages.warning
     add(request, run_waits.said_of(changed))
     return redirect("run", pk=pk)
-
-
-@require_safe
-def artifact(request: HttpRequest, sha256: str) -> FileDownload:
-    """Download a file that a visible run reads or has written."""
-    found = selectors.artifact_visible_to(request.user.actor(), sha256)
-    body = artifacts.open_artifact(sha256)
-    response = FileDownload(body, name=found.name, sha256=sha256)
-    response["Cache-Control"] = "no-store"
-    return response

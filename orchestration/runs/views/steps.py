@@ -7,21 +7,18 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_safe
 
 from execfabric.lib import canonical, clock
-from execfabric.lib.actor import Actor
-from execfabric.lib.refusal import Refusal
-from execfabric.web.http import HttpRequest, page, wants_fragment
-from execfabric.web.problems import STATUS, json_download
+from execfabric.lib.refusal import Missing, Refusal
+from execfabric.web.http import HttpRequest, first_listed, page, wants_fragment
+from execfabric.web.problems import BytesDownload, json_download
 from orchestration.runs import selectors
 from orchestration.runs.control import recovery
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.models import Run
-from orchestration.runs.pages import logs, run_waits, step_page
+from orchestration.runs.pages import logs, run_page, run_waits, step_page
 from orchestration.skills.execution import blank_output
 
 LONGEST_OUTPUT = 200_000
@@ -30,11 +27,11 @@ AFTER_FAILURE = {
     "continue": "After a resume, the run continues without this step.",
     "abort": "After a resume, the run ends as failed.",
 }
-"""What a resumed run does after the failure, by `onFailure` of its plan."""
+"""The effect of a resume after the failure, by `onFailure` of the plan."""
 
 
 class ResolutionForm(forms.Form):
-    """The outcome of a step, as an operator found it."""
+    """The form for the outcome of a step, as found by an operator."""
 
     happened = forms.TypedChoiceField(
         choices=[("yes", "Yes"), ("no", "No")], coerce=lambda given: given == "yes"
@@ -74,7 +71,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
         "form": form,
         "action": action,
         "log": logs.view_of(step.row.pk),
-        "hindrance": _hindrance(run, by),
+        "hindrance": run_page.hindrance(run, by),
         "after_failure": AFTER_FAILURE[step.on_failure],
         "is_paused": run.state in {RunState.PAUSED, RunState.PAUSING},
     }
@@ -86,28 +83,20 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
             step_run_id=step.row.pk, **form.cleaned_data, by=by, at=clock.now()
         )
     except Refusal as refusal:
-        context["refusal"] = refusal
-        return page(request, "runs/resolve.html", context, status=STATUS[refusal.kind])
+        return page(request, "runs/resolve.html", {**context, "refusal": refusal})
     after = run_waits.said_of(selectors.get(by, pk, needs=()))
     messages.success(request, f"Outcome recorded. {after}")
     return redirect("run", pk=pk)
-
-
-def _hindrance(run: Run, by: Actor) -> Refusal | None:
-    """Return why this person cannot resolve an outcome of the run, or None."""
-    try:
-        recovery.require_may_resolve(run, by)
-    except Refusal as refusal:
-        return refusal
-    return None
 
 
 @require_safe
 def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     """Show the details of a step, as a fragment or as a page."""
     by = request.user.actor()
-    found = step_page.step_view(by, pk, key)
-    context = {"run": found.row.run, "step": found}
+    found = step_page.step_view(by, pk, key, first=first_listed(request))
+    context = {"run": found.row.run, "step": found, "items": found.page}
+    if wants_fragment(request) and request.GET.get("part") == "items" and found.page:
+        return page(request, "runs/_items.html", context)
     if wants_fragment(request) and request.GET.get("part") == "body":
         return page(request, "runs/_step_body.html", context)
     context["log"] = logs.view_of(found.row.pk)
@@ -118,19 +107,20 @@ def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
 @require_safe
 def step_value(request: HttpRequest, pk: UUID, key: str, part: str) -> HttpResponse:
     """Download one value of a step as canonical JSON."""
-    value = step_page.step_value(request.user.actor(), pk, key, part)
+    found = step_page.step_view(request.user.actor(), pk, key)
+    undo = (found.undo or {}).get("params")
+    values = {"params": found.params, "output": found.row.output, "undo": undo}
+    value = values[part]
+    if value is None:
+        raise Missing(f"Step {key!r} has no {part}.")
     return json_download(value, f"{key}-{part}.json")
 
 
 @require_safe
-def step_log(request: HttpRequest, pk: UUID, key: str) -> StreamingHttpResponse:
+def step_log(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     """Download the stored log of a step as plain text."""
     row = selectors.step(request.user.actor(), pk, key)
-    response = StreamingHttpResponse(
-        logs.pieces(row.pk), content_type="text/plain; charset=utf-8"
+    text = "".join(logs.pieces(row.pk))
+    return BytesDownload(
+        text.encode(), name=f"{key}.log", content_type="text/plain; charset=utf-8"
     )
-    response["Content-Disposition"] = content_disposition_header(
-        as_attachment=True, filename=f"{key}.log"
-    )
-    response["Cache-Control"] = "no-store"
-    return response

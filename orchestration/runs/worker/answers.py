@@ -40,15 +40,14 @@ def result_of(
     workdir: Path,
 ) -> Result:
     """Return the result of the attempt, after storing the files of a success."""
-    lease = monitor.lease
-    if isinstance(answer, Succeeded):
-        try:
-            return _stored(answer, monitor, masker, workdir)
-        except Exception as error:
-            log.exception("Cannot store the result of %s.", lease.step_run_id)
-            database.leave_transaction()
-            return not_stored(error)
-    return _result_without_success(answer, lease)
+    if not isinstance(answer, Succeeded):
+        return _result_without_success(answer, monitor.lease)
+    try:
+        return _stored(answer, monitor, masker, workdir)
+    except Exception as error:
+        log.exception("Cannot store the result of %s.", monitor.lease.step_run_id)
+        database.leave_transaction()
+        return not_stored(error)
 
 
 def cut_off(lease: Lease, code: str, message: str) -> Failure | Lost:
@@ -67,10 +66,8 @@ def not_begun(error: Exception) -> Failure:
 def not_stored(error: Exception) -> Failure:
     """Return the result of an effect that happened but cannot be stored."""
     code = error.code if isinstance(error, Refusal) else "step.result_not_stored"
-    message = (
-        "The step ran, but its result could not be stored:"
-        f" {reason(error).removesuffix('.')}."
-    )
+    cause = reason(error).removesuffix(".")
+    message = f"The step ran, but its result could not be stored: {cause}."
     return Failure(code, message)
 
 
@@ -83,7 +80,7 @@ def unrecorded(result: Result) -> Result:
 
 
 def reason(error: Exception) -> str:
-    """Return why it failed, without any value that may be a secret."""
+    """Return why the call failed, without values that may be secret."""
     if isinstance(error, Refusal):
         return error.message
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -122,11 +119,8 @@ def _result_without_success(answer: Answer | Cancelled, lease: Lease) -> Result:
     effect_class = lease.spec["effect_class"]
     match answer:
         case Cancelled():
-            return Failure(
-                "run.cancelled",
-                "The step was stopped because its run was cancelled.",
-                killed=True,
-            )
+            message = "The step was stopped because its run was cancelled."
+            return Failure("run.cancelled", message, killed=True)
         case LimitPassed(limit=Limit.TIME):
             return cut_off(lease, answer.code, answer.message)
         case LimitPassed():
@@ -134,7 +128,6 @@ def _result_without_success(answer: Answer | Cancelled, lease: Lease) -> Result:
         case Failed() | Retry() | Unknown():
             return outcome.of_answer(answer, effect_class)
         case _:
-            message = (
-                f"The handler returned an invalid answer: {type(answer).__name__}."
-            )
+            name = type(answer).__name__
+            message = f"The handler returned an invalid answer: {name}."
             return cut_off(lease, "skill.answer_invalid", message)

@@ -10,6 +10,7 @@ from orchestration.plans.services.preview import Previewer
 from orchestration.runs import dispatch
 from orchestration.runs.control import dry_runs
 from orchestration.runs.control.dry_runs import ClaimLost
+from orchestration.runs.engine import artifacts
 from orchestration.runs.worker import outage
 from orchestration.skills.execution import Runner
 
@@ -35,7 +36,7 @@ def work(*, dry_run_id: UUID, worker: str) -> bool:
 
 
 def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -> bool:
-    """Carry out a dry run; return False if it is not queued or was taken away."""
+    """Carry out a dry run; return False if it cannot be claimed or is lost."""
     held = dry_runs.claim(dry_run_id=dry_run_id, worker=worker)
     if held is None:
         return False
@@ -44,7 +45,9 @@ def carry_out(*, dry_run_id: UUID, worker: str, runner: Runner, workdir: Path) -
         outage.retry(lambda: dry_runs.progress(held, done))
 
     content = dry_runs.content_of(held)
-    previewer = Previewer(content, runner, workdir, on_step=on_step)
+    previewer = Previewer(
+        content, runner, workdir, on_step=on_step, paths=artifacts.local_paths
+    )
     try:
         report = previewer.report()
     except ClaimLost:

@@ -1,27 +1,25 @@
-"""Make steps ready again that a worker claimed and certainly never began."""
+"""Make steps ready again that a worker claimed but certainly did not start."""
 
 import logging
+import time
 from datetime import datetime
 
 from django.conf import settings
 
 from execfabric.infra import database
 from execfabric.lib import clock
-from execfabric.lib.actor import Actor, system
 from orchestration.runs.engine import attempts
 from orchestration.runs.worker import handover, outage
+from orchestration.skills.execution import discard
 
-BY: Actor = system("worker")
 log = logging.getLogger(__name__)
 
 
 def own(session: str) -> None:
     """Make the step ready that this worker may have claimed and did not start."""
-    evidence = "Its worker did not start it."
+    evidence = "The worker did not start the step."
     try:
-        outage.retry(
-            lambda: attempts.not_started(session, evidence, by=BY, at=clock.now())
-        )
+        outage.retry(lambda: attempts.not_started(session, evidence, at=clock.now()))
     except Exception:
         # Its lease expires, and the keeper finds it.
         log.exception("Cannot give back the attempt %s.", session)
@@ -40,18 +38,19 @@ def of_dead_workers(at: datetime) -> int:
 
 
 def _settle(dead: handover.DeadWorker, at: datetime) -> bool:
-    evidence = "Its worker ended before it started it."
+    evidence = "The worker ended before it started the step."
+    # Measured before the look: none of its statements can reach the database after it.
+    age = time.time() - dead.written_at
+    is_too_old = age > database.LEASES * settings.LEASE_SECONDS
     try:
         is_settled = not dead.session or attempts.not_started(
-            dead.session, evidence, by=BY, at=at
+            dead.session, evidence, at=at
         )
     except outage.TRANSIENT:
         raise
     except Exception:
         log.exception("Cannot give back the attempt of %s.", dead.home.name)
         is_settled = False
-    # By now none of its statements can reach the database any more.
-    is_too_old = dead.age() > database.LEASES * settings.LEASE_SECONDS
     if is_settled or is_too_old:
-        dead.remove()
+        discard(dead.home)
     return is_settled or is_too_old

@@ -9,7 +9,6 @@ import fcntl
 import os
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestration.skills.execution import Note, discard
+from orchestration.skills.execution import Note
 
 NAME = "handover"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -26,7 +25,7 @@ BOOT = 36
 """Characters of a session id, and of the boot id of a host."""
 OTHERS_WRITE = 0o022
 PASSED_THROUGH = 0o711
-"""A worker that is root starts programs as another user, who must pass through."""
+"""A worker that is root starts programs as another user, who needs access."""
 
 
 class HandoverNotes:
@@ -34,43 +33,39 @@ class HandoverNotes:
 
     def __init__(self, home: Path) -> None:
         draft = home / f".{NAME}"
-        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """The file descriptor, which the runner inherits."""
         # The kernel releases the lock once this process and its runner have ended.
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.pwrite(self._fd, f"{_boot():{BOOT}}{'':{2 * SESSION}}".encode(), 0)
+        fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(self.fd, f"{_boot():{BOOT}}{'':{2 * SESSION}}".encode(), 0)
         draft.rename(home / NAME)
         self.are_settled = True
-        """True if no claimed attempt may still be unbegun."""
+        """True unless a claimed attempt may not have started yet."""
 
     def claiming(self, session: str) -> None:
         """Note the attempt that is claimed next."""
         self.are_settled = False
-        os.pwrite(self._fd, f"{session:{SESSION}}".encode(), BOOT)
-
-    @property
-    def fd(self) -> int:
-        """Return the file descriptor, which the runner inherits."""
-        return self._fd
+        os.pwrite(self.fd, f"{session:{SESSION}}".encode(), BOOT)
 
     def of_begin(self, session: str) -> Note:
         """Return the note that the runner writes when it begins this attempt."""
         # Both fields, in case the note before the claim failed.
         text = f"{session:{SESSION}}" * 2
-        return Note(self._fd, os.fstat(self._fd).st_ino, BOOT, text)
+        return Note(self.fd, os.fstat(self.fd).st_ino, BOOT, text)
 
     def has_begun(self, session: str) -> bool:
         """Return True if the runner, which must be dead, may have begun this attempt."""
-        noted = os.pread(self._fd, SESSION, BOOT + SESSION)
+        noted = os.pread(self.fd, SESSION, BOOT + SESSION)
         return noted.decode() == f"{session:{SESSION}}"
 
     def settled(self) -> None:
         """Note that no attempt is claimed."""
-        os.pwrite(self._fd, f"{'':{SESSION}}".encode(), BOOT)
+        os.pwrite(self.fd, f"{'':{SESSION}}".encode(), BOOT)
         self.are_settled = True
 
     def close(self) -> None:
         """Release the lock on the notes."""
-        os.close(self._fd)
+        os.close(self.fd)
 
 
 @dataclass(frozen=True)
@@ -79,17 +74,9 @@ class DeadWorker:
 
     home: Path
     session: str
-    """The attempt that it may have claimed and certainly did not begin, or ""."""
+    """The attempt that it may have claimed but did not start, or ""."""
     written_at: float
     """The Unix time of its last note."""
-
-    def age(self) -> float:
-        """Return for how many seconds it has certainly sent nothing to the database."""
-        return time.time() - self.written_at
-
-    def remove(self) -> None:
-        """Remove its files, once its attempt is settled."""
-        discard(self.home)
 
 
 def new_home(parent: Path) -> Path:
@@ -132,11 +119,8 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _not_begun(notes: str) -> str:
-    boot, claimed, begun = (
-        notes[:BOOT].strip(),
-        notes[BOOT : BOOT + SESSION].strip(),
-        notes[BOOT + SESSION :].strip(),
-    )
+    fields = notes[:BOOT], notes[BOOT : BOOT + SESSION], notes[BOOT + SESSION :]
+    boot, claimed, begun = map(str.strip, fields)
     # After a restart of the host, the newest notes may be lost.
     is_proof = boot and boot == _boot() and claimed != begun
     return claimed if is_proof else ""

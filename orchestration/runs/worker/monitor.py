@@ -14,7 +14,7 @@ from orchestration.runs.worker import outage
 from orchestration.runs.worker.step_log import StepLog
 
 SAFE_SHARE = 0.8
-"""The part of a lease during which a worker relies on it."""
+"""The fraction of a lease for which a worker relies on it."""
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +42,7 @@ class AttemptMonitor:
 
     @property
     def valid_until(self) -> float:
-        """Return until when the handler may be started."""
+        """Return the latest time to start the handler."""
         return min(self._safe_until, self.deadline)
 
     def heartbeat(self) -> None:

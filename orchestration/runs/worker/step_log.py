@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 HEAD = 512 * 1024
 """Characters stored from the start of an attempt's log."""
 TAIL = 512 * 1024
-"""Characters stored from its end, plus at most PIECE."""
+"""Characters stored from the end of an attempt's log, plus at most PIECE."""
 PIECE = 64 * 1024
-"""Characters in one row at most."""
+"""Maximum characters in one row."""
 EVERY_S = 0.25
 TAIL_EVERY_S = 1.0
-"""After the head, each write replaces an earlier one."""
+"""Seconds between writes after the head; each replaces an earlier one."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,13 @@ class LogPiece:
     """A part of an attempt's log."""
 
     at: int
-    """Characters before it."""
+    """Characters of the log before this part."""
     line: int
-    """Line breaks before it."""
+    """Line breaks of the log before this part."""
     text: str
 
     @property
     def end(self) -> int:
-        """Return where the next piece starts."""
         return self.at + len(self.text)
 
 
@@ -57,7 +56,6 @@ class Window:
         self._line = 0
 
     def add(self, text: str) -> None:
-        """Add text at the end."""
         while text:
             is_head = self.end < HEAD
             size = min(PIECE, HEAD - self.end) if is_head else PIECE
@@ -92,14 +90,13 @@ class StepLog:
         self._fence = fence
         self._window = Window()
         self._sending: list[LogPiece] = []
-        """Pieces taken from the window and not certainly stored."""
+        """Pieces taken from the window that may not be stored yet."""
         self._base: tuple[int, int] | None = None
         """Characters and line breaks in the step's log before this attempt."""
         self._written_at = time.monotonic()
 
     @property
     def is_empty(self) -> bool:
-        """Return True if nothing was written."""
         return self._window.end == 0
 
     def add(self, text: str) -> None:
@@ -119,6 +116,19 @@ class StepLog:
         """Store the rest, with one retry on a new connection."""
         self._write()
         self._write()
+
+    def settle(self) -> None:
+        """Wait until no write whose answer was lost can be stored any more.
+
+        The end of the attempt records a digest of its log, so no text may follow it.
+
+        :raises OperationalError: when the database is unreachable
+        """
+        if self._sending:
+            self._write()
+        if self._sending:
+            with transaction.atomic():
+                self._lock_attempt()
 
     def _write(self) -> None:
         is_repeated = bool(self._sending)
@@ -143,11 +153,8 @@ class StepLog:
 
     @transaction.atomic
     def _store(self, *, is_repeated: bool) -> None:
-        mine = StepRun.objects.filter(
-            pk=self._step_run_id, fence=self._fence, state=StepState.RUNNING
-        )
         # Locked, so that no one ends the attempt and records its log meanwhile.
-        if not mine.select_for_update(no_key=True).values_list("pk").first():
+        if not self._lock_attempt():
             return  # the attempt is over, and its log is in the record
         start, line = self._base = self._base or self._find_base()
         rows = [
@@ -169,6 +176,13 @@ class StepLog:
         if end > HEAD + TAIL + PIECE:
             past = start + end - TAIL - PIECE
             own.filter(offset__gte=start + HEAD, offset__lt=past).delete()
+
+    def _lock_attempt(self) -> bool:
+        """Lock the row of the attempt's step; return False if the attempt is over."""
+        mine = StepRun.objects.filter(
+            pk=self._step_run_id, fence=self._fence, state=StepState.RUNNING
+        )
+        return bool(mine.select_for_update(no_key=True).values_list("pk").first())
 
     def _find_base(self) -> tuple[int, int]:
         first = self._sending[0]

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.db import connection
 
 from execfabric.lib import clock
-from execfabric.lib.actor import Actor, system
 from execfabric.lib.ids import span_id
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain.results import Result
@@ -38,7 +37,7 @@ from orchestration.skills.execution import (
 )
 from orchestration.skills.services import secrets
 
-BY: Actor = system("worker")
+Ended = Result | NotStarted
 MAX_DEATHS = 3
 """A step fails after its runner died this often before it began the call."""
 log = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class WorkerContext:
     cache: RunCache = field(default_factory=RunCache)
     runner: Runner = field(init=False)
     notes: HandoverNotes = field(init=False)
-    deaths: int = field(init=False)
+    deaths: int = 0
     """Deaths in a row of the runner before it began a call."""
     is_ending: bool = False
     """True once the worker is stopping: it claims no other step."""
@@ -67,7 +66,6 @@ class WorkerContext:
     def __post_init__(self) -> None:
         self.notes = HandoverNotes(self.home)
         self.runner = Runner(home=self.home, notes=self.notes.fd)
-        self.deaths = 0
 
     def next_session(self) -> str:
         """Return a session id for the attempt that is claimed next."""
@@ -96,9 +94,12 @@ def work(*, step_run_id: UUID, context: WorkerContext) -> int:
     done = 0
     monitor = _claim(step_run_id, context)
     while monitor is not None:
-        result = _execute(monitor, context)
-        monitor = _next(monitor, result, context)
         done += 1
+        result = _execute(monitor, context)
+        if isinstance(result, NotStarted):
+            give_back.own(monitor.lease.session)
+            break
+        monitor = _complete(monitor, result, context) if result else None
     _try(context.notes.settled)
     return done
 
@@ -112,7 +113,6 @@ def _claim(step_run_id: UUID, context: WorkerContext) -> AttemptMonitor | None:
                 step_run_id=step_run_id,
                 worker=context.name,
                 session=session,
-                by=BY,
                 at=clock.now(),
                 cache=context.cache,
             )
@@ -124,19 +124,7 @@ def _claim(step_run_id: UUID, context: WorkerContext) -> AttemptMonitor | None:
     return AttemptMonitor(lease, since=since) if lease else None
 
 
-def _next(
-    monitor: AttemptMonitor, result: Result | NotStarted | None, context: WorkerContext
-) -> AttemptMonitor | None:
-    """Record the result of an attempt; return the next one of the same run, if any."""
-    if isinstance(result, NotStarted):
-        give_back.own(monitor.lease.session)
-        return None
-    return _complete(monitor, result, context) if result else None
-
-
-def _execute(
-    monitor: AttemptMonitor, context: WorkerContext
-) -> Result | NotStarted | None:
+def _execute(monitor: AttemptMonitor, context: WorkerContext) -> Ended | None:
     """Execute one attempt; return None if its lease was lost."""
     workdir = context.home / f"{monitor.lease.step_run_id}-{monitor.lease.fence}"
     try:
@@ -163,18 +151,15 @@ def _lost(monitor: AttemptMonitor, context: WorkerContext) -> NotStarted | None:
 
 def _begin(
     monitor: AttemptMonitor, context: WorkerContext, workdir: Path
-) -> Result | NotStarted | None:
+) -> Ended | None:
     """Send the call to the runner; return a result only if that failed."""
     lease = monitor.lease
     try:
         paths = artifacts.local_paths(lease.spec["files"], monitor.heartbeat)
         monitor.heartbeat()
         _check_deadline(monitor)
-        context.runner.begin(
-            _call(monitor, context, workdir),
-            secrets=secrets.read,
-            paths=paths,
-        )
+        call = _call(monitor, context, workdir)
+        context.runner.begin(call, secrets=secrets.read, paths=paths)
     except (LeaseLost, Cancelled):
         return NotStarted()
     except (NotSent, RunnerDied) as error:
@@ -187,7 +172,7 @@ def _begin(
 
 
 def _check_deadline(monitor: AttemptMonitor) -> None:
-    """Check that fetching its files left time for the step.
+    """Check that the step has time left after its files were fetched.
 
     :raises FetchTooSlow: when the deadline has passed
     """
@@ -195,9 +180,7 @@ def _check_deadline(monitor: AttemptMonitor) -> None:
         raise FetchTooSlow
 
 
-def _follow(
-    monitor: AttemptMonitor, context: WorkerContext, workdir: Path
-) -> Result | NotStarted:
+def _follow(monitor: AttemptMonitor, context: WorkerContext, workdir: Path) -> Ended:
     """Wait for the answer to a call; return its result."""
     lease, runner = monitor.lease, context.runner
     try:
@@ -217,9 +200,7 @@ def _follow(
     return answers.result_of(answer, monitor, masker=runner.masker, workdir=workdir)
 
 
-def _died(
-    monitor: AttemptMonitor, context: WorkerContext, error: Exception
-) -> Result | NotStarted:
+def _died(monitor: AttemptMonitor, context: WorkerContext, error: Exception) -> Ended:
     """Return the result of an attempt whose runner died, from the notes it left."""
     lease = monitor.lease
     if context.notes.has_begun(lease.session):
@@ -265,8 +246,7 @@ def _await(runner: Runner, monitor: AttemptMonitor) -> Answer | Cancelled:
         except Cancelled as stopped:
             return stopped
     limit = monitor.lease.spec["timeout_s"]
-    message = f"The step did not finish within {limit:g} s."
-    raise DeadlinePassed(message)
+    raise DeadlinePassed(f"The step did not finish within {limit:g} s.")
 
 
 def _complete(
@@ -297,12 +277,12 @@ def _complete(
 def _record(
     monitor: AttemptMonitor, result: Result, context: WorkerContext, session: str
 ) -> Lease | None:
+    monitor.log.settle()
     return attempts.complete(
         monitor.lease,
         result,
         worker=context.name,
         session=session,
-        by=BY,
         at=clock.now(),
         cache=context.cache,
         logged=not monitor.log.is_empty,
@@ -310,7 +290,7 @@ def _record(
 
 
 def _try(act: Callable[[], None]) -> None:
-    """Call `act`; log any error, because none may lose a known result."""
+    """Call `act`; log errors, because they must not lose a known result."""
     try:
         act()
     except Exception:

@@ -6,8 +6,6 @@ from execfabric.lib.machine import StateMachine
 
 
 class JobState(StrEnum):
-    """The state of a verification job."""
-
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # a worker verifies stream after stream under a lease
     FINISHED = "finished"  # every stream was verified; the result is in the row

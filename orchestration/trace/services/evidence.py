@@ -5,16 +5,17 @@ These are outputs, executed bytes, logs, and files with their bytes in the store
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model, Q
+from django.db.models import Q
 
+from audit.domain.chain import Verified
 from audit.domain.rows import Replay, RowDifference
 from execfabric.lib import canonical
 from orchestration.runs import history, selectors
+from orchestration.runs.domain.files import references_in
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import Phase, StepState
 from orchestration.runs.engine import artifacts, specs
@@ -23,92 +24,84 @@ from orchestration.runs.models import (
     Artifact,
     ArtifactUse,
     ExecSpec,
+    InputFile,
     LogChunk,
     Run,
     StepRun,
 )
 
-EXEMPT: dict[type[Model], dict[str, str]] = {
-    ExecSpec: {},
-    LogChunk: {"id": "Has no meaning: chunks are sorted by their offset."},
-    Artifact: {"created_at": "Not shown; the event of the step has the time."},
-    ArtifactUse: {"id": "Has no meaning: uses are sorted by name."},
-}
-"""Columns that are not compared, with the reason."""
-
 Differences = Iterator[RowDifference]
 Files = Mapping[str, Mapping[str, dict[str, Any]]]
-"""The file references in each recorded result, by step run and by name of use."""
+"""The file references by their source and name: each step run, and the run itself."""
 
 
-@dataclass
-class Evidence:
-    """The result of comparing the results of a run."""
-
-    differences: list[RowDifference] = field(default_factory=list)
-    outputs: int = 0
-    """Steps whose stored output and files match the recorded ones."""
-    uncovered: int = 0
-    unread: int = 0
-    """Files whose bytes were not read."""
-    files: Files = field(default_factory=dict)
-
-
-def check(replay: Replay, run: UUID | None) -> Evidence:
-    """Compare the results of a run; do nothing for a stream without a run."""
-    evidence = Evidence()
-    if run is not None:
-        evidence.files = files = _outputs(replay, run, evidence)
-        differences = evidence.differences
-        differences += _plan_gate(replay, run)
-        differences += _specs(replay)
-        differences += _logs(replay, run, evidence)
-        differences += _uses(replay, run, files)
-        differences += _artifacts(replay, files)
-    return evidence
-
-
-def _recorded(replay: Replay, table: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for (name, key), columns in replay.rows.items():
-        if name == table:
-            yield key, columns
+def check(replay: Replay, run: UUID, result: Verified) -> Files:
+    """Add what differs in the results of a run; return the files to read."""
+    inputs = _inputs(run)
+    result.differences += _input_files(replay, run, inputs)
+    outputs = _outputs(replay, run, result)
+    files = {**outputs, str(run): inputs}
+    result.differences += _plan_gate(replay, run)
+    result.differences += _specs(replay)
+    result.differences += _logs(replay, run, result)
+    result.differences += _uses(replay, run, outputs)
+    result.differences += _artifacts(replay, files)
+    return files
 
 
 def _plan_gate(replay: Replay, run: UUID) -> Differences:
     """Compare the plan gate of the run with the last one opened for it."""
     gates = [
         key
-        for key, columns in _recorded(replay, "approvals_gate")
+        for key, columns in replay.rows["approvals_gate"].items()
         if columns.get("subject_kind") == "run"
     ]
     rows = Run.objects.filter(pk=run).values_list("gate_id", flat=True)
     for gate in rows if gates else ():
         if str(gate) != gates[-1]:
-            yield replay.difference(
-                history.RUN.name, str(run), "gate_id", gates[-1], str(gate)
-            )
+            table = history.RUN.name
+            yield replay.difference(table, str(run), "gate_id", gates[-1], str(gate))
 
 
-def _outputs(replay: Replay, run: UUID, evidence: Evidence) -> Files:
+def _outputs(replay: Replay, run: UUID, result: Verified) -> Files:
     """Compare each output with its digest; return the files of matching outputs."""
     table = history.STEP.name
     files: dict[str, dict[str, dict[str, Any]]] = {}
     rows = StepRun.objects.filter(run=run).only("id", "output", "files")
     for step in rows.iterator(chunk_size=100):
         key = str(step.pk)
-        recorded = replay.rows.get((table, key), {}).get("output_digest")
+        recorded = replay.rows[table].get(key, {}).get("output_digest")
         if recorded is None and (table, key) not in replay.born:
-            evidence.uncovered += step.output is not None
+            result.uncovered += step.output is not None
             continue
         stored = _result_digest(step)
         if stored != (recorded or ""):
-            evidence.differences.append(
+            result.differences.append(
                 replay.difference(table, key, "output or files", recorded, stored)
             )
             continue
-        evidence.outputs += bool(recorded)
+        result.outputs += bool(recorded)
         files[key] = dict(_references(step.files))
     return files
+
+
+def _inputs(run: UUID) -> dict[str, dict[str, Any]]:
+    """Return the files among the inputs of a run, which the columns of it cover."""
+    found = Run.objects.filter(pk=run).values_list("inputs", flat=True).first()
+    return dict(references_in(found or {}))
+
+
+def _input_files(
+    replay: Replay, run: UUID, inputs: Mapping[str, dict[str, Any]]
+) -> Differences:
+    recorded = {f"{name} {reference['sha256']}" for name, reference in inputs.items()}
+    rows = InputFile.objects.filter(run=run).values_list("name", "artifact_id")
+    stored = {f"{name} {sha256}" for name, sha256 in rows}
+    differing = [(use, "") for use in sorted(recorded - stored)]
+    differing += [("", use) for use in sorted(stored - recorded)]
+    for use, extra in differing:
+        table = "runs_inputfile"
+        yield RowDifference(replay.stream, table, str(run), "", use, extra)
 
 
 def _result_digest(step: StepRun) -> str:
@@ -128,11 +121,10 @@ def _references(files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _specs(replay: Replay) -> Differences:
-    """Compare the executed bytes with their digests."""
     missing = {
         str(columns["spec_id"])
         for name in (history.STEP.name, history.ATTEMPT.name)
-        for _, columns in _recorded(replay, name)
+        for columns in replay.rows[name].values()
         if columns.get("spec_id")
     }
     stored = ExecSpec.objects.filter(pk__in=missing).values_list("digest", "body")
@@ -145,19 +137,16 @@ def _specs(replay: Replay) -> Differences:
         yield replay.difference("runs_execspec", digest, "digest", digest, None)
 
 
-def _logs(replay: Replay, run: UUID, evidence: Evidence) -> Differences:
-    """Compare the log of each attempt with its recorded digest."""
+def _logs(replay: Replay, run: UUID, result: Verified) -> Differences:
     chunks = LogChunk.objects.filter(step_run__run=run).order_by()
     pairs = chunks.values_list("step_run_id", "fence").distinct()
     written = {f"{step}:{fence}" for step, fence in pairs}
-    attempts = dict(_recorded(replay, history.ATTEMPT.name))
+    attempts = replay.rows[history.ATTEMPT.name]
     logged = {key for key, columns in attempts.items() if "log" in columns}
     for key in sorted(written | logged):
         columns = attempts.get(key, {})
         if "ended_at" not in columns and (columns or replay.older):
-            evidence.uncovered += (
-                1  # still writing, or older than the recording of logs
-            )
+            result.uncovered += 1  # still writing, or too old to be recorded
         else:
             yield from _log(replay, key, columns)
 
@@ -174,7 +163,6 @@ def _log(replay: Replay, key: str, columns: Mapping[str, Any]) -> Differences:
 
 
 def _uses(replay: Replay, run: UUID, files: Files) -> Differences:
-    """Compare the files of each step."""
     stored: dict[str, set[str]] = defaultdict(set)
     rows = ArtifactUse.objects.filter(step_run__run=run)
     columns = rows.values_list("step_run_id", "artifact_id", "name")
@@ -198,7 +186,6 @@ def _uses(replay: Replay, run: UUID, files: Files) -> Differences:
 
 
 def _artifacts(replay: Replay, files: Files) -> Differences:
-    """Compare the row of each file with the reference in the recorded result."""
     missing = {
         str(reference["sha256"]): (step, reference)
         for step, references in files.items()
@@ -218,7 +205,9 @@ def _artifacts(replay: Replay, files: Files) -> Differences:
                     "runs_artifact", row.pk, name, reference[name], stored
                 )
         producer = row.producer_id
-        if producer not in {use.step_run_id for use in row.uses.all()}:
+        # A file that no step returned was uploaded.
+        producers = [use.step_run_id for use in row.uses.all()]
+        if producer not in producers and (producers or producer):
             expected = "a step with this file"
             yield replay.difference(
                 "runs_artifact", row.pk, "producer_id", expected, producer
@@ -227,26 +216,28 @@ def _artifacts(replay: Replay, files: Files) -> Differences:
         yield RowDifference(replay.stream, "runs_artifact", sha256, "", "a row", "")
 
 
-def read_files(replay: Replay, evidence: Evidence, *, most_bytes: int | None) -> None:
-    """Compare the bytes in the store with their digests, up to `most_bytes`.
+def read_files(
+    replay: Replay, files: Files, result: Verified, *, most_bytes: int | None
+) -> None:
+    """Add files whose bytes in the store differ, reading up to `most_bytes`.
 
     Run it outside a transaction, because large files take too long for one.
     """
     sizes = {
         str(reference["sha256"]): int(reference["size"])
-        for references in evidence.files.values()
+        for references in files.values()
         for reference in references.values()
     }
     left = inf if most_bytes is None else most_bytes
     for sha256, size in sorted(sizes.items()):
         if size > left:
-            evidence.unread += 1
+            result.unread += 1
             continue
         left -= size
         try:
             artifacts.local_paths([{"sha256": sha256}])
         except (ArtifactUnknown, ArtifactCorrupt) as error:
             stored = error.details.get("found", "no file")
-            evidence.differences.append(
+            result.differences.append(
                 replay.difference("the artifact store", sha256, "bytes", sha256, stored)
             )

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from audit.selectors import Event, cursor_of
@@ -12,35 +13,36 @@ from orchestration.trace.selectors import LogFilter, search
 from orchestration.trace.services.log import LogLine, lines
 
 MOST = 100_000
-"""Events in one file. A file that leaves out older events says so at its end."""
+"""Maximum events in one file, whose end says if older events are missing."""
 PAGE = 500
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """First characters that make a spreadsheet read a text as a formula."""
-COLUMNS = (
-    "at",
-    "stream",
-    "seq",
-    "kind",
-    "sentence",
-    "note",
-    "code",
-    "actor",
-    "actor_name",
-    "channel",
-    "run",
-    "run_name",
-    "step",
-    "approval",
-    "trace_id",
-    "hash",
-)
+COLUMNS: dict[str, Callable[[LogLine], object]] = {
+    "at": lambda line: stamp(line.event.at),
+    "stream": attrgetter("event.stream_id"),
+    "seq": attrgetter("event.seq"),
+    "kind": attrgetter("event.kind"),
+    "sentence": attrgetter("text"),
+    "note": attrgetter("note"),
+    "code": attrgetter("code"),
+    "actor": attrgetter("event.actor"),
+    "actor_name": attrgetter("event.actor_name"),
+    "channel": attrgetter("channel"),
+    "run": attrgetter("run"),
+    "run_name": attrgetter("run_name"),
+    "step": attrgetter("event.step"),
+    "approval": attrgetter("gate"),
+    "trace_id": attrgetter("event.trace_id"),
+    "hash": attrgetter("hash"),
+}
 
 
 def as_csv(query: LogFilter, *, most: int = MOST) -> Iterator[bytes]:
     """Return the matching events as CSV without formulas."""
     yield _csv([COLUMNS])
     for events, is_cut in _pages(query, most):
-        yield _csv([_cells(line) for line in lines(events)])
+        readers = COLUMNS.values()
+        yield _csv([[read(line) for read in readers] for line in lines(events)])
         if is_cut:
             sentence = f"Showing the newest {most} events. Older events match too."
             yield _csv([[stamp(events[-1].at), "", "", "export.cut", sentence]])
@@ -80,29 +82,7 @@ def _item(line: LogLine) -> dict[str, Any]:
     return {**place, "unreadable": line.envelope, "hash": line.hash}
 
 
-def _cells(line: LogLine) -> list[object]:
-    event = line.event
-    return [
-        stamp(event.at),
-        event.stream_id,
-        event.seq,
-        event.kind,
-        line.text,
-        line.note,
-        line.code,
-        event.actor,
-        event.actor_name,
-        line.channel,
-        line.run or "",
-        line.run_name,
-        event.step,
-        line.gate,
-        event.trace_id,
-        line.hash,
-    ]
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> bytes:
+def _csv(rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO()
     csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in rows])
     return text.getvalue().encode()

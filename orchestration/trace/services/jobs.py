@@ -19,16 +19,18 @@ from audit.errors import StreamUnknown
 from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor
 from execfabric.lib.rights import Right
-from orchestration.trace import dispatch
+from orchestration.runs import dispatch
 from orchestration.trace.domain.states import JOB, JobEvent, JobState
 from orchestration.trace.errors import VerificationUnknown
 from orchestration.trace.models import VerificationJob
 from orchestration.trace.services import streams
 
+VERIFY = "runs.verify"
+"""The name of the Celery task that continues a job."""
 TURN_SECONDS = 10.0
-"""After a turn the job is queued again, so that steps are not blocked."""
+"""Seconds after which the job is requeued, so that steps can run."""
 LEASE = timedelta(minutes=5)
-"""Longer than the verification of one stream should take."""
+"""Lease of a job, longer than the verification of one stream should take."""
 MOST_TRIES = 3
 """Workers that can be lost in one stream before the job fails."""
 MOST_FINDINGS = 200
@@ -71,7 +73,7 @@ def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
                 asked_at=at,
                 hinted_at=at,
             )
-            dispatch.hint(job.pk)
+            _send_hint(job.pk)
     except IntegrityError:
         # The open job may have finished since; then its result is current.
         return VerificationJob.objects.filter(stream=stream).latest("pk")
@@ -79,7 +81,7 @@ def start(*, stream: str, by: Actor, at: datetime) -> VerificationJob:
 
 
 def get(*, job_id: UUID, by: Actor) -> VerificationJob:
-    """Return one job.
+    """Return a verification job.
 
     :raises RightMissing: if `by` may not read the whole audit log
     :raises VerificationUnknown: if the job does not exist
@@ -113,7 +115,7 @@ def work(*, job_id: UUID, at: datetime) -> None:
                 return
             if time.monotonic() > until:
                 _move(job, JobEvent.RELEASED, tries=0)
-                dispatch.hint(job_id)
+                _send_hint(job_id)
                 return
     _move(job, JobEvent.FINISHED, finished_at=Now())
 
@@ -125,8 +127,17 @@ def sweep(at: datetime) -> int:
         cursor.execute(_HINT, [at, at, HINT_AGAIN])
         ids = [row[0] for row in cursor.fetchall()]
         for job_id in ids:
-            dispatch.hint(job_id)
+            _send_hint(job_id)
     return len(ids)
+
+
+def _send_hint(job_id: UUID) -> None:
+    """Notify the workers after the commit that a job is queued; a hint may be lost."""
+
+    def publish() -> None:
+        dispatch.send_tasks(VERIFY, [{"job_id": str(job_id)}])
+
+    transaction.on_commit(publish, robust=True)
 
 
 def _claim(job_id: UUID, at: datetime) -> VerificationJob | None:
@@ -148,7 +159,6 @@ def _claim(job_id: UUID, at: datetime) -> VerificationJob | None:
 
 
 def _next(job: VerificationJob) -> list[tuple[str, bool]]:
-    """Return the next streams after the last verified one."""
     if not job.stream:
         return streams.register(job.last)
     return [] if job.last else [(job.stream, True)]

@@ -17,36 +17,25 @@ from orchestration.plans import selectors as plans
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.pages.event_words import note_of, words_of
+from orchestration.trace.selectors import run_of
 
 LARGEST_PLAN = 256 << 10
-"""Bytes of a plan that is read for the names of its steps; others show their ids."""
+"""Maximum bytes of a plan that is read for step names; larger ones show ids."""
 UNREADABLE = "The stored event cannot be read. Verify its stream."
-VERBS = {
-    "approved": "approved",
-    "rejected": "rejected",
-    True: "approved",
-    False: "rejected",
-}
-"""By the verdict of a decision; older events store true or false."""
 
 
 class SentencePart(NamedTuple):
-    """A part of a sentence."""
-
     kind: Literal["text", "actor", "name"]
     text: str
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """An event as a line of the audit log."""
-
     event: Event
     envelope: Any
     """The body as JSON; as text if it cannot be read."""
     state: str
-    """The state whose icon and color it has."""
-    label: str
+    """The state whose icon and color mark the event."""
     sentence: tuple[SentencePart, ...]
     note: str
     """The comment of the actor, or the message of an error."""
@@ -58,17 +47,14 @@ class LogLine:
 
     @property
     def text(self) -> str:
-        """The sentence as plain text."""
         return "".join(part.text for part in self.sentence)
 
     @property
     def names_actor(self) -> bool:
-        """Return True if the sentence names the actor."""
         return any(part.kind == "actor" for part in self.sentence)
 
     @property
     def hash(self) -> str:
-        """The hash of the event in hex."""
         return bytes(self.event.hash).hex()
 
 
@@ -83,24 +69,20 @@ class _Names:
     """The approval of each step, by run and step id."""
 
     def step(self, run: Run | None, key: str) -> str:
-        """Return the name of a step, or its id if it has none."""
         return (run and self.steps.get((run.revision_id, key))) or key
 
 
 def lines(events: Sequence[Event]) -> list[LogLine]:
-    """Return events as lines; a fixed number of queries for any number of events."""
-    envelopes = [_envelope(event) for event in events]
+    """Return events as lines, with a fixed number of queries."""
     names = _names(events)
-    return [
-        _line(event, envelope, names)
-        for event, envelope in zip(events, envelopes, strict=True)
-    ]
+    return [_line(event, names) for event in events]
 
 
-def _line(event: Event, envelope: Any, names: _Names) -> LogLine:
+def _line(event: Event, names: _Names) -> LogLine:
+    envelope = _envelope(event)
     payload = envelope["payload"] if isinstance(envelope, dict) else {}
     words = words_of(event.kind)
-    run_id = run_of(event)
+    run_id = run_of(event.stream_id)
     run = names.runs.get(run_id) if run_id else None
     error = payload.get("error")
     code = (error if isinstance(error, dict) else payload).get("code", "")
@@ -108,7 +90,6 @@ def _line(event: Event, envelope: Any, names: _Names) -> LogLine:
         event=event,
         envelope=envelope,
         state=words.state,
-        label=words.label,
         sentence=tuple(_sentence(words.sentence, _parts(event, payload, run, names))),
         note=note_of(payload) if isinstance(envelope, dict) else UNREADABLE,
         code=str(code),
@@ -119,15 +100,6 @@ def _line(event: Event, envelope: Any, names: _Names) -> LogLine:
     )
 
 
-def run_of(event: Event) -> UUID | None:
-    """Return the id of the run whose stream has this event."""
-    kind, _, pk = event.stream_id.partition(":")
-    try:
-        return UUID(pk) if kind == "run" else None
-    except ValueError:
-        return None
-
-
 def _gate(
     event: Event, payload: Mapping[str, Any], run: Run | None, names: _Names
 ) -> str:
@@ -135,7 +107,10 @@ def _gate(
     gate = payload.get("gate")
     if gate is None and run is not None:
         gate = names.gates.get((run.pk, event.step)) if event.step else run.gate_id
-    return str(gate or "")
+    try:
+        return str(UUID(str(gate))) if gate else ""
+    except ValueError:
+        return ""  # a changed event
 
 
 def _sentence(
@@ -151,7 +126,6 @@ def _sentence(
 def _parts(
     event: Event, payload: Mapping[str, Any], run: Run | None, names: _Names
 ) -> Mapping[str, list[SentencePart]]:
-    """Return the parts for each field that a sentence can have."""
     step = SentencePart("name", names.step(run, event.step))
     plan = SentencePart("name", run.revision.plan.name if run else event.stream_id)
     if event.step:
@@ -161,26 +135,24 @@ def _parts(
     else:
         subject = [SentencePart("text", "an unknown request")]
     is_system = event.actor.startswith(f"{ActorKind.SYSTEM}:")
+    actor = "The system" if is_system else event.actor_name
     known = {
-        "actor": [
-            SentencePart("actor", "The system" if is_system else event.actor_name)
-        ],
+        "actor": [SentencePart("actor", actor)],
         "step": [step],
         "run": [plan],
         "kind": [SentencePart("name", event.kind)],
         "verdict": [SentencePart("text", _verb(payload))],
         "subject": subject,
     }
-    texts = {
-        key: [SentencePart("name", _text(value))] for key, value in payload.items()
-    }
+    texts = {key: [SentencePart("name", _text(item))] for key, item in payload.items()}
     return defaultdict(lambda: [SentencePart("name", "unknown")], {**texts, **known})
 
 
 def _verb(payload: Mapping[str, Any]) -> str:
     verdict = payload.get("verdict", payload.get("approve"))
-    is_known = isinstance(verdict, str | bool) and verdict in VERBS
-    return VERBS[verdict] if is_known else "decided on"
+    if isinstance(verdict, bool):  # as older events store it
+        verdict = "approved" if verdict else "rejected"
+    return verdict if verdict in ("approved", "rejected") else "decided on"
 
 
 def _text(value: Any) -> str:
@@ -202,7 +174,7 @@ def _envelope(event: Event) -> Any:
 
 def _names(events: Sequence[Event]) -> _Names:
     names = _Names()
-    ids = {run_id for event in events if (run_id := run_of(event))}
+    ids = {run_id for event in events if (run_id := run_of(event.stream_id))}
     if not ids:
         return names
     runs = Run.objects.filter(pk__in=ids).select_related("revision__plan")

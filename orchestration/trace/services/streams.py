@@ -6,12 +6,11 @@ log itself.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from approvals import history as approvals
 from approvals.models import Decision, Gate, Policy
@@ -20,23 +19,38 @@ from audit import selectors as audit
 from audit.domain.chain import Verified
 from audit.domain.rows import Replay, RowDifference
 from audit.history import Table
+from execfabric.infra import database
 from orchestration.plans import history as plans
 from orchestration.plans.models import Plan, PlanRevision
+from orchestration.plans.services.saving import STREAM as PLANS
 from orchestration.runs import history
-from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.engine.events import STREAM as EVENTS
+from orchestration.runs.engine.versions import plan_of
+from orchestration.runs.models import (
+    ArtifactSource,
+    ArtifactVersion,
+    Attempt,
+    EventMatch,
+    EventWait,
+    ExternalEvent,
+    NamedArtifact,
+    Run,
+    StepRun,
+)
 from orchestration.skills import history as skills
 from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services.versions import STREAM as REGISTRY
+from orchestration.trace.selectors import run_of
 from orchestration.trace.services import evidence
+from orchestration.triggers import history as triggers
 
+ALL = 2**31 - 1
 MOST_DIFFERENCES = 100
-"""Differences that are listed per stream."""
+"""Maximum differences that are listed per stream."""
 PAGE_EVENTS = 5000
-"""The longest stream that is verified while a page waits."""
+"""Maximum events of a stream that is verified while a page waits."""
 PAGE_BYTES = 16 << 20
-"""Bytes of files that are read while a page waits."""
-
-Stored = tuple[Table, "QuerySet[Any]"]
+"""Maximum bytes of files that are read while a page waits."""
 
 # Before accounts had their own stream, tokens were recorded in that of sign-ins.
 _REGISTER = """
@@ -46,6 +60,14 @@ SELECT key, bool_or(needed) FROM (
   UNION ALL SELECT 'run:' || id, true FROM runs_run
   UNION ALL SELECT DISTINCT stream, true FROM approvals_gate
   UNION ALL (SELECT 'registry', true FROM skills_skill LIMIT 1)
+  UNION ALL (
+    SELECT 'plans', true FROM plans_planrevision AS revision WHERE NOT EXISTS
+    (SELECT FROM runs_run WHERE runs_run.revision_id = revision.id) LIMIT 1
+  )
+  UNION ALL (SELECT 'events', true FROM runs_externalevent LIMIT 1)
+  UNION ALL SELECT DISTINCT 'artifacts:' || plan_id, true FROM runs_namedartifact
+  UNION ALL SELECT 'schedule:' || id, true FROM triggers_schedule
+  UNION ALL SELECT 'hook:' || id, true FROM triggers_hook
   UNION ALL (SELECT 'policy', true FROM approvals_policy LIMIT 1)
   UNION ALL SELECT DISTINCT CASE WHEN created_at > (
     SELECT applied FROM django_migrations
@@ -58,13 +80,12 @@ WHERE key COLLATE "C" > %s GROUP BY key ORDER BY key COLLATE "C" LIMIT %s
 
 def register(after: str = "", *, limit: int = 500) -> list[tuple[str, bool]]:
     """Return the next streams in order; True for each that other rows need."""
-    with connection.cursor() as cursor:
-        cursor.execute(_REGISTER, [after, limit])
-        return [(str(key), bool(needed)) for key, needed in cursor.fetchall()]
+    rows = database.rows(_REGISTER, [after, limit])
+    return [(str(key), bool(needed)) for key, needed in rows]
 
 
 def count() -> int:
-    return len(register(limit=2**31 - 1))
+    return len(register(limit=ALL))
 
 
 def verify_all() -> Iterator[Verified]:
@@ -83,7 +104,7 @@ def verify_stream(
 
     :raises StreamUnknown: if the stream does not exist and no row needs it
     """
-    replay, run = Replay(key), _run_id(key)
+    replay, run = Replay(key), run_of(key)
     with _one_snapshot():
         is_needed = (
             expected
@@ -93,23 +114,20 @@ def verify_stream(
         result = audit.verify_chain(key, expected=is_needed, visit=replay.add)
         if result.broken is not None:
             return result
-        compared = list(_compared(replay))
-        results = evidence.check(replay, run)
-    evidence.read_files(replay, results, most_bytes=most_bytes)
-    differences = [item for item in compared if item is not None]
-    differences += results.differences
-    return replace(
-        result,
-        differences=tuple(differences[:MOST_DIFFERENCES]),
-        outputs=results.outputs,
-        uncovered=compared.count(None) + results.uncovered,
-        unread=results.unread,
-    )
+        for item in _compared(replay):
+            if item is None:
+                result.uncovered += 1
+            else:
+                result.differences.append(item)
+        files = evidence.check(replay, run, result) if run else {}
+    evidence.read_files(replay, files, result, most_bytes=most_bytes)
+    del result.differences[MOST_DIFFERENCES:]
+    return result
 
 
 def needs(key: str) -> bool:
     """Return True if a stream exists, or a row elsewhere needs it."""
-    return audit.head(key) > 0 or any(key == known for known, _ in register())
+    return audit.head(key) > 0 or key in dict(register(limit=ALL))
 
 
 def verify_now(key: str) -> Verified | None:
@@ -120,41 +138,62 @@ def verify_now(key: str) -> Verified | None:
 
 
 def _compared(replay: Replay) -> Iterator[RowDifference | None]:
-    for table, rows in _stored(replay.stream):
+    for table, rows in _stored(replay):
         yield from replay.differences(
             table.name, table.stored(rows), defaults=table.defaults
         )
 
 
-def _stored(key: str) -> Iterator[Stored]:
+def _stored(replay: Replay) -> Iterator[tuple[Table, "QuerySet[Any]"]]:
     """Yield the rows that the events of a stream must record."""
-    run = _run_id(key)
+    key = replay.stream
+    run = run_of(key)
     if run is not None:
         yield history.RUN, Run.objects.filter(pk=run)
         yield plans.PLAN, Plan.objects.filter(revisions__runs=run)
         yield plans.REVISION, PlanRevision.objects.filter(runs=run)
         yield history.STEP, StepRun.objects.filter(run=run)
         yield history.ATTEMPT, Attempt.objects.filter(step_run__run=run)
+        yield history.EVENT_WAIT, EventWait.objects.filter(step_run__run=run)
+    elif row := triggers.row_of(key):
+        yield from triggers.stored(*row)
+    elif plan := plan_of(key):
+        yield from _artifacts(plan)
     elif key == REGISTRY:
         yield skills.SKILL, Skill.objects.all()
         yield skills.VERSION, SkillVersion.objects.all()
+    elif key == EVENTS:
+        yield history.EVENT, ExternalEvent.objects.all()
+        yield history.EVENT_MATCH, EventMatch.objects.all()
+    elif key == PLANS:
+        yield from _saved(replay)
     elif key == POLICIES:
         yield approvals.POLICY, Policy.objects.all()
     yield approvals.GATE, Gate.objects.filter(stream=key)
     yield approvals.DECISION, Decision.objects.filter(gate__stream=key)
 
 
-def _run_id(key: str) -> UUID | None:
-    kind, _, pk = key.partition(":")
-    try:
-        return UUID(pk) if kind == "run" else None
-    except ValueError:
-        return None
+def _artifacts(plan: UUID) -> Iterator[tuple[Table, "QuerySet[Any]"]]:
+    yield history.ARTIFACT, NamedArtifact.objects.filter(plan=plan)
+    versions = ArtifactVersion.objects.filter(artifact__plan=plan)
+    yield history.ARTIFACT_VERSION, versions
+    sources = ArtifactSource.objects.filter(step_run__run__revision__plan=plan)
+    yield history.ARTIFACT_SOURCE, sources
+
+
+def _saved(replay: Replay) -> Iterator[tuple[Table, "QuerySet[Any]"]]:
+    """Yield the saved plans and revisions; those of a proposal are in its run."""
+    recorded = Q(pk__in=list(replay.rows[plans.REVISION.name]))
+    revisions = PlanRevision.objects.filter(recorded | Q(runs=None))
+    yield plans.REVISION, revisions.distinct()
+    recorded = Q(pk__in=list(replay.rows[plans.PLAN.name]))
+    with_saved = Q(revisions__in=PlanRevision.objects.filter(runs=None))
+    yield plans.PLAN, Plan.objects.filter(recorded | with_saved).distinct()
 
 
 @contextmanager
 def _one_snapshot() -> Iterator[None]:
-    """Read in one snapshot, so that a running run does not differ."""
+    """Read in one snapshot, so that a change meanwhile is not a difference."""
     nested = connection.in_atomic_block
     with transaction.atomic():
         if not nested:

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from execfabric.infra import database
 from execfabric.lib import clock
+from orchestration.runs import dispatch
 from orchestration.runs.keeper import sweep
 
 log = logging.getLogger("keeper")
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--ready-file", default="", help="touched at each sweep")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self._stopped = False
+        self._stopped = self._hint_all = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         if not options["once"]:
@@ -50,7 +51,9 @@ class Command(BaseCommand):
     def _sweep(self) -> None:
         """Sweep once; the next round retries what failed."""
         try:
-            done = sweep.sweep(at=clock.now())
+            # First: what others hint after this reaches the broker.
+            self._hint_all = dispatch.has_reconnected() or self._hint_all
+            done = sweep.sweep(at=clock.now(), hint_all=self._hint_all)
         except (OperationalError, InterfaceError) as error:
             log.warning("The database is unreachable: %s", error)
             connection.close()
@@ -58,5 +61,6 @@ class Command(BaseCommand):
             log.exception("The sweep failed.")
             connection.close()
         else:
+            self._hint_all = False
             if any((done.leases, done.released, done.expired, done.dry_runs)):
                 log.info("%s", done)

@@ -1,13 +1,15 @@
-"""The audit log: search it, read one event, export it."""
+"""The audit log: search, read, export and verify it."""
 
 from collections.abc import AsyncIterator, Iterator
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from audit import selectors as audit
 from audit.domain.chain import Verified
@@ -16,10 +18,11 @@ from execfabric.identity.authority import require
 from execfabric.infra import database
 from execfabric.lib import clock
 from execfabric.lib.rights import Right
-from execfabric.web.http import HttpRequest, page
+from execfabric.web.http import HttpRequest, page, wants_fragment
+from orchestration.runs import selectors as runs
 from orchestration.trace import access, selectors
 from orchestration.trace.forms import LogForm, zone_of
-from orchestration.trace.services import export, log, streams
+from orchestration.trace.services import export, jobs, log, streams
 
 PAGE = 50
 LARGEST = 2**63
@@ -31,7 +34,6 @@ FORMATS = {
 
 @require_safe
 def trace(request: HttpRequest) -> HttpResponse:
-    """List events, newest first, that match the filters in the address."""
     by, stream = request.user.actor(), request.GET.get("stream", "")
     reads_all = access.require_reader(by, stream)
     form = LogForm(request.GET, reads_all=reads_all)
@@ -54,7 +56,6 @@ def trace(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def trace_export(request: HttpRequest, suffix: str) -> HttpResponseBase:
-    """Download the events that match the filters in the address."""
     require(request.user.actor(), Right.TRACE)
     form = LogForm(request.GET, reads_all=True)
     with timezone.override(zone_of(request.GET)):
@@ -114,3 +115,38 @@ def _results(stream: str) -> list[Verified]:
     except StreamUnknown:
         return []
     return [result] if result else []
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def trace_verify(request: HttpRequest) -> HttpResponse:
+    """Start a job, verify one short stream, or list the latest jobs."""
+    by = request.user.actor()
+    if request.method == "POST":
+        stream = request.POST.get("stream", "")
+        job = jobs.start(stream=stream, by=by, at=clock.now())
+        return redirect("trace_verification", pk=job.pk)
+    stream = request.GET.get("stream", "")
+    access.require_reader(by, stream)
+    if not stream:
+        recent = jobs.recent(by=by)
+        return page(request, "audit/verifications.html", {"jobs": recent})
+    result = streams.verify_now(stream)
+    results = [result] if result else []
+    context = {"stream": stream, "results": results, "long": not result}
+    template = "_verification.html" if wants_fragment(request) else "verify.html"
+    return page(request, f"audit/{template}", context)
+
+
+@require_safe
+def run_verified(request: HttpRequest, pk: UUID) -> HttpResponse:
+    run = runs.get(request.user.actor(), pk)
+    result = streams.verify_now(run.stream)
+    context = {"run": run, "verified": result, "long": result is None}
+    return page(request, "runs/_verification.html", context)
+
+
+@require_safe
+def trace_verification(request: HttpRequest, pk: UUID) -> HttpResponse:
+    job = jobs.get(job_id=pk, by=request.user.actor())
+    template = "_job.html" if wants_fragment(request) else "job.html"
+    return page(request, f"audit/{template}", {"job": job})

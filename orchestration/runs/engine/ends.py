@@ -1,0 +1,56 @@
+"""End steps that no attempt ends: with an output, or with the reason of a failure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestration.runs.domain.results import result_digest
+from orchestration.runs.domain.states import StepEvent
+from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.models import StepRun
+
+NAMED = 5
+"""Failed steps or items that the reason of a failure names."""
+
+
+def succeed(
+    change: RunChange,
+    step: StepRun,
+    output: dict[str, Any],
+    payload: dict[str, Any] | None = None,
+    **columns: Any,
+) -> None:
+    """Complete a step with its output.
+
+    :raises NotCanonical: when the output cannot be stored
+    """
+    digest = result_digest(output, {})
+    change.move_step(
+        step,
+        StepEvent.SUCCEEDED,
+        {"result": digest, **(payload or {})},
+        output=output,
+        output_digest=digest,
+        error=None,
+        **columns,
+    )
+
+
+def fail(
+    change: RunChange,
+    step: StepRun,
+    code: str,
+    message: str,
+    payload: dict[str, Any] | None = None,
+    *,
+    ran: bool | None = False,
+    **columns: Any,
+) -> None:
+    """Fail a step; `ran` is None if it is unknown whether it had an effect."""
+    error = {"code": code, "message": message, "ran": ran}
+    payload = {"error": error, **(payload or {})}
+    change.move_step(step, StepEvent.FAILED, payload, error=error, **columns)
+
+
+def listed(failed: Sequence[Any]) -> str:
+    """Name the first steps or items that have failed."""
+    return ", ".join(map(str, failed[:NAMED])) + ", …" * (len(failed) > NAMED)

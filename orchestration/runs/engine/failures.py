@@ -1,0 +1,137 @@
+"""Carry out what follows a failed step: another try of it, or its fallback.
+
+A fallback is a step run of its own. When it has finished, the step has its outcome.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from execfabric.lib.refusal import Refusal
+from orchestration.plans.domain import fallbacks
+from orchestration.runs.domain.progress import FALLBACK_FAILED
+from orchestration.runs.domain.states import StepEvent, StepState
+from orchestration.runs.engine import ends, scopes
+from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.models import ArtifactUse, StepRun
+
+
+def begin_fallback(step: StepRun, change: RunChange) -> None:
+    """Add the fallback of a failed step to the run, or retry it with the step."""
+    change.require_lock()
+    key = fallbacks.key_of(step.key)
+    planned = change.loaded.plan_of(step).by_key[key]
+    fact = {
+        "fallback": key,
+        "skill": planned.skill,
+        "action": planned.action,
+        "error": step.error,
+    }
+    known = change.loaded.progress.fallback_of(step.id)
+    if known is not None:
+        change.move_step(step, StepEvent.FELL_BACK, fact)
+        try_again(change.step(known.key), change)
+        return
+    fallback = _fallback(change, step, key)
+    change.expand(step, [fallback], fact, event=StepEvent.FELL_BACK)
+
+
+def _fallback(change: RunChange, step: StepRun, key: str) -> StepRun:
+    pin = change.run.pins[fallbacks.key_of(change.loaded.path(step))]
+    action = change.loaded.pinned[pin["version_id"]].action(pin["action"])
+    return StepRun(
+        run=change.run,
+        key=key,
+        item=step.item,
+        item_value=step.item_value,
+        parent=step,
+        position=len(change.steps),
+        effect_class=str(action.effect_class) if action else "pure",
+        max_attempts=action.retry.attempts if action else 1,
+    )
+
+
+def try_again(step: StepRun, change: RunChange) -> None:
+    """Retry a failed step as a new generation.
+
+    A container with members keeps what it was expanded with.
+    """
+    generation = step.generation + 1
+    columns: dict[str, Any] = {"generation": generation, "error": None}
+    if not change.loaded.progress.members(step.id):
+        columns |= {
+            "tries": 0,
+            "spec_id": None,
+            "gate_id": None,
+            "condition": None,
+            "not_before": None,
+            "admitted_at": None,
+        }
+    change.move_step(step, StepEvent.RETRIED, {"generation": generation}, **columns)
+
+
+def end_fallback(step: StepRun, change: RunChange) -> None:
+    """Give a step the outcome of its fallback, which has finished."""
+    known = change.loaded.progress.fallback_of(step.id)
+    if known is None:
+        return
+    fallback = change.step(known.key)
+    match known.state:
+        case StepState.SUCCEEDED:
+            _succeed(step, fallback, change)
+        case StepState.REJECTED:
+            change.move_step(step, StepEvent.GATE_REJECTED, error=fallback.error)
+        case StepState.CANCELLED:
+            change.move_step(step, StepEvent.CANCELLED)
+        case _:
+            _fail(step, fallback.error or {}, change)
+
+
+def _succeed(step: StepRun, fallback: StepRun, change: RunChange) -> None:
+    """Complete a step with the output and files of its fallback."""
+    try:
+        output, files = scopes.results_of(change, [fallback])[fallback.id]
+    except Refusal as error:
+        _fail(step, {"message": error.message, "ran": False}, change)
+        return
+    if files:
+        _use_files(step, files, change)
+    change.move_step(
+        step,
+        StepEvent.SUCCEEDED,
+        {
+            "fallback": fallback.key,
+            "used_fallback": True,
+            "result": fallback.output_digest,
+            "files": sorted(files),
+        },
+        output=output,
+        files=files,
+        output_digest=fallback.output_digest,
+        used_fallback=True,
+        error=None,
+    )
+
+
+def _use_files(step: StepRun, files: Mapping[str, Any], change: RunChange) -> None:
+    """Record that a step returns the files of its fallback."""
+    change.require_lock()
+    uses = []
+    for name, value in files.items():
+        for item in value if isinstance(value, list) else [value]:
+            file = item["$file"]
+            use_name = f"{name}/{file['name']}"
+            uses.append(
+                ArtifactUse(artifact_id=file["sha256"], step_run=step, name=use_name)
+            )
+    ArtifactUse.objects.bulk_create(uses, ignore_conflicts=True)
+
+
+def _fail(step: StepRun, cause: dict[str, Any], change: RunChange) -> None:
+    own = step.error or {}
+    message = (
+        f"{own.get('message', '')} Its fallback failed too: {cause.get('message', '')}"
+    )
+    effects = [own.get("ran"), cause.get("ran")]
+    ran = None if None in effects else False
+    ran = True if True in effects else ran
+    ends.fail(change, step, FALLBACK_FAILED, message.strip(), ran=ran)

@@ -1,0 +1,71 @@
+"""Where a step run is written: in the plan of its run, or in a sub-plan of it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from orchestration.plans import selectors as plans
+from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.fallbacks import is_fallback
+from orchestration.plans.domain.subplans import joined
+from orchestration.runs.models import Run, StepRun
+
+
+@dataclass(frozen=True)
+class StepPlace:
+    path: str
+    """The ids of the step and of the plan steps around it: `auth/create`."""
+    title: str
+    """The path with the items of lists: `auth [3]/create`."""
+    document: PlanDocument
+    step: StepDocument
+    pin: dict[str, Any]
+    """What the step is bound to; empty for a step without a skill or a plan."""
+    crumbs: tuple[StepRun, ...]
+    """The plan steps around it, from the outside."""
+
+
+class StepPlaces:
+    """The places of step runs of one run. Reads rows only of steps inside others."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def of(self, row: StepRun) -> StepPlace:
+        """Return where a step run is written."""
+        crumbs = self._crumbs(row)
+        around = joined(*(each.key for each in crumbs))
+        document = self._included[around] if around else self._document
+        path = joined(around, row.key)
+        return StepPlace(
+            path=path,
+            title=joined(*(each.label for each in crumbs), row.label),
+            document=document,
+            step=document.by_key[row.key],
+            pin=self._run.pins.get(path, {}),
+            crumbs=crumbs,
+        )
+
+    def _crumbs(self, row: StepRun) -> tuple[StepRun, ...]:
+        crumbs: list[StepRun] = []
+        while row.parent_id is not None:
+            parent = self._containers[row.parent_id]
+            if row.item is None and not is_fallback(row.key):
+                crumbs.insert(0, parent)
+            row = parent
+        return tuple(crumbs)
+
+    @cached_property
+    def _document(self) -> PlanDocument:
+        return plans.document(self._run.revision)
+
+    @cached_property
+    def _included(self) -> dict[str, PlanDocument]:
+        return plans.included_documents(self._run.pins)
+
+    @cached_property
+    def _containers(self) -> dict[UUID, StepRun]:
+        inner = self._run.steps.filter(parent__isnull=False).values("parent")
+        rows = self._run.steps.filter(pk__in=inner)
+        return {row.pk: row for row in rows.only("key", "item", "parent_id", "run_id")}
