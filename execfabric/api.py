@@ -36,6 +36,7 @@ from execfabric.web.problems import (
 from orchestration.runs.api import router as runs_router
 from orchestration.skills.api import router as skills_router
 from orchestration.trace.api import router as verification_router
+from orchestration.triggers.api import router as triggers_router
 
 log = logging.getLogger(__name__)
 View = Callable[..., HttpResponseBase]
@@ -137,14 +138,6 @@ def route_unknown(_request: HttpRequest, **_parts: str) -> HttpResponse:
     return problem(RouteUnknown())
 
 
-def _refused(_request: HttpRequest, refusal: Any) -> HttpResponse:
-    return problem(refusal)
-
-
-def _without_token(_request: HttpRequest, _error: Any) -> HttpResponse:
-    return problem(NotSignedIn())
-
-
 def _unreadable(_request: HttpRequest, error: Any) -> HttpResponse:
     cause = error.__cause__
     sentence = str(cause) if isinstance(cause, Refusal) else str(error)
@@ -161,10 +154,6 @@ def _malformed(_request: HttpRequest, error: Any) -> HttpResponse:
     return problem(RequestInvalid(first, errors=faults))
 
 
-def _too_large(_request: HttpRequest, _error: Any) -> HttpResponse:
-    return problem(RequestTooLarge())
-
-
 def _suspicious(_request: HttpRequest, error: Any) -> HttpResponse:
     return problem(RequestUnreadable(f"Cannot read the request: {error}"))
 
@@ -179,9 +168,27 @@ def _unexpected(request: HttpRequest, error: Any) -> HttpResponse:
     return problem(Unexpected(), status=500)
 
 
-def _not_found(_request: HttpRequest, _error: Any) -> HttpResponse:
-    return problem(RouteUnknown())
-
+HANDLERS: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
+    Exception: _unexpected,
+    OperationalError: _database_away,
+    InterfaceError: _database_away,
+    Refusal: lambda _, refusal: problem(refusal),
+    AuthenticationError: lambda *_: problem(NotSignedIn()),
+    HttpError: _unreadable,
+    ValidationError: _malformed,
+    SuspiciousOperation: _suspicious,
+    UnreadablePostError: _suspicious,
+    RequestDataTooBig: lambda *_: problem(RequestTooLarge()),
+    Http404: lambda *_: problem(RouteUnknown()),
+}
+ROUTERS = (
+    accounts_router,
+    runs_router,
+    approvals_router,
+    skills_router,
+    triggers_router,
+    verification_router,
+)
 
 api = ExecFabricAPI(
     title="ExecFabric",
@@ -192,19 +199,7 @@ api = ExecFabricAPI(
     parser=StrictParser(),
     urls_namespace="api",
 )
-api.add_exception_handler(Exception, _unexpected)
-api.add_exception_handler(OperationalError, _database_away)
-api.add_exception_handler(InterfaceError, _database_away)
-api.add_exception_handler(Refusal, _refused)
-api.add_exception_handler(AuthenticationError, _without_token)
-api.add_exception_handler(HttpError, _unreadable)
-api.add_exception_handler(ValidationError, _malformed)
-api.add_exception_handler(SuspiciousOperation, _suspicious)
-api.add_exception_handler(UnreadablePostError, _suspicious)
-api.add_exception_handler(RequestDataTooBig, _too_large)
-api.add_exception_handler(Http404, _not_found)
-api.add_router("", accounts_router)
-api.add_router("", runs_router)
-api.add_router("", approvals_router)
-api.add_router("", skills_router)
-api.add_router("", verification_router)
+for kind, handler in HANDLERS.items():
+    api.add_exception_handler(kind, handler)
+for router in ROUTERS:
+    api.add_router("", router)

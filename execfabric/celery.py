@@ -12,18 +12,12 @@ app = Celery("execfabric")
 app.config_from_object(
     {
         "task_ignore_result": True,
-        "task_store_errors_even_if_ignored": False,
-        "task_serializer": "json",
-        "accept_content": ["json"],
         # Acknowledge early: the keeper's sweep sends lost hints again, from Postgres.
         "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
         "task_default_queue": QUEUE,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {"socket_keepalive": True},
-        "worker_send_task_events": False,
-        "task_send_sent_event": False,
-        "worker_enable_remote_control": True,
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "task_publish_retry_policy": {

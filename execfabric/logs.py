@@ -26,7 +26,6 @@ TEXT = [
 
 
 def config(*, level: str, as_json: bool) -> dict[str, Any]:
-    """Return the configuration of `logging`."""
     renderers = JSON if as_json else TEXT
     return {
         "version": 1,

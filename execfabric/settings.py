@@ -1,6 +1,6 @@
 """All settings, from the environment; an invalid value stops the start.
 
-Readers of our own: pydantic-settings would repeat each of these names in a class.
+Our own functions read them; pydantic-settings would repeat each name in a class.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from csp.constants import NONE, SELF
+from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -33,24 +33,20 @@ def env_bool(name: str, *, default: bool) -> bool:
     """Return a boolean; only `true` and `false` are valid."""
     value = os.environ.get(name, "true" if default else "false")
     if value not in {"true", "false"}:
-        raise ImproperlyConfigured(
-            f"Invalid {name} {value!r}: it must be true or false."
-        )
+        message = f"Invalid {name} {value!r}: it must be true or false."
+        raise ImproperlyConfigured(message)
     return value == "true"
 
 
 def env_int(name: str, default: int) -> int:
-    """Return a whole number."""
     value = os.environ.get(name, str(default))
     if not value.isdigit():
-        raise ImproperlyConfigured(
-            f"Invalid {name} {value!r}: it must be a whole number."
-        )
+        message = f"Invalid {name} {value!r}: it must be a whole number."
+        raise ImproperlyConfigured(message)
     return int(value)
 
 
 def env_list(name: str, default: str = "") -> list[str]:
-    """Return comma-separated values."""
     return [item.strip() for item in env_text(name, default).split(",") if item.strip()]
 
 
@@ -127,19 +123,17 @@ if PRODUCTION and DEMO_MODE:
 
 def secret_key() -> str:
     """Return `SECRET_KEY`, or the key that `make up` wrote into the data folder."""
-    key_file = DATA_DIR / "secret-key"
     if key := env_text("SECRET_KEY"):
         return key
-    if not PRODUCTION and key_file.exists():
-        return key_file.read_text(encoding="utf-8").strip()
     if PRODUCTION:
         raise ImproperlyConfigured("Cannot start in production: SECRET_KEY is missing.")
+    if (key_file := DATA_DIR / "secret-key").exists():
+        return key_file.read_text(encoding="utf-8").strip()
     return "development-only-key-before-the-data-folder-exists"
 
 
 SECRET_KEY = secret_key()
 SECRET_KEY_FALLBACKS = env_list("EXECFABRIC_SECRET_KEY_FALLBACKS")
-DEBUG = False
 ALLOWED_HOSTS = env_list("EXECFABRIC_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 BASE_URL = env_text("EXECFABRIC_BASE_URL", "")
 CSRF_TRUSTED_ORIGINS = env_list("EXECFABRIC_TRUSTED_ORIGINS")
@@ -164,9 +158,9 @@ INSTALLED_APPS = [
     "orchestration.skills",
     "orchestration.plans",
     "orchestration.runs",
+    "orchestration.triggers",
     "orchestration.trace",
     "execfabric.web",
-    "execfabric.home",
     "execfabric.help",
     "execfabric.demo",
 ]
@@ -234,18 +228,16 @@ ACCOUNT_ADAPTER = "execfabric.identity.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
-ACCOUNT_LOGOUT_ON_GET = False
 # Failures are counted in `execfabric.identity.sign_in`.
 ACCOUNT_RATE_LIMITS = {"login_failed": None, "login": "600/m/ip"}
 BEHIND_PROXY = env_bool("EXECFABRIC_BEHIND_PROXY", default=False)
 ALLAUTH_TRUSTED_PROXY_COUNT = env_int("EXECFABRIC_TRUSTED_PROXIES", int(BEHIND_PROXY))
-"""Number of our proxies: so many last entries of X-Forwarded-For are trusted."""
+"""Number of our proxies, and of trusted entries in X-Forwarded-For."""
 
 
 def installation(use: str) -> str:
-    """Return a suffix that tells this installation from others on this host."""
+    """Return a suffix that is unique to this installation on this host."""
     return hashlib.sha256(f"{use}:{SECRET_KEY}".encode()).hexdigest()[:8]
 
 
@@ -263,8 +255,6 @@ def cookie(name: str) -> str:
 SESSION_COOKIE_NAME = cookie("session")
 CSRF_COOKIE_NAME = cookie("csrf")
 KNOWN_BROWSER_COOKIE_NAME = cookie("browser")
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
 CSRF_FAILURE_VIEW = "execfabric.web.errors.csrf_failure"
@@ -272,16 +262,14 @@ SECURE_SSL_REDIRECT = env_bool("EXECFABRIC_SSL_REDIRECT", default=PRODUCTION)
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
 SECURE_HSTS_PRELOAD = PRODUCTION
-SECURE_REFERRER_POLICY = "same-origin"
-SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 if PRODUCTION and BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],
-        "style-src": [SELF],
+        # The nonce is for the styles of the plan editor.
+        "style-src": [SELF, NONCE],
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
@@ -292,11 +280,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+LARGEST_HOOK_BODY = 256 * 1024
+"""Maximum bytes of a body that is sent to a webhook."""
+HOOK_PATHS = r"/hooks/[0-9a-f-]{36}"
+"""Paths to which other systems send signed requests."""
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_I18N = False
-USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
@@ -341,12 +332,12 @@ CHANNEL_LAYERS = {
     }
 }
 
-EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 LOGGING = logs.config(
     level=env_text("EXECFABRIC_LOG_LEVEL", "INFO"), as_json=PRODUCTION
 )
 
 API_PER_MINUTE = env_int("EXECFABRIC_API_PER_MINUTE", 3000)
+HOOKS_PER_MINUTE = env_int("EXECFABRIC_HOOKS_PER_MINUTE", 60)
 LEASE_SECONDS = env_int("EXECFABRIC_LEASE_SECONDS", 10)
 HEARTBEAT_SECONDS = max(1, LEASE_SECONDS // 3)
 HINT_AGAIN_SECONDS = env_int("EXECFABRIC_HINT_AGAIN_SECONDS", 5)
@@ -355,6 +346,20 @@ DRY_RUNS_PER_ACTOR = env_int("EXECFABRIC_DRY_RUNS_PER_ACTOR", 20)
 GATE_TTL_SECONDS = env_int("EXECFABRIC_GATE_DEFAULT_TTL", 7 * 24 * 3600)
 MIN_FREE_BYTES = env_int("EXECFABRIC_MIN_FREE_MB", space.DEFAULT_MB) * space.MB
 MAX_ARTIFACT_BYTES = env_int("EXECFABRIC_MAX_ARTIFACT_BYTES", 256 * 1024 * 1024)
+MAX_UPLOAD_BYTES = env_int(
+    "EXECFABRIC_MAX_UPLOAD_BYTES", min(50 * 1024 * 1024, MAX_ARTIFACT_BYTES)
+)
+UPLOAD_HOURS = env_int("EXECFABRIC_UPLOAD_HOURS", 24)
+"""Hours for which an upload that no run uses is stored."""
+UPLOADS_PER_ACTOR = env_int("EXECFABRIC_UPLOADS_PER_ACTOR", 100)
+"""Maximum number of unused uploads of one user or agent."""
+if MAX_UPLOAD_BYTES > MAX_ARTIFACT_BYTES or not UPLOAD_HOURS:
+    raise ImproperlyConfigured(
+        "Invalid EXECFABRIC_MAX_UPLOAD_BYTES or EXECFABRIC_UPLOAD_HOURS: an upload may"
+        " have at most EXECFABRIC_MAX_ARTIFACT_BYTES and must be stored for an hour."
+    )
+UPLOAD_PATHS = r"/(?:api/v1/files|plans/(?:check|dry-run|propose|save|[-\w]+/start))"
+"""Paths of requests that may contain files."""
 WORKER_DIR = Path(
     env_text("EXECFABRIC_WORKER_DIR")
     or Path(tempfile.gettempdir()) / f"execfabric-{installation('workers')}"

@@ -4,7 +4,7 @@ import os
 from enum import IntEnum
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -27,7 +27,7 @@ class Exit(IntEnum):
     NOT_FOUND = 5
 
 
-EXIT_BY_STATUS = {
+EXIT_BY_STATUS: dict[int, Exit] = {
     HTTPStatus.BAD_REQUEST: Exit.USAGE,
     HTTPStatus.UNAUTHORIZED: Exit.DENIED,
     HTTPStatus.FORBIDDEN: Exit.DENIED,
@@ -81,12 +81,26 @@ class Client:
         values = {name: value for name, value in params.items() if value is not None}
         return self._send("GET", path, params=values)
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Return the JSON that answers a POST."""
-        return self._send("POST", path, json=body)
+    def post(
+        self,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str = "",
+        traceparent: str = "",
+    ) -> Any:
+        named = {"Idempotency-Key": idempotency_key, "traceparent": traceparent}
+        headers = {name: text for name, text in named.items() if text}
+        return self._send("POST", path, json=body, headers=headers)
+
+    def upload(self, path: str, content: IO[bytes], *, name: str) -> Any:
+        """Send a file as the body."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._send(
+            "POST", path, params={"name": name}, content=content, headers=headers
+        )
 
     def close(self) -> None:
-        """Close the connections."""
         self._http.close()
 
     def _send(self, method: str, path: str, **parts: Any) -> Any:
@@ -123,6 +137,5 @@ def _answer(response: httpx2.Response, url: str) -> Any:
             " Check that ExecFabric runs there."
         )
         value = {"code": "cli.not_understood", "detail": detail}
-    raise CommandFailed(
-        EXIT_BY_STATUS.get(HTTPStatus(response.status_code), Exit.FAILED), value
-    )
+    exit_code = EXIT_BY_STATUS.get(response.status_code, Exit.FAILED)
+    raise CommandFailed(exit_code, value)

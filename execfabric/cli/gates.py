@@ -6,7 +6,7 @@ import typer
 
 from execfabric.cli.client import CommandFailed, Exit
 from execfabric.cli.output import Output
-from execfabric.cli.session import GateId, segment, session
+from execfabric.cli.session import GateId, Session, read_inputs, segment, session
 from execfabric.lib import canonical
 
 app = typer.Typer(no_args_is_help=True, help="List, show and decide gates (approvals).")
@@ -32,13 +32,8 @@ def list_gates(
     """List gates, oldest first."""
     now = session(ctx)
     page = now.client.get("gates", run=run, status=status, limit=limit, after=after)
-    gates = page["items"]
-    if now.output.as_json:
-        now.output.document(gates)
-        return
     columns = ("id", "run", "step", "status", "risk", "label")
-    names = ("id", "run_id", "step", "status", "risk", "label")
-    now.output.table(columns, ([gate[name] for name in names] for gate in gates))
+    now.output.listing(page["items"], columns, ("id", "run_id", *columns[2:]))
 
 
 @app.command()
@@ -55,7 +50,7 @@ def show(ctx: typer.Context, gate_id: GateId) -> None:
         raise CommandFailed(
             Exit.FAILED, {"code": "cli.digest_differs", "detail": detail}
         )
-    _show(now.output, gate)
+    now.output.result(gate, _show)
 
 
 @app.command()
@@ -80,19 +75,33 @@ def reject(
     _decide(ctx, gate_id, {"approve": False, "digest": digest, "comment": comment})
 
 
+@app.command()
+def answer(
+    ctx: typer.Context,
+    gate_id: GateId,
+    digest: Digest,
+    values: Annotated[
+        list[str],
+        typer.Option("--value", metavar="K=V", help="A value, as JSON or text."),
+    ] = [],  # noqa: B006  typer copies it
+) -> None:
+    """Answer a gate that asks for values."""
+    now = session(ctx)
+    body = {"digest": digest, "values": read_inputs(values, option="--value")}
+    _print(now, now.client.post(f"gates/{segment(gate_id)}:answer", body))
+
+
 def _decide(ctx: typer.Context, gate_id: str, body: dict[str, Any]) -> None:
     now = session(ctx)
-    gate = now.client.post(f"gates/{segment(gate_id)}/decisions", body)
-    if now.output.as_json:
-        now.output.document(gate)
-    else:
-        now.output.line("gate", gate["id"], "is", gate["status"])
+    _print(now, now.client.post(f"gates/{segment(gate_id)}/decisions", body))
+
+
+def _print(now: Session, gate: dict[str, Any]) -> None:
+    parts = ("gate", gate["id"], "is", gate["status"])
+    now.output.result(gate, lambda output, _: output.line(*parts))
 
 
 def _show(output: Output, gate: dict[str, Any]) -> None:
-    if output.as_json:
-        output.document(gate)
-        return
     names = ("id", "run_id", "step", "status", "risk", "label", "digest", "expires_at")
     output.fields((name, gate[name]) for name in (*names, "settled_reason", "url"))
     for reason in gate["reasons"]:

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from execfabric.cli import gates, plans, registry, runs, steps, tokens, trace
+from execfabric.cli import (
+    artifacts,
+    events,
+    gates,
+    hooks,
+    plans,
+    registry,
+    runs,
+    saved_plans,
+    schedules,
+    steps,
+    tokens,
+    trace,
+)
 from execfabric.cli.client import Client, CommandFailed, Exit, url_from_environment
 from execfabric.cli.output import Output
 from execfabric.cli.session import Session, session
@@ -25,10 +38,15 @@ app = typer.Typer(
         " 5 not found. EXECFABRIC_URL is the server, EXECFABRIC_TOKEN the API token."
     ),
 )
+plans.app.add_typer(saved_plans.app)
 app.add_typer(plans.app, name="plan")
 app.add_typer(runs.app, name="run")
 app.add_typer(steps.app, name="step")
 app.add_typer(gates.app, name="gate")
+app.add_typer(events.app, name="event")
+app.add_typer(artifacts.app, name="artifact")
+app.add_typer(schedules.app, name="schedule")
+app.add_typer(hooks.app, name="hook")
 app.add_typer(registry.app, name="skill")
 app.add_typer(tokens.app, name="token")
 app.add_typer(trace.app, name="trace")
@@ -53,12 +71,8 @@ def whoami(ctx: typer.Context) -> None:
     """Show the holder of the token and their rights."""
     now = session(ctx)
     me = now.client.get("me")
-    if now.output.as_json:
-        now.output.document(me)
-    else:
-        now.output.fields(
-            (name, me[name]) for name in ("name", "key", "owner", "rights")
-        )
+    fields = [(name, me[name]) for name in ("name", "key", "owner", "rights")]
+    now.output.result(me, lambda output, _: output.fields(fields))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,37 +2,25 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
 TONES = {
-    "succeeded": "green",
-    "approved": "green",
-    "running": "cyan",
-    "ready": "cyan",
-    "awaiting_approval": "yellow",
-    "gated": "yellow",
-    "requested": "yellow",
-    "partial": "yellow",
-    "paused": "yellow",
+    **dict.fromkeys(("succeeded", "approved", "covered", "finished"), "green"),
+    **dict.fromkeys(("running", "ready", "falling_back"), "cyan"),
+    **dict.fromkeys(("awaiting_approval", "gated", "requested", "paused"), "yellow"),
+    **dict.fromkeys(("partial", "incomplete", "queued"), "yellow"),
     "indeterminate": "magenta",
-    "failed": "red",
-    "would fail": "red",
-    "covered": "green",
-    "finished": "green",
-    "incomplete": "yellow",
-    "queued": "yellow",
-    "rejected": "red",
-    "expired": "red",
+    **dict.fromkeys(("failed", "would fail", "rejected", "expired"), "red"),
 }
-
+T = TypeVar("T")
 GAP = 2
 LAST_COLUMN = 30
-"""The least width of the last column, even on a narrow terminal."""
+"""Minimum width of the last column, even on a narrow terminal."""
 
 
 class Output:
@@ -44,9 +32,22 @@ class Output:
         self._width = self._out.width
         self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-    def document(self, value: Any) -> None:
-        """Print a value as JSON on standard output."""
-        print(json.dumps(value, indent=2, ensure_ascii=False))
+    def result(self, value: T, show: "Callable[[Output, T], None]") -> None:
+        """Print a value as JSON with `--json`, and otherwise with `show`."""
+        if self.as_json:
+            print(json.dumps(value, indent=2, ensure_ascii=False))
+        else:
+            show(self, value)
+
+    def listing(
+        self,
+        items: Sequence[dict[str, Any]],
+        columns: Sequence[str],
+        keys: Sequence[str] = (),
+    ) -> None:
+        """Print items as a JSON document or a table; `keys` default to the columns."""
+        rows = ([item[key] for key in keys or columns] for item in items)
+        self.result(items, lambda output, _: output.table(columns, rows))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print rows under headings; only the last column is wrapped.
@@ -82,11 +83,9 @@ class Output:
         self._out.print(grid)
 
     def line(self, *parts: Any) -> None:
-        """Print one line of text."""
         self._out.print(Text(" ").join(cell(part) for part in parts), soft_wrap=True)
 
     def block(self, value: Any) -> None:
-        """Print a JSON value as text."""
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._out.print(cell(text), soft_wrap=True)
 

@@ -1,7 +1,7 @@
-"""`execfabric plan`: check, dry-run and propose plans."""
+"""`execfabric plan`: check, dry-run and propose plans; `saved_plans` has the rest."""
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,8 @@ from execfabric.cli.session import (
     Inputs,
     PlanFile,
     Session,
-    read_inputs,
+    TraceParent,
+    inputs_of,
     read_plan,
     segment,
     session,
@@ -23,21 +24,22 @@ VERDICTS = {
     "would_fail": "would fail",
     "not_dry_run": "not dry-run",
     "approval": "approval",
+    "choose": "choice",
+    "wait": "wait",
+    "input": "asks for values",
+    "skipped": "skipped by condition",
 }
 
-app = typer.Typer(no_args_is_help=True, help="Check, dry-run and propose plans.")
+app = typer.Typer(no_args_is_help=True, help="Check, propose, save and start plans.")
 
 
 @app.command()
 def validate(ctx: typer.Context, file: PlanFile, inputs: Inputs = []) -> None:  # noqa: B006  typer copies it
     """List all problems of a plan. Exit 1 if there are any."""
     now = session(ctx)
-    body = {"plan": read_plan(file), "inputs": read_inputs(inputs) or None}
+    body = {"plan": read_plan(file), "inputs": inputs_of(now, inputs) or None}
     result = now.client.post("plans:validate", body)
-    if now.output.as_json:
-        now.output.document(result)
-    else:
-        _show(now.output, result)
+    now.output.result(result, _show)
     raise typer.Exit(Exit.OK if result["valid"] else Exit.FAILED)
 
 
@@ -45,28 +47,37 @@ def validate(ctx: typer.Context, file: PlanFile, inputs: Inputs = []) -> None:  
 def dry_run(ctx: typer.Context, file: PlanFile, inputs: Inputs = []) -> None:  # noqa: B006
     """Dry-run a plan. Exit 0 if it finished and no step would fail."""
     now = session(ctx)
-    body = {"plan": read_plan(file), "inputs": read_inputs(inputs)}
-    queued = now.client.post("plans:dry-run", body)
-    result = _until_finished(now, queued)
-    if now.output.as_json:
-        now.output.document(result)
-    else:
-        _show_dry_run(now.output, result)
+    body = {"plan": read_plan(file), "inputs": inputs_of(now, inputs)}
+    result = _until_finished(now, now.client.post("plans:dry-run", body))
+    now.output.result(result, _show_dry_run)
     worked = result["state"] == "finished" and not result["would_fail"]
     raise typer.Exit(Exit.OK if worked else Exit.FAILED)
 
 
 @app.command()
-def propose(ctx: typer.Context, file: PlanFile, inputs: Inputs = []) -> None:  # noqa: B006
+def propose(
+    ctx: typer.Context,
+    file: PlanFile,
+    inputs: Inputs = [],  # noqa: B006
+    template: Annotated[
+        str,
+        typer.Option(metavar="NAME@N", help="The saved plan that you have edited."),
+    ] = "",
+    traceparent: TraceParent = "",
+) -> None:
     """Propose a plan, which creates a run that waits for approval."""
     now = session(ctx)
-    body = {"plan": read_plan(file), "inputs": read_inputs(inputs)}
-    proposed = now.client.post("runs", body)
-    if now.output.as_json:
-        now.output.document(proposed)
-        return
-    now.output.fields([("run", proposed["run_id"]), ("state", proposed["state"])])
-    now.output.line(proposed["url"])
+    body = {"plan": read_plan(file), "inputs": inputs_of(now, inputs)}
+    if template:
+        body["template"] = template
+    proposed = now.client.post("runs", body, traceparent=traceparent)
+    now.output.result(proposed, show_proposed)
+
+
+def show_proposed(output: Output, proposed: dict[str, Any]) -> None:
+    """Print a proposed run."""
+    output.fields([("run", proposed["run_id"]), ("state", proposed["state"])])
+    output.line(proposed["url"])
 
 
 def _until_finished(now: Session, result: dict[str, Any]) -> dict[str, Any]:
@@ -110,15 +121,10 @@ def _summary(step: dict[str, Any]) -> str:
     return " ".join(part for part in [step["summary"], *failures] if part)
 
 
-def _show(output: Output, result: dict[str, object]) -> None:
-    output.fields(
-        [
-            ("valid", "yes" if result["valid"] else "no"),
-            ("digest", result["digest"]),
-            ("order", " -> ".join(map(str, result["order"]))),  # type: ignore[call-overload]
-        ]
-    )
-    for gate in result["gates"]:  # type: ignore[attr-defined]
+def _show(output: Output, result: dict[str, Any]) -> None:
+    valid, order = "yes" if result["valid"] else "no", " -> ".join(result["order"])
+    output.fields([("valid", valid), ("digest", result["digest"]), ("order", order)])
+    for gate in result["gates"]:
         output.line("gate", gate["step"] or "plan", gate["reason"])
-    for problem in result["problems"]:  # type: ignore[attr-defined]
+    for problem in result["problems"]:
         output.line(at_place(problem))

@@ -14,12 +14,8 @@ app = typer.Typer(no_args_is_help=True, help="List and show skills.")
 def list_skills(ctx: typer.Context) -> None:
     """List the skills that you have access to."""
     now = session(ctx)
-    skills = now.client.get("skills")["items"]
-    if now.output.as_json:
-        now.output.document(skills)
-        return
-    names = ("slug", "version", "state", "domain", "name")
-    now.output.table(names, ([skill[name] for name in names] for skill in skills))
+    columns = ("slug", "version", "state", "domain", "name")
+    now.output.listing(now.client.get("skills")["items"], columns)
 
 
 @app.command()
@@ -28,11 +24,7 @@ def show(
 ) -> None:
     """Show a skill and its actions."""
     now = session(ctx)
-    skill = now.client.get(f"skills/{segment(slug)}")
-    if now.output.as_json:
-        now.output.document(skill)
-        return
-    _show(now.output, skill)
+    now.output.result(now.client.get(f"skills/{segment(slug)}"), _show)
 
 
 def _show(output: Output, skill: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """`execfabric run`: list, show, watch and control runs."""
 
+import json
 import time
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -22,26 +24,25 @@ Reason = Annotated[str, typer.Option("--reason", help="The reason, for the audit
 def list_runs(
     ctx: typer.Context,
     state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    trace: Annotated[
+        str | None, typer.Option(help="Their trace, or that of their proposer.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
     after: Annotated[str | None, typer.Option(help="Start after this run.")] = None,
 ) -> None:
     """List runs, newest first."""
     now = session(ctx)
-    runs = now.client.get("runs", state=state, limit=limit, after=after)["items"]
-    if now.output.as_json:
-        now.output.document(runs)
-        return
+    page = now.client.get("runs", state=state, trace=trace, limit=limit, after=after)
     columns = ("id", "state", "plan", "proposer", "created")
-    names = ("id", "state", "plan", "proposer_name", "created_at")
-    now.output.table(columns, ([run[name] for name in names] for run in runs))
+    keys = ("state", "plan", "proposer_name", "created_at")
+    now.output.listing(page["items"], columns, keys)
 
 
 @app.command()
 def get(ctx: typer.Context, run_id: RunId) -> None:
     """Show a run and its steps."""
     now = session(ctx)
-    run = now.client.get(f"runs/{segment(run_id)}")
-    _show(now.output, run)
+    now.output.result(now.client.get(f"runs/{segment(run_id)}"), _show)
 
 
 @app.command()
@@ -49,7 +50,7 @@ def watch(ctx: typer.Context, run_id: RunId) -> None:
     """Watch a run until it ends, waits for approval (exit 3) or pauses (exit 1)."""
     now = session(ctx)
     run, code = _until_settled(now, f"runs/{segment(run_id)}")
-    _show(now.output, run)
+    now.output.result(run, _show)
     raise typer.Exit(code)
 
 
@@ -80,11 +81,26 @@ def events(
     """Show the events of a run, in order."""
     now = session(ctx)
     run_events = _events_after(now.client, f"runs/{segment(run_id)}", after)
-    if now.output.as_json:
-        now.output.document(run_events)
-        return
-    for event in run_events:
-        _show_event(now.output, event)
+    now.output.result(run_events, _show_events)
+
+
+@app.command()
+def artifacts(ctx: typer.Context, run_id: RunId) -> None:
+    """Show which artifacts a run is expected to return, and which are done."""
+    now = session(ctx)
+    tracked = now.client.get(f"runs/{segment(run_id)}/artifacts")
+    now.output.result(tracked, _show_artifacts)
+
+
+def _show_artifacts(output: Output, tracked: dict[str, Any]) -> None:
+    output.line(f"{tracked['done']} of {tracked['total']} done")
+    cells = (
+        (row["progress"], row["name"], ", ".join(v["id"] for v in row["versions"]))
+        for row in tracked["items"]
+    )
+    output.table(("progress", "artifact", "version"), cells)
+    if tracked["more"]:
+        output.line(f"and {tracked['more']} more")
 
 
 def _control(
@@ -92,7 +108,7 @@ def _control(
 ) -> None:
     now = session(ctx)
     run = now.client.post(f"runs/{segment(run_id)}:{verb}", body)
-    _show(now.output, run)
+    now.output.result(run, _show)
 
 
 def _until_settled(now: Session, path: str) -> tuple[dict[str, Any], Exit]:
@@ -100,7 +116,10 @@ def _until_settled(now: Session, path: str) -> tuple[dict[str, Any], Exit]:
     while True:
         try:
             run = now.client.get(path)
-            cursor = _follow(now, path, cursor)
+            fresh = _events_after(now.client, path, cursor)
+            if not now.output.as_json:
+                _show_events(now.output, fresh)
+            cursor = fresh[-1]["seq"] if fresh else cursor
             responded_at = time.monotonic()
             if (code := _settled(run)) is not None:
                 return run, code
@@ -119,14 +138,6 @@ def _settled(run: dict[str, Any]) -> Exit | None:
     return Exit.FAILED if run["state"] == "paused" else None
 
 
-def _follow(now: Session, path: str, cursor: int) -> int:
-    for event in _events_after(now.client, path, cursor):
-        if not now.output.as_json:
-            _show_event(now.output, event)
-        cursor = event["seq"]
-    return cursor
-
-
 def _events_after(client: Client, path: str, cursor: int) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     while page := client.get(f"{path}/events", after=cursor, limit=1000)["items"]:
@@ -135,59 +146,54 @@ def _events_after(client: Client, path: str, cursor: int) -> list[dict[str, Any]
     return events
 
 
-def _show_event(output: Output, event: dict[str, Any]) -> None:
-    output.line(
-        f"{event['seq']:>5}",
-        event["at"],
-        event["kind"],
-        event["step"] or "-",
-        event["actor"]["name"],
-    )
+def _show_events(output: Output, events: list[dict[str, Any]]) -> None:
+    for event in events:
+        seq, step = f"{event['seq']:>5}", event["step"] or "-"
+        item = (event.get("payload") or {}).get("item")
+        step = step if item is None else f"{step} [{item}]"
+        output.line(seq, event["at"], event["kind"], step, event["actor"]["name"])
 
 
 def _show(output: Output, run: dict[str, Any]) -> None:
-    if output.as_json:
-        output.document(run)
-        return
-    names = (
-        "id",
-        "state",
-        "reason",
-        "plan",
-        "revision",
-        "digest",
-        "proposer_name",
-        "url",
-    )
-    output.fields((name, run[name]) for name in names)
+    names = ("id", "state", "reason", "plan", "revision", "digest", "proposer_name")
+    pairs = [(name, run[name]) for name in names]
+    if template := run["template"]:
+        pairs.append(("template", f"{template['plan']}@{template['revision']}"))
+    if parent := run["parent_trace_id"]:
+        pairs.append(("parent trace", parent))
+    output.fields([*pairs, ("trace", run["trace_id"]), ("url", run["url"])])
     _show_dry_run(output, run["dry_run"])
     columns = ("step", "state", "attempts", "started", "finished", "error")
+    keys = ("state", "attempts", "started_at", "finished_at")
     rows = [
-        (
-            step["id"],
-            step["state"],
-            step["attempts"],
-            step["started_at"],
-            step["finished_at"],
-            _sentence(step["error"]),
-        )
-        for step in run["steps"]
+        [path, *(step[key] for key in keys), _sentence(step["error"])]
+        for path, step in _with_items(run["steps"])
     ]
     output.table(columns, rows)
+    if run["output"] is not None:
+        output.line("output", json.dumps(run["output"], ensure_ascii=False))
     for gate in run["gates"]:
-        output.line(
-            "waiting for approval: gate",
-            gate["id"],
-            gate["step"] or "plan",
-            gate["label"],
-        )
+        subject = (gate["id"], gate["step"] or "plan", gate["label"])
+        output.line("waiting for approval: gate", *subject)
+
+
+def _with_items(
+    steps: Iterable[dict[str, Any]], around: str = ""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return each step with its path, followed by the step runs inside it."""
+    for step in steps:
+        label = step["id"] if step["item"] is None else f"{step['id']} [{step['item']}]"
+        path = f"{around}/{label}" if around else label
+        yield path, step
+        # An item of a list, and a fallback, are named like their step.
+        yield from _with_items(step["items"], path if step["plan"] else around)
 
 
 def _show_dry_run(output: Output, dry_run: dict[str, Any] | None) -> None:
     if dry_run is None:
         return
     coverage = dry_run["coverage"]
-    covers = "" if coverage is None else f"{coverage} % covered"
+    covers = "" if coverage is None else f"{coverage}% covered"
     output.line("dry run", dry_run["state"], covers, dry_run["reason"])
     for failure in dry_run["would_fail"]:
         output.line("would fail:", failure["step"], failure["message"])

@@ -1,12 +1,10 @@
 """`execfabric step`: resolve unknown outcomes of steps."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from execfabric.cli.client import UsageProblem
-from execfabric.cli.session import segment, session
+from execfabric.cli.session import json_object, segment, session
 
 app = typer.Typer(no_args_is_help=True, help="Resolve unknown outcomes.")
 
@@ -42,27 +40,8 @@ def resolve(
     now = session(ctx)
     body: dict[str, Any] = {"happened": happened, "evidence": evidence}
     if output:
-        body["output"] = _object(output)
+        code = "cli.output_malformed"
+        body["output"] = json_object(output, option="--output", code=code)
     run = now.client.post(f"steps/{segment(step_run_id)}:resolve", body)
-    if now.output.as_json:
-        now.output.document(run)
-        return
-    now.output.line("run", run["id"], "is", run["state"])
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Parse a JSON object.
-
-    :raises UsageProblem: if it is not a JSON object
-    """
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UsageProblem(
-            "cli.output_malformed", f"Invalid --output: {error}."
-        ) from error
-    if not isinstance(value, dict):
-        raise UsageProblem(
-            "cli.output_malformed", "Invalid --output: it is not a JSON object."
-        )
-    return value
+    parts = ("run", run["id"], "is", run["state"])
+    now.output.result(run, lambda output, _: output.line(*parts))

@@ -14,11 +14,7 @@ COLUMNS = ("id", "holder", "state", "expires_at", "label")
 def list_tokens(ctx: typer.Context) -> None:
     """List your tokens and those of your agents."""
     now = session(ctx)
-    tokens = now.client.get("tokens")["items"]
-    if now.output.as_json:
-        now.output.document(tokens)
-        return
-    now.output.table(COLUMNS, ([token[name] for name in COLUMNS] for token in tokens))
+    now.output.listing(now.client.get("tokens")["items"], COLUMNS)
 
 
 @app.command()
@@ -28,7 +24,5 @@ def revoke(
     """Revoke a token. Every later request with it is refused."""
     now = session(ctx)
     revoked = now.client.post(f"tokens/{segment(token_id)}:revoke")
-    if now.output.as_json:
-        now.output.document(revoked)
-    else:
-        now.output.fields((name, revoked[name]) for name in COLUMNS)
+    fields = [(name, revoked[name]) for name in COLUMNS]
+    now.output.result(revoked, lambda output, _: output.fields(fields))

@@ -39,10 +39,7 @@ def verify(
             result = _job(now.client, f"run:{run_id}", now.output)
     else:
         result = _job(now.client, "", now.output)
-    if now.output.as_json:
-        now.output.document(result)
-    else:
-        _show(result, now.output)
+    now.output.result(result, _show)
     raise typer.Exit(Exit.OK if result["verified"] else Exit.FAILED)
 
 
@@ -57,7 +54,7 @@ def _job(client: Client, stream: str, output: Output) -> dict[str, Any]:
     return job
 
 
-def _show(result: dict[str, Any], output: Output) -> None:
+def _show(output: Output, result: dict[str, Any]) -> None:
     name = result["stream"] or "the whole audit log"
     broken = [result["broken"]] if isinstance(result.get("broken"), dict) else []
     findings = result.get("findings", [*broken, *result.get("differences", [])])
@@ -72,11 +69,8 @@ def _show(result: dict[str, Any], output: Output) -> None:
             output.fields([("recorded", item["recorded"]), ("found", item["found"])])
     if result["verified"]:
         head = f", head {result['head']}" if "head" in result else ""
-        outputs = (
-            f", outputs and files of {result['outputs']} steps"
-            if result["outputs"]
-            else ""
-        )
+        steps = result["outputs"]
+        outputs = f", outputs and files of {steps} steps" if steps else ""
         output.line("ok", name, f"{result['events']} events{outputs}{head}")
     elif error := result.get("error"):
         output.line("FAILED", name, error)

@@ -42,8 +42,6 @@ class DocumentUnknown(Missing):
 
 @dataclass(frozen=True)
 class Document:
-    """A rendered document."""
-
     slug: str
     title: str
     html: str
@@ -53,13 +51,11 @@ class Document:
 
 @cache
 def slugs() -> frozenset[str]:
-    """Return the names of all documents."""
     return frozenset(path.stem for path in FOLDER.glob("*.md"))
 
 
 @cache
 def images() -> frozenset[str]:
-    """Return the file names of the pictures in documents."""
     return frozenset(path.name for path in (FOLDER / "images").glob("*.png"))
 
 

@@ -1,4 +1,4 @@
-"""The documents inside the product, for every signed-in user."""
+"""Pages with the product documentation, for every signed-in user."""
 
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
@@ -15,7 +15,6 @@ def help_page(request: HttpRequest, slug: str = documents.INDEX) -> HttpResponse
 
 @require_safe
 def help_image(_request: HttpRequest, name: str) -> HttpResponse:
-    """Return a picture of a document."""
     if name not in documents.images():
         raise documents.DocumentUnknown(name=name)
     picture = (documents.FOLDER / "images" / name).read_bytes()

@@ -8,9 +8,6 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]
@@ -24,27 +21,25 @@ from execfabric.local.service import ServiceFailed
 from execfabric.local.supervisor import Stopped, Supervisor
 
 LONGEST_STOP = 120.0
-"""Seconds; more than the grace periods of all services together."""
-LONGEST_COMMAND = 60.0
+"""Seconds to wait for the stop; more than all grace periods together."""
 LARGEST_LOG = 20 * 1024 * 1024
 """Bytes above which the log is renamed at the next start."""
-LINES_SHOWN = 25
-NOT_UP = 3
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run the command and return its exit code."""
-    parsed = _parser().parse_args(arguments)
+    parsed = _parser().parse_args()
     data = data_dir()
     try:
         if parsed.command == "down":
             return down(data)
         if parsed.command == "status":
             return show_status(data)
+        if not parsed.supervise:
+            return up()
         port = ports.number(parsed.port) if parsed.port else None
         demo = _demo_by_default() if parsed.demo is None else parsed.demo
-        command = supervise if parsed.supervise else up
-        return command(data, demo=demo, port=port)
+        return supervise(data, demo=demo, port=port)
     except StartFailed as error:
         _print(str(error))
     except OSError as error:
@@ -54,16 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def up(data: DataDir, *, demo: bool, port: int | None) -> int:
+def up() -> int:
     """Start a supervisor in the background; return when everything is ready."""
-    command = [sys.executable, "-m", "execfabric.local", "up", "--supervise"]
-    command.append("--demo" if demo else "--no-demo")
-    if port is not None:
-        command += ["--port", str(port)]
     supervisor = subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env=os.environ | {"EXECFABRIC_DATA_DIR": str(data.root)},
+        [sys.executable, "-m", "execfabric.local", *sys.argv[1:], "--supervise"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -96,15 +85,11 @@ def supervise(data: DataDir, *, demo: bool, port: int | None) -> int:
         data.log.replace(data.log.with_suffix(".log.1"))
     with data.log.open("ab", buffering=0) as log, os.fdopen(lock):
         data.log.chmod(0o600)
-        supervisor = Supervisor(data, log)
-        start = partial(
-            installation.start, data, supervisor, demo=demo, port=port, report=_print
-        )
-        return _supervise_locked(data, supervisor, start)
+        return _supervise_locked(data, Supervisor(data, log), demo=demo, port=port)
 
 
 def _supervise_locked(
-    data: DataDir, supervisor: Supervisor, start: Callable[[], Endpoints]
+    data: DataDir, supervisor: Supervisor, *, demo: bool, port: int | None
 ) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.request_stop())
@@ -112,7 +97,9 @@ def _supervise_locked(
         if ended := supervision.end_orphans(data):
             _print(f"Ended orphans of an earlier start: {', '.join(ended)}.")
         supervisor.save_status()
-        addresses = start()
+        addresses = installation.start(
+            data, supervisor, demo=demo, port=port, report=_print
+        )
         endpoints.save(data.root, addresses)
         supervisor.save_status(supervision.UP)
         _print(f"\nExecFabric is up: {addresses.url}")
@@ -126,7 +113,8 @@ def _supervise_locked(
         return 1
     except StartFailed as error:
         if isinstance(error, ServiceFailed):
-            _print_end_of_log(data.log)
+            with data.log.open(encoding="utf-8", errors="replace") as lines:
+                _print("".join(deque(lines, maxlen=25)).rstrip("\n"))
         _print(str(error))
         supervisor.log(str(error))
         return 1
@@ -163,17 +151,17 @@ def down(data: DataDir) -> int:
             supervisor.terminate()
         psutil.wait_procs([supervisor], timeout=LONGEST_STOP)
         processes.kill_family(supervisor.pid)
-    lock = data.lock() if data.run.is_dir() else None
     ended = []
-    if lock is not None:
+    if data.run.is_dir():
+        lock = data.lock()
+        if lock is None:
+            raise StartFailed("Cannot stop: another start has just begun. Try again.")
         with os.fdopen(lock):
             ended = supervision.end_orphans(data)
-    elif data.run.is_dir():
-        raise StartFailed("Cannot stop: another start has just begun. Try again.")
-    if not supervisor:
-        _print(f"Ended: {', '.join(ended)}." if ended else "Nothing is running.")
-    else:
+    if supervisor:
         _print("Stopped.")
+    else:
+        _print(f"Ended: {', '.join(ended)}." if ended else "Nothing is running.")
     return 0
 
 
@@ -181,7 +169,7 @@ def show_status(data: DataDir) -> int:
     """Print what is running; return 0 if the installation is up, else 3."""
     if _running_supervisor(data) is None:
         _print(f"ExecFabric on {data.root} is not running. Start it with `make up`.")
-        return NOT_UP
+        return 3
     addresses = endpoints.load(data.root)
     _print(f"ExecFabric on {data.root}: {addresses.url if addresses else 'starting'}")
     if shortage := space.shortage([data.root], space.least_free()):
@@ -221,7 +209,7 @@ def _print_first_admin_link(data: DataDir, addresses: Endpoints) -> None:
             env=installation.environment(data, addresses, demo=False),
             capture_output=True,
             text=True,
-            timeout=LONGEST_COMMAND,
+            timeout=60,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -233,20 +221,13 @@ def _print_first_admin_link(data: DataDir, addresses: Endpoints) -> None:
         _print(f"  {link}")
 
 
-def _print_end_of_log(log: Path) -> None:
-    with log.open(encoding="utf-8", errors="replace") as lines:
-        for line in deque(lines, maxlen=LINES_SHOWN):
-            _print(line.rstrip("\n"))
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m execfabric.local")
     subparsers = parser.add_subparsers(dest="command", required=True)
     start = subparsers.add_parser("up", help="start everything")
     start.add_argument("--supervise", action="store_true", help=argparse.SUPPRESS)
     start.add_argument("--demo", action=argparse.BooleanOptionalAction)
-    port = os.environ.get("PORT", "")
-    start.add_argument("--port", default=port, help="port of the web server")
+    start.add_argument("--port", default=os.environ.get("PORT", ""))
     subparsers.add_parser("down", help="stop everything")
     subparsers.add_parser("status", help="show what is running")
     return parser

@@ -38,5 +38,4 @@ def load(data_dir: Path) -> Endpoints | None:
 
 
 def remove(data_dir: Path) -> None:
-    """Delete the file."""
     path(data_dir).unlink(missing_ok=True)

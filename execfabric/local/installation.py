@@ -85,17 +85,17 @@ def setting(name: str) -> str:
 def _start_services(
     data: DataDir, port: int | None, supervisor: Supervisor, env: dict[str, str]
 ) -> int:
-    def begin_on(web_port: int) -> int:
+    def begin_on(web_port: int) -> None:
         supervisor.begin(
             commands.web(env, port=web_port),
             commands.worker(env),
             commands.keeper(env, ready_file=data.run / "keeper-ready"),
         )
-        return web_port
 
-    if port is not None:
-        return begin_on(port)
-    return on_free_port(begin_on, choose=lambda: ports.for_web(None))
+    if port is None:
+        return on_free_port(begin_on, choose=ports.for_web)
+    begin_on(port)
+    return port
 
 
 def _check_production(*, demo: bool) -> None:

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import secrets
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,69 +11,46 @@ KNOWN_NAMES = frozenset(
     {"artifacts", "demo", "keys", "log", "postgres", "postgres.new", "run", "secrets"}
     | {"secret-key", "static", "valkey", "lost+found"}
 )
-"""What a data directory may contain before its first start."""
+"""The files that a data directory may contain before its first start."""
 
 
 class StartFailed(Exception):
     """The installation cannot start; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
 class DataDir:
     """The files of one installation, closed to other users."""
 
-    root: Path
-
-    @property
-    def postgres(self) -> Path:
-        """The database cluster."""
-        return self.root / "postgres"
-
-    @property
-    def valkey(self) -> Path:
-        """The configuration of the broker."""
-        return self.root / "valkey"
-
-    @property
-    def run(self) -> Path:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.postgres = root / "postgres"
+        self.valkey = root / "valkey"
+        self.run = root / "run"
         """Files that are valid only while the installation is up."""
-        return self.root / "run"
-
-    @property
-    def keys(self) -> Path:
+        self.status = self.run / "status.json"
+        self.keys = root / "keys"
         """The generated passwords of the embedded servers, one file each."""
-        return self.root / "keys"
-
-    @property
-    def secrets(self) -> Path:
+        self.secrets = root / "secrets"
         """The named secrets that skills may use, one file each."""
-        return self.root / "secrets"
-
-    @property
-    def log(self) -> Path:
-        """The log of all services."""
-        return self.root / "log" / "execfabric.log"
+        self.log = root / "log" / "execfabric.log"
 
     def prepare(self) -> None:
         """Create the folders and close them to other users.
 
         :raises StartFailed: if the directory is not writable, or holds other files
+        :raises OSError: if a folder cannot be created
         """
         folders = (self.run, self.keys, self.secrets, self.log.parent, self.valkey)
-        try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._refuse_other_files()
-            for folder in folders:
-                folder.mkdir(mode=0o700, exist_ok=True)
-            self.root.chmod(0o700)
-        except OSError as error:
-            raise self.unusable(reason(error)) from error
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._refuse_other_files()
+        for folder in folders:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self.root.chmod(0o700)
         for folder in (self.root, *folders):
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 raise self.unusable(f"{folder} is not writable")
 
     def unusable(self, why: str) -> StartFailed:
-        """Return the refusal of this directory."""
         message = f"Cannot use the data directory {self.root}: {why}. Set"
         return StartFailed(
             f"{message} EXECFABRIC_DATA_DIR to an empty folder with free space."
@@ -98,7 +74,6 @@ class DataDir:
         return _generated(self.keys / name)
 
     def secret_key(self) -> str:
-        """Return Django's signing key of this installation."""
         return _generated(self.root / "secret-key")
 
     def _refuse_other_files(self) -> None:
@@ -117,7 +92,7 @@ def data_dir() -> DataDir:
 
 
 def reason(error: OSError) -> str:
-    """Return the system's own words for an error, without its number."""
+    """Return the system's message for an error, without the error number."""
     return (error.strerror or str(error)).lower()
 
 

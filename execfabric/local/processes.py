@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Sequence
 
 import psutil  # type: ignore[import-untyped]
@@ -15,12 +14,20 @@ CLOCK_STEP = 1.0
 
 def find(pid: int, started: float) -> psutil.Process | None:
     """Return the process if it still runs, and not another one with its pid."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) <= CLOCK_STEP
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
+    if not psutil.pid_exists(pid) or is_reused(pid, started):
         return None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return process if _runs(process) else None
+    return None
+
+
+def is_reused(pid: int, started: float) -> bool:
+    """Return True if the pid now belongs to another process; a zombie keeps its pid."""
+    try:
+        return bool(abs(psutil.Process(pid).create_time() - started) > CLOCK_STEP)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -58,7 +65,7 @@ def tied_to_parent(argv: Sequence[str], *, by: signal.Signals) -> list[str]:
     Without setpriv the next `up` or `down` cleans up. The parent is the *thread* that
     starts it: start services from the main thread.
     """
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", by.name, "--", *argv] if setpriv else list(argv)
 
 

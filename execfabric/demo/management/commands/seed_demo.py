@@ -24,13 +24,18 @@ from execfabric.lib.actor import system
 from execfabric.lib.refusal import Denied
 from execfabric.lib.rights import Role
 from orchestration.plans import examples
+from orchestration.plans.domain.rights import PlanRight
+from orchestration.plans.services import rights, saving
 from orchestration.runs.control import proposals
 from orchestration.runs.models import Run
 from orchestration.skills.models import Skill
 from orchestration.skills.services import registry
+from orchestration.triggers.services import hooks, schedules
+from orchestration.triggers.services.hooks import HookSettings
+from orchestration.triggers.services.schedules import ScheduleSettings
 
 DEMO = system("demo")
-"""Configures the skills, because one admin alone may not change what they access."""
+"""The actor that configures the skills, which one admin may not do alone."""
 
 
 class DemoNotAllowed(Denied):
@@ -48,6 +53,7 @@ class Command(BaseCommand):
         at, folder = clock.now(), settings.DATA_DIR / "demo"
         users = _users(at=at)
         _inventory(folder / "inbox")
+        _infrastructure(folder / "inbox" / "infrastructure")
         _repository(folder / "repository")
         (folder / "published").mkdir(parents=True, exist_ok=True)
         _configure(folder, at=at)
@@ -57,6 +63,24 @@ class Command(BaseCommand):
         text = examples.text("publish-package-report")
         by, inputs = users[Role.PROPOSER].actor(), {"minimum": 100_000}
         run = proposals.propose(text=text, inputs=inputs, by=by, at=at)
+        plan = run.revision.plan.slug
+        for role in (Role.PROPOSER, Role.OPERATOR, Role.ADMIN):
+            rights.grant(
+                slug=plan, right=PlanRight.START, group=str(role), by=DEMO, at=at
+            )
+        for text in examples.pack_texts():
+            saving.save_plan(text=text, by=by, at=at)
+        monthly = ScheduleSettings(
+            name="Monthly package report",
+            cron="17 6 1 * *",
+            zone="Europe/Berlin",
+            inputs=inputs,
+        )
+        schedules.create(slug=plan, settings=monthly, by=by, at=at)
+        on_change = HookSettings(
+            name="Packages changed", mapping={"minimum": "/package/minimum"}
+        )
+        hooks.create(slug=plan, settings=on_change, by=by, at=at)
         self.stdout.write(
             f"The demo is set up. Run {run.id} waits for approval of its plan."
         )
@@ -89,6 +113,19 @@ def _user(name: str, role: str, password: str, *, at: datetime) -> User:
     if not user.check_password(password):
         people.set_password(user=user, password=password, by=DEMO, at=at)
     return user
+
+
+def _infrastructure(folder: Path) -> None:
+    """Write the resources of today and those wanted, for the plan that compares them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head = "name,kind,size"
+    kept = [head, "web,server,2", "mail,server,1"]
+    for environment in ("test", "production"):
+        current = [*kept, "old-cache,cache,1"]
+        wanted = [head, "web,server,4", "mail,server,1", "cache,cache,2"]
+        for name, rows in (("current", current), ("wanted", wanted)):
+            file = folder / f"{environment}-{name}.csv"
+            file.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _inventory(folder: Path) -> None:
@@ -158,6 +195,7 @@ def _configure(folder: Path, *, at: datetime) -> None:
 
 
 def _next(skill: Skill) -> str:
-    """Return the first free version 1.N.0, starting at 1.1.0."""
+    """Return the first free version 1.N.0 above the current one."""
     taken = set(skill.versions.values_list("version", flat=True))
-    return next(free for n in count(1) if (free := f"1.{n}.0") not in taken)
+    minor = int(skill.current.version.split(".")[1]) if skill.current else 0
+    return next(v for n in count(minor + 1) if (v := f"1.{n}.0") not in taken)

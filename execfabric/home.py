@@ -1,12 +1,12 @@
 """The home page: what waits for the user, and the runs that they can see."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from django.db.models import Q
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -26,6 +26,8 @@ from orchestration.skills.domain.states import SkillState
 from orchestration.skills.models import Skill
 from orchestration.trace.models import VerificationJob
 from orchestration.trace.services import jobs
+from orchestration.triggers import selectors as triggers
+from orchestration.triggers.models import Schedule
 
 SHOWN = 8
 """Rows of each list."""
@@ -33,16 +35,20 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Home:
-    """The home page of one user."""
-
     rights: frozenset[Right]
     approvals: list[Gate]
     waiting: list[Run]
     """Runs that wait for the approval of someone else."""
+    late: list[Run]
+    """Unfinished runs that are late, or have a late step."""
     running: list[Run]
     finished: list[Run]
     skills: list[Skill]
     """Quarantined skills, for those who manage skills."""
+    schedules: list[Schedule]
+    """Schedules whose last firing was refused."""
+    audits: bool
+    """True if the user reads everything and controls nothing."""
     verifications: list[VerificationJob]
     """The last verifications, for those who only read."""
 
@@ -51,20 +57,22 @@ class Home:
         return Right.PROPOSE in self.rights
 
     @property
-    def audits(self) -> bool:
-        """Return True if the user reads everything and controls nothing."""
-        return Right.TRACE in self.rights and Right.CONTROL not in self.rights
-
-    @property
     def stamp(self) -> str:
-        """Return a digest of what the page lists, by which it sees a change."""
-        text = "\n".join(_states(self))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Return a digest of the lists, by which the page detects a change."""
+        runs: list[Any] = [*self.late, *self.waiting, *self.running, *self.finished]
+        states = [
+            *(f"{run.pk} {run.shown_state}" for run in runs),
+            *(f"{gate.pk} {gate.status}" for gate in self.approvals),
+            *(str(skill.pk) for skill in self.skills),
+            *(f"{row.pk} {row.version}" for row in self.schedules),
+            *(f"{job.pk} {job.state} {job.done}" for job in self.verifications),
+        ]
+        return hashlib.sha256("\n".join(states).encode()).hexdigest()[:16]
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the home page; its lists ask with `?seen=` if they are still current."""
+    """Show the home page; its lists poll for changes with `?seen=`."""
     shown = _home(request.user.actor(), at=clock.now())
     if not wants_fragment(request):
         return page(request, "home/home.html", {"home": shown})
@@ -78,6 +86,16 @@ def _home(by: Actor, *, at: datetime) -> Home:
     waiting_for_me = approvals.inbox(by=by, at=at) if Right.DECIDE in rights else []
     visible = with_shown_state(runs.visible_to(by)).order_by("-created_at")
     active = visible.exclude(state__in=FINAL_RUN)
+    # One query for both lists: a late run may also wait for an approval.
+    busy = list(
+        active.annotate(late=runs.is_late())
+        .filter(Q(late=True) | ~Q(shown_state__in=WAITING))
+        .order_by("-late", "-created_at")[: 2 * SHOWN]
+    )
+    quarantined: list[Skill] = []
+    if Right.REGISTRY in rights:
+        shown = skills.visible_to(by).filter(state=SkillState.QUARANTINED)
+        quarantined = list(shown.order_by("name")[:SHOWN])
     audits = Right.TRACE in rights and Right.CONTROL not in rights
     return Home(
         rights=rights,
@@ -87,25 +105,13 @@ def _home(by: Actor, *, at: datetime) -> Home:
                 pk__in=[gate.context_id for gate in waiting_for_me]
             )[:SHOWN]
         ),
-        running=list(active.exclude(shown_state__in=WAITING)[:SHOWN]),
+        late=[run for run in busy if run.late][:SHOWN],
+        running=[run for run in busy if run.shown_state not in WAITING][:SHOWN],
         finished=list(visible.filter(state__in=FINAL_RUN)[:SHOWN]),
-        skills=_quarantined(by) if Right.REGISTRY in rights else [],
+        skills=quarantined,
+        schedules=triggers.needing_attention(
+            by, SHOWN, sees_all=Right.SEE_ALL in rights
+        ),
+        audits=audits,
         verifications=jobs.recent(by=by, limit=3) if audits else [],
     )
-
-
-def _quarantined(by: Actor) -> list[Skill]:
-    visible = skills.visible_to(by).filter(state=SkillState.QUARANTINED)
-    return list(visible.order_by("name")[:SHOWN])
-
-
-def _states(home: Home) -> Iterable[str]:
-    listed: list[Any] = [*home.waiting, *home.running, *home.finished]
-    for run in listed:
-        yield f"{run.pk} {run.shown_state}"
-    for gate in home.approvals:
-        yield f"{gate.pk} {gate.status}"
-    for skill in home.skills:
-        yield str(skill.pk)
-    for job in home.verifications:
-        yield f"{job.pk} {job.state} {job.done}"

@@ -1,6 +1,0 @@
-from django.apps import AppConfig
-
-
-class HelpConfig(AppConfig):
-    name = "execfabric.help"
-    label = "help"
