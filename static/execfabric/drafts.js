@@ -31,7 +31,9 @@
 
   function save(form) {
     const before = read(keyOf(form));
-    const draft = {};
+    const shown = new Set(fields(form).map(idOf));
+    // A field that is gone for now keeps its draft: inputs follow the plan as it is typed.
+    const draft = Object.fromEntries(Object.entries(before).filter(([id]) => !shown.has(id)));
     for (const field of fields(form)) {
       const was = before[idOf(field)]?.was ?? defaultOf(field);
       const now = valueOf(field);
@@ -52,7 +54,7 @@
     for (const field of fields(form)) {
       const saved = draft[idOf(field)];
       const known = defaultOf(field);
-      if (!saved || saved.now === known || (known !== saved.was && known !== "")) continue;
+      if (!saved || saved.now === valueOf(field) || (known !== saved.was && known !== "")) continue;
       if (isChoice(field)) field.checked = saved.now;
       else field.value = saved.now;
       isRestored = true;
@@ -61,6 +63,7 @@
   }
 
   function notify(form) {
+    if (form.querySelector(".draft-note")) return;
     const note = document.getElementById("draft-note").content.firstElementChild.cloneNode(true);
     note.querySelector("button").addEventListener("click", () => {
       form.reset();
@@ -99,4 +102,8 @@
   const forms = [...document.querySelectorAll("form[data-draft]")];
   settle(forms);
   forms.forEach(restore);
+  document.addEventListener("htmx:load", (event) => {
+    const form = event.target.closest?.("form[data-draft]");
+    if (form) restore(form);
+  });
 })();

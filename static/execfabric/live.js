@@ -104,6 +104,7 @@
       byId(focused)?.focus({ preventScroll: true });
     }
     for (const [, place] of html.matchAll(/id="head-(\d+)"/g)) renew(byId("body-" + place));
+    for (const [, place] of html.matchAll(/id="gate-(\d+)"/g)) renewItems(place);
     following.forEach((log) => (log.scrollTop = log.scrollHeight));
     const rows = byId("events");
     while (rows && rows.children.length > KEEP_ROWS) rows.firstElementChild.remove();
@@ -128,6 +129,21 @@
     if (!body) return;
     if (body.closest("details").open) htmx.trigger(body, "wanted");
     else body.dataset.stale = "";
+  }
+
+  /* Reload the listed page of items a second after a change: at most once a second, and
+     always after the last one. */
+  const itemTimers = new Map();
+  function renewItems(place) {
+    if (itemTimers.has(place) || !byId("items-" + place)) return;
+    itemTimers.set(
+      place,
+      setTimeout(() => {
+        itemTimers.delete(place);
+        const items = byId("items-" + place);
+        if (items?.closest("details")?.open) htmx.trigger(items, "wanted");
+      }, 1000),
+    );
   }
 
   const listen = (name, handler) => document.addEventListener(name, handler);

@@ -28,6 +28,8 @@
   }
 
   function jump(line, column) {
+    if (window.planForm?.isShown()) return window.planForm.openLine(line);
+    if (window.planEditor) return window.planEditor.jump(line, column);
     const lines = text.value.split("\n");
     const start = lines.slice(0, line - 1).reduce((sum, each) => sum + each.length + 1, 0);
     const end = start + (lines[line - 1] || "").length;
@@ -51,9 +53,11 @@
 
   /* Checked before sending, so that nothing typed is lost. The server checks again. */
   function isRefused() {
-    const chosen = file.files[0];
+    const tooLarge = [...form.querySelectorAll("input[type=file][data-refusal]")].find(
+      (field) => field.files[0] && field.files[0].size > Number(field.dataset.mostBytes)
+    );
     let reason = "";
-    if (chosen && chosen.size > Number(file.dataset.mostBytes)) reason = "file-too-large";
+    if (tooLarge) reason = tooLarge.dataset.refusal;
     else if (size() > Number(form.dataset.mostBytes)) reason = "form-too-large";
     const refusal = document.getElementById("refusal");
     refusal.hidden = !reason;
@@ -68,11 +72,11 @@
     if (isRefused()) event.preventDefault();
   });
 
-  gutter.hidden = false;
+  gutter.hidden = Boolean(window.planEditor);
   text.addEventListener("input", draw);
   text.addEventListener("scroll", () => (gutter.scrollTop = text.scrollTop));
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("#findings a[data-line]");
+    const link = event.target.closest("#findings a[data-line], #graph a[data-line]");
     if (!link) return;
     event.preventDefault();
     jump(Number(link.dataset.line), Number(link.dataset.column) || 1);
@@ -85,9 +89,23 @@
     if (content.includes("\0") || content.includes("\ufffd")) return;
     text.value = content;
     file.value = "";
-    draw();
+    text.dispatchEvent(new Event("input", { bubbles: true }));
   });
   draw();
+
+  /* Files are sent when the form is, not while someone types. */
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (!event.target.matches("[data-plan-preview], [data-form-view]")) return;
+    const sent = event.detail.formData;
+    for (const [name, value] of [...sent]) if (value instanceof File) sent.delete(name);
+    if (size() > Number(form.dataset.mostBytes)) event.preventDefault();
+  });
+
+  /* Fields under the cursor are replaced after the next change. */
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const card = event.detail.target;
+    if (card.id === "inputs-card" && card.contains(document.activeElement)) event.detail.shouldSwap = false;
+  });
 
   const status = document.getElementById("check-status");
   /* A live region announces only changes, so it has to be empty first. */

@@ -25,14 +25,32 @@
     setTimeout(() => delete button.dataset.copied, 1200);
   }
 
+  /* Copy a file exactly as it is stored; without a clipboard, open it. */
+  async function copyFrom(button) {
+    const word = button.querySelector("[data-copy-word]");
+    try {
+      const response = await fetch(button.dataset.copyFrom, { credentials: "same-origin" });
+      if (!response.ok) throw new Error(response.status);
+      await navigator.clipboard.writeText(await response.text());
+    } catch {
+      location.assign(button.dataset.copyFrom);
+      return;
+    }
+    word.textContent = "Copied";
+    setTimeout(() => (word.textContent = "Copy"), 1200);
+  }
+
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-theme-toggle], [data-copy], [data-open-all]");
+    const target = event.target.closest(
+      "[data-theme-toggle], [data-copy], [data-copy-from], [data-open-all]",
+    );
     if (!target) {
       closePops(event.target);
       return;
     }
     if ("themeToggle" in target.dataset) toggleTheme();
     if (target.dataset.copy) copy(target);
+    if (target.dataset.copyFrom) copyFrom(target);
     if (target.dataset.openAll) openAll(target);
   });
 
@@ -134,8 +152,21 @@
     });
   }
 
+  /* A large graph opens at its first step. */
+  function focusGraph() {
+    const box = document.querySelector(".graph-scroll:not([data-placed])");
+    const first = box?.querySelector(".graph-node")?.parentElement;
+    if (!first) return;
+    box.dataset.placed = "";
+    const at = (name) => first[name].baseVal.value;
+    box.scrollLeft = at("x") + at("width") / 2 - box.clientWidth / 2;
+    box.scrollTop = at("y") + at("height") / 2 - box.clientHeight / 2;
+  }
+
   document.addEventListener("htmx:load", localize);
+  document.addEventListener("htmx:load", focusGraph);
   document.addEventListener("DOMContentLoaded", tick);
+  document.addEventListener("DOMContentLoaded", focusGraph);
   setInterval(tick, 1000);
   document.addEventListener("visibilitychange", tick);
 })();
