@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db import connection
 from django.test import Client
 
 from execfabric.identity import people
@@ -16,9 +15,10 @@ from execfabric.lib.actor import system
 from execfabric.lib.rights import Role
 from orchestration.skills import installed
 from orchestration.skills.models import Skill
-from orchestration.skills.services import shipped
+from orchestration.skills.services import sync
 from orchestration.skills.services.sync import grant_defaults
 from tests.builders import end_dry_runs
+from tests.database import forged
 
 PLAN = """\
 plan:
@@ -65,9 +65,9 @@ class Caller:
 def registry() -> None:
     """Publish the skill that the plan uses, and create a user who can decide."""
     person("somebody", Role.OPERATOR)
-    shipped.take(installed.shipped("noop"), by=system("test"), at=clock.now())
+    sync.take(installed.shipped("noop"), at=clock.now())
     skill = Skill.objects.get(slug="noop")
-    grant_defaults(skill, by=system("test"), at=clock.now())
+    grant_defaults(skill, at=clock.now())
 
 
 def person(name: str, *roles: Role) -> User:
@@ -81,7 +81,7 @@ def person(name: str, *roles: Role) -> User:
 def token_of(user: User, **options: Any) -> str:
     """Create a token of a person."""
     return accounts.create_token(
-        username=user.get_username(),
+        holder=user,
         label="test",
         by=system("test"),
         at=clock.now(),
@@ -125,13 +125,11 @@ def approve(by: Caller, gate: dict[str, Any], **changes: Any) -> Any:
 
 def tamper(run: str, seq: int) -> None:
     """Change one byte of an event, as only the owner of the database could."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
-        cursor.execute(
-            "UPDATE audit_event SET body = set_byte(body, 20, get_byte(body, 20) # 1)"
-            " WHERE stream = %s AND seq = %s",
-            [f"run:{run}", seq],
-        )
-        assert cursor.rowcount == 1
-        cursor.execute("ALTER TABLE audit_event ENABLE TRIGGER USER")
+    changed = forged(
+        "UPDATE audit_event SET body = set_byte(body, 20, get_byte(body, 20) # 1)"
+        " WHERE stream = %s AND seq = %s",
+        f"run:{run}",
+        seq,
+        tables=["audit_event"],
+    )
+    assert changed == 1

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from execfabric.local import ports, service
+from execfabric.local import ports, valkey
 from execfabric.local.layout import DataDir
 from execfabric.local.service import ServiceProcess
-from execfabric.local.valkey import Valkey
 
 
 class Broker:
@@ -14,7 +13,9 @@ class Broker:
     def __init__(self, folder: Path) -> None:
         data = DataDir(folder)
         data.prepare()
-        self.server = Valkey(data, ports.any_free())
+        port = ports.any_free()
+        self.url = valkey.url(data, port)
+        self._server = valkey.service(data, port)
         self.running: ServiceProcess | None = None
 
     @property
@@ -25,8 +26,8 @@ class Broker:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self.running = service.start(self.server.service())
-        service.await_ready(self.running)
+        self.running = ServiceProcess(self._server)
+        self.running.await_ready()
 
     def kill(self) -> None:
         """End it; all it holds is lost."""

@@ -15,7 +15,10 @@ from uuid import UUID
 from approvals.models import Gate
 from execfabric.identity.models import User
 from execfabric.lib import clock
+from execfabric.lib.actor import system
 from execfabric.lib.ids import span_id
+from orchestration.plans.domain.rights import PlanRight
+from orchestration.plans.services import rights
 from orchestration.runs.control import dry_runs, gates, proposals
 from orchestration.runs.domain.results import Finished, Result
 from orchestration.runs.domain.states import FINAL_DRY_RUN, StepState
@@ -69,6 +72,17 @@ def proposed(text: str, by: User, inputs: Mapping[str, Any] | None = None) -> Ru
     )
     end_dry_runs()
     return run
+
+
+def may_start(who: User, plan_id: str = "lab-plan") -> None:
+    """Let a user propose runs of a plan that another one owns."""
+    rights.grant(
+        slug=plan_id,
+        right=PlanRight.START,
+        user=who.get_username(),
+        by=system("test"),
+        at=clock.now(),
+    )
 
 
 def end_dry_runs() -> None:
@@ -157,7 +171,6 @@ def claimed(run: Run, key: str, worker: str = "doomed") -> Lease | None:
         step_run_id=ready.id,
         worker=worker,
         session=span_id(),
-        by=work.BY,
         at=clock.now(),
         cache=CACHE,
     )
@@ -171,17 +184,18 @@ def completed(lease: Lease | None, result: Result = DONE) -> Lease | None:
         result,
         worker="test-worker",
         session=span_id(),
-        by=work.BY,
         at=clock.now(),
         cache=CACHE,
     )
 
 
 def states(run: Run) -> dict[str, str]:
-    """Per step the state it is in now."""
-    return dict(StepRun.objects.filter(run=run).values_list("key", "state"))
+    """Return the state of each step by key; a list counts, not its items."""
+    rows = StepRun.objects.filter(run=run).order_by("-position")
+    return dict(rows.values_list("key", "state"))
 
 
 def outputs(run: Run) -> dict[str, Any]:
-    """Per step what it yielded."""
-    return dict(StepRun.objects.filter(run=run).values_list("key", "output"))
+    """Return the output of each step by key; a list counts, not its items."""
+    rows = StepRun.objects.filter(run=run).order_by("-position")
+    return dict(rows.values_list("key", "output"))

@@ -10,6 +10,8 @@ from tests import promises, session
 pytest_plugins = ["tests.fixtures"]
 
 BROWSER = "tests/browser/"
+SECOND_HALF = f"{BROWSER}test_l"
+UPLOADS = "tests/web/test_upload"
 
 OUTCOMES = promises.Outcomes()
 SELECTIONS = (
@@ -62,13 +64,19 @@ def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
 
 
 class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Give each worker one file at a time, and all browser tests to one worker.
+    """Give each worker one file at a time, and the browser tests to two workers.
 
-    The browser tests share an installation, which takes long to start.
+    The browser tests of a worker share an installation, which takes long to start. The
+    tests of uploads change stored files that have one name for all workers.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+        if nodeid.startswith(BROWSER):
+            # Halves of about the same duration.
+            return f"{BROWSER} {nodeid < SECOND_HALF}"
+        if nodeid.startswith(UPLOADS):
+            return UPLOADS
+        return str(super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

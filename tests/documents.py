@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from execfabric.lib.machine import StateMachine
-from orchestration.runs.domain.states import ATTEMPT, DRY_RUN, RUN, STEP_RUN
+from orchestration.runs.domain.states import ARTIFACT, ATTEMPT, DRY_RUN, RUN, STEP_RUN
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -98,6 +98,7 @@ def main() -> None:
     put_between_markers(STATES, "states:step", state_table(STEP_RUN))
     put_between_markers(STATES, "states:attempt", state_table(ATTEMPT))
     put_between_markers(STATES, "states:dry-run", state_table(DRY_RUN))
+    put_between_markers(STATES, "states:artifact", state_table(ARTIFACT))
 
 
 if __name__ == "__main__":

@@ -10,18 +10,24 @@ from django.contrib.auth.models import Group
 from django.test import TransactionTestCase
 from servestatic.middleware import ServeStaticMiddleware
 
-from execfabric.identity.models import User
+from execfabric.identity.models import Agent, User
 from execfabric.identity.people import ensure_roles
 from execfabric.lib import clock
-from execfabric.lib.actor import system
+from execfabric.lib.actor import Actor, system
 from execfabric.lib.rights import Role
+from orchestration.plans.services import saving
 from orchestration.runs.engine import loading
 from orchestration.runs.worker.work import WorkerContext
 from orchestration.skills import installed
 from orchestration.skills.models import Skill
 from orchestration.skills.services import sync
+from orchestration.triggers.models import Schedule
+from orchestration.triggers.services import firing
 from tests import builders, committed
+from tests.api_builders import Caller, token_of
 from tests.builders import a_worker
+from tests.integration import schedule_builders
+from tests.web.upload_builders import stored
 
 
 @pytest.fixture(scope="session")
@@ -144,3 +150,46 @@ def worker() -> Iterator[WorkerContext]:
     made = a_worker()
     yield made
     made.close()
+
+
+@pytest.fixture
+def second(operator: User) -> User:
+    """Return another proposer."""
+    user = User.objects.create_user("second")
+    user.groups.add(Group.objects.get(name=str(Role.PROPOSER)))
+    return user
+
+
+@pytest.fixture
+def agent(proposer: User) -> Actor:
+    """Return an agent of the proposer."""
+    made = Agent.objects.create(name="bot", owner=proposer, created_at=clock.now())
+    return made.actor()
+
+
+@pytest.fixture
+def api(proposer: User) -> Caller:
+    return Caller(token_of(proposer))
+
+
+@pytest.fixture
+def clean_store() -> Iterator[None]:
+    """Remove the file of upload_builders: all tests share a store."""
+    yield
+    stored().unlink(missing_ok=True)
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fire all that is due in one sweep, also on a slow machine."""
+    monkeypatch.setattr(firing, "BUDGET_S", 3600.0)
+
+
+@pytest.fixture
+def lab_plan(proposer: User) -> None:
+    saving.save_plan(text=schedule_builders.TEXT, by=proposer.actor(), at=clock.now())
+
+
+@pytest.fixture
+def schedule(lab_plan: None, proposer: User) -> Schedule:
+    return schedule_builders.made(proposer)

@@ -21,7 +21,7 @@ from orchestration.skills.domain.contract import (
 from orchestration.skills.domain.handlers import dry_run_of, handler
 from orchestration.skills.domain.outcome import (
     Call,
-    DryRun,
+    DryRunResult,
     Failed,
     Outcome,
     Retry,
@@ -50,9 +50,9 @@ def echo(call: Call) -> Outcome:
 
 
 @dry_run_of("lab.echo@1")
-def echo_dry_run(call: Call) -> DryRun:
+def echo_dry_run(call: Call) -> DryRunResult:
     """Say what would come back."""
-    return DryRun("Echo the params.", output=dict(call.params))
+    return DryRunResult("Echo the params.", output=dict(call.params))
 
 
 @handler("lab.witness@1")
@@ -65,6 +65,8 @@ def witness(call: Call) -> Outcome:
     fd = os.open(call.config["witness"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(fd, line)
     os.close(fd)
+    while Path(call.params.get("while", "/nonexistent")).exists():
+        time.sleep(0.05)
     until = time.monotonic() + float(call.params.get("after", 0))
     while (left := until - time.monotonic()) > 0:
         if "say" in call.params:
@@ -87,6 +89,7 @@ BAD_ENDS: dict[str, Outcome] = {
     "busy": Retry("lab.busy", "The target is busy."),
     "early": Failed("lab.early", "No target is configured.", before_effect=True),
     "fail": Failed("lab.refused", "The target said no."),
+    "number": Succeeded(output={"ok": True, "number": 1e16}),
     "unknown": Unknown("lab.silent", "The target did not answer."),
 }
 
@@ -167,10 +170,10 @@ def touch(call: Call) -> Outcome:
 
 
 @dry_run_of("lab.touch@1")
-def touch_dry_run(call: Call) -> DryRun:
+def touch_dry_run(call: Call) -> DryRunResult:
     """Write a file although a dry run may not."""
     Path(call.params["path"]).write_text("touched")
-    return DryRun("wrote it")
+    return DryRunResult("wrote it")
 
 
 @handler("lab.look@1")
@@ -180,7 +183,7 @@ def look(call: Call) -> Outcome:
 
 
 @dry_run_of("lab.look@1")
-def look_dry_run(call: Call) -> DryRun:
+def look_dry_run(call: Call) -> DryRunResult:
     """Answer in the way that is named."""
     how = call.params["how"]
     if how == "die":
@@ -196,14 +199,16 @@ def look_dry_run(call: Call) -> DryRun:
     if how == "touch":
         Path(call.params["path"]).write_text("touched")
     if how == "would fail":
-        return DryRun.failing("The target is not there.")
+        return DryRunResult.failing("The target is not there.")
     if how == "secret":
-        return DryRun(f"The token is {call.config['token']}.")
+        return DryRunResult(f"The token is {call.config['token']}.")
+    if how == "read":
+        return DryRunResult(f"It reads {call.params['file'].path.read_text()}")
     if how == "long":
-        return DryRun(
+        return DryRunResult(
             "\0" + "x" * 5000, changes=("y",) * 1000, output={"z": "z" * 300_000}
         )
-    return DryRun("It looks.")
+    return DryRunResult("It looks.")
 
 
 def _action(name: str, **fields: Any) -> ActionContract:

@@ -6,9 +6,10 @@ Each step may have any outcome. One test explores the model completely, another 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
+from itertools import combinations, product
 
-from orchestration.plans.domain.graph import Ancestry
+from approvals.domain.states import GateStatus
+from orchestration.plans.domain.graph import Ancestry, Join
 from orchestration.runs.domain import decider, outcome
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
 from orchestration.runs.domain.states import (
@@ -28,7 +29,15 @@ R, E, S, T = RunState, RunEvent, StepState, StepEvent
 
 STARTS = (T.RELEASED, T.GATE_OPENED, T.FAILED)
 """What may come of a release: ready, gated, or inputs that cannot be resolved."""
-OPEN = frozenset({S.PENDING, S.GATED, S.READY, S.RUNNING, S.BACKOFF})
+GOOD = frozenset({S.SUCCEEDED, S.SKIPPED_BY_CONDITION})
+BAD = frozenset({S.FAILED, S.SKIPPED, S.REJECTED, S.CANCELLED})
+PLAIN = {
+    decider.Skip: T.SKIPPED,
+    decider.Cancel: T.CANCELLED,
+    decider.TryAgain: T.RETRIED,
+    decider.Revive: T.REVIVED,
+}
+OPEN = frozenset({S.PENDING, S.GATED, S.WAITING, S.READY, S.RUNNING, S.BACKOFF})
 ANSWERS = {
     S.READY: (T.STARTED, T.GATE_VOIDED),
     S.RUNNING: (
@@ -40,10 +49,13 @@ ANSWERS = {
         T.OUTCOME_UNKNOWN,
     ),
     S.BACKOFF: (T.RELEASED,),
-    S.GATED: (T.GATE_APPROVED, T.GATE_REJECTED),
+    S.WAITING: (T.SUCCEEDED,),
+    S.GATED: (T.GATE_APPROVED, T.GATE_REJECTED, T.FAILED),
     S.INDETERMINATE: (T.RESOLVED, T.FAILED, T.NOT_STARTED),
 }
 """What workers, the keeper and people may do to a step."""
+_OF_RUNNING = frozenset({S.READY, S.BACKOFF, S.WAITING})
+"""The states of steps that nothing moves unless the run is running."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,19 @@ class Graph:
     rules: tuple[str, ...]
     parallel_max: int = 1
     on_failure: str = "pause"
+    conditional: frozenset[int] = frozenset()
+    """The steps with a condition, which may be true or false."""
+    routers: tuple[int | None, ...] = ()
+    """Per step the choose step that chooses it, if there are any."""
+    waits: frozenset[int] = frozenset()
+    """The steps that only wait for a time, which may have passed."""
+
+    def router(self, index: int) -> int | None:
+        return self.routers[index] if self.routers else None
+
+    def targets(self, index: int) -> tuple[int, ...]:
+        """Return the steps that a choose step may choose; empty for others."""
+        return tuple(n for n, router in enumerate(self.routers) if router == index)
 
 
 @dataclass(frozen=True)
@@ -64,6 +89,8 @@ class State:
     steps: tuple[StepState, ...]
     patience: int = 1
     """How often a person may still interfere; bounds what is explored."""
+    chosen: frozenset[int] = frozenset()
+    """The steps that choose steps have chosen."""
 
 
 class Violation(AssertionError):
@@ -83,12 +110,21 @@ def progress(graph: Graph, state: State) -> Progress:
             name=str(index),
             state=now,
             depends_on=graph.parents[index],
-            trigger_rule=graph.rules[index],
+            trigger_rule=rule_of(graph, index)[0],
             error=error_of(now),
+            at_least=rule_of(graph, index)[1],
+            router=graph.router(index),
+            chosen=frozenset(str(n) for n in graph.targets(index) if n in state.chosen),
         )
         for index, now in enumerate(state.steps)
     ]
     return Progress(steps, parallel_max=graph.parallel_max, on_failure=graph.on_failure)
+
+
+def rule_of(graph: Graph, index: int) -> tuple[str, int]:
+    """Return a rule, and the count of `at_least:2`."""
+    name, _, count = graph.rules[index].partition(":")
+    return name, int(count or 0)
 
 
 def error_of(state: StepState) -> str:
@@ -105,13 +141,26 @@ def carried_out(
     graph: Graph, state: State, actions: Sequence[decider.Action]
 ) -> Iterator[State]:
     """Return the states that these actions may lead to."""
-    releases = [one for one in actions if isinstance(one, decider.Release)]
-    for starts in product(STARTS, repeat=len(releases)):
-        chosen = dict(zip((one.key for one in releases), starts, strict=True))
+    releases = [one.key for one in actions if isinstance(one, decider.Release)]
+    for starts in product(*(_starts(graph, key) for key in releases)):
+        chosen = dict(zip(releases, starts, strict=True))
         now = state
         for action in actions:
             now = _carried_out(graph, state, now, action, chosen)
         yield now
+
+
+def _starts(graph: Graph, key: int) -> list[tuple[StepEvent, frozenset[int]]]:
+    """Return what may come of a release, with the choice of a choose step."""
+    starts = (T.WAIT_STARTED, T.SUCCEEDED) if key in graph.waits else STARTS
+    found = [(event, frozenset()) for event in starts]
+    if targets := graph.targets(key):
+        sizes = range(len(targets) + 1)
+        choices = [frozenset(c) for n in sizes for c in combinations(targets, n)]
+        found = [(T.FAILED, frozenset()), *((T.SUCCEEDED, each) for each in choices)]
+    if key in graph.conditional:
+        found.append((T.SKIPPED_BY_CONDITION, frozenset()))
+    return found
 
 
 def _carried_out(
@@ -119,7 +168,7 @@ def _carried_out(
     before: State,
     now: State,
     action: decider.Action,
-    chosen: dict[int, StepEvent],
+    chosen: dict[int, tuple[StepEvent, frozenset[int]]],
 ) -> State:
     match action:
         case decider.Release(key):
@@ -129,18 +178,24 @@ def _carried_out(
             if any(before.steps[one] is not S.SUCCEEDED for one in sure_of(graph)[key]):
                 message = f"a plain reference of step {key} has no value: {before}"
                 raise Violation(message)
-            return moved(now, key, chosen[key])
-        case decider.Skip(key):
-            return moved(now, key, T.SKIPPED)
-        case decider.Cancel(key):
-            return moved(now, key, T.CANCELLED)
-        case decider.TryAgain(key):
-            return moved(now, key, T.RETRIED)
-        case decider.Revive(key):
-            return moved(now, key, T.REVIVED)
+            event, targets = chosen[key]
+            return replace(moved(now, key, event), chosen=now.chosen | targets)
+        case decider.LeaveOut(key):
+            _check_left_out(graph, before, key)
+            return moved(now, key, T.SKIPPED_BY_CONDITION)
         case decider.Move(event):
             return replace(now, run=RUN.next(now.run, event))
-    raise Violation(f"unknown action {action}")
+    return moved(now, action.key, PLAIN[type(action)])
+
+
+def _check_left_out(graph: Graph, before: State, key: int) -> None:
+    """Check that no failure is taken for a condition.
+
+    :raises Violation: when one is
+    """
+    is_chosen = graph.router(key) is None or key in before.chosen
+    if is_chosen and any(before.steps[one] in BAD for one in graph.parents[key]):
+        raise Violation(f"a failure before {key} counts as a condition: {before}")
 
 
 def answers(graph: Graph, state: State) -> Iterator[State]:
@@ -150,7 +205,7 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
         for event in ANSWERS.get(now, ()):
             if state.run in FINAL_RUN and now is not S.INDETERMINATE:
                 continue
-            if state.run is not R.RUNNING and now in {S.READY, S.BACKOFF}:
+            if state.run is not R.RUNNING and now in _OF_RUNNING:
                 continue
             if event is T.STARTED and is_full:
                 continue
@@ -159,7 +214,7 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
             yield moved(state, index, done)
     if state.run is R.AWAITING_APPROVAL:
         known = progress(graph, state)
-        for verdict in outcome.GateOutcome:
+        for verdict in (GateStatus.APPROVED, GateStatus.REJECTED, GateStatus.EXPIRED):
             yield _all_carried_out(graph, state, outcome.of_plan_gate(verdict, known))
     if state.patience:
         yield from _interfered(graph, state)
@@ -201,9 +256,22 @@ def moved(state: State, index: int, event: StepEvent) -> State:
 def sure_of(graph: Graph) -> tuple[tuple[int, ...], ...]:
     """Per step those that its plain references may name, as validation says."""
     keys = range(len(graph.parents))
-    edges = {str(key): [str(one) for one in graph.parents[key]] for key in keys}
-    rules = {str(key): graph.rules[key] for key in keys}
-    ancestry = Ancestry(edges, [*edges], rules)
+    edges = {
+        str(key): [
+            str(one) for one in {*graph.parents[key], graph.router(key)} - {None}
+        ]
+        for key in keys
+    }
+    joins = {
+        str(key): Join(
+            *rule_of(graph, key),
+            router="" if graph.router(key) is None else str(graph.router(key)),
+            conditional=key in graph.conditional,
+            branches=((),) if graph.targets(key) else (),
+        )
+        for key in keys
+    }
+    ancestry = Ancestry(edges, [*edges], joins)
     return tuple(
         tuple(one for one in keys if ancestry.succeeded(str(one), str(key)))
         for key in keys
@@ -213,9 +281,14 @@ def sure_of(graph: Graph) -> tuple[tuple[int, ...], ...]:
 def satisfied(graph: Graph, state: State, index: int) -> bool:
     """Check the trigger rules, written differently from the decider."""
     parents = [state.steps[parent] for parent in graph.parents[index]]
+    if graph.router(index) is not None and index not in state.chosen:
+        return False
     match graph.rules[index]:
         case "all_success":
-            return parents.count(S.SUCCEEDED) == len(parents)
+            left = [now for now in parents if now is not S.SKIPPED_BY_CONDITION]
+            return {S.SUCCEEDED} == {*left} or not parents
+        case counted if counted.startswith("at_least"):
+            return parents.count(S.SUCCEEDED) >= rule_of(graph, index)[1]
         case "one_success":
             return not parents or S.SUCCEEDED in parents
         case "all_done":
@@ -239,7 +312,7 @@ def check(graph: Graph, state: State) -> None:
         raise Violation(f"paused while a step is running: {state}")
     if state.run in FINAL_RUN and any(now in OPEN for now in state.steps):
         raise Violation(f"it ended with open steps: {state}")
-    if state.run is R.SUCCEEDED and set(state.steps) != {S.SUCCEEDED}:
+    if state.run is R.SUCCEEDED and not GOOD.issuperset(state.steps):
         raise Violation(f"it succeeded without some step: {state}")
     if graph.parallel_max == 1 and at_work > 1:
         raise Violation(f"two steps at work in a sequential run: {state}")

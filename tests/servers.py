@@ -3,6 +3,7 @@
 Call from the main thread: the system ends a service when the thread that started it ends.
 """
 
+import fcntl
 import os
 import subprocess
 import tempfile
@@ -16,13 +17,15 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from execfabric.local import commands, ports, postgres, service, valkey
+from execfabric.local import commands, ports, postgres, valkey
 from execfabric.local.endpoints import Endpoints
 from execfabric.local.layout import PROJECT, DataDir
-from execfabric.local.postgres import OWNER, SUPERUSER, Postgres
+from execfabric.local.postgres import OWNER, SUPERUSER
 from execfabric.local.service import Service, ServiceFailed, ServiceProcess
 
 Kind = Literal["web", "worker", "keeper"]
+PREPARED = "EXECFABRIC_TEST_PREPARED"
+"""The path at which a test session has its prepared data directory."""
 
 
 class TestServers:
@@ -74,7 +77,7 @@ class TestServers:
     def _allow_skipping_triggers(self) -> None:
         """Let the tables' owner, as whom tests run, put rows back past the triggers."""
         port = urlsplit(self.endpoints.owner_database_url).port or 0
-        url = Postgres(self.data, port).url(SUPERUSER, "postgres")
+        url = postgres.url(self.data, port, SUPERUSER, "postgres")
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(
                 f"GRANT SET ON PARAMETER session_replication_role TO {OWNER}"
@@ -85,7 +88,22 @@ class TestServers:
 
 
 def prepare_data(directory: Path) -> Path:
-    """Create a data directory with a prepared database, as `up` leaves it."""
+    """Create a data directory with a prepared database, as `up` leaves it.
+
+    It is a copy: all processes of a test session prepare the database once.
+    """
+    original = Path(os.environ[PREPARED])
+    with original.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not original.exists():
+            # Renamed when complete: an interrupted start leaves no half a database.
+            _prepared(original.with_suffix(".new")).rename(original)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", "-T", original, directory], check=True)
+    return directory
+
+
+def _prepared(directory: Path) -> Path:
     servers = start_servers(directory)
     try:
         _prepare(servers.endpoints, {})
@@ -101,9 +119,9 @@ def start_servers(directory: Path) -> TestServers:
 
 def begin_and_wait(wanted: Service) -> ServiceProcess:
     """Start a service and wait until it is ready; an error contains its output."""
-    running = service.start(wanted)
+    running = ServiceProcess(wanted)
     try:
-        service.await_ready(running)
+        running.await_ready()
     except BaseException as error:
         running.kill()
         if isinstance(error, ServiceFailed):
@@ -135,7 +153,7 @@ class Spawned:
     def wait_ready(self, timeout: float = 60) -> "Spawned":
         """Wait for the readiness gate of the service."""
         self.running.service = replace(self.running.service, ready_within=timeout)
-        service.await_ready(self.running)
+        self.running.await_ready()
         return self
 
     def kill9(self) -> None:
@@ -175,7 +193,7 @@ def spawn(kind: Kind, env: Mapping[str, str], **options: Any) -> Spawned:
         wanted = commands.keeper(told, ready_file=folder / "ready")
     log = (folder / "log").open("ab", buffering=0)
     try:
-        return Spawned(service.start(wanted, log), url, folder / "log")
+        return Spawned(ServiceProcess(wanted, log), url, folder / "log")
     except BaseException:
         log.close()
         raise

@@ -13,7 +13,7 @@ from pathlib import Path
 import django
 from django.conf import settings
 
-from tests.servers import TestServers, start_servers
+from tests.servers import PREPARED, TestServers, start_servers
 
 NESTED = "PYTEST_XDIST_WORKER"
 """Set in the workers of pytest-xdist: they use the servers of their master."""
@@ -39,6 +39,7 @@ def start() -> "tuple[Path, TestServers] | None":
             "EXECFABRIC_DATA_DIR": str(data),
             "EXECFABRIC_EXTRA_HANDLERS": "tests.handlers",
             "EXECFABRIC_TEST_WITNESS": str(home / "witness"),
+            PREPARED: str(home / "prepared"),
             "EXECFABRIC_SECRET_LAB_TOKEN": "laboratory-secret-token",
         }
     else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,19 @@ from orchestration.skills.domain.contract import ActionContract
 from orchestration.skills.domain.outcome import Call, File, Outcome, Succeeded
 from orchestration.skills.execution import schema_problems as problems
 from orchestration.skills.execution import validate_output
+
+SLEEP = f"sleep 1h {os.getpid()}s"
+"""A command that only the programs under test start, on this host."""
+
+
+def sleeping() -> list[str]:
+    """Return the ids of the processes that run `SLEEP`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if entry.read_bytes().replace(b"\0", b" ").strip() == SLEEP.encode():
+                found.append(entry.parent.name)
+    return found
 
 
 def action(name: str) -> ActionContract:

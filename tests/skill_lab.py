@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.skills.domain.handlers import dry_run_of, handler
-from orchestration.skills.domain.outcome import Call, DryRun, Outcome, Succeeded
+from orchestration.skills.domain.outcome import Call, DryRunResult, Outcome, Succeeded
 
 
 def _raise(call: Call) -> None:
@@ -88,14 +88,14 @@ def look(call: Call) -> Outcome:
 
 
 @dry_run_of("misfit.look@1")
-def try_it(call: Call) -> DryRun:
+def try_it(call: Call) -> DryRunResult:
     """Touch what a dry run may not, and hide it."""
     how, path = call.params["how"], call.params.get("path", "")
     try:
         TOUCHES[how](path, call)
     except Exception as error:  # noqa: BLE001 - a handler that hides its errors
-        return DryRun(summary=f"hidden {error}")
-    return DryRun(summary="nothing to see")
+        return DryRunResult(summary=f"hidden {error}")
+    return DryRunResult(summary="nothing to see")
 
 
 def _link_out(path: str, call: Call) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from execfabric.celery import app
 from orchestration.runs import dispatch
-from orchestration.trace.dispatch import VERIFY
+from orchestration.trace.services.jobs import VERIFY
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("execfabric", "orchestration", "approvals", "audit")

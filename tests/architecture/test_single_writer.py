@@ -17,6 +17,7 @@ OWN_TABLES = {
     f"{RUNS}/engine/artifacts.py",
     f"{RUNS}/control/dry_runs.py",
     f"{RUNS}/engine/quarantine.py",
+    f"{RUNS}/engine/versions.py",
     f"{RUNS}/worker/step_log.py",
     "orchestration/trace/services/jobs.py",
 }

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from tests.chaos.stage import Stage, on_stage
 
 LENGTH = 10
+PARTS = ("measures", "large", "checks", "profile")
+"""What can be measured alone; each has a place of its own on the page."""
 FULL = {
     "processes": 2,
     "warm_up": 20,
@@ -21,6 +24,9 @@ FULL = {
     "gates": 100,
     "open_gates": 10_000,
     "longest": 10_000,
+    "steps_per_length": 300,
+    "largest_plan": 10_000,
+    "largest_run": 1_000,
 }
 QUICK = {
     "processes": 2,
@@ -33,6 +39,9 @@ QUICK = {
     "gates": 2,
     "open_gates": 4,
     "longest": 10,
+    "steps_per_length": 20,
+    "largest_plan": 100,
+    "largest_run": 10,
 }
 
 
@@ -43,29 +52,62 @@ def main() -> None:
     sizes |= {name: value for name in sizes if (value := getattr(arguments, name))}
     env = {"EXECFABRIC_EXTRA_HANDLERS": "tests.bench.handlers"}
     with on_stage(durable=True, env=env) as stage:
-        report = _measured(stage, sizes)
+        report = _measured(stage, sizes, arguments.only or PARTS)
     page = import_module("tests.bench.page")
-    print(page.measures(report))
-    print(page.profile(report))
+    for text in page.tables(report).values():
+        print(text)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     if arguments.write:
         page.write(report)
 
 
-def _measured(stage: Stage, sizes: dict[str, int]) -> dict[str, Any]:
-    """Run all measures; worker and keeper are the product's, with its defaults."""
+def _measured(
+    stage: Stage, sizes: dict[str, int], wanted: Sequence[str]
+) -> dict[str, Any]:
+    """Run the wanted measures; worker and keeper are the product's, with its defaults."""
     # Models can be imported only now that Django is set up.
-    measures, parts, plans, profile, rounds = (
+    graphs, large, plans, profile = (
         import_module(f"tests.bench.{name}")
-        for name in ("measures", "parts", "plans", "profile", "rounds")
+        for name in ("graphs", "large", "plans", "profile")
     )
     who = import_module("tests.bench.people").people()
-    load = [os.getloadavg()[0]]
+    report: dict[str, Any] = {
+        "sizes": sizes | {"length": LENGTH},
+        "cores": os.cpu_count(),
+        "load": [os.getloadavg()[0]],
+    }
+    if "measures" in wanted:
+        report |= _of_small_runs(stage, who, sizes)
+    if "large" in wanted:
+        largest = sizes["largest_run"]
+        lengths = sorted({max(10, largest // 10), largest})
+        report["large"] = large.by_kind(stage, who, sizes["processes"], lengths)
+    if "checks" in wanted:
+        up_to = sizes["largest_plan"]
+        report["checks"] = graphs.by_size(
+            who.proposer.actor(), [n for n in (100, 1_000, 10_000) if n <= up_to]
+        )
+    report["load"].append(os.getloadavg()[0])
+    if "profile" in wanted:
+        chain = plans.chain(LENGTH)
+        report["profile"] = profile.of_a_chain(who, chain, sizes["warm_up"])
+    return report
+
+
+def _of_small_runs(stage: Stage, who: Any, sizes: dict[str, int]) -> dict[str, Any]:
+    """Measure throughput, latencies, lengths and open gates."""
+    measures, parts, plans, rounds = (
+        import_module(f"tests.bench.{name}")
+        for name in ("measures", "parts", "plans", "rounds")
+    )
     throughput = rounds.paired(stage, who, sizes, length=LENGTH)
     chain, warm_up = plans.chain(LENGTH), sizes["warm_up"]
+    per_length = sizes["steps_per_length"]
     lengths = {
-        n: max(1, 300 // n) for n in (10, 100, 1_000, 10_000) if n <= sizes["longest"]
+        n: max(1, per_length // n)
+        for n in (10, 100, 1_000, 10_000)
+        if n <= sizes["longest"]
     }
     with (
         parts.keeper(stage.env),
@@ -79,28 +121,24 @@ def _measured(stage: Stage, sizes: dict[str, int]) -> dict[str, Any]:
         gates = measures.gate_to_start(stage, who, sizes["gates"], warm_up)
         by_length = measures.by_length(stage, who, worker, lengths)
         waiting = measures.open_gates(stage, who, worker, sizes["open_gates"])
-    load.append(os.getloadavg()[0])
 
     def spreads(found: dict[str, list[float]]) -> dict[str, Any]:
         return {name: measures.spread(values) for name, values in found.items()}
 
     return {
-        "sizes": sizes | {"length": LENGTH},
-        "cores": os.cpu_count(),
-        "load": load,
         "throughput": throughput,
         "chain_ms": spreads(chains),
         "fan_ms": spreads(fans),
         "gate_ms": spreads(gates),
         "by_length": by_length,
         "open_gates": waiting,
-        "profile": profile.of_a_chain(who, chain, sizes["warm_up"]),
     }
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure only these")
     for name in FULL:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     parser.add_argument("--json", type=Path, help="write all figures there")

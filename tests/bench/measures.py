@@ -165,9 +165,9 @@ def _console(stage: Stage, who: People) -> Iterator[Any]:
     """Run a web server; return what approves a step through it and says when."""
     operator = who.operator
     token = accounts.create_token(
-        username=operator.username, label="bench", by=operator.actor(), at=clock.now()
+        holder=operator, label="bench", by=operator.actor(), at=clock.now()
     )
-    with parts.web(stage.env) as port:
+    with parts.web(stage.env) as (_, port):
         server = http.client.HTTPConnection("127.0.0.1", port)
 
         def click(run: Run) -> float:

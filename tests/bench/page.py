@@ -9,6 +9,9 @@ AIM_CHAIN_MS = 15
 AIM_GATE_MS = 5
 AIM_CLICK_MS = 12
 AIM_FAN_MS = 200
+AIM_PAGE_MS = 2_000
+AIM_CHECK_MS = {1_000: 150, 10_000: 2_000}
+"""Milliseconds to check and lay out a plan, by its number of steps."""
 FLAT = 1.1
 """How much dearer a step of a run of 1,000 may be than one of a run of 10."""
 
@@ -17,6 +20,55 @@ def measures(report: dict[str, Any]) -> str:
     """Return the tables of all measures."""
     tables = (_compared(report), _single(report), _lengths(report), _waiting(report))
     return "\n\n".join((*tables, _note(report)))
+
+
+def large(report: dict[str, Any]) -> str:
+    """Return the table of large runs: their costs, and what their pages cost."""
+    rows = []
+    for name, one in report["large"].items():
+        ratio = one["late_ms"] / one["early_ms"]
+        slowest = max(one["page_ms"], one["graph_ms"])
+        rows.append(
+            (
+                name,
+                f"{one['seconds']:.1f} s",
+                f"{one['early_ms']:.2f} → {one['late_ms']:.2f} ({ratio:.2f})",
+                *(
+                    f"{one[f'{part}_mib_before']:.0f} → {one[f'{part}_mib_peak']:.0f}"
+                    for part in ("worker", "web")
+                ),
+                f"{one['page_ms']:.0f} ms, {_kb(one['page_bytes'])}",
+                f"{one['graph_ms']:.0f} ms, {_kb(one['graph_bytes'])}",
+                f"{_kb(one['update_bytes'])} ({_kb(one['largest_update_bytes'])})",
+                _aim("pages in 2 s", met=slowest <= AIM_PAGE_MS),
+            )
+        )
+    header = (
+        "run of",
+        "time",
+        "ms per step, early → late (ratio)",
+        "worker, MiB",
+        "web, MiB",
+        "its page",
+        "its graph",
+        "one update (largest)",
+        "aim",
+    )
+    return "\n\n".join((_table(header, rows), _load(report)))
+
+
+def checks(report: dict[str, Any]) -> str:
+    """Return the table of checks and layouts by the size of the plan."""
+    rows = []
+    for size, one in sorted((int(n), one) for n, one in report["checks"].items()):
+        total = one["check"] + one["layout"]
+        limit = AIM_CHECK_MS.get(size)
+        aim = _aim(f"at most {limit:,} ms", met=total <= limit) if limit else ""
+        names = ("bare", "parse", "check", "layout")
+        figures = [f"{one[name]:,.0f}" for name in names]
+        rows.append((f"{size:,} ({one['edges']:,})", *figures, f"{total:,.0f}", aim))
+    header = ("steps (dependencies)", "bare", "parse", "check", "layout", "both", "aim")
+    return "\n\n".join((_table(header, rows), _load(report)))
 
 
 def profile(report: dict[str, Any]) -> str:
@@ -39,10 +91,21 @@ def profile(report: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def tables(report: dict[str, Any]) -> dict[str, str]:
+    """Return the text of each part that was measured."""
+    made = {
+        "throughput": ("measures", measures),
+        "large": ("large", large),
+        "checks": ("checks", checks),
+        "profile": ("profile", profile),
+    }
+    return {name: of(report) for key, (name, of) in made.items() if key in report}
+
+
 def write(report: dict[str, Any]) -> None:
-    """Put both into the page."""
-    put_between_markers(PAGE, "measures", measures(report))
-    put_between_markers(PAGE, "profile", profile(report))
+    """Put what was measured into the page."""
+    for name, text in tables(report).items():
+        put_between_markers(PAGE, name, text)
 
 
 def _compared(report: dict[str, Any]) -> str:
@@ -135,6 +198,18 @@ def _waiting(report: dict[str, Any]) -> str:
         ("steps held by a process", str(found["running_steps"])),
     ]
     return _table((f"{found['gates']:,} open gates", "before → after"), rows)
+
+
+def _kb(size: float) -> str:
+    return f"{size / 1000:.1f} kB"
+
+
+def _load(report: dict[str, Any]) -> str:
+    before, after = report["load"]
+    return (
+        f"Measured on {report['cores']} cores, load {before:.1f} before and {after:.1f}"
+        " after."
+    )
 
 
 def _note(report: dict[str, Any]) -> str:

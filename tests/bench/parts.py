@@ -5,13 +5,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import redis
 
-from execfabric.local import commands, ports, processes, service
+from execfabric.local import commands, ports, processes
 from execfabric.local.service import Service, ServiceProcess
 from tests.bench import bare
 from tests.chaos.stage import Stage
@@ -32,13 +33,10 @@ def worker(env: Mapping[str, str], count: int) -> Iterator[ServiceProcess]:
 @contextmanager
 def bare_worker(env: Mapping[str, str], count: int) -> Iterator[ServiceProcess]:
     """Run a worker of the bare canvas with the same options."""
-    argv = commands.worker_command(concurrency=count, name="bare")
+    wanted = commands.worker(env, concurrency=count, name="bare")
     swapped = {"execfabric.celery": bare.__name__, "execfabric": bare.QUEUE}
-    argv = [swapped.get(word, word) for word in argv]
-    wanted = Service(
-        name="bare", argv=argv, env=env, ready=lambda one: one.printed(" ready.")
-    )
-    with _ready(wanted) as running:
+    argv = [swapped.get(word, word) for word in wanted.argv]
+    with _ready(replace(wanted, argv=argv)) as running:
         yield running
 
 
@@ -52,11 +50,11 @@ def keeper(env: Mapping[str, str]) -> Iterator[ServiceProcess]:
 
 
 @contextmanager
-def web(env: Mapping[str, str]) -> Iterator[int]:
-    """Run the product's web server; return its port."""
+def web(env: Mapping[str, str]) -> Iterator[tuple[ServiceProcess, int]]:
+    """Run the product's web server; return it and its port."""
     port = ports.any_free()
-    with _ready(commands.web(env, port=port)):
-        yield port
+    with _ready(commands.web(env, port=port)) as running:
+        yield running, port
 
 
 @contextmanager
@@ -122,9 +120,9 @@ def rss_mib(running: ServiceProcess) -> float:
 
 @contextmanager
 def _ready(wanted: Service) -> Iterator[ServiceProcess]:
-    running = service.start(wanted)
+    running = ServiceProcess(wanted)
     try:
-        service.await_ready(running)
+        running.await_ready()
         yield running
     except BaseException:
         print(running.output()[-4000:], file=sys.stderr)

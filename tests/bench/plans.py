@@ -29,6 +29,13 @@ def many_gates(width: int) -> str:
     return _plan("bench-gates", steps, parallel=True)
 
 
+def items(count: int) -> str:
+    """One step that runs once for each of so many items, side by side."""
+    each: dict[str, Any] = {"id": "each", "skill": "noop", "action": "pass"}
+    each |= {"forEach": list(range(count)), "params": {"value": "$item"}}
+    return _plan("bench-items", [each], parallel=True)
+
+
 def _noop(number: int, after: list[int]) -> dict[str, Any]:
     step = {"id": f"s{number}", "skill": "noop", "action": "pass"}
     return step | {"dependsOn": [f"s{n}" for n in after]} if after else step

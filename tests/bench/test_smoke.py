@@ -44,5 +44,12 @@ def test_the_benchmark_measures_everything_it_says(tmp_path: Path):
     assert report["by_length"]["10"]["cpu_ms"] > 0
     assert report["open_gates"]["gates"] == report["sizes"]["open_gates"]
     assert report["open_gates"]["running_steps"] == 0
+    assert report["checks"]["100"]["layout"] > 0
+    assert report["checks"]["100"]["check"] > report["checks"]["100"]["parse"] > 0
+    for kind in ("10 items", "10 steps"):
+        found = report["large"][kind]
+        assert found["worker_mib_peak"] >= found["worker_mib_before"] > 0
+        assert found["web_mib_peak"] >= found["web_mib_before"] > 0
+        assert found["page_bytes"] > found["update_bytes"] > 0
     assert report["profile"]["functions"]
     assert "| CPU ms per step |" in done.stdout

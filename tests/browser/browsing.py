@@ -22,10 +22,11 @@ PATIENCE = 60_000
 """Milliseconds; waits end as soon as what they wait for is there."""
 WIDE = (1280, 900)
 NARROW = (360, 740)
+LOOKS = [("light", (1280, 900)), ("dark", (1280, 900)), ("light", NARROW), ("dark", NARROW)]  # fmt: skip
 
 
 class Faults:
-    """Whatever a page complains of: errors, broken policies, answers of 500."""
+    """What went wrong on a page: errors, violated policies, responses of 500."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -168,3 +169,17 @@ def _share(page: Page, *pictures: bytes) -> float:
     share = float(blank.evaluate(SHARE, [encoded, chance]))
     blank.close()
     return share
+
+
+def look_at(page: Page, name: str) -> None:
+    """Check that the page fits every size; keep pictures in the folder that is named."""
+    folder = os.environ.get("EXECFABRIC_PICTURES", "")
+    page.bring_to_front()  # a page behind another is laid out late
+    for scheme, (width, height) in LOOKS:
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.set_viewport_size({"width": width, "height": height})
+        if folder:
+            path = Path(folder) / f"{name}-{scheme}-{width}.png"
+            page.screenshot(path=path, full_page=True)
+        wide = pages.overflow(page)
+        assert wide == [], wide

@@ -16,7 +16,13 @@ from tests.browser.browsing import PATIENCE, Browsing, Camera, Faults
 from tests.browser.stack import Stack
 
 CHROMIUM = "EXECFABRIC_CHROMIUM"
-KNOWN_AS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+KNOWN_AS = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -47,10 +53,12 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(autouse=True)
-def faults() -> Iterator[Faults]:
+def faults(request: pytest.FixtureRequest) -> Iterator[Faults]:
     """Collect the faults of all pages; fail on any that are not expected."""
     made = Faults()
     yield made
+    if made.unexpected:
+        print(request.getfixturevalue("live").printed())
     assert made.unexpected == []
 
 

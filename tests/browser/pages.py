@@ -54,10 +54,29 @@ def run_id(page: Page) -> str:
     return found[1]
 
 
+def plan_field(page: Page) -> Locator:
+    """Return the editor of the plan, or the plain field without scripts."""
+    return page.get_by_role("textbox", name="Plan, in YAML or JSON")
+
+
+def plan_text(page: Page) -> str:
+    """Return the text that the form sends."""
+    return page.locator("[data-plan-text]").input_value()
+
+
+def fill_plan(page: Page, text: str) -> None:
+    """Put a text into the field at once, as a restored draft or a chosen file is."""
+    page.locator("[data-plan-text]").evaluate(
+        "(field, text) => { field.value = text;"
+        " field.dispatchEvent(new Event('input', { bubbles: true })); }",
+        text,
+    )
+
+
 def write_plan(page: Page, text: str) -> None:
     """Put a text into the plan page."""
     page.goto("/plans/new")
-    page.get_by_role("textbox", name="Plan, in YAML or JSON").fill(text)
+    fill_plan(page, text)
 
 
 def problems(page: Page) -> list[tuple[str | None, str]]:
@@ -69,12 +88,20 @@ def problems(page: Page) -> list[tuple[str | None, str]]:
 def propose(page: Page, text: str, inputs: Mapping[str, Any] | None = None) -> str:
     """Propose a text as it is; the run's id."""
     write_plan(page, text)
-    if inputs:
-        page.get_by_role("textbox", name="Inputs, as YAML or JSON").fill(
-            json.dumps(inputs)
-        )
+    for key, value in (inputs or {}).items():
+        fill_input(page, key, value)
     page.get_by_test_id("plan-propose").click()
     return run_id(page)
+
+
+def fill_input(page: Page, key: str, value: Any) -> None:
+    """Fill in the field of an input, which follows the text of the plan."""
+    field = page.locator(f'[name="input.{key}"]')
+    text = value if isinstance(value, str) else json.dumps(value)
+    if field.evaluate("(field) => field.tagName") == "SELECT":
+        field.select_option(text)
+    else:
+        field.fill(text)
 
 
 def inbox_row(page: Page, run: str) -> Locator:
@@ -134,8 +161,16 @@ def event_ids(page: Page) -> list[str]:
 
 
 def overflow(page: Page) -> list[str]:
-    """Return what makes the page wider than the window; empty if it fits."""
-    found: list[str] = page.evaluate(TOO_WIDE)
+    """Return what makes the page wider than the window; empty once it fits.
+
+    A page that has just changed its size, or grown a scrollbar, is laid out a moment
+    later.
+    """
+    for _ in range(20):
+        found: list[str] = page.evaluate(TOO_WIDE)
+        if not found:
+            break
+        page.wait_for_timeout(100)
     return found
 
 

@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, BinaryIO, LiteralString
 
 import psycopg
 import redis
 
-from execfabric.local import commands, ports, service
+from execfabric.local import commands, ports
 from execfabric.local.endpoints import Endpoints
 from execfabric.local.layout import PROJECT
 from execfabric.local.postgres import WAREHOUSE_SECRET
 from execfabric.local.service import Service, ServiceProcess
-from tests.servers import TestServers, environment, start_servers
+from tests.servers import TestServers, environment, prepare_data, start_servers
 
 CONCURRENCY = 2
+LAST = 20_000
+"""Bytes of output to show."""
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Stack:
     endpoints: Endpoints
     env: dict[str, str]
     port: int
+    log: BinaryIO
+    """What the parts print."""
     parts: dict[str, ServiceProcess] = field(default_factory=dict)
 
     @property
@@ -89,9 +93,9 @@ class Stack:
         """Start a second web server on the same database; return its address."""
         port = ports.any_free()
         told = environment(self.env | env)
-        running = service.start(commands.web(told, port=port))
+        running = ServiceProcess(commands.web(told, port=port))
         try:
-            service.await_ready(running)
+            running.await_ready()
             yield f"http://{ports.HOST}:{port}"
         finally:
             running.stop()
@@ -111,17 +115,22 @@ class Stack:
         with redis.Redis.from_url(self.endpoints.redis_url) as client:
             client.flushall()
 
+    def printed(self) -> str:
+        """Return the last lines that the parts printed."""
+        return Path(self.log.name).read_bytes()[-LAST:].decode(errors="replace")
+
     def stop(self) -> None:
         """Stop every part, then the servers."""
         for running in self.parts.values():
             running.stop()
+        self.log.close()
         self.servers.stop()
 
     def _begin(self, *wanted: Service) -> None:
         for one in wanted:
-            self.parts[one.name] = service.start(one)
+            self.parts[one.name] = ServiceProcess(one, log=self.log)
         for one in wanted:
-            service.await_ready(self.parts[one.name])
+            self.parts[one.name].await_ready()
 
 
 @contextmanager
@@ -131,7 +140,7 @@ def running(**more: str) -> Iterator[Stack]:
     On servers of its own: the tests wipe the broker and tamper with the record.
     """
     home = Path(tempfile.mkdtemp(prefix="execfabric-browser-"))
-    servers = start_servers(home / "data")
+    servers = start_servers(prepare_data(home / "data"))
     try:
         stack = _seeded(servers, more)
         try:
@@ -156,13 +165,15 @@ def _seeded(servers: TestServers, more: dict[str, str]) -> Stack:
         "EXECFABRIC_TEST_WITNESS": str(servers.data.root.parent / "witness"),
         **more,
     }
-    endpoints = servers.fresh_database("browser", env)
+    endpoints = servers.endpoints
+    # Again, because there may be other handlers.
     subprocess.run(
-        commands.manage("seed_demo"),
+        commands.prepare(demo=True),
         env=environment(env | {"DATABASE_URL": endpoints.owner_database_url}),
         cwd=PROJECT,
         check=True,
         capture_output=True,
     )
     env["DATABASE_URL"] = endpoints.database_url
-    return Stack(servers, endpoints, env, ports.any_free())
+    log = (servers.data.root / "parts.log").open("w+b", buffering=0)
+    return Stack(servers, endpoints, env, ports.any_free(), log)

@@ -24,7 +24,7 @@ def test_a_report_is_collected_cleaned_written_confirmed_and_published(
     _decide_the_plan(page, run)
 
     gate = _open_step_gate(page, "publish")
-    expect(page.get_by_text(re.compile(r"^\s*Record verified"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^\s*Trace verified"))).to_be_visible()
     camera.take(page, "run-gated", readme="run")
     camera.take(gate, "gate-step")
     _see_resolved_parameters(gate, "reports/")
@@ -33,8 +33,10 @@ def test_a_report_is_collected_cleaned_written_confirmed_and_published(
     _see_success(page, live, run)
     camera.take(page, "run-demo-ended")
     _open_step(page, "report")
+    page.get_by_test_id("file-report").click()
     with page.expect_download() as download:
-        page.get_by_test_id("file-report").click()
+        page.get_by_test_id("file-download").click()
+    page.go_back()
     download.value.save_as(tmp_path / "report.html")
     report = (tmp_path / "report.html").read_text()
     assert _largest_package(live) in report
@@ -104,7 +106,7 @@ def _propose(page: Page, example: str, inputs: Mapping[str, str]) -> str:
     )
     page.get_by_test_id("plan-dry-run").click()
     expect(page.get_by_test_id("dry-run-coverage")).to_have_text(
-        re.compile(r"^[1-9]\d* % previewed$")
+        re.compile(r"^[1-9]\d*% previewed$")
     )
     page.get_by_test_id("plan-propose").click()
     run = pages.run_id(page)
@@ -156,7 +158,7 @@ def _see_success(page: Page, live: Stack, run: str) -> None:
     pages.expect_state(page, "succeeded")
     events = len(live.events(run))
     badge = page.get_by_test_id("run-verified")
-    expect(badge).to_contain_text(f"Record verified: {events} events")
+    expect(badge).to_contain_text(f"Trace verified: {events} events")
     assert pages.is_unbroken(page)
 
 

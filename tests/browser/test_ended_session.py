@@ -41,8 +41,9 @@ def test_a_plan_that_was_typed_is_there_after_looking_elsewhere(browse: Browsing
 
     page.goto("/plans/new")
 
-    field = page.get_by_role("textbox", name="Plan, in YAML or JSON")
+    field = page.locator("[data-plan-text]")
     expect(field).to_have_value(builders.chain(2))
+    expect(pages.plan_field(page)).to_contain_text('"steps"')
     page.get_by_test_id("plan-propose").click()
     pages.run_id(page)
     page.goto("/plans/new")

@@ -61,18 +61,19 @@ def test_an_emptied_broker_costs_time_but_no_row(browse: Browsing, live: Stack):
 def test_a_decision_in_one_tab_shows_in_the_others_and_voids_their_forms(
     browse: Browsing, faults: Faults
 ):
-    faults.allow("status of 409")
+    faults.allow("status of 409|ERR_FAILED|/htmx-2")
     run = pages.propose(browse("proposer"), builders.chain(1))
     deciding = browse("operator")
     others: Callable[[], Page] = deciding.context.new_page
-    inbox, watching, stale = others(), others(), others()
+    inbox, watching, reading, stale = others(), others(), others(), others()
+    stale.route("**/gates/*?seen=*", lambda route: route.abort())
     inbox.goto("/inbox")
     watching.goto(f"/runs/{run}")
     pages.expect_live(watching)
     expect(pages.inbox_row(inbox, run)).to_be_visible()
-    for tab in (stale, deciding):
+    for tab in (reading, stale, deciding):
         pages.open_from_inbox(tab, run)
-    for tab in (inbox, watching):
+    for tab in (inbox, watching, reading):
         pages.keep_unbroken(tab)
 
     pages.approve(deciding)
@@ -81,6 +82,9 @@ def test_a_decision_in_one_tab_shows_in_the_others_and_voids_their_forms(
     pages.expect_state(watching, "succeeded")
     assert pages.is_unbroken(inbox)
     assert pages.is_unbroken(watching)
+    expect(reading.get_by_test_id("gate-settled")).to_be_visible()
+    expect(reading.get_by_test_id("decision-form")).to_have_count(0)
+    assert pages.is_unbroken(reading)
     stale.get_by_label("Comment").fill("On second thoughts, no.")
     stale.get_by_role("button", name="Reject").click()
     refusal = stale.get_by_test_id("refusal")

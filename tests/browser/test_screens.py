@@ -91,7 +91,7 @@ def test_screens_of_a_run_at_work_and_ended(browse: Browsing, camera: Camera):
     expect(page.get_by_test_id("run-progress")).to_have_text(re.compile("^[1-4] of 5"))
     camera.take(page, "run-live")
     pages.expect_state(page, "succeeded")
-    expect(page.get_by_test_id("run-verified")).to_contain_text("Record verified")
+    expect(page.get_by_test_id("run-verified")).to_contain_text("Trace verified")
     page.get_by_role("button", name="Expand or collapse all").click()
     expect(page.locator("#steps [data-lazy]")).to_have_count(0)
     camera.take(page, "run-ended")

@@ -37,7 +37,7 @@ def test_the_first_changed_event_is_named_on_every_page_that_verifies(
 
     page.goto(f"/runs/{tampered}")
     badge = page.get_by_test_id("run-verified")
-    expect(badge).to_contain_text(f"Record altered at #{BROKEN}")
+    expect(badge).to_contain_text(f"Trace altered at #{BROKEN}")
 
     badge.get_by_role("link").click()
     verification = page.get_by_test_id("verification")

@@ -76,8 +76,8 @@ class Drive:
         broker = redis.Redis.from_url(self.stage.endpoints.redis_url)
         self.publisher = Publisher(self.rng, broker)
         ensure_roles(by=system("test"), at=clock.now())
-        self.proposer = _person("proposer", Role.PROPOSER)
-        self.operator = _person("operator", Role.OPERATOR)
+        self.proposer = person("proposer", Role.PROPOSER)
+        self.operator = person("operator", Role.OPERATOR)
 
     def run(self) -> dict[str, Any]:
         """Do all of it; the report says what happened and what does not hold."""
@@ -239,7 +239,7 @@ def _why(step: StepRun) -> str:
     return f"{step.key} {code} {last.phase} after {lasted:.3f} s by {last.worker}"
 
 
-def _person(name: str, role: Role) -> User:
+def person(name: str, role: Role) -> User:
     user = User.objects.create_user(name)
     user.groups.add(Group.objects.get(name=str(role)))
     return user

@@ -1,32 +1,32 @@
 """People and gates for the tests of `approvals`."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import Group
-from django.db import connection, transaction
+from django.db import transaction
 
-from approvals import services as approvals
+from approvals.domain.eligibility import Exclusion, exclusions
 from approvals.domain.seats import Requirement
-from approvals.domain.subject import Subject, exclusions
 from approvals.errors import GateDoesNotHold
 from approvals.models import Gate
-from approvals.services import GateChange, Recorded
+from approvals.services import decisions
+from approvals.services import gates as approvals
+from approvals.services.decisions import Recorded
+from approvals.services.gates import GateChange
 from audit import selectors as record
 from audit import services as audit
 from execfabric.identity.models import Agent, User
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, ActorKind, system
 from execfabric.lib.ids import trace_id, uuid7
-from execfabric.lib.refusal import Refusal
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=5)
 OVER = NOON + timedelta(hours=1)
+OPERATOR = (Requirement("operator", 1),)
 OPERATOR_AND_LEGAL = (Requirement("operator", 1), Requirement("legal", 1))
 DOMAIN = "execfabric/action/v1"
 ENGINE = system("engine")
@@ -57,28 +57,32 @@ def deactivate(person: Actor) -> None:
 
 
 def a_subject(
-    *requirements: Requirement, by: Actor = STRANGER, **facts: Any
-) -> Subject:
-    """Build the request for a gate, proposed by `by`."""
+    *requirements: Requirement,
+    by: Actor = STRANGER,
+    excluded: Sequence[Exclusion] = (),
+    **facts: Any,
+) -> Gate:
+    """Build a new gate, proposed by `by`."""
     run = uuid7()
     value = {"run": str(run), "params": {"to": "published/", "rows": 3}}
     known: dict[str, Any] = {
-        "kind": "step",
-        "id": uuid7(),
+        "subject_kind": "step",
+        "subject_id": uuid7(),
         "context_id": run,
         "stream": f"run/{run}",
         "trace_id": trace_id(),
         "step": "publish",
         "label": "Publish the report",
-        "body": canonical.dumps(value),
+        "subject": canonical.dumps(value),
         "digest_domain": DOMAIN,
-        "requirements": requirements or (Requirement("operator", 1),),
-        "excluded": exclusions(proposer=by),
-        "reasons": ("Customers will see this.",),
+        "requirements": [one.as_fact() for one in requirements or OPERATOR],
+        "excluded": [one.as_fact() for one in excluded or exclusions(proposer=by)],
+        "reasons": ["Customers will see this."],
+        "policy_versions": [],
         "risk": "high",
         "expires_at": OVER,
     }
-    return Subject(**(known | facts))
+    return Gate(**(known | facts))
 
 
 def a_gate(*requirements: Requirement, by: Actor = STRANGER, **facts: Any) -> Gate:
@@ -88,10 +92,10 @@ def a_gate(*requirements: Requirement, by: Actor = STRANGER, **facts: Any) -> Ga
     return opened(a_subject(*requirements, by=by, **facts))
 
 
-def opened(subject: Subject, at: datetime = NOON) -> Gate:
-    """Open a gate on that subject and append its facts."""
+def opened(gate: Gate, at: datetime = NOON) -> Gate:
+    """Open a gate and append its facts."""
     with transaction.atomic():
-        return recorded(approvals.open_gate(subject=subject, at=at), at=at)
+        return recorded(approvals.open_gate(gate, at=at), at=at)
 
 
 def superseded(gate: Gate, *, reason: str = "edited", found: str = "ff") -> Gate:
@@ -136,7 +140,7 @@ def answer(gate: Gate, by: Actor, **said: Any) -> Recorded:
     }
     known |= said
     with transaction.atomic():
-        answered = approvals.record_decision(gate_id=gate.pk, by=by, **known)
+        answered = decisions.record_decision(gate_id=gate.pk, by=by, **known)
         recorded(answered, by=by, at=known["at"])
         return answered
 
@@ -166,20 +170,3 @@ def holds_why(gate: Gate, digest: bytes | None = None, at: datetime = LATER) -> 
     except GateDoesNotHold as error:
         return str(error.details["why"])
     return ""
-
-
-def at_once(*acts: Callable[[], object]) -> list[str]:
-    """Do all acts at the same time, each on its own connection; return what came out."""
-    start = Barrier(len(acts))
-
-    def one(act: Callable[[], object]) -> str:
-        try:
-            start.wait(timeout=30)
-            return str(act())
-        except Refusal as error:
-            return error.code
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(one, acts))

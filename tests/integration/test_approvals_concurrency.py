@@ -8,16 +8,16 @@ from functools import partial
 import pytest
 
 from approvals import voters
+from approvals.domain.eligibility import exclusions
 from approvals.domain.seats import Requirement
-from approvals.domain.subject import exclusions
 from approvals.models import Decision, Gate
 from audit import selectors as record
 from execfabric.lib.actor import Actor
+from tests.database import at_once
 from tests.integration.approvals_builders import (
     a_gate,
     a_person,
     answer,
-    at_once,
     expired,
     holds_why,
     kinds,
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_hundred_identical_approvals_on_many_connections_leave_one_decision() -> None:
     operator = a_person("one", "operator")
     gate = a_gate()
-    outcomes = Counter[str]()
+    outcomes = Counter[object]()
 
     for _ in range(4):
         acts = [lambda: answer(gate, operator).settled] * 25
         outcomes.update(at_once(*acts))
 
-    assert outcomes == {"True": 1, "False": 99}
+    assert outcomes == {True: 1, False: 99}
     assert Decision.objects.count() == 1
     assert kinds(gate) == ["gate.requested", "gate.decided", "gate.approved"]
 
@@ -53,7 +53,7 @@ def test_two_approvers_at_once_settle_a_gate_of_two_exactly_once() -> None:
             lambda gate=gate: answer(gate, two).settled,
         )
 
-        assert sorted(outcomes) == ["False", "True"]
+        assert sorted(outcomes) == [False, True]
         assert status(gate) == "approved"
         assert kinds(gate).count("gate.approved") == 1
 
@@ -68,7 +68,7 @@ def test_of_two_approvers_at_once_on_a_gate_of_one_the_second_is_told() -> None:
             lambda gate=gate: answer(gate, two).settled,
         )
 
-        assert sorted(outcomes) == ["True", "approval.already_settled"]
+        assert set(outcomes) == {True, "approval.already_settled"}
         assert gate.decisions.count() == 1
 
 

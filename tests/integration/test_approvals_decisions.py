@@ -35,6 +35,7 @@ pytestmark = pytest.mark.django_db
 def test_a_request_says_what_is_asked_of_whom_and_why() -> None:
     a_person("operator-one", "operator")
     subject = a_subject()
+    digest = subject.actual_digest()
     gate = opened(subject)
 
     [event] = record.events_after(subject.stream, 0)
@@ -48,9 +49,9 @@ def test_a_request_says_what_is_asked_of_whom_and_why() -> None:
     assert body["payload"] == {
         "gate": str(gate.pk),
         "kind": "step",
-        "subject": str(subject.id),
+        "subject": str(subject.subject_id),
         "label": "Publish the report",
-        "digest": subject.digest.hex(),
+        "digest": digest.hex(),
         "rev": 1,
         "requirements": [{"group": "operator", "count": 1}],
         "excluded": [{"key": STRANGER.key, "why": "proposer"}],

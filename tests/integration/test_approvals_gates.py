@@ -8,10 +8,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from approvals import selectors
-from approvals import services as approvals
 from approvals.domain.seats import Requirement
 from approvals.errors import GateDoesNotHold, GateUnknown
 from approvals.models import Gate
+from approvals.services import gates as approvals
 from audit.errors import NotInTransaction
 from execfabric.identity.models import User
 from execfabric.lib.machine import IllegalTransition
@@ -189,8 +189,8 @@ def test_what_was_changed_behind_all_guards_does_not_hold(sql, why) -> None:
 
 
 def test_superseding_an_approved_gate_tells_both_digests_and_frees_its_place() -> None:
-    subject = a_subject(by=a_person("proposer"))
-    gate = opened(subject)
+    proposer = a_person("proposer")
+    gate = opened(a_subject(by=proposer))
     answer(gate, a_person("one", "operator"))
 
     ended = superseded(gate, found="ff" * 32, reason="rows changed")
@@ -206,7 +206,8 @@ def test_superseding_an_approved_gate_tells_both_digests_and_frees_its_place() -
             "reason": "rows changed",
         },
     )
-    assert opened(subject, at=LATER).rev == 2
+    following = a_subject(by=proposer, subject_id=gate.subject_id)
+    assert opened(following, at=LATER).rev == 2
 
 
 @pytest.mark.parametrize("end", ["rejected", "expired", "superseded"])
@@ -266,7 +267,7 @@ def test_the_keeper_finds_open_gates_whose_time_is_over() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_gate_opens_only_in_the_transaction_of_what_it_holds_back() -> None:
     with pytest.raises(NotInTransaction):
-        approvals.open_gate(subject=a_subject(), at=NOON)
+        approvals.open_gate(a_subject(), at=NOON)
 
     assert not Gate.objects.exists()
 
@@ -353,6 +354,6 @@ def test_the_page_can_say_who_may_still_decide() -> None:
 def test_opening_costs_few_queries() -> None:
     subject = a_subject(Requirement("operator", 4))
     with CaptureQueriesContext(connection) as opening, transaction.atomic():
-        approvals.open_gate(subject=subject, at=NOON)
+        approvals.open_gate(subject, at=NOON)
 
     assert len([q for q in opening if "SAVEPOINT" not in q["sql"]]) == 3

@@ -3,11 +3,10 @@
 import pytest
 
 from approvals import selectors
-from approvals import services as approvals
-from approvals.domain.policy import ActionFacts, demands
+from approvals.domain.policy import ActionFacts, Rule, demands
 from approvals.domain.seats import Requirement
 from approvals.models import Policy
-from approvals.services import PolicyDraft
+from approvals.services import policies as approvals
 from audit import selectors as record
 from execfabric.lib.refusal import Refusal
 from tests.integration.approvals_builders import (
@@ -23,14 +22,14 @@ pytestmark = pytest.mark.django_db
 PUBLISHING = ActionFacts("files", "publish", "medium", "non_idempotent")
 
 
-def a_draft(**fields) -> PolicyDraft:
+def a_draft(**fields) -> Rule:
     known = {
         "name": "publishing",
         "reason": "Customers see what is published.",
         "requirements": (Requirement("operator", 1),),
         "skill": "files",
     }
-    return PolicyDraft(**(known | fields))
+    return Rule(**(known | fields))
 
 
 @pytest.fixture

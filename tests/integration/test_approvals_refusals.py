@@ -3,9 +3,8 @@
 import pytest
 from django.db import transaction
 
-from approvals import services as approvals
+from approvals.domain.eligibility import exclusions
 from approvals.domain.seats import Requirement
-from approvals.domain.subject import exclusions
 from approvals.errors import (
     AlreadyDecided,
     CommentRequired,
@@ -14,6 +13,8 @@ from approvals.errors import (
     Unsatisfiable,
 )
 from approvals.models import Decision
+from approvals.services import decisions
+from approvals.services import gates as approvals
 from audit import selectors as record
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.ids import uuid7
@@ -82,7 +83,7 @@ def test_who_may_not_decide_is_refused_by_name_and_recorded(cast, who, code, app
 
     with pytest.raises(Refusal) as refused:
         answer(gate, by, approve=approve, comment="because")
-    approvals.record_refusal(gate_id=gate.pk, by=by, error=refused.value, at=LATER)
+    decisions.record_refusal(gate_id=gate.pk, by=by, error=refused.value, at=LATER)
 
     assert refused.value.code == code
     assert not Decision.objects.exists()
@@ -111,7 +112,7 @@ def test_a_proposer_is_told_so_whatever_else_is_wrong(cast, said) -> None:
 def test_a_refusal_about_no_gate_at_all_is_recorded_too() -> None:
     operator, missing = a_person("operator-one", "operator"), uuid7()
     with pytest.raises(GateUnknown) as refused, transaction.atomic():
-        approvals.record_decision(
+        decisions.record_decision(
             gate_id=missing,
             by=operator,
             approve=True,
@@ -122,7 +123,7 @@ def test_a_refusal_about_no_gate_at_all_is_recorded_too() -> None:
             at=LATER,
         )
 
-    approvals.record_refusal(
+    decisions.record_refusal(
         gate_id=missing, by=operator, error=refused.value, at=LATER
     )
 
@@ -144,7 +145,7 @@ def test_an_approval_of_other_content_is_refused_with_both_digests(digest) -> No
 
     with pytest.raises(StaleDigest) as refused:
         answer(gate, operator, digest=digest)
-    approvals.record_refusal(
+    decisions.record_refusal(
         gate_id=gate.pk, by=operator, error=refused.value, at=LATER
     )
 
@@ -259,7 +260,7 @@ def test_refusals_that_repeat_do_not_flood_the_record(cast):
     gate, by = cast["gate"], cast["auditor"]
 
     for _ in range(40):
-        approvals.record_refusal(
+        decisions.record_refusal(
             gate_id=gate.pk, by=by, error=CommentRequired(), at=LATER
         )
 

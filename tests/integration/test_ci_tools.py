@@ -12,6 +12,7 @@ import pytest
 
 from execfabric.local.layout import PROJECT
 
+SHELL = "chromium-headless-shell"
 BROWSER = "#!/bin/sh\necho Chromium 1\n"
 ONLY_SAYS_HOW = "#!/bin/sh\necho 'install the snap' >&2; exit 1\n"
 # As sudo does: nothing of the caller's environment is handed on.
@@ -21,6 +22,7 @@ APT = """#!/bin/sh
 echo "$DEBIAN_FRONTEND $*" >> {log}
 case "$*" in
   *update*) exit {update} ;;
+  *headless-shell*) {shell} ;;
   *chromium*) cp {home}/browser {home}/bin/chromium ;;
 esac
 """
@@ -47,8 +49,11 @@ class Machine:
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
-    def give_apt(self, *, update: int = 0) -> None:
-        self.give("apt-get", APT.format(log=self.log, home=self.home, update=update))
+    def give_apt(self, *, update: int = 0, has_shell: bool = True) -> None:
+        home = self.home
+        shell = f"cp {home}/browser {home}/bin/{SHELL}" if has_shell else "exit 100"
+        text = APT.format(log=self.log, home=home, update=update, shell=shell)
+        self.give("apt-get", text)
 
     def ask(self, tool: str, **env: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -90,15 +95,30 @@ def test_who_may_install_is_asked_nothing_by_the_installer(
 
     done = machine.ask("chromium")
 
-    assert (done.returncode, done.stdout) == (0, f"{machine.bin}/chromium\n")
+    assert (done.returncode, done.stdout) == (0, f"{machine.bin}/{SHELL}\n")
     assert [line.split()[0] for line in machine.asked_of_apt] == ["noninteractive"] * 2
+
+
+def test_the_headless_shell_is_taken_before_a_browser(machine: Machine) -> None:
+    machine.give("chromium", BROWSER)
+    machine.give(SHELL, BROWSER)
+
+    assert machine.ask("chromium").stdout == f"{machine.bin}/{SHELL}\n"
+
+
+def test_a_system_without_the_headless_shell_gets_the_browser(machine: Machine) -> None:
+    machine.give_apt(has_shell=False)
+
+    done = machine.ask("chromium")
+
+    assert (done.returncode, done.stdout) == (0, f"{machine.bin}/chromium\n")
 
 
 def test_a_wrapper_that_does_not_run_is_no_browser(machine: Machine) -> None:
     machine.give_apt()
     machine.give("chromium-browser", ONLY_SAYS_HOW)
 
-    assert machine.ask("chromium").stdout == f"{machine.bin}/chromium\n"
+    assert machine.ask("chromium").stdout == f"{machine.bin}/{SHELL}\n"
 
 
 @pytest.mark.parametrize("sudo", ["", SUDO_ASKS])

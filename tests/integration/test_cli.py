@@ -16,15 +16,15 @@ from django.db import connection
 
 from execfabric.cli import trace
 from execfabric.lib import clock
-from execfabric.lib.actor import system
 from orchestration.runs.models import Run
 from orchestration.skills import installed
 from orchestration.skills.models import Skill
-from orchestration.skills.services import shipped
+from orchestration.skills.services import sync
 from orchestration.skills.services.sync import grant_defaults
 from orchestration.trace.models import VerificationJob
 from orchestration.trace.services import jobs
 from tests.api_builders import PLAN, tamper
+from tests.builders import end_dry_runs
 from tests.integration.cli_builders import (
     ROOT,
     Shell,
@@ -76,6 +76,40 @@ def test_a_plan_is_checked_tried_and_proposed(shell: Shell) -> None:
     assert made["state"] == "awaiting_approval"
 
 
+FILE_PLAN = """\
+plan:
+  id: pass-a-file
+  inputs: {type: object, properties: {doc: {type: string, format: file}}, required: [doc]}
+  steps: [{id: only, skill: noop, action: pass, params: {value: $inputs.doc}}]
+"""
+
+
+def test_an_input_with_an_at_sign_is_uploaded(shell: Shell) -> None:
+    file = shell.write("plan.yaml", FILE_PLAN)
+    given = ("--input", f"doc=@{shell.write('a b.txt', 'Words')}")
+
+    assert shell.json("proposer", "plan", "validate", file, *given)["valid"]
+    for act in (("propose", file), ("start", "pass-a-file")):
+        made = shell.json("proposer", "plan", *act, *given)
+        [reference] = Run.objects.get(pk=made["run_id"]).inputs.values()
+        uploaded = reference["$file"]["name"], reference["$file"]["size"]
+        assert uploaded == ("a b.txt", 5)
+    end_dry_runs()
+
+
+def test_a_file_that_cannot_be_uploaded_is_named(shell: Shell) -> None:
+    file, empty = shell.write("plan.yaml", FILE_PLAN), shell.write("empty.txt", "")
+    propose_with = ("plan", "propose", file, "--input")
+
+    missing = shell.refused("proposer", *propose_with, "doc=@/nonexistent/x", code=2)
+    refused = shell.refused("proposer", *propose_with, f"doc=@{empty}", code=2)
+    quoted = shell.refused("proposer", *propose_with, 'doc="@ada"', code=2)
+
+    assert missing == "cli.file_unreadable"
+    assert refused == "upload.empty"
+    assert quoted == "plan.invalid"
+
+
 def test_a_dry_run_that_finds_a_failure_exits_with_1_and_names_the_step(
     shell: Shell,
 ) -> None:
@@ -84,8 +118,8 @@ def test_a_dry_run_that_finds_a_failure_exits_with_1_and_names_the_step(
     )
     text = text.replace("{value: $inputs.word}", "{url: 'http://127.0.0.1/'}")
     text = text.replace("{value: $first.output.value}", "{url: 'http://127.0.0.1/'}")
-    shipped.take(installed.shipped("http"), by=system("test"), at=clock.now())
-    grant_defaults(Skill.objects.get(slug="http"), by=system("test"), at=clock.now())
+    sync.take(installed.shipped("http"), at=clock.now())
+    grant_defaults(Skill.objects.get(slug="http"), at=clock.now())
     file = shell.write("plan.yaml", text)
 
     with dry_run_worker():

@@ -122,7 +122,7 @@ def test_a_command_is_never_a_success_where_the_sandbox_did_not_start(
 
 
 def test_without_a_sandbox_the_output_says_so_for_that_very_run(bench, monkeypatch):
-    dead = SelfTest(works=False, failures=("no namespaces",))
+    dead = SelfTest(failures=("no namespaces",))
     monkeypatch.setattr(sandbox, "self_test", lambda: dead)
     bench.config = {"allow_unsandboxed": True}
 

@@ -8,12 +8,12 @@ from django.db import DatabaseError, OperationalError, connection
 
 from approvals.errors import CommentRequired
 from approvals.models import Decision, Gate
-from approvals.services import record_refusal
+from approvals.services.decisions import record_refusal
 from audit import selectors as record
 from orchestration.runs.control import gates
 from orchestration.runs.keeper import sweep
 from tests.builders import decided, open_gate, plan, proposed, states, step
-from tests.integration.approvals_builders import at_once
+from tests.database import at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -33,7 +33,7 @@ LANGUAGES = {
     "ini": "a unit of systemd: compared with the Procfile",
 }
 NOT_RUN = {
-    r"make (up|down|test|bench|chaos)\b": "only printed by `make -n`: they start, or "
+    r"make (up|down|test|bench|chaos|random)\b": "only printed by `make -n`: they start, or "
     "test, a whole installation; test_up_and_down.py runs `up` and `down`",
     r"(sudo )?(systemctl|apt-get|useradd)\b": "needs a machine of its own and root",
     r"pip install\b": "downloads a release",
@@ -59,6 +59,8 @@ GATE = f"""SELECT gate.id, encode(digest, 'hex') FROM approvals_gate AS gate
     WHERE settled_at IS NULL AND context_id = ({ID})
     AND NOT EXISTS (SELECT FROM runs_dryrun AS dry_run
     WHERE dry_run.run_id = context_id AND finished_at IS NULL)"""
+HOOK = "SELECT id FROM triggers_hook WHERE state <> 'deleted' ORDER BY id"
+SCHEDULE = "SELECT id FROM triggers_schedule WHERE state <> 'deleted' ORDER BY id"
 TOKEN = "SELECT id FROM accounts_token WHERE revoked_at IS NULL ORDER BY created_at"
 
 
@@ -129,6 +131,8 @@ PLACEHOLDERS: dict[str, Callable[[Stack], str]] = {
     "GATE_ID": lambda live: _gate(live)[0],
     "DIGEST": lambda live: _gate(live)[1],
     "TOKEN_ID": lambda live: str(live.rows(TOKEN)[-1][0]),
+    "SCHEDULE_ID": lambda live: str(live.rows(SCHEDULE)[-1][0]),
+    "HOOK_ID": lambda live: str(live.rows(HOOK)[-1][0]),
     "STEP_RUN_ID": lambda live: "019a0000-0000-7000-8000-000000000000",
 }
 

@@ -1,6 +1,5 @@
 """Dry runs as jobs: bounded, without secrets, in a worker, and never stuck."""
 
-import subprocess
 from datetime import timedelta
 
 import pytest
@@ -12,41 +11,27 @@ from audit.selectors import envelope
 from execfabric.lib import canonical, clock
 from orchestration.plans.domain import dryrun
 from orchestration.plans.errors import PlanInvalid
-from orchestration.plans.services.preview import Limits, Previewer
+from orchestration.plans.services.preview import Previewer
 from orchestration.runs import dispatch
 from orchestration.runs.control import dry_runs, proposals
 from orchestration.runs.errors import DryRunPending, DryRunUnknown, TooManyDryRuns
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import DryRun
 from orchestration.runs.selectors import dry_run as visible_dry_run
-from orchestration.runs.worker import dry_run_work
-from orchestration.skills.domain.states import SkillEvent
 from orchestration.skills.errors import SecretsClosed
-from orchestration.skills.services import registry, secrets
+from orchestration.skills.services import secrets
 from tests.builders import (
     carried_out,
     chain,
     decided,
-    dry_runner,
     end_dry_runs,
     open_gate,
     plan,
     step,
 )
+from tests.integration.dry_run_builders import ended, queued
 
 pytestmark = pytest.mark.usefixtures("registry")
-
-
-def queued(by, text=None, **inputs) -> DryRun:
-    return dry_runs.request(
-        text=text or plan(step("a")), inputs=inputs, by=by.actor(), at=clock.now()
-    )
-
-
-def ended(row: DryRun) -> DryRun:
-    assert carried_out(row.id)
-    row.refresh_from_db()
-    return row
 
 
 def proposed_only(by, text):
@@ -57,12 +42,6 @@ def proposed_only(by, text):
 def lapse(row: DryRun) -> None:
     """End the lease of a killed worker by moving the clock."""
     DryRun.objects.filter(pk=row.pk).update(lease_until=Now() - timedelta(seconds=1))
-
-
-def previewer(row: DryRun, tmp_path, **fields) -> Previewer:
-    runner = dry_runner()
-    content = dry_runs.content_of(row)
-    return Previewer(content, runner, tmp_path / "work", **fields)
 
 
 def test_asking_for_a_dry_run_calls_no_handler_and_hints_a_worker(
@@ -97,164 +76,6 @@ def test_a_dry_run_is_carried_out_once_however_often_it_is_hinted(proposer) -> N
     assert not carried_out(row.id)
     again = DryRun.objects.get(pk=row.id)
     assert (again.tries, again.finished_at) == (1, row.finished_at)
-
-
-def test_a_plan_with_a_thousand_steps_starts_two_processes_and_ends_in_its_bounds(
-    proposer, monkeypatch
-) -> None:
-    row = queued(proposer, chain(1000))
-    started = []
-    popen = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda *a, **k: started.append(a) or popen(*a, **k)
-    )
-
-    assert dry_run_work.work(dry_run_id=row.id, worker="one")
-    row.refresh_from_db()
-
-    verdicts = [one["verdict"] for one in row.report["steps"]]
-    assert (row.state, row.report["limits"]) == ("incomplete", ["steps"])
-    assert row.reason == "A dry run covers at most 200 steps."
-    assert verdicts == ["covered"] * 200 + ["not_dry_run"] * 800
-    assert row.report["coverage"] == 20
-    # The runner and its guardian, which it forks.
-    assert len(started) == 1
-
-
-def test_a_dry_run_ends_when_its_seconds_are_used_up(proposer, tmp_path) -> None:
-    seconds = iter(range(1000))
-    row = queued(proposer, chain(50))
-
-    report = previewer(
-        row, tmp_path, limits=Limits(total_s=10), monotonic=lambda: next(seconds)
-    ).report()
-
-    assert report.limits == (dryrun.Limit.SECONDS,)
-    assert 0 < report.coverage < 100
-    assert report.steps[-1].verdict == "not_dry_run"
-    assert "60 seconds" in report.steps[-1].summary
-
-
-def test_a_step_that_is_slow_or_kills_the_runner_is_not_dry_run(
-    proposer, tmp_path
-) -> None:
-    text = plan(
-        *(
-            step(key, "look", params={"how": how})
-            for key, how in {"a": "die", "b": "hang", "c": "ok", "d": "die"}.items()
-        ),
-        step("e"),
-    )
-    row = queued(proposer, text)
-
-    report = previewer(row, tmp_path, limits=Limits(step_s=5)).report()
-
-    found = {one.step: (str(one.verdict), one.summary) for one in report.steps}
-    assert [found[key][0] for key in "abcd"] == [
-        "not_dry_run",
-        "not_dry_run",
-        "covered",
-        "not_dry_run",
-    ]
-    assert "did not finish in 5 s" in found["b"][1]
-    assert found["e"] == ("not_dry_run", "The steps crashed the runner 3 times.")
-
-
-@pytest.mark.parametrize(
-    ("how", "says"),
-    [
-        pytest.param("raise", "RuntimeError: it broke", id="error in the handler"),
-        pytest.param(
-            "would fail", "The target is not there.", id="said by the handler"
-        ),
-        pytest.param("touch", "tried to change something", id="touched something"),
-    ],
-)
-def test_a_failure_that_is_found_is_would_fail_and_never_covered(
-    how, says, proposer, tmp_path
-) -> None:
-    params = {"how": how, "path": str(tmp_path / "touched")}
-    row = ended(queued(proposer, plan(step("a", "look", params=params), step("b"))))
-
-    (failing,) = row.report["would_fail"]
-    assert failing["step"] == "a"
-    assert says in failing["message"]
-    assert row.state == "finished"
-    assert row.report["coverage"] == 50
-    assert not (tmp_path / "touched").exists()
-
-
-def test_params_that_break_the_input_schema_would_fail_and_call_no_handler(
-    proposer,
-) -> None:
-    text = plan(
-        step("a", params={"value": 7}),
-        step("b", "strict", after="a", params={"url": "$a.output.value"}),
-    )
-    row = ended(queued(proposer, text))
-
-    (failing,) = row.report["would_fail"]
-    assert failing["step"] == "b"
-    assert "url must be text, not an integer." in failing["message"]
-
-
-def test_an_optional_output_that_is_not_known_is_not_taken_as_null(proposer) -> None:
-    text = plan(
-        step("a", "write", params={"text": "x"}),
-        step("b", after="a", params={"bytes": "$a.output.bytes?"}),
-    )
-    row = ended(queued(proposer, text))
-
-    verdicts = [one["verdict"] for one in row.report["steps"]]
-    assert verdicts == ["not_dry_run", "not_dry_run"]
-
-
-def test_a_dry_run_gets_no_secret_that_is_not_declared_for_it(proposer) -> None:
-    text = plan(step("a", "look", params={"how": "secret"}))
-    row = ended(queued(proposer, text))
-
-    (shown,) = row.report["steps"]
-    assert shown["verdict"] == "not_dry_run"
-    assert shown["summary"] == (
-        "It needs a secret that dry runs do not get."
-        " The dry run reads the secret 'token' of the configuration. It is only available in the run."
-    )
-    assert "lab-token" not in str(row.report)
-    assert "laboratory-secret" not in str(row.report)
-
-
-def test_a_declared_secret_is_given_and_masked(proposer) -> None:
-    text = plan(step("a", "look-with-secret", params={"how": "secret"}))
-    row = ended(queued(proposer, text))
-
-    (shown,) = row.report["steps"]
-    assert (shown["verdict"], shown["summary"]) == ("covered", "The token is [masked].")
-
-
-def test_what_a_handler_says_is_cut_to_what_can_be_stored_and_shown(proposer) -> None:
-    row = ended(queued(proposer, plan(step("a", "look", params={"how": "long"}))))
-
-    (shown,) = row.report["steps"]
-    assert len(shown["summary"]) == dryrun.MAX_LINE
-    assert len(shown["changes"]) == dryrun.MAX_LINES + 1
-    assert shown["changes"][-1] == "and 980 more"
-    assert "\0" not in shown["summary"]
-    assert shown["output_known"] is False
-
-
-def test_a_skill_that_was_withdrawn_meanwhile_is_not_called(proposer, admin) -> None:
-    row = queued(proposer)
-    registry.set_state(
-        slug="lab",
-        event=SkillEvent.QUARANTINED,
-        reason="Test.",
-        by=admin.actor(),
-        at=clock.now(),
-    )
-
-    row = ended(row)
-
-    assert row.report["steps"][0]["summary"] == "Its skill is no longer active."
 
 
 def test_a_plan_is_approved_only_after_its_dry_run_has_ended(
@@ -436,12 +257,10 @@ def test_a_bug_in_the_dry_run_ends_it_as_failed_and_people_can_decide(
     decided(open_gate(run), operator)
 
 
-def test_secrets_are_readable_in_worker_processes_only(proposer) -> None:
-    secrets.close()
-    try:
-        with pytest.raises(SecretsClosed):
-            secrets.read("lab-token")
-    finally:
-        secrets.open_here()
+def test_secrets_are_readable_in_worker_processes_only(proposer, monkeypatch) -> None:
+    monkeypatch.setattr(secrets, "_open_in", 0)
+    with pytest.raises(SecretsClosed):
+        secrets.read("lab-token")
+    secrets.open_here()
 
     assert secrets.read("lab-token") == "laboratory-secret-token"

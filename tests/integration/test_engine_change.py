@@ -11,9 +11,9 @@ from audit.services import Fact
 from execfabric.lib import clock
 from execfabric.lib.machine import StaleTransition
 from orchestration.runs.control import control, gates
-from orchestration.runs.engine.transitions import locked_change
+from orchestration.runs.engine import attempts
+from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.keeper import sweep
-from orchestration.runs.worker import work
 from tests.builders import approved, chain, decided, open_gate, plan, proposed, step
 
 pytestmark = [
@@ -48,7 +48,7 @@ def give_up():
 
 def noted(run, then):
     """Change a run: one event, and something else before it is written."""
-    with locked_change(run.id, by=work.BY, at=clock.now()) as change:
+    with locked_change(run.id, by=attempts.BY, at=clock.now()) as change:
         change.record("test.noted", {})
         then()
 
@@ -121,7 +121,7 @@ def test_a_change_that_cannot_be_written_after_the_end_it_read_fails(run):
     before = events(run)
 
     def append_too():
-        by, at = work.BY, clock.now()
+        by, at = attempts.BY, clock.now()
         audit.append(run.stream, [Fact("test.other", {})], by=by, at=at)
 
     with pytest.raises(StaleTransition):

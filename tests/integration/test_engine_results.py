@@ -8,7 +8,6 @@ from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
 from orchestration.runs.engine import attempts
 from orchestration.runs.engine.loading import RunCache
-from orchestration.runs.worker import work
 from tests.builders import approved, chain, states
 
 pytestmark = [
@@ -27,7 +26,7 @@ pytestmark = [
 def test_an_output_without_canonical_form_fails_its_step(value, proposer, operator):
     run, memory = approved(chain(2), proposer, operator), RunCache()
     ready = run.steps.get(key="s0")
-    given = {"worker": "first", "by": work.BY, "at": clock.now(), "cache": memory}
+    given = {"worker": "first", "at": clock.now(), "cache": memory}
     lease = attempts.claim(step_run_id=ready.id, session=span_id(), **given)
 
     result = Finished({"value": value}, {})

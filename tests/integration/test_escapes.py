@@ -4,7 +4,6 @@ import os
 import platform
 import secrets
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,7 +18,8 @@ from orchestration.skills.domain.limits import Limits
 from orchestration.skills.domain.outcome import Failed, Outcome, Succeeded
 from orchestration.skills.execution import sandbox
 from tests import escapes, ordinary
-from tests.skill_calls import Bench, as_file
+from tests.servers import eventually
+from tests.skill_calls import SLEEP, Bench, as_file, sleeping
 
 ROOMY = Limits(processes=256, file_mb=256, disk_mb=256)
 USERS = [0, ordinary.NOBODY] if os.getuid() == 0 else [os.getuid()]
@@ -236,17 +236,14 @@ def test_a_variable_reaches_the_program_only(host, names):
 
 def test_nothing_outlives_its_call(host):
     script = (
-        "(setsid sleep 911 &) ; (setsid sh -c 'trap \"\" HUP TERM; sleep 912' &);"
-        "nohup sleep 913 >/dev/null 2>&1 & echo started"
+        f"(setsid {SLEEP} &) ; (setsid sh -c 'trap \"\" HUP TERM; {SLEEP}' &);"
+        f"nohup {SLEEP} >/dev/null 2>&1 & echo started"
     )
 
     outcome = host.run("/bin/sh", "-c", script)
 
     assert isinstance(outcome, Succeeded)
-    until = time.monotonic() + 20
-    while (left := _running("sleep 91")) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert left == []
+    assert eventually(lambda: not sleeping())
 
 
 @pytest.mark.parametrize("name", escapes.BOMBS)
@@ -283,18 +280,6 @@ def test_a_worker_that_is_root_runs_programs_as_a_user_without_rights():
         assert (ended.exit_code, ended.stderr.tail) == (0, b"")
         assert ended.stdout.tail.split() == [str(sandbox.USER).encode(), b"given"]
         assert (workdir / "out" / "made").stat().st_uid == sandbox.USER
-
-
-def _running(command: str) -> list[str]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if words.startswith(command):
-            found.append(words)
-    return found
 
 
 def test_the_suite_has_sixty_attempts():

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -136,16 +135,18 @@ def sleeper() -> Service:
 def down(supervisor: Supervisor) -> list[str]:
     """Return the services that wait for their restart or are not ready again."""
     return [
-        one.process.service.name
-        for one in supervisor._supervised
-        if one.state != "ready"
+        process.service.name
+        for process in supervisor._processes
+        if process.state != "ready"
     ]
 
 
 def watch_until(supervisor: Supervisor, true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    supervisor.watch(until=lambda: true() or time.monotonic() > until)
-    assert true()
+    def check() -> bool:
+        supervisor.check()
+        return true()
+
+    assert eventually(check, within=30)
 
 
 def write_for_ever(disk: Disk) -> None:
@@ -197,15 +198,16 @@ def test_the_supervisor_goes_on_if_it_cannot_write_its_status(
         log = data.log.open("ab", buffering=0)
         supervisor = Supervisor(data, log)
         [running] = supervisor.begin(sleeper())
+        pid = running.pid
         fill(small)
-        os.kill(running.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         watch_until(supervisor, lambda: "sleeper" in down(supervisor))
         watch_until(supervisor, lambda: not down(supervisor))
-        assert read_status(data)["sleeper"]["pid"] == running.pid
+        assert read_status(data)["sleeper"]["pid"] == pid
 
         (small / "filler").unlink()
         now = lambda: read_status(data)["sleeper"]  # noqa: E731  short
-        watch_until(supervisor, lambda: now()["pid"] != running.pid)
+        watch_until(supervisor, lambda: now()["pid"] != pid)
 
         assert now()["restarts"] == 1
         supervisor.stop()

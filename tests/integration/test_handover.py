@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from execfabric.local.layout import PROJECT
 from orchestration.runs.worker import handover
 from orchestration.runs.worker.handover import HandoverNotes
+from orchestration.skills.execution import discard
 
 FIRST, NEXT = "a1" * 8, "b2" * 8
 PROGRAM = """
@@ -78,7 +79,7 @@ def test_a_process_that_lives_is_left_alone(tmp_path):
 
     notes.close()
     [one] = handover.dead_workers(parent)
-    one.remove()
+    discard(one.home)
     assert not [*parent.iterdir()]
 
 

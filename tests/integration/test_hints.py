@@ -18,10 +18,10 @@ from tests.broker import Broker
 def broker(tmp_path: Path, settings) -> Iterator[Broker]:
     made = Broker(tmp_path / "data")
     made.start()
-    settings.REDIS_URL = made.server.url
+    settings.REDIS_URL = made.url
     dispatch._broker.cache_clear()
     before = app.conf.broker_url
-    app.conf.update(broker_url=made.server.url)
+    app.conf.update(broker_url=made.url)
     yield made
     made.kill()
     app.conf.update(broker_url=before)
@@ -95,6 +95,22 @@ def test_a_seat_waits_while_the_broker_is_gone(broker, caplog) -> None:
     broker.start()
     dispatch.send([uuid4()])
     assert len(arrived()) == 1
+
+
+def test_the_keeper_hints_everything_after_it_could_not_reach_the_broker(
+    broker, caplog
+) -> None:
+    broker.kill()
+    assert not dispatch.has_reconnected()
+    assert "Cannot reach the broker" in caplog.text
+    broker.start()
+
+    assert dispatch.has_reconnected()
+    assert not dispatch.has_reconnected()
+    broker.kill()
+    broker.start()
+    assert dispatch.has_reconnected()
+    assert not dispatch.has_reconnected()
 
 
 def test_many_threads_send_at_once(broker) -> None:

@@ -9,7 +9,7 @@ from orchestration.runs.control import proposals
 from orchestration.runs.errors import KeyReused
 from orchestration.runs.models import Run
 from tests.builders import plan, step
-from tests.integration.approvals_builders import at_once
+from tests.database import at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

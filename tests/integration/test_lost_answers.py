@@ -9,7 +9,6 @@ from orchestration.runs.domain.results import Failure, Finished, Lost
 from orchestration.runs.engine import attempts
 from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.models import Attempt
-from orchestration.runs.worker import work
 from tests.builders import approved, chain, driven, plan, states, step
 
 pytestmark = [
@@ -29,7 +28,6 @@ def claimed(run, key, session, cache):
         step_run_id=run.steps.get(key=key).id,
         worker="w",
         session=session,
-        by=work.BY,
         at=clock.now(),
         cache=cache,
     )
@@ -41,7 +39,6 @@ def completed(lease, result, session, cache):
         result,
         worker="w",
         session=session,
-        by=work.BY,
         at=clock.now(),
         cache=cache,
     )
@@ -115,7 +112,7 @@ def test_a_result_of_an_attempt_that_was_lost_meanwhile_is_late(
     run = approved(chain(1), proposer, operator)
     lease = claimed(run, "s0", span_id(), cache)
     assert attempts.not_started(
-        lease.session, "It was never handed over.", by=work.BY, at=clock.now()
+        lease.session, "It was never handed over.", at=clock.now()
     )
 
     following = completed(lease, Finished({}, {}), span_id(), cache)

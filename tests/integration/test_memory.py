@@ -10,9 +10,9 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from approvals import services as approvals
+from approvals.domain.policy import Rule
 from approvals.domain.seats import Requirement
-from approvals.services.policies import PolicyDraft
+from approvals.services import policies as approvals
 from execfabric.lib import clock
 from execfabric.lib.ids import span_id
 from orchestration.runs.domain.results import Finished
@@ -21,7 +21,6 @@ from orchestration.runs.engine import attempts, loading
 from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import StepRun
-from orchestration.runs.worker import work
 from tests.builders import approved, chain, driven, outputs, plan, states, step
 
 pytestmark = [
@@ -50,7 +49,6 @@ def claimed(ready, cache):
         step_run_id=ready.id,
         worker="first",
         session=span_id(),
-        by=work.BY,
         at=clock.now(),
         cache=cache,
     )
@@ -65,7 +63,6 @@ def completed(lease, cache, output=None):
         Finished(output or {}, {}),
         worker="first",
         session=span_id(),
-        by=work.BY,
         at=clock.now(),
         cache=cache,
     )
@@ -189,7 +186,7 @@ def test_a_change_that_is_refused_leaves_what_is_remembered_as_it_was(begun, cac
     mine = cache.pop(run.id)
     other = completed(lease, RunCache())
 
-    refused = RunChange(loaded=mine, by=work.BY, at=clock.now(), is_locked=False)
+    refused = RunChange(loaded=mine, by=attempts.BY, at=clock.now(), is_locked=False)
     refused.move_step(refused.step(lease.step_run_id), StepEvent.SUCCEEDED)
 
     assert not refused.close()
@@ -203,7 +200,7 @@ def test_a_change_that_is_refused_leaves_what_is_remembered_as_it_was(begun, cac
 
 def test_a_policy_made_meanwhile_is_asked_for(begun, cache, admin):
     run, lease = begun
-    draft = PolicyDraft(
+    draft = Rule(
         name="everything",
         reason="Everything of the laboratory is asked for.",
         requirements=(Requirement("operator", 1),),

@@ -82,7 +82,7 @@ def test_what_a_dead_worker_claimed_and_did_not_hand_over_is_given_back(
     event = Event.objects.get(kind="step.not_started")
     assert (
         record.envelope(event)["payload"]["evidence"]
-        == "Its worker ended before it started it."
+        == "The worker ended before it started the step."
     )
     assert states(driven(run, worker)) == {"effect": "succeeded"}
     assert len(witness.read()) == 1
@@ -178,6 +178,21 @@ def test_a_claim_that_may_still_be_on_its_way_is_waited_for(run, settings, monke
 
     assert (first, second) == (1, 0)
     assert not [*settings.WORKER_DIR.iterdir()]
+
+
+def test_a_claim_that_arrives_after_the_look_is_looked_for_again(
+    run, settings, monkeypatch
+):
+    worker_dies(run, monkeypatch, *BEFORE)
+
+    def look_slowly(*_: object, **__: object) -> bool:
+        settings.LEASE_SECONDS = 0
+        return False
+
+    monkeypatch.setattr(attempts, "not_started", look_slowly)
+
+    assert give_back.of_dead_workers(at=clock.now()) == 1
+    assert [*settings.WORKER_DIR.iterdir()]
 
 
 def test_a_worker_frozen_before_the_hand_over_starts_nothing_late(

@@ -24,7 +24,7 @@ from orchestration.skills.errors import ContractUnreadable
 from orchestration.skills.models import DIGEST_DOMAIN, Skill, SkillVersion
 from orchestration.skills.services import registry as skills
 from orchestration.skills.services import sync, versions
-from orchestration.skills.services.shipped import Happened
+from orchestration.skills.services.sync import Happened
 from tests.builders import approved, decided, driven, open_gate, plan, states, step
 from tests.console_builders import rows, signed_in, words
 
@@ -212,7 +212,7 @@ def test_a_plan_that_cannot_be_read_does_not_stop_the_keeper(
     )
     revision = PlanRevision.objects.get(pk=unreadable.revision_id)
     value = canonical.loads(bytes(revision.body))
-    value["steps"][0]["when"] = "$run.moon == 'full'"
+    value["steps"][0]["moon"] = "full"
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE plans_planrevision DISABLE TRIGGER USER")
@@ -230,7 +230,7 @@ def test_a_plan_that_cannot_be_read_does_not_stop_the_keeper(
     assert swept.confirmed == 1
     page = signed_in(operator).get(f"/runs/{unreadable.pk}")
     assert page.status_code == 409
-    assert "unknown when" in words(page)
+    assert "unknown moon" in words(page)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,13 +6,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.signing import Signer
 from django.test import Client
 
 from audit import selectors as record
 from execfabric.identity import links, people, services
 from execfabric.identity.authority import rights_of
 from execfabric.identity.errors import LinkInvalid, NotSignedIn, RightMissing
-from execfabric.identity.models import PasswordLink, Token, User
+from execfabric.identity.models import PasswordLink, Token, User, digest_of
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.rights import Right, Role
@@ -122,6 +123,16 @@ def test_a_refused_password_leaves_the_link_open(fields, sentence) -> None:
     assert sentence in answer.content.decode()
     assert not is_signed_in(client)
     assert set_password(path)[1].status_code == 302
+
+
+def test_a_link_of_the_previous_release_is_still_accepted() -> None:
+    at = clock.now()
+    person("ada", Role.OPERATOR)
+    links.create_password_link(username="ada", by=SETUP, at=at)
+    text = Signer(salt="execfabric.accounts.password-link").sign("token")
+    PasswordLink.objects.update(sha256=digest_of(text))
+
+    assert links.opened(text, at=at).user.username == "ada"
 
 
 def test_a_newer_link_replaces_an_older_one() -> None:

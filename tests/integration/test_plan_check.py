@@ -87,7 +87,7 @@ def test_a_plan_shows_its_steps_the_tools_they_need_and_their_risks(proposer) ->
         "A feature branch",
     )
     assert checked.order == ["look", "make", "sure"]
-    make = checked.document.step("make")
+    make = checked.document.by_id["make"]
     assert (make.skill, make.action, make.depends_on) == ("lab", "risky", ("look",))
     assert make.params["from"] == "$inputs.base"
     assert make.rollback.action == "echo"

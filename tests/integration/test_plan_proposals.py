@@ -18,6 +18,7 @@ from tests.builders import (
     approved,
     decided,
     driven,
+    may_start,
     open_gate,
     outputs,
     plan,
@@ -73,6 +74,7 @@ def test_the_same_content_written_differently_is_the_same_revision(
     proposer, second_operator
 ) -> None:
     first = proposed(plan(step("a"), step("b", after="a")), proposer)
+    may_start(second_operator)
 
     again = proposed(
         "id: lab-plan\nname: Laboratory plan\nsteps:\n"
@@ -101,6 +103,7 @@ def test_the_author_of_a_revision_may_not_approve_its_proposal_by_another(
     operator, second_operator, proposer
 ) -> None:
     proposed(TEXT, operator)
+    may_start(proposer)
 
     run = proposed(TEXT, proposer)
 

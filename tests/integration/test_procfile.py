@@ -63,7 +63,7 @@ def test_a_worker_can_be_named(shell: Shell) -> None:
 
 
 def test_the_worker_of_the_procfile_is_the_one_that_up_starts(shell: Shell) -> None:
-    ours = commands.worker_command(concurrency=2, name="w")
+    ours = commands.worker({}, concurrency=2, name="w").argv
 
     theirs = shell.arguments(EXECFABRIC_WORKER_NAME=f"w-{os.getpid()}")
 

@@ -1,7 +1,8 @@
 """An approval is proven again from its decisions each time before a step runs."""
 
+from functools import partial
+
 import pytest
-from django.db import connection, transaction
 
 from approvals.errors import ProposerInactive
 from approvals.models import Gate
@@ -25,6 +26,7 @@ from tests.builders import (
     states,
     step,
 )
+from tests.database import forged
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -35,15 +37,7 @@ GUARDED = ("approvals_gate", "approvals_decision")
 WITNESS = plan(step("effect", "witness", params={"mark": "done"}))
 
 
-def forged(sql: str, *values) -> None:
-    """Execute SQL with triggers taken down, as a database administrator could."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for table in GUARDED:
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        cursor.execute(sql, values)
-        for table in GUARDED:
-            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+in_guarded = partial(forged, tables=GUARDED)
 
 
 def tried(run, worker):
@@ -64,13 +58,13 @@ def test_a_plan_gate_set_to_approved_without_a_decision_runs_nothing(
 ):
     run = proposed(WITNESS, proposer)
     gate = open_gate(run)
-    forged(
+    in_guarded(
         "UPDATE approvals_gate SET status = 'approved', settled_at = now(),"
         " settled_reason = 'x' WHERE id = %s",
         gate.id,
     )
-    forged("UPDATE runs_run SET state = 'running' WHERE id = %s", run.id)
-    forged("UPDATE runs_steprun SET state = 'pending' WHERE run_id = %s", run.id)
+    in_guarded("UPDATE runs_run SET state = 'running' WHERE id = %s", run.id)
+    in_guarded("UPDATE runs_steprun SET state = 'pending' WHERE run_id = %s", run.id)
     control.pause(run_id=run.id, by=proposer.actor(), at=clock.now())
     control.resume(run_id=run.id, by=proposer.actor(), at=clock.now())
 
@@ -83,25 +77,25 @@ def test_a_plan_gate_set_to_approved_without_a_decision_runs_nothing(
 
 
 def remove_the_decision(run, operator):
-    forged("DELETE FROM approvals_decision WHERE gate_id = %s", run.gate_id)
+    in_guarded("DELETE FROM approvals_decision WHERE gate_id = %s", run.gate_id)
 
 
 def move_the_decision_out_of_time(run, operator):
-    forged(
+    in_guarded(
         "UPDATE approvals_decision SET at = at - interval '1 day' WHERE gate_id = %s",
         run.gate_id,
     )
 
 
 def put_another_digest_into_the_decision(run, operator):
-    forged(
+    in_guarded(
         "UPDATE approvals_decision SET digest = sha256('x') WHERE gate_id = %s",
         run.gate_id,
     )
 
 
 def give_the_decision_to_the_proposer(run, operator):
-    forged(
+    in_guarded(
         "UPDATE approvals_decision SET voter_key = %s WHERE gate_id = %s",
         run.proposer,
         run.gate_id,
@@ -117,7 +111,7 @@ def deactivate_the_approver(run, operator):
 
 
 def let_the_approval_expire(run, operator):
-    forged(
+    in_guarded(
         "UPDATE approvals_gate SET expires_at = requested_at + interval '1 ms'"
         " WHERE id = %s",
         run.gate_id,
@@ -129,7 +123,7 @@ def let_the_approval_expire(run, operator):
     ("tamper", "sentence"),
     [
         (remove_the_decision, "not enough"),
-        (move_the_decision_out_of_time, "outside the gate's time"),
+        (move_the_decision_out_of_time, "outside the approval's time"),
         (put_another_digest_into_the_decision, "made on other content"),
         (give_the_decision_to_the_proposer, "not enough"),
         (take_the_right_from_the_approver, "not enough"),
@@ -173,7 +167,6 @@ def test_a_worker_that_remembers_the_run_asks_again_before_each_step(
         step_run_id=run.steps.get(key="s0").id,
         worker="w",
         session=span_id(),
-        by=work.BY,
         at=clock.now(),
         cache=worker.cache,
     )
@@ -184,7 +177,6 @@ def test_a_worker_that_remembers_the_run_asks_again_before_each_step(
         Finished({}, {}),
         worker="w",
         session=span_id(),
-        by=work.BY,
         at=clock.now(),
         cache=worker.cache,
     )
@@ -263,7 +255,6 @@ def test_a_plan_approval_ends_with_its_expiry(proposer, operator):
         step_run_id=run.steps.get().id,
         worker="w",
         session=span_id(),
-        by=work.BY,
         at=expires,
     )
 

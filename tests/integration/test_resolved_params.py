@@ -6,9 +6,9 @@ from approvals.models import Gate
 from execfabric.lib import clock
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.engine import specs
-from orchestration.runs.engine.transitions import locked_change
+from orchestration.runs.engine.attempts import BY
+from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.models import Attempt, ExecSpec, StepRun
-from orchestration.runs.worker.work import BY
 from tests.builders import (
     approved,
     claimed,
@@ -142,11 +142,13 @@ def test_the_reuse_digest_covers_the_action_and_not_the_run(proposer, operator):
         )
         run = approved(text, proposer, operator)
         with locked_change(run.id, by=BY, at=clock.now()) as change:
-            return specs.build(change, change.loaded.named("made")).reuse_digest, run
+            return specs.build(
+                change, change.loaded.named("made", None)
+            ).reuse_digest, run
 
     (first, run), (again, other) = digests(a=1), digests(b=2)
     with locked_change(run.id, by=BY, at=clock.now()) as change:
-        spec = specs.build(change, change.loaded.named("made"))
+        spec = specs.build(change, change.loaded.named("made", None))
 
     assert run.id != other.id
     assert first == again == specs.reuse_digest(spec.value)

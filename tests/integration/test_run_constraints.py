@@ -53,9 +53,21 @@ def refused_by(row: Model, **columns: object) -> str:
 def test_a_step_has_an_end_a_lease_and_a_spec_exactly_where_its_state_says_so(
     state, row, spec
 ):
+    is_left_out = state == StepState.SKIPPED_BY_CONDITION
+    condition = {"result": False} if is_left_out else None
+    needed = {
+        StepState.QUEUED: {"concurrency_key": "k"},
+        StepState.WAITING: {"kind": "wait", "not_before": AT},
+    }.get(state, {})
     for ended, leased, has_spec in product((None, AT), (None, AT), (None, spec)):
         name = refused_by(
-            row, state=state, finished_at=ended, lease_until=leased, spec=has_spec
+            row,
+            state=state,
+            finished_at=ended,
+            lease_until=leased,
+            spec=has_spec,
+            condition=condition,
+            **needed,
         )
 
         wanted = set()
@@ -65,13 +77,16 @@ def test_a_step_has_an_end_a_lease_and_a_spec_exactly_where_its_state_says_so(
             wanted.add("step_run_lease_iff_running")
         if has_spec is None and state in {StepState.READY, StepState.RUNNING}:
             wanted.add("step_run_at_work_has_spec")
+        if state == StepState.EXPANDED:
+            wanted.add("step_run_expanded_is_container")
         assert name in (wanted or {""})
 
 
 @pytest.mark.parametrize("state", RunState)
 def test_a_run_has_an_end_exactly_where_its_state_is_final(state, row):
+    needed = {"concurrency_key": "k"} if state == RunState.QUEUED else {}
     for ended in (None, AT):
-        name = refused_by(row.run, state=state, finished_at=ended)
+        name = refused_by(row.run, state=state, finished_at=ended, **needed)
 
         is_right = (ended is not None) == (state in FINAL_RUN)
         assert name == ("" if is_right else "run_finished_at_iff_final")

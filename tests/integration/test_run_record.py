@@ -1,9 +1,11 @@
 """What a run leaves behind, and how its steps are bounded, on real commits."""
 
 import io
+import json
 import os
 import zipfile
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from django.db import IntegrityError
@@ -17,8 +19,18 @@ from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Attempt
 from orchestration.skills import installed
 from orchestration.skills.domain import handlers
-from tests import committed
-from tests.builders import approved, driven, outputs, plan, states, step
+from tests import committed, targets
+from tests.builders import (
+    approved,
+    decided,
+    driven,
+    open_gate,
+    outputs,
+    plan,
+    states,
+    step,
+)
+from tests.skill_calls import http_server, reply
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -97,31 +109,37 @@ def mentions(path) -> bool:
 
 
 @pytest.mark.promise("S0.25")
-def test_a_generated_page_is_archived_in_the_same_chain(proposer, operator, worker):
-    text = plan(
-        step(
-            "report",
-            "render",
-            skill="report",
-            params={"title": "Sales", "rows": [{"month": "May", "sum": 12}]},
-        ),
-        step(
-            "keep",
-            "archive",
-            skill="files",
-            after="report",
-            params={"files": ["$report.files.document"], "name": "sales.zip"},
-        ),
-    )
-    run = driven(approved(text, proposer, operator), worker)
+def test_a_generated_page_is_archived_and_someone_is_notified(
+    proposer, operator, worker
+):
+    sent: list[bytes] = []
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        sent.append(body)
+        reply(request, 200)
+
+    targets.configured("notify", {"allow_private": True})
+    with http_server(answer) as url:
+        params = {"title": "Sales", "rows": [{"month": "May", "sum": 12}]}
+        page = {"files": ["$report.files.document"], "name": "sales.zip"}
+        news = {"url": url, "type": "report", "data": "$report.output.sha256"}
+        text = plan(
+            step("report", "render", skill="report", params=params),
+            step("keep", "archive", skill="files", after="report", params=page),
+            step("tell", "webhook", skill="notify", after="keep", params=news),
+        )
+        run = driven(approved(text, proposer, operator), worker)
+        decided(open_gate(run, "tell"), operator)
+        run = driven(run, worker)
 
     packed = run.steps.get(key="keep").files["archive"]["$file"]["sha256"]
-    page = run.steps.get(key="report").files["document"]["$file"]["sha256"]
+    made = run.steps.get(key="report").files["document"]["$file"]["sha256"]
     with zipfile.ZipFile(io.BytesIO(stored(packed))) as archive:
         [content] = [archive.read(name) for name in archive.namelist()]
     assert run.state == "succeeded"
-    assert content == stored(page)
+    assert content == stored(made)
     assert b"Sales" in content
+    assert [json.loads(body)["data"] for body in sent] == [made]
 
 
 @pytest.mark.promise("S3.9")

@@ -234,7 +234,7 @@ def test_steps_run_side_by_side_only_where_the_plan_says_so(
     assert list(states(run).values()).count("ready") == ready
 
 
-@pytest.mark.promise("S4.4")
+@pytest.mark.promise("S4.1", "S4.4")
 def test_parallel_branches_run_at_once_and_join_when_all_are_done(proposer, operator):
     text = plan(
         step("left"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestration.skills.domain.guard import Allow
-from orchestration.skills.domain.outcome import DryRun
+from orchestration.skills.domain.outcome import DryRunResult
 from orchestration.skills.execution import Runner
 from orchestration.skills.execution.calls import (
     CallKind,
@@ -70,7 +70,7 @@ def test_a_dry_run_reaches_the_network_only_where_that_is_allowed(runner, tmp_pa
 
     assert isinstance(refused, TouchedSomething)
     assert "network" in refused.what
-    assert allowed == DryRun(summary="nothing to see")
+    assert allowed == DryRunResult(summary="nothing to see")
 
 
 def test_a_dry_run_may_write_to_its_own_folder_and_run_what_only_reads(
@@ -80,7 +80,7 @@ def test_a_dry_run_may_write_to_its_own_folder_and_run_what_only_reads(
     git = runner.complete(look(tmp_path, "git", Allow(programs=("git rev-parse",))))
     other = runner.complete(look(tmp_path, "git", Allow(programs=("git log",))))
 
-    assert own == git == DryRun(summary="nothing to see")
+    assert own == git == DryRunResult(summary="nothing to see")
     assert other == TouchedSomething("a program (git rev-parse)")
 
 

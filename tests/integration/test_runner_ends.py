@@ -62,7 +62,7 @@ def test_complete_raises_at_the_deadline_and_the_next_call_works(runner, tmp_pat
     ready = str(tmp_path / "ready")
 
     with pytest.raises(DeadlinePassed):
-        runner.complete(misfit(tmp_path, "hang", ready=ready, deadline_s=0.5))
+        runner.complete(misfit(tmp_path, "hang", ready=ready, deadline_s=2))
 
     assert runner.complete(call_of("noop.pass@1", tmp_path)) == Succeeded()
 

@@ -172,7 +172,8 @@ def test_a_step_of_low_risk_cannot_take_the_host_down(
     runner, tmp_path, handler, params, codes
 ):
     limits = Limits(memory_mb=600, file_mb=50, disk_mb=200)
-    call = call_of(handler, tmp_path, params=params, limits=limits)
+    # A slow disk may take long to reach the limit.
+    call = call_of(handler, tmp_path, params=params, limits=limits, deadline_s=120.0)
 
     answer = runner.complete(call)
 

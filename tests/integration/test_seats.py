@@ -32,7 +32,7 @@ def broker(tmp_path: Path, settings) -> Iterator[Broker]:
     made = Broker(tmp_path / "data")
     made.start()
     assert app.conf.broker_url  # Celery reads the setting once, so before it changes
-    settings.REDIS_URL = made.server.url
+    settings.REDIS_URL = made.url
     dispatch._broker.cache_clear()
     yield made
     made.kill()
@@ -41,7 +41,7 @@ def broker(tmp_path: Path, settings) -> Iterator[Broker]:
 
 @pytest.fixture
 def worker(broker) -> Iterator[Spawned]:
-    env = {"DATABASE_URL": database_url(), "REDIS_URL": broker.server.url}
+    env = {"DATABASE_URL": database_url(), "REDIS_URL": broker.url}
     made = spawn("worker", env, concurrency=1)
     made.wait_ready(180)
     yield made

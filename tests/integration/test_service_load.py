@@ -13,11 +13,18 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from execfabric.local import commands
+from execfabric.local import commands, postgres
 from execfabric.local.layout import PROJECT
 from execfabric.local.postgres import SUPERUSER
 from tests.load_clients import Answer, Site
-from tests.servers import Spawned, TestServers, environment, eventually, spawn
+from tests.servers import (
+    Spawned,
+    environment,
+    eventually,
+    prepare_data,
+    spawn,
+    start_servers,
+)
 
 SIGNED_IN = """
 from django.conf import settings
@@ -77,12 +84,11 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     home = Path(tempfile.mkdtemp(prefix="execfabric-load-"))
-    servers = TestServers(home / "data")
+    servers = start_servers(prepare_data(home / "data"))
     try:
-        env = {"REDIS_URL": servers.endpoints.redis_url, **BOUND}
-        env |= {"EXECFABRIC_DATA_DIR": str(servers.data.root)}
-        found = servers.fresh_database("load", env)
-        env["DATABASE_URL"] = found.database_url
+        found = servers.endpoints
+        env = {"REDIS_URL": found.redis_url, "DATABASE_URL": found.database_url}
+        env |= {"EXECFABRIC_DATA_DIR": str(servers.data.root), **BOUND}
         made = subprocess.run(
             commands.manage("shell", "--no-imports", "-c", SIGNED_IN),
             env=environment(env),
@@ -97,10 +103,7 @@ def stage() -> Iterator[Stage]:
             port = int(web.url.rpartition(":")[2])
             cookie = made.stdout.split()[-1]
             server = urlsplit(found.owner_database_url)
-            key = servers.data.key(SUPERUSER)
-            owner = (
-                f"postgresql://{SUPERUSER}:{key}@{server.hostname}:{server.port}/load"
-            )
+            owner = postgres.url(servers.data, server.port or 0, SUPERUSER)
             yield Stage(Site(port), web, owner, cookie)
         finally:
             web.stop()

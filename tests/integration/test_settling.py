@@ -16,6 +16,7 @@ from tests.builders import (
     decided,
     driven,
     end_dry_runs,
+    may_start,
     open_gate,
     outputs,
     plan,
@@ -71,6 +72,7 @@ def test_the_author_of_the_plan_cannot_settle_an_outcome_of_it(
     proposer, operator, second_operator
 ):
     proposed(USED, operator)
+    may_start(proposer)
     unknown = lost_after_intent(approved(USED, proposer, second_operator), "effect")
 
     with pytest.raises(OwnOutcome, match="a plan that you wrote"):

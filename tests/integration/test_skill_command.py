@@ -1,8 +1,6 @@
 """Programs in the sandbox, and what they cannot do there."""
 
-import contextlib
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,9 @@ import pytest
 from orchestration.skills.domain.outcome import Failed
 from orchestration.skills.execution import sandbox
 from orchestration.skills.execution.sandbox import SelfTest
-from tests.skill_calls import Bench, as_file
+from orchestration.skills.execution.streams import TAIL
+from tests.servers import eventually
+from tests.skill_calls import SLEEP, Bench, as_file, sleeping
 
 WORKS = sandbox.self_test().works
 needs_sandbox = pytest.mark.skipif(not WORKS, reason="asserted to be refused below")
@@ -19,19 +19,6 @@ needs_sandbox = pytest.mark.skipif(not WORKS, reason="asserted to be refused bel
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "calls")
-
-
-def running(command: str) -> list[str]:
-    """Every process of the host that was started as this command."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if (
-                entry.read_bytes().rstrip(b"\0").replace(b"\0", b" ")
-                == command.encode()
-            ):
-                found.append(entry.parent.name)
-    return found
 
 
 def sh(bench: Bench, script: str, **params: object):
@@ -96,7 +83,7 @@ def test_a_dead_sandbox_is_noticed(monkeypatch, tmp_path, how):
 def test_without_a_sandbox_a_command_is_refused_unless_an_administrator_allows_it(
     bench, monkeypatch
 ):
-    dead = SelfTest(works=False, failures=("no namespaces",))
+    dead = SelfTest(failures=("no namespaces",))
     monkeypatch.setattr(sandbox, "self_test", lambda: dead)
 
     refused = sh(bench, "echo hello")
@@ -124,27 +111,23 @@ def test_a_command_reads_its_files_and_leaves_its_own(bench, tmp_path):
 
 @needs_sandbox
 def test_what_a_command_starts_ends_with_it(bench):
-    outcome = sh(
-        bench, "setsid sh -c 'sleep 311 & sleep 311' >/dev/null 2>&1 & echo started"
-    )
+    script = f"setsid sh -c '{SLEEP} & {SLEEP}' >/dev/null 2>&1 & echo started"
+
+    outcome = sh(bench, script)
 
     assert outcome.output["stdout"] == "started\n"
-    assert not running("sleep 311")
+    assert eventually(lambda: not sleeping())
 
 
 @needs_sandbox
 def test_a_command_past_its_deadline_is_killed(tmp_path):
-    argv = ["sh", "-c", "echo on; sleep 313 & sleep 313"]
+    argv = ["sh", "-c", f"echo on; {SLEEP} & {SLEEP}"]
 
     ended = sandbox.run(sandbox.Program(argv=argv, workdir=tmp_path), deadline_s=0.5)
 
     assert ended.exit_code is None
     assert ended.stdout.tail == b"on\n"
-    # The kernel ends what is left of the namespace in its own time.
-    until = time.monotonic() + 10
-    while running("sleep 313") and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not running("sleep 313")
+    assert eventually(lambda: not sleeping())
 
 
 @needs_sandbox
@@ -169,7 +152,7 @@ def test_the_end_of_a_long_output_is_kept_and_its_size_said(bench):
 
     assert outcome.output["stdout_bytes"] == 1_000_006
     assert outcome.output["stdout"].endswith("\nlast\n")
-    assert len(outcome.output["stdout"]) == sandbox.TAIL
+    assert len(outcome.output["stdout"]) == TAIL
 
 
 @needs_sandbox

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.skills import installed
-from orchestration.skills.domain.outcome import DryRun, Failed, Unknown
+from orchestration.skills.domain.outcome import DryRunResult, Failed, Unknown
 from orchestration.skills.execution import Runner
 from orchestration.skills.execution.calls import CallKind, WireCall
 from tests.skill_calls import Bench, http_server, reply
@@ -149,7 +149,7 @@ def test_the_dry_run_asks_jira_under_the_guard_and_moves_nothing(bench, jira, tm
     preview = runner.complete(call)
     runner.kill()
 
-    assert isinstance(preview, DryRun)
+    assert isinstance(preview, DryRunResult)
     assert preview.changes == ("PROJ-123: To Do -> In Progress",)
     assert jira.posts == 0
     assert bench.check("jira-write.transition", {"issue": "PROJ-9", "status": "x"}) == [

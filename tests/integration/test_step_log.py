@@ -1,15 +1,23 @@
 """A step's log: head and tail stored, the rest counted, whatever goes wrong meanwhile."""
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 
 from execfabric.lib import clock
+from execfabric.lib.ids import span_id
+from orchestration.runs.domain.results import Finished
+from orchestration.runs.engine import attempts
+from orchestration.runs.engine.attempts import Lease
 from orchestration.runs.models import LogChunk, Run, StepRun
 from orchestration.runs.pages import logs
-from orchestration.runs.worker import step_log
+from orchestration.runs.worker import outage, step_log, work
+from orchestration.runs.worker.monitor import AttemptMonitor
 from orchestration.runs.worker.step_log import HEAD, PIECE, TAIL, StepLog
+from orchestration.trace.services import streams
 from tests.builders import approved, driven, plan, step
 
 LINES = [f"line {number:>6} {'.' * 80}\n" for number in range(20_000)]
@@ -127,6 +135,51 @@ def test_a_write_whose_answer_is_lost_is_stored_once(run, monkeypatch, is_stored
     log.close()
 
     assert stored(row) == "before\nonce\nafter\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_late_write_is_stored_before_the_end_is_recorded(run, monkeypatch, worker):
+    """The connection broke during a commit, which the server then carried out."""
+    monkeypatch.setattr(outage, "MAX_PAUSE_S", 0.01)
+    claim = {"worker": worker.name, "session": span_id(), "at": clock.now()}
+    lease = attempts.claim(step_run_id=run.steps.get(key="first").pk, **claim)
+    assert lease is not None
+    monitor = AttemptMonitor(lease, since=clock.since_boot())
+    is_written, may_end = threading.Event(), threading.Event()
+    thread = threading.Thread(target=commits_late, args=(lease, is_written, may_end))
+    thread.start()
+    is_written.wait()
+    with monkeypatch.context() as broken:
+        broken.setattr(StepLog, "_store", unreachable)
+        monitor.log.add("late\n")
+        monitor.log.close()
+        broken.setattr(StepLog, "_write", lambda _: may_end.set())
+        worker.is_ending = True
+        work._complete(monitor, Finished({"echo": "first"}, {}), worker)
+    thread.join()
+
+    assert stored(run.steps.get()) == "late\n"
+    assert run.steps.get().state == "succeeded"
+    result = streams.verify_stream(run.stream)
+    assert [*result.differences] == []
+
+
+def unreachable(self: StepLog, *, is_repeated: bool) -> None:
+    raise OperationalError("the connection was lost")
+
+
+def commits_late(
+    lease: Lease, is_written: threading.Event, may_end: threading.Event
+) -> None:
+    log = StepLog(run_id=lease.run_id, step_run_id=lease.step_run_id, fence=lease.fence)
+    log.add("late\n")
+    log._sending = log._window.take()
+    with transaction.atomic():
+        log._store(is_repeated=False)
+        is_written.set()
+        may_end.wait(2)
+        time.sleep(0.3)
+    connection.close()
 
 
 def test_the_last_line_of_a_flood_is_on_the_page_and_in_the_download(

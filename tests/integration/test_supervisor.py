@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import psycopg
 import pytest
 import redis
 
-from execfabric.local import postgres, processes, service
+from execfabric.local import postgres, processes
 from execfabric.local.layout import DataDir, StartFailed, write_private
-from execfabric.local.postgres import UNPRIVILEGED, Postgres
+from execfabric.local.postgres import UNPRIVILEGED
 from execfabric.local.service import Service, ServiceProcess
 from execfabric.local.supervisor import (
     Stopped,
@@ -70,9 +69,11 @@ def record(data: DataDir, name: str, pid: int, started: float) -> None:
 
 
 def watch_until(supervisor: Supervisor, true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 15
-    supervisor.watch(until=lambda: true() or time.monotonic() > until)
-    assert true()
+    def check() -> bool:
+        supervisor.check()
+        return true()
+
+    assert eventually(check)
 
 
 def log_of(data: DataDir) -> str:
@@ -117,13 +118,34 @@ def test_a_crashed_service_is_restarted_with_growing_pauses(
     assert read_status(data)["crasher"]["restarts"] == 2
 
 
+def test_a_service_that_cannot_be_killed_does_not_end_the_others(
+    supervisor, monkeypatch
+) -> None:
+    crashing, steady = supervisor.begin(
+        dummy("crashing", SLEEPER), dummy("steady", SLEEPER)
+    )
+    first = crashing.child
+    os.kill(crashing.pid, signal.SIGKILL)
+
+    def refused() -> int:
+        raise psutil.AccessDenied(first.pid)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(crashing, "kill", refused)
+        watch_until(supervisor, lambda: crashing.restarts == 1)
+
+    first.wait()
+    assert crashing.alive
+    assert steady.alive
+
+
 def test_a_killed_service_is_restarted_and_its_children_are_gone(
     supervisor, data: DataDir
 ) -> None:
     [running] = supervisor.begin(dummy("parent", PARENT))
-    family = processes.family(running.pid)
+    pid, family = running.pid, processes.family(running.pid)
 
-    os.kill(running.pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     watch_until(
         supervisor,
         lambda: (
@@ -134,7 +156,7 @@ def test_a_killed_service_is_restarted_and_its_children_are_gone(
 
     assert len(family) == 2
     assert not any(member.is_running() for member in family)
-    assert read_status(data)["parent"]["pid"] != running.pid
+    assert read_status(data)["parent"]["pid"] != pid
 
 
 def test_a_service_that_ends_before_it_is_ready_fails_the_start(supervisor) -> None:
@@ -176,8 +198,8 @@ def test_a_stop_request_ends_a_start(supervisor) -> None:
 
 
 def test_orphans_of_a_killed_supervisor_are_ended_by_the_next(data: DataDir) -> None:
-    running = service.start(dummy("parent", PARENT, tied=False))
-    service.await_ready(running)
+    running = ServiceProcess(dummy("parent", PARENT, tied=False))
+    running.await_ready()
     family = processes.family(running.pid)
     record(data, "parent", running.pid, running.created)
 
@@ -193,16 +215,19 @@ def test_orphans_of_a_killed_supervisor_are_ended_by_the_next(data: DataDir) -> 
     assert read_status(data) == {}
 
 
-def test_children_of_an_ended_orphan_are_ended(data: DataDir) -> None:
-    running = service.start(dummy("parent", PARENT, tied=False))
-    service.await_ready(running)
+@pytest.mark.parametrize("reaped", [True, False])
+def test_children_of_an_ended_orphan_are_ended(data: DataDir, reaped: bool) -> None:
+    running = ServiceProcess(dummy("parent", PARENT, tied=False))
+    running.await_ready()
     family = processes.family(running.pid)
     record(data, "parent", running.pid, running.created)
     os.kill(running.pid, signal.SIGKILL)
-    running.child.wait()
+    if reaped:
+        running.child.wait()
 
     assert end_orphans(data) == ["parent"]
 
+    running.child.wait()
     assert not any(member.is_running() for member in family)
 
 
@@ -314,7 +339,7 @@ def test_a_cluster_of_another_version_is_refused_by_name(data: DataDir) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_cluster_of_another_user_is_refused_by_name(data: DataDir) -> None:
-    Postgres(data, 0, durable=False).initialise()
+    postgres.initialise(data, durable=False)
     os.chown(data.postgres, 12345, -1)
 
     with pytest.raises(StartFailed, match="belongs to user 12345"):
@@ -325,7 +350,7 @@ def test_a_stale_pid_file_of_postgres_does_not_prevent_the_start(
     data: DataDir,
 ) -> None:
     """As after a power cut, or in a new container, where pids start again."""
-    Postgres(data, 0, durable=False).initialise()
+    postgres.initialise(data, durable=False)
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     running: list[ServiceProcess] = []
 
@@ -358,7 +383,7 @@ HANDS_ON = (
 
 
 def test_a_process_that_replaces_itself_is_killed() -> None:
-    running = service.start(dummy("hands on", HANDS_ON))
+    running = ServiceProcess(dummy("hands on", HANDS_ON))
     assert eventually(lambda: running.printed("ready"))
 
     running.kill()

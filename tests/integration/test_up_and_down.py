@@ -73,16 +73,10 @@ def installation(tmp_path: Path):
         made.call("down")
 
 
-@pytest.fixture(scope="module")
-def data_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_data(tmp_path_factory.mktemp("prepared") / "data")
-
-
 @pytest.fixture
-def prepared(installation: Installation, data_to_copy: Path) -> Installation:
+def prepared(installation: Installation) -> Installation:
     """Prepare the database of an installation, so that it starts sooner."""
-    installation.root.parent.mkdir(parents=True)
-    subprocess.run(["cp", "-a", data_to_copy, installation.root], check=True)
+    prepare_data(installation.root)
     return installation
 
 
@@ -183,7 +177,7 @@ def test_an_up_that_finds_the_demo_up_prints_the_same_address_and_logins(
         ),
         (
             {"EXECFABRIC_WORKER_CONCURRENCY": "many"},
-            "Invalid EXECFABRIC_WORKER_CONCURRENCY 'many': it must be a whole number from 1.",
+            "Invalid EXECFABRIC_WORKER_CONCURRENCY 'many': it must be a whole number, at least 1.",
         ),
         (
             {"DATABASE_URL_FILE": "/nowhere"},

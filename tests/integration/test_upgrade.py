@@ -43,7 +43,7 @@ def previous_release(folder: Path) -> Path:
     with tarfile.open(fileobj=BytesIO(packed.stdout)) as tar:
         tar.extractall(folder, filter="data")
     scripts = folder / "tests" / "upgrade"
-    shutil.copytree(SCRIPTS, scripts)
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     changing = scripts / "changing.py"
     text = changing.read_text()
     changing.write_text(text.replace('RELEASE = "new"', 'RELEASE = "old"'))
@@ -71,7 +71,6 @@ class Installation:
         return inherited | {
             "DJANGO_SETTINGS_MODULE": "execfabric.settings",
             "PYTHONPATH": str(tree),
-            "PYTHONPYCACHEPREFIX": str(self.home / "pycache"),
             "DATABASE_URL": self.servers.endpoints.database_url,
             "REDIS_URL": self.servers.endpoints.redis_url,
             "SECRET_KEY": self.servers.data.secret_key(),

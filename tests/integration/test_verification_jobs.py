@@ -126,6 +126,21 @@ def test_a_deleted_head_does_not_hide_a_stream(proposer, auditor):
     assert "the row of the stream is missing" in found.broken.reason
 
 
+def test_a_stream_without_head_is_verified_beside_many_others(proposer, auditor):
+    run = proposed(chain(1), proposer)
+    past_the_guards("DELETE FROM audit_stream WHERE key = %s", run.stream)
+    past_the_guards(
+        "INSERT INTO audit_stream (key, last_seq, head)"
+        " SELECT 'a' || n, 0, decode(repeat('00', 32), 'hex')"
+        " FROM generate_series(1, %s) AS n",
+        500,
+    )
+
+    job = worked(jobs.start(stream=run.stream, by=auditor.actor(), at=clock.now()))
+
+    assert (job.state, job.broken) == ("finished", 1)
+
+
 def test_an_emptied_and_registered_stream_is_found(proposer):
     run = proposed(chain(1), proposer)
     past_the_guards("DELETE FROM audit_event WHERE stream = %s", run.stream)

@@ -1,35 +1,44 @@
 """What proves an approval, as a table."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from approvals.domain.proof import SENTENCES, Approval, Flaw, Vote, unproven
-from approvals.domain.seats import Requirement
-from approvals.domain.verdict import Ballot
+from approvals.domain.eligibility import Standing
+from approvals.models import Decision, Gate
+from approvals.proof import SENTENCES, Flaw, Held
+from execfabric.lib import canonical
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=5)
 OVER = NOON + timedelta(hours=1)
-DIGEST, OTHER = b"\1" * 32, b"\2" * 32
+DIGEST, OTHER = canonical.digest("test/v1", b"{}"), b"\2" * 32
+PEOPLE = {f"user:{n}": Standing("voter", frozenset({"operator"})) for n in (1, 2, 3)}
 
-GOOD = Approval(
-    status="approved",
-    digest=DIGEST,
-    actual=DIGEST,
-    requested_at=NOON,
-    expires_at=OVER,
-    requirements=(Requirement("operator", 1),),
-    excluded=frozenset({"user:1"}),
-)
+
+def a_gate(**changes) -> Gate:
+    """Build an approved gate of which one fact may differ."""
+    known: dict[str, Any] = {
+        "status": "approved",
+        "digest": DIGEST,
+        "digest_domain": "test/v1",
+        "subject": b"{}",
+        "requested_at": NOON,
+        "expires_at": OVER,
+        "requirements": [{"group": "operator", "count": 1}],
+        "excluded": [{"key": "user:1", "why": "proposer"}],
+    }
+    return Gate(**(known | changes))
 
 
 def vote(
     voter="user:2", *, approve=True, groups=("operator",), digest=DIGEST, at=LATER
-):
-    """One decision on the gate."""
-    return Vote(Ballot(voter, approve, frozenset(groups)), digest, at)
+) -> Decision:
+    """Build one decision on the gate."""
+    return Decision(
+        voter_key=voter, approve=approve, groups=list(groups), digest=digest, at=at
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +55,7 @@ def vote(
             id="just before its expiry",
         ),
         pytest.param(
-            {"actual": OTHER}, [vote()], DIGEST, LATER, Flaw.SUBJECT_TAMPERED,
+            {"subject": b"{ }"}, [vote()], DIGEST, LATER, Flaw.SUBJECT_TAMPERED,
             id="stored content changed",
         ),
         pytest.param({}, [vote()], OTHER, LATER, Flaw.DIGEST_DIFFERS, id="other content"),
@@ -81,7 +90,7 @@ def vote(
 def test_an_approval_holds_only_if_its_decisions_prove_it(
     changes, votes, digest, at, flaw
 ) -> None:
-    found = unproven(replace(GOOD, **changes), votes, digest=digest, at=at)
+    found = Held(a_gate(**changes), votes, PEOPLE).unproven(digest=digest, at=at)
 
     assert (found.flaw if found else None) is flaw
 

@@ -6,6 +6,7 @@ import pytest
 
 from approvals.domain.states import GATE, MEANING, OPEN, SETTLED, GateEvent, GateStatus
 from execfabric.lib.machine import IllegalTransition
+from tests import machines
 
 R, P, A = GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED
 LEGAL = {
@@ -44,7 +45,7 @@ def test_every_pair_of_status_and_event_is_a_row_or_refused(status, event) -> No
 
 
 def test_every_status_is_reachable_and_explained() -> None:
-    assert GATE.reachable() == set(GateStatus)
+    assert machines.reachable(GATE) == set(GateStatus)
     assert set(MEANING) == set(GateStatus)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from approvals.domain import seats, verdict
 from approvals.domain.seats import Requirement
-from approvals.domain.verdict import Ballot, GateResult
+from approvals.domain.states import GateEvent
+from approvals.domain.verdict import Ballot
 from approvals.errors import RequirementInvalid
 
 TWO_OPERATORS = (Requirement("operator", 2),)
@@ -25,35 +26,33 @@ def no(voter: str, *groups: str) -> Ballot:
 @pytest.mark.parametrize(
     ("ballots", "expected"),
     [
-        pytest.param([], GateResult.UNDECIDED, id="nobody"),
-        pytest.param([yes("ada")], GateResult.PARTIAL, id="one of two"),
+        pytest.param([], None, id="nobody"),
+        pytest.param([yes("ada")], GateEvent.COUNTED, id="one of two"),
         pytest.param(
-            [yes("ada"), yes("ada")], GateResult.PARTIAL, id="same person twice"
+            [yes("ada"), yes("ada")], GateEvent.COUNTED, id="same person twice"
         ),
-        pytest.param([yes("ada"), yes("bob")], GateResult.APPROVED, id="two of two"),
+        pytest.param([yes("ada"), yes("bob")], GateEvent.APPROVED, id="two of two"),
         pytest.param(
-            [yes("ada"), yes("asker")], GateResult.PARTIAL, id="asker is excluded"
-        ),
-        pytest.param(
-            [yes("ada"), yes("eve", "guest")], GateResult.PARTIAL, id="wrong group"
+            [yes("ada"), yes("asker")], GateEvent.COUNTED, id="asker is excluded"
         ),
         pytest.param(
-            [yes("eve", "guest")], GateResult.UNDECIDED, id="only a wrong group"
+            [yes("ada"), yes("eve", "guest")], GateEvent.COUNTED, id="wrong group"
         ),
+        pytest.param([yes("eve", "guest")], None, id="only a wrong group"),
         pytest.param(
             [yes("ada"), yes("bob"), no("cy")],
-            GateResult.REJECTED,
+            GateEvent.REJECTED,
             id="one no settles it",
         ),
-        pytest.param([no("cy"), yes("ada")], GateResult.REJECTED, id="no comes first"),
+        pytest.param([no("cy"), yes("ada")], GateEvent.REJECTED, id="no comes first"),
         pytest.param(
             [yes("ada"), yes("bob"), no("asker")],
-            GateResult.APPROVED,
+            GateEvent.APPROVED,
             id="an excluded no does not count either",
         ),
         pytest.param(
             [yes("ada"), yes("bob"), yes("cy")],
-            GateResult.APPROVED,
+            GateEvent.APPROVED,
             id="more than needed",
         ),
     ],
@@ -69,22 +68,22 @@ def test_two_operators_asked_by_the_excluded_asker(ballots, expected) -> None:
     [
         pytest.param(
             [yes("ada", "operator", "legal")],
-            GateResult.PARTIAL,
+            GateEvent.COUNTED,
             id="one person in both groups fills one seat",
         ),
         pytest.param(
             [yes("ada", "operator"), yes("bob", "operator")],
-            GateResult.PARTIAL,
+            GateEvent.COUNTED,
             id="two of the same group do not stand in for the other",
         ),
         pytest.param(
             [yes("ada", "legal", "operator"), yes("bob", "legal")],
-            GateResult.APPROVED,
+            GateEvent.APPROVED,
             id="whoever is in both moves over",
         ),
         pytest.param(
             [yes("ada", "legal", "operator"), yes("bob", "operator")],
-            GateResult.APPROVED,
+            GateEvent.APPROVED,
             id="whoever is in both moves over the other way",
         ),
     ],
@@ -99,7 +98,7 @@ def test_all_groups_are_needed_and_a_person_fills_one_seat(ballots, expected) ->
 def test_without_requirements_nothing_is_ever_approved() -> None:
     found = verdict.of([yes("ada"), yes("bob")], requirements=(), excluded=set())
 
-    assert found is GateResult.UNDECIDED
+    assert found is None
 
 
 def test_seating_is_a_maximum_in_every_small_case() -> None:

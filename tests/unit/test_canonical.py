@@ -43,6 +43,17 @@ def test_the_example_of_the_rfc_comes_out_as_the_rfc_has_it():
     )
 
 
+@pytest.mark.parametrize("value", [1e16, [-1e300], {"a": {"b": 2**53}}, math.inf])
+def test_a_number_that_the_database_changes_is_refused(value):
+    with pytest.raises(NotCanonical):
+        canonical.check_numbers(value)
+
+
+def test_numbers_up_to_the_largest_safe_integer_are_allowed():
+    largest = LARGEST_SAFE_INTEGER
+    canonical.check_numbers([largest, -largest, float(largest), 1e-300, True, "1e16"])
+
+
 def test_keys_are_ordered_by_utf_16_units():
     value = {"\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "\U0001f600": 5, "\u0080": 6}
 

@@ -3,6 +3,7 @@
 import pytest
 
 from execfabric.cli.output import Output
+from execfabric.cli.runs import _with_items
 
 RUN, GATE = (
     "01a1fe21-24a8-7e92-b2d8-87018e53d77d",
@@ -41,3 +42,26 @@ def test_a_json_value_stays_readable_as_json_on_80_columns(monkeypatch, capsys):
     Output(as_json=False).block({"summary": LABEL})
 
     assert LABEL in capsys.readouterr().out
+
+
+def test_steps_inside_others_are_listed_with_their_paths() -> None:
+    def step(key: str, *items: dict, **fields: object) -> dict:
+        return {"id": key, "item": None, "plan": None, "items": [*items], **fields}
+
+    inner = step("deep", step("last"), plan="p")
+    steps = [
+        step("a"),
+        step("sub", step("make"), inner, plan="p"),
+        step("each", step("each", step("make"), item=1, plan="p")),
+    ]
+
+    assert [path for path, _ in _with_items(steps)] == [
+        "a",
+        "sub",
+        "sub/make",
+        "sub/deep",
+        "sub/deep/last",
+        "each",
+        "each [1]",
+        "each [1]/make",
+    ]

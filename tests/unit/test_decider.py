@@ -1,47 +1,40 @@
-"""The decider: what is due next, by example, exhaustively, and at random."""
+"""The decider: what is due next, by example."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import combinations, product
+from collections.abc import Sequence
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from orchestration.runs.domain.decider import (
     Action,
     Cancel,
+    LeaveOut,
     Move,
     Release,
+    Reopen,
+    Revive,
     Skip,
+    TryAgain,
     next_actions,
 )
+from orchestration.runs.domain.members import Group
 from orchestration.runs.domain.progress import (
     UNANSWERED,
     Progress,
     StepStatus,
 )
 from orchestration.runs.domain.states import (
-    FINAL_RUN,
     RunEvent,
     RunState,
     StepState,
 )
 from tests.run_model import (
-    Graph,
-    State,
-    answers,
-    carried_out,
-    check,
-    due,
     error_of,
-    start,
 )
 
 R, S = RunState, StepState
 RULES = ("all_success", "one_success", "all_done")
 FAILURES = ("pause", "abort", "continue")
+LEFT = S.SKIPPED_BY_CONDITION
 
 
 def view(key: str, state: StepState, *after: str, **fields: object) -> StepStatus:
@@ -107,18 +100,105 @@ def test_what_is_due_in_a_chain_of_two(states, expected):
         ("one_success", (S.FAILED, S.SKIPPED), [Skip("c", "")]),
         ("all_done", (S.FAILED, S.SKIPPED), [Release("c")]),
         ("all_done", (S.SUCCEEDED, S.RUNNING), []),
+        ("all_success", (S.SUCCEEDED, LEFT), [Release("c")]),
+        ("all_success", (LEFT, LEFT), [LeaveOut("c")]),
+        ("all_success", (LEFT, S.RUNNING), []),
+        ("all_success", (LEFT, S.FAILED), [Skip("c", "")]),
+        ("one_success", (LEFT, S.RUNNING), []),
+        ("one_success", (LEFT, LEFT), [LeaveOut("c")]),
+        ("one_success", (LEFT, S.FAILED), [Skip("c", "")]),
+        ("all_done", (LEFT, LEFT), [Release("c")]),
+        ("at_least:1", (S.SUCCEEDED, S.RUNNING), [Release("c")]),
+        ("at_least:2", (S.SUCCEEDED, S.RUNNING), []),
+        ("at_least:2", (S.SUCCEEDED, S.SUCCEEDED), [Release("c")]),
+        ("at_least:2", (S.FAILED, S.RUNNING), [Skip("c", "")]),
+        ("at_least:2", (LEFT, S.RUNNING), []),
+        ("at_least:2", (LEFT, S.SUCCEEDED), [LeaveOut("c")]),
+        ("at_least:1", (LEFT, S.FAILED), [Skip("c", "")]),
     ],
 )
 def test_a_rule_holds_never_will_or_may_yet(rule_name, parents, expected):
+    name, _, count = rule_name.partition(":")
     steps = [
         view("a", parents[0]),
         view("b", parents[1]),
-        view("c", S.PENDING, "a", "b", trigger_rule=rule_name),
+        view("c", S.PENDING, "a", "b", trigger_rule=name, at_least=int(count or 0)),
     ]
 
     found = actions_of(R.RUNNING, steps, parallel_max=0, on_failure="continue")
 
     assert kinds(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("router", "parent", "expected"),
+    [
+        pytest.param(S.PENDING, S.SUCCEEDED, [], id="not yet"),
+        pytest.param(S.PENDING, S.FAILED, [], id="the choice comes first"),
+        pytest.param(S.SUCCEEDED, S.SUCCEEDED, [Release("c")], id="chosen"),
+        pytest.param(S.SUCCEEDED, S.RUNNING, [], id="chosen, but it waits"),
+        pytest.param(S.SUCCEEDED, LEFT, [LeaveOut("c")], id="chosen for nothing"),
+        pytest.param(LEFT, S.SUCCEEDED, [LeaveOut("c")], id="no choice is made"),
+        pytest.param(S.FAILED, S.SUCCEEDED, [Skip("c", "")], id="the choice failed"),
+        pytest.param(S.SKIPPED, S.SUCCEEDED, [Skip("c", "")], id="it was not reached"),
+    ],
+)
+def test_a_step_starts_only_if_it_is_chosen(router, parent, expected):
+    held = view("held", S.GATED)  # so that only these steps are looked at
+    steps = [
+        held,
+        view("r", router, *(["held"] if router is S.PENDING else []), chosen={"C"}),
+        view("a", parent),
+        view("c", S.PENDING, "a", router="r"),
+        view("d", LEFT, "a", router="r"),
+    ]
+
+    found = actions_of(R.RUNNING, steps, parallel_max=0, on_failure="continue")
+
+    assert kinds(found) == expected
+
+
+@pytest.mark.parametrize("parent", [S.SUCCEEDED, S.RUNNING, S.FAILED, S.PENDING])
+def test_a_step_that_is_not_chosen_waits_for_nothing_else(parent):
+    steps = [
+        view("held", S.GATED),
+        view("r", S.SUCCEEDED, chosen={"X"}),
+        view("a", parent, "held"),
+        view("c", S.PENDING, "a", router="r", trigger_rule="all_done"),
+    ]
+
+    found = actions_of(R.RUNNING, steps, parallel_max=0, on_failure="continue")
+
+    left = [LeaveOut("c")]
+    assert [action for action in found if action.key == "c"] == left
+
+
+def test_a_rule_that_cannot_be_met_any_more_skips_the_step_at_once():
+    steps = [
+        view("a", LEFT),
+        view("b", S.FAILED),
+        view("c", S.RUNNING),
+        view("d", S.PENDING, "a", "b", "c", trigger_rule="at_least", at_least=2),
+    ]
+
+    found = actions_of(R.RUNNING, steps, parallel_max=0, on_failure="continue")
+
+    assert kinds(found) == [Skip("d", "")]
+
+
+def test_no_step_starts_before_one_that_follows_a_skipped_step():
+    steps = [
+        view("a", LEFT),
+        view("b", S.PENDING, "a"),
+        view("c", S.PENDING, "b", trigger_rule="all_done"),
+        view("d", S.PENDING),
+    ]
+
+    first = actions_of(R.RUNNING, steps)
+    steps[1] = steps[1]._replace(state=LEFT)
+
+    assert first == [LeaveOut("b")]
+    assert actions_of(R.RUNNING, steps) == [Release("c")]
 
 
 @pytest.mark.parametrize(
@@ -215,132 +295,29 @@ def test_an_expired_gate_is_not_a_rejection():
     assert move == Move(RunEvent.EXPIRED, "The approval of step A expired.")
 
 
-def graphs(size: int) -> Iterator[Graph]:
-    """Every graph of so many steps, with every rule wherever a rule has parents."""
-    earlier = [
-        [c for n in range(index + 1) for c in combinations(range(index), n)]
-        for index in range(size)
+def test_as_many_sub_plans_are_retried_as_the_list_may_run_at_once():
+    sub_plan = Group(is_plan=True)
+    steps = [view("list", S.EXPANDED, group=Group(max=2))]
+    for item in "abc":
+        steps += [
+            view(item, S.PENDING, parent="list", group=sub_plan),
+            view(f"{item}/done", S.SUCCEEDED, parent=item),
+            view(f"{item}/bad", S.FAILED, parent=item),
+            view(f"{item}/later", S.SKIPPED, f"{item}/bad", parent=item),
+        ]
+    progress = Progress(steps, parallel_max=0)
+
+    expected = [
+        action
+        for item in "ab"
+        for action in (Reopen(item), TryAgain(f"{item}/bad"), Revive(f"{item}/later"))
     ]
-    for parents in product(*earlier):
-        choices = [RULES if one else RULES[:1] for one in parents]
-        for rules in product(*choices):
-            yield Graph(parents, rules)
-
-
-def explored(graph: Graph, patience: int = 1) -> int:
-    """Visit every state a world can lead to; return how many there are."""
-    ways: dict[State, set[State]] = {}
-    fresh = [replace(start(graph), patience=patience)]
-    while fresh:
-        state = fresh.pop()
-        if state in ways:
-            continue
-        actions = due(graph, state)
-        if not actions:
-            check(graph, state)
-        then = carried_out(graph, state, actions) if actions else answers(graph, state)
-        ways[state] = set(then)
-        fresh.extend(ways[state] - ways.keys())
-    _assert_all_can_end(ways)
-    return len(ways)
-
-
-def _assert_all_can_end(ways: dict[State, set[State]]) -> None:
-    """From every state some answers lead to the end, or a person may still ask for it."""
-    back: dict[State, set[State]] = {}
-    for source, targets in ways.items():
-        for target in targets:
-            back.setdefault(target, set()).add(source)
-    can = {s for s in ways if s.run in FINAL_RUN or s.run is R.PAUSED}
-    fresh = list(can)
-    while fresh:
-        for source in back.get(fresh.pop(), ()):
-            if source not in can:
-                can.add(source)
-                fresh.append(source)
-    stuck = ways.keys() - can
-    assert not stuck, next(iter(stuck))
-
-
-@pytest.mark.parametrize("on_failure", ["pause", "abort", "continue"])
-@pytest.mark.parametrize("parallel_max", [1, 2, 0])
-@pytest.mark.parametrize("size", [1, 2])
-def test_every_small_plan_reaches_a_legal_end(size, parallel_max, on_failure):
-    found = [
-        explored(Graph(g.parents, g.rules, parallel_max, on_failure))
-        for g in graphs(size)
-    ]
-
-    assert min(found) > 10
-
-
-@pytest.mark.parametrize("on_failure", FAILURES)
-@pytest.mark.parametrize(
-    ("parallel_max", "patience"),
-    [
-        pytest.param(1, 2, id="in order, and a person interferes"),
-        pytest.param(2, 0, id="two at a time"),
-        pytest.param(0, 0, id="side by side"),
-    ],
-)
-def test_every_plan_of_three_reaches_a_legal_end(parallel_max, patience, on_failure):
-    for graph in graphs(3):
-        explored(Graph(graph.parents, graph.rules, parallel_max, on_failure), patience)
-
-
-@st.composite
-def larger_graphs(draw: st.DrawFn) -> Graph:
-    size = draw(st.integers(4, 8))
-    parents = tuple(
-        tuple(sorted(draw(st.sets(st.integers(0, index - 1), max_size=3))))
-        if index
-        else ()
-        for index in range(size)
-    )
-    rules = tuple(draw(st.sampled_from(RULES)) if one else RULES[0] for one in parents)
-    parallel_max = draw(st.sampled_from([1, 2, 0]))
-    return Graph(parents, rules, parallel_max, draw(st.sampled_from(FAILURES)))
-
-
-class RunCourse(RuleBasedStateMachine):
-    """A larger plan in a world that may answer anything, any number of times."""
-
-    @initialize(graph=larger_graphs(), data=st.data())
-    def begin(self, graph: Graph, data: st.DataObject) -> None:
-        self.graph = graph
-        self.state = replace(start(graph), patience=4)
-        self._settle(data)
-
-    @rule(data=st.data())
-    def something_happens(self, data: st.DataObject) -> None:
-        then = list(answers(self.graph, self.state))
-        if not then:
-            return
-        before, self.state = self.state, data.draw(st.sampled_from(then))
-        assert not self._went_back(before, self.state)
-        self._settle(data)
-
-    @invariant()
-    def all_holds(self) -> None:
-        check(self.graph, self.state)
-
-    def _settle(self, data: st.DataObject) -> None:
-        for _ in range(4 * len(self.state.steps) + 4):
-            actions = due(self.graph, self.state)
-            if not actions:
-                return
-            then = list(carried_out(self.graph, self.state, actions))
-            self.state = data.draw(st.sampled_from(then))
-        pytest.fail(f"the decider never has enough: {self.state}")
-
-    @staticmethod
-    def _went_back(before: State, after: State) -> list[int]:
-        """Return the steps that succeeded and no longer do."""
-        pairs = enumerate(zip(before.steps, after.steps, strict=True))
-        return [n for n, (a, b) in pairs if a is S.SUCCEEDED and b is not S.SUCCEEDED]
-
-
-RunCourse.TestCase.settings = settings(
-    max_examples=50, stateful_step_count=30, deadline=None, derandomize=True
-)
-TestRunCourse = RunCourse.TestCase
+    assert next_actions(R.RUNNING, progress) == expected
+    for item in "ab":
+        progress.moved(item, S.EXPANDED)
+        progress.moved(f"{item}/bad", S.RUNNING)
+        progress.moved(f"{item}/later", S.PENDING)
+    assert next_actions(R.RUNNING, progress) == []
+    progress.moved("b", S.SUCCEEDED)
+    expected = [Reopen("c"), TryAgain("c/bad"), Revive("c/later")]
+    assert next_actions(R.RUNNING, progress) == expected

@@ -5,6 +5,7 @@ from enum import StrEnum
 import pytest
 
 from execfabric.lib.machine import IllegalTransition, StateMachine
+from tests import machines
 
 
 class Light(StrEnum):
@@ -64,6 +65,6 @@ def test_reachable_are_only_the_states_that_events_lead_to():
     stranded = a_machine((Light.BROKEN, Signal.HIT, Light.BROKEN))
     linked = a_machine((Light.GREEN, Signal.HIT, Light.BROKEN))
 
-    assert stranded.states() == {Light.RED, Light.GREEN, Light.BROKEN}
-    assert stranded.reachable() == {Light.RED, Light.GREEN}
-    assert linked.reachable() == linked.states()
+    assert machines.states(stranded) == {Light.RED, Light.GREEN, Light.BROKEN}
+    assert machines.reachable(stranded) == {Light.RED, Light.GREEN}
+    assert machines.reachable(linked) == machines.states(linked)

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from approvals.domain.states import GateStatus
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.decider import (
     Cancel,
@@ -13,7 +14,7 @@ from orchestration.runs.domain.decider import (
     TryAgain,
     unknown_reason,
 )
-from orchestration.runs.domain.outcome import MAX_LOSSES, GateOutcome
+from orchestration.runs.domain.outcome import MAX_LOSSES
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
 from orchestration.runs.domain.results import Failure, Finished, Lost
 from orchestration.runs.domain.states import (
@@ -66,6 +67,44 @@ def test_what_the_result_of_a_worker_means(result, run, tries, event, attempt):
     assert ended.error == (None if isinstance(result, Finished) else result)
     wait = timedelta(seconds=7) if event is T.RETRY_LATER else None
     assert (ended.wait, ended.counts) == (wait, True)
+
+
+@pytest.mark.parametrize(
+    ("effect_class", "ran", "run", "has_fallback", "event"),
+    [
+        (EffectClass.IDEMPOTENT, None, R.RUNNING, True, T.OUTCOME_UNKNOWN),
+        (EffectClass.IDEMPOTENT, None, R.PAUSING, True, T.OUTCOME_UNKNOWN),
+        (EffectClass.IDEMPOTENT, None, R.RUNNING, False, T.FAILED),
+        (EffectClass.IDEMPOTENT, None, R.CANCELLING, True, T.FAILED),
+        (EffectClass.IDEMPOTENT, True, R.RUNNING, True, T.FAILED),
+        (EffectClass.IDEMPOTENT, False, R.RUNNING, True, T.FAILED),
+        (EffectClass.PURE, None, R.RUNNING, True, T.FAILED),
+    ],
+)
+def test_no_fallback_follows_an_effect_that_may_still_happen(
+    effect_class, ran, run, has_fallback, event
+):
+    failure = Failure("c", "m.", again=True, ran=ran)
+    ended = outcome.of_result(failure, run=run, tries=3, max_attempts=3, rule=RULE)
+    if outcome.must_be_known(effect_class, has_fallback=has_fallback, run=run):
+        ended = outcome.if_known(ended, earlier_unknown=False)
+
+    assert ended.event is event
+    assert isinstance(ended.error, Lost) is (event is T.OUTCOME_UNKNOWN)
+
+
+@pytest.mark.parametrize("has_fallback", [True, False])
+def test_a_step_that_keeps_losing_workers_may_have_had_its_effect(has_fallback):
+    ended = outcome.of_lost_lease(
+        P.INTENT,
+        effect_class=EffectClass.IDEMPOTENT,
+        run=R.RUNNING,
+        losses=MAX_LOSSES,
+        has_fallback=has_fallback,
+    )
+
+    assert ended.event is (T.OUTCOME_UNKNOWN if has_fallback else T.FAILED)
+    assert ended.attempt is A.LOST
 
 
 @pytest.mark.parametrize(
@@ -152,7 +191,7 @@ def test_any_other_attempt_that_was_cut_off_is_unknown(effect_class):
         (
             Unknown("c", "m"),
             NOT_REPEATABLE,
-            Lost("c", "m Outcome unknown: it may have had its effect."),
+            Lost("c", "m Outcome unknown: the step may have taken effect."),
         ),
     ],
 )
@@ -167,7 +206,7 @@ def test_a_repeatable_attempt_that_used_too_much_is_not_repeated():
     }
 
     assert {results[effect] for effect in REPEATABLE} == {
-        Failure("limits.memory", "Too much.")
+        Failure("limits.memory", "Too much.", ran=None)
     }
     assert all(isinstance(results[effect], Lost) for effect in NOT_REPEATABLE)
 
@@ -229,12 +268,12 @@ def test_what_evidence_on_an_unknown_outcome_means(happened, event, code):
 @pytest.mark.parametrize(
     ("verdict", "is_approval_step", "event", "code"),
     [
-        (GateOutcome.APPROVED, False, T.GATE_APPROVED, None),
-        (GateOutcome.APPROVED, True, T.SUCCEEDED, None),
-        (GateOutcome.REJECTED, False, T.GATE_REJECTED, "gate.rejected"),
-        (GateOutcome.REJECTED, True, T.GATE_REJECTED, "gate.rejected"),
-        (GateOutcome.EXPIRED, False, T.GATE_REJECTED, "gate.expired"),
-        (GateOutcome.EXPIRED, True, T.GATE_REJECTED, "gate.expired"),
+        (GateStatus.APPROVED, False, T.GATE_APPROVED, None),
+        (GateStatus.APPROVED, True, T.SUCCEEDED, None),
+        (GateStatus.REJECTED, False, T.GATE_REJECTED, "gate.rejected"),
+        (GateStatus.REJECTED, True, T.GATE_REJECTED, "gate.rejected"),
+        (GateStatus.EXPIRED, False, T.GATE_REJECTED, "gate.expired"),
+        (GateStatus.EXPIRED, True, T.GATE_REJECTED, "gate.expired"),
     ],
 )
 def test_what_the_verdict_on_a_step_means(verdict, is_approval_step, event, code):
@@ -248,16 +287,16 @@ def test_what_the_verdict_on_a_step_means(verdict, is_approval_step, event, code
 @pytest.mark.parametrize(
     ("verdict", "states", "expected"),
     [
-        (GateOutcome.APPROVED, [S.PENDING], [Move(E.APPROVED)]),
-        (GateOutcome.REJECTED, [S.PENDING], [Cancel("a"), Move(E.REJECTED)]),
-        (GateOutcome.EXPIRED, [S.PENDING], [Cancel("a"), Move(E.EXPIRED)]),
+        (GateStatus.APPROVED, [S.PENDING], [Move(E.APPROVED)]),
+        (GateStatus.REJECTED, [S.PENDING], [Cancel("a"), Move(E.REJECTED)]),
+        (GateStatus.EXPIRED, [S.PENDING], [Cancel("a"), Move(E.EXPIRED)]),
         (
-            GateOutcome.REJECTED,
+            GateStatus.REJECTED,
             [S.SUCCEEDED, S.GATED, S.READY, S.BACKOFF, S.FAILED],
             [Cancel("b"), Cancel("c"), Cancel("d"), Move(E.REJECTED)],
         ),
-        (GateOutcome.REJECTED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
-        (GateOutcome.EXPIRED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
+        (GateStatus.REJECTED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
+        (GateStatus.EXPIRED, [S.RUNNING, S.GATED], [Move(E.CANCEL_REQUESTED)]),
     ],
 )
 def test_what_the_verdict_on_a_plan_means(verdict, states, expected):

@@ -22,7 +22,8 @@ EXAMPLES = [
     for body in re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)
     if body.startswith("plan:")
 ]
-SHIPPED = sorted((ROOT / "orchestration/plans/examples").glob("*.yaml"))
+PLANS = ROOT / "orchestration/plans"
+SHIPPED = sorted([*PLANS.glob("examples/*.yaml"), *PLANS.glob("packs/*/*.yaml")])
 FIXTURES = sorted([*FOLDER.glob("*.yaml"), *FOLDER.glob("*.json")])
 
 
@@ -71,7 +72,7 @@ def test_the_published_schema_is_a_schema_and_knows_every_key() -> None:
         "id: p\nsteps: [{id: a, skill: s}]",
         "id: p\nsteps: [{id: 1a, skill: s, action: a}]",
         "id: p\nsteps: [{id: self, skill: s, action: a}]",
-        "id: p\nsteps: [{id: a, skill: s, action: a, when: x}]",
+        "id: p\nsteps: [{id: a, skill: s, action: a, when: 5}]",
         "id: p\nsteps: [{id: a, kind: approval, skill: s}]",
         "id: p\nsteps: [{id: a, kind: plan}]",
         "id: p\nsteps: [{id: a, skill: s, action: a, timeout: soon}]",

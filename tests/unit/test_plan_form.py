@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from hypothesis import assume, given, settings
@@ -9,15 +10,17 @@ from hypothesis import strategies as st
 
 from execfabric.lib import canonical
 from orchestration.plans.domain import document as documents
-from orchestration.plans.domain.document import (
+from orchestration.plans.domain import form, source
+from orchestration.plans.domain.document import PlanDocument, StepDocument
+from orchestration.plans.domain.joins import AtLeast, RuleDocument
+from orchestration.plans.domain.parts import (
     ApprovalDocument,
     GroupCount,
     Parallel,
-    PlanDocument,
     RollbackDocument,
-    StepDocument,
 )
 from orchestration.plans.domain.problem import MAX_PROBLEMS
+from orchestration.plans.errors import PlanUnreadable
 from orchestration.skills.domain.contract import RetryRule
 from tests.unit.plans import FOLDER, places, plan, read
 
@@ -155,12 +158,12 @@ def test_an_invalid_plan_is_refused_with_its_position(text, code, line, column) 
         pytest.param("id: a, skill: '@1', action: a", "plan.missing_key", 3, id="@"),
         pytest.param("id: a, skill: s", "plan.missing_key", 3, id="no action"),
         pytest.param("id: a, kind: approval, skill: s", "plan.unknown_key", 27, id="both"),
-        pytest.param("id: a, kind: input", "plan.wrong_value", 11, id="kind not yet"),
+        pytest.param("id: a, kind: question", "plan.wrong_value", 11, id="kind not yet"),
         pytest.param(
             "id: a, skill: s, action: a, version: 1.0", "plan.wrong_type", 32, id="float"
         ),
         pytest.param(
-            "id: a, skill: s, action: a, when: x", "plan.unknown_key", 32, id="not yet"
+            "id: a, skill: s, action: a, when: 5", "plan.wrong_type", 32, id="number"
         ),
         pytest.param(
             "id: a, skill: s, action: a, timeout: soon", "plan.wrong_type", 32, id="time"
@@ -179,7 +182,7 @@ def test_an_invalid_plan_is_refused_with_its_position(text, code, line, column) 
             "plan.duplicate_key", 47, id="two spellings",
         ),
         pytest.param(
-            "id: a, skill: s, action: a, triggerRule: {atLeast: 2}",
+            "id: a, skill: s, action: a, triggerRule: {atLeast: x}",
             "plan.wrong_type", 32, id="at least",
         ),
         pytest.param(
@@ -200,13 +203,61 @@ def test_an_invalid_step_is_refused_with_its_position(written, code, column) -> 
 
 @pytest.mark.parametrize(
     "key",
-    ["when", "forEach", "fallback", "onError", "choose", "sla", "concurrency", "join"],
+    ["onError", "choose"],
 )
 def test_an_unsupported_key_is_named(key) -> None:
-    _, problems = read(f"id: p\nsteps: [{{id: a, skill: s, action: a, {key}: x}}]")
+    _, problems = read(f"id: p\nsteps: [{{id: a, skill: s, action: a, {key}: []}}]")
 
     assert [one.code for one in problems] == ["plan.unknown_key"]
     assert repr(key) in problems[0].message
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "part",
+    [
+        "rollback: {id: x}",
+        "approval: {id: x}",
+        "approval: {groups: [{group: g, id: x}]}",
+        "retry: {id: x}",
+    ],
+)
+def test_an_id_where_none_belongs_is_one_problem(part) -> None:
+    _, problems = read(f"id: p\nsteps:\n- {{id: a, skill: s, action: x, {part}}}")
+    _, of_plan = read(
+        "id: p\nparallel: {id: x}\nsteps:\n- {id: a, skill: s, action: x}"
+    )
+
+    assert [problem.code for problem in problems] == ["plan.unknown_key"]
+    assert [problem.code for problem in of_plan] == ["plan.unknown_key"]
+
+
+@pytest.mark.parametrize("value", ["false", "{}", "0"])
+@pytest.mark.parametrize("key", ["dependsOn", "version"])
+def test_a_value_of_the_wrong_type_is_refused(key, value) -> None:
+    _, problems = read(
+        f"id: p\nsteps:\n- {{id: a, skill: s, action: x, {key}: {value}}}"
+    )
+
+    assert [problem.code for problem in problems] == ["plan.wrong_type"]
+
+
+def test_a_text_is_no_list_of_steps() -> None:
+    _, problems = read("id: p\nsteps:\n- {id: a, skill: s, action: x, dependsOn: ''}")
+
+    assert [problem.code for problem in problems] == ["plan.wrong_type"]
+
+
+def test_the_other_spelling_of_a_key_costs_as_many_look_ups_as_it_has_items() -> None:
+    parsed = source.parse(
+        "id: p\nsteps:\n- {id: a, skill: s, action: x, depends_on: [b, c]}"
+    )
+    looks = Mock(wraps=parsed.positions.get)
+    parsed = replace(parsed, positions=MagicMock(wraps=parsed.positions, get=looks))
+
+    form.read(parsed)
+
+    assert 0 < looks.call_count < 20
 
 
 def test_a_misspelt_key_gets_a_suggestion() -> None:
@@ -258,6 +309,10 @@ APPROVALS = st.builds(
     st.lists(st.builds(GroupCount, NAMES, st.integers(1, 9)), max_size=2).map(tuple),
     st.none() | SECONDS,
 )
+TARGETS = st.lists(NAMES, max_size=2).map(tuple)
+RULES = st.builds(RuleDocument, st.just("inputs.x > 1"), TARGETS) | st.builds(
+    RuleDocument, st.none(), st.none(), TARGETS
+)
 STEPS = st.builds(
     StepDocument,
     id=NAMES,
@@ -268,7 +323,10 @@ STEPS = st.builds(
     action=NAMES,
     params=OBJECTS,
     depends_on=st.lists(NAMES, max_size=3, unique=True).map(tuple),
-    trigger_rule=st.sampled_from(["all_success", "one_success", "all_done"]),
+    trigger_rule=st.sampled_from(["all_success", "one_success", "all_done"])
+    | st.builds(AtLeast, st.integers(1, 9)),
+    when=st.just("") | st.just("inputs.x > 1"),
+    choose=st.lists(RULES, max_size=2).map(tuple),
     rollback=st.none()
     | st.builds(RollbackDocument, st.just("") | NAMES, st.none() | OBJECTS),
     approval=st.none() | APPROVALS,
@@ -299,11 +357,17 @@ def test_the_normal_form_is_complete_and_survives_storage(document) -> None:
     assert documents.digest(again) == documents.digest(document)
 
 
+@pytest.mark.parametrize("stored", [[], "x", 5, None])
+def test_a_stored_plan_that_is_no_object_is_refused(stored) -> None:
+    with pytest.raises(PlanUnreadable):
+        documents.from_normal_form(stored)
+
+
 @given(PLANS)
 @settings(max_examples=100, deadline=None)
 def test_the_normal_form_can_be_read_as_a_plan(document) -> None:
     steps = {
-        f"{index}-{one.id}": replace(one, id=f"s{index}")
+        f"{index}-{one.id}": replace(one, id=f"s{index}", choose=())
         for index, one in enumerate(document.steps)
         if one.kind == "skill"
     }
@@ -322,6 +386,10 @@ def test_a_duplicate_spelling_names_both_keys() -> None:
 
     _, problems = read(text)
 
-    assert [one.message for one in problems] == [
-        "Duplicate key 'dependsOn': it repeats 'depends_on'."
+    assert [(one.code, one.step, one.message) for one in problems] == [
+        (
+            "plan.duplicate_key",
+            "a",
+            "Duplicate key 'dependsOn': it repeats 'depends_on'.",
+        )
     ]

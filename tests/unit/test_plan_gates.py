@@ -2,8 +2,11 @@
 
 import pytest
 
+from approvals.domain.policy import Rule
+from approvals.domain.seats import Requirement
 from orchestration.plans.domain.dryrun import Report, StepPreview
 from orchestration.plans.domain.gates import planned_gates
+from orchestration.plans.domain.validation import Validation
 from tests.unit.plans import Registry, plan
 
 TEXT = """
@@ -16,7 +19,7 @@ steps:
 """
 
 
-def planned(policy_says) -> list[tuple[str | None, str, tuple[str, ...]]]:
+def planned(*rules: Rule) -> list[tuple[str | None, str, tuple[str, ...]]]:
     document = plan(TEXT)
     registry = Registry()
     entries = {
@@ -24,12 +27,12 @@ def planned(policy_says) -> list[tuple[str | None, str, tuple[str, ...]]]:
         for step in document.steps
         if (entry := registry.find(step.skill, None)) is not None
     }
-    found = planned_gates(document, entries, policy_says)
+    found = planned_gates(document, Validation([], entries=entries), rules)
     return [(one.step, one.kind, one.reasons) for one in found]
 
 
 def test_the_plan_gate_is_first_and_high_risk_always_has_one() -> None:
-    assert planned(lambda step, action: []) == [
+    assert planned() == [
         (None, "plan", ("Nothing runs before its plan is approved.",)),
         ("asked", "step", ("Look twice",)),
         ("high", "step", ("The risk of jira-write transition is high.",)),
@@ -38,12 +41,22 @@ def test_the_plan_gate_is_first_and_high_risk_always_has_one() -> None:
 
 
 def test_reasons_of_policies_come_before_those_of_the_plan() -> None:
-    found = planned(lambda step, action: [f"Policy {step.id}"])
+    asks = (Requirement("operator"),)
+    found = planned(
+        Rule(
+            name="lab", version=1, reason="Policy lab", requirements=asks, skill="lab"
+        ),
+        Rule(name="all", version=1, reason="Policy all", requirements=asks, order=200),
+    )
 
     assert found[1:] == [
-        ("low", "step", ("Policy low",)),
-        ("asked", "step", ("Policy asked", "Look twice")),
-        ("high", "step", ("Policy high",)),
+        ("low", "step", ("Policy lab", "Policy all")),
+        ("asked", "step", ("Policy lab", "Policy all", "Look twice")),
+        (
+            "high",
+            "step",
+            ("The risk of jira-write transition is high.", "Policy all"),
+        ),
         ("people", "approval", ("The plan requires this approval.",)),
     ]
 

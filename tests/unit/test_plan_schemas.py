@@ -3,10 +3,13 @@
 import warnings
 
 import pytest
+import re2
 
 from execfabric.lib.schema import linear_validator
+from orchestration.plans.forms import input_fields
 from tests.unit.plans import HEAD, YIELD, Registry, action, check, skill
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 INPUTS = """id: p
 inputs:
   type: object
@@ -75,6 +78,9 @@ def test_a_plan_without_inputs_takes_none() -> None:
         pytest.param("{properties: {a: {pattern: '('}}}", id="no pattern"),
         pytest.param("{patternProperties: {'(a': {}}}", id="pattern of names"),
         pytest.param("{properties: {a: {items: {pattern: 'a(?<!b)'}}}}", id="deep"),
+        pytest.param(
+            f"{{properties: {{a: {{$schema: '{DRAFT}'}}}}}}", id="other rules"
+        ),
     ],
 )
 def test_an_unusable_schema_of_inputs_is_refused_at_its_position(schema) -> None:
@@ -85,6 +91,22 @@ def test_an_unusable_schema_of_inputs_is_refused_at_its_position(schema) -> None
         found = check(text, inputs={"a": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"})
 
     assert {(one.code, one.line) for one in found} == {("plan.schema_invalid", 2)}
+
+
+@pytest.mark.parametrize("uri", [DRAFT, "http://json-schema.org/draft-07/schema#"])
+def test_a_schema_in_a_schema_does_not_bring_back_the_patterns_of_python(uri) -> None:
+    inner = {"$schema": uri, "pattern": "(?=x)x"}
+
+    with pytest.raises(re2.error):
+        linear_validator({"properties": {"a": inner}}).is_valid({"a": "x"})
+
+
+@pytest.mark.parametrize("head", ["id: 'bad id'", "name: without id"])
+def test_a_bad_id_and_an_unusable_schema_are_both_listed(head) -> None:
+    found = check(f"{head}\ninputs: {{type: 5}}\nsteps:\n- {{{YIELD}}}")
+
+    assert "plan.schema_invalid" in {one.code for one in found}
+    assert len(found) == 2
 
 
 def test_a_property_may_have_the_name_of_a_keyword() -> None:
@@ -140,3 +162,16 @@ def test_a_condition_on_an_unknown_value_is_left_to_the_run() -> None:
 
     assert check(text % "$run.id", registry=Registry(odd)) == []
     assert len(check(text % "a", registry=Registry(odd))) == 1
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"type": ["string", "null"]}}},
+        {"properties": {"a": {}}, "required": 5},
+        {"properties": {"a": {"enum": 5}}},
+        {"properties": 5},
+    ],
+)
+def test_a_schema_of_any_form_has_fields_or_none(schema) -> None:
+    assert len(input_fields(schema, {}, {})) in {0, 1}

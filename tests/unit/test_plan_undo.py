@@ -3,9 +3,10 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from orchestration.plans.domain.document import RollbackDocument, StepDocument
+from orchestration.plans.domain.document import StepDocument
+from orchestration.plans.domain.parts import RollbackDocument
 from orchestration.plans.domain.references import Scope, resolve
-from orchestration.plans.domain.undo import Undo, undo_of
+from orchestration.plans.domain.undo import undo_of
 from orchestration.skills import installed
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 
@@ -56,32 +57,32 @@ THINGS = a_skill(CREATE, REMOVE, HIDE)
     [
         pytest.param(
             None,
-            Undo("remove", {"name": "$self.output.made_as"}),
+            {"action": "remove", "params": {"name": "$self.output.made_as"}},
             id="the contract's undo stands without a word in the plan",
         ),
         pytest.param(
             RollbackDocument("remove", None),
-            Undo("remove", {"name": "$self.output.made_as"}),
+            {"action": "remove", "params": {"name": "$self.output.made_as"}},
             id="the contract's undo by name",
         ),
         pytest.param(
             RollbackDocument("", None),
-            Undo("remove", {"name": "$self.output.made_as"}),
+            {"action": "remove", "params": {"name": "$self.output.made_as"}},
             id="an empty rollback",
         ),
         pytest.param(
             RollbackDocument("hide", None),
-            Undo("hide", {"name": "$self.params.name"}),
+            {"action": "hide", "params": {"name": "$self.params.name"}},
             id="another action takes the step's params, not the contract's",
         ),
         pytest.param(
             RollbackDocument("remove", {"name": "x"}),
-            Undo("remove", {"name": "x"}),
+            {"action": "remove", "params": {"name": "x"}},
             id="given params are taken as given",
         ),
         pytest.param(
             RollbackDocument("remove", {}),
-            Undo("remove", {}),
+            {"action": "remove", "params": {}},
             id="given params may be none at all",
         ),
         pytest.param(RollbackDocument("burn", None), None, id="an unknown action"),
@@ -97,7 +98,7 @@ def test_the_undo_of_a_contract_gets_only_its_declared_params() -> None:
 
     undo = undo_of(step, THINGS)
 
-    assert undo == Undo("remove", {"name": "$self.output.made_as"})
+    assert undo == {"action": "remove", "params": {"name": "$self.output.made_as"}}
 
 
 def test_a_commit_is_not_reverted_with_its_own_message() -> None:
@@ -111,7 +112,7 @@ def test_a_commit_is_not_reverted_with_its_own_message() -> None:
     undo = undo_of(step, GIT)
 
     assert undo is not None
-    assert set(undo.params) == {"branch", "commit", "repository"}
+    assert set(undo["params"]) == {"branch", "commit", "repository"}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_param_reaches_its_undo_with_any_name_and_is_resolved_once() -> None:
 
     assert undo is not None
     scope = Scope({}, {}, self_={"params": ran, "output": {}, "files": {}})
-    assert resolve(undo.params, scope) == {
+    assert resolve(undo["params"], scope) == {
         "plain_1": "$5",
         "with-hyphen": [1],
         "with space": "a",
@@ -188,7 +189,7 @@ def test_the_undo_of_a_built_in_action_is_accepted_by_it(contract, step, output)
 
     assert undo is not None
     self_ = {"params": step.params, "output": output, "files": {}}
-    resolved = resolve(undo.params, Scope({}, {}, self_=self_))
-    action = contract.action(undo.action)
+    resolved = resolve(undo["params"], Scope({}, {}, self_=self_))
+    action = contract.action(undo["action"])
     assert not list(Draft202012Validator(action.input_schema).iter_errors(resolved))
     assert "$" not in str(resolved)

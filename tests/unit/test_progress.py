@@ -14,12 +14,15 @@ from orchestration.runs.domain.progress import (
 from orchestration.runs.domain.states import RunState, StepState
 
 S = StepState
-RULES = ("all_success", "one_success", "all_done")
+RULES = ("all_success", "one_success", "all_done", "at_least")
 ERRORS = {
     S.REJECTED: ("gate.rejected", UNANSWERED),
     S.SKIPPED: (UPSTREAM_FAILED, "step.skipped", "step.left_out"),
     S.FAILED: ("skill.failed",),
 }
+
+
+CHOICES = st.frozensets(st.integers(0, 7).map("step {}".format), max_size=4)
 
 
 @st.composite
@@ -30,6 +33,8 @@ def views(draw: st.DrawFn) -> list[StepStatus]:
     for index, key in enumerate(keys):
         parents = draw(st.sets(st.integers(0, index - 1), max_size=3)) if index else ()
         state, error = draw(moves())
+        others = [one for one in range(index) if one not in parents]
+        router = keys[draw(st.sampled_from(others))] if others else None
         found.append(
             StepStatus(
                 key,
@@ -38,6 +43,9 @@ def views(draw: st.DrawFn) -> list[StepStatus]:
                 tuple(keys[one] for one in parents),
                 draw(st.sampled_from(RULES)),
                 error,
+                at_least=draw(st.integers(1, 3)),
+                router=router if draw(st.booleans()) else None,
+                chosen=draw(CHOICES),
             )
         )
     return found
@@ -82,8 +90,11 @@ def test_any_moves_lead_to_what_a_fresh_one_says(steps, parallel_max, on_failure
         elif there:
             index = data.draw(st.integers(0, there - 1))
             state, error = data.draw(moves())
-            steps[index] = steps[index]._replace(state=state, error=error)
-            progress.moved(steps[index].key, state, error)
+            chosen = data.draw(CHOICES)
+            steps[index] = steps[index]._replace(
+                state=state, error=error, chosen=chosen
+            )
+            progress.moved(steps[index].key, state, error, chosen)
 
         fresh = Progress(steps[:there], **rules)
 

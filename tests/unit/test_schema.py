@@ -85,6 +85,8 @@ def test_a_param_of_a_skill_ends_where_its_pattern_says(name, param, good):
         ("iri", "/relative", False),
         ("iri-reference", "/größe", True),
         ("iri-reference", "a b", False),
+        ("iri", "http://x/\ud800", False),
+        ("iri-reference", "\ud800", False),
         ("uri", "https://example.com/ü", False),
     ],
 )

@@ -1,7 +1,9 @@
 """What a handler's code digest notices, and what it must not."""
 
+import gc
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -29,7 +31,7 @@ def helper(call, limit):
 """
 
 
-CACHED = (code.digest_of, code._imports, code._is_file, code._path, code._source)
+CACHED = (code.digest_of, code._imports, code._path, code._source)
 
 
 def forget() -> None:
@@ -44,10 +46,10 @@ def forget() -> None:
 def digest_of(tmp_path, monkeypatch):
     """Return the digest of a handler in a new package of two modules."""
 
-    def taken(main: str, own: str = OWN) -> str:
+    def taken(main: str, own: str = OWN, name_of_own: str = "own") -> str:
         folder = tmp_path / str(next(NUMBER)) / "acme"
         folder.mkdir(parents=True)
-        for name, text in (("__init__", ""), ("main", main), ("own", own)):
+        for name, text in (("__init__", ""), ("main", main), (name_of_own, own)):
             (folder / f"{name}.py").write_text(textwrap.dedent(text))
         monkeypatch.syspath_prepend(folder.parent)
         forget()
@@ -95,12 +97,20 @@ def test_a_relative_import_is_covered_too(digest_of):
     assert digest_of(main) != digest_of(main, OWN.replace("[:limit]", "[limit:]"))
 
 
+def test_a_helper_named_contract_is_covered_too(digest_of):
+    main = PLAIN.replace("acme.own", "acme.contract")
+
+    assert digest_of(main, OWN, "contract") != digest_of(
+        main, OWN.replace("[:limit]", "[limit:]"), "contract"
+    )
+
+
 def test_of_this_project_only_the_modules_of_built_in_skills_are_covered():
     for module in installed.MODULES.values():
         covered = code._closure(module, code._is_own)
 
         assert all(name.startswith(f"{code.BUILTIN}.") for name in covered)
-        assert not any(name.endswith(code.CONTRACT_MODULES) for name in covered)
+        assert not any(name.endswith(code.CONTRACT_MODULE) for name in covered)
 
 
 def test_moving_the_code_of_a_built_in_skill_leaves_its_digest_as_it_is(
@@ -158,3 +168,27 @@ def test_a_handler_of_a_third_party_keeps_the_digest_of_the_first_release():
     assert code.is_code_of("tests.handlers", earlier)
     assert code.is_code_of("tests.handlers", code.digest_of("tests.handlers"))
     assert not code.is_code_of("tests.handlers", "")
+
+
+def test_threads_may_take_the_first_digest_at_once() -> None:
+    """The first requests after a start run in several threads of the web server."""
+    modules = sorted(installed.MODULES.values())
+    expected = [code.digest_of(module) for module in modules]
+    # A garbage collection that runs Python code lets another thread continue.
+    collect_often, switch_often = (10, 10, 10), 1e-6
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.callbacks.append(_pass)
+    gc.set_threshold(*collect_often)
+    sys.setswitchinterval(switch_often)
+    try:
+        forget()
+        with ThreadPoolExecutor(4) as threads:
+            assert [*threads.map(code.digest_of, modules)] == expected
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(_pass)
+
+
+def _pass(_phase: str, _info: object) -> None:
+    """Do nothing, in Python."""

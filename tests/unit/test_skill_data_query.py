@@ -1,5 +1,6 @@
 """SQL over files, and reports made of the result."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_formats_are_read_and_written_and_joined(bench, sales, tmp_path):
     )
 
     assert json.loads(outcome.files["result"].read_text()) == [{"name": "Nord", "n": 2}]
+
+
+def test_text_is_read_as_it_is_written(bench, tmp_path):
+    written = 'id;x,version,note\n007,1.10,a;b\n#8,true,2024-01-02\n9,,""\n'
+    source = as_file(tmp_path / "s.csv", written)
+    tabs = as_file(tmp_path / "t.tsv", written.replace(",", "\t"))
+    sql = "SELECT * FROM s WHERE version IS NOT NULL AND note IS NOT NULL"
+    for file in (source, tabs):
+        params = {"sources": {"s": file}, "sql": sql, "text": True}
+        outcome = bench.good("data.query", params)
+        result = outcome.files["result"].read_text()
+        assert list(csv.reader(result.split())) == list(csv.reader(written.split()))
+        assert {column["type"] for column in outcome.output["columns"]} == {"VARCHAR"}
+        assert "version VARCHAR" in bench.dry_run("data.query", params).summary
 
 
 def test_several_files_are_one_source(bench, sales, tmp_path):

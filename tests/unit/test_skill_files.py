@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.skills.builtin.files import confined
-from orchestration.skills.builtin.files.confined import OutOfBounds
-from orchestration.skills.domain.outcome import Failed, Succeeded
+from orchestration.skills.domain.outcome import CallFailed, Failed, Succeeded
 from tests.skill_calls import Bench, as_file
 
 
@@ -117,7 +116,7 @@ def test_a_folder_swapped_for_a_link_between_look_and_use_leads_nowhere(root, tm
         root.joinpath("deep/er").rmdir()
         root.joinpath("deep/er").symlink_to(outside)
 
-        with pytest.raises(OutOfBounds), confined.opened_file(top, found.parts):
+        with pytest.raises(CallFailed), confined.opened_file(top, found.parts):
             pass
 
 

@@ -18,6 +18,7 @@ def best(text: str) -> tuple[str, ...]:
     ("text", "slug", "action"),
     [
         ("send mail", "notify", "email"),
+        ("mail mail", "notify", "email"),
         ("Send an e-mail", "notify", "email"),
         ("email", "notify", "email"),
         ("create-branch", "git-operations", "create-branch"),

@@ -7,12 +7,15 @@ import pytest
 
 from execfabric.lib.machine import IllegalTransition, StateMachine
 from orchestration.runs.domain.states import (
+    ARTIFACT,
     AT_WORK,
     ATTEMPT,
+    DELEGATED,
     DRY_RUN,
     HELD,
     RUN,
     STEP_RUN,
+    ArtifactState,
     AttemptEvent,
     DryRunState,
     Phase,
@@ -28,6 +31,8 @@ from orchestration.skills.domain.states import (
     VersionState,
 )
 from orchestration.trace.domain.states import JOB, JobState
+from orchestration.triggers.domain.states import TRIGGER, TriggerState
+from tests import machines
 from tests.documents import PROJECT, STATES, between_markers, state_table
 
 MACHINES = [
@@ -35,25 +40,30 @@ MACHINES = [
     pytest.param(STEP_RUN, StepState, id="step run"),
     pytest.param(ATTEMPT, Phase, id="attempt"),
     pytest.param(DRY_RUN, DryRunState, id="dry run"),
+    pytest.param(ARTIFACT, ArtifactState, id="artifact"),
 ]
 EVERY_MACHINE = [
     *MACHINES,
     pytest.param(JOB, JobState, id="verification"),
+    pytest.param(TRIGGER, TriggerState, id="trigger"),
     pytest.param(SKILL, SkillState, id="skill"),
     pytest.param(VERSION, VersionState, id="skill version"),
 ]
 WAYS_BACK = {
     (StepState.FAILED, StepEvent.RETRIED),
     (StepState.SKIPPED, StepEvent.REVIVED),
+    (StepState.FAILED, StepEvent.FELL_BACK),
 }
-"""Moves out of a final state: a person has a failed step tried again."""
+"""Moves out of a final state: a failed step is tried again, or its fallback runs."""
 
 
 OF_OLDER_RELEASES = {Phase.CLAIMED}
 """States in which nothing is put any more, and out of which there is still a way."""
 ENTERED_FROM = [
     # Nothing runs before its plan is approved, and no run succeeds from a pause.
-    (RUN, RunState.RUNNING, {"awaiting_approval", "pausing", "paused"}),
+    (RUN, RunState.RUNNING, {"awaiting_approval", "queued", "pausing", "paused"}),
+    (RUN, RunState.QUEUED, {"running"}),
+    (STEP_RUN, StepState.QUEUED, {"pending"}),
     (RUN, RunState.SUCCEEDED, {"running"}),
     (RUN, RunState.PARTIALLY_SUCCEEDED, {"running"}),
     (RUN, RunState.CANCELLED, {"cancelling"}),
@@ -66,9 +76,32 @@ ENTERED_FROM = [
         {"pending", "gated", "running", "backoff", "indeterminate"},
     ),
     (STEP_RUN, StepState.INDETERMINATE, {"running"}),
-    (STEP_RUN, StepState.SUCCEEDED, {"running", "gated", "indeterminate"}),
-    (STEP_RUN, StepState.SKIPPED, {"pending"}),
-    (STEP_RUN, StepState.REJECTED, {"gated"}),
+    # A choose step succeeds when it is released, a list when its items have finished.
+    (
+        STEP_RUN,
+        StepState.SUCCEEDED,
+        {
+            "pending",
+            "running",
+            "gated",
+            "waiting",
+            "indeterminate",
+            "expanded",
+            "falling_back",
+        },
+    ),
+    (STEP_RUN, StepState.WAITING, {"pending"}),
+    (STEP_RUN, StepState.EXPANDED, {"pending"}),
+    # An item that has not started is skipped after the failure of another one.
+    (
+        STEP_RUN,
+        StepState.SKIPPED,
+        {"pending", "queued", "gated", "waiting", "ready", "backoff"},
+    ),
+    (STEP_RUN, StepState.SKIPPED_BY_CONDITION, {"pending"}),
+    (STEP_RUN, StepState.FALLING_BACK, {"failed"}),
+    # With its fallback.
+    (STEP_RUN, StepState.REJECTED, {"gated", "falling_back"}),
     (ATTEMPT, Phase.DONE, {"intent"}),
     (ATTEMPT, Phase.LOST, {"intent", "claimed"}),
     (DRY_RUN, DryRunState.FINISHED, {"running"}),
@@ -96,8 +129,8 @@ def test_a_final_state_refuses_every_event_that_is_no_way_back(machine, events):
 def test_every_state_is_reachable_and_every_event_used(machine, states):
     events = set(type(machine.rows[0][1]))
 
-    assert machine.states() == frozenset(states)
-    assert machine.reachable() == frozenset(states) - OF_OLDER_RELEASES
+    assert machines.states(machine) == frozenset(states)
+    assert machines.reachable(machine) == frozenset(states) - OF_OLDER_RELEASES
     assert {event for _, event, _ in machine.rows} == events
 
 
@@ -119,7 +152,8 @@ def test_a_final_state_has_no_way_out_but_the_documented_one(machine, states):
 
 
 def test_each_step_state_has_one_role_in_the_course_of_a_run():
-    groups = [AT_WORK, HELD, STEP_RUN.final, frozenset({StepState.PENDING})]
+    pending = {StepState.PENDING}
+    groups = [AT_WORK, HELD, DELEGATED, STEP_RUN.final, pending, {StepState.EXPANDED}]
 
     assert sum(map(len, groups)) == len(StepState)
     assert frozenset().union(*groups) == frozenset(StepState)
@@ -132,6 +166,7 @@ def test_each_step_state_has_one_role_in_the_course_of_a_run():
         pytest.param(STEP_RUN, "step", id="step"),
         pytest.param(ATTEMPT, "attempt", id="attempt"),
         pytest.param(DRY_RUN, "dry-run", id="dry run"),
+        pytest.param(ARTIFACT, "artifact", id="artifact"),
     ],
 )
 def test_the_page_about_states_has_the_tables_of_the_code(machine, name):
@@ -145,6 +180,7 @@ def test_the_page_about_states_has_the_tables_of_the_code(machine, name):
         pytest.param(STEP_RUN, "step", id="step"),
         pytest.param(ATTEMPT, "attempt", id="attempt"),
         pytest.param(DRY_RUN, "dry-run", id="dry run"),
+        pytest.param(ARTIFACT, "artifact", id="artifact"),
     ],
 )
 def test_the_lifecycle_page_has_a_paragraph_per_state(machine: StateMachine, name):
@@ -156,7 +192,7 @@ def test_the_lifecycle_page_has_a_paragraph_per_state(machine: StateMachine, nam
         )
     )
 
-    assert set(told) == {str(state) for state in machine.states()}
+    assert set(told) == {str(state) for state in machines.states(machine)}
     for state, paragraph in told.items():
         ways_in = {str(on) for _, on, to in machine.rows if to == state}
         ways_out = {str(on) for source, on, _ in machine.rows if source == state}

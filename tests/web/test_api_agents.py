@@ -23,11 +23,25 @@ from tests.api_builders import (
 
 pytestmark = pytest.mark.django_db
 
-PROPOSING = {"/api/v1/plans:validate", "/api/v1/plans:dry-run", "/api/v1/runs"}
+PROPOSING = {
+    # Like a revision of a plan: with the right to edit it.
+    "/api/v1/artifacts/{artifact_id}:fork",
+    "/api/v1/files",
+    "/api/v1/plans",
+    "/api/v1/plans/{plan_id}/runs",
+    "/api/v1/plans:dry-run",
+    "/api/v1/plans:validate",
+    "/api/v1/runs",
+}
+SENDING = {"/api/v1/events"}
+"""An agent may report what happened."""
 ITS_OWN = {"/api/v1/tokens/{token_id}:revoke"}
 """An agent may take back its own tokens; those of others do not exist for it."""
 BODIES = {
+    ":archive": {"version": "00000000-0000-7000-8000-000000000000", "reason": "old"},
     "decisions": {"approve": True, "digest": "0" * 64, "comment": "yes"},
+    ":grant": {"right": "view", "user": "owner"},
+    ":revoke": {"right": "view", "user": "owner"},
     ":resolve": {"happened": True, "evidence": "seen"},
 }
 
@@ -39,12 +53,14 @@ def deciding_routes() -> list[tuple[str, str]]:
         (method, path)
         for path, methods in document["paths"].items()
         for method in methods
-        if method != "get" and path not in PROPOSING | ITS_OWN
+        if method != "get" and path not in PROPOSING | SENDING | ITS_OWN
     ]
 
 
 def ids_of(run: str, gate: str, step: str) -> dict[str, str]:
-    return {"{run_id}": run, "{gate_id}": gate, "{step_run_id}": step}
+    parts = {"{run_id}": run, "{gate_id}": gate, "{step_run_id}": step}
+    others = dict.fromkeys(("{schedule_id}", "{hook_id}", "{artifact_id}"), run)
+    return parts | others | {"{plan_id}": "hand-on"}
 
 
 def send(by: Caller, method: str, path: str, ids: dict[str, str], body: bytes) -> Any:
@@ -58,10 +74,25 @@ def send(by: Caller, method: str, path: str, ids: dict[str, str], body: bytes) -
 
 def test_the_document_lists_the_routes_that_decide() -> None:
     assert {path for _, path in deciding_routes()} == {
+        "/api/v1/artifacts/{artifact_id}:archive",
         "/api/v1/gates/{gate_id}/decisions",
+        "/api/v1/gates/{gate_id}:answer",
+        "/api/v1/hooks",
+        "/api/v1/hooks/{hook_id}:change",
+        "/api/v1/hooks/{hook_id}:delete",
+        "/api/v1/hooks/{hook_id}:pause",
+        "/api/v1/hooks/{hook_id}:resume",
+        "/api/v1/hooks/{hook_id}:rotate",
+        "/api/v1/plans/{plan_id}:grant",
+        "/api/v1/plans/{plan_id}:revoke",
         "/api/v1/runs/{run_id}:cancel",
         "/api/v1/runs/{run_id}:pause",
         "/api/v1/runs/{run_id}:resume",
+        "/api/v1/schedules",
+        "/api/v1/schedules/{schedule_id}:change",
+        "/api/v1/schedules/{schedule_id}:delete",
+        "/api/v1/schedules/{schedule_id}:pause",
+        "/api/v1/schedules/{schedule_id}:resume",
         "/api/v1/steps/{step_run_id}:resolve",
         "/api/v1/trace:verify",
     }

@@ -18,13 +18,26 @@ pytestmark = pytest.mark.django_db
 
 STEP_KEYS = {
     "id",
+    "item",
+    "value",
+    "items",
+    "plan",
+    "revision",
+    "session_id",
     "step_run_id",
     "kind",
     "state",
     "attempts",
     "output",
     "files",
+    "condition",
+    "used_fallback",
     "error",
+    "concurrency_key",
+    "admitted_at",
+    "due_at",
+    "breached_at",
+    "waits_until",
     "started_at",
     "finished_at",
 }
@@ -188,6 +201,8 @@ def test_the_same_key_of_somebody_else_is_another_key(proposer, operator) -> Non
     key = {"Idempotency-Key": "order-9"}
 
     first = proposer.post("runs", body, **key).json()
+    right = {"right": "start", "user": "operator"}
+    assert proposer.post("plans/hand-on:grant", right).status_code == 200
     second = operator.post("runs", body, **key).json()
 
     assert first["run_id"] != second["run_id"]

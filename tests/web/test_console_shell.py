@@ -41,20 +41,34 @@ def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(db, name) -> None:
     [
         pytest.param(
             [Role.PROPOSER],
-            ["Home", "Runs", "New run", "Skills"],
+            ["Home", "Runs", "New run", "Plans", "Artifacts", "Schedules", "Skills"],
             id="proposer",
         ),
         pytest.param(
             [Role.OPERATOR],
-            ["Home", "Approvals", "Runs", "New run", "Skills", "Audit log"],
+            [
+                "Home",
+                "Approvals",
+                "Runs",
+                "New run",
+                "Plans",
+                "Artifacts",
+                "Schedules",
+                "Skills",
+                "Audit log",
+            ],
             id="operator",
         ),
         pytest.param(
             [Role.AUDITOR],
-            ["Home", "Runs", "Skills", "Audit log"],
+            ["Home", "Runs", "Plans", "Artifacts", "Schedules", "Skills", "Audit log"],
             id="auditor",
         ),
-        pytest.param([], ["Home", "Runs", "Skills"], id="no role"),
+        pytest.param(
+            [],
+            ["Home", "Runs", "Plans", "Artifacts", "Schedules", "Skills"],
+            id="no role",
+        ),
     ],
 )
 def test_the_navigation_leads_only_where_ones_rights_do(db, roles, expected) -> None:

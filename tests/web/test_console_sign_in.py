@@ -5,7 +5,7 @@ from django.contrib.auth.models import Group
 from django.test import Client, override_settings
 
 from audit import selectors as audit
-from execfabric.identity import demo, people, services
+from execfabric.identity import adapter, demo, people
 from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.lib.actor import system
@@ -33,7 +33,7 @@ def sign_in(client: Client, name: str, password: str):
 
 
 def recorded() -> list[tuple[str, str]]:
-    events = audit.events_after(services.SIGN_IN, 0)
+    events = audit.events_after(adapter.STREAM, 0)
     return [
         (event.kind, audit.envelope(event)["payload"]["username"]) for event in events
     ]

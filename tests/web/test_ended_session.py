@@ -21,8 +21,12 @@ ARGUMENTS = {
     "key": "first",
     "part": "params",
     "ask": "pause",
+    "act": "pause",
     "place": 0,
     "seq": 1,
+    "before": 1,
+    "number": 1,
+    "after": 2,
     "suffix": "csv",
     "stream": "run:x",
     "sha256": "0" * 64,
@@ -109,7 +113,9 @@ def test_a_form_that_is_out_of_date_leads_back_to_its_page(run, operator) -> Non
 def test_no_address_of_the_console_answers_a_get_with_a_bare_405(admin) -> None:
     client = signed_in(admin)
 
-    bare = [name for name in page_names() if is_bare(client, name)]
+    # Other systems deliver to a webhook, not people.
+    pages = [one for one in page_names() if one.name != "hook_deliver"]
+    bare = [one for one in pages if is_bare(client, one)]
 
     assert bare == []
 

@@ -107,5 +107,5 @@ def test_the_help_links_of_templates_lead_to_the_glossary() -> None:
         for anchor in re.findall(r'\{% help_link "([\w-]+)" %\}', path.read_text())
     }
 
-    assert used == {"risk", "effect-class", "approval"}
+    assert used == {"risk", "effect-class", "approval", "service-level"}
     assert used <= anchors("glossary")

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from approvals.domain.policy import Rule
 from approvals.domain.seats import Requirement
 from approvals.models import Gate
-from approvals.services import PolicyDraft, publish_policy
+from approvals.services.policies import publish_policy
 from execfabric.identity import services as accounts
 from execfabric.lib import clock
 from execfabric.lib.actor import system
@@ -75,7 +76,7 @@ def test_a_reason_says_whose_it_is(text, said, proposer, operator) -> None:
 
 
 def test_a_rules_reason_names_the_rule(proposer, operator, admin) -> None:
-    draft = PolicyDraft(
+    draft = Rule(
         name="echoes",
         skill="lab",
         requirements=(Requirement("operator", 1),),

@@ -7,7 +7,7 @@ import pytest
 from audit import selectors as audit
 from execfabric.lib import clock
 from orchestration.runs.pages import frames
-from orchestration.runs.pages.frames import Cursor
+from orchestration.runs.pages.frames import Cursor, LivePage
 from tests.builders import approved, decided, open_gate, plan, proposed, step
 from tests.console_builders import signed_in
 
@@ -28,7 +28,7 @@ def test_the_same_frame_is_to_be_had_without_a_socket(
     decided(open_gate(run), operator)
     frame = client.get(address, {"after": head, "log": ""})
     by = proposer.actor()
-    same = frames.since(by, run.pk, Cursor(head), view="steps", at=clock.now())
+    same = frames.since(LivePage(run.pk), Cursor(head), by=by, at=clock.now())
 
     assert nothing.status_code == 204
     assert same is not None
@@ -46,7 +46,7 @@ def test_the_parts_of_a_frame_are_the_parts_of_the_page(
     page = signed_in(proposer).get(f"/runs/{run.pk}").content.decode()
 
     frame = frames.snapshot(
-        proposer.actor(), run.pk, Cursor(), view="steps", at=clock.now()
+        LivePage(run.pk), Cursor(), by=proposer.actor(), at=clock.now()
     )
 
     parts = re.findall(r'id="([\w-]+)"[^>]*hx-swap-oob', frame.html)
@@ -61,7 +61,7 @@ def test_no_input_and_no_disclosure_is_inside_a_part_that_is_swapped(
     run = approved(TWO_STEPS, proposer, operator)
 
     frame = frames.snapshot(
-        proposer.actor(), run.pk, Cursor(), view="steps", at=clock.now()
+        LivePage(run.pk), Cursor(), by=proposer.actor(), at=clock.now()
     )
 
     assert not re.findall(r"<(?:input|textarea|select|details|form)\b", frame.html)
@@ -74,7 +74,7 @@ def test_behind_a_wide_gap_the_page_is_redrawn(
     monkeypatch.setattr(frames, "GAP", 3)
 
     frame = frames.since(
-        proposer.actor(), run.pk, Cursor(0), view="events", at=clock.now()
+        LivePage(run.pk, "events"), Cursor(0), by=proposer.actor(), at=clock.now()
     )
 
     assert frame is not None

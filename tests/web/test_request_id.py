@@ -55,6 +55,24 @@ def test_an_error_page_a_problem_and_the_log_have_the_id_of_the_request(
     assert request_id in {entry.get("request_id") for entry in entries}
 
 
+def test_without_the_collected_static_files_the_server_does_not_start(
+    tmp_path: Path,
+) -> None:
+    static = {"EXECFABRIC_DATA_DIR": str(tmp_path), "EXECFABRIC_HASHED_STATIC": "true"}
+
+    started = subprocess.run(
+        [sys.executable, "-c", "import execfabric.asgi"],
+        cwd=ROOT,
+        env=os.environ | static,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert started.returncode == 1
+    assert "has no static files. Run `manage.py collectstatic" in started.stderr
+
+
 @pytest.mark.parametrize(
     "template",
     ["400", "403", "403_csrf", "404", "413", "500", "503", "web/_refusal"],

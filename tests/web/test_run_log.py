@@ -146,8 +146,8 @@ def test_a_file_is_handed_out_to_whoever_may_see_its_run_and_to_nobody_else(
     sha256 = kept["report"]["$file"]["sha256"]
 
     page = step_of(run, "first", signed_in(proposer))
-    given = signed_in(proposer).get(f"/artifacts/{sha256}")
-    refused = signed_in(stranger).get(f"/artifacts/{sha256}")
+    given = signed_in(proposer).get(f"/artifacts/{sha256}/download")
+    refused = signed_in(stranger).get(f"/artifacts/{sha256}/download")
 
     assert rows(page, "file-first") == 1
     assert b"".join(given) == b"<script>alert(1)</script>"

@@ -29,7 +29,7 @@ def test_input_states_and_files_of_a_whole_chain_are_shown(
     page = page_of(run, client)
     inputs = client.get(f"/runs/{run.pk}/inputs.json")
     made = step_of(run, "make", client).content.decode()
-    file = client.get(f"/artifacts/{sha256}")
+    file = client.get(f"/artifacts/{sha256}/download")
     trace = client.get("/trace", {"stream": run.stream})
 
     assert json.loads(inputs.content) == {"words": "hello"}

@@ -11,12 +11,11 @@ from guardian.shortcuts import assign_perm, remove_perm
 
 from audit import selectors as record
 from execfabric.lib import clock
-from execfabric.lib.actor import system
 from orchestration.skills import installed
 from orchestration.skills.domain.examples import example_step
 from orchestration.skills.execution import input_problems
 from orchestration.skills.models import Skill, SkillVersion
-from orchestration.skills.services import shipped
+from orchestration.skills.services import sync
 from tests.console_builders import codes, rows, signed_in, words
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -142,7 +141,7 @@ def test_without_a_match_close_skills_are_offered(client) -> None:
     page = client.get("/skills?q=comit+files")
     nothing = words(client.get("/skills?q=xyzzyplugh"))
 
-    assert "No skill matches “comit files”. These come close:" in words(page)
+    assert "No skill matches “comit files”. Similar skills:" in words(page)
     assert 'data-skill="git-operations"' in page.content.decode()
     assert "Use fewer or other words, or show all skills" in nothing
 
@@ -321,13 +320,12 @@ def test_a_shipped_version_waits_for_an_admin_who_has_changed_the_skill(
 ) -> None:
     draft = a_draft(client, risk__pass="high", config="{}")
     client.post(f"/skills/noop/versions/{draft.pk}/publish", {"digest": draft.digest})
-    shipped.take(
+    sync.take(
         replace(
             installed.shipped("noop"),
             version="1.1.0",
             description="Hands it on, better.",
         ),
-        by=system("setup"),
         at=clock.now(),
     )
     waiting = SkillVersion.objects.get(skill__slug="noop", state="draft")

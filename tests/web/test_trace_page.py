@@ -1,11 +1,11 @@
 """The trace: every event can be found, and one that was tampered with is named."""
 
 import re
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from audit import services as audit
@@ -16,10 +16,11 @@ from orchestration.runs.models import Run
 from orchestration.trace.services import jobs
 from tests.builders import decided, open_gate
 from tests.console_builders import a_run, codes, rows, signed_in, words
+from tests.database import forged
 
 pytestmark = pytest.mark.usefixtures("registry")
 AIM = 12
-VERIFYING = 16
+VERIFYING = 17
 """Queries that read the rows which a run's record speaks of, however many."""
 
 
@@ -28,13 +29,7 @@ def client(auditor, operator) -> Client:
     return signed_in(auditor)
 
 
-def past_the_product(sql: str, *values: object) -> None:
-    """Change the stored record as the owner of its tables could."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
-        cursor.execute(sql, values)
-        cursor.execute("ALTER TABLE audit_event ENABLE TRIGGER USER")
+past_the_product = partial(forged, tables=["audit_event"])
 
 
 def tamper(stream: str, seq: int) -> None:
@@ -192,6 +187,28 @@ def test_a_removed_event_is_named(proposer, client) -> None:
     assert "an event is missing" in words(page)
 
 
+@pytest.mark.parametrize("forged", ['"x"', "7", "[1]"])
+def test_an_event_with_a_forged_approval_is_listed_as_broken(
+    forged, proposer, client
+) -> None:
+    run = a_run(proposer)
+    event = Event.objects.get(stream=run.stream, kind="gate.requested")
+    body = bytes(event.body).replace(f'"{open_gate(run).pk}"'.encode(), forged.encode())
+    past_the_product(
+        "UPDATE audit_event SET body = %s WHERE stream = %s AND seq = %s",
+        body,
+        run.stream,
+        event.seq,
+    )
+
+    page = client.get("/trace", {"stream": run.stream})
+    one = client.get(f"/trace/{run.stream}/{event.seq}")
+
+    assert body != bytes(event.body)
+    assert f"Broken at event {event.seq}" in words(page)
+    assert one.status_code == 200
+
+
 def test_the_whole_record_is_verified_by_a_job(proposer, client) -> None:
     run = a_run(proposer)
     count = Event.objects.count()
@@ -235,7 +252,7 @@ def test_a_changed_row_is_named_on_the_page_and_the_badge(proposer, client) -> N
     assert rows(page, "verification-differs") == 1
     assert "runs_run.proposer_name" in words(page)
     assert "forged-name" in words(page)
-    assert "Stored data differs from the record" in words(badge)
+    assert "Stored data differs from the trace" in words(badge)
 
 
 def test_an_event_has_an_address_of_its_own(proposer, client) -> None:
