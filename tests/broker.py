@@ -1,10 +1,16 @@
 """A broker that a test may kill and start again on its port."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from django.test import override_settings
+
+from execfabric.celery import app
 from execfabric.local import ports, valkey
 from execfabric.local.layout import DataDir
 from execfabric.local.service import ServiceProcess
+from orchestration.runs import dispatch
 
 
 class Broker:
@@ -34,3 +40,16 @@ class Broker:
         if self.running:
             self.running.kill()
         self.running = None
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let this process send its hints to it."""
+        before = app.conf.broker_url
+        app.conf.update(broker_url=self.url)
+        dispatch._broker.cache_clear()
+        try:
+            with override_settings(REDIS_URL=self.url):
+                yield
+        finally:
+            app.conf.update(broker_url=before)
+            dispatch._broker.cache_clear()

@@ -25,6 +25,7 @@ from orchestration.triggers.models import Schedule
 from orchestration.triggers.services import firing
 from tests import builders, committed
 from tests.api_builders import Caller, token_of
+from tests.broker import Broker
 from tests.builders import a_worker
 from tests.integration import schedule_builders
 from tests.web.upload_builders import stored
@@ -114,6 +115,16 @@ def _person(name: str, *roles: Role) -> User:
     for role in roles:
         user.groups.add(Group.objects.get(name=str(role)))
     return user
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """Return a broker that the test may kill; hints of this process go to it."""
+    made = Broker(tmp_path / "data")
+    made.start()
+    with made.in_use():
+        yield made
+    made.kill()
 
 
 class Witness:

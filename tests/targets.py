@@ -1,12 +1,21 @@
-"""Local targets for skills that change something outside: folders and a repository."""
+"""Local targets for skills that change something outside.
 
+Folders, a repository, a warehouse, and servers for the hosts that plans call.
+"""
+
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
 
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from orchestration.skills.models import Skill
 from orchestration.skills.services import registry as registered
 
 
@@ -24,7 +33,7 @@ def prepare(folder: Path) -> None:
     inbox.mkdir()
     published.mkdir()
     inbox.joinpath("sales-2024-01-north.csv").write_text("name,amount\nfirst,3\n")
-    packages = "package,version,files,bytes\nfirst,1.0,3,400\n"
+    packages = "package,version,files,bytes\na,1.0,3,400\n"
     inbox.joinpath("packages-a.csv").write_text(packages)
     repository = folder / "repository.git"
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
@@ -40,6 +49,17 @@ def prepare(folder: Path) -> None:
     subprocess.run([*at, "update-ref", "HEAD", first], check=True)
     configured("files", {"roots": [str(inbox)], "publish_root": str(published)})
     configured("git-operations", {"repository": str(repository)})
-    assert Skill.objects.filter(current__version="9.0.0").count() == len(
-        ("files", "git-operations")
-    )
+
+
+@contextmanager
+def warehouse() -> Iterator[str]:
+    """Create a database on the session's server; give its address."""
+    name = f"warehouse_{uuid4().hex[:12]}"
+    server = os.environ["DATABASE_URL"]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

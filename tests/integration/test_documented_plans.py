@@ -1,28 +1,38 @@
-"""Every plan in the documents is valid, is dry-run, and runs if its targets are local."""
+"""Every plan in the documents is valid, and runs on a worker and targets of the test."""
 
-from datetime import datetime
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from django.db.models import Max
 
-from approvals.models import INPUT, Gate
 from execfabric.identity.models import User
-from execfabric.lib import canonical, clock
-from orchestration.plans.domain import asking, source
+from execfabric.lib import clock
+from orchestration.plans.domain import source
 from orchestration.plans.services import check, saving
-from orchestration.runs.control import answers, events, uploads
-from orchestration.runs.domain.states import FINAL_RUN, DryRunState
-from orchestration.runs.keeper import sweep
-from orchestration.runs.models import EventWait, Run
-from tests import targets
-from tests.builders import OPEN, approved, decided, driven, proposed
+from orchestration.runs.control import uploads
+from tests import real_worker, targets
+from tests.builders import approved
 from tests.documents import PROJECT, all_blocks
+from tests.jira import Jira
+from tests.patterns import PATTERNS
+from tests.real_worker import People
+from tests.skill_calls import http_server, reply
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry", "operator")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry", "operator"),
+]
 
-PATTERNS = "docs/patterns.md"
+
+def identifier(text: str) -> str:
+    """Return the id of a plan."""
+    plan_id: str = source.parse(text).value["plan"]["id"]
+    return plan_id
+
+
 EXAMPLES = sorted((PROJECT / "orchestration/plans/examples").glob("*.yaml"))
 INPUTS: dict[str, dict[str, Any]] = {
     "check-service": {"service": "shop"},
@@ -32,23 +42,23 @@ INPUTS: dict[str, dict[str, Any]] = {
     },
     "hello": {"name": "Ada"},
     "package-sizes": {"minimum": 1},
+    "pattern-follow-up": {"branch": "left"},
     "publish-monthly-report": {"month": "2024-01"},
     "publish-package-report": {"minimum": 1},
     "publish-packages": {"letters": "a"},
     "ship-when-paid": {"invoice": "2026-017"},
     "tag-release": {"version": "1.0.0"},
+    **{identifier(one.plan): one.inputs for one in PATTERNS if one.plan},
 }
 FILE = {"count-amounts": "amounts"}
 """The input of a plan that is a file."""
-INSIDE = {"check-service"}
+INSIDE = {"check-service", "pattern-follow-up"}
 """Plans that other plans run in a step."""
-REMOTE = {
-    "text-and-types": "calls an API and a web hook",
-    "load-package-sizes": "loads into the warehouse of the demo; see the browser tests",
-    "plan-001": "needs a Jira",
-    "three-angles": "calls a web hook",
-}
-"""Plans that reach other hosts: checked and dry-run, not executed."""
+PAYLOADS = {"pattern.answered": {"choice": "ship"}}
+"""The content of events that a plan reads."""
+HOSTS = ("https://api.example.com", "https://hooks.example.com")
+"""The hosts that plans call; a server of the test answers for them."""
+JIRA_TOKEN = "t0ken"
 WITH_ITS_SKILL = {"greet-someone"}
 """Plans whose skill is in the document too: test_documented_commands.py runs them."""
 
@@ -56,16 +66,14 @@ WITH_ITS_SKILL = {"greet-someone"}
 def documented() -> dict[str, str]:
     """Return every plan of the documents and examples by its id."""
     texts = [path.read_text() for path in EXAMPLES]
-    # test_patterns.py runs the plans of its page.
-    texts += [block.text for block in all_blocks("yaml") if block.document != PATTERNS]
-    plans = {source.parse(text).value["plan"]["id"]: text for text in texts}
+    texts += [block.text for block in all_blocks("yaml")]
+    plans = {identifier(text): text for text in texts}
     assert len(plans) == len(texts), "two plans have the same id"
     return plans
 
 
 ALL = documented()
 PLANS = {key: text for key, text in ALL.items() if key not in WITH_ITS_SKILL}
-LOCAL = sorted(PLANS.keys() - REMOTE.keys())
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +96,7 @@ def inputs_of(key: str, proposer: User) -> dict[str, Any]:
 
 
 def test_the_lists_name_plans_of_the_documents():
-    assert ALL.keys() >= INPUTS.keys() | FILE.keys() | REMOTE.keys() | WITH_ITS_SKILL
+    assert ALL.keys() >= INPUTS.keys() | FILE.keys() | INSIDE | WITH_ITS_SKILL
 
 
 @pytest.mark.parametrize("key", PLANS)
@@ -105,59 +113,71 @@ def test_every_plan_in_the_documents_is_valid(key, proposer):
     assert checked.valid
 
 
-@pytest.mark.parametrize("key", REMOTE)
-def test_a_plan_with_remote_targets_is_dry_run(key, proposer):
-    run = proposed(PLANS[key], proposer, INPUTS.get(key, {}))
+@pytest.fixture(scope="module")
+def worker(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory):
+    """Start a worker; return the address of its warehouse."""
+    with targets.warehouse() as dsn:
+        secrets = {
+            "EXECFABRIC_SECRET_WAREHOUSE_DSN": dsn,
+            "EXECFABRIC_SECRET_JIRA_TOKEN": JIRA_TOKEN,
+        }
+        with real_worker.working(tmp_path_factory.mktemp("worker"), **secrets):
+            yield dsn
 
-    assert run.dry_run.state == DryRunState.FINISHED
+
+class Hosts:
+    """Servers of the test in place of the hosts that plans call."""
+
+    def __init__(self, jira: Jira, addresses: Mapping[str, str]) -> None:
+        self.jira = jira
+        self.addresses = addresses
+
+    def plan(self, key: str) -> str:
+        """Return a plan of the documents with the addresses of these servers."""
+        text = PLANS[key]
+        for host, address in self.addresses.items():
+            text = text.replace(host, address)
+        return text
 
 
 @pytest.fixture
-def local_targets(tmp_path: Path, registry: list[str]) -> None:
-    targets.prepare(tmp_path)
+def hosts(key: str, tmp_path: Path, registry: list[str]) -> Iterator[Hosts]:
+    """Give the skills of a plan local targets."""
+    jira = Jira()
+    with http_server(jira.answer) as at_jira, http_server(accept) as elsewhere:
+        account = {"user": "bot@example.com", "token": {"$secret": "jira-token"}}
+        configs = {
+            "jira-write": {"base_url": at_jira, **account},
+            "http": {"allow_private": True},
+            "notify": {"allow_private": True},
+        }
+        for slug, config in configs.items():
+            if f"skill: {slug}" in PLANS[key]:
+                targets.configured(slug, config)
+        if re.search("skill: (files|git-operations)", PLANS[key]):
+            targets.prepare(tmp_path)
+        yield Hosts(jira, dict.fromkeys(HOSTS, elsewhere))
 
 
-def answered(gate: Gate, by: User) -> None:
-    """Answer a form with its examples and defaults."""
-    form = canonical.loads(bytes(gate.subject))["form"]
-    answers.answer(
-        gate_id=gate.pk,
-        by=by.actor(),
-        digest=gate.digest_hex,
-        values=asking.example_of(form) or {},
-        channel="api",
-        at=clock.now(),
+def accept(request: Any, body: bytes) -> None:
+    reply(request, 200, b"[]", Content_Type="application/json")
+
+
+@pytest.mark.parametrize("key", PLANS)
+def test_every_plan_in_the_documents_runs_on_a_worker(
+    key, hosts, worker, proposer, operator
+):
+    people = People(operator, payloads=PAYLOADS, payload={"amount": 120})
+
+    run = people.finish(
+        approved(hosts.plan(key), proposer, operator, **inputs_of(key, proposer))
     )
-
-
-def waiting_until(run: Run) -> datetime | None:
-    """Return the end of the last wait of a run."""
-    return run.steps.filter(state="waiting").aggregate(at=Max("not_before"))["at"]
-
-
-@pytest.mark.usefixtures("local_targets")
-@pytest.mark.parametrize("key", LOCAL)
-def test_a_plan_with_local_targets_runs(key, proposer, operator, worker):
-    run = driven(
-        approved(PLANS[key], proposer, operator, **inputs_of(key, proposer)), worker
-    )
-    while run.state not in FINAL_RUN and run.state != "paused":
-        for gate in Gate.objects.filter(context_id=run.id, status__in=OPEN):
-            if gate.subject_kind == INPUT:
-                answered(gate, operator)
-            else:
-                decided(gate, operator)
-        for wait in EventWait.objects.filter(step_run__run=run, match=None):
-            events.send(
-                type=wait.type,
-                key=wait.key,
-                payload={"amount": 120},
-                by=operator.actor(),
-                at=clock.now(),
-            )
-        if ends_at := waiting_until(run):
-            sweep.sweep(at=ends_at)
-        run = driven(run, worker)
 
     errors = [step.error for step in run.steps.all() if step.error]
     assert (run.state, errors) == ("succeeded", [])
+    if key == "plan-001":
+        assert hosts.jira.status == "In Progress"
+    if key == "load-package-sizes":
+        with psycopg.connect(worker) as connection:
+            rows = connection.execute("SELECT letter, packages FROM package_sizes")
+            assert rows.fetchall() == [("A", 1)]

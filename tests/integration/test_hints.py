@@ -3,29 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from execfabric.celery import app
 from orchestration.runs import dispatch
-from tests.broker import Broker
-
-
-@pytest.fixture
-def broker(tmp_path: Path, settings) -> Iterator[Broker]:
-    made = Broker(tmp_path / "data")
-    made.start()
-    settings.REDIS_URL = made.url
-    dispatch._broker.cache_clear()
-    before = app.conf.broker_url
-    app.conf.update(broker_url=made.url)
-    yield made
-    made.kill()
-    app.conf.update(broker_url=before)
-    dispatch._broker.cache_clear()
 
 
 def arrived() -> list[str]:

@@ -1,4 +1,4 @@
-"""The plans of the packs run on the built-in skills and local targets."""
+"""The plans of the packs run on a worker with the built-in skills and local targets."""
 
 import subprocess
 from collections.abc import Mapping
@@ -11,14 +11,16 @@ from approvals.models import Gate
 from execfabric.lib import clock
 from orchestration.plans import examples
 from orchestration.plans.services import saving
-from orchestration.runs.control import events, proposals
-from orchestration.runs.domain.states import FINAL_RUN
-from orchestration.runs.keeper import sweep
-from orchestration.runs.models import EventWait, Run
-from tests import targets
-from tests.builders import OPEN, decided, driven, end_dry_runs, open_gate
+from orchestration.runs.control import proposals
+from orchestration.runs.models import Run
+from tests import real_worker, targets
+from tests.builders import decided, end_dry_runs, open_gate
+from tests.real_worker import People
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
 BLUEPRINT = {
     "service": "billing",
     "auth": "OAuth2",
@@ -33,6 +35,12 @@ PAYLOADS: Mapping[str, Any] = {
     "pipeline.finished": {"state": "succeeded"},
     "health.checked": {"healthy": True},
 }
+
+
+@pytest.fixture(scope="module")
+def worker(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory):
+    with real_worker.working(tmp_path_factory.mktemp("worker")):
+        yield
 
 
 @pytest.fixture
@@ -50,19 +58,8 @@ def console(tmp_path, proposer, operator, worker):
         )
         end_dry_runs()
         decided(open_gate(made), operator)
-        run = driven(made, worker)
-        while run.state not in FINAL_RUN and run.state != "paused":
-            for gate in Gate.objects.filter(context_id=run.pk, status__in=OPEN):
-                decided(gate, operator, approve=approve)
-            for wait in EventWait.objects.filter(step_run__run=run, match=None):
-                payload = {**PAYLOADS, **payloads}[wait.type]
-                at, by = clock.now(), operator.actor()
-                events.send(type=wait.type, key=wait.key, payload=payload, by=by, at=at)
-            for ends_at in run.steps.filter(
-                state="waiting", not_before__isnull=False
-            ).values_list("not_before", flat=True):
-                sweep.sweep(at=ends_at)
-            run = driven(run, worker)
+        people = People(operator, payloads={**PAYLOADS, **payloads}, approve=approve)
+        run = people.finish(made)
         errors = [step.error for step in run.steps.all() if step.error]
         assert errors == [] or not approve
         return run

@@ -12,7 +12,6 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from audit import selectors as audit
-from execfabric.celery import app
 from execfabric.lib import clock
 from execfabric.local import commands
 from orchestration.runs import dispatch
@@ -54,20 +53,6 @@ FLOW = plan(
     {"id": "paid", "kind": "wait", "event": {"type": "paid"}, "dependsOn": ["each"]},
     step("last", after="paid", params={"items": "$each.output.items"}),
 )
-
-
-@pytest.fixture
-def broker(tmp_path: Path, settings) -> Iterator[Broker]:
-    made = Broker(tmp_path / "data")
-    made.start()
-    before = app.conf.broker_url
-    app.conf.update(broker_url=made.url)
-    settings.REDIS_URL = made.url
-    dispatch._broker.cache_clear()
-    yield made
-    made.kill()
-    app.conf.update(broker_url=before)
-    dispatch._broker.cache_clear()
 
 
 def worked(*, restarts: bool) -> int:

@@ -5,18 +5,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import psutil
 import pytest
 
-from execfabric.celery import app
 from execfabric.local import processes
 from orchestration.runs import dispatch
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.tasks import HintPoller
-from tests.broker import Broker
 from tests.builders import a_worker, approved, plan, states, step
 from tests.servers import Spawned, eventually, spawn
 from tests.web_server import database_url
@@ -25,18 +22,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("registry"),
 ]
-
-
-@pytest.fixture
-def broker(tmp_path: Path, settings) -> Iterator[Broker]:
-    made = Broker(tmp_path / "data")
-    made.start()
-    assert app.conf.broker_url  # Celery reads the setting once, so before it changes
-    settings.REDIS_URL = made.url
-    dispatch._broker.cache_clear()
-    yield made
-    made.kill()
-    dispatch._broker.cache_clear()
 
 
 @pytest.fixture

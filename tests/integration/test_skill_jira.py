@@ -1,11 +1,7 @@
 """The jira-write skill against as much of Jira as it needs, on loopback."""
 
-import base64
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,57 +9,13 @@ from orchestration.skills import installed
 from orchestration.skills.domain.outcome import DryRunResult, Failed, Unknown
 from orchestration.skills.execution import Runner
 from orchestration.skills.execution.calls import CallKind, WireCall
-from tests.skill_calls import Bench, http_server, reply
+from tests.jira import Jira
+from tests.skill_calls import Bench, http_server
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "calls", {"allow_private": True})
-
-
-class Jira:
-    """As much of Jira's documented REST API as a transition needs."""
-
-    WAYS = {
-        "11": ("Start", "In Progress"),
-        "21": ("Finish", "Done"),
-        "31": ("Reopen", "To Do"),
-    }
-
-    def __init__(self) -> None:
-        self.status, self.posts = "To Do", 0
-        self.properties: dict[str, Any] = {}
-        self.broken = 0
-        self.left = ""
-        """Where a rule of this Jira puts every issue, whatever was asked for."""
-
-    def answer(self, request: Any, body: bytes) -> None:
-        expected = base64.b64encode(b"bot@example.com:t0ken").decode()
-        if request.headers["Authorization"] != f"Basic {expected}":
-            return reply(request, 401)
-        if not re.match(r"/rest/api/3/issue/PROJ-123(\W|$)", request.path):
-            return reply(request, 404)
-        if request.command == "POST":
-            return self.transition(request, json.loads(body))
-        if request.path.endswith("/transitions"):
-            offered = [{"id": key, "name": name, "to": {"name": to}}
-                       for key, (name, to) in self.WAYS.items() if to != self.status]  # fmt: skip
-            return reply(request, 200, json.dumps({"transitions": offered}).encode())
-        found = {
-            "fields": {"status": {"name": self.status}},
-            "properties": self.properties,
-        }
-        return reply(request, 200, json.dumps(found).encode())
-
-    def transition(self, request: Any, body: Any) -> None:
-        self.posts += 1
-        self.status = self.left or self.WAYS[body["transition"]["id"]][1]
-        self.properties |= {item["key"]: item["value"] for item in body["properties"]}
-        if self.broken:
-            self.broken -= 1
-            request.connection.close()
-        else:
-            reply(request, 204)
 
 
 @pytest.fixture

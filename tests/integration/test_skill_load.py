@@ -1,16 +1,14 @@
 """Rows into a real Postgres table and out again."""
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import psycopg
 import pytest
 
 from orchestration.skills.domain.outcome import Failed, Retry, Succeeded
+from tests import targets
 from tests.skill_calls import Bench, as_file
 
 SALES = 'id,name,amount,day\n1,"Ä, b",1.5,2024-01-02\n2,,2.25,\n3,"say ""x""",3,2024-03-04\n'
@@ -18,16 +16,8 @@ SALES = 'id,name,amount,day\n1,"Ä, b",1.5,2024-01-02\n2,,2.25,\n3,"say ""x""",3
 
 @pytest.fixture(scope="module")
 def dsn() -> Iterator[str]:
-    """Create a database on the session's server."""
-    name = f"warehouse_{uuid4().hex[:12]}"
-    server = os.environ["DATABASE_URL"]
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    try:
-        yield urlsplit(server)._replace(path=f"/{name}").geturl()
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with targets.warehouse() as made:
+        yield made
 
 
 @pytest.fixture
