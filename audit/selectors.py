@@ -1,6 +1,6 @@
 """Read, search and verify events."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any
@@ -95,6 +95,15 @@ def newest_of(stream: str, kind: str, step: str) -> Iterator[Event]:
     """Iterate over the events of a kind about a step, the newest first."""
     events = Event.objects.filter(stream_id=stream, kind=kind, step=step)
     return events.order_by("-seq").iterator(chunk_size=100)
+
+
+def moments(places: Collection[tuple[str, int]]) -> dict[tuple[str, int], datetime]:
+    """Return the times of events by stream and number."""
+    rows = Event.objects.filter(pk__in=list(places))
+    return {
+        (stream, seq): at
+        for stream, seq, at in rows.values_list("stream_id", "seq", "at")
+    }
 
 
 def event_at(cursor: str) -> Event | None:

@@ -20,6 +20,7 @@ from execfabric.web.http import HttpRequest, page, wants_fragment
 from orchestration.runs import selectors as runs
 from orchestration.runs.domain.states import FINAL_RUN
 from orchestration.runs.models import Run
+from orchestration.runs.pages import statuses
 from orchestration.runs.pages.run_list import WAITING, with_shown_state
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.states import SkillState
@@ -97,7 +98,7 @@ def _home(by: Actor, *, at: datetime) -> Home:
         shown = skills.visible_to(by).filter(state=SkillState.QUARANTINED)
         quarantined = list(shown.order_by("name")[:SHOWN])
     audits = Right.TRACE in rights and Right.CONTROL not in rights
-    return Home(
+    shown_home = Home(
         rights=rights,
         approvals=waiting_for_me,
         waiting=list(
@@ -115,3 +116,11 @@ def _home(by: Actor, *, at: datetime) -> Home:
         audits=audits,
         verifications=jobs.recent(by=by, limit=3) if audits else [],
     )
+    rows = [
+        *shown_home.waiting,
+        *shown_home.late,
+        *shown_home.running,
+        *shown_home.finished,
+    ]
+    statuses.attach(rows, at=at)
+    return shown_home

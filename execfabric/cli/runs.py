@@ -24,6 +24,13 @@ Reason = Annotated[str, typer.Option("--reason", help="The reason, for the audit
 def list_runs(
     ctx: typer.Context,
     state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    waiting_for: Annotated[
+        str | None,
+        typer.Option(
+            help="Only runs that wait for this: `approval`, `answer`, `failure`, `outcome`,"
+            " `resume`, `event`, `time`, `retry`, `place` or `worker`."
+        ),
+    ] = None,
     trace: Annotated[
         str | None, typer.Option(help="Their trace, or that of their proposer.")
     ] = None,
@@ -32,9 +39,10 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     now = session(ctx)
-    page = now.client.get("runs", state=state, trace=trace, limit=limit, after=after)
-    columns = ("id", "state", "plan", "proposer", "created")
-    keys = ("state", "plan", "proposer_name", "created_at")
+    filters = {"state": state, "waiting_for": waiting_for, "trace": trace}
+    page = now.client.get("runs", **filters, limit=limit, after=after)
+    columns = ("id", "state", "plan", "proposer", "created", "status")
+    keys = ("id", "state", "plan", "proposer_name", "created_at", "status")
     now.output.listing(page["items"], columns, keys)
 
 
@@ -155,7 +163,16 @@ def _show_events(output: Output, events: list[dict[str, Any]]) -> None:
 
 
 def _show(output: Output, run: dict[str, Any]) -> None:
-    names = ("id", "state", "reason", "plan", "revision", "digest", "proposer_name")
+    names = (
+        "id",
+        "state",
+        "status",
+        "reason",
+        "plan",
+        "revision",
+        "digest",
+        "proposer_name",
+    )
     pairs = [(name, run[name]) for name in names]
     if template := run["template"]:
         pairs.append(("template", f"{template['plan']}@{template['revision']}"))

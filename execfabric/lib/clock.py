@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -41,3 +42,17 @@ def in_utc(at: datetime) -> datetime:
     except OverflowError as error:
         message = "The year must be from 1 to 9999 in UTC."
         raise ValueError(message) from error
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration, such as "840 ms", "12.4 s", "3 min 05 s" or "2 h 10 min"."""
+    if seconds < 1:
+        return f"{max(0, seconds) * 1000:.0f} ms"
+    if seconds < MINUTE:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < HOUR:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < DAY:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"

@@ -11,6 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from execfabric.lib import clock
+from execfabric.lib.clock import DAY, HOUR, MINUTE
 from execfabric.web import looks
 from execfabric.web.looks import Look
 from execfabric.web.request_id import current as current_request_id
@@ -20,7 +21,6 @@ from execfabric.web.values import Excerpt, excerpt
 register = template.Library()
 register.filter(file_size)
 
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
 UNITS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second"))
 JUST_NOW = 10
 LISTED_IDS = 20
@@ -118,7 +118,7 @@ def duration(start: datetime | None, end: datetime | None = None) -> SafeString 
     """Render a duration; the page keeps counting until there is an end."""
     if start is None:
         return "—"
-    text = span(((end or clock.now()) - start).total_seconds())
+    text = clock.duration_text(((end or clock.now()) - start).total_seconds())
     if end is not None:
         return format_html('<span class="num">{}</span>', text)
     since = clock.stamp(start)
@@ -209,20 +209,6 @@ def relative(delta: timedelta) -> str:
     if abs(seconds) < JUST_NOW:
         return "just now"
     return f"in {_until(seconds)}" if seconds > 0 else f"{_since(-seconds)} ago"
-
-
-def span(seconds: float) -> str:
-    """Return a duration, such as "840 ms", "12.4 s", "3 min 05 s" or "2 h 10 min"."""
-    if seconds < 1:
-        return f"{max(0, seconds) * 1000:.0f} ms"
-    if seconds < MINUTE:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < HOUR:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < DAY:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 def _since(seconds: float) -> str:

@@ -16,9 +16,12 @@ from orchestration.runs import selectors
 from orchestration.runs.api.plans import PlanIn
 from orchestration.runs.api.shapes import Proposed, RunList, RunOut
 from orchestration.runs.control import proposals
+from orchestration.runs.domain.run_status import WaitKind
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.engine.artifacts import open_artifact
 from orchestration.runs.models import Run
+from orchestration.runs.pages import statuses
+from orchestration.runs.pages.run_list import waiting_for
 
 router = Router(tags=["runs"])
 TEMPLATE = "^([A-Za-z0-9_-]{1,100}(@[0-9]{1,10})?)?$"
@@ -35,6 +38,8 @@ class RunQuery(PageQuery):
     """Filters for the list of runs."""
 
     state: RunState | None = None
+    waiting_for: WaitKind | None = None
+    """What they wait for now."""
     trace: Annotated[str, Field(pattern="^([0-9a-f]{32})?$")] = ""
     """A trace id: of the run, or of the system that proposed it."""
 
@@ -70,7 +75,11 @@ def list_runs(request: ApiRequest, query: Query[RunQuery]) -> dict[str, Any]:
         runs = runs.filter(state=query.state)
     if query.trace:
         runs = runs.filter(Q(trace_id=query.trace) | Q(parent_trace_id=query.trace))
-    return paging.page_of(runs, query, newest_first=True)
+    if query.waiting_for:
+        runs = runs.filter(waiting_for(query.waiting_for))
+    listed = paging.page_of(runs, query, newest_first=True)
+    statuses.attach(listed["items"], at=clock.now())
+    return listed
 
 
 @router.get("/runs/{uuid:run_id}", response=RunOut)

@@ -12,13 +12,16 @@ from ninja import Field, Schema
 from approvals.api import GateRow
 from approvals.models import Gate
 from execfabric.identity.http import page
+from execfabric.lib import clock
 from execfabric.lib.ids import scope_span
 from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
 from orchestration.runs import outputs, selectors
+from orchestration.runs.domain.run_status import RunStatus, WaitingFor, WaitKind
 from orchestration.runs.domain.states import FINAL_RUN, RunState
 from orchestration.runs.engine import places
 from orchestration.runs.models import DryRun, Run, StepRun
+from orchestration.runs.pages import statuses
 
 
 class StepFailure(Schema):
@@ -109,12 +112,44 @@ class StepOut(Schema):
         return getattr(step, "members", [])
 
 
+class WaitOut(Schema):
+    """Something that a run waits for."""
+
+    kind: WaitKind
+    text: str
+    """What it is, as a sentence without a full stop."""
+    step: str
+    """The step; empty for the run or its plan."""
+    groups: dict[str, int]
+    """For an approval, how many of each group must still approve."""
+    name: str
+    """The concurrency key, or the event."""
+    run: str
+    """The run that came first, if it waits for a place."""
+    since: datetime | None
+    until: datetime | None
+
+    @staticmethod
+    def resolve_groups(wait: WaitingFor) -> dict[str, int]:
+        return dict(wait.groups)
+
+
 class RunRow(Schema):
     """A run in a list."""
 
     id: UUID
     state: str
     reason: str
+    status: str
+    """What it does now, how far it is and how long it worked, in a sentence."""
+    waiting_for: list[WaitOut]
+    """What it waits for, the most important first; empty if it works or has ended."""
+    progress: dict[str, int]
+    """The steps of the plan: `total`, `done`, `failed`, `skipped` and others."""
+    worked_s: float
+    """Seconds in which at least one step was running."""
+    waited_s: float
+    """Seconds since it was proposed in which no step was running."""
     plan: str = Field(alias="revision.plan.slug")
     revision: int = Field(alias="revision.number")
     digest: str = Field(alias="revision.digest")
@@ -135,6 +170,34 @@ class RunRow(Schema):
     @staticmethod
     def resolve_url(run: Run, context: dict[str, Any]) -> str:
         return page(context["request"], "run", run.pk)
+
+    @staticmethod
+    def resolve_status(run: Run) -> str:
+        return _status(run).sentence
+
+    @staticmethod
+    def resolve_waiting_for(run: Run) -> tuple[WaitingFor, ...]:
+        return _status(run).waiting_for
+
+    @staticmethod
+    def resolve_progress(run: Run) -> dict[str, int]:
+        return _status(run).counts.named()
+
+    @staticmethod
+    def resolve_worked_s(run: Run) -> float:
+        return round(_status(run).worked_s, 3)
+
+    @staticmethod
+    def resolve_waited_s(run: Run) -> float:
+        return round(_status(run).waited_s, 3)
+
+
+def _status(run: Any) -> RunStatus:
+    """Return the status of a run; read it once if it is not of a list."""
+    if not hasattr(run, "shown_status"):
+        statuses.attach([run], at=clock.now())
+    status: RunStatus = run.shown_status
+    return status
 
 
 class QueueEntry(Schema):

@@ -119,28 +119,39 @@ class QueuedItem(NamedTuple):
 
 
 LISTED = 50
+"""Maximum items of one run."""
 _QUEUED = f"""
-SELECT place.step, {_COLUMNS}, other.run_id, other.step FROM (
-  SELECT waiting.*, coalesce(step.key, '') AS step
+SELECT place.run_id, place.step, {_COLUMNS}, other.run_id, other.step FROM (
+  SELECT waiting.*, coalesce(step.key, '') AS step,
+    row_number() OVER (PARTITION BY waiting.run_id ORDER BY waiting.id) AS number
   FROM runs_concurrencyplace AS waiting
   LEFT JOIN runs_steprun AS step ON step.id = waiting.step_run_id
-  WHERE waiting.run_id = %s AND (step.id IS NULL OR step.state = 'queued')
-  ORDER BY waiting.id LIMIT {LISTED}
+  WHERE waiting.run_id = ANY (%s) AND (step.id IS NULL OR step.state = 'queued')
 ) AS place
 CROSS JOIN LATERAL ({_BEFORE}) AS other
+WHERE place.number <= {LISTED}
 ORDER BY place.id, other.came
 """
 
 
 def queue_of(run_id: UUID) -> list[QueuedItem]:
     """Return what waits in a run, in order, and for whom."""
-    found: dict[int, QueuedItem] = {}
-    for step, *columns, other, other_step in database.rows(_QUEUED, [run_id]):
+    return queues_of([run_id]).get(run_id, [])
+
+
+def queues_of(run_ids: list[UUID]) -> dict[UUID, list[QueuedItem]]:
+    """Return what waits in each of these runs, in order, and for whom."""
+    items: dict[int, QueuedItem] = {}
+    queues: dict[UUID, list[QueuedItem]] = {}
+    for run_id, step, *columns, other, other_step in database.rows(_QUEUED, [run_ids]):
         place = QueuePlace(*columns)
-        if not place.is_held:
-            item = found.setdefault(place.id, QueuedItem(step, place, []))
-            item.before.append(_named(other, other_step))
-    return [*found.values()]
+        if place.is_held:
+            continue
+        if place.id not in items:
+            items[place.id] = QueuedItem(step, place, [])
+            queues.setdefault(run_id, []).append(items[place.id])
+        items[place.id].before.append(_named(other, other_step))
+    return queues
 
 
 def free(*, skip: list[UUID], limit: int) -> list[tuple[UUID, UUID | None]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, Q
+from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from approvals.domain.states import GateStatus
@@ -23,13 +23,13 @@ from orchestration.plans.domain.fallbacks import SUFFIX
 from orchestration.plans.domain.subplans import SEPARATOR
 from orchestration.runs import selectors
 from orchestration.runs.control import recovery
+from orchestration.runs.domain.run_status import RunStatus, shown_state
 from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.pages import items
+from orchestration.runs.pages import items, statuses
 from orchestration.runs.pages.event_words import note_of, words_of
 from orchestration.runs.pages.items import ItemCounts
-from orchestration.runs.pages.run_list import MOVING
-from orchestration.runs.pages.run_waits import Wait, controls_of, waits_of
+from orchestration.runs.pages.run_waits import Wait, controls_of, eligible_of, waits_of
 
 FAILURES_SHOWN = 5
 """Maximum failed steps named at the top of the page."""
@@ -76,8 +76,7 @@ class RunView:
     steps: list[StepLine]
     states: Counter[str]
     """The number of step runs per state, with items."""
-    roots: Counter[str]
-    """The number of steps of the plan per state."""
+    status: RunStatus
     waits: list[Wait]
     more_waits: int
     controls: dict[str, str]
@@ -88,36 +87,21 @@ class RunView:
 
     @property
     def total(self) -> int:
-        return self.roots.total()
+        return self.status.counts.total
 
     @property
     def done(self) -> int:
-        return self.roots[StepState.SUCCEEDED]
+        return self.status.counts.done
 
     @property
     def progress(self) -> str:
         """Return how many steps are done, failed and skipped, as text."""
-        steps = "step" if self.total == 1 else "steps"
-        others = [
-            f"{self.roots[state]} {state.replace('_', ' ')}"
-            for state in (
-                StepState.FAILED,
-                StepState.SKIPPED,
-                StepState.SKIPPED_BY_CONDITION,
-                StepState.CANCELLED,
-            )
-            if self.roots[state]
-        ]
-        return ", ".join([f"{self.done} of {self.total} {steps} done", *others])
+        return self.status.counts.words("step")
 
     @property
     def state(self) -> str:
-        """Return the state to show: `gated` if the run only waits for approvals."""
-        only_waits = self.states[StepState.GATED] and not any(
-            self.states[state] for state in MOVING
-        )
-        is_running = self.run.state == RunState.RUNNING
-        return StepState.GATED if is_running and only_waits else self.run.state
+        """Return the state to show: what the run waits for if it only waits."""
+        return shown_state(RunState(self.run.state), frozenset(self.states))
 
     @property
     def last(self) -> int:
@@ -163,11 +147,18 @@ def view(
     """
     listed = NO_STEPS if keys == set() else steps
     run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
-    states, roots, late_steps = _counted(run)
+    counts = statuses.count([run], at=at)
+    states = counts[run.pk].states
     has_unknown = states[StepState.INDETERMINATE] > 0
     may_resolve = not (has_unknown and hindrance(run, by))
+    eligible = eligible_of(run)
     waits, more = waits_of(
-        run, states, at, may_resolve=may_resolve, late_steps=late_steps
+        run,
+        states,
+        at,
+        eligible=eligible,
+        may_resolve=may_resolve,
+        late_steps=counts[run.pk].late,
     )
     failed = run.steps.filter(state=StepState.FAILED).order_by("position")
     failed = failed.exclude(key__endswith=fallbacks.SUFFIX)
@@ -177,7 +168,7 @@ def view(
         on_behalf_of=names_of([run.proposer_owner])[run.proposer_owner],
         steps=_lines(run, listed, keys),
         states=states,
-        roots=roots,
+        status=statuses.of_runs([run], at=at, counts=counts, eligible=eligible)[run.pk],
         waits=waits,
         more_waits=more,
         controls=controls_of(run, by, unknown=unknown),
@@ -198,23 +189,6 @@ def hindrance(run: Run, by: Actor) -> Refusal | None:
     except Refusal as refusal:
         return refusal
     return None
-
-
-def _counted(run: Run) -> tuple[Counter[str], Counter[str], int]:
-    """Count the step runs per state, those of the plan itself, and late ones."""
-    is_root = ExpressionWrapper(Q(parent=None), output_field=BooleanField())
-    is_late = Q(breached_at__isnull=False, finished_at__isnull=True)
-    counts = {"count": Count("pk"), "late": Count("pk", filter=is_late)}
-    rows = run.steps.order_by().annotate(is_root=is_root)
-    states: Counter[str] = Counter()
-    roots: Counter[str] = Counter()
-    late = 0
-    counted = rows.values_list("state", "is_root").annotate(**counts)
-    for state, is_of_plan, count, late_in_state in counted:
-        states[state] += count
-        roots[state] += count if is_of_plan else 0
-        late += late_in_state
-    return states, roots, late
 
 
 def _listed(prefix: str, listed: range) -> Q:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -77,12 +78,14 @@ def waits_of(
     states: Counter[str],
     at: datetime,
     *,
+    eligible: Mapping[Gate, list[StillEligible]],
     may_resolve: bool = False,
     late_steps: int = 0,
 ) -> tuple[list[Wait], int]:
     """Return the items that the run waits for, and the number left out.
 
-    `states` counts its steps per state; `may_resolve` is the reader's right to resolve
+    `states` counts its steps per state; `eligible` are its first open gates, and who can
+    decide them; `may_resolve` is the reader's right to resolve
     unknown outcomes; `late_steps` is the number of unfinished steps that are late.
     """
     found = _late(run, late_steps)
@@ -104,9 +107,6 @@ def waits_of(
     steps = list(troubled.order_by("position")[:WAITS]) if is_troubled else []
     unknown = [step for step in steps if step.state == StepState.INDETERMINATE]
     found += [_wait_for_outcome(run, step, is_linked=may_resolve) for step in unknown]
-    gates = selectors.open_gates(run)
-    given = approvals.decisions_of(gates[:WAITS])
-    eligible = approvals.still_eligible_of(given) if given else {}
     found += [_wait_for_gate(gate, groups) for gate, groups in eligible.items()]
     awaited = _awaited(steps)
     for step in steps:
@@ -115,8 +115,19 @@ def waits_of(
             found.append(Wait("wait", "retry", text, key=step.key))
         if step.state == StepState.WAITING:
             found.append(_wait_of_step(step, awaited.get(step.pk)))
-    unlisted = gates.count() - WAITS if len(given) == WAITS else 0
-    return found[:WAITS], max(0, len(found) - WAITS) + unlisted
+    return found[:WAITS], max(0, len(found) - WAITS) + _unlisted(run, eligible)
+
+
+def _unlisted(run: Run, eligible: Mapping[Gate, list[StillEligible]]) -> int:
+    """Return the number of open gates besides the first ones."""
+    is_full = len(eligible) == WAITS
+    return selectors.open_gates(run).count() - WAITS if is_full else 0
+
+
+def eligible_of(run: Run) -> dict[Gate, list[StillEligible]]:
+    """Return the first open gates of a run, and who can decide them."""
+    given = approvals.decisions_of(selectors.open_gates(run)[:WAITS])
+    return approvals.still_eligible_of(given) if given else {}
 
 
 def _awaited(steps: list[StepRun]) -> dict[UUID, EventWait]:

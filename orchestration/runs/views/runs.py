@@ -27,11 +27,19 @@ from orchestration.plans import selectors as plans
 from orchestration.plans.services import comparing
 from orchestration.runs import outputs, selectors
 from orchestration.runs.control import control
+from orchestration.runs.domain.run_status import WAIT_WORDS, WaitKind
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import stream_of
-from orchestration.runs.pages import frames, run_graph, run_page, run_waits, tracker
+from orchestration.runs.pages import (
+    frames,
+    run_graph,
+    run_page,
+    run_waits,
+    statuses,
+    tracker,
+)
 from orchestration.runs.pages.frames import Cursor, LivePage
-from orchestration.runs.pages.run_list import WAITING, with_shown_state
+from orchestration.runs.pages.run_list import SHOWN_AS, waiting_for, with_shown_state
 from orchestration.runs.pages.run_origin import origin_of, template_of
 from orchestration.runs.pages.run_page import ROWS
 
@@ -51,19 +59,25 @@ def runs(request: HttpRequest) -> HttpResponse:
     filters = {name: request.GET.get(name, "").strip() for name in FILTERS}
     if filters["state"] not in set(RunState):
         filters["state"] = ""
-    states = WAITING if filters["state"] in WAITING else [filters["state"]]
+    states = SHOWN_AS.get(filters["state"], (filters["state"],))
     values: dict[str, Any] = filters | {"state": states}
     lookups = {FILTERS[name]: values[name] for name in FILTERS if filters[name]}
+    waits = request.GET.get("waiting_for", "")
+    kind = WaitKind(waits) if waits in set(WaitKind) else None
     visible = with_shown_state(selectors.visible_to(by))
     matching = visible.filter(**lookups).order_by("-pk")
+    if kind is not None:
+        matching = matching.filter(waiting_for(kind))
     if before := ids.parsed(request.GET.get("before", "")):
         matching = matching.filter(pk__lt=before)
     rows = list(matching[: PAGE + 1])
+    statuses.attach(rows, at=clock.now())
     context = {
         "runs": rows[:PAGE],
-        "filters": filters,
-        "is_filtered": bool(lookups),
+        "filters": filters | {"waiting_for": str(kind or "")},
+        "is_filtered": bool(lookups) or kind is not None,
         "states": list(RunState),
+        "waits": WAIT_WORDS,
         "older": rows[PAGE - 1].pk if len(rows) > PAGE else None,
         "may_propose": Right.PROPOSE in rights_of(by),
     }

@@ -26,7 +26,7 @@ from orchestration.runs.control import proposals, uploads
 from orchestration.runs.domain.files import as_ids
 from orchestration.runs.engine.incoming import too_large
 from orchestration.runs.models import Run
-from orchestration.runs.pages import run_graph
+from orchestration.runs.pages import run_graph, statuses
 from orchestration.runs.pages.run_list import with_shown_state
 from orchestration.runs.views.new_run import form_of, with_files
 
@@ -180,6 +180,8 @@ def _page(
     in_fields = {field.key for field in fields}
     may_propose = Right.PROPOSE in rights_of(by)
     may_start = may_propose and selectors.may(by, PlanRight.START, plan_row)
+    latest = _latest(request, [plan_row.pk], RUNS)[plan_row.pk]
+    statuses.attach(latest, at=clock.now())
     context = {
         "plan": plan_row,
         "revision": revision,
@@ -192,7 +194,7 @@ def _page(
         "uses": selectors.containing(by, plan_row),
         "graph": run_graph.of_plan(document, compared, wanted="graph" in request.GET),
         "graph_url": f"?revision={revision.number}&graph=all#graph",
-        "runs": _latest(request, [plan_row.pk], RUNS)[plan_row.pk],
+        "runs": latest,
         "asks_inputs": any(step.when or step.choose for step in document.steps),
         "may_propose": may_propose,
         "may_start": may_start,
