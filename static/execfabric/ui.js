@@ -68,6 +68,17 @@
     });
   }
 
+  /* Open a step on this page and move the focus to it; without it, follow the link. */
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-open-step]");
+    const step = link && document.getElementById(link.dataset.openStep);
+    if (!step || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    step.querySelector("details").open = true;
+    step.querySelector("summary").focus();
+    step.scrollIntoView({ block: "start" });
+  });
+
   function openAll(button) {
     const all = [...document.querySelectorAll(button.dataset.openAll)];
     const open = all.some((details) => !details.open);

@@ -34,7 +34,9 @@ LARGEST = 256 * 1024
 STEPS, GRAPH, ARTIFACTS = "steps", "graph", "artifacts"
 EVENTS, PLAN = "events", "plan"
 VIEWS = (STEPS, GRAPH, ARTIFACTS, EVENTS, PLAN)
-HEADS = frozenset({"run-state", "run-waits", "ctl-pause", "ctl-resume", "ctl-cancel"})
+HEADS = frozenset(
+    {"run-state", "run-waits", "run-result", "ctl-pause", "ctl-resume", "ctl-cancel"}
+)
 """Fragments that are often unchanged, and are sent only after a change."""
 
 
@@ -201,6 +203,8 @@ def _leaves(shown: RunView) -> dict[str, str]:
         f"run-{name}": render_to_string(f"runs/_{name}.html", context)
         for name in ("state", "waits", "numbers")
     }
+    if shown.has_ended:
+        parts["run-result"] = render_to_string("runs/_result.html", context)
     for name, why_not in shown.controls.items():
         control = {"name": name, "why_not": why_not, "oob": True}
         parts[f"ctl-{name}"] = render_to_string("runs/_control.html", control)

@@ -95,6 +95,13 @@ def views_of(run_id: UUID, known: Mapping[int, int]) -> dict[int, LogView]:
     }
 
 
+def last_lines(step_run_id: UUID, count: int) -> list[str]:
+    """Return the last lines of a log, at most `count`."""
+    chunks = LogChunk.objects.filter(step_run_id=step_run_id)
+    last = _joined(_stretches(chunks, backwards=True), TAIL_SHOWN)
+    return last.cut_before(TAIL_SHOWN).text.splitlines()[-count:] if last else []
+
+
 def pieces(step_run_id: UUID) -> Iterator[str]:
     """Return the stored log in pieces, with one line in place of each gap."""
     before = _Stretch(0, 0, "")

@@ -40,12 +40,16 @@ class StepPlaces:
         path = joined(around, row.key)
         return StepPlace(
             path=path,
-            title=joined(*(each.label for each in crumbs), row.label),
+            title=self.title_of(row),
             document=document,
             step=document.by_key[row.key],
             pin=self._run.pins.get(path, {}),
             crumbs=crumbs,
         )
+
+    def title_of(self, row: StepRun) -> str:
+        """Return the path of a step run with the items of lists: `auth [3]/create`."""
+        return joined(*(each.label for each in self._crumbs(row)), row.label)
 
     def _crumbs(self, row: StepRun) -> tuple[StepRun, ...]:
         crumbs: list[StepRun] = []

@@ -17,7 +17,6 @@ from execfabric.identity.models import names_of
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
 from orchestration.plans import selectors as plans
-from orchestration.plans.domain import fallbacks
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.fallbacks import SUFFIX
 from orchestration.plans.domain.subplans import SEPARATOR
@@ -26,13 +25,13 @@ from orchestration.runs.control import recovery
 from orchestration.runs.domain.run_status import RunStatus, shown_state
 from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.pages import items, statuses
+from orchestration.runs.pages import failures, items, run_result, statuses
 from orchestration.runs.pages.event_words import note_of, words_of
+from orchestration.runs.pages.failures import FailedStep
 from orchestration.runs.pages.items import ItemCounts
+from orchestration.runs.pages.run_result import RunResult
 from orchestration.runs.pages.run_waits import Wait, controls_of, eligible_of, waits_of
 
-FAILURES_SHOWN = 5
-"""Maximum failed steps named at the top of the page."""
 EVENTS_SHOWN = 500
 """Maximum events in the list; a link leads to older events."""
 ROWS = 200
@@ -83,7 +82,9 @@ class RunView:
     """The controls by name, with the reason if a control is disabled, or ""."""
     has_ended: bool
     may_resolve: bool
-    failures: list[StepRun]
+    failures: list[FailedStep]
+    result: RunResult | None
+    """What a finished run returned; None before its end."""
 
     @property
     def total(self) -> int:
@@ -147,6 +148,7 @@ def view(
     """
     listed = NO_STEPS if keys == set() else steps
     run = selectors.get(by, run_id, needs=selectors.PLANNED if listed else ())
+    has_ended = RunState(run.state) in FINAL_RUN
     counts = statuses.count([run], at=at)
     states = counts[run.pk].states
     has_unknown = states[StepState.INDETERMINATE] > 0
@@ -160,8 +162,6 @@ def view(
         may_resolve=may_resolve,
         late_steps=counts[run.pk].late,
     )
-    failed = run.steps.filter(state=StepState.FAILED).order_by("position")
-    failed = failed.exclude(key__endswith=fallbacks.SUFFIX)
     unknown = next((wait.key for wait in waits if wait.tone == "odd"), "")
     return RunView(
         run=run,
@@ -172,13 +172,10 @@ def view(
         waits=waits,
         more_waits=more,
         controls=controls_of(run, by, unknown=unknown),
-        has_ended=RunState(run.state) in FINAL_RUN,
+        has_ended=has_ended,
         may_resolve=may_resolve,
-        failures=list(
-            failed.only("key", "item", "parent_id", "error", "run_id")[:FAILURES_SHOWN]
-        )
-        if states[StepState.FAILED]
-        else [],
+        failures=failures.of_run(run) if states[StepState.FAILED] else [],
+        result=run_result.of_run(run, by) if has_ended else None,
     )
 
 

@@ -16,7 +16,7 @@ from orchestration.plans.domain.undo import undo_of
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 from orchestration.runs.models import ArtifactUse, Attempt, EventWait, StepRun
-from orchestration.runs.pages import items
+from orchestration.runs.pages import failures, items
 from orchestration.runs.pages.items import ItemPage
 from orchestration.runs.pages.places import StepPlace, StepPlaces
 from orchestration.runs.pages.run_page import StepLine
@@ -78,20 +78,15 @@ class StepDetails(StepLine):
 
     @property
     def happened(self) -> str:
-        """Return a sentence on whether the failed step took effect."""
-        row = self.row
-        if not row.error or row.state == StepState.BACKOFF:
-            return ""
-        ran = row.error.get("ran")
-        if ran is None and row.state == StepState.INDETERMINATE:
-            return "The step started. It may or may not have taken effect."
-        if ran is None:
-            return "It is unknown if the step finished. It is safe to repeat."
-        if not ran:
-            return "Nothing was changed: the step failed before it took effect."
-        if row.effect_class == "pure":
-            return "Nothing was changed: this action is read-only."
-        return "The step started, so some changes may have been made."
+        return failures.happened(self.row)
+
+    @property
+    def may_have_changed(self) -> bool:
+        return failures.may_have_changed(self.row)
+
+    @property
+    def targets(self) -> list[tuple[str, str]]:
+        return failures.targets_of(self.row)
 
     @property
     def advice(self) -> str:
@@ -107,7 +102,7 @@ class StepDetails(StepLine):
             return ""
         if self.on_failure != "pause":
             return AFTER_FAILURE[self.on_failure]
-        may_remain = row.error.get("ran") and row.effect_class != "pure"
+        may_remain = row.error.get("ran") and self.may_have_changed
         target = " Check the target system." if may_remain else ""
         return f"Fix the cause.{target} {AFTER_FAILURE['pause']}"
 

@@ -110,7 +110,6 @@ def run(request: HttpRequest, pk: UUID) -> HttpResponse:
         "tracked": tracker.tracked(by, pk) if view == frames.ARTIFACTS else None,
         "graph": run_graph.of_run(shown) if view == frames.GRAPH else None,
         "earlier": rows[0].event.seq if rows and rows[0].event.seq > 1 else None,
-        "output": outputs.of_run(shown.run),
         "origin": origin_of(shown.run) if view == frames.PLAN else None,
         "template": template_of(shown.run, by) if view == frames.PLAN else None,
         "may_propose": Right.PROPOSE in rights_of(by),
