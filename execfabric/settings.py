@@ -198,6 +198,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "execfabric.web.shell.shell",
                 "approvals.context.inbox_badge",
+                "orchestration.runs.context.stop_banner",
             ],
         },
     }

@@ -19,6 +19,7 @@ from execfabric.cli import (
     saved_plans,
     schedules,
     steps,
+    stops,
     tokens,
     trace,
 )
@@ -42,6 +43,7 @@ plans.app.add_typer(saved_plans.app)
 app.add_typer(plans.app, name="plan")
 app.add_typer(runs.app, name="run")
 app.add_typer(steps.app, name="step")
+app.add_typer(stops.app, name="stop")
 app.add_typer(gates.app, name="gate")
 app.add_typer(events.app, name="event")
 app.add_typer(artifacts.app, name="artifact")

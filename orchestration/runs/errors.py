@@ -174,6 +174,36 @@ class NotControllable(Denied):
     code = "run.not_controllable"
 
 
+class DispatchStopped(Conflict):
+    """Cannot start the step: the dispatch of steps is stopped."""
+
+    code = "stop.active"
+
+
+class StopUnknown(Missing):
+    """Unknown stop."""
+
+    code = "stop.unknown"
+
+
+class StopLifted(Conflict):
+    """Cannot lift the stop: it has already been lifted."""
+
+    code = "stop.lifted"
+
+
+class StopReasonRequired(Invalid):
+    """A reason is required. It goes into the audit log and is shown to all users."""
+
+    code = "stop.reason_required"
+
+
+class StopSkillUnknown(Invalid):
+    """Cannot stop the skill: there is no skill of this name."""
+
+    code = "stop.skill_unknown"
+
+
 class NotIndeterminate(Conflict):
     """Cannot resolve the step: its outcome is not unknown. Reload the run."""
 

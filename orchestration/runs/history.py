@@ -11,6 +11,7 @@ from orchestration.runs.models import (
     NamedArtifact,
     Run,
     StepRun,
+    Stop,
 )
 
 RUN = Table(
@@ -48,6 +49,7 @@ EVENT_WAIT = Table(
     exempt={"step_run_id": "Used to find rows: a row with a wrong value is missing."},
 )
 EVENT_MATCH = Table(EventMatch, key=("wait_id",))
+STOP = Table(Stop)
 ARTIFACT = Table(NamedArtifact)
 ARTIFACT_VERSION = Table(ArtifactVersion)
 ARTIFACT_SOURCE = Table(

@@ -10,6 +10,7 @@ from orchestration.runs.views import (
     runs,
     saved_plans,
     steps,
+    stops,
 )
 
 RUN = r"^runs/(?P<pk>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
@@ -76,6 +77,10 @@ urlpatterns = [
         saved_plans.plan_diff,
         name="plan_diff",
     ),
+    # /stops
+    path("stops", stops.stops, name="stops"),
+    path("stops/set", stops.stop_set, name="stop_set"),
+    path("stops/<uuid:pk>/lift", stops.stop_lift, name="stop_lift"),
     # /events
     path("events", events.events, name="events"),
     path("events/<uuid:pk>", events.event, name="event"),

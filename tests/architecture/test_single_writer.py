@@ -16,6 +16,7 @@ BIRTH = f"{RUNS}/control/proposals.py"
 OWN_TABLES = {
     f"{RUNS}/engine/artifacts.py",
     f"{RUNS}/control/dry_runs.py",
+    f"{RUNS}/control/stops.py",
     f"{RUNS}/engine/quarantine.py",
     f"{RUNS}/engine/versions.py",
     f"{RUNS}/worker/step_log.py",

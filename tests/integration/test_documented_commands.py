@@ -60,6 +60,7 @@ GATE = f"""SELECT gate.id, encode(digest, 'hex') FROM approvals_gate AS gate
     AND NOT EXISTS (SELECT FROM runs_dryrun AS dry_run
     WHERE dry_run.run_id = context_id AND finished_at IS NULL)"""
 HOOK = "SELECT id FROM triggers_hook WHERE state <> 'deleted' ORDER BY id"
+STOP = "SELECT id FROM runs_stop WHERE lifted_at IS NULL ORDER BY id"
 SCHEDULE = "SELECT id FROM triggers_schedule WHERE state <> 'deleted' ORDER BY id"
 TOKEN = "SELECT id FROM accounts_token WHERE revoked_at IS NULL ORDER BY created_at"
 
@@ -133,6 +134,7 @@ PLACEHOLDERS: dict[str, Callable[[Stack], str]] = {
     "TOKEN_ID": lambda live: str(live.rows(TOKEN)[-1][0]),
     "SCHEDULE_ID": lambda live: str(live.rows(SCHEDULE)[-1][0]),
     "HOOK_ID": lambda live: str(live.rows(HOOK)[-1][0]),
+    "STOP_ID": lambda live: str(live.rows(STOP)[-1][0]),
     "STEP_RUN_ID": lambda live: "019a0000-0000-7000-8000-000000000000",
 }
 

@@ -25,7 +25,7 @@ from execfabric.identity.models import User
 from execfabric.lib import clock
 from orchestration.plans import history as plans
 from orchestration.runs import history
-from orchestration.runs.control import events, uploads
+from orchestration.runs.control import events, stops, uploads
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import (
     Artifact,
@@ -57,6 +57,7 @@ TABLES: tuple[Table, ...] = (
     history.EVENT,
     history.EVENT_WAIT,
     history.EVENT_MATCH,
+    history.STOP,
     *ARTIFACTS,
     plans.PLAN,
     plans.REVISION,
@@ -144,6 +145,7 @@ def run(proposer, operator, admin, worker) -> Run:
     events.send(
         type="go", key="", payload={"n": 1}, by=operator.actor(), at=clock.now()
     )
+    _stopped(operator)
     steps = [
         {"id": "go", "kind": "wait", "event": {"type": "go"}},
         step("risky", "risky", params={"a": 1}),
@@ -164,6 +166,13 @@ def run(proposer, operator, admin, worker) -> Run:
     sweep.sweep(at=clock.now() + timedelta(hours=1))
     _scheduled(proposer)
     return driven(made, worker)
+
+
+def _stopped(by: User) -> None:
+    """Build a stop that was lifted."""
+    who = by.actor()
+    row = stops.stop(skill="", reason="Down.", cancel=True, by=who, at=clock.now())
+    stops.lift(stop_id=row.pk, reason="Up.", by=who, at=clock.now())
 
 
 def _scheduled(by: User) -> None:
@@ -242,6 +251,8 @@ def stream_of(table: str, run: Run) -> str:
         return ""
     if table.startswith("skills_"):
         return "registry"
+    if table == "runs_stop":
+        return "stops"
     if table in {"runs_externalevent", "runs_eventmatch"}:
         return "events"
     if table in {t.name for t in ARTIFACTS}:

@@ -43,6 +43,8 @@ BODIES = {
     ":grant": {"right": "view", "user": "owner"},
     ":revoke": {"right": "view", "user": "owner"},
     ":resolve": {"happened": True, "evidence": "seen"},
+    "/stops": {"reason": "down"},
+    ":lift": {"reason": "up"},
 }
 
 
@@ -59,7 +61,9 @@ def deciding_routes() -> list[tuple[str, str]]:
 
 def ids_of(run: str, gate: str, step: str) -> dict[str, str]:
     parts = {"{run_id}": run, "{gate_id}": gate, "{step_run_id}": step}
-    others = dict.fromkeys(("{schedule_id}", "{hook_id}", "{artifact_id}"), run)
+    others = dict.fromkeys(
+        ("{schedule_id}", "{hook_id}", "{artifact_id}", "{stop_id}"), run
+    )
     return parts | others | {"{plan_id}": "hand-on"}
 
 
@@ -94,6 +98,8 @@ def test_the_document_lists_the_routes_that_decide() -> None:
         "/api/v1/schedules/{schedule_id}:pause",
         "/api/v1/schedules/{schedule_id}:resume",
         "/api/v1/steps/{step_run_id}:resolve",
+        "/api/v1/stops",
+        "/api/v1/stops/{stop_id}:lift",
         "/api/v1/trace:verify",
     }
 

@@ -9,6 +9,7 @@ from orchestration.runs.api.files import router as files
 from orchestration.runs.api.plans import router as plans
 from orchestration.runs.api.reads import router as reads
 from orchestration.runs.api.saved_plans import router as saved_plans
+from orchestration.runs.api.stops import router as stops
 
 router = Router()
 # First: a path of `reads` takes any text where these take an id.
@@ -19,3 +20,4 @@ router.add_router("", plans)
 router.add_router("", files)
 router.add_router("", events)
 router.add_router("", saved_plans)
+router.add_router("", stops)

@@ -69,15 +69,20 @@ def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
     """
     _require_control(run_id, by)
     with locked_change(run_id, by=by, at=at) as change:
-        has_open_gate = change.run.state == RunState.AWAITING_APPROVAL
         _require(change, RunEvent.CANCEL_REQUESTED)
-        change.move_run(RunEvent.CANCEL_REQUESTED, reason or f"Cancelled by {by.name}.")
-        if has_open_gate and change.run.gate_id is not None:
-            change.facts += approvals.withdraw(
-                gate_id=change.run.gate_id, reason="The run was cancelled.", at=at
-            ).facts
-        advance(change)
+        request_cancel(change, reason or f"Cancelled by {by.name}.")
         return change.run
+
+
+def request_cancel(change: RunChange, reason: str) -> None:
+    """Begin to cancel a run, and withdraw the open approval of its plan."""
+    has_open_gate = change.run.state == RunState.AWAITING_APPROVAL
+    change.move_run(RunEvent.CANCEL_REQUESTED, reason)
+    if has_open_gate and change.run.gate_id is not None:
+        change.facts += approvals.withdraw(
+            gate_id=change.run.gate_id, reason="The run was cancelled.", at=change.at
+        ).facts
+    advance(change)
 
 
 def may_control(run: Run, by: Actor) -> bool:

@@ -31,6 +31,7 @@ from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.engine.locking import locked_change, optimistic_change
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.engine.versions import Returned
+from orchestration.runs.errors import DispatchStopped
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.skills.domain.contract import ActionContract, RetryRule
 
@@ -67,23 +68,27 @@ def claim(
 ) -> Lease | None:
     """Claim a ready step run; return None if the hint was stale, duplicate or forged.
 
-    While the disk is almost full, return None too: the keeper hints again. If the session
-    has claimed it before, return that lease again.
+    While the disk is almost full or a stop covers the step, return None too: the keeper
+    hints again. If the session has claimed it before, return that lease again.
     """
     if disk.shortage():
         return None
     row = database.row(_RUN_OF, [step_run_id])
     if row is None:
         return None
-    # Never from the cache: a claim starts from what is stored now.
-    with locked_change(row[0], by=BY, at=at) as change:
-        step = change.step(step_run_id)
-        if step.state == StepState.RUNNING:
-            return _lease_of_session(change, session)
-        if not _may_start(change, step):
-            return None
-        lease = _take(change, step, worker=worker, session=session)
-        advance(change)
+    try:
+        # Never from the cache: a claim starts from what is stored now.
+        with locked_change(row[0], by=BY, at=at) as change:
+            step = change.step(step_run_id)
+            if step.state == StepState.RUNNING:
+                return _lease_of_session(change, session)
+            if not _may_start(change, step):
+                return None
+            lease = _take(change, step, worker=worker, session=session)
+            advance(change)
+    except DispatchStopped:
+        # A stop was set after the run was read.
+        return None
     if cache is not None:
         cache.put(change.loaded)
     return lease
@@ -218,6 +223,15 @@ def _may_start(change: RunChange, step: StepRun) -> bool:
         step.state == StepState.READY
         and change.run.state == RunState.RUNNING
         and change.loaded.progress.may_claim(step.id)
+        and not _is_stopped(change, step)
+    )
+
+
+def _is_stopped(change: RunChange, step: StepRun) -> bool:
+    """Return True if a stop covers the step; the database checks it again."""
+    pin = change.pin_of(step) if change.loaded.stops else None
+    return pin is not None and not {"", pin.get("skill")}.isdisjoint(
+        change.loaded.stops
     )
 
 

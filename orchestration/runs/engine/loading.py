@@ -6,7 +6,7 @@ depend on with the cached values, and refuses the change if any of them differs.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +19,7 @@ from approvals import selectors as approvals
 from approvals.domain.policy import Rule
 from approvals.models import Gate
 from approvals.proof import Held
-from approvals.selectors import ANY_POLICY, DECISIONS, GATE_ROW, VOTERS
+from approvals.selectors import DECISIONS, GATE_ROW, VOTERS
 from audit.errors import StreamUnknown
 from audit.services import LOCK_END, End
 from execfabric.infra import database
@@ -33,6 +33,7 @@ from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.progress import Progress, StepStatus
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.engine import containers
+from orchestration.runs.engine.around import READ_AROUND, READ_OUTSIDE
 from orchestration.runs.engine.store import RunVersions
 from orchestration.runs.models import CONTAINERS, Run, StepRun, stream_of
 from orchestration.skills.selectors import PINNED, Pinned, pinned_from
@@ -67,20 +68,6 @@ _GATE_OF_RUN = "(SELECT gate_id FROM runs_run WHERE id = %s)"
 _READ_GATE = f"{GATE_ROW} {_GATE_OF_RUN}"
 _READ_DECISIONS = DECISIONS.replace("%s", _GATE_OF_RUN)
 _READ_VOTERS = VOTERS.replace("%s", _GATE_OF_RUN)
-# Fails closed: a proposer of any other kind is never active.
-_PROPOSER_ACTIVE = """
-SELECT CASE split_part(proposer, ':', 1)
-  WHEN 'user' THEN EXISTS (SELECT FROM accounts_user AS person
-    WHERE person.is_active AND person.id = split_part(proposer, ':', 2)::bigint)
-  WHEN 'agent' THEN EXISTS (SELECT FROM accounts_agent AS agent
-    JOIN accounts_user AS owner ON owner.id = agent.owner_id
-    WHERE agent.is_active AND owner.is_active
-    AND agent.id = split_part(proposer, ':', 2)::bigint)
-  ELSE false END
-FROM runs_run WHERE id = %s
-"""
-_READ_OUTSIDE = "SELECT (SELECT value FROM runs_outside)"
-_READ_AROUND = f"SELECT ({_READ_OUTSIDE}), ({ANY_POLICY}), ({_PROPOSER_ACTIVE})"
 _READ_PINNED = (
     f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
     " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
@@ -103,6 +90,8 @@ class LoadedRun:
     any_policy: bool
     pinned: dict[str, Pinned]
     """The pinned skill versions by id."""
+    stops: Collection[str] = ()
+    """The skills whose steps must not start; an empty text for all steps."""
     proven_until: datetime | None = None
     """The expiry of the verified plan approval; None until it is verified."""
     subplan_inputs: MutableMapping[str, dict[str, Any]] = field(
@@ -300,7 +289,7 @@ def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
         [
             (LOCK_END, [stream_of(run_id)]),
             (_LOCK_RUN, [run_id]),
-            (_READ_AROUND, [run_id]),
+            (READ_AROUND, [run_id]),
             (_READ_REVISION, [run_id]),
             (_READ_STEPS, [run_id]),
             (_READ_PINNED, [run_id]),
@@ -316,7 +305,7 @@ def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
         return None
     run = database.instance(Run, run_row[0])
     run.revision = database.instance(PlanRevision, revision[0], but=_NOT_OF_REVISION)
-    outside, any_policy, proposer_active = around[0]
+    outside, any_policy, proposer_active, stops = around[0]
     approval = None
     if gate:
         approval = approvals.held_from(database.instance(Gate, gate[0]), decided, voted)
@@ -329,6 +318,7 @@ def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
         proposer_active=proposer_active is True,
         any_policy=any_policy is True,
         pinned=pinned_from(pinned),
+        stops=stops or (),
     )
 
 
@@ -346,7 +336,7 @@ def refresh(cached: LoadedRun, *, lock: bool) -> bool:
             [
                 (LOCK_END.removesuffix(locked), [stream]),
                 (_LOCK_RUN.removesuffix(locked), [run_id]),
-                (_READ_OUTSIDE, []),
+                (READ_OUTSIDE, []),
                 (_READ_WRITTEN_STEPS, [run_id, seq, stream, seq]),
             ]
         )

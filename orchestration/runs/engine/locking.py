@@ -4,7 +4,7 @@
 cached copy, without a lock.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
@@ -16,9 +16,11 @@ from execfabric.infra import database
 from execfabric.lib.actor import Actor
 from orchestration.runs.engine.loading import LoadedRun, RunCache, load, refresh
 from orchestration.runs.engine.transitions import LockRequired, RunChange
-from orchestration.runs.errors import RunUnknown, StepUnknown
+from orchestration.runs.errors import DispatchStopped, RunUnknown, StepUnknown
 
 T = TypeVar("T")
+ALL_STEPS = ("",)
+"""The stops of a change that must not start a step."""
 TRIES = 3
 """Optimistic tries before the lock: other workers may change the run."""
 
@@ -85,9 +87,27 @@ def optimistic_change(
         tries -= 1
         if not (tries and refresh(cached, lock=False)):
             break
-    with transaction.atomic(durable=True):
-        change = lock_run(run_id, by=by, at=at, cached=cached)
-        result = act(change)
-        change.close()
+    try:
+        change, result = _locked_act(run_id, act, by=by, at=at, cached=cached)
+    except DispatchStopped:
+        # A stop was set after the run was read: the step ends, and no other starts.
+        return _locked_act(run_id, act, by=by, at=at, stops=ALL_STEPS)[1]
     cache.put(change.loaded)
     return result
+
+
+def _locked_act(
+    run_id: UUID,
+    act: Callable[[RunChange], T],
+    *,
+    by: Actor,
+    at: datetime,
+    cached: LoadedRun | None = None,
+    stops: Collection[str] = (),
+) -> tuple[RunChange, T]:
+    with transaction.atomic(durable=True):
+        change = lock_run(run_id, by=by, at=at, cached=cached)
+        change.loaded.stops = stops or change.loaded.stops
+        result = act(change)
+        change.close()
+    return change, result

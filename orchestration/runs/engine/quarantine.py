@@ -35,6 +35,7 @@ class Duty(StrEnum):
     WAITS = "waits"
     GATES = "gates"
     STOPS = "stops"
+    CANCEL = "cancel"
     DRY_RUNS = "dry_runs"
     SLA = "sla"
     QUEUES = "queues"
@@ -45,6 +46,7 @@ DESCRIPTIONS = {
     Duty.WAITS: "retry a step after its wait",
     Duty.GATES: "expire an approval",
     Duty.STOPS: "finish pausing or cancelling the run",
+    Duty.CANCEL: "cancel the run, as a stop demands",
     Duty.DRY_RUNS: "end the dry run",
     Duty.QUEUES: "let a queued run or step proceed",
     Duty.SLA: "record that the run or a step is late",

@@ -15,12 +15,16 @@ from audit.services import End, Fact
 from execfabric.infra import database
 from execfabric.lib.actor import Actor
 from execfabric.lib.machine import StaleTransition
+from orchestration.runs.errors import DispatchStopped
 from orchestration.runs.models import Run, StepRun
 
 MISSED = "XF001"
 """The SQLSTATE when a row is no longer in the state that was read."""
 CHANGED = "XF002"
 """The SQLSTATE when run data or outside data changed without an event."""
+
+STOPPED = "XF003"
+"""The SQLSTATE when a stop covers a step that would start."""
 
 _COMMIT = f"SELECT runs_commit({', '.join(['%s'] * 14)})"
 
@@ -80,6 +84,7 @@ def commit(
 
     :raises StaleTransition: when a row is no longer in the state that was read, or a
         locked run has changed
+    :raises DispatchStopped: when a stop covers a step that would start
     """
     events, after = audit.chained(
         run.stream, facts, end=end, by=by, at=at, trace_id=run.trace_id
@@ -103,8 +108,10 @@ def commit(
         row = database.row(_COMMIT, values)
     except DatabaseError as error:
         code = database.sqlstate(error)
-        if code == CHANGED:
+        if code == CHANGED or (code == STOPPED and versions is not None):
             return None
+        if code == STOPPED:
+            raise DispatchStopped from None
         if code == MISSED:
             raise StaleTransition(expected=database.detail(error)) from None
         raise

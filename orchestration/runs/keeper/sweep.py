@@ -28,7 +28,7 @@ from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.quarantine import Duty, Quarantine
 from orchestration.runs.engine.transitions import RunChange
-from orchestration.runs.keeper import late
+from orchestration.runs.keeper import late, stopped
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.worker import give_back
 
@@ -49,6 +49,7 @@ class Swept:
     released: int
     hinted: int
     expired: int
+    stopped: int
     confirmed: int
     dry_runs: int
     uploads: int
@@ -74,6 +75,7 @@ def sweep(*, at: datetime, hint_all: bool = False) -> Swept:
         released=_isolated(_waits_over, quarantine),
         hinted=_isolated(_lost_hints, quarantine, hint_all=hint_all),
         expired=_isolated(_expired_gates, quarantine),
+        stopped=_isolated(_stopped, quarantine),
         confirmed=_isolated(_unconfirmed, quarantine),
         dry_runs=_isolated(dry_runs.sweep, quarantine, hint_all=hint_all),
         uploads=_isolated(uploads.sweep, at),
@@ -204,9 +206,12 @@ _HAS_SLOT = Q(run__parallel_max=0) | Q(
 def _lost_hints(quarantine: Quarantine, *, hint_all: bool) -> int:
     """Hint again at ready steps, because the broker may have lost the last hint."""
     at = quarantine.at
+    if stopped.all_are_stopped():
+        return 0
     ready = StepRun.objects.filter(state=StepState.READY, run__state=RunState.RUNNING)
     if not hint_all:
         before = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
+        before = stopped.last_lift(before, at) or before
         ready = ready.exclude(hinted_at__gt=before)
     due = ready.exclude(run_id__in=quarantine.held).filter(_HAS_SLOT)
     oldest = due.order_by(F("hinted_at").asc(nulls_first=True))
@@ -248,6 +253,12 @@ def _late(quarantine: Quarantine) -> int:
         _in_changes(quarantine, Duty.SLA, rows, act)
         for rows, act in late.found(quarantine)
     )
+
+
+def _stopped(quarantine: Quarantine) -> int:
+    """Cancel the running work of stops that say so."""
+    rows = stopped.to_cancel(quarantine)
+    return _in_changes(quarantine, Duty.CANCEL, rows, stopped.cancelled)
 
 
 def _unconfirmed(quarantine: Quarantine) -> int:

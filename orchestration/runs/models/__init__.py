@@ -41,6 +41,7 @@ from orchestration.runs.models.outside import Outside as Outside
 from orchestration.runs.models.places import ConcurrencyPlace as ConcurrencyPlace
 from orchestration.runs.models.places import admission_checks
 from orchestration.runs.models.sources import RunSource, source_checks, trace_indexes
+from orchestration.runs.models.stops import Stop as Stop
 from orchestration.runs.models.versions import ArtifactSource as ArtifactSource
 from orchestration.runs.models.versions import ArtifactVersion as ArtifactVersion
 from orchestration.runs.models.versions import NamedArtifact as NamedArtifact

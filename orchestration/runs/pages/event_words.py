@@ -81,6 +81,9 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("event.received", "requested", "Event received", "{actor} sent event {type} {key}"),
     ("event.matched", "succeeded", "Event ended waits", "Event {type} {key} ended waits"),
 
+    ("stop.set", "fenced", "Dispatch stopped", "{actor} stopped the dispatch: {reason}"),
+    ("stop.lifted", "approved", "Stop lifted", "{actor} lifted a stop: {reason}"),
+
     ("artifact.drafted", "draft", "Artifact drafted", "A step returned artifact {artifact} in run {run}"),
     ("artifact.promoted", "current", "Artifact current", "A version of artifact {artifact} became current"),
     ("artifact.superseded", "superseded", "Artifact superseded", "A version of artifact {artifact} was superseded"),
@@ -149,6 +152,7 @@ GROUPS = {
     "attempt": ("Steps", "attempt"),
     "gate": ("Approvals", "approval"),
     "event": ("Events", "event"),
+    "stop": ("Stops", "stop"),
     "artifact": ("Artifacts", "artifact"),
     "plan": ("Plans", "plan"),
     "schedule": ("Schedules", "schedule"),

@@ -17,6 +17,7 @@ from execfabric.lib.actor import Actor
 from orchestration.plans.domain.waits import event_text
 from orchestration.runs import selectors
 from orchestration.runs.control.control import may_control
+from orchestration.runs.control.stops import covers
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     RUN,
@@ -27,7 +28,7 @@ from orchestration.runs.domain.states import (
 from orchestration.runs.engine import places
 from orchestration.runs.engine.places import QueuedItem
 from orchestration.runs.engine.quarantine import DESCRIPTIONS, REPORTED_FAILURES, Duty
-from orchestration.runs.models import EventWait, Run, StepRun, SweepFailure
+from orchestration.runs.models import EventWait, Run, StepRun, Stop, SweepFailure
 
 WAITS = 50
 """Maximum items in the list of what the run waits for."""
@@ -88,7 +89,7 @@ def waits_of(
     decide them; `may_resolve` is the reader's right to resolve
     unknown outcomes; `late_steps` is the number of unfinished steps that are late.
     """
-    found = _late(run, late_steps)
+    found = [*_held_by_stops(run, states), *_late(run, late_steps)]
     if run.state == RunState.QUEUED or states[StepState.QUEUED]:
         found += [_wait_for_place(each) for each in places.queue_of(run.pk)]
     if run.state in STOPPED:
@@ -180,6 +181,26 @@ def _late(run: Run, late_steps: int) -> list[Wait]:
             text = f"Step “{step.label}” is late: it was due at {due}."
             found.append(Wait("bad", "clock", text, key=f"late-{step.key}"))
     return found
+
+
+def _held_by_stops(run: Run, states: Counter[str]) -> list[Wait]:
+    """Return the active stops that keep a ready step of the run from starting."""
+    if run.state != RunState.RUNNING or not states[StepState.READY]:
+        return []
+    active = Stop.objects.filter(lifted_at__isnull=True).order_by("pk")
+    ready = run.steps.filter(state=StepState.READY).select_related("spec")
+    steps = ready.defer(*selectors.CONTENT)[:WAITS] if active else ()
+    who = "An operator or admin can lift the stop."
+    return [
+        Wait("bad", "no", _stopped(stop), who, reverse("stops"), "Stops", "stop")
+        for stop in active
+        if any(covers(stop, step) for step in steps)
+    ]
+
+
+def _stopped(stop: Stop) -> str:
+    what = f"The skill {stop.skill} is" if stop.skill else "All steps are"
+    return f"{what} stopped, so no further step starts. {stop.reason}"
 
 
 def _wait_for_keeper(failure: SweepFailure) -> Wait:

@@ -80,6 +80,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "waits": WAIT_WORDS,
         "older": rows[PAGE - 1].pk if len(rows) > PAGE else None,
         "may_propose": Right.PROPOSE in rights_of(by),
+        "may_stop": Right.CONTROL in rights_of(by),
     }
     return page(request, "runs/runs.html", context)
 

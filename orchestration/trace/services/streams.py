@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 from approvals import history as approvals
-from approvals.models import Decision, Gate, Policy
+from approvals.models import Decision, Gate
 from approvals.services.policies import STREAM as POLICIES
 from audit import selectors as audit
 from audit.domain.chain import Verified
@@ -30,20 +30,25 @@ from orchestration.runs.models import (
     ArtifactSource,
     ArtifactVersion,
     Attempt,
-    EventMatch,
     EventWait,
-    ExternalEvent,
     NamedArtifact,
     Run,
     StepRun,
 )
+from orchestration.runs.models.stops import STREAM as STOPS
 from orchestration.skills import history as skills
-from orchestration.skills.models import Skill, SkillVersion
 from orchestration.skills.services.versions import STREAM as REGISTRY
 from orchestration.trace.selectors import run_of
 from orchestration.trace.services import evidence
 from orchestration.triggers import history as triggers
 
+WHOLE_TABLES: dict[str, tuple[Table, ...]] = {
+    REGISTRY: (skills.SKILL, skills.VERSION),
+    EVENTS: (history.EVENT, history.EVENT_MATCH),
+    STOPS: (history.STOP,),
+    POLICIES: (approvals.POLICY,),
+}
+"""The tables of which one stream records every row."""
 ALL = 2**31 - 1
 MOST_DIFFERENCES = 100
 """Maximum differences that are listed per stream."""
@@ -65,6 +70,7 @@ SELECT key, bool_or(needed) FROM (
     (SELECT FROM runs_run WHERE runs_run.revision_id = revision.id) LIMIT 1
   )
   UNION ALL (SELECT 'events', true FROM runs_externalevent LIMIT 1)
+  UNION ALL (SELECT 'stops', true FROM runs_stop LIMIT 1)
   UNION ALL SELECT DISTINCT 'artifacts:' || plan_id, true FROM runs_namedartifact
   UNION ALL SELECT 'schedule:' || id, true FROM triggers_schedule
   UNION ALL SELECT 'hook:' || id, true FROM triggers_hook
@@ -159,16 +165,10 @@ def _stored(replay: Replay) -> Iterator[tuple[Table, "QuerySet[Any]"]]:
         yield from triggers.stored(*row)
     elif plan := plan_of(key):
         yield from _artifacts(plan)
-    elif key == REGISTRY:
-        yield skills.SKILL, Skill.objects.all()
-        yield skills.VERSION, SkillVersion.objects.all()
-    elif key == EVENTS:
-        yield history.EVENT, ExternalEvent.objects.all()
-        yield history.EVENT_MATCH, EventMatch.objects.all()
     elif key == PLANS:
         yield from _saved(replay)
-    elif key == POLICIES:
-        yield approvals.POLICY, Policy.objects.all()
+    for table in WHOLE_TABLES.get(key, ()):
+        yield table, table.model._default_manager.all()  # noqa: SLF001
     yield approvals.GATE, Gate.objects.filter(stream=key)
     yield approvals.DECISION, Decision.objects.filter(gate__stream=key)
 
