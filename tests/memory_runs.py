@@ -274,7 +274,7 @@ class MemoryRun:
             gate: Any = SimpleNamespace(id=step.gate_id)
             answers._complete(change, step, gate, {"n": n})
 
-    def resolve(self, step: StepRun, *, happened: bool, n: int) -> None:
+    def resolve(self, step: StepRun, *, happened: bool | None, n: int) -> None:
         end = outcome.of_evidence(happened=happened, evidence="Seen.", by="Ada")
         output = {"n": n}
         columns = {"output": output, "output_digest": result_digest(output, {})}

@@ -22,13 +22,17 @@ def steps() -> None:
 def resolve(
     ctx: typer.Context,
     step_run_id: StepRunId,
-    happened: Annotated[
-        bool,
-        typer.Option("--happened/--did-not-happen", help="The outcome that you found."),
-    ],
     evidence: Annotated[
-        str, typer.Option("--evidence", help="Why you are sure; it is recorded.")
+        str, typer.Option("--evidence", help="How you know; it is recorded.")
     ],
+    happened: Annotated[
+        bool | None,
+        typer.Option("--happened/--did-not-happen", help="The outcome that you found."),
+    ] = None,
+    abandon: Annotated[
+        bool,
+        typer.Option("--abandon", help="No one can find out: the step fails for good."),
+    ] = False,
     output: Annotated[
         str,
         typer.Option(
@@ -37,6 +41,9 @@ def resolve(
     ] = "",
 ) -> None:
     """Resolve the unknown outcome of a step."""
+    if abandon == (happened is not None):
+        message = "give one of --happened, --did-not-happen and --abandon"
+        raise typer.BadParameter(message)
     now = session(ctx)
     body: dict[str, Any] = {"happened": happened, "evidence": evidence}
     if output:

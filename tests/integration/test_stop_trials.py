@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.models import Attempt, Run, StepRun
 from tests.builders import CACHED_RUNS, DONE, approved, chain
 from tests.record import is_whole
+from tests.servers import eventually
 
 TRIALS = int(os.environ.get("EXECFABRIC_TRIALS", "70"))
 WORKERS = 3
@@ -74,7 +75,9 @@ class Workers:
     def wait_for_rounds(self, count: int = 2) -> None:
         """Wait until every thread has tried again, from its start."""
         wanted = [rounds + count for rounds in self.rounds]
-        eventually(lambda: self._has_reached(wanted) or self._has_failed())
+        assert eventually(
+            lambda: self._has_reached(wanted) or self._has_failed(), within=LONGEST_S
+        )
         assert not self._has_failed()
 
     def _has_reached(self, wanted: list[int]) -> bool:
@@ -83,13 +86,6 @@ class Workers:
 
     def _has_failed(self) -> bool:
         return any(future.done() for future in self.futures)
-
-
-def eventually(is_true: Callable[[], bool]) -> None:
-    until = time.monotonic() + LONGEST_S
-    while not is_true():
-        assert time.monotonic() < until
-        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -126,6 +122,10 @@ def counted(monkeypatch) -> list[int]:
     return counts
 
 
+def has_succeeded(run: Run) -> bool:
+    return Run.objects.get(pk=run.pk).state == RunState.SUCCEEDED
+
+
 def a_run(proposer, operator) -> Run:
     return approved(chain(STEPS), proposer, operator)
 
@@ -154,7 +154,7 @@ def test_nothing_starts_after_a_stop(proposer, operator, workers, counted):
         workers.wait_for_rounds()
         assert Attempt.objects.count() == before
         stops.lift(stop_id=row.pk, reason="Over.", by=operator.actor(), at=clock.now())
-    eventually(lambda: Run.objects.get(pk=run.pk).state == RunState.SUCCEEDED)
+    assert eventually(lambda: has_succeeded(run), within=LONGEST_S)
     assert is_whole(run)
     assert is_whole(row)
 
@@ -177,7 +177,7 @@ def test_nothing_starts_after_a_pause(proposer, operator, workers, counted):
             continue
         assert run.state == RunState.PAUSED
         control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
-    eventually(lambda: Run.objects.get(pk=run.pk).state == RunState.SUCCEEDED)
+    assert eventually(lambda: has_succeeded(run), within=LONGEST_S)
     assert is_whole(run)
 
 

@@ -16,7 +16,7 @@ from orchestration.runs.domain.decider import (
 )
 from orchestration.runs.domain.outcome import MAX_LOSSES
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
-from orchestration.runs.domain.results import Failure, Finished, Lost
+from orchestration.runs.domain.results import ABANDONED, Failure, Finished, Lost
 from orchestration.runs.domain.states import (
     ATTEMPT,
     RUN,
@@ -244,6 +244,17 @@ def test_resuming_tries_again_what_paused_the_run(on_failure, states, expected):
     assert actions == [Move(E.RESUMED), *expected]
 
 
+def test_resuming_does_not_repeat_what_was_abandoned():
+    progress = run_of(S.FAILED, S.FAILED, S.SKIPPED)
+    progress.moved("a", S.FAILED, ABANDONED)
+
+    assert outcome.resume(progress) == [
+        Move(E.RESUMED),
+        TryAgain("b"),
+        Revive("c"),
+    ]
+
+
 @pytest.mark.parametrize("on_failure", ["pause", "continue", "abort"])
 def test_trying_a_step_again_revives_what_failures_skipped(on_failure):
     progress = run_of(S.FAILED, S.FAILED, S.SKIPPED, on_failure=on_failure)
@@ -255,7 +266,11 @@ def test_trying_a_step_again_revives_what_failures_skipped(on_failure):
 
 @pytest.mark.parametrize(
     ("happened", "event", "code"),
-    [(True, T.RESOLVED, None), (False, T.FAILED, "step.did_not_happen")],
+    [
+        (True, T.RESOLVED, None),
+        (False, T.FAILED, "step.did_not_happen"),
+        (None, T.FAILED, "step.outcome_abandoned"),
+    ],
 )
 def test_what_evidence_on_an_unknown_outcome_means(happened, event, code):
     settled = outcome.of_evidence(happened=happened, evidence="Seen.", by="operator")

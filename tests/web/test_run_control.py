@@ -171,7 +171,7 @@ def test_an_output_that_was_typed_does_not_stand_in_the_way_of_a_no(
 ) -> None:
     run = approved(EFFECT, proposer, operator)
     lost_after_intent(run, "first")
-    Attempt.objects.update(intent_at=clock.now() - timedelta(hours=1))
+    Attempt.objects.update(recorded_at=clock.now() - timedelta(hours=1))
 
     signed_in(operator).post(
         f"/runs/{run.pk}/steps/first/resolve",

@@ -44,7 +44,8 @@ class AnswerIn(Schema, extra="forbid"):
 class ResolutionIn(Schema, extra="forbid"):
     """An operator's finding about a step whose outcome is unknown."""
 
-    happened: StrictBool
+    happened: StrictBool | None
+    """Null to abandon the step: no one can find out."""
     evidence: Text
     output: dict[str, Any] | None = None
     """The step's output if it happened; must match the action's output schema."""
@@ -103,7 +104,7 @@ def resolve(request: ApiRequest, step_run_id: UUID, body: ResolutionIn) -> Run:
 
     The run's proposer, the plan's author and the owner of a proposing agent are refused.
     If it happened, `output` must match the action's output schema. The step then has no
-    files.
+    files. A step that is abandoned has failed, and is never tried again.
     """
     step_run = recovery.resolve(
         step_run_id=step_run_id,

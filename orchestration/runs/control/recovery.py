@@ -14,7 +14,7 @@ from execfabric.lib.rights import Right
 from execfabric.lib.text import is_visible
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import result_digest
-from orchestration.runs.domain.states import StepState
+from orchestration.runs.domain.states import Phase, StepState
 from orchestration.runs.engine import specs, subjects
 from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.locking import locked_change
@@ -42,17 +42,18 @@ OWN = {
 def resolve(
     *,
     step_run_id: UUID,
-    happened: bool,
+    happened: bool | None,
     evidence: str,
     by: Actor,
     at: datetime,
     output: Mapping[str, Any] | None = None,
 ) -> StepRun:
-    """Resolve a step whose outcome is unknown: it happened, or it did not.
+    """Resolve a step whose outcome is unknown: it happened, it did not, or who knows.
 
     If it happened, the step succeeds with `output`, which must match the action's output
-    schema, and without files. If not, the step fails; that is refused while the old
-    attempt may still be running.
+    schema, and without files. If not, the step fails and can be tried again; that is
+    refused while the old attempt may still be running. With None the step is abandoned:
+    it fails, and is neither tried again nor replaced by its fallback.
 
     :raises RightMissing: when `by` may not resolve outcomes
     :raises OwnOutcome: when `by` proposed the run or wrote its plan
@@ -104,7 +105,7 @@ def _resolve(
     change: RunChange,
     step: StepRun,
     *,
-    happened: bool,
+    happened: bool | None,
     evidence: str,
     output: Mapping[str, Any],
 ) -> None:
@@ -120,23 +121,30 @@ def _resolve(
         payload["missing_files"] = list(action.files)
         digest = result_digest(output, {})
         fields = {"output": dict(output), "output_digest": digest}
-    else:
-        _require_dead(step)
+    elif happened is False:
+        require_dead(step)
     end = outcome.of_evidence(happened=happened, evidence=evidence, by=change.by.name)
     error = end.error.as_fact() if end.error else None
     change.move_step(step, end.event, payload, error=error, **fields)
 
 
-def _require_dead(step: StepRun) -> None:
-    """Check that the last attempt is past its deadline, so that it was killed."""
-    last = Attempt.objects.filter(step_run=step).order_by("-fence").first()
-    if last is None or step.spec is None:
-        return
-    timeout_s = float(canonical.loads(bytes(step.spec.body)).get("timeout_s", 0))
-    until = outcome.killed_by(last.intent_at or last.started_at, timeout_s=timeout_s)
+def require_dead(step: StepRun) -> None:
+    """Check that each lost attempt is past its deadline, so that its guardian killed it.
+
+    Measured by the clock of the database, because that of the worker may be wrong.
+
+    :raises OldAttemptMayLive: when one may still be running
+    """
+    lost = Attempt.objects.filter(step_run=step, phase=Phase.LOST)
+    ends = [_killed_by(attempt) for attempt in lost.select_related("spec")]
     [[now]] = database.rows("SELECT clock_timestamp()", [])
-    if now < until:
+    if ends and now < (until := max(ends)):
         raise OldAttemptMayLive(
             f"{OldAttemptMayLive.__doc__} Try again after {until:%H:%M:%S} UTC.",
             until=until.isoformat(),
         )
+
+
+def _killed_by(attempt: Attempt) -> datetime:
+    timeout_s = float(canonical.loads(bytes(attempt.spec.body)).get("timeout_s", 0))
+    return outcome.killed_by(attempt.recorded_at, timeout_s=timeout_s)

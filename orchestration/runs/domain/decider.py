@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestration.runs.domain.progress import UNANSWERED, Key, Progress, StepStatus
+from orchestration.runs.domain.progress import (
+    UNANSWERED,
+    Key,
+    Progress,
+    StepStatus,
+)
+from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import (
     AT_WORK,
     FINAL_RUN,
@@ -192,7 +198,11 @@ def _begin(step: StepStatus, progress: Progress) -> list[StepAction]:
     members = progress.members(step.key)
     if not members:
         return [Release(step.key)]
-    failed = [each for each in members if each.state is StepState.FAILED]
+    failed = [
+        each
+        for each in members
+        if each.state is StepState.FAILED and each.error != ABANDONED
+    ]
     skipped = [each for each in members if each.state is StepState.SKIPPED]
     return [
         Reopen(step.key),

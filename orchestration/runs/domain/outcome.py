@@ -14,8 +14,18 @@ from orchestration.runs.domain.decider import (
     TryAgain,
     unknown_reason,
 )
-from orchestration.runs.domain.progress import UNANSWERED, Progress, StepStatus
-from orchestration.runs.domain.results import Failure, Finished, Lost, Result
+from orchestration.runs.domain.progress import (
+    UNANSWERED,
+    Progress,
+    StepStatus,
+)
+from orchestration.runs.domain.results import (
+    ABANDONED,
+    Failure,
+    Finished,
+    Lost,
+    Result,
+)
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     UNSTARTED,
@@ -195,6 +205,8 @@ def resume(progress: Progress) -> list[Action]:
     paused_by = progress.roots(StepState.FAILED)
     if progress.on_failure != "pause":
         paused_by = []
+    # It may have happened, and may still happen.
+    paused_by = [step for step in paused_by if step.error != ABANDONED]
     return [Move(RunEvent.RESUMED), *try_again(paused_by, progress)]
 
 
@@ -210,9 +222,13 @@ def try_again(failed: Iterable[StepStatus], progress: Progress) -> list[Action]:
     return [*retried, *(Revive(step.key) for step in revived)]
 
 
-def of_evidence(*, happened: bool, evidence: str, by: str) -> StepOutcome:
+def of_evidence(*, happened: bool | None, evidence: str, by: str) -> StepOutcome:
+    """Return what follows from a person's finding; None if no one can find out."""
     if happened:
         return StepOutcome(StepEvent.RESOLVED)
+    if happened is None:
+        message = f"{by} gave up to find out if it happened: {evidence}"
+        return StepOutcome(StepEvent.FAILED, Failure(ABANDONED, message, ran=None))
     message = f"{by} reported that it did not happen: {evidence}"
     failure = Failure("step.did_not_happen", message, ran=False)
     return StepOutcome(StepEvent.FAILED, failure)

@@ -14,6 +14,7 @@ from orchestration.runs.domain.members import (
     Order,
     counted,
 )
+from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import FINAL_STEP, UNSTARTED, StepEvent, StepState
 
 UNANSWERED = "gate.expired"
@@ -21,7 +22,7 @@ UPSTREAM_FAILED = "step.upstream_failed"
 FALLBACK_FAILED = "step.fallback_failed"
 NO_FALLBACK = frozenset(
     {FALLBACK_FAILED, "step.condition_failed", "step.content_changed"}
-    | {"step.conditions_too_slow"}
+    | {"step.conditions_too_slow", ABANDONED}
 )
 """Error codes of failed steps whose fallback does not run: it has failed too, the step
 was perhaps not to run at all, or what was approved is no longer what is stored."""
@@ -174,10 +175,12 @@ class Progress:
     def first_failed(self) -> StepStatus | None:
         """Return the first failed step that is not a member of a container.
 
-        The failure of a member counts only if its container fails because of it.
+        That of a member counts only if its container fails; an abandoned one pauses once.
         """
         failed = self._in_state[StepState.FAILED]
-        return next((self._nodes[at].view for at in failed if len(at) == 1), None)
+        views = (self._nodes[at].view for at in failed if len(at) == 1)
+        ignored = ABANDONED if self.on_failure == "pause" else None
+        return next((view for view in views if view.error != ignored), None)
 
     def steps(self, *states: StepState) -> list[StepStatus]:
         orders = sorted(order for state in states for order in self._in_state[state])

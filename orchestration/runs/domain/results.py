@@ -6,6 +6,9 @@ from typing import Any
 
 from execfabric.lib import canonical
 
+ABANDONED = "step.outcome_abandoned"
+"""The error of a step that may have had its effect: it is not tried again."""
+
 
 def result_digest(output: Any, files: Any) -> str:
     """Return the digest of a step's output and files, as stored and recorded.

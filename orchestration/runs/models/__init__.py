@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from execfabric.infra.checks import (
     has_key,
@@ -366,6 +367,8 @@ class Attempt(models.Model):
     """The id of this attempt in the trace."""
     started_at = models.DateTimeField()
     intent_at = models.DateTimeField(null=True)
+    recorded_at = models.DateTimeField(db_default=Now())
+    """When it was written, by the clock of the database: those of workers may differ."""
     heartbeat_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     result = models.JSONField(null=True)

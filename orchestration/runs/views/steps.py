@@ -22,6 +22,7 @@ from orchestration.runs.pages import logs, run_page, run_waits, step_page
 from orchestration.skills.execution import blank_output
 
 LONGEST_OUTPUT = 200_000
+FINDINGS = {"yes": True, "no": False, "abandon": None}
 AFTER_FAILURE = {
     "pause": "Resuming the run retries it.",
     "continue": "After a resume, the run continues without this step.",
@@ -29,12 +30,15 @@ AFTER_FAILURE = {
 }
 """The effect of a resume after the failure, by `onFailure` of the plan."""
 
+AFTER_ABANDONING = {"pause": AFTER_FAILURE["continue"]}
+
 
 class ResolutionForm(forms.Form):
     """The form for the outcome of a step, as found by an operator."""
 
     happened = forms.TypedChoiceField(
-        choices=[("yes", "Yes"), ("no", "No")], coerce=lambda given: given == "yes"
+        choices=[("yes", "Yes"), ("no", "No"), ("abandon", "Unknown")],
+        coerce=FINDINGS.__getitem__,
     )
     evidence = forms.CharField(
         max_length=10_000,
@@ -73,6 +77,7 @@ def step_resolve(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
         "log": logs.view_of(step.row.pk),
         "hindrance": run_page.hindrance(run, by),
         "after_failure": AFTER_FAILURE[step.on_failure],
+        "after_abandoning": (AFTER_FAILURE | AFTER_ABANDONING)[step.on_failure],
         "is_paused": run.state in {RunState.PAUSED, RunState.PAUSING},
     }
     if not form.is_valid():

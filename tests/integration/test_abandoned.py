@@ -1,0 +1,255 @@
+"""Unknown outcomes: when an old attempt is certainly dead, and steps that are abandoned."""
+
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from execfabric.lib import clock
+from orchestration.runs.control import control, recovery
+from orchestration.runs.engine import attempts
+from orchestration.runs.errors import OldAttemptMayLive, OutputInvalid
+from orchestration.runs.keeper import sweep
+from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.skills.execution.runner import ROOT
+from orchestration.skills.installed import EXTRA
+from tests.builders import (
+    DONE,
+    approved,
+    claimed,
+    completed,
+    driven,
+    outputs,
+    plan,
+    states,
+    step,
+)
+from tests.integration.runner_builders import alive, living_below
+from tests.integration.test_failures import lapse
+from tests.record import is_whole, payloads
+from tests.servers import eventually
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
+ONCE = step("once", "witness", params={"mark": "x"})
+
+
+def unknown_of(run: Run, key: str = "once") -> StepRun:
+    """Lose the worker of a step after its intent; return the step."""
+    claimed(run, key)
+    lapse(run.steps.get(key=key))
+    sweep.sweep(at=clock.now())
+    return run.steps.get(key=key)
+
+
+def found(unknown: StepRun, by, *, happened: bool | None) -> StepRun:
+    return recovery.resolve(
+        step_run_id=unknown.pk,
+        happened=happened,
+        evidence="Looked at the target.",
+        by=by.actor(),
+        at=clock.now(),
+    )
+
+
+def aged(by: timedelta = timedelta(hours=1)) -> None:
+    """Let the deadline of every attempt have passed."""
+    Attempt.objects.update(recorded_at=clock.now() - by)
+
+
+def test_the_clock_of_the_worker_does_not_prove_its_attempt_dead(
+    proposer, operator, witness
+):
+    run = approved(plan(ONCE), proposer, operator)
+    row = run.steps.get()
+    early = clock.now() - timedelta(days=1)
+    attempts.claim(step_run_id=row.pk, worker="late", session="a" * 16, at=early)
+    lapse(row)
+    sweep.sweep(at=clock.now())
+    unknown = run.steps.get()
+
+    with pytest.raises(OldAttemptMayLive):
+        found(unknown, operator, happened=False)
+    aged()
+    assert found(unknown, operator, happened=False).state == "failed"
+
+
+def test_an_earlier_attempt_with_a_longer_deadline_must_be_dead_too(
+    proposer, operator, witness
+):
+    run = approved(plan(ONCE), proposer, operator)
+    unknown = unknown_of(run)
+    aged()
+    found(unknown, operator, happened=False)
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    unknown = unknown_of(run)
+
+    first, second = Attempt.objects.order_by("fence")
+    Attempt.objects.filter(pk=first.pk).update(recorded_at=clock.now())
+    Attempt.objects.filter(pk=second.pk).update(
+        recorded_at=clock.now() - timedelta(hours=1)
+    )
+    with pytest.raises(OldAttemptMayLive):
+        found(unknown, operator, happened=False)
+
+
+def test_while_the_old_process_may_live_no_way_leads_to_a_second_try(
+    proposer, operator, worker, witness
+):
+    """The old worker then has its effect: once, whatever the users tried."""
+    run = approved(plan(ONCE), proposer, operator)
+    old = claimed(run, "once")
+    lapse(run.steps.get())
+    sweep.sweep(at=clock.now())
+    unknown = run.steps.get()
+
+    for _ in range(3):
+        with pytest.raises(OldAttemptMayLive):
+            found(unknown, operator, happened=False)
+        control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+        run = driven(run, worker)
+    found(unknown, operator, happened=None)
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run = driven(run, worker)
+    completed(old)
+
+    assert witness.read() == []
+    assert Attempt.objects.count() == 1
+    assert (run.state, states(run)) == ("failed", {"once": "failed"})
+    assert is_whole(run)
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "end"),
+    [
+        ("pause", "partially_succeeded"),
+        ("continue", "partially_succeeded"),
+        ("abort", "failed"),
+    ],
+)
+def test_a_run_goes_on_without_an_abandoned_step(
+    on_failure, end, proposer, operator, worker, witness
+):
+    text = plan(
+        step("before"),
+        ONCE | {"dependsOn": ["before"]},
+        step("next", after="once"),
+        onFailure=on_failure,
+    )
+    run = approved(text, proposer, operator)
+    completed(claimed(run, "before"))
+    lapse(run.steps.get(key="once"))
+    sweep.sweep(at=clock.now())
+    found(run.steps.get(key="once"), operator, happened=None)
+    run.refresh_from_db()
+    assert run.state == "paused"
+
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run = driven(run, worker)
+
+    assert run.state == end
+    assert states(run) == {"before": "succeeded", "once": "failed", "next": "skipped"}
+    error = run.steps.get(key="once").error
+    assert (error["code"], error["ran"]) == ("step.outcome_abandoned", None)
+    assert "Looked at the target." in error["message"]
+    [fact] = [f for f in payloads(run, "step.failed") if "evidence" in f]
+    assert (fact["happened"], fact["evidence"]) == (None, "Looked at the target.")
+    assert witness.read() == []
+    assert is_whole(run)
+
+
+def test_an_abandoned_step_does_not_fall_back(proposer, operator, worker, witness):
+    other = {"skill": "lab", "action": "echo", "params": {"value": 1}}
+    text = plan(ONCE | {"fallback": other})
+    run = approved(text, proposer, operator)
+    found(unknown_of(run), operator, happened=None)
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run = driven(run, worker)
+
+    assert run.state == "failed"
+    assert not run.steps.filter(parent__isnull=False).exists()
+
+
+def test_a_run_with_an_abandoned_step_can_be_cancelled(proposer, operator, witness):
+    run = approved(plan(ONCE), proposer, operator)
+    found(unknown_of(run), operator, happened=None)
+    control.cancel(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run.refresh_from_db()
+
+    assert run.state == "cancelled"
+    assert states(run) == {"once": "failed"}
+
+
+def test_a_late_result_of_an_abandoned_step_is_only_evidence(
+    proposer, operator, witness
+):
+    run = approved(plan(ONCE), proposer, operator)
+    old = claimed(run, "once")
+    lapse(run.steps.get())
+    sweep.sweep(at=clock.now())
+    found(run.steps.get(), operator, happened=None)
+
+    assert completed(old, DONE) is None
+    assert states(run) == {"once": "failed"}
+    assert outputs(run) == {"once": None}
+
+
+def test_an_abandoned_step_has_no_output(proposer, operator, witness):
+    run = approved(plan(ONCE), proposer, operator)
+    unknown = unknown_of(run)
+    with pytest.raises(OutputInvalid):
+        recovery.resolve(
+            step_run_id=unknown.pk,
+            happened=None,
+            evidence="Nobody knows.",
+            by=operator.actor(),
+            at=clock.now(),
+            output={"a": 1},
+        )
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from execfabric.lib import clock
+from orchestration.skills.execution.calls import WireCall
+from orchestration.skills.execution import Runner
+home, ready, until = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+runner = Runner(home=home / "home")
+runner.start()
+runner.begin(WireCall("misfit.run@1", {"how": "hang", "ready": ready}, home / "work",
+    "key", 600, until=until))
+time.sleep(600)
+"""
+
+
+@pytest.mark.django_db(transaction=False)
+@pytest.mark.parametrize(
+    "how", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "killed"]
+)
+def test_the_guardian_kills_the_runner_of_a_frozen_or_dead_worker(
+    how, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv(EXTRA, "tests.skill_lab")
+    ready = tmp_path / "ready"
+    until = clock.since_boot() + 15
+    command = [sys.executable, "-c", WORKER, str(tmp_path), str(ready), str(until)]
+    worker = subprocess.Popen(command, cwd=ROOT)
+    try:
+        assert eventually(ready.exists, within=60)
+        below = living_below(worker.pid)
+        assert len(below) > 2
+
+        worker.send_signal(how)
+
+        assert eventually(lambda: not any(map(alive, below)), within=120)
+        # The frozen worker has done nothing: it is still stopped.
+        assert worker.poll() is None or how is signal.SIGKILL
+    finally:
+        worker.kill()
+        worker.wait()
