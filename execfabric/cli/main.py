@@ -15,6 +15,7 @@ from execfabric.cli import (
     hooks,
     plans,
     registry,
+    reruns,
     runs,
     saved_plans,
     schedules,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 plans.app.add_typer(saved_plans.app)
 app.add_typer(plans.app, name="plan")
+runs.app.add_typer(reruns.app)
 app.add_typer(runs.app, name="run")
 app.add_typer(steps.app, name="step")
 app.add_typer(stops.app, name="stop")

@@ -176,14 +176,17 @@ def _show(output: Output, run: dict[str, Any]) -> None:
     pairs = [(name, run[name]) for name in names]
     if template := run["template"]:
         pairs.append(("template", f"{template['plan']}@{template['revision']}"))
+    if original := run["rerun_of"]:
+        pairs.append(("rerun of", original))
+        pairs.append(("from step", run["rerun_from"] or "the beginning"))
     if parent := run["parent_trace_id"]:
         pairs.append(("parent trace", parent))
     output.fields([*pairs, ("trace", run["trace_id"]), ("url", run["url"])])
     _show_dry_run(output, run["dry_run"])
     columns = ("step", "state", "attempts", "started", "finished", "error")
-    keys = ("state", "attempts", "started_at", "finished_at")
+    keys = ("attempts", "started_at", "finished_at")
     rows = [
-        [path, *(step[key] for key in keys), _sentence(step["error"])]
+        [path, _state(step), *(step[key] for key in keys), _sentence(step["error"])]
         for path, step in _with_items(run["steps"])
     ]
     output.table(columns, rows)
@@ -214,6 +217,10 @@ def _show_dry_run(output: Output, dry_run: dict[str, Any] | None) -> None:
     output.line("dry run", dry_run["state"], covers, dry_run["reason"])
     for failure in dry_run["would_fail"]:
         output.line("would fail:", failure["step"], failure["message"])
+
+
+def _state(step: dict[str, Any]) -> str:
+    return f"{step['state']}, reused" if step["reused_from"] else str(step["state"])
 
 
 def _sentence(error: Any) -> Any:

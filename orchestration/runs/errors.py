@@ -16,6 +16,12 @@ class RunUnknown(Missing):
     code = "run.unknown"
 
 
+class RunNotEnded(Conflict):
+    """Cannot run it again: the run has not ended. Resume it, or cancel it first."""
+
+    code = "run.not_ended"
+
+
 class KeyReused(Conflict):
     """This Idempotency-Key was already used for another request. Send a new key."""
 

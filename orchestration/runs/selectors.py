@@ -76,6 +76,12 @@ def get(by: Actor, run_id: UUID, *, needs: Collection[str] = LARGE) -> Run:
     return run
 
 
+def reruns_of(by: Actor, run: Run) -> "QuerySet[Run, UUID]":
+    """Return the ids of the visible runs that run this one again, newest first."""
+    rows = visible_to(by).filter(rerun_of=run.pk).order_by("-pk")
+    return rows.values_list("pk", flat=True)
+
+
 def gates_by_id(run: Run, rows: Iterable[StepRun]) -> dict[UUID | None, Gate]:
     """Return the gates of some steps of a run by id, without their content."""
     ids = {row.gate_id for row in rows if row.gate_id}

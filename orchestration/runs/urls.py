@@ -7,6 +7,7 @@ from orchestration.runs.views import (
     files,
     gates,
     new_run,
+    reruns,
     runs,
     saved_plans,
     steps,
@@ -27,6 +28,8 @@ urlpatterns = [
     path("runs/<uuid:pk>/output.json", runs.run_output, name="run_output"),
     path("runs/<uuid:pk>/changes", runs.run_changes, name="run_changes"),
     path("runs/<uuid:pk>/plan.yaml", runs.run_plan, name="run_plan"),
+    path("runs/<uuid:pk>/rerun", reruns.run_rerun, name="run_rerun"),
+    path("runs/<uuid:pk>/compare/<uuid:other>", reruns.run_compare, name="run_compare"),
     re_path(
         rf"{RUN}/(?P<ask>pause|resume|cancel)\Z", runs.run_control, name="run_control"
     ),

@@ -32,6 +32,7 @@ PROPOSING = {
     "/api/v1/plans:dry-run",
     "/api/v1/plans:validate",
     "/api/v1/runs",
+    "/api/v1/runs/{run_id}:rerun",
 }
 SENDING = {"/api/v1/events"}
 """An agent may report what happened."""

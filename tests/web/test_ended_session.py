@@ -20,6 +20,7 @@ ARGUMENTS = {
     "slug": "noop",
     "key": "first",
     "part": "params",
+    "other": uuid7(),
     "ask": "pause",
     "act": "pause",
     "place": 0,

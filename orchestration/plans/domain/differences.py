@@ -162,7 +162,7 @@ def between(before: ComparedPlan, after: ComparedPlan) -> PlanDifference:
     """Return what differs; the steps in the order of `after`, removed ones last."""
     ids = [*after.steps, *(key for key in before.steps if key not in after.steps)]
     steps = (_step(key, before.steps.get(key), after.steps.get(key)) for key in ids)
-    plan = [*_fields(before.values, after.values), *_order(before, after)]
+    plan = [*field_changes(before.values, after.values), *_order(before, after)]
     return PlanDifference(tuple(plan), tuple(step for step in steps if step))
 
 
@@ -173,7 +173,7 @@ def _step(
     difference = StepDifference(
         key,
         _change(before, after),
-        tuple(_fields(old.values, new.values)),
+        tuple(field_changes(old.values, new.values)),
         _one("risk", old.risk, new.risk),
         _one("required approval", old.gate, new.gate),
     )
@@ -201,7 +201,7 @@ def _order(before: ComparedPlan, after: ComparedPlan) -> Iterator[FieldChange]:
         yield FieldChange(ORDER, old, new)
 
 
-def _fields(
+def field_changes(
     before: Mapping[str, Any], after: Mapping[str, Any], path: str = ""
 ) -> Iterator[FieldChange]:
     """Yield each value that differs, with its path; lists are compared whole."""
@@ -209,7 +209,7 @@ def _fields(
         old, new = before.get(key, _MISSING), after.get(key, _MISSING)
         name = f"{path}{key}"
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _fields(old, new, f"{name}.")
+            yield from field_changes(old, new, f"{name}.")
         elif not _is_same(old, new):
             yield FieldChange(
                 name,

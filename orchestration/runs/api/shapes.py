@@ -79,6 +79,8 @@ class StepOut(Schema):
     files: dict[str, Any]
     used_fallback: bool
     """True if it failed, and its output is that of its fallback."""
+    reused_from: UUID | None = Field(alias="reused_from_id")
+    """The step run of an earlier run whose result it has; null if it ran itself."""
     waits_until: datetime | None = Field(alias="not_before")
     """The end of its wait, or of the pause before its next attempt."""
     condition: Any
@@ -158,6 +160,10 @@ class RunRow(Schema):
     trace_id: str
     parent_trace_id: str
     """The trace of the system that proposed it; empty without one."""
+    rerun_of: UUID | None = Field(alias="rerun_of_id")
+    """The run that it runs again."""
+    rerun_from: str
+    """The first step that runs in any case; empty if all of them do."""
     url: str
     created_at: datetime
     started_at: datetime | None

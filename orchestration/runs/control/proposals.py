@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
@@ -26,13 +27,15 @@ from orchestration.plans.errors import PlanNotPermitted
 from orchestration.plans.models import PlanRevision
 from orchestration.plans.services import check, saving
 from orchestration.plans.services.check import CheckedPlan
-from orchestration.runs import history
+from orchestration.runs import history, selectors
 from orchestration.runs.control import dry_runs, uploads
+from orchestration.runs.domain.files import as_ids
+from orchestration.runs.domain.states import FINAL_RUN
 from orchestration.runs.engine import subjects
 from orchestration.runs.engine.advance import open_plan_gate
 from orchestration.runs.engine.containers import columns_of
 from orchestration.runs.engine.locking import lock_run
-from orchestration.runs.errors import KeyReused, KeyTooLong
+from orchestration.runs.errors import KeyReused, KeyTooLong, RunNotEnded, StepUnknown
 from orchestration.runs.models import Run, StepRun
 
 LONGEST_KEY = 200
@@ -56,18 +59,30 @@ class Provenance:
     """The revision that the proposer has edited."""
     parent_trace_id: str = ""
     origin: Origin | None = None
+    rerun_of: Run | None = None
+    """The finished run that it runs again."""
+    rerun_from: str = ""
+    """The path of the first step that runs in any case; empty for all of them."""
 
     def columns(self, revision: PlanRevision) -> dict[str, Any]:
         """Return the columns of a run of `revision`."""
         is_edited = self.template and self.template.pk != revision.pk
         template = self.template if is_edited else None
-        return {"template": template, "parent_trace_id": self.parent_trace_id}
+        return {
+            "template": template,
+            "parent_trace_id": self.parent_trace_id,
+            "rerun_of": self.rerun_of,
+            "rerun_from": self.rerun_from,
+        }
 
     def fact(self, run: Run) -> dict[str, Any]:
         """Return what the event of the proposal says about it."""
         origin = self.origin.name if self.origin else ""
         found = {"origin": origin, "parent_trace_id": run.parent_trace_id}
         stated: dict[str, Any] = {name: text for name, text in found.items() if text}
+        if run.rerun_of_id:
+            rerun = {"rerun_of": str(run.rerun_of_id), "rerun_from": run.rerun_from}
+            stated |= {name: text for name, text in rerun.items() if text}
         if run.template is None:
             return stated
         row = run.template
@@ -144,6 +159,45 @@ def start(
     return _propose(text, inputs, request, made, by=by, at=at)
 
 
+def rerun(
+    *,
+    run_id: UUID,
+    by: Actor,
+    at: datetime,
+    from_step: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    idempotency_key: str = "",
+    traceparent: str = "",
+) -> Run:
+    """Propose the revision of a finished run again, with its inputs or others.
+
+    `inputs` replaces all inputs, and `changes` some of them. The step with the path
+    `from_step` and those after it run; the others reuse results that would be the same.
+    Without it all steps run. The errors are those of `propose`, and:
+
+    :raises RunUnknown: when the run does not exist, or `by` may not see it
+    :raises RunNotEnded: when it has not ended
+    :raises StepUnknown: when the plan does not have the step
+    """
+    original = selectors.get(by, run_id)
+    if original.state not in FINAL_RUN:
+        raise RunNotEnded(run=str(run_id), state=original.state)
+    wanted = {"run": str(run_id), "from": from_step}
+    request = _request(
+        idempotency_key,
+        {**wanted, "inputs": inputs and dict(inputs), "changes": dict(changes or {})},
+    )
+    values = as_ids(original.inputs) if inputs is None else dict(inputs)
+    made = Provenance(
+        parent_trace_id=parent_trace(traceparent),
+        rerun_of=original,
+        rerun_from=from_step,
+    )
+    text = original.revision.source
+    return _propose(text, values | dict(changes or {}), request, made, by=by, at=at)
+
+
 def _propose(
     text: str,
     inputs: Mapping[str, Any],
@@ -160,6 +214,10 @@ def _propose(
     files = uploads.finder(by, at)
     checked = check.check(text=text, inputs=inputs, by=by, files=files, at=at)
     document = checked.require_valid()
+    if made.rerun_from and made.rerun_from not in checked.paths:
+        raise StepUnknown(
+            f"The plan does not have a step {made.rerun_from!r}.", step=made.rerun_from
+        )
     author = plans.author_of(document.id, checked.digest)
     included = {row.pk: row for row in plans.included(checked.pins).values()}
     require_satisfiable(

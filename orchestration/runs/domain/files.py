@@ -30,6 +30,13 @@ def references_in(inputs: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, An
             yield name, file
 
 
+def returned_files(files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the files that a step returned, by the names of their uses."""
+    for name, value in files.items():
+        for item in value if isinstance(value, list) else [value]:
+            yield f"{name}/{item[FILE]['name']}", item[FILE]
+
+
 def as_ids(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return stored inputs as a user writes them, with an id for each file."""
     files = {name: file["sha256"] for name, file in references_in(inputs)}

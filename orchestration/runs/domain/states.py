@@ -78,6 +78,7 @@ class StepEvent(StrEnum):
     REOPENED = "reopened"
     NOT_STARTED = "not_started"
     SUCCEEDED = "succeeded"
+    REUSED = "reused"
     RETRY_LATER = "retry_later"
     FAILED = "failed"
     LEASE_LOST = "lease_lost"
@@ -201,6 +202,7 @@ STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
         (S.PENDING,       T.EXPANDED,        S.EXPANDED),
         (S.PENDING,       T.REOPENED,        S.EXPANDED),
         (S.PENDING,       T.SUCCEEDED,       S.SUCCEEDED),
+        (S.PENDING,       T.REUSED,          S.SUCCEEDED),
         (S.PENDING,       T.FAILED,          S.FAILED),
         (S.PENDING,       T.SKIPPED,         S.SKIPPED),
         (S.PENDING,       T.SKIPPED_BY_CONDITION, S.SKIPPED_BY_CONDITION),

@@ -14,6 +14,7 @@ from orchestration.runs.engine import (
     failures,
     fan_out,
     queues,
+    reuse,
     specs,
     subjects,
     subplans,
@@ -147,6 +148,8 @@ def _release(step: StepRun, change: RunChange) -> None:
                 reason = f"Its condition is false: {condition['when']}"
                 _leave_out(step, {**condition, "reason": reason}, change)
                 return
+        if reuse.take_result(change, step, columns):
+            return
         if not queues.may_be_released(change, step, columns):
             return
         spec = _begun(step, columns, change)

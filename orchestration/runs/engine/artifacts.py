@@ -17,7 +17,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from execfabric.infra import database
-from orchestration.runs.domain.files import facts_of
+from orchestration.runs.domain.files import facts_of, returned_files
 from orchestration.runs.errors import (
     ArtifactCorrupt,
     ArtifactNameInvalid,
@@ -26,7 +26,7 @@ from orchestration.runs.errors import (
     ArtifactTooLarge,
     ArtifactUnknown,
 )
-from orchestration.runs.models import Artifact, ArtifactUse
+from orchestration.runs.models import Artifact, ArtifactUse, StepRun
 from orchestration.skills.execution import NotPlain, opened_file
 
 CHUNK = 1 << 20
@@ -143,6 +143,24 @@ def record(
     _, is_new = Artifact.objects.get_or_create(sha256=sha256, defaults=values)
     if producer is not None and not is_new:
         Artifact.objects.filter(sha256=sha256, producer=None).update(**values)
+
+
+def use_files(step: StepRun, files: Mapping[str, Any]) -> None:
+    """Record that a step returns files that another step has stored."""
+    ArtifactUse.objects.bulk_create(
+        (
+            ArtifactUse(artifact_id=file["sha256"], step_run=step, name=name)
+            for name, file in returned_files(files)
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def is_stored(file: Mapping[str, Any]) -> bool:
+    """Return True if the store has a file of the size that a reference says."""
+    path = storage_path(str(file["sha256"]))
+    exists = default_storage.exists(path)
+    return bool(exists and default_storage.size(path) == file["size"])
 
 
 def _check_name(name: str) -> None:

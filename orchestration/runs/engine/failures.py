@@ -3,16 +3,15 @@
 A fallback is a step run of its own. When it has finished, the step has its outcome.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain import fallbacks
 from orchestration.runs.domain.progress import FALLBACK_FAILED
 from orchestration.runs.domain.states import StepEvent, StepState
-from orchestration.runs.engine import ends, scopes
+from orchestration.runs.engine import artifacts, ends, scopes
 from orchestration.runs.engine.transitions import RunChange
-from orchestration.runs.models import ArtifactUse, StepRun
+from orchestration.runs.models import StepRun
 
 
 def begin_fallback(step: StepRun, change: RunChange) -> None:
@@ -94,7 +93,8 @@ def _succeed(step: StepRun, fallback: StepRun, change: RunChange) -> None:
         _fail(step, {"message": error.message, "ran": False}, change)
         return
     if files:
-        _use_files(step, files, change)
+        change.require_lock()
+        artifacts.use_files(step, files)
     change.move_step(
         step,
         StepEvent.SUCCEEDED,
@@ -110,20 +110,6 @@ def _succeed(step: StepRun, fallback: StepRun, change: RunChange) -> None:
         used_fallback=True,
         error=None,
     )
-
-
-def _use_files(step: StepRun, files: Mapping[str, Any], change: RunChange) -> None:
-    """Record that a step returns the files of its fallback."""
-    change.require_lock()
-    uses = []
-    for name, value in files.items():
-        for item in value if isinstance(value, list) else [value]:
-            file = item["$file"]
-            use_name = f"{name}/{file['name']}"
-            uses.append(
-                ArtifactUse(artifact_id=file["sha256"], step_run=step, name=use_name)
-            )
-    ArtifactUse.objects.bulk_create(uses, ignore_conflicts=True)
 
 
 def _fail(step: StepRun, cause: dict[str, Any], change: RunChange) -> None:

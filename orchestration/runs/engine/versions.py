@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from audit import services as audit
 from audit.services import Fact, RowFact
@@ -309,8 +309,10 @@ class ChainChange:
 
 
 def _drafts_of(run: Run) -> QuerySet[ArtifactVersion]:
-    rows = ArtifactVersion.objects.filter(step_run__run=run.pk)
-    return rows.filter(state=ArtifactState.DRAFT)
+    """Return the drafts of the steps of a run, and of those whose results it has reused."""
+    reused = StepRun.objects.filter(run=run.pk, reused_from__isnull=False)
+    mine = Q(step_run__run=run.pk) | Q(step_run__in=reused.values("reused_from"))
+    return ArtifactVersion.objects.filter(mine, state=ArtifactState.DRAFT)
 
 
 def _tails(artifacts: Iterable[UUID]) -> dict[UUID, ArtifactVersion]:

@@ -27,6 +27,7 @@ from orchestration.runs.domain.states import (
     RunState,
     StepState,
 )
+from orchestration.runs.models import sources
 from orchestration.runs.models.deadlines import late_index, sla_checks
 from orchestration.runs.models.events import EventMatch as EventMatch
 from orchestration.runs.models.events import EventWait as EventWait
@@ -41,7 +42,6 @@ from orchestration.runs.models.logs import LogChunk as LogChunk
 from orchestration.runs.models.outside import Outside as Outside
 from orchestration.runs.models.places import ConcurrencyPlace as ConcurrencyPlace
 from orchestration.runs.models.places import admission_checks
-from orchestration.runs.models.sources import RunSource, source_checks, trace_indexes
 from orchestration.runs.models.stops import Stop as Stop
 from orchestration.runs.models.versions import ArtifactSource as ArtifactSource
 from orchestration.runs.models.versions import ArtifactVersion as ArtifactVersion
@@ -62,7 +62,7 @@ def stream_of(run_id: UUID) -> str:
     return f"run:{run_id}"
 
 
-class Run(RunSource):
+class Run(sources.RunSource):
     """One execution of a plan revision."""
 
     id = Uuid7Key()
@@ -122,7 +122,7 @@ class Run(RunSource):
                 name="run_finished_at_iff_final",
                 condition=iff(is_set("finished_at"), is_one_of("state", FINAL_RUN)),
             ),
-            *source_checks(),
+            *sources.run_checks(),
             *sla_checks("run"),
             *admission_checks("run", Q(is_one_of("state", [RunState.RUNNING]))),
         ]
@@ -130,7 +130,7 @@ class Run(RunSource):
             late_index("run"),
             models.Index(fields=["-created_at"], name="run_newest_first"),
             models.Index(fields=["proposer", "-created_at"], name="run_by_proposer"),
-            *trace_indexes(),
+            *sources.run_indexes(),
             models.Index(
                 fields=["id"],
                 name="run_waiting_to_stop",
@@ -160,7 +160,7 @@ class ExecSpec(models.Model):
         return self.digest
 
 
-class StepRun(models.Model):
+class StepRun(sources.StepSource):
     """One step of one run: its state, its lease, its parameters and its output.
 
     It is one instance of a plan step: a step of a sub-plan has a parent, an item of a list
@@ -237,6 +237,7 @@ class StepRun(models.Model):
                 name="step_run_is_one_instance",
                 nulls_distinct=False,
             ),
+            sources.reused_once(),
             models.CheckConstraint(
                 name="step_run_state_is_known",
                 condition=is_one_of("state", StepState),

@@ -51,6 +51,7 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("step.not_started", "ready", "Attempt not started", "An attempt of step {step} did not start"),
     ("step.claimed", "claimed", "Step taken by a worker", "A worker took step {step}"),
     ("step.succeeded", "succeeded", "Step succeeded", "Step {step} succeeded"),
+    ("step.reused", "succeeded", "Result reused", "Step {step} took the result of an earlier run"),
     ("step.retry_later", "backoff", "Attempt failed, retry scheduled", "An attempt of step {step} failed; a retry is scheduled"),
     ("step.failed", "failed", "Step failed", "Step {step} failed"),
     ("step.lease_lost", "lost", "Worker lost before the step ran", "The worker of step {step} was lost before the step ran"),

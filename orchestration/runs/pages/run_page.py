@@ -13,9 +13,11 @@ from approvals.domain.states import GateStatus
 from approvals.models import Gate
 from audit import selectors as audit
 from audit.selectors import Event
+from execfabric.identity.authority import rights_of
 from execfabric.identity.models import names_of
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
+from execfabric.lib.rights import Right
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.fallbacks import SUFFIX
@@ -34,6 +36,8 @@ from orchestration.runs.pages.run_waits import Wait, controls_of, eligible_of, w
 
 EVENTS_SHOWN = 500
 """Maximum events in the list; a link leads to older events."""
+RERUNS = 5
+"""Maximum reruns that the page links to."""
 ROWS = 200
 """Maximum steps in the list."""
 NO_STEPS = range(0)
@@ -85,6 +89,9 @@ class RunView:
     failures: list[FailedStep]
     result: RunResult | None
     """What a finished run returned; None before its end."""
+    reruns: list[UUID]
+    """The newest runs that run it again."""
+    may_rerun: bool
 
     @property
     def total(self) -> int:
@@ -173,6 +180,8 @@ def view(
         more_waits=more,
         controls=controls_of(run, by, unknown=unknown),
         has_ended=has_ended,
+        reruns=list(selectors.reruns_of(by, run)[:RERUNS]) if has_ended else [],
+        may_rerun=has_ended and Right.PROPOSE in rights_of(by),
         may_resolve=may_resolve,
         failures=failures.of_run(run) if states[StepState.FAILED] else [],
         result=run_result.of_run(run, by) if has_ended else None,

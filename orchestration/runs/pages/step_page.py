@@ -48,6 +48,8 @@ class StepDetails(StepLine):
     """The first steps of its sub-plan, once it has started."""
     routes: dict[str, Any]
     """What decides whether the step runs; empty if only its dependencies do."""
+    reused_from: StepRun | None
+    """The step of an earlier run whose result it has."""
     fallback: StepRun | None
     """The step run of its fallback, once that has started."""
     cause: dict[str, Any]
@@ -142,6 +144,7 @@ def step_view(by: Actor, run_id: UUID, address: str, *, first: int = 0) -> StepD
         page=page,
         item=items.value_of(row) if row.item is not None else "",
         fallback=_fallback(row),
+        reused_from=row.reused_from if row.reused_from_id else None,
         cause=_cause(row),
         session=scope_span(row.run.trace_id, row.pk) if row.has_session else "",
         wait=_wait(place, row),

@@ -15,7 +15,7 @@ from audit.domain.chain import Verified
 from audit.domain.rows import Replay, RowDifference
 from execfabric.lib import canonical
 from orchestration.runs import history, selectors
-from orchestration.runs.domain.files import references_in
+from orchestration.runs.domain.files import references_in, returned_files
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import Phase, StepState
 from orchestration.runs.engine import artifacts, specs
@@ -81,7 +81,7 @@ def _outputs(replay: Replay, run: UUID, result: Verified) -> Files:
             )
             continue
         result.outputs += bool(recorded)
-        files[key] = dict(_references(step.files))
+        files[key] = dict(returned_files(step.files))
     return files
 
 
@@ -111,13 +111,6 @@ def _result_digest(step: StepRun) -> str:
         return result_digest(step.output, step.files)
     except canonical.NotCanonical as error:
         return str(error)
-
-
-def _references(files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, value in files.items():
-        for item in value if isinstance(value, list) else [value]:
-            reference = item["$file"]
-            yield f"{name}/{reference['name']}", reference
 
 
 def _specs(replay: Replay) -> Differences:

@@ -1,0 +1,77 @@
+"""Build finished runs, and reruns of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from execfabric.identity.models import User
+from execfabric.lib import clock
+from orchestration.runs.control import proposals
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.worker.work import WorkerContext
+from tests.builders import (
+    approved,
+    decided,
+    driven,
+    end_dry_runs,
+    open_gate,
+    plan,
+    step,
+)
+
+WORD = {"type": "object", "properties": {"word": {"type": "string"}}}
+
+
+def effects(*more: dict[str, Any], **fields: Any) -> str:
+    """Return a plan whose first step has an effect and returns a file."""
+    return plan(
+        step("first", "witness", params={"mark": "first", "file": "a note"}),
+        step("second", "echo", after="first", params={"word": "$inputs.word"}),
+        step(
+            "third",
+            "witness",
+            after="second",
+            params={"mark": "third", "note": "$first.files.note"},
+        ),
+        *more,
+        **{"inputs": WORD} | fields,
+    )
+
+
+def finished(
+    text: str, by: User, operator: User, worker: WorkerContext, **inputs: Any
+) -> Run:
+    """Return a run that a worker has carried out."""
+    run = driven(approved(text, by, operator, **inputs), worker)
+    errors = [*run.steps.values_list("key", "state", "error")]
+    assert run.finished_at, (run.state, run.reason, errors)
+    return run
+
+
+def rerun(run: Run, by: User, from_step: str = "", **fields: Any) -> Run:
+    """Propose a run again; its dry run has finished."""
+    made = proposals.rerun(
+        run_id=run.pk, by=by.actor(), at=clock.now(), from_step=from_step, **fields
+    )
+    end_dry_runs()
+    return made
+
+
+def run_again(
+    run: Run,
+    by: User,
+    operator: User,
+    worker: WorkerContext,
+    from_step: str = "",
+    **fields: Any,
+) -> Run:
+    """Return a rerun that an operator has approved and a worker has carried out."""
+    made = rerun(run, by, from_step, **fields)
+    if made.state == "awaiting_approval":
+        decided(open_gate(made), operator)
+    return driven(made, worker)
+
+
+def reused(run: Run) -> Mapping[str, bool]:
+    """Return for each step of a plan whether it has reused a result."""
+    rows = StepRun.objects.filter(run=run, parent=None)
+    return {row.key: row.reused_from_id is not None for row in rows}

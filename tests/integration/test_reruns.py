@@ -1,0 +1,232 @@
+"""Reruns: which steps run again, and which take the result of the run before."""
+
+from uuid import uuid4
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+
+from audit import selectors as audit
+from audit.models import Event
+from execfabric.identity.errors import RightMissing
+from orchestration.plans.errors import PlanInvalid
+from orchestration.runs.engine import artifacts
+from orchestration.runs.errors import KeyReused, RunNotEnded, RunUnknown, StepUnknown
+from orchestration.runs.models import ArtifactUse, ArtifactVersion, Run
+from orchestration.trace.services import streams
+from tests.builders import approved, chain, driven, outputs, plan, step
+from tests.integration.rerun_builders import (
+    effects,
+    finished,
+    rerun,
+    reused,
+    run_again,
+)
+from tests.integration.test_newer_release import published
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
+
+
+def marks(witness) -> list[str]:
+    return [line.split()[0] for line in witness.read()]
+
+
+def verified(run: Run) -> None:
+    result = streams.verify_stream(run.stream)
+    assert (result.broken, result.differences) == (None, [])
+
+
+def past_guards(statement: str, *values) -> None:
+    """Change a row past the triggers, as a database administrator could."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(statement, values)
+        cursor.execute("SET session_replication_role = DEFAULT")
+
+
+@pytest.mark.usefixtures("path")
+def test_the_steps_before_the_chosen_one_are_not_run_again(
+    proposer, operator, worker, witness
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+    assert marks(witness) == ["first", "third"]
+
+    again = run_again(run, proposer, operator, worker, "third")
+
+    assert (again.state, again.rerun_of_id, again.rerun_from) == (
+        "succeeded",
+        run.pk,
+        "third",
+    )
+    assert again.revision_id == run.revision_id
+    assert reused(again) == {"first": True, "second": True, "third": False}
+    assert marks(witness) == ["first", "third", "third"]
+    assert outputs(again) == outputs(run)
+    source, step_run = run.steps.get(key="first"), again.steps.get(key="first")
+    assert step_run.reused_from_id == source.pk
+    assert step_run.files == source.files
+    assert not step_run.attempts.exists()
+    event = Event.objects.get(stream=again.stream, kind="step.reused", step="first")
+    payload = audit.envelope(event)["payload"]
+    assert payload["reused_from"] == str(source.pk)
+    assert payload["reuse_digest"] == source.reuse_digest
+    verified(again)
+
+
+def test_without_a_first_step_everything_runs(
+    proposer, operator, worker, witness
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+
+    again = run_again(run, proposer, operator, worker)
+
+    assert not any(reused(again).values())
+    assert marks(witness) == ["first", "third"] * 2
+
+
+def test_a_changed_input_runs_what_depends_on_it(
+    proposer, operator, worker, witness
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+
+    again = run_again(run, proposer, operator, worker, "third", changes={"word": "new"})
+
+    assert reused(again) == {"first": True, "second": False, "third": False}
+    assert outputs(again)["second"] == {"word": "new"}
+    assert again.inputs == {"word": "new"}
+    assert marks(witness) == ["first", "third", "third"]
+
+
+def test_a_failed_step_is_never_reused(proposer, operator, worker, witness) -> None:
+    text = effects(
+        step("last", "misbehave", after="third", params={"how": "fail"}),
+        onFailure="abort",
+    )
+    run = finished(text, proposer, operator, worker, word="old")
+    assert run.state == "failed"
+
+    again = run_again(run, proposer, operator, worker, "last")
+
+    assert (again.state, reused(again)["last"]) == ("failed", False)
+    assert marks(witness) == ["first", "third"]
+
+
+def test_a_reused_file_is_readable_and_its_version_is_not_made_twice(
+    proposer, operator, worker
+) -> None:
+    text = effects(
+        step("last", "misbehave", after="third", params={"how": "$inputs.word"}),
+        onFailure="abort",
+    )
+    run = finished(text, proposer, operator, worker, word="fail")
+    version = ArtifactVersion.objects.get(artifact__name="first/note")
+    assert (run.state, version.state) == ("failed", "draft")
+
+    again = run_again(run, proposer, operator, worker, "last", changes={"word": "ok"})
+
+    assert again.state == "succeeded", again.reason
+    version.refresh_from_db()
+    assert (version.state, version.number) == ("current", 1)
+    assert ArtifactVersion.objects.filter(artifact__name="first/note").count() == 1
+    use = ArtifactUse.objects.get(step_run=again.steps.get(key="first"))
+    assert use.artifact_id == version.file_id
+    verified(again)
+    verified(run)
+
+
+def test_a_rerun_of_a_rerun_names_the_step_that_ran(
+    proposer, operator, worker, witness
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+    once = run_again(run, proposer, operator, worker, "third")
+
+    twice = run_again(once, proposer, operator, worker, "third")
+
+    assert twice.rerun_of_id == once.pk
+    assert twice.steps.get(key="first").reused_from_id == run.steps.get(key="first").pk
+    assert marks(witness) == ["first", "third", "third", "third"]
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        """UPDATE runs_steprun SET output = '{"mark": "forged"}' WHERE id = %s""",
+        "UPDATE runs_steprun SET files = '{}' WHERE id = %s",
+        "UPDATE runs_steprun SET used_fallback = true WHERE id = %s",
+        "UPDATE runs_steprun SET reuse_digest = repeat('0', 64) WHERE id = %s",
+    ],
+)
+def test_a_changed_result_is_not_reused(
+    proposer, operator, worker, witness, tamper
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+    past_guards(tamper, run.steps.get(key="first").pk)
+
+    again = run_again(run, proposer, operator, worker, "third")
+
+    assert again.state == "succeeded"
+    assert reused(again)["first"] is False
+    assert outputs(again)["first"] == {"mark": "first"}
+
+
+@pytest.mark.parametrize("damage", ["delete", "truncate"])
+def test_a_step_whose_file_is_damaged_runs_again(
+    proposer, operator, worker, damage
+) -> None:
+    # All tests share a store, so the file has a content of its own.
+    params = {"text": f"{damage} {uuid4()}"}
+    text = plan(step("first", "write", params=params), step("last", after="first"))
+    run = finished(text, proposer, operator, worker)
+    file = run.steps.get(key="first").files["note"]["$file"]
+    path = artifacts.storage_path(file["sha256"])
+    default_storage.delete(path)
+    if damage == "truncate":
+        default_storage.save(path, ContentFile(b"a"))
+
+    again = run_again(run, proposer, operator, worker, "last")
+
+    assert reused(again) == {"first": False, "last": False}
+
+
+def test_another_skill_version_is_run(proposer, operator, worker, witness) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+    with transaction.atomic():
+        published("lab")
+
+    again = run_again(run, proposer, operator, worker, "third")
+
+    assert not any(reused(again).values())
+
+
+def test_only_finished_visible_runs_are_run_again(
+    proposer, operator, worker, second, stranger, auditor
+) -> None:
+    open_run = approved(chain(1), proposer, operator)
+    with pytest.raises(RunNotEnded):
+        rerun(open_run, proposer)
+    run = driven(open_run, worker)
+    with pytest.raises(RunUnknown):
+        rerun(run, second)
+    with pytest.raises(RightMissing):
+        rerun(run, auditor)
+    with pytest.raises(StepUnknown):
+        rerun(run, proposer, "missing")
+    with pytest.raises(PlanInvalid):
+        rerun(run, proposer, inputs={"unknown": 1})
+    assert Run.objects.count() == 1
+
+
+def test_a_repeated_request_returns_the_same_rerun(proposer, operator, worker) -> None:
+    run = finished(chain(2), proposer, operator, worker)
+    key = str(uuid4())
+
+    first = rerun(run, proposer, "s1", idempotency_key=key)
+    same = rerun(run, proposer, "s1", idempotency_key=key)
+
+    assert first.pk == same.pk
+    with pytest.raises(KeyReused):
+        rerun(run, proposer, "s0", idempotency_key=key)
