@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('audit', '0002_append_only'),
-        ('runs', '0029_artifact_versions'),
+        ('runs', '0035_reruns'),
     ]
 
     operations = [
