@@ -20,8 +20,9 @@ from execfabric.web.http import HttpRequest, page, wants_fragment
 from orchestration.runs import selectors as runs
 from orchestration.runs.domain.states import FINAL_RUN
 from orchestration.runs.models import Run
-from orchestration.runs.pages import statuses
+from orchestration.runs.pages import statuses, watch
 from orchestration.runs.pages.run_list import WAITING, with_shown_state
+from orchestration.runs.pages.watch import Finding
 from orchestration.skills import selectors as skills
 from orchestration.skills.domain.states import SkillState
 from orchestration.skills.models import Skill
@@ -40,6 +41,8 @@ class Home:
     approvals: list[Gate]
     waiting: list[Run]
     """Runs that wait for the approval of someone else."""
+    findings: list[Finding]
+    """What is wrong with the service, for those who control runs."""
     late: list[Run]
     """Unfinished runs that are late, or have a late step."""
     running: list[Run]
@@ -64,6 +67,7 @@ class Home:
         states = [
             *(f"{run.pk} {run.shown_state}" for run in runs),
             *(f"{gate.pk} {gate.status}" for gate in self.approvals),
+            *(finding.code for finding in self.findings),
             *(str(skill.pk) for skill in self.skills),
             *(f"{row.pk} {row.version}" for row in self.schedules),
             *(f"{job.pk} {job.state} {job.done}" for job in self.verifications),
@@ -106,6 +110,7 @@ def _home(by: Actor, *, at: datetime) -> Home:
                 pk__in=[gate.context_id for gate in waiting_for_me]
             )[:SHOWN]
         ),
+        findings=watch.findings() if Right.CONTROL in rights else [],
         late=[run for run in busy if run.late][:SHOWN],
         running=[run for run in busy if run.shown_state not in WAITING][:SHOWN],
         finished=list(visible.filter(state__in=FINAL_RUN)[:SHOWN]),

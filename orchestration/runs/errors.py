@@ -180,6 +180,12 @@ class NotControllable(Denied):
     code = "run.not_controllable"
 
 
+class RunStuck(Conflict):
+    """Cannot continue the run: nothing is due in it, and it has not ended."""
+
+    code = "run.stuck"
+
+
 class DispatchStopped(Conflict):
     """Cannot start the step: the dispatch of steps is stopped."""
 

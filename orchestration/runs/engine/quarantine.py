@@ -36,6 +36,7 @@ class Duty(StrEnum):
     GATES = "gates"
     STOPS = "stops"
     CANCEL = "cancel"
+    STUCK = "stuck"
     DRY_RUNS = "dry_runs"
     SLA = "sla"
     QUEUES = "queues"
@@ -46,6 +47,7 @@ DESCRIPTIONS = {
     Duty.WAITS: "retry a step after its wait",
     Duty.GATES: "expire an approval",
     Duty.STOPS: "finish pausing or cancelling the run",
+    Duty.STUCK: "continue the run: it waits for nothing, and has not ended",
     Duty.CANCEL: "cancel the run, as a stop demands",
     Duty.DRY_RUNS: "end the dry run",
     Duty.QUEUES: "let a queued run or step proceed",

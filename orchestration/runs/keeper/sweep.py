@@ -28,14 +28,26 @@ from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.quarantine import Duty, Quarantine
 from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.errors import RunStuck
 from orchestration.runs.keeper import late, stopped
 from orchestration.runs.models import Attempt, Run, StepRun
+from orchestration.runs.pages import watch
 from orchestration.runs.worker import give_back
 
 BY: Actor = system("keeper")
 BATCH = 200
 OTHER_DUTIES: list[Callable[[datetime], int]] = []
 """Duties that other apps register at startup."""
+_FINDINGS = watch.FindingLog()
+_MOVING = (
+    StepState.BACKOFF,
+    StepState.GATED,
+    StepState.QUEUED,
+    StepState.READY,
+    StepState.RUNNING,
+    StepState.WAITING,
+)
+"""The states of steps that something will move: a worker, a user, the keeper."""
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +67,8 @@ class Swept:
     uploads: int
     late: int
     admitted: int
+    stuck: int
+    watched: int
     other: int
 
 
@@ -81,6 +95,8 @@ def sweep(*, at: datetime, hint_all: bool = False) -> Swept:
         uploads=_isolated(uploads.sweep, at),
         late=_isolated(_late, quarantine),
         admitted=_isolated(_admitted, quarantine),
+        stuck=_isolated(_stuck, quarantine),
+        watched=_isolated(_watched, at),
         other=sum(_isolated(duty, at) for duty in OTHER_DUTIES),
     )
     quarantine.forget()
@@ -273,3 +289,29 @@ def _unconfirmed(quarantine: Quarantine) -> int:
 def _confirmed(change: RunChange) -> bool:
     advance(change)
     return True
+
+
+def _stuck(quarantine: Quarantine) -> int:
+    """Continue runs that wait for nothing; no change leaves a run like that."""
+    running = Run.objects.filter(state=RunState.RUNNING).exclude(pk__in=quarantine.held)
+    idle = running.exclude(steps__state__in=_MOVING)
+    rows = idle.order_by("id").values_list("id")[:BATCH]
+    return _in_changes(quarantine, Duty.STUCK, rows, _continued)
+
+
+def _continued(change: RunChange) -> bool:
+    """Advance a run that waits for nothing.
+
+    :raises RunStuck: when nothing is due in it either
+    """
+    moving = any(step.state in _MOVING for step in change.steps.values())
+    if change.run.state != RunState.RUNNING or moving:
+        return False
+    advance(change)
+    if not change.facts:
+        raise RunStuck(run=str(change.run.pk))
+    return True
+
+
+def _watched(_: datetime) -> int:
+    return _FINDINGS.log()
