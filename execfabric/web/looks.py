@@ -102,6 +102,7 @@ CHANNELS: dict[str, str] = {
     "page": "in the console",
     "api":  "through the API",
     "cli":  "through the command line",
+    "carried": "carried over from an earlier run",
 }
 # fmt: on
 

@@ -14,14 +14,12 @@ from execfabric.lib.refusal import Refusal
 from execfabric.lib.rights import Right
 from orchestration.runs.control import dry_runs
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.results import result_digest
-from orchestration.runs.domain.states import RunState, StepEvent, StepState
-from orchestration.runs.engine import subjects
+from orchestration.runs.domain.states import RunState, StepState
+from orchestration.runs.engine import ends, subjects
 from orchestration.runs.engine.advance import advance, carry_out
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import ValuesRequired
-from orchestration.runs.models import StepRun
 
 
 def decide(
@@ -92,16 +90,5 @@ def _follow(change: RunChange, gate: Gate) -> None:
     else:
         step = change.step(gate.subject_id)
         if step.gate_id == gate.id and step.state == StepState.GATED:
-            _move_step(change, step, status)
+            ends.gate(change, step, status)
     advance(change)
-
-
-def _move_step(change: RunChange, step: StepRun, status: GateStatus) -> None:
-    end = outcome.of_step_gate(status, is_approval_step=step.kind == "approval")
-    if step.kind == "input" and status is GateStatus.EXPIRED:
-        end = outcome.of_unanswered_input()
-    columns = end.columns()
-    if end.event is StepEvent.SUCCEEDED:
-        output = {"approved": True}
-        columns |= {"output": output, "output_digest": result_digest(output, {})}
-    change.move_step(step, end.event, {"gate": str(step.gate_id)}, **columns)

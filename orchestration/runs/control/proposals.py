@@ -30,7 +30,7 @@ from orchestration.plans.services.check import CheckedPlan
 from orchestration.runs import history, selectors
 from orchestration.runs.control import dry_runs, uploads
 from orchestration.runs.domain.files import as_ids
-from orchestration.runs.domain.states import FINAL_RUN
+from orchestration.runs.domain.states import FINAL_RUN, RunState
 from orchestration.runs.engine import subjects
 from orchestration.runs.engine.advance import open_plan_gate
 from orchestration.runs.engine.containers import columns_of
@@ -318,7 +318,8 @@ def _create(
     )
     open_plan_gate(change)
     change.close()
-    dry_runs.queue(checked, run=run, by=by, at=at)
+    if change.run.state == RunState.AWAITING_APPROVAL:
+        dry_runs.queue(checked, run=run, by=by, at=at)
     return change.run
 
 

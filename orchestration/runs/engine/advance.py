@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Any, assert_never
 
+from approvals.domain.states import GateStatus
 from approvals.services import gates as approvals
 from execfabric.lib.refusal import Refusal
-from orchestration.runs.domain import decider
+from orchestration.runs.domain import decider, outcome
 from orchestration.runs.domain.progress import UPSTREAM_FAILED
 from orchestration.runs.domain.states import RunEvent, RunState, StepEvent, StepState
 from orchestration.runs.engine import (
+    carrying,
     conditions,
     ends,
     failures,
@@ -48,10 +50,18 @@ def advance(change: RunChange) -> None:
 
 
 def open_plan_gate(change: RunChange) -> None:
-    """Open a gate on the current content of the run, as its plan gate."""
-    opening = approvals.open_gate(subjects.of_run(change), at=change.at)
-    change.facts += opening.facts
-    change.bind_gate(opening.gate.id)
+    """Open a gate on the current content of the run, as its plan gate.
+
+    The gate of a rerun may have the approval of the run before; then the run starts.
+    """
+    gate = subjects.of_run(change)
+    carrying.open_plan_gate(change, gate)
+    change.bind_gate(gate.id)
+    if gate.status == GateStatus.APPROVED:
+        carry_out(
+            outcome.of_plan_gate(GateStatus.APPROVED, change.loaded.progress), change
+        )
+        advance(change)
 
 
 def fail(change: RunChange, step: StepRun, error: Refusal) -> None:
@@ -186,15 +196,17 @@ def _start(
         change.require_lock()
     change.store_spec(spec.digest, spec.body)
     change.built[step.id] = spec
+    gate = None
     event, payload = StepEvent.RELEASED, {"digest": spec.digest, **columns}
     columns |= {"spec_id": spec.digest, "reuse_digest": spec.reuse_digest}
     if spec.demand.needed:
         gate = subjects.of_step(change, step, spec)
-        opening = approvals.open_gate(gate, at=change.at)
-        change.facts += opening.facts
-        event, payload["gate"] = StepEvent.GATE_OPENED, str(opening.gate.id)
-        columns["gate_id"] = opening.gate.id
+        carrying.open_step_gate(change, gate, step)
+        event, payload["gate"] = StepEvent.GATE_OPENED, str(gate.id)
+        columns["gate_id"] = gate.id
     change.move_step(step, event, payload, **columns)
+    if gate and gate.status == GateStatus.APPROVED:
+        ends.gate(change, step, GateStatus.APPROVED)
 
 
 def _choose(step: StepRun, condition: dict[str, Any], change: RunChange) -> None:

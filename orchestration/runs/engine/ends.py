@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from approvals.domain.states import GateStatus
+from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import StepEvent
 from orchestration.runs.engine.transitions import RunChange
@@ -33,6 +35,18 @@ def succeed(
         error=None,
         **columns,
     )
+
+
+def gate(change: RunChange, step: StepRun, status: GateStatus) -> None:
+    """Move a gated step whose gate has ended; an approval step is finished then."""
+    end = outcome.of_step_gate(status, is_approval_step=step.kind == "approval")
+    if step.kind == "input" and status is GateStatus.EXPIRED:
+        end = outcome.of_unanswered_input()
+    columns = end.columns()
+    if end.event is StepEvent.SUCCEEDED:
+        output = {"approved": True}
+        columns |= {"output": output, "output_digest": result_digest(output, {})}
+    change.move_step(step, end.event, {"gate": str(step.gate_id)}, **columns)
 
 
 def fail(

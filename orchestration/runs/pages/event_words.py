@@ -72,6 +72,7 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
 
     ("gate.requested", "requested", "Approval requested", "Approval of {subject} was requested"),
     ("gate.decided", "partial", "Decision recorded", "{actor} {verdict} {subject}"),
+    ("gate.carried", "partial", "Approval carried over", "The approval of {subject} was carried over from an earlier run"),
     ("gate.approved", "approved", "Approval granted", "All required approvals of {subject} were given"),
     ("gate.rejected", "rejected", "Approval rejected", "The approval of {subject} was rejected"),
     ("gate.superseded", "superseded", "Approval superseded", "The approval of {subject} was superseded"),
