@@ -81,6 +81,18 @@ def cancel(ctx: typer.Context, run_id: RunId, reason: Reason = "") -> None:
 
 
 @app.command()
+def abort(
+    ctx: typer.Context,
+    run_id: RunId,
+    reason: Annotated[
+        str, typer.Option("--reason", help="The reason, for the audit log.")
+    ],
+) -> None:
+    """End a run as failed. Running steps finish first; others are skipped."""
+    _control(ctx, run_id, "abort", {"reason": reason})
+
+
+@app.command()
 def events(
     ctx: typer.Context,
     run_id: RunId,

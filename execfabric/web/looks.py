@@ -40,6 +40,7 @@ STATES: dict[str, Look] = {
     "pausing":             Look("pause",      "Pausing",              W),
     "paused":              Look("pause",      "Paused",               W),
     "cancelling":          Look("stop",       "Cancelling",           W),
+    "aborting":            Look("stop",       "Aborting",             W),
     "falling_back":        Look("retry",      "Falling back",         B),
     "succeeded":           Look("check",      "Succeeded",            G),
     "partially_succeeded": Look("half",       "Partly succeeded",     W),

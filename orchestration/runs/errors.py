@@ -175,7 +175,7 @@ class DryRunPending(Conflict):
 
 
 class NotControllable(Denied):
-    """Only operators, admins and the proposer may pause, resume or cancel a run."""
+    """Only operators, admins and the proposer may pause, resume or end a run."""
 
     code = "run.not_controllable"
 
@@ -214,6 +214,36 @@ class StopSkillUnknown(Invalid):
     """Cannot stop the skill: there is no skill of this name."""
 
     code = "stop.skill_unknown"
+
+
+class ActReasonRequired(Invalid):
+    """A reason is required. It is recorded with your name."""
+
+    code = "request.reason_required"
+
+
+class StepActRefused(Conflict):
+    """This cannot be done to the step now. Reload the run."""
+
+    code = "step.act_refused"
+
+
+class StepTriedSince(Conflict):
+    """The step has been tried again since you opened this page. Review it again."""
+
+    code = "step.tried_since"
+
+
+class OwnCompletion(Denied):
+    """You cannot complete a step of your own run by hand. Ask another operator or admin."""
+
+    code = "step.own_completion"
+
+
+class EarlierAttemptUnknown(Conflict):
+    """Cannot run the fallback: an earlier attempt of the step may have taken effect."""
+
+    code = "step.earlier_attempt_unknown"
 
 
 class NotIndeterminate(Conflict):

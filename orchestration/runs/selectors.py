@@ -127,6 +127,19 @@ def step(by: Actor, run_id: UUID, address: str) -> StepRun:
     return row
 
 
+def run_of_step(by: Actor, step_run_id: UUID) -> UUID:
+    """Return the visible run that a step run belongs to.
+
+    :raises StepUnknown: when it does not exist, or `by` may not see its run
+    """
+    runs = visible_to(by).order_by().values("pk")
+    found = StepRun.objects.filter(pk=step_run_id, run__in=runs)
+    run_id = found.values_list("run_id", flat=True).first()
+    if run_id is None:
+        raise StepUnknown(step_run=str(step_run_id))
+    return run_id
+
+
 def is_late() -> Q:
     """Return the condition of runs that are late, or have a step that is."""
     steps = StepRun.objects.filter(

@@ -10,6 +10,7 @@ from orchestration.runs.views import (
     reruns,
     runs,
     saved_plans,
+    step_acts,
     steps,
     stops,
 )
@@ -31,7 +32,9 @@ urlpatterns = [
     path("runs/<uuid:pk>/rerun", reruns.run_rerun, name="run_rerun"),
     path("runs/<uuid:pk>/compare/<uuid:other>", reruns.run_compare, name="run_compare"),
     re_path(
-        rf"{RUN}/(?P<ask>pause|resume|cancel)\Z", runs.run_control, name="run_control"
+        rf"{RUN}/(?P<ask>pause|resume|cancel|abort)\Z",
+        runs.run_control,
+        name="run_control",
     ),
     # /runs/<uuid>/steps/<key>
     path("runs/<uuid:pk>/steps/<str:key>", steps.step, name="step"),
@@ -44,6 +47,11 @@ urlpatterns = [
         "runs/<uuid:pk>/steps/<str:key>/resolve",
         steps.step_resolve,
         name="step_resolve",
+    ),
+    re_path(
+        rf"{RUN}/steps/(?P<key>[^/]+)/(?P<verb>retry|skip|complete|fallback)\Z",
+        step_acts.step_act,
+        name="step_act",
     ),
     path("runs/<uuid:pk>/steps/<str:key>/log", steps.step_log, name="step_log"),
     # /gates/<uuid>

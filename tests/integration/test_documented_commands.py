@@ -59,6 +59,8 @@ GATE = f"""SELECT gate.id, encode(digest, 'hex') FROM approvals_gate AS gate
     WHERE settled_at IS NULL AND context_id = ({ID})
     AND NOT EXISTS (SELECT FROM runs_dryrun AS dry_run
     WHERE dry_run.run_id = context_id AND finished_at IS NULL)"""
+FAILED_STEP = f"""SELECT id FROM runs_steprun
+    WHERE state = 'failed' AND run_id = ({ID})"""
 HOOK = "SELECT id FROM triggers_hook WHERE state <> 'deleted' ORDER BY id"
 STOP = "SELECT id FROM runs_stop WHERE lifted_at IS NULL ORDER BY id"
 SCHEDULE = "SELECT id FROM triggers_schedule WHERE state <> 'deleted' ORDER BY id"
@@ -127,6 +129,11 @@ def _gate(live: Stack) -> tuple[str, str]:
     return str(gate), str(digest)
 
 
+def _failed_step(live: Stack) -> str:
+    assert eventually(lambda: live.rows(FAILED_STEP), within=60)
+    return str(live.rows(FAILED_STEP)[0][0])
+
+
 PLACEHOLDERS: dict[str, Callable[[Stack], str]] = {
     "RUN_ID": _run,
     "GATE_ID": lambda live: _gate(live)[0],
@@ -135,6 +142,7 @@ PLACEHOLDERS: dict[str, Callable[[Stack], str]] = {
     "SCHEDULE_ID": lambda live: str(live.rows(SCHEDULE)[-1][0]),
     "HOOK_ID": lambda live: str(live.rows(HOOK)[-1][0]),
     "STOP_ID": lambda live: str(live.rows(STOP)[-1][0]),
+    "FAILED_STEP_ID": _failed_step,
     "STEP_RUN_ID": lambda live: "019a0000-0000-7000-8000-000000000000",
 }
 

@@ -53,8 +53,11 @@ WAYS_BACK = {
     (StepState.FAILED, StepEvent.RETRIED),
     (StepState.SKIPPED, StepEvent.REVIVED),
     (StepState.FAILED, StepEvent.FELL_BACK),
+    (StepState.FAILED, StepEvent.SKIPPED_BY_USER),
+    (StepState.FAILED, StepEvent.COMPLETED_BY_HAND),
 }
-"""Moves out of a final state: a failed step is tried again, or its fallback runs."""
+"""Moves out of a final state: a failed step is tried again, its fallback runs, or a user
+skips or completes it."""
 
 
 OF_OLDER_RELEASES = {Phase.CLAIMED}
@@ -67,6 +70,7 @@ ENTERED_FROM = [
     (RUN, RunState.SUCCEEDED, {"running"}),
     (RUN, RunState.PARTIALLY_SUCCEEDED, {"running"}),
     (RUN, RunState.CANCELLED, {"cancelling"}),
+    (RUN, RunState.ABORTING, {"running", "queued", "pausing", "paused"}),
     # Only a ready step is started, perhaps in the change that released it, and only
     # an attempt leaves an unknown outcome.
     (STEP_RUN, StepState.RUNNING, {"ready", "pending"}),
@@ -88,6 +92,7 @@ ENTERED_FROM = [
             "indeterminate",
             "expanded",
             "falling_back",
+            "failed",  # completed by hand
         },
     ),
     (STEP_RUN, StepState.WAITING, {"pending"}),
@@ -96,7 +101,7 @@ ENTERED_FROM = [
     (
         STEP_RUN,
         StepState.SKIPPED,
-        {"pending", "queued", "gated", "waiting", "ready", "backoff"},
+        {"pending", "queued", "gated", "waiting", "ready", "backoff", "failed"},
     ),
     (STEP_RUN, StepState.SKIPPED_BY_CONDITION, {"pending"}),
     (STEP_RUN, StepState.FALLING_BACK, {"failed"}),

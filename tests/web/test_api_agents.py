@@ -46,6 +46,11 @@ BODIES = {
     ":resolve": {"happened": True, "evidence": "seen"},
     "/stops": {"reason": "down"},
     ":lift": {"reason": "up"},
+    ":abort": {"reason": "wrong"},
+    ":retry": {"reason": "again"},
+    ":skip": {"reason": "not needed"},
+    ":fallback": {"reason": "instead"},
+    ":complete": {"reason": "by hand", "evidence": "seen"},
 }
 
 
@@ -90,6 +95,7 @@ def test_the_document_lists_the_routes_that_decide() -> None:
         "/api/v1/hooks/{hook_id}:rotate",
         "/api/v1/plans/{plan_id}:grant",
         "/api/v1/plans/{plan_id}:revoke",
+        "/api/v1/runs/{run_id}:abort",
         "/api/v1/runs/{run_id}:cancel",
         "/api/v1/runs/{run_id}:pause",
         "/api/v1/runs/{run_id}:resume",
@@ -98,7 +104,11 @@ def test_the_document_lists_the_routes_that_decide() -> None:
         "/api/v1/schedules/{schedule_id}:delete",
         "/api/v1/schedules/{schedule_id}:pause",
         "/api/v1/schedules/{schedule_id}:resume",
+        "/api/v1/steps/{step_run_id}:complete",
+        "/api/v1/steps/{step_run_id}:fallback",
         "/api/v1/steps/{step_run_id}:resolve",
+        "/api/v1/steps/{step_run_id}:retry",
+        "/api/v1/steps/{step_run_id}:skip",
         "/api/v1/stops",
         "/api/v1/stops/{stop_id}:lift",
         "/api/v1/trace:verify",

@@ -23,6 +23,7 @@ ARGUMENTS = {
     "other": uuid7(),
     "ask": "pause",
     "act": "pause",
+    "verb": "retry",
     "place": 0,
     "seq": 1,
     "before": 1,

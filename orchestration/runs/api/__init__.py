@@ -10,6 +10,7 @@ from orchestration.runs.api.plans import router as plans
 from orchestration.runs.api.reads import router as reads
 from orchestration.runs.api.reruns import router as reruns
 from orchestration.runs.api.saved_plans import router as saved_plans
+from orchestration.runs.api.step_acts import router as step_acts
 from orchestration.runs.api.stops import router as stops
 
 router = Router()
@@ -18,6 +19,7 @@ router.add_router("", artifacts)
 router.add_router("", reads)
 router.add_router("", acts)
 router.add_router("", reruns)
+router.add_router("", step_acts)
 router.add_router("", plans)
 router.add_router("", files)
 router.add_router("", events)

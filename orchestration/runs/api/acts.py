@@ -26,6 +26,12 @@ class ReasonIn(Schema, extra="forbid"):
     reason: Text = ""
 
 
+class RequiredReasonIn(Schema, extra="forbid"):
+    """The reason of an abort."""
+
+    reason: Text
+
+
 class DecisionIn(Schema, extra="forbid"):
     """A decision on a gate, and the digest of the content that it covers."""
 
@@ -71,6 +77,13 @@ def cancel(request: ApiRequest, run_id: UUID, body: ReasonIn | None = None) -> R
     """Request the end of a run: running steps finish, and no other step starts."""
     reason = body.reason if body else ""
     control.cancel(run_id=run_id, by=request.auth, at=clock.now(), reason=reason)
+    return selectors.get(request.auth, run_id, needs={"inputs"})
+
+
+@router.post("/runs/{uuid:run_id}:abort", response=RunOut)
+def abort(request: ApiRequest, run_id: UUID, body: RequiredReasonIn) -> Run:
+    """End a run as failed: running steps finish, and all others are skipped."""
+    control.abort(run_id=run_id, by=request.auth, at=clock.now(), reason=body.reason)
     return selectors.get(request.auth, run_id, needs={"inputs"})
 
 

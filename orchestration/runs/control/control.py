@@ -1,4 +1,4 @@
-"""Pause, resume and cancel runs."""
+"""Pause, resume, cancel and abort runs."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,19 +9,21 @@ from execfabric.identity.authority import require, rights_of
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.machine import IllegalTransition
 from execfabric.lib.rights import Right
+from execfabric.lib.text import is_visible
 from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import RUN, RunEvent, RunState, StepState
 from orchestration.runs.engine.advance import advance, carry_out
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.transitions import RunChange
-from orchestration.runs.errors import NotControllable
+from orchestration.runs.errors import ActReasonRequired, NotControllable
 from orchestration.runs.models import Run
 
 VERBS = {
     RunEvent.PAUSE_REQUESTED: "pause",
     RunEvent.RESUMED: "resume",
     RunEvent.CANCEL_REQUESTED: "cancel",
+    RunEvent.ABORT_REQUESTED: "abort",
 }
 
 
@@ -31,7 +33,7 @@ def pause(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
     :raises NotControllable: when `by` may not control this run
     :raises IllegalTransition: when it is not running
     """
-    _require_control(run_id, by)
+    require_control(run_id, by)
     with locked_change(run_id, by=by, at=at) as change:
         _require(change, RunEvent.PAUSE_REQUESTED)
         change.move_run(RunEvent.PAUSE_REQUESTED, reason or f"Paused by {by.name}.")
@@ -46,17 +48,22 @@ def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
     :raises IllegalTransition: when it is not pausing or paused
     :raises ProposerInactive: when the proposer's account is deactivated
     """
-    _require_control(run_id, by)
+    require_control(run_id, by)
     with locked_change(run_id, by=by, at=at) as change:
         if not change.loaded.proposer_active:
             raise ProposerInactive(run=str(run_id))
         _require(change, RunEvent.RESUMED)
         carry_out(outcome.resume(change.loaded.progress), change)
-        for step in change.steps.values():
-            if step.state == StepState.READY:
-                change.hint(step)
+        hint_ready(change)
         advance(change)
         return change.run
+
+
+def hint_ready(change: RunChange) -> None:
+    """Hint workers at the steps that were ready before a run resumed."""
+    for step in change.steps.values():
+        if step.state == StepState.READY:
+            change.hint(step)
 
 
 def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
@@ -67,7 +74,7 @@ def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
     :raises NotControllable: when `by` may not control this run
     :raises IllegalTransition: when it has ended
     """
-    _require_control(run_id, by)
+    require_control(run_id, by)
     with locked_change(run_id, by=by, at=at) as change:
         _require(change, RunEvent.CANCEL_REQUESTED)
         request_cancel(change, reason or f"Cancelled by {by.name}.")
@@ -85,6 +92,25 @@ def request_cancel(change: RunChange, reason: str) -> None:
     advance(change)
 
 
+def abort(*, run_id: UUID, by: Actor, at: datetime, reason: str) -> Run:
+    """End a run as failed: skip what has not started, and let running steps finish.
+
+    :raises NotControllable: when `by` may not control this run
+    :raises ActReasonRequired: when the reason is empty
+    :raises IllegalTransition: when it has not started, or has ended
+    """
+    require_control(run_id, by)
+    if not is_visible(reason):
+        raise ActReasonRequired
+    with locked_change(run_id, by=by, at=at) as change:
+        _require(change, RunEvent.ABORT_REQUESTED)
+        change.move_run(
+            RunEvent.ABORT_REQUESTED, f"Aborted by {by.name}: {reason.strip()}"
+        )
+        advance(change)
+        return change.run
+
+
 def may_control(run: Run, by: Actor) -> bool:
     """Return True for operators and admins, and for the proposer or an agent's owner."""
     if by.kind is not ActorKind.USER:
@@ -94,7 +120,12 @@ def may_control(run: Run, by: Actor) -> bool:
     return Right.CONTROL in rights or (own and Right.PROPOSE in rights)
 
 
-def _require_control(run_id: UUID, by: Actor) -> None:
+def require_control(run_id: UUID, by: Actor) -> None:
+    """Check that `by` may control a run.
+
+    :raises RunUnknown: when it does not exist, or `by` may not see it
+    :raises NotControllable: when `by` may see it but not control it
+    """
     if by.kind is not ActorKind.USER:
         require(by, Right.CONTROL)
     if not may_control(selectors.get(by, run_id), by):

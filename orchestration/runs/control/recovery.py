@@ -92,13 +92,17 @@ def require_may_resolve(run: Run, by: Actor) -> None:
     :raises OwnOutcome: when `by` proposed the run or wrote its plan
     """
     require(by, Right.INDETERMINATE)
-    for excluded in subjects.excluded_from(run):
-        if excluded.key == by.key:
-            raise OwnOutcome(
-                f"You cannot resolve an outcome of {OWN[Why(excluded.why)]}."
-                " Ask another operator or admin.",
-                why=str(excluded.why),
-            )
+    if why := involved(run, by):
+        raise OwnOutcome(
+            f"You cannot resolve an outcome of {OWN[why]}. Ask another operator or admin.",
+            why=str(why),
+        )
+
+
+def involved(run: Run, by: Actor) -> Why | None:
+    """Return why separation of duties excludes `by` from findings about a run, or None."""
+    excluded = subjects.excluded_from(run)
+    return next((Why(each.why) for each in excluded if each.key == by.key), None)
 
 
 def _resolve(
@@ -112,35 +116,46 @@ def _resolve(
     payload: dict[str, Any] = {"happened": happened, "evidence": evidence}
     fields: dict[str, Any] = {}
     if happened:
-        action = specs.action_of(change, step)
-        if action is None:
-            raise ContractUnreadable
-        checked = validate_output(action, Succeeded(output=dict(output)))
-        if isinstance(checked, Failed):
-            raise OutputInvalid(f"Cannot resolve the step: {checked.message}")
-        payload["missing_files"] = list(action.files)
-        digest = result_digest(output, {})
-        fields = {"output": dict(output), "output_digest": digest}
+        fields, missing = checked_output(change, step, output, verb="resolve")
+        payload["missing_files"] = missing
     elif happened is False:
-        require_dead(step)
+        require_dead(step, OldAttemptMayLive().message)
     end = outcome.of_evidence(happened=happened, evidence=evidence, by=change.by.name)
     error = end.error.as_fact() if end.error else None
     change.move_step(step, end.event, payload, error=error, **fields)
 
 
-def require_dead(step: StepRun) -> None:
+def checked_output(
+    change: RunChange, step: StepRun, output: Mapping[str, Any], *, verb: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the columns of an output found by a user, and the files that are missing.
+
+    :raises ContractUnreadable: when a newer release wrote the skill version
+    :raises OutputInvalid: when the output does not match the schema of the action
+    """
+    action = specs.action_of(change, step)
+    if action is None:
+        raise ContractUnreadable
+    checked = validate_output(action, Succeeded(output=dict(output)))
+    if isinstance(checked, Failed):
+        raise OutputInvalid(f"Cannot {verb} the step: {checked.message}")
+    digest = result_digest(output, {})
+    return {"output": dict(output), "output_digest": digest}, list(action.files)
+
+
+def require_dead(step: StepRun, message: str) -> None:
     """Check that each lost attempt is past its deadline, so that its guardian killed it.
 
     Measured by the clock of the database, because that of the worker may be wrong.
 
-    :raises OldAttemptMayLive: when one may still be running
+    :raises OldAttemptMayLive: with the message, when one may still be running
     """
     lost = Attempt.objects.filter(step_run=step, phase=Phase.LOST)
     ends = [_killed_by(attempt) for attempt in lost.select_related("spec")]
     [[now]] = database.rows("SELECT clock_timestamp()", [])
     if ends and now < (until := max(ends)):
         raise OldAttemptMayLive(
-            f"{OldAttemptMayLive.__doc__} Try again after {until:%H:%M:%S} UTC.",
+            f"{message} Try again after {until:%H:%M:%S} UTC.",
             until=until.isoformat(),
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.progress import (
     UNANSWERED,
     Key,
@@ -12,6 +13,7 @@ from orchestration.runs.domain.progress import (
 from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import (
     AT_WORK,
+    ENDING_RUN,
     FINAL_RUN,
     HELD,
     UNSTARTED,
@@ -100,6 +102,7 @@ class Enter:
 
 
 Action = StepAction | Move | Enter
+ABORTED = "The run was aborted."
 
 
 def next_actions(
@@ -114,8 +117,8 @@ def next_actions(
         return settled
     if needs_place and run is RunState.RUNNING:
         return [Enter()]
-    if run is RunState.CANCELLING:
-        return _end_when_idle(progress, Move(RunEvent.CANCELLED))
+    if run in ENDING_RUN:
+        return _end_by_user(run, progress)
     if run is RunState.PAUSING:
         is_idle = not progress.count(StepState.RUNNING)
         return [Move(RunEvent.PAUSED)] if is_idle else []
@@ -129,7 +132,7 @@ def _settled(run: RunState, progress: Progress) -> Sequence[Action]:
     """Return the moves that follow from other step runs, in any state of the run."""
     if fallen_back := progress.fallen_back():
         return [EndFallback(step.key) for step in fallen_back]
-    is_ending = run is RunState.CANCELLING or run in FINAL_RUN
+    is_ending = run in ENDING_RUN | FINAL_RUN
     # Before anything else: the steps after a failed one would be skipped.
     if not is_ending and (falling_back := progress.falling_back()):
         return [FallBack(step.key) for step in falling_back]
@@ -175,6 +178,16 @@ def _abort(progress: Progress, failed: StepStatus) -> Sequence[Action]:
     return skipped or _end_when_idle(progress, end)
 
 
+def _end_by_user(run: RunState, progress: Progress) -> Sequence[Action]:
+    """End a run that a user cancels or aborts, once its running steps have finished."""
+    if run is RunState.CANCELLING:
+        return _end_when_idle(progress, Move(RunEvent.CANCELLED))
+    skipped = [Skip(each.key, ABORTED) for each in progress.steps(*UNSTARTED)]
+    if skipped or progress.count(StepState.RUNNING):
+        return skipped
+    return [Move(RunEvent.FAILED)]
+
+
 def _release(progress: Progress) -> Sequence[Action]:
     if stopped := progress.stopped():
         # Nothing else starts before the container has its state.
@@ -203,7 +216,7 @@ def _begin(step: StepStatus, progress: Progress) -> list[StepAction]:
         for each in members
         if each.state is StepState.FAILED and each.error != ABANDONED
     ]
-    skipped = [each for each in members if each.state is StepState.SKIPPED]
+    skipped = [each for each in members if is_skipped_by_failure(each)]
     return [
         Reopen(step.key),
         *(TryAgain(each.key) for each in failed),
@@ -245,9 +258,25 @@ def _end(progress: Progress) -> Move:
         for step in progress.skipped_by_failure()
         if progress.container(step) is None
     ]
-    if not failed and not skipped:
+    excused = [s for s in progress.steps(StepState.SKIPPED) if is_skipped_by_user(s)]
+    if not failed and not skipped and not excused:
         return Move(RunEvent.SUCCEEDED)
-    is_part_done = progress.count(StepState.SUCCEEDED) > 0
+    # Also if nothing succeeded: a user has decided to go on without the failed step.
+    is_accepted = bool(excused) and not failed
+    is_part_done = is_accepted or progress.count(StepState.SUCCEEDED) > 0
     event = RunEvent.PARTIALLY_SUCCEEDED if is_part_done else RunEvent.FAILED
-    what = "Failed" if failed else "Skipped because of a failure"
-    return Move(event, f"{what}: {', '.join(s.name for s in failed or skipped)}.")
+    named = {
+        "Failed": failed,
+        "Skipped by a user": excused,
+        "Skipped because of a failure": skipped,
+    }
+    what, steps = next((what, steps) for what, steps in named.items() if steps)
+    return Move(event, f"{what}: {', '.join(step.name for step in steps)}.")
+
+
+def is_skipped_by_user(step: StepStatus) -> bool:
+    return step.state is StepState.SKIPPED and step.error == SKIPPED_BY_USER
+
+
+def is_skipped_by_failure(step: StepStatus) -> bool:
+    return step.state is StepState.SKIPPED and step.error != SKIPPED_BY_USER

@@ -17,6 +17,9 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 
+SKIPPED_BY_USER = "step.skipped_by_user"
+"""The error code of a failed step that a user has skipped."""
+
 Order = tuple[int, ...]
 """The place of a step: that of its container, then its number in it."""
 
@@ -30,17 +33,22 @@ class Counted(NamedTuple):
     state: StepState
     work: StepState
     """The state that counts for `max`: that of its fallback once this has started."""
+    is_excused: bool = False
+    """True if a user skipped it, so that its container can succeed without it."""
 
 
-def counted(state: StepState, fallback: StepState | None) -> Counted:
-    """Return what a member counts as; `fallback` is the state of its fallback.
+def counted(state: StepState, error: str, fallback: StepState | None) -> Counted:
+    """Return what a member with this error code counts as.
+
+    `fallback` is the state of its fallback.
 
     The fallback of a member runs in its place. While it waits for a user, or for another
     step with its concurrency key, it takes no place: that step may be a member too.
     """
     if state in DELEGATED and fallback in AT_WORK | HELD:
         return Counted(state, fallback)
-    return Counted(state, state)
+    is_excused = state is StepState.SKIPPED and error == SKIPPED_BY_USER
+    return Counted(state, state, is_excused)
 
 
 class Group(NamedTuple):
@@ -73,7 +81,10 @@ class Members(Generic[N]):
     unfinished: int = 0
     succeeded: int = 0
     failed: int = 0
-    """Members that failed, or were skipped because of a failure."""
+    skipped: int = 0
+    """Members that were skipped because of a failure."""
+    excused: int = 0
+    """Failed members that a user has skipped."""
     ended: int = 0
     """Members that were cancelled or rejected."""
     running: int = 0
@@ -101,10 +112,12 @@ class Members(Generic[N]):
 
     def count(self, counted: Counted, sign: int) -> None:
         """Count a member that has come into a state, or left it."""
-        state, work = counted
+        state, work, is_excused = counted
         self.unfinished += sign * (state not in FINAL_STEP)
         self.succeeded += sign * (state is StepState.SUCCEEDED)
-        self.failed += sign * (state in {StepState.FAILED, StepState.SKIPPED})
+        self.failed += sign * (state is StepState.FAILED)
+        self.skipped += sign * (state is StepState.SKIPPED and not is_excused)
+        self.excused += sign * is_excused
         self.ended += sign * (state in {StepState.CANCELLED, StepState.REJECTED})
         self.running += sign * (work is StepState.RUNNING)
         self.at_work += sign * (work in _TAKES_SLOT)
@@ -130,15 +143,17 @@ class Members(Generic[N]):
         """Return the event of a container whose members have finished."""
         if self._is_met():
             return StepEvent.SUCCEEDED
-        was_ended = self.ended and not self.failed
+        was_ended = self.ended and not self.failed and not self.skipped
         return StepEvent.CANCELLED if was_ended else StepEvent.FAILED
 
     def _is_met(self) -> bool:
-        none_lost = not self.failed and not self.ended
+        # In a sub-plan, steps after an excused one are skipped because of it.
+        is_complete = not self.skipped or bool(self.group.is_plan and self.excused)
+        none_lost = not self.failed and not self.ended and is_complete
         match self.group.join:
             case "all":
                 return none_lost
             case "any":
-                return self.succeeded > 0 or none_lost
+                return self.succeeded > 0 or (none_lost and not self.excused)
             case _:
                 return self.succeeded >= self.group.at_least

@@ -27,6 +27,7 @@ from orchestration.runs.domain.results import (
     Result,
 )
 from orchestration.runs.domain.states import (
+    ENDING_RUN,
     FINAL_RUN,
     UNSTARTED,
     AttemptEvent,
@@ -94,7 +95,7 @@ def must_be_known(effect_class: str, *, has_fallback: bool, run: RunState) -> bo
 
     Its fallback would run next to an effect that may still happen.
     """
-    may_fall_back = has_fallback and run is not RunState.CANCELLING
+    may_fall_back = has_fallback and run not in ENDING_RUN
     return may_fall_back and effect_class != EffectClass.PURE
 
 
@@ -217,9 +218,14 @@ def try_again(failed: Iterable[StepStatus], progress: Progress) -> list[Action]:
     whose own failed dependency is not retried.
     """
     retried = [TryAgain(step.key) for step in failed]
-    skipped = progress.skipped_by_failure() if retried else []
-    revived = (step for step in skipped if progress.container(step) is None)
-    return [*retried, *(Revive(step.key) for step in revived)]
+    return [*retried, *(revive(progress) if retried else [])]
+
+
+def revive(progress: Progress) -> list[Action]:
+    """Revive the steps of the plan that were skipped because of a failure."""
+    skipped = progress.skipped_by_failure()
+    roots = (step for step in skipped if progress.container(step) is None)
+    return [Revive(step.key) for step in roots]
 
 
 def of_evidence(*, happened: bool | None, evidence: str, by: str) -> StepOutcome:

@@ -269,7 +269,7 @@ class Progress:
         if node.counted is not None:
             members.count(node.counted, -1)
         fallback = node.fallback.view.state if node.fallback else None
-        node.counted = counted(node.view.state, fallback)
+        node.counted = counted(node.view.state, node.view.error, fallback)
         members.count(node.counted, 1)
         if members.is_stopped is not was_stopped:
             for other in members.nodes:

@@ -18,6 +18,7 @@ class RunState(StrEnum):
     PAUSING = "pausing"  # pause requested; a step is still running
     PAUSED = "paused"  # nothing is running; it continues when resumed
     CANCELLING = "cancelling"  # cancel requested; a step is still running
+    ABORTING = "aborting"  # a user aborts it; a step is still running
     SUCCEEDED = "succeeded"  # every step succeeded, or was skipped by a condition
     PARTIALLY_SUCCEEDED = "partially_succeeded"  # some steps succeeded, some did not
     FAILED = "failed"  # a step failed, and the plan ends the run on that
@@ -35,6 +36,7 @@ class RunEvent(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     CANCEL_REQUESTED = "cancel_requested"
+    ABORT_REQUESTED = "abort_requested"
     CANCELLED = "cancelled"
     SUCCEEDED = "succeeded"
     PARTIALLY_SUCCEEDED = "partially_succeeded"
@@ -58,7 +60,7 @@ class StepState(StrEnum):
     FALLING_BACK = "falling_back"  # it failed; its fallback runs as another step run
     SUCCEEDED = "succeeded"  # it succeeded and its output is stored
     FAILED = "failed"  # it failed and is not retried automatically
-    SKIPPED = "skipped"  # a failure left it out
+    SKIPPED = "skipped"  # a failure, or a user after its failure, left it out
     SKIPPED_BY_CONDITION = "skipped_by_condition"  # a condition or choice left it out
     REJECTED = "rejected"  # it was rejected, or its gate expired
     CANCELLED = "cancelled"  # the run ended before it finished
@@ -84,6 +86,8 @@ class StepEvent(StrEnum):
     LEASE_LOST = "lease_lost"
     OUTCOME_UNKNOWN = "outcome_unknown"
     RESOLVED = "resolved"
+    SKIPPED_BY_USER = "skipped_by_user"
+    COMPLETED_BY_HAND = "completed_by_hand"
     FELL_BACK = "fell_back"
     RETRIED = "retried"
     REVIVED = "revived"
@@ -167,6 +171,7 @@ RUN: StateMachine[RunState, RunEvent] = StateMachine(
         (R.RUNNING,           E.QUEUED,              R.QUEUED),
         (R.RUNNING,           E.PAUSE_REQUESTED,     R.PAUSING),
         (R.RUNNING,           E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.RUNNING,           E.ABORT_REQUESTED,     R.ABORTING),
         (R.RUNNING,           E.SUCCEEDED,           R.SUCCEEDED),
         (R.RUNNING,           E.PARTIALLY_SUCCEEDED, R.PARTIALLY_SUCCEEDED),
         (R.RUNNING,           E.FAILED,              R.FAILED),
@@ -175,14 +180,19 @@ RUN: StateMachine[RunState, RunEvent] = StateMachine(
         (R.QUEUED,            E.ADMITTED,            R.RUNNING),
         (R.QUEUED,            E.PAUSE_REQUESTED,     R.PAUSING),
         (R.QUEUED,            E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.QUEUED,            E.ABORT_REQUESTED,     R.ABORTING),
         (R.PAUSING,           E.PAUSED,              R.PAUSED),
         (R.PAUSING,           E.RESUMED,             R.RUNNING),
         (R.PAUSING,           E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.PAUSING,           E.ABORT_REQUESTED,     R.ABORTING),
         (R.PAUSED,            E.RESUMED,             R.RUNNING),
         (R.PAUSED,            E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.PAUSED,            E.ABORT_REQUESTED,     R.ABORTING),
         (R.PAUSED,            E.REJECTED,            R.REJECTED),
         (R.PAUSED,            E.EXPIRED,             R.EXPIRED),
         (R.CANCELLING,        E.CANCELLED,           R.CANCELLED),
+        (R.ABORTING,          E.CANCEL_REQUESTED,    R.CANCELLING),
+        (R.ABORTING,          E.FAILED,              R.FAILED),
     ),
     final=frozenset({
         R.SUCCEEDED, R.PARTIALLY_SUCCEEDED, R.FAILED, R.CANCELLED, R.REJECTED, R.EXPIRED,
@@ -245,6 +255,8 @@ STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
         (S.INDETERMINATE, T.CANCELLED,       S.CANCELLED),
         (S.FAILED,        T.FELL_BACK,       S.FALLING_BACK),
         (S.FAILED,        T.RETRIED,         S.PENDING),
+        (S.FAILED,        T.SKIPPED_BY_USER, S.SKIPPED),
+        (S.FAILED,        T.COMPLETED_BY_HAND, S.SUCCEEDED),
         (S.FALLING_BACK,  T.SUCCEEDED,       S.SUCCEEDED),
         (S.FALLING_BACK,  T.FAILED,          S.FAILED),
         (S.FALLING_BACK,  T.GATE_REJECTED,   S.REJECTED),
@@ -306,6 +318,10 @@ ARTIFACT: StateMachine[ArtifactState, ArtifactEvent] = StateMachine(
 
 FINAL_RUN = RUN.final
 FINAL_STEP = STEP_RUN.final
+STOPPING_RUN = frozenset({R.PAUSING, R.CANCELLING, R.ABORTING})
+"""States of runs that wait for their running steps."""
+ENDING_RUN = frozenset({R.CANCELLING, R.ABORTING})
+"""States of runs that end once their running steps have finished."""
 FINAL_DRY_RUN = DRY_RUN.final
 AT_WORK = frozenset({S.READY, S.RUNNING, S.BACKOFF})
 """States of steps that run, or will run without another decision."""

@@ -264,8 +264,11 @@ def _move_run(action: decider.Move, change: RunChange) -> None:
     if action.event is RunEvent.SUCCEEDED:
         _succeed(change)
         return
-    # A confirmed pause or cancel keeps the reason of its request.
-    is_confirmed = action.event in {RunEvent.PAUSED, RunEvent.CANCELLED}
+    # A confirmed pause, cancel or abort keeps the reason of its request.
+    is_confirmed = (
+        action.event in {RunEvent.PAUSED, RunEvent.CANCELLED}
+        or change.run.state == RunState.ABORTING
+    )
     requested = change.run.reason if is_confirmed else ""
     change.move_run(action.event, action.reason or requested, **fields)
 

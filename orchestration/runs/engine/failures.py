@@ -3,6 +3,7 @@
 A fallback is a step run of its own. When it has finished, the step has its outcome.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from execfabric.lib.refusal import Refusal
@@ -14,8 +15,13 @@ from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import StepRun
 
 
-def begin_fallback(step: StepRun, change: RunChange) -> None:
-    """Add the fallback of a failed step to the run, or retry it with the step."""
+def begin_fallback(
+    step: StepRun, change: RunChange, why: Mapping[str, Any] | None = None
+) -> None:
+    """Add the fallback of a failed step to the run, or retry it with the step.
+
+    `why` is recorded with it, if a user asked for it.
+    """
     change.require_lock()
     key = fallbacks.key_of(step.key)
     planned = change.loaded.plan_of(step).by_key[key]
@@ -24,6 +30,7 @@ def begin_fallback(step: StepRun, change: RunChange) -> None:
         "skill": planned.skill,
         "action": planned.action,
         "error": step.error,
+        **(why or {}),
     }
     known = change.loaded.progress.fallback_of(step.id)
     if known is not None:
@@ -49,10 +56,13 @@ def _fallback(change: RunChange, step: StepRun, key: str) -> StepRun:
     )
 
 
-def try_again(step: StepRun, change: RunChange) -> None:
+def try_again(
+    step: StepRun, change: RunChange, why: Mapping[str, Any] | None = None
+) -> None:
     """Retry a failed step as a new generation.
 
-    A container with members keeps what it was expanded with.
+    A container with members keeps what it was expanded with. `why` is recorded with it,
+    if a user asked for it.
     """
     generation = step.generation + 1
     columns: dict[str, Any] = {"generation": generation, "error": None}
@@ -65,7 +75,8 @@ def try_again(step: StepRun, change: RunChange) -> None:
             "not_before": None,
             "admitted_at": None,
         }
-    change.move_step(step, StepEvent.RETRIED, {"generation": generation}, **columns)
+    fact = {"generation": generation, **(why or {})}
+    change.move_step(step, StepEvent.RETRIED, fact, **columns)
 
 
 def end_fallback(step: StepRun, change: RunChange) -> None:

@@ -13,6 +13,7 @@ from orchestration.plans.domain import references
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.iteration import MAX_ITEMS, output_of
 from orchestration.plans.domain.joins import AtLeast
+from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.states import StepEvent, StepState
 from orchestration.runs.engine import ends, scopes
 from orchestration.runs.engine.containers import require_room
@@ -101,7 +102,7 @@ def _members(
 def close(change: RunChange, step: StepRun, event: StepEvent) -> None:
     """End a step whose items have finished, with their outputs."""
     members = [each for each in change.steps.values() if each.parent_id == step.id]
-    failed = [each.item for each in members if each.state == StepState.FAILED]
+    failed = [each.item for each in members if _has_failed(each)]
     fact = {"count": len(members), "failed": failed}
     if event is StepEvent.SUCCEEDED:
         try:
@@ -114,6 +115,12 @@ def close(change: RunChange, step: StepRun, event: StepEvent) -> None:
         ends.fail(change, step, *end, {"failed": failed}, ran=True)
     else:
         change.move_step(step, event, fact)
+
+
+def _has_failed(item: StepRun) -> bool:
+    """Return True for a failed item, also if a user has skipped it since."""
+    is_skipped = (item.error or {}).get("code") == SKIPPED_BY_USER
+    return item.state == StepState.FAILED or is_skipped
 
 
 def _reason(members: list[StepRun], failed: list[Any]) -> str:

@@ -103,7 +103,7 @@ class LoadedRun:
         steps = self.steps.values()
         self._named = {self._name(step): step.id for step in steps if step.item is None}
         self.progress = Progress(
-            map(self._status, steps),
+            map(self.status, steps),
             parallel_max=self.run.parallel_max,
             on_failure=self.document.on_failure,
         )
@@ -212,7 +212,7 @@ class LoadedRun:
         if step.id in self.steps:
             self.moved(step)
         else:
-            self.progress.add(self._status(step))
+            self.progress.add(self.status(step))
             if step.item is None:
                 self._named[self._name(step)] = step.id
         self.steps[step.id] = step
@@ -223,7 +223,7 @@ class LoadedRun:
             step.id, StepState(step.state), _error_code(step), self._chosen(step)
         )
 
-    def _status(self, step: StepRun) -> StepStatus:
+    def status(self, step: StepRun) -> StepStatus:
         """Return a step run for the decider; an item has no trigger rule of its own."""
         document, around = self.plan_of(step), self.around(step)
         planned, scope = document.by_key[step.key], around.id if around else None

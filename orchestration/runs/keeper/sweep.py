@@ -22,7 +22,13 @@ from execfabric.lib.actor import Actor, system
 from orchestration.runs import dispatch, selectors
 from orchestration.runs.control import dry_runs, gates, uploads
 from orchestration.runs.domain import outcome
-from orchestration.runs.domain.states import Phase, RunState, StepEvent, StepState
+from orchestration.runs.domain.states import (
+    STOPPING_RUN,
+    Phase,
+    RunState,
+    StepEvent,
+    StepState,
+)
 from orchestration.runs.engine import events, places, queues, store, waits
 from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.locking import locked_change
@@ -278,8 +284,8 @@ def _stopped(quarantine: Quarantine) -> int:
 
 
 def _unconfirmed(quarantine: Quarantine) -> int:
-    """End the pausing or cancelling of runs without a running step."""
-    waiting = Run.objects.filter(state__in=[RunState.PAUSING, RunState.CANCELLING])
+    """End the pausing, cancelling or aborting of runs without a running step."""
+    waiting = Run.objects.filter(state__in=STOPPING_RUN)
     waiting = waiting.exclude(pk__in=quarantine.held)
     idle = waiting.exclude(steps__state=StepState.RUNNING)
     rows = idle.order_by("id").values_list("id")[:BATCH]

@@ -23,6 +23,7 @@ from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     FINAL_STEP,
+    STOPPING_RUN,
     Phase,
     RunState,
     StepState,
@@ -134,7 +135,7 @@ class Run(sources.RunSource):
             models.Index(
                 fields=["id"],
                 name="run_waiting_to_stop",
-                condition=Q(state__in=[RunState.PAUSING, RunState.CANCELLING]),
+                condition=Q(state__in=sorted(STOPPING_RUN)),
             ),
         ]
 

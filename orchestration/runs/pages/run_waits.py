@@ -40,14 +40,20 @@ NOW = {
     RunState.PAUSED: "The run is paused. Resume it to continue.",
     RunState.CANCELLING: "Cancellation requested. Running steps finish first.",
     RunState.CANCELLED: "The run is cancelled.",
+    RunState.ABORTING: "The run is aborted. Running steps finish first.",
 }
 """The message for the state of a run after a request to pause, resume or cancel it."""
 STOPPED = {RunState.PAUSING, RunState.PAUSED}
+ENDING = {
+    RunState.CANCELLING: "The run is being cancelled.",
+    RunState.ABORTING: "The run is being aborted.",
+}
 TROUBLED = {StepState.INDETERMINATE, StepState.BACKOFF, StepState.WAITING}
 REACHED = {
     "pause": STOPPED,
     "resume": set(RunState) - STOPPED,
     "cancel": {RunState.CANCELLING, RunState.CANCELLED},
+    "abort": {RunState.ABORTING, RunState.FAILED},
 }
 """The states that each control leads to."""
 _STEP_FAILED = re.compile(r"Step \S+ failed\.")
@@ -245,6 +251,7 @@ def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
         "pause": (RunEvent.PAUSE_REQUESTED, "The run is not running."),
         "resume": (RunEvent.RESUMED, "The run is not paused."),
         "cancel": (RunEvent.CANCEL_REQUESTED, "The run has ended."),
+        "abort": (RunEvent.ABORT_REQUESTED, "The run has not started."),
     }
     mine = may_control(run, by)
     found = {}
@@ -253,8 +260,7 @@ def controls_of(run: Run, by: Actor, *, unknown: str) -> dict[str, str]:
         if state in FINAL_RUN:
             why = "The run has ended."
         elif not RUN.allows(state, event):
-            is_ending = state == RunState.CANCELLING
-            why = "The run is being cancelled." if is_ending else why_not
+            why = ENDING.get(state, why_not)
         elif name == "resume" and unknown:
             why = f"First resolve the outcome of step “{unknown}”."
         found[name] = why

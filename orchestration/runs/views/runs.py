@@ -177,6 +177,8 @@ def run_control(request: HttpRequest, pk: UUID, ask: str) -> HttpResponse:
             changed = control.pause(run_id=pk, by=by, at=at, reason=reason)
         elif ask == "resume":
             changed = control.resume(run_id=pk, by=by, at=at)
+        elif ask == "abort":
+            changed = control.abort(run_id=pk, by=by, at=at, reason=reason)
         else:
             changed = control.cancel(run_id=pk, by=by, at=at, reason=reason)
     except Refusal as refusal:

@@ -18,7 +18,13 @@ from execfabric.web.problems import BytesDownload, json_download
 from orchestration.runs import selectors
 from orchestration.runs.control import recovery
 from orchestration.runs.domain.states import RunState
-from orchestration.runs.pages import logs, run_page, run_waits, step_page
+from orchestration.runs.pages import (
+    logs,
+    run_page,
+    run_waits,
+    step_acts,
+    step_page,
+)
 from orchestration.skills.execution import blank_output
 
 LONGEST_OUTPUT = 200_000
@@ -48,16 +54,24 @@ class ResolutionForm(forms.Form):
 
     def clean_output(self) -> dict[str, Any] | None:
         """Read the output if the step took effect."""
-        text = self.cleaned_data["output"].strip()
-        if not text or not self.cleaned_data.get("happened"):
-            return None
-        try:
-            value = canonical.loads(text.encode("utf-8", "surrogatepass"))
-        except canonical.NotCanonical as error:
-            raise forms.ValidationError(error.message) from error
-        if not isinstance(value, dict):
-            raise forms.ValidationError("The output is not a JSON object.")
-        return value
+        text = self.cleaned_data["output"]
+        return output_of(text) if self.cleaned_data.get("happened") else None
+
+
+def output_of(text: str) -> dict[str, Any] | None:
+    """Return the output in a text; None if the text is empty.
+
+    :raises ValidationError: when it is not a JSON object
+    """
+    if not text.strip():
+        return None
+    try:
+        value = canonical.loads(text.strip().encode("utf-8", "surrogatepass"))
+    except canonical.NotCanonical as error:
+        raise forms.ValidationError(error.message) from error
+    if not isinstance(value, dict):
+        raise forms.ValidationError("The output is not a JSON object.")
+    return value
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -100,6 +114,8 @@ def step(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
     by = request.user.actor()
     found = step_page.step_view(by, pk, key, first=first_listed(request))
     context = {"run": found.row.run, "step": found, "items": found.page}
+    if step_acts.is_shown(found.row):
+        context["offers"] = step_acts.offers_of(found.row, by)
     if wants_fragment(request) and request.GET.get("part") == "items" and found.page:
         return page(request, "runs/_items.html", context)
     if wants_fragment(request) and request.GET.get("part") == "body":

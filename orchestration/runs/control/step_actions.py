@@ -1,0 +1,227 @@
+"""What a user does about a failed step: retry, skip, complete by hand, fall back.
+
+Each act is one event of the step, with the reason and the user. The run continues in
+the same transaction if a failure has paused it and no other one is left.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from execfabric.identity.authority import require
+from execfabric.lib.actor import Actor, ActorKind
+from execfabric.lib.rights import Right
+from execfabric.lib.text import is_visible
+from orchestration.runs import selectors
+from orchestration.runs.control import recovery
+from orchestration.runs.control.control import hint_ready, require_control
+from orchestration.runs.domain import guided, outcome
+from orchestration.runs.domain.decider import TryAgain
+from orchestration.runs.domain.guided import VERBS, StepAct
+from orchestration.runs.domain.members import SKIPPED_BY_USER
+from orchestration.runs.domain.progress import StepStatus
+from orchestration.runs.domain.states import Phase, RunEvent, RunState, StepEvent
+from orchestration.runs.engine import failures
+from orchestration.runs.engine.advance import advance, carry_out
+from orchestration.runs.engine.locking import locked_change
+from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.errors import (
+    ActReasonRequired,
+    EarlierAttemptUnknown,
+    EvidenceRequired,
+    OwnCompletion,
+    StepActRefused,
+    StepTriedSince,
+)
+from orchestration.runs.models import Run, StepRun
+
+MAY_LIVE = "Cannot retry the step: the worker of its last attempt may still be running."
+
+
+@dataclass(frozen=True)
+class Request:
+    """An act on a failed step, as a user asked for it."""
+
+    step_run_id: UUID
+    reason: str
+    by: Actor
+    at: datetime
+    generation: int | None = None
+    """The generation of the step that the user saw, if they saw one."""
+
+
+def retry(request: Request) -> StepRun:
+    """Retry a failed step as a new generation.
+
+    A list or sub-plan around it is retried too, if it failed only because of this step.
+
+    :raises OldAttemptMayLive: when its last worker may still be running
+    :raises Refusal: see `_acting`
+    """
+    with _acting(StepAct.RETRY, request) as (change, step):
+        require_safe(StepAct.RETRY, step, RunState(change.run.state))
+        return step
+
+
+def skip(request: Request) -> StepRun:
+    """Skip a failed step: the steps after it follow as they are declared.
+
+    The run can no longer end as succeeded.
+
+    :raises Refusal: see `_acting`
+    """
+    with _acting(StepAct.SKIP, request) as (change, step):
+        message = f"{request.by.name} skipped the failed step: {request.reason}"
+        cause = step.error or {}
+        error = {
+            "code": SKIPPED_BY_USER,
+            "message": message,
+            "ran": cause.get("ran"),
+            "cause": cause,
+        }
+        fact = {"reason": request.reason, "error": cause}
+        change.move_step(step, StepEvent.SKIPPED_BY_USER, fact, error=error)
+        return step
+
+
+def complete(
+    request: Request, *, evidence: str, output: Mapping[str, Any] | None = None
+) -> StepRun:
+    """Complete a failed step by hand, with an output and without files.
+
+    :raises EvidenceRequired: when the evidence is empty
+    :raises RightMissing: when `by` may not resolve outcomes
+    :raises OwnCompletion: when `by` proposed the run or wrote its plan
+    :raises OutputInvalid: when the output does not match the schema of the action
+    :raises ContractUnreadable: when a newer release wrote the skill version
+    :raises Refusal: see `_acting`
+    """
+    require(request.by, Right.INDETERMINATE)
+    if not is_visible(evidence):
+        raise EvidenceRequired
+    with _acting(StepAct.COMPLETE, request) as (change, step):
+        require_may_complete(change.run, request.by)
+        columns, missing = recovery.checked_output(
+            change, step, output or {}, verb="complete"
+        )
+        fact = {
+            "reason": request.reason,
+            "evidence": evidence,
+            "result": columns["output_digest"],
+            "missing_files": missing,
+        }
+        # Another run must not reuse it as what the action returned.
+        columns |= {"error": None, "reuse_digest": ""}
+        change.move_step(step, StepEvent.COMPLETED_BY_HAND, fact, **columns)
+        return step
+
+
+def fall_back(request: Request) -> StepRun:
+    """Run the fallback of a failed step for which it did not run by itself.
+
+    :raises EarlierAttemptUnknown: when an attempt of the step may have taken effect
+    :raises Refusal: see `_acting`
+    """
+    with _acting(StepAct.FALLBACK, request) as (change, step):
+        require_safe(StepAct.FALLBACK, step, RunState(change.run.state))
+        failures.begin_fallback(step, change, {"reason": request.reason})
+        return step
+
+
+def require_safe(act: StepAct, step: StepRun, run: RunState) -> None:
+    """Check that nothing that an earlier attempt did can meet what an act starts.
+
+    :raises OldAttemptMayLive: when the last worker may still be running
+    :raises EarlierAttemptUnknown: when an attempt of the step may have taken effect
+    """
+    if act is StepAct.RETRY:
+        last = step.attempts.order_by("-fence").first()
+        if last is not None and last.phase == Phase.LOST:
+            recovery.require_dead(step, MAY_LIVE)
+    if act is StepAct.FALLBACK:
+        effect_class = step.effect_class
+        if outcome.must_be_known(
+            effect_class, has_fallback=True, run=run
+        ) and selectors.has_unknown_attempt(step):
+            raise EarlierAttemptUnknown
+
+
+def require_may_complete(run: Run, by: Actor) -> None:
+    """Check that `by` may complete a step by hand, which is like resolving an outcome.
+
+    :raises RightMissing: when `by` may not resolve outcomes
+    :raises OwnCompletion: when `by` proposed the run or wrote its plan
+    """
+    require(by, Right.INDETERMINATE)
+    if why := recovery.involved(run, by):
+        raise OwnCompletion(
+            f"You cannot complete a step of {recovery.OWN[why]} by hand."
+            " Ask another operator or admin.",
+            why=str(why),
+        )
+
+
+@contextmanager
+def _acting(act: StepAct, request: Request) -> Iterator[tuple[RunChange, StepRun]]:
+    """Lock the run of a step, check that an act is legal, and let the run follow it.
+
+    :raises StepUnknown: when it does not exist, or `by` may not see its run
+    :raises NotControllable: when `by` may not control the run
+    :raises ActReasonRequired: when the reason is empty
+    :raises StepTriedSince: when the step is of another generation than the user saw
+    :raises StepActRefused: when the act is not legal now
+    """
+    by, at = request.by, request.at
+    if by.kind is not ActorKind.USER:
+        require(by, Right.CONTROL)
+    run_id = selectors.run_of_step(by, request.step_run_id)
+    require_control(run_id, by)
+    if not is_visible(request.reason):
+        raise ActReasonRequired
+    with locked_change(run_id, by=by, at=at) as change:
+        step = change.step(request.step_run_id)
+        _require_legal(act, change, step, request.generation)
+        status = change.loaded.status(step)
+        yield change, step
+        _follow(act, change, status, request)
+
+
+def _require_legal(
+    act: StepAct, change: RunChange, step: StepRun, generation: int | None
+) -> None:
+    progress, run = change.loaded.progress, RunState(change.run.state)
+    status = change.loaded.status(step)
+    if reason := guided.why_not(act, status, progress, run=run, kind=step.kind):
+        raise StepActRefused(
+            f"Cannot {VERBS[act]}: {reason[0].lower()}{reason[1:]}",
+            act=str(act),
+            state=str(step.state),
+        )
+    if generation is not None and generation != step.generation:
+        raise StepTriedSince(generation=step.generation)
+
+
+def _follow(
+    act: StepAct, change: RunChange, step: StepStatus, request: Request
+) -> None:
+    """Carry out what follows from an act, and let the run continue if it can."""
+    why = {"reason": request.reason, "asked_for": step.name}
+    for action in guided.following(act, step, change.loaded.progress):
+        if act is StepAct.RETRY and isinstance(action, TryAgain):
+            failures.try_again(change.step(action.key), change, why)
+        else:
+            carry_out([action], change)
+    # A list or sub-plan may end now, and fail the run again.
+    advance(change)
+    if guided.may_go_on(
+        RunState(change.run.state),
+        change.run.reason,
+        change.loaded.progress,
+        proposer_active=change.loaded.proposer_active,
+    ):
+        change.move_run(RunEvent.RESUMED)
+        hint_ready(change)
+        advance(change)

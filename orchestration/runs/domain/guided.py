@@ -1,0 +1,196 @@
+"""Decide what a user may do about a failed step, and what follows for the run.
+
+Each function is pure. `actions_for` says which acts are legal now, and why others are
+not; `following` returns what an act changes besides the step itself.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from orchestration.runs.domain import outcome
+from orchestration.runs.domain.decider import (
+    Action,
+    Revive,
+    TryAgain,
+    is_skipped_by_failure,
+)
+from orchestration.runs.domain.progress import FALLBACK_FAILED, Progress, StepStatus
+from orchestration.runs.domain.results import ABANDONED
+from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+
+
+class StepAct(StrEnum):
+    """What a user may do about a failed step."""
+
+    RETRY = "retry"
+    SKIP = "skip"
+    COMPLETE = "complete"
+    FALLBACK = "fallback"
+
+
+VERBS = {
+    StepAct.RETRY: "retry the step",
+    StepAct.SKIP: "skip the step",
+    StepAct.COMPLETE: "complete the step by hand",
+    StepAct.FALLBACK: "run the fallback",
+}
+_OPEN_RUN = frozenset({RunState.RUNNING, RunState.PAUSING, RunState.PAUSED})
+_FAILED_REASON = re.compile(r"Step \S+ failed\.")
+"""The reason that the decider writes when a failure pauses a run."""
+_BY_HAND = {
+    "approval": "It asks for an approval. Retry it to ask again.",
+    "input": "It asks for values. Retry it to ask again, and answer its form.",
+    "wait": "It waits for a time or an event. Retry it to wait again, or skip it.",
+    "choose": "It chooses other steps. Retry it, or skip it.",
+    "for_each": "It runs for each item of a list. Complete its failed items instead.",
+    "plan": "It runs a saved plan. Complete its failed steps instead.",
+}
+
+
+def actions_for(
+    step: StepStatus, progress: Progress, *, run: RunState, kind: str
+) -> dict[StepAct, str]:
+    """Return each act with the reason why it is not legal now, or "" if it is.
+
+    `kind` is that of the step run.
+    """
+    return {act: why_not(act, step, progress, run=run, kind=kind) for act in StepAct}
+
+
+def why_not(
+    act: StepAct, step: StepStatus, progress: Progress, *, run: RunState, kind: str
+) -> str:
+    """Return why an act on a step is not legal now, or ""."""
+    if reason := _not_now(step, progress, run):
+        return reason
+    above = [*containers_of(step, progress)]
+    if reason := _not_inside(above):
+        return reason
+    if act is StepAct.COMPLETE and kind in _BY_HAND:
+        return _BY_HAND[kind]
+    if act is StepAct.FALLBACK and (reason := _no_fallback(step)):
+        return reason
+    starts = act in {StepAct.RETRY, StepAct.FALLBACK}
+    if starts and step.error == ABANDONED:
+        return "Its outcome was abandoned: it may have taken effect. Skip it instead."
+    if starts and _reopened(step, progress) is None:
+        return (
+            f"Other parts of step {above[0].name} failed too. Skip or complete them"
+            f" first, or retry step {above[-1].name}, which retries all of them."
+        )
+    return ""
+
+
+def _not_now(step: StepStatus, progress: Progress, run: RunState) -> str:
+    """Return why nothing can be done about a step in this state of the run, or ""."""
+    if run in FINAL_RUN:
+        return f"The run has ended ({_words(run)})."
+    if step.state is StepState.INDETERMINATE:
+        return "Its outcome is unknown. Resolve the outcome first."
+    if step.state is not StepState.FAILED:
+        return f"The step has not failed: it is {_words(step.state)}."
+    if run not in _OPEN_RUN:
+        return f"The run is {_words(run)}."
+    if run is RunState.RUNNING and progress.on_failure == "abort":
+        return "The plan aborts on failures, and the run is about to end."
+    return ""
+
+
+def _not_inside(above: Sequence[StepStatus]) -> str:
+    """Return why nothing can be done about a step inside these containers, or ""."""
+    if above and above[0].group is None:
+        return f"It is the fallback of step {above[0].name}. Choose for that step."
+    for container in above:
+        if container.state is StepState.EXPANDED:
+            break
+        if container.state is not StepState.FAILED:
+            state = _words(container.state)
+            return f"Step {container.name}, which it is a part of, is {state}."
+    return ""
+
+
+def _no_fallback(step: StepStatus) -> str:
+    if step.group is not None:
+        return "Only the items or steps inside it have fallbacks."
+    if not step.has_fallback:
+        return "The plan declares no fallback for this step."
+    if step.error == FALLBACK_FAILED:
+        return "Its fallback has already run, and failed too."
+    return ""
+
+
+def _words(state: RunState | StepState) -> str:
+    return state.replace("_", " ")
+
+
+def containers_of(step: StepStatus, progress: Progress) -> Iterator[StepStatus]:
+    """Iterate over what a step is a part of, from the inside.
+
+    The first is the step itself that failed, if this one is its fallback.
+    """
+    container = progress.container(step)
+    while container is not None:
+        yield container
+        container = progress.container(container)
+
+
+def following(act: StepAct, step: StepStatus, progress: Progress) -> list[Action]:
+    """Return what follows for other steps after an act, which has moved the step.
+
+    A list or sub-plan that failed only because of this step is retried: it keeps its
+    other members, and ends again when all of them have finished. A retry of a step
+    inside it is part of that.
+    """
+    reopened = _reopened(step, progress)
+    if reopened is None:
+        return []
+    is_retried = act is StepAct.RETRY or reopened.key != step.key
+    retried = [TryAgain(reopened.key)] if is_retried else []
+    container = progress.container(reopened)
+    if container is not None:
+        # What a failure inside has stopped can run again; the decider skips the rest.
+        stopped = filter(is_skipped_by_failure, progress.members(container.key))
+        return [*retried, *(Revive(each.key) for each in stopped)]
+    if act is StepAct.SKIP and not retried:
+        return []
+    return [*retried, *outcome.revive(progress)]
+
+
+def _reopened(step: StepStatus, progress: Progress) -> StepStatus | None:
+    """Return the outermost container that failed only because of a step.
+
+    It is the step itself if its container has not finished, and None if another member
+    keeps a container from going on.
+    """
+    inner = step
+    for container in containers_of(step, progress):
+        others = [
+            each
+            for each in progress.members(container.key)
+            if each.state is StepState.FAILED and each.key != inner.key
+        ]
+        if container.state is StepState.EXPANDED:
+            is_stopped = container.group is not None and container.group.stop
+            return None if is_stopped and others else inner
+        if others:
+            return None
+        inner = container
+    return inner
+
+
+def may_go_on(
+    run: RunState, reason: str, progress: Progress, *, proposer_active: bool
+) -> bool:
+    """Return True if a run that a failure has paused has no failure left.
+
+    A run that a user has paused stays paused until a user resumes it.
+    """
+    is_paused = run in {RunState.PAUSING, RunState.PAUSED}
+    return bool(
+        is_paused
+        and _FAILED_REASON.fullmatch(reason)
+        and proposer_active
+        and progress.first_failed() is None
+        and progress.first(StepState.INDETERMINATE) is None
+    )

@@ -1,0 +1,127 @@
+"""What one reader can do about a failed step, and why not, in words."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from execfabric.lib.actor import Actor
+from execfabric.lib.refusal import Refusal
+from orchestration.runs import selectors
+from orchestration.runs.control import step_actions
+from orchestration.runs.control.control import may_control
+from orchestration.runs.domain import guided
+from orchestration.runs.domain.consequences import Consequences
+from orchestration.runs.domain.guided import StepAct
+from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+from orchestration.runs.engine import observing
+from orchestration.runs.engine.ends import NAMED, listed
+from orchestration.runs.models import Run, StepRun
+from orchestration.runs.pages import run_waits
+
+NOT_YOURS = "Only operators, admins and the proposer can do this."
+LABELS = {
+    StepAct.RETRY: "Retry step",
+    StepAct.SKIP: "Skip step",
+    StepAct.COMPLETE: "Complete by hand",
+    StepAct.FALLBACK: "Run fallback",
+}
+TEXTS = {
+    StepAct.RETRY: "Runs the step again, with its inputs resolved again.",
+    StepAct.SKIP: "Continues without it. The run then ends as partly succeeded.",
+    StepAct.COMPLETE: "You did its work yourself, and enter its output.",
+    StepAct.FALLBACK: "Runs the fallback that the plan declares for this step.",
+}
+DONE = {
+    StepAct.RETRY: "Step set to run again.",
+    StepAct.SKIP: "Step skipped.",
+    StepAct.COMPLETE: "Step completed by hand.",
+    StepAct.FALLBACK: "Fallback started.",
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An act on a step, and why it is not possible, or ""."""
+
+    act: StepAct
+    why_not: str
+
+    @property
+    def label(self) -> str:
+        return LABELS[self.act]
+
+    @property
+    def text(self) -> str:
+        return TEXTS[self.act]
+
+
+@dataclass(frozen=True)
+class Offers:
+    """The acts on a step for one reader; `skip` is what a skip would lead to."""
+
+    row: StepRun
+    acts: list[Offer]
+    skip: Consequences | None = None
+
+    @property
+    def possible(self) -> list[Offer]:
+        return [offer for offer in self.acts if not offer.why_not]
+
+    @property
+    def others(self) -> list[Offer]:
+        return [offer for offer in self.acts if offer.why_not]
+
+    def of(self, act: StepAct) -> Offer:
+        return next(offer for offer in self.acts if offer.act is act)
+
+
+def is_shown(row: StepRun) -> bool:
+    """Return True for a failed step of a run that has not ended."""
+    has_ended = RunState(row.run.state) in FINAL_RUN
+    return row.state == StepState.FAILED and not has_ended
+
+
+def offers_of(row: StepRun, by: Actor, *, foresee: bool = False) -> Offers:
+    """Return what `by` can do about a step; `foresee` adds what a skip leads to."""
+    loaded = observing.observed(row.run)
+    run = RunState(row.run.state)
+    found = guided.actions_for(
+        loaded.status(loaded.steps[row.pk]), loaded.progress, run=run, kind=row.kind
+    )
+    mine = may_control(row.run, by)
+    acts = [
+        Offer(act, why_not or _hindrance(act, row, by, mine=mine))
+        for act, why_not in found.items()
+    ]
+    can_skip = foresee and not found[StepAct.SKIP]
+    skip = observing.consequences_of_skip(row.run, row) if can_skip else None
+    return Offers(row, acts, skip)
+
+
+def _hindrance(act: StepAct, row: StepRun, by: Actor, *, mine: bool) -> str:
+    if not mine:
+        return NOT_YOURS
+    try:
+        step_actions.require_safe(act, row, RunState(row.run.state))
+        if act is StepAct.COMPLETE:
+            step_actions.require_may_complete(row.run, by)
+    except Refusal as refusal:
+        return refusal.message
+    return ""
+
+
+def by_id(by: Actor, step_run_id: UUID) -> Offers:
+    """Return what `by` can do about a step run, and what a skip leads to.
+
+    :raises StepUnknown: when it does not exist, or `by` may not see its run
+    """
+    run_id = selectors.run_of_step(by, step_run_id)
+    return offers_of(selectors.step(by, run_id, str(step_run_id)), by, foresee=True)
+
+
+def sentence_after(run: Run) -> str:
+    """Return what the run does after an act, and what keeps it from continuing."""
+    failed = run.steps.filter(state=StepState.FAILED, parent=None)
+    names = list(failed.order_by("position").values_list("key", flat=True)[: NAMED + 1])
+    if RunState(run.state) in run_waits.STOPPED and names:
+        return f"The run stays paused. Failed too: {listed(names)}."
+    return run_waits.said_of(run)
