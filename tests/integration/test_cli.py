@@ -40,6 +40,15 @@ from tests.web.run_builders import lost_after_intent
 from tests.web_server import serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
+FAILING = """\
+plan:
+  id: failing
+  name: A plan that fails
+  steps:
+    - {id: order, skill: noop, action: pass, params: {value: {items: 3}}}
+    - {id: total, skill: noop, action: pass, dependsOn: [order], params: {value: $order.output.value.amount}}
+    - {id: send, skill: noop, action: pass, dependsOn: [total]}
+"""
 
 
 @pytest.fixture
@@ -285,6 +294,33 @@ def test_an_unknown_outcome_is_settled_with_its_output(shell: Shell) -> None:
 
     assert wrong == "step.output_invalid"
     assert settled["steps"][0]["output"] == {"value": "hello"}
+
+
+def test_a_failed_step_is_acted_on(shell: Shell) -> None:
+    file = shell.write("failing.yaml", FAILING)
+    run = shell.json("proposer", "plan", "propose", file)["run_id"]
+    end_dry_runs()
+    approve(shell, gate_of(shell, run))
+    work_off(run)
+    step = shell.json("operator", "run", "get", run)["steps"][1]["step_run_id"]
+    why = ("--reason", "Known gap.")
+
+    offered = shell.call("operator", "step", "actions", step)
+    none = shell.refused("operator", "step", "fallback", step, *why, code=1)
+    again = shell.json("operator", "step", "retry", step, *why)
+    done = shell.json(
+        "operator", "step", "complete", step, *why,
+        "--evidence", "Ledger.", "--output", '{"value": 3}',
+    )  # fmt: skip
+    late = shell.refused("operator", "step", "skip", step, *why, code=1)
+    aborted = shell.json("operator", "run", "abort", run, *why)
+
+    assert "The plan declares no fallback for this step." in offered.stdout
+    assert "these steps are skipped too: send" in offered.stdout
+    assert (none, late) == ("step.act_refused", "step.act_refused")
+    assert again["state"] == "paused"
+    assert done["steps"][1]["output"] == {"value": 3}
+    assert aborted["reason"] == "Aborted by operator: Known gap."
 
 
 def test_one_changed_byte_is_named(shell: Shell) -> None:
