@@ -34,6 +34,36 @@ class KeyTooLong(Invalid):
     code = "request.key_too_long"
 
 
+class RollbackBlocked(Conflict):
+    """Cannot roll back: a step may still have an effect."""
+
+    code = "rollback.blocked"
+
+
+class RollbackTargetInvalid(Invalid):
+    """Cannot roll back to this step: the run does not have it."""
+
+    code = "rollback.target_invalid"
+
+
+class NothingToUndo(Conflict):
+    """Cannot roll back: no completed step has an undo that has not run yet."""
+
+    code = "rollback.nothing_to_undo"
+
+
+class PreviewChanged(Conflict):
+    """The rollback has changed since it was previewed. Preview it again."""
+
+    code = "rollback.preview_changed"
+
+
+class RollbackReasonRequired(Invalid):
+    """Cannot roll back: a reason is required. It is recorded in the audit log."""
+
+    code = "rollback.reason_required"
+
+
 class StepUnknown(Missing):
     """Unknown step of this run."""
 

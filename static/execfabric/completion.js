@@ -2,13 +2,14 @@
    Plans are read line by line here, because they are incomplete while someone types. */
 window.PlanCompletion = (function () {
   "use strict";
-  const STEP_KEYS = ["id", "name", "skill", "action", "dependsOn", "when", "choose", "forEach", "as", "max", "join", "onItemError", "params", "approval", "kind", "for", "until", "event", "expiresIn", "form", "ask", "retry", "timeout", "triggerRule", "rollback", "fallback", "sla", "concurrency", "plan", "inputs"];
+  const STEP_KEYS = ["id", "name", "skill", "action", "dependsOn", "when", "choose", "forEach", "as", "max", "join", "onItemError", "params", "approval", "kind", "for", "until", "event", "expiresIn", "form", "ask", "retry", "timeout", "triggerRule", "rollback", "onError", "fallback", "sla", "concurrency", "plan", "inputs"];
   const FALLBACK_KEYS = ["skill", "action", "version", "params"];
-  const PLAN_KEYS = ["id", "name", "description", "inputs", "parallel", "onFailure", "sla", "concurrency", "outputs", "steps"];
+  const PLAN_KEYS = ["id", "name", "description", "inputs", "parallel", "onFailure", "rollbackAfterFailures", "sla", "concurrency", "outputs", "steps"];
   const VALUES = {
     kind: ["skill", "approval", "choose", "wait", "input", "plan"],
     triggerRule: ["all_success", "one_success", "all_done"],
-    onFailure: ["pause", "abort", "continue"],
+    onFailure: ["pause", "abort", "continue", "rollback"],
+    onError: ["pause", "abort", "continue", "rollback"],
     onItemError: ["stop", "continue"],
     join: ["all", "any"],
   };

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = "orchestration/runs"
-WRITERS = {f"{RUNS}/engine/transitions.py", f"{RUNS}/engine/store.py"}
+WRITERS = {f"{RUNS}/engine/{name}.py" for name in ("transitions", "rows", "store")}
 """Write the rows, in the statement that appends their events."""
 BIRTH = f"{RUNS}/control/proposals.py"
 """Adds the rows of a new run, in their first states."""

@@ -29,6 +29,12 @@ NOT_IN_MEMORY = {
     # By a user: test_guided_search.py explores them.
     (S.FAILED, S.SKIPPED),
     (S.FAILED, S.SUCCEEDED),
+    # only in a rollback
+    (S.REJECTED, S.PENDING),
+    (S.CANCELLED, S.PENDING),
+    (S.SUCCEEDED, S.COMPENSATED),
+    (S.SUCCEEDED, S.COMPENSATION_FAILED),
+    (S.COMPENSATION_FAILED, S.COMPENSATED),
 }
 RARE = {
     (S.BACKOFF, S.CANCELLED),

@@ -65,6 +65,8 @@ class PlanContext:
     """The inputs of the run, if they are known and valid."""
     subplans: Mapping[str, Subplan] = field(default_factory=dict)
     """The saved plans of plan steps."""
+    undone: str = ""
+    """In an undo the step that is undone: one item of its list, without its fallback."""
 
     def action(self, key: str) -> ActionContract | None:
         entry = self.entries.get(key)
@@ -99,12 +101,12 @@ class PlanContext:
 
     def sources(self, key: str) -> list[str]:
         """Return the keys that the output of a step may come from: it, its fallback."""
-        return self.document.with_fallbacks([key])
+        return [key] if key == self.undone else self.document.with_fallbacks([key])
 
     def output_schema(self, key: str) -> Mapping[str, Any]:
         step = self.document.by_key[key]
         output = self._output_once(key, step)
-        if step.for_each is None:
+        if step.for_each is None or key == self.undone:
             return output
         return iteration.output_schema(step, output)
 

@@ -26,6 +26,7 @@ from orchestration.plans.domain.conditions import cel_id
 from orchestration.plans.domain.fallbacks import FallbackDocument
 from orchestration.plans.domain.fields import (
     CONFIG,
+    MAX_COUNT,
     Condition,
     Count,
     PlanId,
@@ -59,7 +60,7 @@ DIGEST_DOMAIN = "execfabric/plan/v1"
 MAX_STEPS = 10_000
 
 
-OnFailure = Literal["pause", "abort", "continue"]
+OnFailure = Literal["pause", "abort", "continue", "rollback"]
 
 
 def _kind_is(kind: str) -> dict[str, Any]:
@@ -154,6 +155,8 @@ class StepDocument:
     ask: ApprovalDocument | None = None
     """Why an input step asks, whom, and for how long."""
     rollback: RollbackDocument | None = None
+    on_error: OnFailure | None = None
+    """The effect of a failure of this step on the run, instead of `onFailure`."""
     approval: OptionalApproval = None
     retry: OptionalRetry = None
     timeout_s: Annotated[Seconds | None, named("timeout")] = None
@@ -192,6 +195,11 @@ class PlanDocument:
     """Run independent steps side by side, and how many at most."""
     on_failure: OnFailure = "pause"
     """The effect of a failed step on the run."""
+    rollback_after_failures: Annotated[
+        int | None, Field(strict=True, ge=0, le=MAX_COUNT)
+    ] = None
+    """The number of failures after which the run is rolled back, 0 for never; by default
+    2 if the run pauses on failures and a step has an undo."""
     sla_s: Annotated[Seconds | None, named("sla")] = None
     """The time in which a run has to end, from its approval."""
     concurrency: ConcurrencyDocument | None = None

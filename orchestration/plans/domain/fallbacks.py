@@ -66,6 +66,7 @@ def as_step(step: S, fallback: FallbackDocument) -> S:
         "timeout_s": None,
         "fallback": None,
         "sla_s": None,
+        "on_error": None,
     }
     for attribute, value in values.items():
         object.__setattr__(made, attribute, value)

@@ -43,6 +43,8 @@ LABELS: Mapping[str, str] = {
     "triggerRule": "Trigger rule",
     "onItemError": "When an item fails",
     "onFailure": "When a step fails",
+    "onError": "When this step fails",
+    "rollbackAfterFailures": "Roll back after this many failures",
 }
 """The label of a key, if it is not the key itself in words."""
 HINTS: Mapping[str, str] = {
@@ -64,6 +66,7 @@ _MORE_OF_PLAN = (
     "parallel",
     "blueprint",
     "onFailure",
+    "rollbackAfterFailures",
     "sla",
     "concurrency",
     "outputs",
@@ -73,8 +76,10 @@ _LINES = {
     "as",
     "join",
     "max",
+    "onError",
     "onFailure",
     "onItemError",
+    "rollbackAfterFailures",
     "sla",
     "timeout",
     "triggerRule",

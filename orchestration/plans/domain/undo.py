@@ -6,14 +6,55 @@ its own undo. Otherwise they are those of the step being undone, so that a plan 
 """
 
 import re
+from copy import copy
 from typing import Any
 
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.references import SELF
 from orchestration.skills.domain.contract import ActionContract, SkillContract
 
+SUFFIX = ".undo"
+"""No step id has a dot, so these keys are free."""
+MAX_KEY = 100
 _PLAIN = re.compile(r"[A-Za-z0-9_]+")
 _BRACED = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def undo_key_of(key: str) -> str:
+    """Return the key of the step run that undoes a step; its parent tells two apart."""
+    return f"{key[: MAX_KEY - len(SUFFIX)]}{SUFFIX}"
+
+
+def is_undo(key: str) -> bool:
+    return key.endswith(SUFFIX)
+
+
+def as_step(step: StepDocument, contract: SkillContract | None) -> StepDocument:
+    """Return the undo of a step as a step of its own.
+
+    It has no action if there is none, or if the contract cannot be read. Its approval
+    follows from its own risk and the policies.
+    """
+    undo = (undo_of(step, contract) if contract else None) or {}
+    made = copy(step)
+    values = {
+        "id": undo_key_of(step.id),
+        "name": f"Undo of {step.name or step.id}",
+        "action": undo.get("action", ""),
+        "params": undo.get("params", {}),
+        "when": "",
+        "rollback": None,
+        "approval": None,
+        "retry": None,
+        "timeout_s": None,
+        "fallback": None,
+        "on_error": None,
+        "sla_s": None,
+        "concurrency": None,
+    }
+    for attribute, value in values.items():
+        object.__setattr__(made, attribute, value)
+    return made
 
 
 def undo_of(step: StepDocument, contract: SkillContract) -> dict[str, Any] | None:

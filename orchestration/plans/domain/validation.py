@@ -376,7 +376,8 @@ class _Plan:
 
 
 def _check_undo(part: StepPart, contract: SkillContract) -> None:
-    part = replace(part, is_undo=True)
+    plan = replace(part.plan, undone=part.step.id)
+    part = replace(part, is_undo=True, plan=plan)
     step, undo = part.step, undo_of(part.step, contract)
     if undo is None:
         name = step.rollback.action if step.rollback else ""

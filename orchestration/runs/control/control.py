@@ -53,7 +53,12 @@ def resume(*, run_id: UUID, by: Actor, at: datetime) -> Run:
         if not change.loaded.proposer_active:
             raise ProposerInactive(run=str(run_id))
         _require(change, RunEvent.RESUMED)
-        carry_out(outcome.resume(change.loaded.progress), change)
+        actions = outcome.resume(
+            change.loaded.progress,
+            failures=change.run.failures,
+            rollback_after=change.run.rollback_after,
+        )
+        carry_out(actions, change)
         hint_ready(change)
         advance(change)
         return change.run

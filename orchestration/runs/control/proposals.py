@@ -23,12 +23,14 @@ from orchestration.plans.domain import concurrency
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.references import Scope
 from orchestration.plans.domain.rights import PlanRight
+from orchestration.plans.domain.rollback import planned_undos
 from orchestration.plans.errors import PlanNotPermitted
 from orchestration.plans.models import PlanRevision
 from orchestration.plans.services import check, saving
 from orchestration.plans.services.check import CheckedPlan
 from orchestration.runs import history, selectors
 from orchestration.runs.control import dry_runs, uploads
+from orchestration.runs.domain import failure_policy
 from orchestration.runs.domain.files import as_ids
 from orchestration.runs.domain.states import FINAL_RUN, RunState
 from orchestration.runs.engine import subjects
@@ -283,6 +285,7 @@ def _create(
         inputs=dict(checked.inputs),
         pins={key: dict(pin) for key, pin in checked.pins.items()},
         parallel_max=document.at_once,
+        rollback_after=_rollback_after(document, checked),
         trace_id=trace_id(),
         proposer=by.key,
         proposer_name=by.name,
@@ -321,6 +324,15 @@ def _create(
     if change.run.state == RunState.AWAITING_APPROVAL:
         dry_runs.queue(checked, run=run, by=by, at=at)
     return change.run
+
+
+def _rollback_after(document: PlanDocument, checked: CheckedPlan) -> int:
+    """Return the number of failures after which a run of the plan is rolled back."""
+    return failure_policy.rollback_after(
+        document.rollback_after_failures,
+        on_failure=document.on_failure,
+        has_undo=any(undo.action for undo in planned_undos(document, checked)),
+    )
 
 
 def _key(document: PlanDocument, checked: CheckedPlan) -> str:

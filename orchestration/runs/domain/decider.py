@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestration.runs.domain import failure_policy
+from orchestration.runs.domain.failure_policy import Reaction
 from orchestration.runs.domain.members import SKIPPED_BY_USER
-from orchestration.runs.domain.progress import (
-    UNANSWERED,
-    Key,
-    Progress,
-    StepStatus,
-)
+from orchestration.runs.domain.progress import UNANSWERED, Key, Progress, StepStatus
 from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import (
     AT_WORK,
@@ -106,15 +103,21 @@ ABORTED = "The run was aborted."
 
 
 def next_actions(
-    run: RunState, progress: Progress, *, needs_place: bool = False
+    run: RunState,
+    progress: Progress,
+    *,
+    needs_place: bool = False,
+    failures: int = 0,
+    rollback_after: int = 0,
 ) -> Sequence[Action]:
     """Return the actions that are due now, in order; empty if the run can only wait.
 
     `needs_place` is True for a run that has no place for its concurrency key yet.
+    `failures` and `rollback_after` are those of `failure_policy`.
     The caller carries them out and calls again until nothing is due.
     """
-    if settled := _settled(run, progress):
-        return settled
+    if due := settled(run, progress):
+        return due
     if needs_place and run is RunState.RUNNING:
         return [Enter()]
     if run in ENDING_RUN:
@@ -125,31 +128,45 @@ def next_actions(
     rejected = progress.first(StepState.REJECTED)
     if rejected is not None and run in {RunState.RUNNING, RunState.PAUSED}:
         return _end_when_idle(progress, _rejection(rejected))
-    return _proceed(progress) if run is RunState.RUNNING else []
+    is_running = run is RunState.RUNNING
+    counts = {"failures": failures, "rollback_after": rollback_after}
+    return _proceed(progress, **counts) if is_running else []
 
 
-def _settled(run: RunState, progress: Progress) -> Sequence[Action]:
+def settled(run: RunState, progress: Progress) -> Sequence[Action]:
     """Return the moves that follow from other step runs, in any state of the run."""
     if fallen_back := progress.fallen_back():
         return [EndFallback(step.key) for step in fallen_back]
-    is_ending = run in ENDING_RUN | FINAL_RUN
+    is_ending = run in {*ENDING_RUN, *FINAL_RUN, RunState.ROLLING_BACK}
     # Before anything else: the steps after a failed one would be skipped.
     if not is_ending and (falling_back := progress.falling_back()):
         return [FallBack(step.key) for step in falling_back]
     return [Close(step.key, event) for step, event in progress.closable()]
 
 
-def _proceed(progress: Progress) -> Sequence[Action]:
+def _proceed(
+    progress: Progress, *, failures: int, rollback_after: int
+) -> Sequence[Action]:
     """Return the actions of a running run; an unknown outcome always pauses it."""
     unknown = progress.first(StepState.INDETERMINATE)
     if unknown is not None:
         return [Move(RunEvent.PAUSE_REQUESTED, unknown_reason(unknown.name))]
     failed = progress.first_failed()
-    if failed is not None and progress.on_failure == "pause":
-        return [Move(RunEvent.PAUSE_REQUESTED, f"Step {failed.name} failed.")]
-    if failed is not None and progress.on_failure == "abort":
-        return _abort(progress, failed)
-    return _release(progress)
+    if failed is None:
+        return _release(progress)
+    reaction = failure_policy.reaction_to(
+        (step.on_error for step in progress.roots(StepState.FAILED)),
+        on_failure=progress.on_failure,
+        failures=failures,
+        rollback_after=rollback_after,
+    )
+    match reaction:
+        case Reaction.CONTINUE:
+            return _release(progress)
+        case Reaction.PAUSE:
+            return [Move(RunEvent.PAUSE_REQUESTED, f"Step {failed.name} failed.")]
+        case _:
+            return _abort(progress, failed, reaction)
 
 
 def unknown_reason(step: str) -> str:
@@ -171,10 +188,16 @@ def _rejection(rejected: StepStatus) -> Move:
     return Move(RunEvent.REJECTED, f"Step {rejected.name} was rejected.")
 
 
-def _abort(progress: Progress, failed: StepStatus) -> Sequence[Action]:
-    reason = f"Step {failed.name} failed, and the plan aborts on failures."
+def _abort(
+    progress: Progress, failed: StepStatus, reaction: Reaction
+) -> Sequence[Action]:
+    is_abort = reaction is Reaction.ABORT
+    then = "the plan aborts on failures" if is_abort else "the run is rolled back"
+    reason = f"Step {failed.name} failed, and {then}."
     skipped = [Skip(step.key, reason) for step in progress.steps(StepState.PENDING)]
     end = Move(RunEvent.FAILED, f"Step {failed.name} failed.")
+    if not is_abort:
+        end = Move(RunEvent.ROLLBACK_STARTED, f"Step {failed.name} failed.")
     return skipped or _end_when_idle(progress, end)
 
 

@@ -67,14 +67,22 @@ def why_not(
     above = [*containers_of(step, progress)]
     if reason := _not_inside(above):
         return reason
-    if act is StepAct.COMPLETE and kind in _BY_HAND:
-        return _BY_HAND[kind]
+    if act is StepAct.COMPLETE:
+        return _BY_HAND.get(kind, "")
+    if act is StepAct.SKIP:
+        return ""
+    return _no_start(act, step, progress, above)
+
+
+def _no_start(
+    act: StepAct, step: StepStatus, progress: Progress, above: Sequence[StepStatus]
+) -> str:
+    """Return why a retry or a fallback cannot start, or ""."""
+    if step.error == ABANDONED:
+        return "Its outcome was abandoned: it may have taken effect. Skip it instead."
     if act is StepAct.FALLBACK and (reason := _no_fallback(step)):
         return reason
-    starts = act in {StepAct.RETRY, StepAct.FALLBACK}
-    if starts and step.error == ABANDONED:
-        return "Its outcome was abandoned: it may have taken effect. Skip it instead."
-    if starts and _reopened(step, progress) is None:
+    if _reopened(step, progress) is None:
         return (
             f"Other parts of step {above[0].name} failed too. Skip or complete them"
             f" first, or retry step {above[-1].name}, which retries all of them."

@@ -14,11 +14,8 @@ from orchestration.runs.domain.decider import (
     TryAgain,
     unknown_reason,
 )
-from orchestration.runs.domain.progress import (
-    UNANSWERED,
-    Progress,
-    StepStatus,
-)
+from orchestration.runs.domain.failure_policy import Reaction, own_reaction
+from orchestration.runs.domain.progress import UNANSWERED, Progress, StepStatus
 from orchestration.runs.domain.results import (
     ABANDONED,
     Failure,
@@ -201,10 +198,20 @@ def killed_by(begun: datetime, *, timeout_s: float) -> datetime:
     return begun + timedelta(seconds=timeout_s) + KILL_MARGIN
 
 
-def resume(progress: Progress) -> list[Action]:
-    """Resume a run, and retry the failures that paused it."""
-    paused_by = progress.roots(StepState.FAILED)
-    if progress.on_failure != "pause":
+def resume(
+    progress: Progress, *, failures: int = 0, rollback_after: int = 0
+) -> list[Action]:
+    """Resume a run, and retry the failures that paused it.
+
+    If it has failed too often, the decider rolls it back instead.
+    """
+    failed = progress.roots(StepState.FAILED)
+    paused_by = [
+        step
+        for step in failed
+        if own_reaction(step.on_error, progress.on_failure) is Reaction.PAUSE
+    ]
+    if rollback_after and failures >= rollback_after:
         paused_by = []
     # It may have happened, and may still happen.
     paused_by = [step for step in paused_by if step.error != ABANDONED]

@@ -56,6 +56,7 @@ class StepStatus(NamedTuple):
     group: Group | None = None
     """For a container, how its members decide its state."""
     has_fallback: bool = False
+    on_error: str = ""
 
 
 @dataclass(slots=True, eq=False)

@@ -25,6 +25,9 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"  # a user ended it
     REJECTED = "rejected"  # the plan or a step was rejected
     EXPIRED = "expired"  # a gate expired without a decision
+    ROLLING_BACK = "rolling_back"  # completed steps are undone, the last one first
+    ROLLED_BACK = "rolled_back"  # every undo that there is has run
+    ROLLBACK_FAILED = "rollback_failed"  # an undo failed, or its outcome is unknown
 
 
 class RunEvent(StrEnum):
@@ -43,6 +46,9 @@ class RunEvent(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    ROLLBACK_STARTED = "rollback_started"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
 
 
 class StepState(StrEnum):
@@ -64,6 +70,8 @@ class StepState(StrEnum):
     SKIPPED_BY_CONDITION = "skipped_by_condition"  # a condition or choice left it out
     REJECTED = "rejected"  # it was rejected, or its gate expired
     CANCELLED = "cancelled"  # the run ended before it finished
+    COMPENSATED = "compensated"  # it succeeded, and its undo has run
+    COMPENSATION_FAILED = "compensation_failed"  # it succeeded, and its undo did not
 
 
 class StepEvent(StrEnum):
@@ -94,6 +102,8 @@ class StepEvent(StrEnum):
     SKIPPED = "skipped"
     SKIPPED_BY_CONDITION = "skipped_by_condition"
     CANCELLED = "cancelled"
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
 
 
 class Phase(StrEnum):
@@ -193,9 +203,22 @@ RUN: StateMachine[RunState, RunEvent] = StateMachine(
         (R.CANCELLING,        E.CANCELLED,           R.CANCELLED),
         (R.ABORTING,          E.CANCEL_REQUESTED,    R.CANCELLING),
         (R.ABORTING,          E.FAILED,              R.FAILED),
+        (R.RUNNING,            E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.PAUSED,             E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.SUCCEEDED,          E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.PARTIALLY_SUCCEEDED,E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.FAILED,             E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.CANCELLED,          E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.REJECTED,           E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.EXPIRED,            E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.ROLLED_BACK,        E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.ROLLBACK_FAILED,    E.ROLLBACK_STARTED,    R.ROLLING_BACK),
+        (R.ROLLING_BACK,      E.ROLLED_BACK,         R.ROLLED_BACK),
+        (R.ROLLING_BACK,      E.ROLLBACK_FAILED,     R.ROLLBACK_FAILED),
     ),
     final=frozenset({
         R.SUCCEEDED, R.PARTIALLY_SUCCEEDED, R.FAILED, R.CANCELLED, R.REJECTED, R.EXPIRED,
+        R.ROLLED_BACK, R.ROLLBACK_FAILED,
     }),
 )
 
@@ -262,9 +285,15 @@ STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
         (S.FALLING_BACK,  T.GATE_REJECTED,   S.REJECTED),
         (S.FALLING_BACK,  T.CANCELLED,       S.CANCELLED),
         (S.SKIPPED,       T.REVIVED,         S.PENDING),
+        (S.REJECTED,      T.RETRIED,         S.PENDING),
+        (S.CANCELLED,     T.RETRIED,         S.PENDING),
+        (S.SUCCEEDED,     T.COMPENSATED,     S.COMPENSATED),
+        (S.SUCCEEDED,     T.COMPENSATION_FAILED, S.COMPENSATION_FAILED),
+        (S.COMPENSATION_FAILED, T.COMPENSATED, S.COMPENSATED),
     ),
     final=frozenset({
         S.SUCCEEDED, S.FAILED, S.SKIPPED, S.SKIPPED_BY_CONDITION, S.REJECTED, S.CANCELLED,
+        S.COMPENSATED, S.COMPENSATION_FAILED,
     }),
 )
 
@@ -317,6 +346,8 @@ ARTIFACT: StateMachine[ArtifactState, ArtifactEvent] = StateMachine(
 # fmt: on
 
 FINAL_RUN = RUN.final
+PROCEEDING = frozenset({R.RUNNING, R.ROLLING_BACK})
+"""States of runs whose ready steps workers may claim."""
 FINAL_STEP = STEP_RUN.final
 STOPPING_RUN = frozenset({R.PAUSING, R.CANCELLING, R.ABORTING})
 """States of runs that wait for their running steps."""
@@ -325,6 +356,8 @@ ENDING_RUN = frozenset({R.CANCELLING, R.ABORTING})
 FINAL_DRY_RUN = DRY_RUN.final
 AT_WORK = frozenset({S.READY, S.RUNNING, S.BACKOFF})
 """States of steps that run, or will run without another decision."""
+WITH_OUTPUT = frozenset({S.SUCCEEDED, S.COMPENSATED, S.COMPENSATION_FAILED})
+"""States of steps that have succeeded, also if they were undone since."""
 HELD = frozenset({S.QUEUED, S.GATED, S.WAITING, S.INDETERMINATE})
 """States of steps that wait for a user, a time or another run."""
 UNSTARTED = S.PENDING, S.QUEUED, S.GATED, S.WAITING, S.READY, S.BACKOFF

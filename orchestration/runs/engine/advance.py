@@ -1,12 +1,12 @@
 """Carry out the decider's actions within one change."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
 
 from approvals.domain.states import GateStatus
 from approvals.services import gates as approvals
 from execfabric.lib.refusal import Refusal
-from orchestration.runs.domain import decider, outcome
+from orchestration.runs.domain import decider, outcome, rollback
 from orchestration.runs.domain.progress import UPSTREAM_FAILED
 from orchestration.runs.domain.states import RunEvent, RunState, StepEvent, StepState
 from orchestration.runs.engine import (
@@ -20,6 +20,7 @@ from orchestration.runs.engine import (
     specs,
     subjects,
     subplans,
+    undos,
     waits,
 )
 from orchestration.runs.engine.loading import chosen_by
@@ -38,15 +39,24 @@ def advance(change: RunChange) -> None:
     rounds = 0
     while rounds < 4 * len(change.steps) + 4:
         rounds += 1
-        actions = decider.next_actions(
-            RunState(change.run.state),
-            change.loaded.progress,
-            needs_place=queues.needs_place(change.run),
-        )
+        actions = _due(change)
         recorded = len(change.facts)
         carry_out(actions, change)
         if len(change.facts) == recorded:
             return
+
+
+def _due(change: RunChange) -> Sequence[decider.Action]:
+    state, progress = RunState(change.run.state), change.loaded.progress
+    if state is RunState.ROLLING_BACK:
+        return rollback.next_actions(progress, change.loaded.undos)
+    return decider.next_actions(
+        state,
+        progress,
+        needs_place=queues.needs_place(change.run),
+        failures=change.run.failures,
+        rollback_after=change.run.rollback_after,
+    )
 
 
 def open_plan_gate(change: RunChange) -> None:
@@ -183,6 +193,7 @@ def _begun(step: StepRun, columns: dict[str, Any], change: RunChange) -> Spec | 
             subplans.expand(change, step, columns)
         case _:
             spec = specs.build(change, step)
+            undos.require_planned(step, spec)
             specs.require_space(change, spec.body)
             return spec
     return None
@@ -263,6 +274,9 @@ def _move_run(action: decider.Move, change: RunChange) -> None:
         fields["started_at"] = change.at
     if action.event is RunEvent.SUCCEEDED:
         _succeed(change)
+        return
+    if action.event is RunEvent.ROLLBACK_STARTED:
+        undos.begin_automatic(change, action.reason)
         return
     # A confirmed pause, cancel or abort keeps the reason of its request.
     is_confirmed = (

@@ -14,6 +14,7 @@ from uuid import UUID
 from execfabric.infra import database, disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, system
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished, Result, recordable
@@ -207,7 +208,7 @@ def _take_next(change: RunChange, *, worker: str, session: str) -> Lease | None:
     """Claim the first ready step, so that a run does not depend on hints."""
     if not session or disk.shortage():
         return None
-    while ready := change.loaded.progress.startable(1):
+    while (active := change.loaded.active) and (ready := active.startable(1)):
         step = change.step(ready[0])
         if not _may_start(change, step):
             break
@@ -219,10 +220,13 @@ def _take_next(change: RunChange, *, worker: str, session: str) -> Lease | None:
 
 
 def _may_start(change: RunChange, step: StepRun) -> bool:
+    is_rollback = change.run.state == RunState.ROLLING_BACK
+    active = change.loaded.active
     return (
         step.state == StepState.READY
-        and change.run.state == RunState.RUNNING
-        and change.loaded.progress.may_claim(step.id)
+        and active is not None
+        and is_undo(step.key) is is_rollback
+        and active.may_claim(step.id)
         and not _is_stopped(change, step)
     )
 

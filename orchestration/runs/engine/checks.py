@@ -5,9 +5,11 @@ from uuid import UUID
 from approvals import selectors as gates
 from approvals.domain.states import GateStatus
 from approvals.errors import GateDoesNotHold, ProposerInactive
+from approvals.proof import Flaw
 from approvals.services import gates as approvals
 from execfabric.infra import database
 from execfabric.lib.refusal import Refusal
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs.domain.states import RunEvent, StepEvent
 from orchestration.runs.engine import specs, subjects
 from orchestration.runs.engine.advance import fail, open_plan_gate
@@ -28,12 +30,31 @@ def approved_spec(change: RunChange, step: StepRun) -> Spec | None:
 
     Otherwise move the step or the run, and return None.
     """
+    if is_undo(step.key):
+        return _undo_spec(change, step)
     if not change.loaded.proposer_active:
         change.move_run(RunEvent.PAUSE_REQUESTED, ProposerInactive().message)
         return None
     if reason := _plan_flaw(change):
         _void_plan(change, step, reason)
         return None
+    return _step_spec(change, step)
+
+
+def _undo_spec(change: RunChange, step: StepRun) -> Spec | None:
+    """Return the spec of a ready undo; its run may have ended long ago.
+
+    So the approval of the plan may have expired since, and its proposer or approvers may
+    have left. What it covers must not have changed.
+    """
+    if _plan_flaw(change, only_content=True):
+        fail(change, step, ContentChanged(f"Cannot run the undo. {PLAN_CHANGED}"))
+        return None
+    return _step_spec(change, step)
+
+
+def _step_spec(change: RunChange, step: StepRun) -> Spec | None:
+    """Return the spec of a ready step if it is as approved; else move the step."""
     try:
         spec = change.built.get(step.id) or _rebuilt(change, step)
     except Refusal as error:
@@ -68,8 +89,11 @@ def _difference(change: RunChange, step: StepRun, spec: Spec) -> str:
     return ""
 
 
-def _plan_flaw(change: RunChange) -> str:
-    """Return why the plan's approval does not cover the run's current content, or ""."""
+def _plan_flaw(change: RunChange, *, only_content: bool = False) -> str:
+    """Return why the plan's approval does not cover the run's current content, or "".
+
+    With `only_content` it may have expired, and its approvers may have left.
+    """
     loaded = change.loaded
     if loaded.proven_until is not None and change.at < loaded.proven_until:
         return ""
@@ -77,12 +101,15 @@ def _plan_flaw(change: RunChange) -> str:
     if approval is None:
         return "The plan has no approval."
     digest = approval.gate.actual_digest()
-    unproven = approval.unproven(digest=digest, at=change.at)
-    if unproven:
+    at = approval.gate.requested_at if only_content else change.at
+    unproven = approval.unproven(digest=digest, at=at)
+    has_left = only_content and unproven and unproven.flaw is Flaw.APPROVERS_CHANGED
+    if unproven and not has_left:
         return f"The plan's approval is not valid. {unproven.sentence}"
     if not subjects.covers(bytes(approval.gate.subject), change):
         return PLAN_CHANGED
-    loaded.proven_until = approval.gate.expires_at
+    if not only_content:
+        loaded.proven_until = approval.gate.expires_at
     return ""
 
 

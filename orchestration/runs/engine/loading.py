@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from cachetools import LRUCache
@@ -19,7 +19,6 @@ from approvals import selectors as approvals
 from approvals.domain.policy import Rule
 from approvals.models import Gate
 from approvals.proof import Held
-from approvals.selectors import DECISIONS, GATE_ROW, VOTERS
 from audit.errors import StreamUnknown
 from audit.services import LOCK_END, End
 from execfabric.infra import database
@@ -29,49 +28,21 @@ from orchestration.plans.domain import routing
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
+from orchestration.plans.domain.undo import as_step, is_undo
 from orchestration.plans.models import PlanRevision
+from orchestration.runs.domain import rollback
 from orchestration.runs.domain.progress import Progress, StepStatus
-from orchestration.runs.domain.states import StepState
-from orchestration.runs.engine import containers
+from orchestration.runs.domain.states import RunState, StepState
+from orchestration.runs.engine import containers, queries
 from orchestration.runs.engine.around import READ_AROUND, READ_OUTSIDE
 from orchestration.runs.engine.store import RunVersions
 from orchestration.runs.models import CONTAINERS, Run, StepRun, stream_of
-from orchestration.skills.selectors import PINNED, Pinned, pinned_from
+from orchestration.skills.selectors import Pinned, pinned_from
 
 CACHED_RUNS = 16
 """Runs that a worker caches; a row of a step is about 2 kB."""
 CACHED_INPUTS = 64
 """Sub-plans of a cached run whose inputs are cached."""
-
-_NOT_OF_STEP = ("output", "files")
-_NOT_OF_REVISION = ("source",)
-_LOCK_RUN = (
-    f"SELECT {database.columns(Run, prefix='run')} FROM runs_run AS run"
-    " WHERE run.id = %s FOR UPDATE"
-)
-_READ_REVISION = (
-    f"SELECT {database.columns(PlanRevision, but=_NOT_OF_REVISION)}"
-    " FROM plans_planrevision"
-    " WHERE id = (SELECT revision_id FROM runs_run WHERE id = %s)"
-)
-_READ_STEPS = (
-    f"SELECT {database.columns(StepRun, prefix='step', but=_NOT_OF_STEP)}"
-    " FROM runs_steprun AS step WHERE step.run_id = %s ORDER BY step.position"
-)
-# The events since `seq` name the steps that were written.
-_READ_WRITTEN_STEPS = _READ_STEPS.replace(
-    " ORDER",
-    " AND step.seq > %s AND step.key IN"
-    " (SELECT step FROM audit_event WHERE stream = %s AND seq > %s) ORDER",
-)
-_GATE_OF_RUN = "(SELECT gate_id FROM runs_run WHERE id = %s)"
-_READ_GATE = f"{GATE_ROW} {_GATE_OF_RUN}"
-_READ_DECISIONS = DECISIONS.replace("%s", _GATE_OF_RUN)
-_READ_VOTERS = VOTERS.replace("%s", _GATE_OF_RUN)
-_READ_PINNED = (
-    f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
-    " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
-)
 
 
 @dataclass
@@ -101,12 +72,40 @@ class LoadedRun:
 
     def __post_init__(self) -> None:
         steps = self.steps.values()
-        self._named = {self._name(step): step.id for step in steps if step.item is None}
+        planned = [step for step in steps if not is_undo(step.key)]
+        self._named = {
+            self._name(step): step.id for step in planned if step.item is None
+        }
         self.progress = Progress(
-            map(self.status, steps),
+            map(self.status, planned),
             parallel_max=self.run.parallel_max,
             on_failure=self.document.on_failure,
         )
+        self.index_undos()
+
+    def index_undos(self) -> None:
+        """Collect the undo steps: the step that completed last is undone first."""
+        undos = [step for step in self.steps.values() if is_undo(step.key)]
+        undos.sort(key=lambda undo: rollback.order_of(self.owner(undo).completed_seq))
+        self.undos = Progress(map(self._status_of_undo, undos))
+        """The undo steps in the order in which they run."""
+
+    @property
+    def active(self) -> Progress | None:
+        """The steps that workers may claim now; None if the run does not proceed."""
+        if self.run.state == RunState.ROLLING_BACK:
+            return self.undos
+        return self.progress if self.run.state == RunState.RUNNING else None
+
+    def owner(self, undo: StepRun) -> StepRun:
+        """Return the step that an undo step undoes."""
+        return self.steps[cast(UUID, undo.parent_id)]
+
+    def pin(self, step: StepRun) -> dict[str, Any]:
+        """Return the skill version or the saved plan that a step is bound to, or {}."""
+        bound = self.owner(step) if is_undo(step.key) else step
+        pin: dict[str, Any] = self.run.pins.get(self.path(bound), {})
+        return pin
 
     @cached_property
     def document(self) -> PlanDocument:
@@ -154,7 +153,8 @@ class LoadedRun:
         """Return the plan step that a step is inside of; None in the plan of the run."""
         while step.parent_id is not None:
             parent = self.steps[step.parent_id]
-            if step.item is None and not is_fallback(step.key):
+            is_part = is_fallback(step.key) or is_undo(step.key)
+            if step.item is None and not is_part:
                 return parent
             step = parent
         return None
@@ -196,6 +196,10 @@ class LoadedRun:
         return self.included_documents[self.path(step)]
 
     def planned(self, step: StepRun) -> StepDocument:
+        if is_undo(step.key):
+            pinned = self.pinned.get(self.pin(step).get("version_id", ""))
+            readable = pinned.readable if pinned else None
+            return as_step(self.planned(self.owner(step)), readable)
         return self.plan_of(step).by_key[step.key]
 
     def router_of(self, step: StepRun) -> StepRun | None:
@@ -208,10 +212,10 @@ class LoadedRun:
         return around.id if around else None, step.key
 
     def update(self, step: StepRun) -> None:
-        """Replace or add a step run."""
+        """Replace or add a step run; `index_undos` follows added undo steps."""
         if step.id in self.steps:
             self.moved(step)
-        else:
+        elif not is_undo(step.key):
             self.progress.add(self.status(step))
             if step.item is None:
                 self._named[self._name(step)] = step.id
@@ -219,9 +223,14 @@ class LoadedRun:
 
     def moved(self, step: StepRun) -> None:
         """Update the progress with the state of a step run."""
-        self.progress.moved(
+        progress = self.undos if is_undo(step.key) else self.progress
+        progress.moved(
             step.id, StepState(step.state), _error_code(step), self._chosen(step)
         )
+
+    def _status_of_undo(self, step: StepRun) -> StepStatus:
+        name, state = self.title(step), StepState(step.state)
+        return StepStatus(step.id, name, state, error=_error_code(step))
 
     def status(self, step: StepRun) -> StepStatus:
         """Return a step run for the decider; an item has no trigger rule of its own."""
@@ -245,6 +254,7 @@ class LoadedRun:
             parent=step.parent_id,
             group=containers.group_of(step, planned, inside),
             has_fallback=planned.fallback is not None and step.kind not in CONTAINERS,
+            on_error=planned.on_error or "",
         )
 
     def _chosen(self, step: StepRun) -> frozenset[str]:
@@ -288,14 +298,14 @@ def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
     cursors = database.pipelined(
         [
             (LOCK_END, [stream_of(run_id)]),
-            (_LOCK_RUN, [run_id]),
+            (queries.LOCK_RUN, [run_id]),
             (READ_AROUND, [run_id]),
-            (_READ_REVISION, [run_id]),
-            (_READ_STEPS, [run_id]),
-            (_READ_PINNED, [run_id]),
-            (_READ_GATE, [run_id]),
-            (_READ_DECISIONS, [run_id]),
-            (_READ_VOTERS, [run_id]),
+            (queries.READ_REVISION, [run_id]),
+            (queries.READ_STEPS, [run_id]),
+            (queries.READ_PINNED, [run_id]),
+            (queries.READ_GATE, [run_id]),
+            (queries.READ_DECISIONS, [run_id]),
+            (queries.READ_VOTERS, [run_id]),
         ]
     )
     end, run_row, around, revision, steps, pinned, gate, decided, voted = (
@@ -304,7 +314,9 @@ def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
     if not run_row:
         return None
     run = database.instance(Run, run_row[0])
-    run.revision = database.instance(PlanRevision, revision[0], but=_NOT_OF_REVISION)
+    run.revision = database.instance(
+        PlanRevision, revision[0], but=queries.NOT_OF_REVISION
+    )
     outside, any_policy, proposer_active, stops = around[0]
     approval = None
     if gate:
@@ -335,9 +347,9 @@ def refresh(cached: LoadedRun, *, lock: bool) -> bool:
         for cursor in database.pipelined(
             [
                 (LOCK_END.removesuffix(locked), [stream]),
-                (_LOCK_RUN.removesuffix(locked), [run_id]),
+                (queries.LOCK_RUN.removesuffix(locked), [run_id]),
                 (READ_OUTSIDE, []),
-                (_READ_WRITTEN_STEPS, [run_id, seq, stream, seq]),
+                (queries.READ_WRITTEN_STEPS, [run_id, seq, stream, seq]),
             ]
         )
     )
@@ -349,6 +361,8 @@ def refresh(cached: LoadedRun, *, lock: bool) -> bool:
     written = _steps(steps)
     if any(_adds_steps(cached, step) for step in written):
         return False
+    if RunState.ROLLING_BACK in {run.state} - {cached.run.state}:
+        return False  # no event names the undo steps that were added
     run.revision = cached.run.revision
     cached.run, cached.end = run, _end(end, stream)
     for step in written:
@@ -381,7 +395,7 @@ def chosen_by(step: StepRun) -> frozenset[str]:
 
 
 def _steps(rows: Iterable[database.Row]) -> list[StepRun]:
-    return [database.instance(StepRun, row, but=_NOT_OF_STEP) for row in rows]
+    return [database.instance(StepRun, row, but=queries.NOT_OF_STEP) for row in rows]
 
 
 def _end(rows: Sequence[Any], stream: str) -> End:

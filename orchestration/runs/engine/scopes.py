@@ -12,8 +12,9 @@ from execfabric.lib import canonical
 from orchestration.plans.domain import references, waits
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.iteration import names_of
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs.domain.results import result_digest
-from orchestration.runs.domain.states import StepState
+from orchestration.runs.domain.states import WITH_OUTPUT, StepState
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import ContentChanged
 from orchestration.runs.models import SPEC_DOMAIN, ExecSpec, StepRun
@@ -110,7 +111,31 @@ def scope_of(
     optional = any(ref.optional for ref in refs)
     absent = _absent_at_release(step) if optional else {}
     scope = _scope(change, around, heads, absent, first)
-    return replace(scope, item=item_of(step, planned))
+    scope = replace(scope, item=item_of(step, planned))
+    return _of_undo(change, step, scope) if is_undo(step.key) else scope
+
+
+def _of_undo(
+    change: RunChange, undo: StepRun, scope: references.Scope
+) -> references.Scope:
+    """Add the step that is undone: `$self`, and its own id.
+
+    :raises ContentChanged: when what is stored of it does not match its digests
+    """
+    owner = change.loaded.owner(undo)
+    output, files = results_of(change, [owner])[owner.id]
+    digest = str(owner.spec_id)
+    body = ExecSpec.objects.values_list("body", flat=True).filter(pk=digest).first()
+    found = canonical.digest(SPEC_DOMAIN, bytes(body or b"")).hex()
+    what = f"the stored action of step '{owner.label}'"
+    check_digest(what, owner, expected=digest, found=found)
+    params = canonical.loads(bytes(body or b"")).get("params", {})
+    return replace(
+        scope,
+        self_={"output": output, "params": params, "files": files},
+        outputs={**scope.outputs, owner.key: output},
+        files={**scope.files, owner.key: files},
+    )
 
 
 def _scope(
@@ -125,7 +150,7 @@ def _scope(
     absent = {
         source.key: str(source.state)
         for source in sources
-        if source.state != StepState.SUCCEEDED
+        if source.state not in WITH_OUTPUT
     } | dict(absent_before)
     present = [source for source in sources if source.key not in absent]
     results = results_of(change, present)

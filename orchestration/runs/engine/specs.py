@@ -13,7 +13,7 @@ from execfabric.lib import canonical
 from orchestration.plans.domain import asking, references
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.gates import DEFAULT_APPROVERS, demand_of
-from orchestration.plans.domain.undo import undo_of
+from orchestration.plans.domain.undo import is_undo, undo_of
 from orchestration.runs.engine import scopes
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import (
@@ -67,7 +67,7 @@ def build(change: RunChange, step: StepRun) -> Spec:
         return _approval_spec(planned, value, scope)
     if planned.kind == "input":
         return _input_spec(planned, value, scope)
-    pin = change.run.pins[change.loaded.path(step)]
+    pin = change.loaded.pin(step)
     pinned = change.loaded.pinned[pin["version_id"]]
     if not skills.usable(pinned.skill_state, pinned.version_state):
         raise SkillWithdrawn(skill=pinned.slug, state=pinned.skill_state)
@@ -78,7 +78,8 @@ def build(change: RunChange, step: StepRun) -> Spec:
             expected=pin["digest"],
             found=pinned.digest,
         )
-    action = pinned.contract.action(planned.action)
+    contract = pinned.contract
+    action = contract.action(planned.action)
     if action is None:
         raise HandlerMissing(skill=pinned.slug, action=planned.action)
     new_code = _new_code(pinned, action)
@@ -114,7 +115,7 @@ def build(change: RunChange, step: StepRun) -> Spec:
         "timeout_s": planned.timeout_s or action.timeout_s,
         "max_attempts": step.max_attempts,
         "sandboxed": action.sandboxed,
-        "undo": undo_of(planned, pinned.contract),
+        "undo": None if is_undo(step.key) else undo_of(planned, pinned.contract),
         "policies": list(demand.versions),
     }
     return _finished(value, action, demand, changed)
@@ -203,6 +204,8 @@ def _common(
         "on_behalf_of": proposer.on_behalf_of,
         "proposer": proposer.as_fact(),
     }
+    if is_undo(step.key):
+        value["undoes"] = change.loaded.title(change.loaded.owner(step))
     if change.loaded.around(step) is not None:
         value["path"] = change.loaded.title(step)
     if scope.absent:
@@ -264,4 +267,7 @@ def action_of(change: RunChange, step: StepRun) -> ActionContract | None:
     if pin is None or "version_id" not in pin:
         return None
     pinned = change.loaded.pinned.get(pin["version_id"])
-    return pinned.action(pin["action"]) if pinned else None
+    if pinned is None:
+        return None
+    name = change.plan_step(step).action if is_undo(step.key) else pin["action"]
+    return pinned.action(name)

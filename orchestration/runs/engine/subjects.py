@@ -20,6 +20,7 @@ from orchestration.plans.domain.routing import rules_of
 from orchestration.plans.domain.subplans import PlacedStep, joined, placed
 from orchestration.plans.domain.undo import undo_of
 from orchestration.plans.models import PlanRevision
+from orchestration.runs.domain import failure_policy
 from orchestration.runs.engine.specs import Spec
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
@@ -112,6 +113,7 @@ def covers(subject: bytes, change: RunChange) -> bool:
         and approved["inputs"] == change.run.inputs
         and approved["pins"] == change.run.pins
         and approved["parallel"] == change.run.parallel_max
+        and approved.get("rollback_after", 0) == change.run.rollback_after
         and change.loaded.includes_pinned
         and approved.get("concurrency", {}) == _concurrency(change)
     )
@@ -146,6 +148,10 @@ def _run_body(change: RunChange, steps: list[dict[str, Any]]) -> bytes:
             "steps": steps,
             "parallel": run.parallel_max,
             "on_failure": document.on_failure,
+            "rollback_after": run.rollback_after,
+            "failure_policy": failure_policy.sentence(
+                document.on_failure, run.rollback_after
+            ),
             "proposer": proposer.as_fact(),
             "on_behalf_of": proposer.on_behalf_of,
             **({"concurrency": wanted} if (wanted := _concurrency(change)) else {}),

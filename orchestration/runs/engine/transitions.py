@@ -8,37 +8,33 @@ the same state one is refused. `locking` makes the changes.
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from audit.services import Fact, RowFact
-from execfabric.lib.actor import Actor
 from orchestration.plans.domain.conditions import NamedValues
 from orchestration.plans.domain.document import StepDocument
+from orchestration.plans.domain.fallbacks import is_fallback
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import alerts, dispatch, history, live
-from orchestration.runs.domain import sla
+from orchestration.runs.domain import failure_policy, rollback, sla
+from orchestration.runs.domain.progress import NO_FALLBACK
 from orchestration.runs.domain.states import (
-    ATTEMPT,
     FINAL_RUN,
     FINAL_STEP,
     RUN,
     STEP_RUN,
-    AttemptEvent,
-    Phase,
     RunEvent,
     RunState,
     StepEvent,
     StepState,
 )
 from orchestration.runs.engine import store, versions
-from orchestration.runs.engine.loading import LoadedRun
-from orchestration.runs.engine.store import PendingWrites, Record
+from orchestration.runs.engine.rows import RowWrites
 from orchestration.runs.engine.versions import Returned
-from orchestration.runs.errors import StepUnknown
-from orchestration.runs.models import Run, StepRun
+from orchestration.runs.models import CONTAINERS, Run, StepRun
 
 HINTS_AT_ONCE = 16
 _RESULT = ("output", "files")
@@ -49,15 +45,9 @@ class LockRequired(Exception):
 
 
 @dataclass
-class RunChange:
+class RunChange(RowWrites):
     """One transaction on one run: its new rows and the events that explain them."""
 
-    loaded: LoadedRun
-    by: Actor
-    at: datetime
-    is_locked: bool = True
-    """False for an optimistic change of a cached run."""
-    facts: list[Fact] = field(default_factory=list)
     built: dict[UUID, Any] = field(default_factory=dict)
     """Specs built in this change, so that none is built twice."""
     subplan_inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -65,41 +55,18 @@ class RunChange:
     results: dict[tuple[UUID, str], tuple[Any, Any]] = field(default_factory=dict)
     """Checked output and files of steps, by step run and recorded digest."""
     returned: list[Returned] = field(default_factory=list)
-    spec_bytes: int = 0
     condition_s: float = 0.0
     condition_values: NamedValues = field(default_factory=NamedValues)
-    _written: PendingWrites = field(default_factory=PendingWrites)
     _released: dict[UUID, Fact] = field(default_factory=dict)
     _completed: dict[int, StepRun] = field(default_factory=dict)
     """The steps that succeed, by the identity of their fact."""
-    _before: list[tuple[StepRun | Run, Record]] = field(default_factory=list)
-    """The rows before this change, to restore the cached run."""
-
-    @property
-    def run(self) -> Run:
-        return self.loaded.run
-
-    @property
-    def steps(self) -> dict[UUID, StepRun]:
-        return self.loaded.steps
-
-    def step(self, step_run_id: UUID) -> StepRun:
-        """Return a step run.
-
-        :raises StepUnknown: when the run does not have it
-        """
-        try:
-            return self.steps[step_run_id]
-        except KeyError:
-            raise StepUnknown(step_run=str(step_run_id)) from None
 
     def plan_step(self, step: StepRun) -> StepDocument:
         return self.loaded.planned(step)
 
     def pin_of(self, step: StepRun) -> dict[str, Any] | None:
         """Return the skill version or the saved plan that a step is bound to."""
-        pin: dict[str, Any] | None = self.run.pins.get(self.loaded.path(step))
-        return pin
+        return self.loaded.pin(step) or None
 
     def require_lock(self) -> None:
         """Check that the run is locked.
@@ -165,6 +132,22 @@ class RunChange:
         self.require_lock()
         rows = [history.STEP.born(member) for member in members]
         self.move_step(container, event, payload, rows=rows, **fields)
+        self._add(members)
+
+    def begin_rollback(
+        self, undos: Sequence[StepRun], reason: str, payload: dict[str, Any]
+    ) -> None:
+        """Add undo steps to the run, in the event that begins its rollback.
+
+        :raises LockRequired: when the run is not locked
+        """
+        self.require_lock()
+        rows = [history.STEP.born(undo) for undo in undos]
+        self.move_run(RunEvent.ROLLBACK_STARTED, reason, payload, rows=rows)
+        self._add(undos)
+        self.loaded.index_undos()
+
+    def _add(self, members: Sequence[StepRun]) -> None:
         for member in members:
             columns = {key: v for key, v in vars(member).items() if key != "_state"}
             self._written.born.append(columns)
@@ -191,18 +174,20 @@ class RunChange:
         source = StepState(step.state)
         target = STEP_RUN.next(source, event)
         fields["state"] = str(target)
-        fields["finished_at"] = self.at if target in FINAL_STEP else None
+        ends = target in FINAL_STEP and source not in FINAL_STEP
+        if ends or target not in FINAL_STEP:
+            fields["finished_at"] = self.at if ends else None
         # The service level of a list is that of all its items together.
         sla_s = self.plan_step(step).sla_s if step.item is None else None
         starts = source is StepState.PENDING and target not in FINAL_STEP
         fields |= sla.on_move(
             step,
             starts=starts,
-            ends=target in FINAL_STEP,
+            ends=ends,
             sla_s=sla_s,
             at=self.at,
         )
-        changed = (self._set(step, fields), *rows)
+        changed = (self._set(step, fields), *rows, *self._failure(step, target))
         self.loaded.moved(step)
         body = {"from": str(source), "to": str(target), **(payload or {})}
         kind = f"step.{event}"
@@ -217,14 +202,35 @@ class RunChange:
             self.facts[-1] = store.merged(released, self.facts[-1])
         if "breached_at" in fields:
             self._record_breach(step, sla_s)
+        if is_undo(step.key):
+            self._end_undo(step, target)
 
-    def _set(self, row: StepRun | Run, fields: Record) -> RowFact:
-        """Set columns of a row; return them for the event."""
-        if isinstance(row, Run):
-            self._set_run(fields)
-            return history.RUN.changed(row, fields)
-        self._set_step(row, fields)
-        return history.STEP.changed(row, fields)
+    def _failure(self, step: StepRun, state: StepState) -> list[RowFact]:
+        """Count a failure of a step of the plan that counts for its rollback.
+
+        That of an item or a fallback counts when its step fails because of it.
+        """
+        planned = self.plan_step(step)
+        code = (step.error or {}).get("code")
+        falls_back = planned.fallback is not None and code not in NO_FALLBACK
+        is_own = step.parent_id is None and not (
+            falls_back and step.kind not in CONTAINERS
+        )
+        if state is not StepState.FAILED or not is_own:
+            return []
+        if not failure_policy.counts(planned.on_error or ""):
+            return []
+        return [self._set(self.run, {"failures": self.run.failures + 1})]
+
+    def _end_undo(self, undo: StepRun, state: StepState) -> None:
+        """Move the step that an undo step undoes, and the step whose fallback that is."""
+        event = rollback.OF_OWNER.get(state)
+        owner = self.loaded.owner(undo)
+        while event and STEP_RUN.allows(StepState(owner.state), event):
+            self.move_step(owner, event, {"undo": undo.key})
+            if not is_fallback(owner.key):
+                break
+            owner = self.loaded.owner(owner)
 
     def _record_about(
         self, row: StepRun | Run, event: str, payload: dict[str, Any], *rows: RowFact
@@ -233,15 +239,6 @@ class RunChange:
             self.record(f"run.{event}", payload, rows=rows)
         else:
             self.record_of(row, f"step.{event}", payload, rows=rows)
-
-    def _set_step(self, step: StepRun, fields: Record) -> None:
-        written = self._written.steps.get(step.id)
-        if written is None:
-            self._before.append((step, dict(step.__dict__)))
-            written = {"was": step.state, "held": step.fence}
-            self._written.steps[step.id] = written
-        written |= fields
-        step.__dict__.update(fields)
 
     def admit(self, row: StepRun | Run, payload: dict[str, Any], **fields: Any) -> None:
         """Record that a step, or the run itself, has its place at once."""
@@ -253,6 +250,8 @@ class RunChange:
         event: RunEvent,
         reason: str = "",
         payload: dict[str, Any] | None = None,
+        *,
+        rows: Iterable[RowFact] = (),
         **fields: Any,
     ) -> None:
         """Move the run by the state table and set `fields`.
@@ -265,10 +264,12 @@ class RunChange:
         fields["reason"] = reason
         fields["finished_at"] = self.at if target in FINAL_RUN else None
         sla_s = self.loaded.document.sla_s
+        # A rollback is not part of what has to end in time.
+        ends = target in FINAL_RUN or target is RunState.ROLLING_BACK
         fields |= sla.on_move(
             self.run,
             starts=target is RunState.RUNNING,
-            ends=target in FINAL_RUN,
+            ends=ends and source not in FINAL_RUN | {RunState.ROLLING_BACK},
             sla_s=sla_s,
             at=self.at,
         )
@@ -276,7 +277,7 @@ class RunChange:
         fact = {"from": str(source), "to": str(target), **(payload or {})}
         if reason:
             fact["reason"] = reason
-        self.record(f"run.{event}", fact, rows=[changed])
+        self.record(f"run.{event}", fact, rows=[changed, *rows])
         if "breached_at" in fields:
             self._record_breach(self.run, sla_s)
 
@@ -291,43 +292,6 @@ class RunChange:
     ) -> None:
         fact = sla.fact(row, sla_s=sla_s, at=self.at) | {"state": str(row.state)}
         self._record_about(row, "sla_breached", fact, *rows)
-
-    def bind_gate(self, gate_id: UUID) -> None:
-        self._set_run({"gate_id": gate_id})
-
-    def _set_run(self, fields: Record) -> None:
-        if not self._written.run:
-            self._before.append((self.run, dict(self.run.__dict__)))
-            self._written.run = {"was": self.run.state}
-        self._written.run |= fields
-        self.run.__dict__.update(fields)
-
-    def store_spec(self, digest: str, body: bytes) -> None:
-        """Store the canonical bytes of an action, if they are new."""
-        self.spec_bytes += len(body)
-        self._written.specs.append({"digest": digest, "body": body.decode()})
-
-    def begin_attempt(self, step: StepRun, fence: int, attempt: Record) -> RowFact:
-        """Add an attempt; return its columns for the event."""
-        key = {"step_run_id": step.id, "fence": fence}
-        self._written.attempts.append(attempt | key)
-        return history.ATTEMPT.inserted(f"{step.id}:{fence}", attempt)
-
-    def end_attempt(
-        self, step: StepRun, event: AttemptEvent, result: Any = None, *, log: str = ""
-    ) -> RowFact:
-        """End the live attempt of a step; return its columns for the event.
-
-        `log` is the length and digest of its log, which is not a column of the row.
-        """
-        phase = str(ATTEMPT.next(Phase.INTENT, event))
-        ended = {"phase": phase, "ended_at": self.at, "result": result}
-        name = {"step_run_id": step.id, "fence": step.fence}
-        self._written.ended.append(name | ended)
-        fact = history.ATTEMPT.set(f"{step.id}:{step.fence}", ended)
-        if log:
-            fact.columns["log"] = log
-        return fact
 
     def hint(self, step: StepRun) -> None:
         """Hint workers at a step that was ready before this change."""
@@ -380,9 +344,9 @@ class RunChange:
                 fact.rows[0].columns["completed_seq"] = place
         # A worker that claims one continues with the others; the keeper hints again for
         # more workers than this.
-        ready = self.loaded.progress.startable(HINTS_AT_ONCE)
-        running = self.run.state == RunState.RUNNING
-        hinted = [pk for pk in ready if pk in self._written.steps] if running else []
+        active = self.loaded.active
+        ready = active.startable(HINTS_AT_ONCE) if active else []
+        hinted = [pk for pk in ready if pk in self._written.steps]
         for pk in hinted:
             self.hint(self.steps[pk])
         for columns in self._written.steps.values():
@@ -390,11 +354,3 @@ class RunChange:
         if self._written.run:
             self._written.run["seq"] = last
         return hinted
-
-    def undo(self) -> None:
-        """Restore the cached run as it was before this change."""
-        for row, before in self._before:
-            row.__dict__.clear()
-            row.__dict__.update(before)
-            if isinstance(row, StepRun):
-                self.loaded.moved(row)

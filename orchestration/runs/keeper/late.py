@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestration.runs.domain import sla
+from orchestration.runs.domain.states import RunState
 from orchestration.runs.engine.quarantine import Quarantine
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import Run, StepRun
@@ -18,6 +19,7 @@ def found(quarantine: Quarantine) -> list[tuple[Rows, Act]]:
     """Return what is late now, and what to do about it in a change of its run."""
     unknown = {"due_at__lt": quarantine.at, "breached_at": None, "finished_at": None}
     runs = Run.objects.filter(**unknown).exclude(pk__in=quarantine.held)
+    runs = runs.exclude(state=RunState.ROLLING_BACK)
     steps = StepRun.objects.filter(**unknown).exclude(run_id__in=quarantine.held)
     return [
         (runs.order_by("due_at").values_list("id")[:BATCH], _run_late),

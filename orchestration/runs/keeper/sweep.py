@@ -23,6 +23,7 @@ from orchestration.runs import dispatch, selectors
 from orchestration.runs.control import dry_runs, gates, uploads
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import (
+    PROCEEDING,
     STOPPING_RUN,
     Phase,
     RunState,
@@ -176,7 +177,7 @@ def _waits_over(quarantine: Quarantine) -> int:
     steps = StepRun.objects.filter(
         state__in=[StepState.BACKOFF, StepState.WAITING],
         not_before__lte=quarantine.at,
-        run__state=RunState.RUNNING,
+        run__state__in=PROCEEDING,
     ).exclude(run_id__in=quarantine.held)
     rows = steps.order_by("not_before").values_list("run_id", "id")[:BATCH]
     return _in_changes(quarantine, Duty.WAITS, rows, _released)
@@ -230,7 +231,7 @@ def _lost_hints(quarantine: Quarantine, *, hint_all: bool) -> int:
     at = quarantine.at
     if stopped.all_are_stopped():
         return 0
-    ready = StepRun.objects.filter(state=StepState.READY, run__state=RunState.RUNNING)
+    ready = StepRun.objects.filter(state=StepState.READY, run__state__in=PROCEEDING)
     if not hint_all:
         before = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
         before = stopped.last_lift(before, at) or before

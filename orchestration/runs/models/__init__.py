@@ -24,6 +24,7 @@ from orchestration.runs.domain.states import (
     FINAL_RUN,
     FINAL_STEP,
     STOPPING_RUN,
+    WITH_OUTPUT,
     Phase,
     RunState,
     StepState,
@@ -100,6 +101,10 @@ class Run(sources.RunSource):
     """The number of the last event that wrote this row."""
     version = models.BigIntegerField(default=0, db_default=0)
     """Incremented by each write to run, steps or gates without an event."""
+    failures = models.PositiveIntegerField(default=0, db_default=0)
+    """The number of failures of its steps that count for `rollback_after`."""
+    rollback_after = models.PositiveIntegerField(default=0, db_default=0)
+    """The number of failures after which it is rolled back; 0 for never."""
     idempotency_key = models.CharField(
         max_length=200, blank=True, default="", db_default=""
     )
@@ -279,8 +284,7 @@ class StepRun(sources.StepSource):
             *admission_checks("step_run", Q(is_one_of("state", PLACED))),
             models.CheckConstraint(
                 name="step_run_used_fallback_to_succeed",
-                condition=Q(used_fallback=False)
-                | Q(is_one_of("state", [StepState.SUCCEEDED])),
+                condition=Q(used_fallback=False) | Q(is_one_of("state", WITH_OUTPUT)),
             ),
             models.CheckConstraint(
                 name="step_run_false_iff_left_out",

@@ -29,6 +29,7 @@ AFTER_FAILURE = {
     "pause": "Resume the run to retry this step.",
     "continue": "The run continues without this step.",
     "abort": "The run ends as failed after its running steps finish.",
+    "rollback": "The run is rolled back after its running steps finish.",
 }
 """The effect of a failed step on its run, by `onFailure` of the plan."""
 
@@ -130,7 +131,7 @@ def step_view(by: Actor, run_id: UUID, address: str, *, first: int = 0) -> StepD
         step=planned,
         version=pin.get("version", ""),
         gate=selectors.gates_by_id(row.run, [row]).get(row.gate_id),
-        on_failure=document.on_failure,
+        on_failure=planned.on_error or document.on_failure,
         action=version.action(planned.action) if version else None,
         params=planned.form
         or spec.get("inputs", spec.get("params", spec.get("context", {}))),

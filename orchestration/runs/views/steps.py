@@ -33,6 +33,7 @@ AFTER_FAILURE = {
     "pause": "Resuming the run retries it.",
     "continue": "After a resume, the run continues without this step.",
     "abort": "After a resume, the run ends as failed.",
+    "rollback": "After a resume, the run is rolled back.",
 }
 """The effect of a resume after the failure, by `onFailure` of the plan."""
 

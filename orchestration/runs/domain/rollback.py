@@ -1,0 +1,78 @@
+"""Decide what happens next in a run that is rolled back, one undo after the other."""
+
+from collections.abc import Sequence
+
+from orchestration.runs.domain import decider
+from orchestration.runs.domain.decider import Action, Cancel, Move, Release, Skip
+from orchestration.runs.domain.progress import Progress, StepStatus
+from orchestration.runs.domain.states import (
+    AT_WORK,
+    HELD,
+    UNSTARTED,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
+
+NOT_POSSIBLE = "rollback.not_possible"
+"""The error code of an undo that could not be prepared; it does not stop the others."""
+OF_OWNER = {
+    StepState.SUCCEEDED: StepEvent.COMPENSATED,
+    StepState.FAILED: StepEvent.COMPENSATION_FAILED,
+    StepState.REJECTED: StepEvent.COMPENSATION_FAILED,
+}
+"""What the end of an undo means for the step that it undoes."""
+
+
+def order_of(completed_seq: int | None) -> tuple[bool, int]:
+    """Return a key to sort steps by: the one that completed last comes first.
+
+    A step that completes in this change has no number yet, and is the last one.
+    """
+    return completed_seq is not None, -(completed_seq or 0)
+
+
+def next_actions(progress: Progress, undos: Progress) -> Sequence[Action]:
+    """Return the actions that are due now, in order; empty if the run can only wait.
+
+    Steps that have not started are cancelled first. An undo that fails, is rejected or
+    has an unknown outcome stops the rollback.
+    """
+    if settled := decider.settled(RunState.ROLLING_BACK, progress):
+        return settled
+    if unstarted := progress.steps(*UNSTARTED):
+        return [Cancel(step.key) for step in unstarted]
+    stopped_by = _stopped_by(undos)
+    if stopped_by is not None:
+        return _stop(undos, stopped_by)
+    if undos.count(*AT_WORK, *HELD):
+        return []
+    if pending := undos.releasable(1):
+        return [Release(pending[0].key)]
+    return [_end(undos)]
+
+
+def _stopped_by(undos: Progress) -> StepStatus | None:
+    ended = undos.steps(StepState.INDETERMINATE, StepState.FAILED, StepState.REJECTED)
+    return next((step for step in ended if step.error != NOT_POSSIBLE), None)
+
+
+def _stop(undos: Progress, by: StepStatus) -> Sequence[Action]:
+    reason = f"Step {by.name} failed."
+    if by.state is StepState.REJECTED:
+        reason = f"Step {by.name} was not approved."
+    if by.state is StepState.INDETERMINATE:
+        reason = decider.unknown_reason(by.name)
+    skipped = [Skip(step.key, reason) for step in undos.steps(*UNSTARTED)]
+    end = f"The rollback stopped. {reason}"
+    return skipped or [Move(RunEvent.ROLLBACK_FAILED, end)]
+
+
+def _end(undos: Progress) -> Move:
+    done = undos.count(StepState.SUCCEEDED)
+    text = f"{done} {'step was' if done == 1 else 'steps were'} undone."
+    if left := undos.steps(StepState.FAILED):
+        names = ", ".join(step.name for step in left)
+        return Move(RunEvent.ROLLBACK_FAILED, f"{text} Cannot run: {names}.")
+    return Move(RunEvent.ROLLED_BACK, text)
