@@ -16,6 +16,7 @@ from execfabric.cli import (
     plans,
     registry,
     reruns,
+    rollback,
     runs,
     saved_plans,
     schedules,
@@ -41,6 +42,7 @@ app = typer.Typer(
     ),
 )
 plans.app.add_typer(saved_plans.app)
+runs.app.add_typer(rollback.app)
 app.add_typer(plans.app, name="plan")
 runs.app.add_typer(reruns.app)
 app.add_typer(runs.app, name="run")

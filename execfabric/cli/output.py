@@ -11,11 +11,12 @@ from rich.text import Text
 
 TONES = {
     **dict.fromkeys(("succeeded", "approved", "covered", "finished"), "green"),
-    **dict.fromkeys(("running", "ready", "falling_back"), "cyan"),
+    **dict.fromkeys(("running", "ready", "falling_back", "rolling_back"), "cyan"),
     **dict.fromkeys(("awaiting_approval", "gated", "requested", "paused"), "yellow"),
     **dict.fromkeys(("partial", "incomplete", "queued"), "yellow"),
     "indeterminate": "magenta",
     **dict.fromkeys(("failed", "would fail", "rejected", "expired"), "red"),
+    **dict.fromkeys(("rollback_failed", "compensation_failed", "not_undone"), "red"),
 }
 T = TypeVar("T")
 GAP = 2

@@ -50,6 +50,15 @@ STATES: dict[str, Look] = {
     "cancelled":           Look("stop",       "Cancelled",            Q),
     "rejected":            Look("no",         "Rejected",             X),
     "expired":             Look("clock",      "Expired",              Q),
+    "rolling_back":        Look("retry",      "Rolling back",         B),
+    "rolled_back":         Look("superseded", "Rolled back",          W),
+    "rollback_failed":     Look("cross",      "Rollback failed",      X),
+    "compensated":         Look("superseded", "Undone",               Q),
+    "compensation_failed": Look("cross",      "Undo failed",          X),
+    # steps in the report of a rollback
+    "undone":              Look("superseded", "Undone",               Q),
+    "not_undone":          Look("cross",      "Not undone",           X),
+    "unknown":             Look("unknown",    "Outcome unknown",      O),
     "late":                Look("clock",      "Late",                 X),
     # dry runs
     "queued":              Look("clock",      "Queued",               W),

@@ -16,7 +16,7 @@ from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.rights import Right
 from orchestration.plans import selectors as plans
 from orchestration.runs.domain.files import facts_of, references_in
-from orchestration.runs.domain.states import HEADS, Phase
+from orchestration.runs.domain.states import HEADS, Phase, RunState
 from orchestration.runs.errors import (
     ArtifactUnknown,
     ChainUnknown,
@@ -43,6 +43,12 @@ PLANNED = frozenset({"pins", "revision__body"})
 OUTER = Q(parent=None) | (Q(parent__parent=None) & ~Q(parent__kind="plan"))
 """The step runs that are not inside a sub-plan."""
 UUID_LENGTH = 36
+ENDED_BADLY = (
+    RunState.FAILED,
+    RunState.PARTIALLY_SUCCEEDED,
+    RunState.ROLLBACK_FAILED,
+)
+"""Final states of runs in which a step or an undo has failed."""
 IN_USE = sorted(HEADS)
 CONTENT = ("output", "files", "error")
 """Large columns of a step, which lists do not show."""
@@ -276,6 +282,19 @@ def readable_files(by: Actor, digests: Collection[str]) -> set[str]:
 def uploads_of(by: Actor) -> QuerySet[Upload]:
     """Return the uploads of `by` and of their agents."""
     return Upload.objects.filter(Q(actor=by.key) | Q(actor_owner=by.key))
+
+
+def last_failed(by: Actor, slug: str) -> Run:
+    """Return the newest visible run of a plan that failed or that a failure has paused.
+
+    :raises RunUnknown: when there is none
+    """
+    paused = Q(state=RunState.PAUSED, failures__gt=0)
+    failed = visible_to(by).filter(paused | Q(state__in=ENDED_BADLY))
+    run = failed.defer(*LARGE).filter(revision__plan__slug=slug).order_by("-pk").first()
+    if run is None:
+        raise RunUnknown(f"Plan {slug!r} has no failed run that you have access to.")
+    return run
 
 
 def latest_of_plans(by: Actor, plan_ids: Collection[UUID], count: int) -> QuerySet[Run]:

@@ -8,6 +8,7 @@ from orchestration.runs.views import (
     gates,
     new_run,
     reruns,
+    rollback,
     runs,
     saved_plans,
     step_acts,
@@ -36,6 +37,7 @@ urlpatterns = [
         runs.run_control,
         name="run_control",
     ),
+    path("runs/<uuid:pk>/rollback", rollback.run_rollback, name="run_rollback"),
     # /runs/<uuid>/steps/<key>
     path("runs/<uuid:pk>/steps/<str:key>", steps.step, name="step"),
     re_path(

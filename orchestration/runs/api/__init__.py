@@ -9,6 +9,7 @@ from orchestration.runs.api.files import router as files
 from orchestration.runs.api.plans import router as plans
 from orchestration.runs.api.reads import router as reads
 from orchestration.runs.api.reruns import router as reruns
+from orchestration.runs.api.rollback import router as rollback
 from orchestration.runs.api.saved_plans import router as saved_plans
 from orchestration.runs.api.step_acts import router as step_acts
 from orchestration.runs.api.stops import router as stops
@@ -20,6 +21,7 @@ router.add_router("", reads)
 router.add_router("", acts)
 router.add_router("", reruns)
 router.add_router("", step_acts)
+router.add_router("", rollback)
 router.add_router("", plans)
 router.add_router("", files)
 router.add_router("", events)

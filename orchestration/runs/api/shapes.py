@@ -16,12 +16,14 @@ from execfabric.lib import clock
 from execfabric.lib.ids import scope_span
 from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import outputs, selectors
 from orchestration.runs.domain.run_status import RunStatus, WaitingFor, WaitKind
 from orchestration.runs.domain.states import FINAL_RUN, RunState
 from orchestration.runs.engine import places
 from orchestration.runs.models import DryRun, Run, StepRun
-from orchestration.runs.pages import statuses
+from orchestration.runs.pages import rollback_report, statuses
+from orchestration.runs.pages.rollback_report import RollbackReport
 
 
 class StepFailure(Schema):
@@ -226,6 +228,36 @@ class TemplateOut(Schema):
     revision: int = Field(alias="number")
 
 
+class ReportedFile(Schema):
+    """A file that a step returned."""
+
+    name: str
+    sha256: str = Field(alias="artifact_id")
+
+
+class StepReportOut(Schema):
+    """What has become of one step."""
+
+    step: str = Field(alias="title")
+    step_run_id: UUID = Field(alias="row.pk")
+    outcome: str
+    """`done`, `undone`, `not_undone`, `failed`, `skipped` or `unknown`."""
+    reason: str
+    undo_step_run_id: UUID | None = Field(None, alias="undo.pk")
+    undo_state: str | None = Field(None, alias="undo.state")
+    files: list[ReportedFile] = Field(alias="artifacts")
+
+
+class ReportOut(Schema):
+    """The report of a rollback."""
+
+    reason: str
+    by: str
+    to: str
+    counts: dict[str, int]
+    steps: list[StepReportOut]
+
+
 class RunOut(RunRow):
     """A run with its steps and open gates."""
 
@@ -244,6 +276,12 @@ class RunOut(RunRow):
     steps: list[StepOut]
     output: dict[str, Any] | None
     """The declared outputs of a run that succeeded; null if it has none."""
+    rollback: ReportOut | None
+    """What has become of each step of a run that is or was rolled back."""
+
+    @staticmethod
+    def resolve_rollback(run: Run) -> RollbackReport | None:
+        return rollback_report.of_run(run)
 
     @staticmethod
     def resolve_output(run: Run) -> dict[str, Any] | None:
@@ -280,6 +318,8 @@ class RunOut(RunRow):
         paths: dict[UUID, str] = {}
         lists: dict[UUID, UUID | None] = {}
         for row in rows.order_by("position"):
+            if is_undo(row.key):
+                continue
             outer = paths.get(row.parent_id, "") if row.parent_id else ""
             is_part = row.item is not None or is_fallback(row.key)
             paths[row.pk] = outer if is_part else joined(outer, row.key)

@@ -7,7 +7,7 @@ from execfabric.lib.actor import Actor
 from execfabric.lib.machine import IllegalTransition
 from execfabric.lib.text import is_visible
 from orchestration.runs import selectors
-from orchestration.runs.control.control import require_control
+from orchestration.runs.control.control import may_control, require_control
 from orchestration.runs.domain.states import RUN, RunEvent, RunState
 from orchestration.runs.engine import undos
 from orchestration.runs.engine.advance import advance
@@ -60,6 +60,15 @@ def roll_back(
         return change.run
 
 
+def may_begin(run: Run, by: Actor) -> bool:
+    """Return True if `by` may begin a rollback in the state of the run."""
+    return _is_allowed(RunState(run.state)) and may_control(run, by)
+
+
+def _is_allowed(state: RunState) -> bool:
+    return RUN.allows(state, RunEvent.ROLLBACK_STARTED) and state not in STOP_FIRST
+
+
 def _planned(change: RunChange, to: str) -> Rollback:
     _require_allowed(change)
     return undos.plan_rollback(change, to=to)
@@ -70,8 +79,8 @@ def _require_allowed(change: RunChange) -> None:
 
     :raises IllegalTransition: when no one can
     """
-    state, event = RunState(change.run.state), RunEvent.ROLLBACK_STARTED
-    if RUN.allows(state, event) and state not in STOP_FIRST:
+    state = RunState(change.run.state)
+    if _is_allowed(state):
         return
     word = state.replace("_", " ")
     advice = " Pause or cancel it first." if state in STOP_FIRST else ""
@@ -79,5 +88,5 @@ def _require_allowed(change: RunChange) -> None:
         f"Cannot roll back the run: it is {word}.{advice}",
         machine=RUN.name,
         state=str(state),
-        event=str(event),
+        event=str(RunEvent.ROLLBACK_STARTED),
     )

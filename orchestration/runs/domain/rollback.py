@@ -1,6 +1,7 @@
 """Decide what happens next in a run that is rolled back, one undo after the other."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from orchestration.runs.domain import decider
 from orchestration.runs.domain.decider import Action, Cancel, Move, Release, Skip
@@ -76,3 +77,47 @@ def _end(undos: Progress) -> Move:
         names = ", ".join(step.name for step in left)
         return Move(RunEvent.ROLLBACK_FAILED, f"{text} Cannot run: {names}.")
     return Move(RunEvent.ROLLED_BACK, text)
+
+
+class Outcome(StrEnum):
+    """What has become of a step, in the report of a rollback."""
+
+    DONE = "done"  # it succeeded, and nothing of it was to be undone
+    UNDONE = "undone"  # it succeeded, and its undo has run
+    NOT_UNDONE = "not_undone"  # what it has changed, or may have changed, remains
+    FAILED = "failed"  # it failed before it changed anything
+    SKIPPED = "skipped"  # it did not run
+    UNKNOWN = "unknown"  # it is not known if it or its undo has taken effect
+
+
+def outcome_of(
+    state: StepState, undo: StepState | None, *, ran: bool, left: str
+) -> tuple[Outcome, str]:
+    """Return what has become of a step, and why.
+
+    `undo` is the state of its undo, if it has one. `ran` is True if the step may have
+    changed something although it did not succeed; `left` says why it was not to be undone.
+    """
+    match state:
+        case StepState.COMPENSATED:
+            return Outcome.UNDONE, ""
+        case StepState.COMPENSATION_FAILED:
+            return Outcome.NOT_UNDONE, "Its undo did not succeed."
+        case StepState.INDETERMINATE:
+            return Outcome.UNKNOWN, "Its outcome is unknown."
+        case StepState.SUCCEEDED:
+            return _of_success(undo, left)
+    if ran:
+        return Outcome.NOT_UNDONE, left or "It may have changed something."
+    is_failure = state in {StepState.FAILED, StepState.REJECTED}
+    return (Outcome.FAILED if is_failure else Outcome.SKIPPED), ""
+
+
+def _of_success(undo: StepState | None, left: str) -> tuple[Outcome, str]:
+    if undo is StepState.INDETERMINATE:
+        return Outcome.UNKNOWN, "The outcome of its undo is unknown."
+    if undo in {StepState.SKIPPED, StepState.CANCELLED}:
+        return Outcome.NOT_UNDONE, "The rollback stopped before it."
+    if undo is not None:
+        return Outcome.NOT_UNDONE, "Its undo has not finished."
+    return (Outcome.NOT_UNDONE if left else Outcome.DONE), left

@@ -9,7 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from execfabric.lib.clock import duration_text
-from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+from orchestration.runs.domain.states import (
+    FINAL_RUN,
+    STOPPING_RUN,
+    RunState,
+    StepState,
+)
 
 
 class WaitKind(StrEnum):
@@ -151,6 +156,8 @@ _COUNTED = (
     StepState.SKIPPED_BY_CONDITION,
     StepState.REJECTED,
     StepState.CANCELLED,
+    StepState.COMPENSATED,
+    StepState.COMPENSATION_FAILED,
 )
 
 
@@ -252,7 +259,7 @@ def _running(
     label, since = facts.running[0] if facts.running else ("", None)
     many = f"{facts.running_count} steps"
     what = f"step “{label}”" if facts.running_count == 1 else many
-    if facts.state in {RunState.PAUSING, RunState.CANCELLING}:
+    if facts.state in STOPPING_RUN:
         verb = "finishes" if facts.running_count == 1 else "finish"
         return f"{facts.state.capitalize()}: {what} {verb} first", since
     asked = [wait for wait in waits if wait.kind in FOR_PEOPLE]

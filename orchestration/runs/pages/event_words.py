@@ -37,6 +37,9 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("run.failed", "failed", "Run failed", "Run {run} failed"),
     ("run.rejected", "rejected", "Run rejected", "Run {run} was rejected"),
     ("run.expired", "expired", "Run expired", "Run {run} expired without the required approvals"),
+    ("run.rollback_started", "rolling_back", "Rollback started", "{actor} began the rollback of run {run}"),
+    ("run.rolled_back", "rolled_back", "Run rolled back", "Run {run} was rolled back"),
+    ("run.rollback_failed", "rollback_failed", "Rollback failed", "The rollback of run {run} stopped"),
     ("run.sla_breached", "late", "Run late", "Run {run} did not end in time"),
     ("run.sweep_failed", "fenced", "Background check failed", "The background check of run {run} failed"),
 
@@ -67,6 +70,8 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("step.queued", "queued", "Step queued", "Step {step} waits for other steps with its concurrency key"),
     ("step.admitted", "pending", "Step admitted", "Step {step} got its place for its concurrency key"),
     ("step.fell_back", "falling_back", "Fallback started", "Step {step} failed, and its fallback was started"),
+    ("step.compensated", "compensated", "Step undone", "Step {step} was undone"),
+    ("step.compensation_failed", "compensation_failed", "Undo failed", "Step {step} was not undone"),
     ("step.skipped_by_condition", "skipped_by_condition", "Step skipped by a condition", "Step {step} was skipped by a condition"),
     ("step.cancelled", "cancelled", "Step cancelled", "Step {step} was cancelled"),
     ("attempt.intent", "intent", "Attempt started", "An attempt of step {step} started"),

@@ -201,7 +201,7 @@ def _leaves(shown: RunView) -> dict[str, str]:
     context = {"shown": shown, "oob": True}
     parts: dict[str, str] = {
         f"run-{name}": render_to_string(f"runs/_{name}.html", context)
-        for name in ("state", "waits", "numbers")
+        for name in ("state", "waits", "rollback", "numbers")
     }
     if shown.has_ended:
         parts["run-result"] = render_to_string("runs/_result.html", context)

@@ -1,15 +1,17 @@
 """Where a step run is written: in the plan of its run, or in a sub-plan of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import PlanDocument, StepDocument
 from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
+from orchestration.plans.domain.undo import SUFFIX, as_step, is_undo
 from orchestration.runs.models import Run, StepRun
+from orchestration.skills import selectors as skills
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class StepPlaces:
 
     def of(self, row: StepRun) -> StepPlace:
         """Return where a step run is written."""
+        if is_undo(row.key):
+            return self._of_undo(row)
         crumbs = self._crumbs(row)
         around = joined(*(each.key for each in crumbs))
         document = self._included[around] if around else self._document
@@ -51,11 +55,24 @@ class StepPlaces:
         """Return the path of a step run with the items of lists: `auth [3]/create`."""
         return joined(*(each.label for each in self._crumbs(row)), row.label)
 
+    def _of_undo(self, row: StepRun) -> StepPlace:
+        """Return the place of the step that an undo undoes, with the undo as the step."""
+        owner = self.of(self._containers[cast(UUID, row.parent_id)])
+        version_id = owner.pin.get("version_id", "")
+        version = skills.pinned([version_id]).get(version_id)
+        return replace(
+            owner,
+            path=f"{owner.path}{SUFFIX}",
+            title=joined(*(each.label for each in owner.crumbs), row.label),
+            step=as_step(owner.step, version.readable if version else None),
+        )
+
     def _crumbs(self, row: StepRun) -> tuple[StepRun, ...]:
         crumbs: list[StepRun] = []
         while row.parent_id is not None:
             parent = self._containers[row.parent_id]
-            if row.item is None and not is_fallback(row.key):
+            is_part = is_fallback(row.key) or is_undo(row.key)
+            if row.item is None and not is_part:
                 crumbs.insert(0, parent)
             row = parent
         return tuple(crumbs)

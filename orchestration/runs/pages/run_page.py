@@ -23,14 +23,21 @@ from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.fallbacks import SUFFIX
 from orchestration.plans.domain.subplans import SEPARATOR
 from orchestration.runs import selectors
-from orchestration.runs.control import recovery
+from orchestration.runs.control import recovery, rollback
 from orchestration.runs.domain.run_status import RunStatus, shown_state
 from orchestration.runs.domain.states import FINAL_RUN, FINAL_STEP, RunState, StepState
 from orchestration.runs.models import Run, StepRun
-from orchestration.runs.pages import failures, items, run_result, statuses
+from orchestration.runs.pages import (
+    failures,
+    items,
+    rollback_report,
+    run_result,
+    statuses,
+)
 from orchestration.runs.pages.event_words import note_of, words_of
 from orchestration.runs.pages.failures import FailedStep
 from orchestration.runs.pages.items import ItemCounts
+from orchestration.runs.pages.rollback_report import RollbackReport
 from orchestration.runs.pages.run_result import RunResult
 from orchestration.runs.pages.run_waits import Wait, controls_of, eligible_of, waits_of
 
@@ -92,6 +99,9 @@ class RunView:
     reruns: list[UUID]
     """The newest runs that run it again."""
     may_rerun: bool
+    rollback: RollbackReport | None = None
+    may_roll_back: bool = False
+    """True if the reader may preview and begin a rollback now."""
 
     @property
     def total(self) -> int:
@@ -182,6 +192,8 @@ def view(
         has_ended=has_ended,
         reruns=list(selectors.reruns_of(by, run)[:RERUNS]) if has_ended else [],
         may_rerun=has_ended and Right.PROPOSE in rights_of(by),
+        rollback=rollback_report.of_run(run),
+        may_roll_back=rollback.may_begin(run, by),
         may_resolve=may_resolve,
         failures=failures.of_run(run) if states[StepState.FAILED] else [],
         result=run_result.of_run(run, by) if has_ended else None,

@@ -41,6 +41,9 @@ NOW = {
     RunState.CANCELLING: "Cancellation requested. Running steps finish first.",
     RunState.CANCELLED: "The run is cancelled.",
     RunState.ABORTING: "The run is aborted. Running steps finish first.",
+    RunState.ROLLING_BACK: "The run is being rolled back.",
+    RunState.ROLLED_BACK: "The run is rolled back.",
+    RunState.ROLLBACK_FAILED: "The rollback has stopped.",
 }
 """The message for the state of a run after a request to pause, resume or cancel it."""
 STOPPED = {RunState.PAUSING, RunState.PAUSED}
@@ -95,7 +98,11 @@ def waits_of(
     decide them; `may_resolve` is the reader's right to resolve
     unknown outcomes; `late_steps` is the number of unfinished steps that are late.
     """
-    found = [*_held_by_stops(run, states), *_late(run, late_steps)]
+    found = [
+        *_held_by_stops(run, states),
+        *_late(run, late_steps),
+        *_stopped_rollback(run),
+    ]
     if run.state == RunState.QUEUED or states[StepState.QUEUED]:
         found += [_wait_for_place(each) for each in places.queue_of(run.pk)]
     if run.state in STOPPED:
@@ -135,6 +142,15 @@ def eligible_of(run: Run) -> dict[Gate, list[StillEligible]]:
     """Return the first open gates of a run, and who can decide them."""
     given = approvals.decisions_of(selectors.open_gates(run)[:WAITS])
     return approvals.still_eligible_of(given) if given else {}
+
+
+def _stopped_rollback(run: Run) -> list[Wait]:
+    if run.state != RunState.ROLLBACK_FAILED:
+        return []
+    text = "The rollback needs an operator."
+    who = "Fix the cause, then continue it. What was undone is not undone again."
+    url = reverse("run_rollback", args=[run.pk])
+    return [Wait("bad", "retry", text, who, url, "Continue rollback", "rollback")]
 
 
 def _awaited(steps: list[StepRun]) -> dict[UUID, EventWait]:

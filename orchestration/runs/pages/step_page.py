@@ -12,7 +12,7 @@ from execfabric.lib.actor import Actor
 from execfabric.lib.ids import scope_span
 from orchestration.plans.domain import fallbacks, iteration, waits
 from orchestration.plans.domain.routing import rules_of
-from orchestration.plans.domain.undo import undo_of
+from orchestration.plans.domain.undo import is_undo, undo_key_of, undo_of
 from orchestration.runs import selectors
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 from orchestration.runs.models import ArtifactUse, Attempt, EventWait, StepRun
@@ -53,6 +53,10 @@ class StepDetails(StepLine):
     """The step of an earlier run whose result it has."""
     fallback: StepRun | None
     """The step run of its fallback, once that has started."""
+    undo_row: StepRun | None
+    """The step run of its undo, once a rollback has begun."""
+    undoes: StepRun | None
+    """For an undo, the step that it undoes."""
     cause: dict[str, Any]
     """For a fallback, why its step failed."""
     session: str = ""
@@ -138,14 +142,16 @@ def step_view(by: Actor, run_id: UUID, address: str, *, first: int = 0) -> StepD
         place=place,
         inside=_inside(row),
         is_resolved=row.spec is not None,
-        undo=undo_of(planned, contract) if contract else None,
+        undo=undo_of(planned, contract) if contract and not is_undo(row.key) else None,
         attempts=row.attempts.order_by("fence"),
         routes=_routes(place, row),
         items=page.counts if page else None,
         page=page,
         item=items.value_of(row) if row.item is not None else "",
-        fallback=_fallback(row),
+        fallback=_below(row, fallbacks.key_of(row.key)),
         reused_from=row.reused_from if row.reused_from_id else None,
+        undo_row=_below(row, undo_key_of(row.key)),
+        undoes=row.parent if is_undo(row.key) else None,
         cause=_cause(row),
         session=scope_span(row.run.trace_id, row.pk) if row.has_session else "",
         wait=_wait(place, row),
@@ -169,9 +175,10 @@ def _inside(row: StepRun) -> list[StepRun]:
     return list(rows.defer(*selectors.CONTENT)[:INSIDE])
 
 
-def _fallback(row: StepRun) -> StepRun | None:
-    key = fallbacks.key_of(row.key)
-    return row.run.steps.filter(key=key, parent=row).only("key", "state").first()
+def _below(row: StepRun, key: str) -> StepRun | None:
+    """Return the step run of the fallback or the undo of a step."""
+    columns = ("key", "item", "parent_id", "run_id", "state")
+    return row.run.steps.filter(key=key, parent=row).only(*columns).first()
 
 
 def _cause(row: StepRun) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from orchestration.plans import selectors as plans
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import selectors
 from orchestration.runs.domain.artifacts import (
     ArtifactProgress,
@@ -136,14 +137,14 @@ class _Expected:
         self._run = run
         self._rows = rows
         self._places = StepPlaces(run)
-        self._expanded = {row.parent_id for row in rows if not is_fallback(row.key)}
+        self._expanded = {row.parent_id for row in rows if not _is_part(row.key)}
         self._included = plans.included_documents(run.pins)
         self._pinned = _pinned(run)
 
     def all(self) -> Iterator[tuple[str, str, StepRun]]:
         """Yield the name of each artifact, its output and its step run."""
         for row in self._rows:
-            if is_fallback(row.key) or row.pk in self._expanded:
+            if _is_part(row.key) or row.pk in self._expanded:
                 continue
             place = self._places.of(row)
             for title, output in self._of(row, place):
@@ -177,6 +178,10 @@ class _Expected:
         version = self._pinned.get(pin.get("version_id", ""))
         action = version.action(pin["action"]) if version else None
         return action.files if action else ()
+
+
+def _is_part(key: str) -> bool:
+    return is_fallback(key) or is_undo(key)
 
 
 def _pinned(run: Run) -> Mapping[str, Pinned]:

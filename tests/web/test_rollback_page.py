@@ -1,0 +1,131 @@
+"""The pages of a rollback: preview, confirmation, report."""
+
+from http import HTTPStatus
+
+import pytest
+from django.urls import reverse
+
+from tests.builders import approved, driven, plan, step
+from tests.integration.rollback_builders import (
+    FAILS,
+    done,
+    failing,
+    marks,
+    rolled_back,
+    undoable,
+)
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry"),
+]
+
+
+@pytest.fixture
+def paused(proposer, operator, worker, witness):
+    text = undoable(2, failing("bad", after="s1"), done("later", after="bad"))
+    return driven(approved(text, proposer, operator), worker)
+
+
+def page_of(run):
+    return reverse("run_rollback", args=[run.pk])
+
+
+def test_an_operator_previews_confirms_and_reads_the_report(
+    client, operator, paused, worker, witness
+):
+    client.force_login(operator)
+    assert page_of(paused) in client.get(f"/runs/{paused.pk}").content.decode()
+
+    shown = client.get(page_of(paused))
+    text = shown.content.decode()
+    assert text.index('data-testid="undo-s1"') < text.index('data-testid="undo-s0"')
+    assert "undo-s1" in text
+    digest = shown.context["rollback"].digest
+    answer = client.post(page_of(paused), {"digest": digest, "reason": "Broken."})
+    assert answer.status_code == HTTPStatus.FOUND
+    driven(paused, worker)
+
+    text = client.get(f"/runs/{paused.pk}").content.decode()
+    assert marks(witness)[2:] == ["undo-s1", "undo-s0"]
+    assert 'data-testid="report-s0" data-outcome="undone"' in text
+    assert 'data-testid="report-bad" data-outcome="not_undone"' in text
+    assert 'data-testid="report-later" data-outcome="skipped"' in text
+    assert "Requested by" in text
+    assert "Broken." in text
+
+
+def test_a_confirmation_of_an_old_preview_is_refused_on_the_page(
+    client, operator, paused
+):
+    client.force_login(operator)
+
+    answer = client.post(page_of(paused), {"digest": "0" * 64, "reason": "Broken."})
+
+    assert "has changed since it was previewed" in answer.content.decode()
+    paused.refresh_from_db()
+    assert paused.state == "paused"
+
+
+def test_a_running_run_has_no_link_and_says_why(client, operator, proposer):
+    run = approved(undoable(1), proposer, operator)
+    client.force_login(operator)
+
+    assert page_of(run) not in client.get(f"/runs/{run.pk}").content.decode()
+    text = client.get(page_of(run)).content.decode()
+    assert "Pause or cancel it first" in text
+    assert "do-rollback" not in text
+
+
+def test_a_reader_sees_the_preview_without_the_form(client, auditor, paused):
+    client.force_login(auditor)
+
+    text = client.get(page_of(paused)).content.decode()
+
+    assert "undo-s1" in text
+    assert "do-rollback" not in text
+
+
+def test_a_stopped_rollback_says_what_to_do(client, operator, proposer, worker):
+    text = plan(done("s0"), done("s1", after="s0", rollback=FAILS))
+    run = driven(approved(text, proposer, operator), worker)
+    rolled_back(run, operator)
+    run = driven(run, worker)
+    client.force_login(operator)
+
+    shown = client.get(f"/runs/{run.pk}").content.decode()
+
+    assert "The rollback needs an operator." in shown
+    assert "The target said no." in shown
+    assert 'data-testid="report-s1" data-outcome="not_undone"' in shown
+    assert "The rollback stopped before it." in shown
+    undo = run.steps.get(key="s1.undo")
+    page = client.get(reverse("step", args=[run.pk, undo.address])).content.decode()
+    assert "Undo of step" in page
+    own = client.get(reverse("step", args=[run.pk, "s1"])).content.decode()
+    assert "View the undo of this step" in own
+
+
+def test_undo_rows_are_no_steps_of_the_plan(client, operator, proposer, worker):
+    run = driven(approved(undoable(2), proposer, operator), worker)
+    rolled_back(run, operator)
+    run = driven(run, worker)
+    client.force_login(operator)
+
+    text = client.get(f"/runs/{run.pk}").content.decode()
+
+    assert "0 of 2 steps done, 2 compensated" in text
+    assert 'data-testid="step-s0.undo"' not in text
+    for view in ("graph", "artifacts", "events", "plan"):
+        found = client.get(f"/runs/{run.pk}?view={view}")
+        assert found.status_code == HTTPStatus.OK
+
+
+def test_the_report_names_files(client, operator, proposer, worker):
+    made = done("s0", params={"mark": "s0", "file": "text"})
+    run = driven(approved(plan(made, step("look")), proposer, operator), worker)
+    rolled_back(run, operator)
+    run = driven(run, worker)
+    client.force_login(operator)
+
+    assert "note/note.txt" in client.get(f"/runs/{run.pk}").content.decode()
