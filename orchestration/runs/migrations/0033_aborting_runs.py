@@ -4,12 +4,13 @@ from django.db import migrations, models
 
 STATES = (
     "aborting,awaiting_approval,cancelled,cancelling,expired,failed,"
-    "partially_succeeded,paused,pausing,queued,rejected,running,succeeded"
+    "partially_succeeded,paused,pausing,queued,rejected,rollback_failed,rolled_back,"
+    "rolling_back,running,succeeded"
 )
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0029_artifact_versions")]
+    dependencies = [("runs", "0030_rollback")]
 
     operations = [
         migrations.RemoveConstraint(model_name="run", name="run_state_is_known"),

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('plans', '0003_saved_plans'),
-        ('runs', '0029_artifact_versions'),
+        ('runs', '0033_aborting_runs'),
     ]
 
     operations = [
