@@ -6,13 +6,14 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 # Frozen, like this file.
-before = import_module("orchestration.runs.migrations.0026_concurrency")
+before = import_module("orchestration.runs.migrations.0030_rollback")
 columns = before.columns
-STEP_COLUMNS = f"{before.STEP_COLUMNS}, reused_from_id"
+_STEP_COLUMNS = before.before.STEP_COLUMNS
+STEP_COLUMNS = f"{_STEP_COLUMNS}, reused_from_id"
 COMMIT = before.COMMIT.replace(
-    f"SET ({before.STEP_COLUMNS})", f"SET ({STEP_COLUMNS})"
+    f"SET ({_STEP_COLUMNS})", f"SET ({STEP_COLUMNS})"
 ).replace(
-    columns._of("new", before.STEP_COLUMNS), columns._of("new", STEP_COLUMNS)
+    columns._of("new", _STEP_COLUMNS), columns._of("new", STEP_COLUMNS)
 )
 
 
