@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from execfabric.cli import (
     artifacts,
+    attention,
     events,
     gates,
     hooks,
@@ -48,6 +49,7 @@ runs.app.add_typer(reruns.app)
 app.add_typer(runs.app, name="run")
 app.add_typer(steps.app, name="step")
 app.add_typer(stops.app, name="stop")
+app.add_typer(attention.app, name="attention")
 app.add_typer(gates.app, name="gate")
 app.add_typer(events.app, name="event")
 app.add_typer(artifacts.app, name="artifact")

@@ -89,7 +89,11 @@ def page(
     request: HttpRequest, name: str, pk: UUID | str, *, argument: str = "pk"
 ) -> str:
     """Return the absolute URL of a page."""
-    path = reverse(name, kwargs={argument: pk})
+    return absolute(request, reverse(name, kwargs={argument: pk}))
+
+
+def absolute(request: HttpRequest, path: str) -> str:
+    """Return the absolute URL of a path."""
     if settings.BASE_URL:
         return settings.BASE_URL.rstrip("/") + path
     return request.build_absolute_uri(path)

@@ -25,6 +25,7 @@ class Place:
 PLACES = (
     Place("home", "Home", "home"),
     Place("inbox", "Approvals", "inbox", Right.DECIDE),
+    Place("attention", "Attention", "warn"),
     Place("runs", "Runs", "runs"),
     Place("plan_new", "New run", "plan", Right.PROPOSE),
     Place("plans", "Plans", "file"),

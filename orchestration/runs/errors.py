@@ -418,3 +418,15 @@ class ConcurrencyKeyInvalid(Invalid):
     """Cannot start the step: its concurrency key cannot be used."""
 
     code = "step.concurrency_key_invalid"
+
+
+class AttentionUnknown(Missing):
+    """This item no longer needs anyone, or you do not have access to it."""
+
+    code = "attention.unknown"
+
+
+class AttentionTaken(Conflict):
+    """Cannot take it: another user takes care of it."""
+
+    code = "attention.taken"

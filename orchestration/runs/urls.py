@@ -2,6 +2,7 @@ from django.urls import path, re_path
 
 from orchestration.runs.views import (
     artifacts,
+    attention,
     dry_runs,
     events,
     files,
@@ -94,6 +95,14 @@ urlpatterns = [
     path("stops", stops.stops, name="stops"),
     path("stops/set", stops.stop_set, name="stop_set"),
     path("stops/<uuid:pk>/lift", stops.stop_lift, name="stop_lift"),
+    # /attention
+    path("attention", attention.attention_queue, name="attention"),
+    path("attention/count", attention.attention_count, name="attention_count"),
+    re_path(
+        r"^attention/(?P<act>take|release)\Z",
+        attention.attention_act,
+        name="attention_act",
+    ),
     # /events
     path("events", events.events, name="events"),
     path("events/<uuid:pk>", events.event, name="event"),

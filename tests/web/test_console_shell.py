@@ -41,7 +41,16 @@ def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(db, name) -> None:
     [
         pytest.param(
             [Role.PROPOSER],
-            ["Home", "Runs", "New run", "Plans", "Artifacts", "Schedules", "Skills"],
+            [
+                "Home",
+                "Attention",
+                "Runs",
+                "New run",
+                "Plans",
+                "Artifacts",
+                "Schedules",
+                "Skills",
+            ],
             id="proposer",
         ),
         pytest.param(
@@ -49,6 +58,7 @@ def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(db, name) -> None:
             [
                 "Home",
                 "Approvals",
+                "Attention",
                 "Runs",
                 "New run",
                 "Plans",
@@ -61,12 +71,21 @@ def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(db, name) -> None:
         ),
         pytest.param(
             [Role.AUDITOR],
-            ["Home", "Runs", "Plans", "Artifacts", "Schedules", "Skills", "Audit log"],
+            [
+                "Home",
+                "Attention",
+                "Runs",
+                "Plans",
+                "Artifacts",
+                "Schedules",
+                "Skills",
+                "Audit log",
+            ],
             id="auditor",
         ),
         pytest.param(
             [],
-            ["Home", "Runs", "Plans", "Artifacts", "Schedules", "Skills"],
+            ["Home", "Attention", "Runs", "Plans", "Artifacts", "Schedules", "Skills"],
             id="no role",
         ),
     ],

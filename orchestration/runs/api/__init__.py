@@ -4,6 +4,7 @@ from ninja import Router
 
 from orchestration.runs.api.acts import router as acts
 from orchestration.runs.api.artifacts import router as artifacts
+from orchestration.runs.api.attention import router as attention
 from orchestration.runs.api.events import router as events
 from orchestration.runs.api.files import router as files
 from orchestration.runs.api.plans import router as plans
@@ -22,6 +23,7 @@ router.add_router("", acts)
 router.add_router("", reruns)
 router.add_router("", step_acts)
 router.add_router("", rollback)
+router.add_router("", attention)
 router.add_router("", plans)
 router.add_router("", files)
 router.add_router("", events)

@@ -30,6 +30,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import sources
+from orchestration.runs.models.attention import AttentionClaim as AttentionClaim
 from orchestration.runs.models.deadlines import late_index, sla_checks
 from orchestration.runs.models.events import EventMatch as EventMatch
 from orchestration.runs.models.events import EventWait as EventWait

@@ -88,6 +88,9 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("gate.expired", "expired", "Approval expired", "The approval of {subject} expired"),
     ("gate.decision_refused", "fenced", "Decision refused", "{actor} could not decide on {subject}"),
 
+    ("attention.taken", "approved", "Taken care of", "{actor} takes care of run {run}"),
+    ("attention.released", "pending", "Released", "{actor} no longer takes care of run {run}"),
+
     ("event.received", "requested", "Event received", "{actor} sent event {type} {key}"),
     ("event.matched", "succeeded", "Event ended waits", "Event {type} {key} ended waits"),
 
@@ -161,6 +164,7 @@ GROUPS = {
     "step": ("Steps", "step"),
     "attempt": ("Steps", "attempt"),
     "gate": ("Approvals", "approval"),
+    "attention": ("Runs", "attention"),
     "event": ("Events", "event"),
     "stop": ("Stops", "stop"),
     "artifact": ("Artifacts", "artifact"),

@@ -1,0 +1,65 @@
+"""The queue of everything that needs a person."""
+
+from http import HTTPStatus
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_safe
+
+from execfabric.lib import clock
+from execfabric.lib.refusal import Refusal
+from execfabric.web.http import (
+    HttpRequest,
+    form_on,
+    page,
+    refusal_response,
+    wants_fragment,
+)
+from orchestration.runs.control import attention as queue
+from orchestration.runs.pages import attention
+from orchestration.runs.pages.attention import SHOWN
+
+ON_HOME = 8
+"""Items on the home page."""
+
+
+@require_safe
+def attention_queue(request: HttpRequest) -> HttpResponse:
+    """Show the queue; it polls for changes with `?seen=`."""
+    shown = attention.view(
+        request.user.actor(),
+        at=clock.now(),
+        kind=request.GET.get("kind", ""),
+        mine="mine" in request.GET,
+    )
+    context = {"shown": shown, "lines": shown.lines[:SHOWN]}
+    if not wants_fragment(request):
+        return page(request, "runs/attention.html", context)
+    if request.GET.get("part") == "home":
+        context["lines"] = shown.lines[:ON_HOME]
+        return page(request, "runs/_attention_home.html", context)
+    if request.GET.get("seen") == shown.stamp:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    return page(request, "runs/_attention.html", context)
+
+
+@require_safe
+def attention_count(request: HttpRequest) -> HttpResponse:
+    """Return the count next to the entry in the navigation."""
+    items = queue.queue(request.user.actor(), at=clock.now())
+    return page(request, "runs/_attention_count.html", {"count": len(items)})
+
+
+@form_on("attention")
+def attention_act(request: HttpRequest, act: str) -> HttpResponse:
+    """Take an item, or release it."""
+    do = queue.take if act == "take" else queue.release
+    key = request.POST.get("key", "")
+    try:
+        item = do(key=key, by=request.user.actor(), at=clock.now())
+    except Refusal as refusal:
+        return refusal_response(request, refusal, context={"back": "/attention"})
+    verb = "You take care of" if item.owner else "Released"
+    messages.success(request, f"{verb}: {item.text}")
+    return redirect("attention")
