@@ -57,6 +57,7 @@ urlpatterns = [
         name="step_act",
     ),
     path("runs/<uuid:pk>/steps/<str:key>/log", steps.step_log, name="step_log"),
+    path("runs/<uuid:pk>/steps/<str:key>/lines", steps.step_lines, name="step_lines"),
     # /gates/<uuid>
     path("gates/<uuid:pk>", gates.gate, name="gate"),
     path("gates/<uuid:pk>/decide", gates.gate_decide, name="gate_decide"),
@@ -99,7 +100,7 @@ urlpatterns = [
     path("attention", attention.attention_queue, name="attention"),
     path("attention/count", attention.attention_count, name="attention_count"),
     re_path(
-        r"^attention/(?P<act>take|release)\Z",
+        r"^attention/(?P<claim>take|release)\Z",
         attention.attention_act,
         name="attention_act",
     ),

@@ -79,6 +79,28 @@
     step.scrollIntoView({ block: "start" });
   });
 
+  /* Go to the page of the log with the line in the address, and follow its end. */
+  function showLine() {
+    const lines = document.getElementById("log-lines");
+    const line = /^#L(\d+)$/.exec(location.hash);
+    if (!lines) return;
+    if (line && !document.getElementById("L" + line[1])) {
+      const address = new URL(location.href);
+      const asked = address.searchParams.get("line");
+      address.search = "?line=" + line[1];
+      if (asked !== line[1]) location.replace(address);
+    } else if (!line && "follow" in lines.dataset) {
+      lines.querySelector(".log-lines").scrollTop = 1e9;
+    } else if (!line) {
+      document.querySelector(".log-here")?.scrollIntoView({ block: "center" });
+    }
+  }
+  document.addEventListener("DOMContentLoaded", showLine);
+  addEventListener("hashchange", showLine);
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.target.id === "log-lines") showLine();
+  });
+
   function openAll(button) {
     const all = [...document.querySelectorAll(button.dataset.openAll)];
     const open = all.some((details) => !details.open);

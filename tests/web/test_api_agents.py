@@ -70,7 +70,8 @@ def ids_of(run: str, gate: str, step: str) -> dict[str, str]:
     others = dict.fromkeys(
         ("{schedule_id}", "{hook_id}", "{artifact_id}", "{stop_id}"), run
     )
-    return parts | others | {"{plan_id}": "hand-on"}
+    named = {"{plan_id}": "hand-on", "{key}": f"failed.{step}.1"}
+    return parts | others | named
 
 
 def send(by: Caller, method: str, path: str, ids: dict[str, str], body: bytes) -> Any:
@@ -85,6 +86,8 @@ def send(by: Caller, method: str, path: str, ids: dict[str, str], body: bytes) -
 def test_the_document_lists_the_routes_that_decide() -> None:
     assert {path for _, path in deciding_routes()} == {
         "/api/v1/artifacts/{artifact_id}:archive",
+        "/api/v1/attention/{key}:release",
+        "/api/v1/attention/{key}:take",
         "/api/v1/gates/{gate_id}/decisions",
         "/api/v1/gates/{gate_id}:answer",
         "/api/v1/hooks",

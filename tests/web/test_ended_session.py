@@ -24,6 +24,7 @@ ARGUMENTS = {
     "ask": "pause",
     "act": "pause",
     "verb": "retry",
+    "claim": "take",
     "place": 0,
     "seq": 1,
     "before": 1,

@@ -102,14 +102,42 @@ def last_lines(step_run_id: UUID, count: int) -> list[str]:
     return last.cut_before(TAIL_SHOWN).text.splitlines()[-count:] if last else []
 
 
+@dataclass(frozen=True)
+class Section:
+    """Stored text without a gap in it, and the gap before it."""
+
+    gap: Gap | None
+    line: int | None
+    """The number of line breaks before it; None if they were not counted."""
+    text: str
+    end: int
+
+
+def sections(step_run_id: UUID) -> list[Section]:
+    """Return the stored log as the parts between its gaps."""
+    parts: list[list[_Stretch]] = []
+    for chunk in _stretches(LogChunk.objects.filter(step_run_id=step_run_id)):
+        if parts and chunk.at <= parts[-1][-1].end:
+            parts[-1].append(chunk)
+        else:
+            parts.append([chunk])
+    found = []
+    before = _Stretch(0, 0, "")
+    for part in parts:
+        first, last = part[0], part[-1]
+        gap = _between(before, first) if first.at > before.end else None
+        text = "".join(chunk.text for chunk in part)
+        found.append(Section(gap, first.line, text, last.end))
+        before = last
+    return found
+
+
 def pieces(step_run_id: UUID) -> Iterator[str]:
     """Return the stored log in pieces, with one line in place of each gap."""
-    before = _Stretch(0, 0, "")
-    for chunk in _stretches(LogChunk.objects.filter(step_run_id=step_run_id)):
-        if chunk.at > before.end:
-            yield f"\n[{_between(before, chunk)} were not stored]\n"
-        yield chunk.text
-        before = chunk
+    for section in sections(step_run_id):
+        if section.gap is not None:
+            yield f"\n[{section.gap} were not stored]\n"
+        yield section.text
 
 
 def _between(head: _Stretch, tail: _Stretch) -> Gap:

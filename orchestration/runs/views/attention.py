@@ -52,9 +52,9 @@ def attention_count(request: HttpRequest) -> HttpResponse:
 
 
 @form_on("attention")
-def attention_act(request: HttpRequest, act: str) -> HttpResponse:
+def attention_act(request: HttpRequest, claim: str) -> HttpResponse:
     """Take an item, or release it."""
-    do = queue.take if act == "take" else queue.release
+    do = queue.take if claim == "take" else queue.release
     key = request.POST.get("key", "")
     try:
         item = do(key=key, by=request.user.actor(), at=clock.now())

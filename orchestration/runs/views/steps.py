@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
-from execfabric.lib import canonical, clock
+from execfabric.lib import canonical, clock, numbers
 from execfabric.lib.refusal import Missing, Refusal
 from execfabric.web.http import HttpRequest, first_listed, page, wants_fragment
 from execfabric.web.problems import BytesDownload, json_download
@@ -19,6 +19,7 @@ from orchestration.runs import selectors
 from orchestration.runs.control import recovery
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.pages import (
+    log_lines,
     logs,
     run_page,
     run_waits,
@@ -136,6 +137,32 @@ def step_value(request: HttpRequest, pk: UUID, key: str, part: str) -> HttpRespo
     if value is None:
         raise Missing(f"Step {key!r} has no {part}.")
     return json_download(value, f"{key}-{part}.json")
+
+
+@require_safe
+def step_lines(request: HttpRequest, pk: UUID, key: str) -> HttpResponse:
+    """Show the log of a step by lines, with a search; `?follow` shows its last lines."""
+    found = step_page.step_view(request.user.actor(), pk, key)
+    is_following = "follow" in request.GET
+    shown = log_lines.page_of(
+        found.row.pk,
+        line=numbers.whole(request.GET.get("line", "")),
+        first=first_listed(request),
+        query=request.GET.get("q", ""),
+        hit=numbers.whole(request.GET.get("hit", "")) or 1,
+        last=is_following,
+    )
+    context = {
+        "run": found.row.run,
+        "step": found,
+        "log": shown,
+        "is_following": is_following and not found.has_ended,
+    }
+    if not wants_fragment(request):
+        return page(request, "runs/log.html", context)
+    if request.GET.get("seen") == str(shown.end) and not found.has_ended:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    return page(request, "runs/_log_lines.html", context)
 
 
 @require_safe
