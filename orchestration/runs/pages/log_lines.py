@@ -13,7 +13,7 @@ LONGEST_LINE = 10_000
 
 
 @dataclass(frozen=True)
-class LogLine:
+class NumberedLine:
     number: int | None
     """The number in the whole log, from 1; None for the note on a gap."""
     text: str
@@ -32,7 +32,7 @@ class LogLine:
 class LogPage:
     """One page of the lines of a log."""
 
-    lines: list[LogLine]
+    lines: list[NumberedLine]
     first: int
     """The place of its first line among the stored ones, from 0."""
     total: int
@@ -93,7 +93,7 @@ def page_of(
     on_page = set(hits)
     return LogPage(
         lines=[
-            LogLine(each.number, each.text, start + offset in on_page)
+            NumberedLine(each.number, each.text, start + offset in on_page)
             for offset, each in enumerate(lines[start : start + PAGE])
         ],
         first=start,
@@ -106,7 +106,9 @@ def page_of(
     )
 
 
-def _place(lines: list[LogLine], *, line: int | None, first: int, last: bool) -> int:
+def _place(
+    lines: list[NumberedLine], *, line: int | None, first: int, last: bool
+) -> int:
     """Return the place of a line by its number, or of the first line of a page."""
     end = max(0, len(lines) - 1)
     if last:
@@ -117,17 +119,19 @@ def _place(lines: list[LogLine], *, line: int | None, first: int, last: bool) ->
     return next(before, end)
 
 
-def _numbered(step_run_id: UUID) -> tuple[list[LogLine], int]:
+def _numbered(step_run_id: UUID) -> tuple[list[NumberedLine], int]:
     """Return all stored lines with their numbers, and the end of the log."""
-    lines: list[LogLine] = []
+    lines: list[NumberedLine] = []
     number, end = 1, 0
     for section in logs.sections(step_run_id):
         if section.gap is not None:
-            lines.append(LogLine(None, f"[{section.gap} were not stored]"))
+            lines.append(NumberedLine(None, f"[{section.gap} were not stored]"))
             number = number if section.line is None else section.line + 1
         *texts, rest = section.text.split("\n")
         texts += [rest] if rest else []
-        lines += [LogLine(number + place, text) for place, text in enumerate(texts)]
+        lines += [
+            NumberedLine(number + place, text) for place, text in enumerate(texts)
+        ]
         number += section.text.count("\n")
         end = section.end
     return lines, end
