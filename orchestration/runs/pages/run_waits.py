@@ -88,7 +88,7 @@ def waits_of(
     states: Counter[str],
     at: datetime,
     *,
-    eligible: Mapping[Gate, list[StillEligible]],
+    eligible: Mapping[Gate, list[StillEligible]] | None = None,
     may_resolve: bool = False,
     late_steps: int = 0,
 ) -> tuple[list[Wait], int]:
@@ -98,6 +98,7 @@ def waits_of(
     decide them; `may_resolve` is the reader's right to resolve
     unknown outcomes; `late_steps` is the number of unfinished steps that are late.
     """
+    eligible = eligible_of(run) if eligible is None else eligible
     found = [
         *_held_by_stops(run, states),
         *_late(run, late_steps),
