@@ -43,6 +43,7 @@ SECTIONS = {
     "stops": "runs",
     "stop_set": "runs",
     "stop_lift": "runs",
+    "step_lines": "runs",
     "plan_check": "plan_new",
     "plan_dry_run": "plan_new",
     "dry_run": "plan_new",

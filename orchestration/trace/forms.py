@@ -13,6 +13,7 @@ from audit.selectors import Event, event_at
 from execfabric.identity.models import Agent, User
 from execfabric.lib import clock
 from execfabric.lib.actor import ActorKind
+from orchestration.runs.domain.failure_names import FailureName
 from orchestration.runs.pages.event_words import GROUPS, WORDS
 from orchestration.skills.models import Skill
 from orchestration.trace.selectors import DECISIONS, LogFilter
@@ -82,6 +83,7 @@ class LogForm(forms.Form):
     actor = Picker("actor")
     skill = Picker("skill")
     decision = Picker("decision", DECISIONS.items())
+    failure = Picker("failure", [(str(name), str(name)) for name in FailureName])
     since = MomentField(label="From")
     until = MomentField(label="To")
     stream = TextField(80)

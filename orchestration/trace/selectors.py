@@ -1,6 +1,8 @@
 """Search the audit log, by skill and decision too."""
 
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -8,6 +10,7 @@ from django.db.models import QuerySet
 from approvals.models import Decision
 from audit import selectors as audit
 from audit.selectors import Event
+from orchestration.runs.domain.failure_names import RULES, FailureName
 from orchestration.skills.services.versions import STREAM as REGISTRY
 
 DECISIONS = {"approved": "Approved", "rejected": "Rejected"}
@@ -20,6 +23,8 @@ class LogFilter(audit.Filter, frozen=True):
     """The slug of a skill: events of its versions, and of steps that use it."""
     decision: Literal["", "approved", "rejected"] = ""
     """Events in which someone decided so."""
+    failure: FailureName | Literal[""] = ""
+    """Events that are a failure with this name, such as `TimedOut`."""
 
     @property
     def count(self) -> int:
@@ -60,4 +65,38 @@ def search(query: LogFilter, *, before: Event | None = None) -> QuerySet[Event]:
             kind="gate.decided", stream__in=decisions.values("gate__stream")
         )
         events = audit.with_text(events, f'"verdict":"{query.decision}"')
+    if query.failure:
+        events = _named(events, FailureName(query.failure))
     return events
+
+
+def _named(events: QuerySet[Event], name: FailureName) -> QuerySet[Event]:
+    """Return the events that `failure_names.name_of` gives this name."""
+    fits: list[str] = []
+    values: list[Any] = []
+    earlier: dict[str, list[str]] = defaultdict(list)
+    for rule in RULES:
+        if rule.name is name:
+            others = [code for kind in rule.kinds for code in earlier[kind]]
+            fits.append(_FITS)
+            values += [[*rule.kinds], _codes(rule.codes), not rule.codes]
+            values.append(_codes(others))
+        for kind in rule.kinds:
+            earlier[kind] += rule.codes
+    where = [" OR ".join(fits)]
+    return events.extra(where=where, params=values)  # noqa: S610  constants
+
+
+_FITS = """
+(kind = ANY (%s)
+ AND (EXISTS (SELECT FROM unnest(%s::text[]) AS code
+              WHERE position(convert_to(code, 'UTF8') IN body) > 0) OR %s)
+ AND NOT EXISTS (SELECT FROM unnest(%s::text[]) AS code
+                 WHERE position(convert_to(code, 'UTF8') IN body) > 0))
+"""
+"""A rule: its kinds, its codes or none, and not the codes of the rules before it."""
+
+
+def _codes(codes: Iterable[str]) -> list[str]:
+    """Return how canonical JSON spells the code of an error."""
+    return [f'"code":"{code}"' for code in codes]

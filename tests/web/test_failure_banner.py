@@ -2,6 +2,7 @@
 
 import pytest
 
+from audit import selectors as audit
 from execfabric.lib import clock
 from execfabric.lib.rights import Role
 from orchestration.plans.services import saving
@@ -20,14 +21,24 @@ def banner(run, client) -> str:
     return text[text.index('data-testid="run-failure"') :].partition("</section>")[0]
 
 
+def log_line(run, key: str, text: str = "") -> None:
+    """Store the log of a step, as its worker does."""
+    row = run.steps.get(key=key)
+    LogChunk.objects.create(
+        step_run=row,
+        fence=1,
+        offset=0,
+        line=0,
+        text=text or f"{key} at work",
+        at=clock.now(),
+    )
+
+
 def failed(text, people, key="send", *, ran=True, code="lab.refused", log=""):
     run = approved(text, *people)
     lease = claimed(run, key)
     if log:
-        row = run.steps.get(key=key)
-        LogChunk.objects.create(
-            step_run=row, fence=1, offset=0, line=0, text=log, at=clock.now()
-        )
+        log_line(run, key, log)
     completed(lease, Failure(code, "The target said no.", ran=ran))
     return run
 
@@ -139,3 +150,30 @@ def test_a_run_that_has_not_ended_has_no_result(proposer, operator) -> None:
     run = approved(TWO_STEPS, proposer, operator)
 
     assert rows(page_of(run, signed_in(proposer)), "run-result") == 0
+
+
+@pytest.mark.promise("S0.19")
+def test_logs_events_and_failures_of_a_chain_are_found_together(
+    proposer, operator
+) -> None:
+    text = plan(step("first"), step("send", after="first"))
+    run = approved(text, proposer, operator)
+    lease = claimed(run, "first")
+    log_line(run, "first")
+    lease = completed(lease)
+    log_line(run, "send")
+    completed(lease, Failure("lab.refused", "The target said no."))
+    client = signed_in(operator)
+
+    logs = [
+        client.get(f"/runs/{run.pk}/steps/{key}/log").content.decode()
+        for key in ("first", "send")
+    ]
+    log = {"stream": run.stream}
+    events = client.get("/trace", log)
+    failures = client.get("/trace", log | {"failure": "Failed"})
+
+    assert logs == ["first at work", "send at work"]
+    assert rows(events, "trace-row") == audit.head(run.stream)
+    assert rows(failures, "trace-row") == rows(failures, "failure-name") == 1
+    assert "The target said no." in words(failures)

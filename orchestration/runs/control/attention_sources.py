@@ -11,7 +11,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from approvals import selectors as approvals
 from approvals.domain.states import OPEN
-from approvals.models import Gate
+from approvals.models import INPUT, Gate
+from approvals.selectors import StillEligible
 from audit import selectors as audit
 from orchestration.plans.domain import fallbacks
 from orchestration.runs import selectors
@@ -137,10 +138,7 @@ def unsatisfiable_gates(runs: "QuerySet[Run]", at: datetime) -> Iterator[Attenti
         gates.defer("subject").order_by("requested_at")[:LIMIT]
     )
     eligible = approvals.still_eligible_of(given) if given else {}
-    short = {
-        gate: [each for each in groups if each.have + len(each.people) < each.count]
-        for gate, groups in eligible.items()
-    }
+    short = {gate: _short(gate, groups) for gate, groups in eligible.items()}
     stuck = {gate: groups for gate, groups in short.items() if groups}
     rows = runs.filter(pk__in={gate.context_id for gate in stuck})
     by_id = {run.pk: run for run in rows.defer(*selectors.LARGE)} if stuck else {}
@@ -156,6 +154,13 @@ def unsatisfiable_gates(runs: "QuerySet[Run]", at: datetime) -> Iterator[Attenti
             gate_id=gate.pk,
             **_about(by_id[gate.context_id]),
         )
+
+
+def _short(gate: Gate, groups: list[StillEligible]) -> list[StillEligible]:
+    """Return the groups with too few users; one answer of any group is enough."""
+    short = [each for each in groups if each.have + len(each.people) < each.count]
+    is_answerable = gate.subject_kind == INPUT and len(short) < len(groups)
+    return [] if is_answerable else short
 
 
 def without_worker(runs: "QuerySet[Run]", at: datetime) -> Iterator[AttentionItem]:

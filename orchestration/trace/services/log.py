@@ -15,6 +15,7 @@ from execfabric.lib.actor import ActorKind
 from execfabric.lib.refusal import Invalid, Refusal
 from orchestration.plans import selectors as plans
 from orchestration.plans.models import PlanRevision
+from orchestration.runs.domain.failure_names import name_of
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.pages.event_words import note_of, words_of
 from orchestration.trace.selectors import run_of
@@ -44,6 +45,8 @@ class LogLine:
     run: UUID | None
     run_name: str
     gate: str
+    failure: str
+    """The name of the failure that the event is; empty if it is not one."""
 
     @property
     def text(self) -> str:
@@ -97,6 +100,7 @@ def _line(event: Event, names: _Names) -> LogLine:
         run=run.pk if run else None,
         run_name=run.revision.plan.name if run else "",
         gate=_gate(event, payload, run, names),
+        failure=str(name_of(event.kind, payload) or ""),
     )
 
 
