@@ -6,6 +6,7 @@ from typing import Any
 from execfabric.identity.models import User
 from execfabric.lib import clock
 from orchestration.runs.control import proposals
+from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.worker.work import WorkerContext
 from tests.builders import (
@@ -47,13 +48,26 @@ def finished(
     return run
 
 
-def rerun(run: Run, by: User, from_step: str = "", **fields: Any) -> Run:
-    """Propose a run again; its dry run has finished."""
-    made = proposals.rerun(
+def rerun_of(run: Run, by: User, from_step: str = "", **fields: Any) -> Run:
+    """Propose a run again."""
+    return proposals.rerun(
         run_id=run.pk, by=by.actor(), at=clock.now(), from_step=from_step, **fields
     )
+
+
+def rerun(run: Run, by: User, from_step: str = "", **fields: Any) -> Run:
+    """Propose a run again; its dry run has finished."""
+    made = rerun_of(run, by, from_step, **fields)
     end_dry_runs()
     return made
+
+
+def with_approval(run: Run, operator: User) -> Run:
+    """Return a proposed run, approved unless its approval was carried over."""
+    end_dry_runs()
+    if run.state == RunState.AWAITING_APPROVAL:
+        decided(open_gate(run), operator)
+    return run
 
 
 def run_again(
@@ -64,10 +78,8 @@ def run_again(
     from_step: str = "",
     **fields: Any,
 ) -> Run:
-    """Return a rerun that an operator has approved and a worker has carried out."""
-    made = rerun(run, by, from_step, **fields)
-    if made.state == "awaiting_approval":
-        decided(open_gate(made), operator)
+    """Return a rerun that is approved and that a worker has carried out."""
+    made = with_approval(rerun_of(run, by, from_step, **fields), operator)
     return driven(made, worker)
 
 

@@ -16,13 +16,17 @@ from orchestration.runs.errors import KeyReused, RunNotEnded, RunUnknown, StepUn
 from orchestration.runs.models import ArtifactUse, ArtifactVersion, Run
 from orchestration.trace.services import streams
 from tests.builders import approved, chain, driven, outputs, plan, step
+from tests.database import at_once
 from tests.integration.rerun_builders import (
     effects,
     finished,
     rerun,
+    rerun_of,
     reused,
     run_again,
+    with_approval,
 )
+from tests.integration.subplan_builders import inner, save, uses
 from tests.integration.test_newer_release import published
 
 pytestmark = [
@@ -230,3 +234,127 @@ def test_a_repeated_request_returns_the_same_rerun(proposer, operator, worker) -
     assert first.pk == same.pk
     with pytest.raises(KeyReused):
         rerun(run, proposer, "s0", idempotency_key=key)
+
+
+def test_items_take_the_results_of_the_same_items(
+    proposer, operator, worker, witness
+) -> None:
+    text = plan(
+        step(
+            "each",
+            "witness",
+            forEach="$inputs.marks",
+            params={"mark": "$item"},
+        ),
+        step("last", after="each", params={"all": "$each.output"}),
+        inputs={"properties": {"marks": {"type": "array"}}},
+    )
+    run = finished(text, proposer, operator, worker, marks=["a", "b", "b"])
+
+    again = run_again(
+        run,
+        proposer,
+        operator,
+        worker,
+        "last",
+        changes={"marks": ["b", "c", "b", "b"]},
+    )
+
+    assert again.state == "succeeded", again.reason
+    items = again.steps.filter(item__isnull=False).order_by("item")
+    assert [item.reused_from_id is not None for item in items] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert marks(witness) == ["a", "b", "b", "c", "b"]
+    verified(again)
+
+
+def test_steps_of_a_sub_plan_take_the_results_of_theirs(
+    proposer, operator, worker
+) -> None:
+    save(inner(), proposer)
+    text = plan(
+        step("first", params={"value": "hello"}),
+        uses(word="$first.output.value", dependsOn=["first"]),
+        step("last", after="sub", params={"value": "$sub.output.said"}),
+    )
+    run = finished(text, proposer, operator, worker)
+
+    later = run_again(run, proposer, operator, worker, "last")
+    inside = run_again(run, proposer, operator, worker, "sub/again")
+
+    def places(made: Run) -> dict[str, bool]:
+        rows = made.steps.select_related("parent")
+        return {
+            f"{row.parent.key}/{row.key}" if row.parent else row.key: bool(
+                row.reused_from_id
+            )
+            for row in rows
+        }
+
+    assert places(later) == {
+        "first": True,
+        "sub": False,
+        "sub/make": True,
+        "sub/again": True,
+        "last": False,
+    }
+    assert places(inside) == places(later) | {"sub/again": False}
+    assert outputs(later) == outputs(run)
+
+
+def test_a_fallback_takes_the_result_of_the_fallback(
+    proposer, operator, worker, witness
+) -> None:
+    fallback = {"skill": "lab", "action": "witness", "params": {"mark": "instead"}}
+    text = plan(
+        step("first", "misbehave", params={"how": "fail"}, fallback=fallback),
+        step("last", after="first"),
+    )
+    run = finished(text, proposer, operator, worker)
+
+    again = run_again(run, proposer, operator, worker, "last")
+
+    assert again.state == "succeeded", again.reason
+    assert reused(again) == {"first": False, "last": False}
+    assert again.steps.get(key="first.fallback").reused_from_id is not None
+    assert marks(witness) == ["instead"]
+
+
+def test_two_reruns_at_once_reuse_the_same_results(
+    proposer, operator, worker, witness
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+
+    made = at_once(*[lambda: rerun_of(run, proposer, "third")] * 2)
+
+    assert {each.rerun_of_id for each in made} == {run.pk}
+    for each in made:
+        again = driven(with_approval(each, operator), worker)
+        assert reused(again) == {"first": True, "second": True, "third": False}
+    assert marks(witness) == ["first", "third", "third", "third"]
+
+
+@pytest.mark.promise("S1.37")
+def test_a_run_that_has_ended_goes_on_from_a_chosen_step(
+    proposer, operator, worker, witness
+) -> None:
+    text = effects(
+        step("fourth", "misbehave", after="third", params={"how": "$inputs.word"}),
+        step("fifth", "witness", after="fourth", params={"mark": "fifth"}),
+        onFailure="abort",
+    )
+    run = finished(text, proposer, operator, worker, word="fail")
+    assert (run.state, marks(witness)) == ("failed", ["first", "third"])
+
+    again = run_again(run, proposer, operator, worker, "fourth", changes={"word": "ok"})
+
+    # The second step has another word, but no effect.
+    assert again.state == "succeeded"
+    assert marks(witness) == ["first", "third", "fifth"]
+    from_third = run_again(again, proposer, operator, worker, "third")
+    assert from_third.state == "succeeded"
+    assert marks(witness) == ["first", "third", "fifth", "third", "fifth"]

@@ -158,9 +158,11 @@ def use_files(step: StepRun, files: Mapping[str, Any]) -> None:
 
 def is_stored(file: Mapping[str, Any]) -> bool:
     """Return True if the store has a file of the size that a reference says."""
-    path = storage_path(str(file["sha256"]))
-    exists = default_storage.exists(path)
-    return bool(exists and default_storage.size(path) == file["size"])
+    try:
+        size = default_storage.size(storage_path(str(file["sha256"])))
+    except OSError:
+        return False
+    return bool(size == file["size"])
 
 
 def _check_name(name: str) -> None:

@@ -155,8 +155,16 @@ def _run_body(change: RunChange, steps: list[dict[str, Any]]) -> bytes:
             "proposer": proposer.as_fact(),
             "on_behalf_of": proposer.on_behalf_of,
             **({"concurrency": wanted} if (wanted := _concurrency(change)) else {}),
+            **_rerun(run),
         }
     )
+
+
+def _rerun(run: Run) -> dict[str, Any]:
+    """Return which run is run again, and from which step; empty for another run."""
+    if run.rerun_of_id is None:
+        return {}
+    return {"rerun": {"of": str(run.rerun_of_id), "from": run.rerun_from}}
 
 
 def _included(change: RunChange) -> dict[str, Any]:
