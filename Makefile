@@ -86,6 +86,7 @@ bench: development ## run the benchmark
 
 chaos: development ## run the long chaos test
 	@$(BIN)/python -m tests.chaos
+	@EXECFABRIC_TRIALS=1000 $(BIN)/python -m pytest -q tests/integration/test_stop_trials.py
 
 lock: ## compile the requirements with hashes (needs uv)
 	$(LOCK) requirements.in -o requirements.txt

@@ -323,6 +323,20 @@ def test_a_failed_step_is_acted_on(shell: Shell) -> None:
     assert aborted["reason"] == "Aborted by operator: Known gap."
 
 
+def test_an_unknown_outcome_is_abandoned(shell: Shell) -> None:
+    run = propose(shell)
+    approve(shell, gate_of(shell, run))
+    unknown = str(lost_after_intent(Run.objects.get(pk=run), "first").pk)
+    words = ("step", "resolve", unknown, "--evidence", "The target is gone.")
+
+    neither = shell.call("operator", *words)
+    both = shell.call("operator", *words, "--abandon", "--happened")
+    ended = shell.json("operator", *words, "--abandon")
+
+    assert neither.returncode == both.returncode == 2
+    assert ended["steps"][0]["error"]["code"] == "step.outcome_abandoned"
+
+
 def test_one_changed_byte_is_named(shell: Shell) -> None:
     run = propose(shell)
     tamper(run, 1)

@@ -2,19 +2,23 @@
 
 import logging
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.db import connection
 
 from execfabric.infra import disk
 from execfabric.lib import clock
+from orchestration.runs import dispatch
 from orchestration.runs.control import stops
 from orchestration.runs.engine import attempts
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import SweepFailure
 from orchestration.runs.pages import watch
+from orchestration.runs.worker import work
 from tests.builders import approved, chain, claimed, completed, driven, plan, step
 from tests.console_builders import signed_in, words
+from tests.integration.test_failures import lapse
 from tests.record import is_whole, kinds
 
 pytestmark = [
@@ -163,3 +167,43 @@ def test_a_run_that_cannot_be_continued_is_reported_and_left_alone(
     assert kinds(run).count("run.sweep_failed") == 1
     page = signed_in(operator).get(f"/runs/{run.pk}")
     assert "Cannot continue the run" in words(page)
+
+
+@pytest.mark.promise("S3.46")
+def test_each_kind_of_trouble_is_detected(
+    proposer, operator, worker, witness, monkeypatch
+):
+    text = plan(
+        step("slow", "misbehave", params={"how": "hang"}, timeout="1s"),
+        step("error", "misbehave", params={"how": "fail"}),
+        step("crash", "witness", params={"mark": "x"}),
+        step("cascade", after=["error"]),
+        {"id": "lost", "kind": "wait", "event": {"type": "go"}, "expiresIn": "1s"},
+        onFailure="continue",
+        parallel=True,
+    )
+    run = approved(text, proposer, operator)
+    later = clock.now() + timedelta(minutes=1)
+
+    # A gap in the routing: no worker takes what is ready. The hint was lost, too.
+    monkeypatch.setattr(watch, "LONG_S", -1.0)
+    assert codes() == ["no_worker"]
+    hinted: list[UUID] = []
+    monkeypatch.setattr(dispatch, "send", hinted.extend)
+    sweep.sweep(at=later)
+    assert {row.key for row in run.steps.filter(pk__in=hinted)} >= {"slow", "error"}
+
+    claimed(run, "crash")
+    for key in ("slow", "error"):
+        work.work(step_run_id=run.steps.get(key=key).pk, context=worker)
+    lapse(run.steps.get(key="crash"))
+    sweep.sweep(at=later)
+
+    found = {row.key: (row.error or {}).get("code") for row in run.steps.all()}
+    assert found == {
+        "slow": "step.timed_out",
+        "error": "lab.refused",
+        "crash": "step.worker_lost",
+        "cascade": "step.upstream_failed",
+        "lost": "wait.expired",
+    }

@@ -320,6 +320,19 @@ def test_an_unknown_outcome_is_settled_with_evidence_and_an_output(
     assert settled.json()["steps"][0]["output"] == {"value": "hello"}
 
 
+def test_an_unknown_outcome_is_abandoned(proposer, operator) -> None:
+    run = a_run(proposer)
+    approve(operator, open_gate(operator, run))
+    unknown = lost_after_intent(Run.objects.get(pk=run), "first")
+    path = f"steps/{unknown.pk}:resolve"
+
+    missing = operator.post(path, {"evidence": "no one knows"})
+    ended = operator.post(path, {"happened": None, "evidence": "no one knows"})
+
+    assert missing.status_code == 422
+    assert ended.json()["steps"][0]["error"]["code"] == "step.outcome_abandoned"
+
+
 def test_a_file_is_fetched_by_its_digest_and_only_by_who_may_see_the_run(
     proposer, tmp_path
 ) -> None:

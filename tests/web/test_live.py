@@ -19,6 +19,7 @@ from execfabric.identity.models import User
 from execfabric.lib import clock
 from execfabric.web import sockets
 from orchestration.runs import live
+from orchestration.runs.control import stops
 from orchestration.runs.models import LogChunk, Run
 from tests.builders import (
     approved,
@@ -150,6 +151,27 @@ async def test_a_change_reaches_the_page_that_watches(
     assert 'id="head-0"' in html
     assert int(cursor_of(html)["from"]) == head
     assert int(cursor_of(html)["seq"]) > head
+
+
+@real
+async def test_a_page_that_is_open_shows_a_stop_and_that_it_was_lifted(
+    registry, proposer, operator
+) -> None:
+    run, client, head = await prepared(proposer, operator)
+    by = operator.actor()
+
+    async with watching(f"/ws/runs/{run.pk}/?after={head}&log=", client) as socket:
+        await frame_with(socket, 'id="stop-banner" class="stack" hidden')
+        row = await sync_to_async(stops.stop)(
+            skill="", reason="Down.", cancel=False, by=by, at=clock.now()
+        )
+        shown = await frame_with(socket, 'data-testid="stop-banner"')
+        await sync_to_async(stops.lift)(
+            stop_id=row.pk, reason="Up.", by=by, at=clock.now()
+        )
+        await frame_with(socket, 'id="stop-banner" class="stack" hidden')
+
+    assert "Down." in shown
 
 
 @real

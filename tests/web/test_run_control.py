@@ -214,6 +214,20 @@ def test_that_it_did_not_happen_cannot_be_said_while_it_may_still_be_at_work(
     assert "Nothing there." in answer.content.decode()
 
 
+def test_a_step_is_abandoned_if_no_one_can_find_out(proposer, operator) -> None:
+    run = approved(TWO_STEPS, proposer, operator)
+    lost_after_intent(run, "first")
+    address = f"/runs/{run.pk}/steps/first/resolve"
+    sent = {"happened": "abandon", "evidence": "The target is gone.", "output": "{"}
+
+    page = signed_in(operator).get(address)
+    answer = signed_in(operator).post(address, sent)
+
+    assert "No one can find out" in words(page)
+    assert answer.status_code == 302
+    assert run.steps.get(key="first").error["code"] == "step.outcome_abandoned"
+
+
 def messages_of(page) -> list[str]:
     text = page.content.decode()
     found = re.findall(r'data-testid="message">.*?</svg><div>(.*?)</div>', text)
