@@ -78,6 +78,7 @@ def asking(proposer, operator, text=TEXT):
     return run, open_gate(run, "ask")
 
 
+@pytest.mark.promise("S3.60")
 def test_an_answer_is_the_output_of_the_step(proposer, operator, worker):
     run, gate = asking(proposer, operator)
     before = states(run)

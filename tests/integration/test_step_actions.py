@@ -27,6 +27,7 @@ from orchestration.runs.errors import (
 )
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Attempt, StepRun
+from orchestration.trace.services import streams
 from tests.builders import (
     approved,
     claimed,
@@ -85,6 +86,7 @@ def payload(run, kind):
     return record.envelope(found[0])
 
 
+@pytest.mark.promise("S0.17")
 def test_one_failed_step_is_retried_and_the_run_continues(proposer, operator, worker):
     run = failed_run(proposer, operator)
 
@@ -100,6 +102,7 @@ def test_one_failed_step_is_retried_and_the_run_continues(proposer, operator, wo
     assert driven(run, worker).state == "succeeded"
 
 
+@pytest.mark.promise("S0.16", "S1.8")
 def test_a_run_in_which_a_failed_step_was_skipped_ends_as_partly_succeeded(
     proposer, operator, worker
 ):
@@ -124,6 +127,7 @@ def test_a_run_in_which_a_failed_step_was_skipped_ends_as_partly_succeeded(
     )
 
 
+@pytest.mark.promise("S3.64")
 def test_a_step_completed_by_hand_gives_its_output_to_later_steps(
     proposer, operator, second_operator, worker
 ):
@@ -254,6 +258,22 @@ RUN_STATES = {
         run_id=run.id, by=by, at=clock.now(), reason="Wrong."
     ),
 }
+
+
+@pytest.mark.parametrize("act", [*ACTS, "abort"])
+def test_the_record_explains_every_row_after_an_act(act, proposer, operator, worker):
+    text = DECIDED if act == "fallback" else CHAIN
+    run = failed_run(proposer, operator, text)
+    if act == "abort":
+        RUN_STATES["failed"](run, operator.actor())
+    else:
+        ACTS[act](asked(run, by=operator))
+    run = driven(run, worker)
+
+    checked = streams.verify_stream(run.stream)
+
+    assert run.finished_at is not None
+    assert (checked.broken, checked.differences) == (None, [])
 
 
 @pytest.mark.parametrize("act", ACTS)

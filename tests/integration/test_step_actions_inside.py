@@ -7,6 +7,7 @@ from orchestration.runs.control import control, step_actions
 from orchestration.runs.control.step_actions import Request
 from orchestration.runs.domain.results import Failure, Finished
 from orchestration.runs.errors import StepActRefused
+from orchestration.trace.services import streams
 from tests.builders import (
     approved,
     claimed,
@@ -192,6 +193,8 @@ def test_acting_on_a_failed_step_of_a_sub_plan_ends_the_sub_plan(
     assert paths(run)["sub/free"] == "succeeded"
     assert (run.state, paths(run)["sub"]) == (end_state, "succeeded")
     assert states(run)["last"] == "succeeded"
+    checked = streams.verify_stream(run.stream)
+    assert (checked.broken, checked.differences) == (None, [])
 
 
 def test_a_sub_plan_without_its_output_fails_again_and_can_be_skipped(

@@ -64,6 +64,7 @@ def test_only_a_step_with_an_action_is_completed_by_hand(kind, expected):
     assert possible("a", FAILED, kind=kind) == expected
 
 
+@pytest.mark.promise("S0.14")
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
