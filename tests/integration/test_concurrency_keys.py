@@ -159,7 +159,7 @@ def test_a_place_is_left_however_its_step_ends(how, proposer, operator):
 def test_a_place_is_kept_while_an_outcome_is_unknown(
     proposer, operator, second_operator, monkeypatch
 ):
-    monkeypatch.setattr(recovery, "_require_dead", lambda _: None)
+    monkeypatch.setattr(recovery, "require_dead", lambda *_: None)
     first = approved(alone(step("a", "once")), proposer, operator, env="p")
     second = approved(alone(), proposer, operator, env="p")
     completed(claimed(first, "a"), Lost("lab.silent", "No answer."))

@@ -114,7 +114,7 @@ def test_its_attempts_come_first_and_the_fallback_has_its_own(proposer, operator
 def test_nothing_falls_back_while_an_outcome_is_unknown(
     action, result, proposer, operator, second_operator, monkeypatch
 ):
-    monkeypatch.setattr(recovery, "_require_dead", lambda _: None)
+    monkeypatch.setattr(recovery, "require_dead", lambda *_: None)
     text = plan(with_fallback(action=action, retry={"attempts": 1}))
     run = approved(text, proposer, operator)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.runs.domain import consequences, guided
+from orchestration.runs.domain import consequences, decider, guided
 from orchestration.runs.domain.decider import Revive, TryAgain
 from orchestration.runs.domain.guided import StepAct
 from orchestration.runs.domain.members import SKIPPED_BY_USER, Group
@@ -269,3 +269,12 @@ def test_what_becomes_of_a_container_whose_member_a_user_skipped(
     [(step, event)] = progress.closable()
 
     assert (step.key, str(event)) == ("list", expected)
+
+
+@pytest.mark.parametrize("run", [R.ABORTING, R.CANCELLING])
+def test_no_fallback_starts_in_a_run_that_a_user_ends(run):
+    progress = Progress([FAILED._replace(error="lab.refused")])
+
+    [action] = decider.next_actions(run, progress)
+
+    assert isinstance(action, decider.Move)

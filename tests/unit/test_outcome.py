@@ -76,6 +76,7 @@ def test_what_the_result_of_a_worker_means(result, run, tries, event, attempt):
         (EffectClass.IDEMPOTENT, None, R.PAUSING, True, T.OUTCOME_UNKNOWN),
         (EffectClass.IDEMPOTENT, None, R.RUNNING, False, T.FAILED),
         (EffectClass.IDEMPOTENT, None, R.CANCELLING, True, T.FAILED),
+        (EffectClass.IDEMPOTENT, None, R.ABORTING, True, T.FAILED),
         (EffectClass.IDEMPOTENT, True, R.RUNNING, True, T.FAILED),
         (EffectClass.IDEMPOTENT, False, R.RUNNING, True, T.FAILED),
         (EffectClass.PURE, None, R.RUNNING, True, T.FAILED),
