@@ -331,6 +331,30 @@ def test_an_undo_with_an_unknown_outcome_stops_the_rollback(
         at=clock.now(),
     )
     assert states(run)["s1"] == "compensated"
+    long_ago(run)
+    rolled_back(run, operator)
+    assert driven(run, worker).state == "rolled_back"
+
+
+def test_a_rollback_whose_last_undo_was_resolved_ends_when_it_is_continued(
+    proposer, operator, admin, worker, witness
+):
+    run = driven(approved(undoable(1), proposer, operator), worker)
+    rolled_back(run, operator)
+    completed(claimed(run, "s0.undo"), Lost("lab.silent", "No answer."))
+    recovery.resolve(
+        step_run_id=run.steps.get(key="s0.undo").id,
+        happened=True,
+        evidence="The target shows it.",
+        by=admin.actor(),
+        at=clock.now(),
+    )
+    long_ago(run)
+
+    rolled_back(run, operator)
+
+    run.refresh_from_db()
+    assert run.state == "rolled_back"
 
 
 def test_an_undo_of_high_risk_needs_its_own_approval(

@@ -102,6 +102,7 @@ def test_the_document_lists_the_routes_that_decide() -> None:
         "/api/v1/runs/{run_id}:cancel",
         "/api/v1/runs/{run_id}:pause",
         "/api/v1/runs/{run_id}:resume",
+        "/api/v1/runs/{run_id}:rollback",
         "/api/v1/schedules",
         "/api/v1/schedules/{schedule_id}:change",
         "/api/v1/schedules/{schedule_id}:delete",

@@ -19,6 +19,7 @@ from orchestration.runs.domain.states import (
     WITH_OUTPUT,
     Phase,
     RunEvent,
+    RunState,
     StepEvent,
     StepState,
 )
@@ -139,7 +140,7 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
             not_undone.append(NotUndone(step, title, reason))
         else:
             undos.append(_undo(change, step, contract, rows))
-    if not undos:
+    if not undos and change.run.state != RunState.ROLLBACK_FAILED:
         raise NothingToUndo
     not_undone += _left_over(change)
     return Rollback(to, tuple(undos), tuple(not_undone), tuple(read_only))
@@ -159,7 +160,7 @@ def _completed_after(
     A rollback that has stopped goes on with the steps that it began with.
     """
     after = _target(change, to).completed_seq if to else 0
-    goes_on = change.run.state == "rollback_failed" and not to
+    goes_on = change.run.state == RunState.ROLLBACK_FAILED and not to
     found = [
         step
         for step in change.steps.values()
