@@ -2,6 +2,7 @@
 
 import pytest
 
+from approvals.errors import OwnProposal
 from audit.models import Event
 from execfabric.lib import clock
 from execfabric.lib.machine import IllegalTransition
@@ -370,6 +371,8 @@ def test_an_undo_of_high_risk_needs_its_own_approval(
     run = driven(run, worker)
     assert run.state == "rolling_back"
     gate = open_gate(run, "s1.undo")
+    with pytest.raises(OwnProposal):  # of the rollback
+        decided(gate, second_operator)
     decided(gate, operator)
     run = driven(run, worker)
 

@@ -79,7 +79,7 @@ def test_the_published_schema_is_a_schema_and_knows_every_key() -> None:
         "id: p\nsteps: [{id: a, skill: s, action: a, timeout: 0}]",
         "id: p\nsteps: [{id: a, skill: s, action: a, retry: {attempts: 0}}]",
         "id: p\nparallel: {max: 0}\nsteps: [{id: a, skill: s, action: a}]",
-        "id: p\nonFailure: rollback\nsteps: [{id: a, skill: s, action: a}]",
+        "id: p\nonFailure: explode\nsteps: [{id: a, skill: s, action: a}]",
         "plan: {id: p, steps: [{id: a, skill: s, action: a}]}\nx: 1",
     ],
 )

@@ -126,8 +126,8 @@ def test_every_key_is_read() -> None:
             f"plan: {{id: p, steps: [{STEP}]}}\nx: 1", "plan.unknown_key", 2, 1, id="outer"
         ),
         pytest.param(
-            f"id: p\nonFailure: rollback\nsteps: [{STEP}]", "plan.wrong_value", 2, 1,
-            id="onFailure not yet",
+            f"id: p\nonFailure: explode\nsteps: [{STEP}]", "plan.wrong_value", 2, 1,
+            id="unknown onFailure",
         ),
         pytest.param(
             f"id: p\nparallel: 3\nsteps: [{STEP}]", "plan.wrong_type", 2, 1, id="parallel"
@@ -203,7 +203,7 @@ def test_an_invalid_step_is_refused_with_its_position(written, code, column) -> 
 
 @pytest.mark.parametrize(
     "key",
-    ["onError", "choose"],
+    ["onSuccess", "choose"],
 )
 def test_an_unsupported_key_is_named(key) -> None:
     _, problems = read(f"id: p\nsteps: [{{id: a, skill: s, action: a, {key}: []}}]")

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.conf import settings
 
-from approvals.domain.eligibility import Exclusion, exclusions
+from approvals.domain.eligibility import Exclusion, Why, exclusions
 from approvals.domain.seats import Requirement
 from approvals.models import INPUT, Gate
+from audit import selectors as audit
 from execfabric.lib import canonical
 from execfabric.lib.memo import DigestCache
 from execfabric.lib.risk import highest
@@ -18,9 +19,10 @@ from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.gates import demand_of
 from orchestration.plans.domain.routing import rules_of
 from orchestration.plans.domain.subplans import PlacedStep, joined, placed
-from orchestration.plans.domain.undo import undo_of
+from orchestration.plans.domain.undo import is_undo, undo_of
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain import failure_policy
+from orchestration.runs.domain.states import RunEvent
 from orchestration.runs.engine.specs import Spec
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
@@ -67,7 +69,22 @@ def of_step(change: RunChange, step: StepRun, spec: Spec) -> Gate:
         policy_versions=list(demand.versions),
         risk=_risk(planned, spec),
     )
-    return _of(change, gate, demand.requirements, seconds)
+    gate = _of(change, gate, demand.requirements, seconds)
+    if is_undo(step.key):
+        gate.excluded += [
+            Exclusion(key, Why.PROPOSER).as_fact()
+            for key in _rolled_back_by(change) - gate.excluded_keys()
+        ]
+    return gate
+
+
+def _rolled_back_by(change: RunChange) -> set[str]:
+    """Return who began the rollback: no one approves the undo that they asked for."""
+    kind = f"run.{RunEvent.ROLLBACK_STARTED}"
+    if any(fact.kind == kind for fact in change.facts):
+        return {change.by.key}
+    newest = audit.newest_of(change.run.stream, kind, "")
+    return {event.actor for event in newest}
 
 
 def _risk(planned: StepDocument, spec: Spec) -> str:
