@@ -79,7 +79,7 @@ def _end(undos: Progress) -> Move:
     return Move(RunEvent.ROLLED_BACK, text)
 
 
-class Outcome(StrEnum):
+class ReportedOutcome(StrEnum):
     """What has become of a step, in the report of a rollback."""
 
     DONE = "done"  # it succeeded, and nothing of it was to be undone
@@ -92,7 +92,7 @@ class Outcome(StrEnum):
 
 def outcome_of(
     state: StepState, undo: StepState | None, *, ran: bool, left: str
-) -> tuple[Outcome, str]:
+) -> tuple[ReportedOutcome, str]:
     """Return what has become of a step, and why.
 
     `undo` is the state of its undo, if it has one. `ran` is True if the step may have
@@ -100,24 +100,24 @@ def outcome_of(
     """
     match state:
         case StepState.COMPENSATED:
-            return Outcome.UNDONE, ""
+            return ReportedOutcome.UNDONE, ""
         case StepState.COMPENSATION_FAILED:
-            return Outcome.NOT_UNDONE, "Its undo did not succeed."
+            return ReportedOutcome.NOT_UNDONE, "Its undo did not succeed."
         case StepState.INDETERMINATE:
-            return Outcome.UNKNOWN, "Its outcome is unknown."
+            return ReportedOutcome.UNKNOWN, "Its outcome is unknown."
         case StepState.SUCCEEDED:
             return _of_success(undo, left)
     if ran:
-        return Outcome.NOT_UNDONE, left or "It may have changed something."
+        return ReportedOutcome.NOT_UNDONE, left or "It may have changed something."
     is_failure = state in {StepState.FAILED, StepState.REJECTED}
-    return (Outcome.FAILED if is_failure else Outcome.SKIPPED), ""
+    return (ReportedOutcome.FAILED if is_failure else ReportedOutcome.SKIPPED), ""
 
 
-def _of_success(undo: StepState | None, left: str) -> tuple[Outcome, str]:
+def _of_success(undo: StepState | None, left: str) -> tuple[ReportedOutcome, str]:
     if undo is StepState.INDETERMINATE:
-        return Outcome.UNKNOWN, "The outcome of its undo is unknown."
+        return ReportedOutcome.UNKNOWN, "The outcome of its undo is unknown."
     if undo in {StepState.SKIPPED, StepState.CANCELLED}:
-        return Outcome.NOT_UNDONE, "The rollback stopped before it."
+        return ReportedOutcome.NOT_UNDONE, "The rollback stopped before it."
     if undo is not None:
-        return Outcome.NOT_UNDONE, "Its undo has not finished."
-    return (Outcome.NOT_UNDONE if left else Outcome.DONE), left
+        return ReportedOutcome.NOT_UNDONE, "Its undo has not finished."
+    return (ReportedOutcome.NOT_UNDONE if left else ReportedOutcome.DONE), left

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from audit import selectors as audit
 from orchestration.plans.domain.undo import is_undo
-from orchestration.runs.domain.rollback import Outcome, outcome_of
+from orchestration.runs.domain.rollback import ReportedOutcome, outcome_of
 from orchestration.runs.domain.states import RunEvent, RunState, StepState
 from orchestration.runs.models import CONTAINERS, ArtifactUse, Run, StepRun
 from orchestration.runs.pages.places import StepPlaces
@@ -25,7 +25,7 @@ REPORTED = frozenset(
 class StepReport:
     row: StepRun
     title: str
-    outcome: Outcome
+    outcome: ReportedOutcome
     reason: str
     undo: StepRun | None
     """The step run of its undo, if it has one."""
@@ -47,7 +47,7 @@ class RollbackReport:
     def counts(self) -> dict[str, int]:
         """Return the number of steps per outcome."""
         found = [step.outcome for step in self.steps]
-        return {str(one): n for one in Outcome if (n := found.count(one))}
+        return {str(one): n for one in ReportedOutcome if (n := found.count(one))}
 
 
 def of_run(run: Run) -> RollbackReport | None:
