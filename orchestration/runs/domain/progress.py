@@ -179,8 +179,8 @@ class Progress:
         That of a member counts only if its container fails; an abandoned one pauses once.
         """
         failed = self._in_state[StepState.FAILED]
-        views = (self._nodes[at].view for at in failed if len(at) == 1)
         ignored = ABANDONED if self.on_failure == "pause" else None
+        views = (self._nodes[at].view for at in failed if len(at) == 1)
         return next((view for view in views if view.error != ignored), None)
 
     def steps(self, *states: StepState) -> list[StepStatus]:

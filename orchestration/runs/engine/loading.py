@@ -6,7 +6,7 @@ depend on with the cached values, and refuses the change if any of them differs.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, MutableMapping, Sequence
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +19,6 @@ from approvals import selectors as approvals
 from approvals.domain.policy import Rule
 from approvals.models import Gate
 from approvals.proof import Held
-from audit.errors import StreamUnknown
 from audit.services import LOCK_END, End
 from execfabric.infra import database
 from execfabric.lib.ids import scope_span
@@ -323,8 +322,8 @@ def load(run_id: UUID, cached: LoadedRun | None = None) -> LoadedRun | None:
         approval = approvals.held_from(database.instance(Gate, gate[0]), decided, voted)
     return LoadedRun(
         run=run,
-        steps={step.id: step for step in _steps(steps)},
-        end=_end(end, run.stream),
+        steps={step.id: step for step in queries.steps_from(steps)},
+        end=queries.end_from(end, run.stream),
         outside=outside,
         approval=approval,
         proposer_active=proposer_active is True,
@@ -358,13 +357,13 @@ def refresh(cached: LoadedRun, *, lock: bool) -> bool:
     run = database.instance(Run, run_row[0])
     if (run.version, outside[0][0]) != cached.versions:
         return False
-    written = _steps(steps)
+    written = queries.steps_from(steps)
     if any(_adds_steps(cached, step) for step in written):
         return False
     if RunState.ROLLING_BACK in {run.state} - {cached.run.state}:
         return False  # no event names the undo steps that were added
     run.revision = cached.run.revision
-    cached.run, cached.end = run, _end(end, stream)
+    cached.run, cached.end = run, queries.end_from(end, stream)
     for step in written:
         cached.update(step)
     return True
@@ -392,13 +391,3 @@ def _error_code(step: StepRun) -> str:
 def chosen_by(step: StepRun) -> frozenset[str]:
     """Return the steps that a choose step has chosen."""
     return frozenset((step.condition or {}).get("then", ()))
-
-
-def _steps(rows: Iterable[database.Row]) -> list[StepRun]:
-    return [database.instance(StepRun, row, but=queries.NOT_OF_STEP) for row in rows]
-
-
-def _end(rows: Sequence[Any], stream: str) -> End:
-    if not rows:
-        raise StreamUnknown(stream=stream)
-    return End(int(rows[0][0]), bytes(rows[0][1]))

@@ -1,6 +1,11 @@
 """The statements that read a run with everything that it depends on."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from approvals.selectors import DECISIONS, GATE_ROW, VOTERS
+from audit.errors import StreamUnknown
+from audit.services import End
 from execfabric.infra import database
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.models import Run, StepRun
@@ -35,3 +40,18 @@ READ_PINNED = (
     f"{PINNED} (SELECT (pin.value ->> 'version_id')::uuid FROM runs_run AS run,"
     " jsonb_each(run.pins) AS pin WHERE run.id = %s)"
 )
+
+
+def steps_from(rows: Iterable[database.Row]) -> list[StepRun]:
+    """Return the step runs of rows, without outputs and files."""
+    return [database.instance(StepRun, row, but=NOT_OF_STEP) for row in rows]
+
+
+def end_from(rows: Sequence[Any], stream: str) -> End:
+    """Return the end of a stream.
+
+    :raises StreamUnknown: when there is no row of it
+    """
+    if not rows:
+        raise StreamUnknown(stream=stream)
+    return End(int(rows[0][0]), bytes(rows[0][1]))

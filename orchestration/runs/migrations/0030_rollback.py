@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('plans', '0003_saved_plans'),
-        ('runs', '0029_artifact_versions'),
+        ("runs", "0029_artifact_versions"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0039_stops'),
+        ("runs", "0034_stops"),
     ]
 
     operations = [

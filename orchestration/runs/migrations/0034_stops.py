@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('audit', '0002_append_only'),
-        ('runs', '0035_reruns'),
+        ("runs", "0033_attention"),
     ]
 
     operations = [

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('plans', '0003_saved_plans'),
-        ('runs', '0033_aborting_runs'),
+        ("runs", "0031_aborting_runs"),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0029_artifact_versions'),
+        ("runs", "0032_reruns"),
     ]
 
     operations = [

@@ -8,6 +8,35 @@ from execfabric.lib.refusal import (
     Missing,
     RefusalKind,
 )
+from orchestration.runs.errors.failures import ActReasonRequired as ActReasonRequired
+from orchestration.runs.errors.failures import AttentionTaken as AttentionTaken
+from orchestration.runs.errors.failures import AttentionUnknown as AttentionUnknown
+from orchestration.runs.errors.failures import DispatchStopped as DispatchStopped
+from orchestration.runs.errors.failures import (
+    EarlierAttemptUnknown as EarlierAttemptUnknown,
+)
+from orchestration.runs.errors.failures import EvidenceRequired as EvidenceRequired
+from orchestration.runs.errors.failures import NothingToUndo as NothingToUndo
+from orchestration.runs.errors.failures import NotIndeterminate as NotIndeterminate
+from orchestration.runs.errors.failures import OldAttemptMayLive as OldAttemptMayLive
+from orchestration.runs.errors.failures import OutputInvalid as OutputInvalid
+from orchestration.runs.errors.failures import OwnCompletion as OwnCompletion
+from orchestration.runs.errors.failures import OwnOutcome as OwnOutcome
+from orchestration.runs.errors.failures import PreviewChanged as PreviewChanged
+from orchestration.runs.errors.failures import RollbackBlocked as RollbackBlocked
+from orchestration.runs.errors.failures import (
+    RollbackReasonRequired as RollbackReasonRequired,
+)
+from orchestration.runs.errors.failures import (
+    RollbackTargetInvalid as RollbackTargetInvalid,
+)
+from orchestration.runs.errors.failures import RunStuck as RunStuck
+from orchestration.runs.errors.failures import StepActRefused as StepActRefused
+from orchestration.runs.errors.failures import StepTriedSince as StepTriedSince
+from orchestration.runs.errors.failures import StopLifted as StopLifted
+from orchestration.runs.errors.failures import StopReasonRequired as StopReasonRequired
+from orchestration.runs.errors.failures import StopSkillUnknown as StopSkillUnknown
+from orchestration.runs.errors.failures import StopUnknown as StopUnknown
 
 
 class RunUnknown(Missing):
@@ -32,36 +61,6 @@ class KeyTooLong(Invalid):
     """The Idempotency-Key is too long (max 200 characters)."""
 
     code = "request.key_too_long"
-
-
-class RollbackBlocked(Conflict):
-    """Cannot roll back: a step may still have an effect."""
-
-    code = "rollback.blocked"
-
-
-class RollbackTargetInvalid(Invalid):
-    """Cannot roll back to this step: the run does not have it."""
-
-    code = "rollback.target_invalid"
-
-
-class NothingToUndo(Conflict):
-    """Cannot roll back: no completed step has an undo that has not run yet."""
-
-    code = "rollback.nothing_to_undo"
-
-
-class PreviewChanged(Conflict):
-    """The rollback has changed since it was previewed. Preview it again."""
-
-    code = "rollback.preview_changed"
-
-
-class RollbackReasonRequired(Invalid):
-    """Cannot roll back: a reason is required. It is recorded in the audit log."""
-
-    code = "rollback.reason_required"
 
 
 class StepUnknown(Missing):
@@ -210,102 +209,6 @@ class NotControllable(Denied):
     code = "run.not_controllable"
 
 
-class RunStuck(Conflict):
-    """Cannot continue the run: nothing is due in it, and it has not ended."""
-
-    code = "run.stuck"
-
-
-class DispatchStopped(Conflict):
-    """Cannot start the step: the dispatch of steps is stopped."""
-
-    code = "stop.active"
-
-
-class StopUnknown(Missing):
-    """Unknown stop."""
-
-    code = "stop.unknown"
-
-
-class StopLifted(Conflict):
-    """Cannot lift the stop: it has already been lifted."""
-
-    code = "stop.lifted"
-
-
-class StopReasonRequired(Invalid):
-    """A reason is required. It goes into the audit log and is shown to all users."""
-
-    code = "stop.reason_required"
-
-
-class StopSkillUnknown(Invalid):
-    """Cannot stop the skill: there is no skill of this name."""
-
-    code = "stop.skill_unknown"
-
-
-class ActReasonRequired(Invalid):
-    """A reason is required. It is recorded with your name."""
-
-    code = "request.reason_required"
-
-
-class StepActRefused(Conflict):
-    """This cannot be done to the step now. Reload the run."""
-
-    code = "step.act_refused"
-
-
-class StepTriedSince(Conflict):
-    """The step has been tried again since you opened this page. Review it again."""
-
-    code = "step.tried_since"
-
-
-class OwnCompletion(Denied):
-    """You cannot complete a step of your own run by hand. Ask another operator or admin."""
-
-    code = "step.own_completion"
-
-
-class EarlierAttemptUnknown(Conflict):
-    """Cannot run the fallback: an earlier attempt of the step may have taken effect."""
-
-    code = "step.earlier_attempt_unknown"
-
-
-class NotIndeterminate(Conflict):
-    """Cannot resolve the step: its outcome is not unknown. Reload the run."""
-
-    code = "step.not_indeterminate"
-
-
-class EvidenceRequired(Invalid):
-    """Evidence is required: describe how you know what happened."""
-
-    code = "step.evidence_required"
-
-
-class OwnOutcome(Denied):
-    """You cannot resolve an outcome of your own run. Ask another operator or admin."""
-
-    code = "step.own_outcome"
-
-
-class OutputInvalid(Invalid):
-    """Cannot resolve the step: the output does not match the action's output schema."""
-
-    code = "step.output_invalid"
-
-
-class OldAttemptMayLive(Conflict):
-    """Cannot resolve the step as not happened: its worker may still be running."""
-
-    code = "step.old_attempt_may_live"
-
-
 class ContentChanged(Conflict):
     """Cannot start the step: its content has changed since it was approved."""
 
@@ -418,15 +321,3 @@ class ConcurrencyKeyInvalid(Invalid):
     """Cannot start the step: its concurrency key cannot be used."""
 
     code = "step.concurrency_key_invalid"
-
-
-class AttentionUnknown(Missing):
-    """This item no longer needs anyone, or you do not have access to it."""
-
-    code = "attention.unknown"
-
-
-class AttentionTaken(Conflict):
-    """Cannot take it: another user takes care of it."""
-
-    code = "attention.taken"
