@@ -7,13 +7,7 @@ from itertools import count, islice
 from typing import Any, NamedTuple
 
 from orchestration.runs.domain.due import Due
-from orchestration.runs.domain.members import (
-    Counted,
-    Group,
-    Members,
-    Order,
-    counted,
-)
+from orchestration.runs.domain.members import Counted, Group, Members, Order, counted
 from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import FINAL_STEP, UNSTARTED, StepEvent, StepState
 
