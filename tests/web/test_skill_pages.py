@@ -19,7 +19,7 @@ from orchestration.skills.services import sync
 from tests.console_builders import codes, rows, signed_in, words
 
 pytestmark = pytest.mark.usefixtures("registry")
-AIM = 12
+AIM = 13
 """Queries that a page may make."""
 
 

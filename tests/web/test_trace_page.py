@@ -19,7 +19,7 @@ from tests.console_builders import a_run, codes, rows, signed_in, words
 from tests.database import forged
 
 pytestmark = pytest.mark.usefixtures("registry")
-AIM = 12
+AIM = 13
 VERIFYING = 17
 """Queries that read the rows which a run's record speaks of, however many."""
 
