@@ -20,7 +20,7 @@ install = { command -v $(PYTHON) >/dev/null || \
   $(PYTHON) .ci/environment.py $(VENV) --requirements $(1) --project . $(2); }
 
 .PHONY: help up down status test screenshots lint types imports migrations check fmt promises \
-  sample bench chaos random schemathesis lock clean environment development tools
+  sample bench chaos mutants random schemathesis lock clean environment development tools
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,6 +87,9 @@ bench: development ## run the benchmark
 chaos: development ## run the long chaos test
 	@$(BIN)/python -m tests.chaos
 	@EXECFABRIC_TRIALS=1000 $(BIN)/python -m pytest -q tests/integration/test_stop_trials.py
+
+mutants: development ## remove guards one by one, and run their tests (ONLY="NAME ...")
+	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
 
 lock: ## compile the requirements with hashes (needs uv)
 	$(LOCK) requirements.in -o requirements.txt

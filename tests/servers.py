@@ -5,6 +5,7 @@ Call from the main thread: the system ends a service when the thread that starte
 
 import fcntl
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -53,6 +54,22 @@ class TestServers:
         """Stop both; nothing of them is left running."""
         while self._running:
             self._running.pop().stop()
+
+    def restart_postgres(self) -> None:
+        """Have the server end at once, without a checkpoint, and start it again."""
+        self._restart("postgres", signal.SIGQUIT)
+
+    def restart_broker(self) -> None:
+        """SIGKILL to the broker, and start it again."""
+        self._restart("valkey", signal.SIGKILL)
+
+    def _restart(self, name: str, by: signal.Signals) -> None:
+        [server] = [one for one in self._running if one.service.name == name]
+        os.kill(server.pid, by)
+        eventually(lambda: not server.alive, within=60)
+        server.kill()
+        server.start()
+        server.await_ready()
 
     def fresh_database(
         self, name: str, env: Mapping[str, str] | None = None

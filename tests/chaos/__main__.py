@@ -11,6 +11,8 @@ from typing import Any
 from tests.chaos.stage import on_stage
 
 LEASE_S = 3
+DISK_MB = 64
+"""The disk of the artifacts, besides one for each run."""
 MOST_NEVER_RECEIVED = 2.0
 """Per cent of the unknown outcomes whose handler never was called."""
 
@@ -42,8 +44,10 @@ def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
         "EXECFABRIC_HINT_AGAIN_SECONDS": "1",
         "EXECFABRIC_EXTRA_HANDLERS": "tests.chaos.handlers",
         "EXECFABRIC_MAX_ARTIFACT_BYTES": "1000000",
+        "EXECFABRIC_MIN_FREE_MB": "8",
     }
-    with on_stage(durable=False, env=env) as stage:
+    disk_mb = DISK_MB + told.runs if told.disk else 0
+    with on_stage(durable=False, env=env, disk_mb=disk_mb) as stage:
         # Models can be imported only now that Django is set up.
         drive = import_module("tests.chaos.drive")
         wanted = drive.Wanted(
@@ -51,6 +55,9 @@ def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
             seed=seed,
             workers=told.workers,
             concurrency=told.concurrency,
+            keepers=told.keepers,
+            web=told.web,
+            shifts=told.shifts,
             at_once=told.at_once,
             faults_s=told.faults,
             settle_s=told.settle,
@@ -62,8 +69,12 @@ def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[1])
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--keepers", type=int, default=2)
+    parser.add_argument("--web", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--shifts", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--disk", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--faults", type=float, default=1e9, help="seconds at most")

@@ -15,6 +15,7 @@ from approvals.models import Gate
 from audit.models import Event
 from execfabric.identity.models import User
 from execfabric.identity.people import ensure_roles
+from execfabric.infra.disk import DiskFull
 from execfabric.lib import clock
 from execfabric.lib.actor import system
 from execfabric.lib.refusal import Conflict
@@ -29,9 +30,12 @@ from orchestration.runs.domain.states import (
 from orchestration.runs.models import Attempt, DryRun, Run, StepRun
 from tests.builders import OPEN, decided
 from tests.chaos import invariants
-from tests.chaos.faults import Crew, Faults, Publisher
-from tests.chaos.plans import Made, is_odd, random_plan
+from tests.chaos.crew import Crew
+from tests.chaos.faults import Faults
+from tests.chaos.plans import Made, is_container, is_odd, mark_of, random_plan
+from tests.chaos.publisher import Publisher
 from tests.chaos.stage import Stage
+from tests.chaos.stopwatch import AFTER_KILL, AFTER_WIPE
 
 KINDS = ("calls", "ends")
 """The files beside the witness: who was called, and who came to the end."""
@@ -49,6 +53,10 @@ class Wanted:
     seed: int
     workers: int
     concurrency: int
+    keepers: int
+    web: bool
+    shifts: bool
+    """True if half of the workers have a wrong clock."""
     at_once: int
     """How many runs are under way at the same time."""
     faults_s: float
@@ -59,7 +67,11 @@ class Wanted:
 
 @dataclass
 class Drive:
-    """One chaos test on one stage."""
+    """One chaos test on one stage.
+
+    `_approve` and `_resolve` are what people do; a rollback belongs next to them, and its
+    checks into `invariants.CHECKS`.
+    """
 
     stage: Stage
     wanted: Wanted
@@ -74,7 +86,7 @@ class Drive:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.wanted.seed)
         broker = redis.Redis.from_url(self.stage.endpoints.redis_url)
-        self.publisher = Publisher(self.rng, broker)
+        self.publisher = Publisher(random.Random(f"{self.wanted.seed} hints"), broker)
         ensure_roles(by=system("test"), at=clock.now())
         self.proposer = person("proposer", Role.PROPOSER)
         self.operator = person("operator", Role.OPERATOR)
@@ -84,8 +96,15 @@ class Drive:
         wanted = self.wanted
         self.plans = [random_plan(self.rng, n) for n in range(wanted.runs)]
         gated = sum(one.gated for one in self.plans)
-        crew = Crew(self.stage, wanted.workers, wanted.concurrency)
-        faults = Faults(crew, self.rng, self.lease_s)
+        crew = Crew(
+            self.stage,
+            wanted.workers,
+            wanted.concurrency,
+            keepers=wanted.keepers,
+            has_web=wanted.web,
+            shifts=wanted.shifts,
+        )
+        faults = Faults(crew, wanted.seed, self.lease_s)
         started = time.monotonic()
         try:
             crew.start()
@@ -111,6 +130,8 @@ class Drive:
             "hints": self.publisher.sent,
             "forged_hints": self.publisher.forged,
             "changes_of_runs": crew.proxy.changes(),
+            "reclaimed_after_kill": faults.stopwatch.report(AFTER_KILL),
+            "started_after_wipe": faults.stopwatch.report(AFTER_WIPE),
             "seconds_of_faults": round(struck - started, 1),
             "seconds_to_settle": round(settled, 1),
             "at_the_end_of_faults": before,
@@ -132,12 +153,15 @@ class Drive:
         """One look as proposer, operator and publisher; True when all is over."""
         free = self.wanted.at_once - self._open().count()
         for _ in range(min(free, AT_A_TIME, len(self.plans))):
-            proposals.propose(
-                text=self.plans.pop().text,
-                inputs={},
-                by=self.proposer.actor(),
-                at=clock.now(),
-            )
+            # On a full disk it is refused, and proposed again later.
+            with suppress(DiskFull):
+                proposals.propose(
+                    text=self.plans[-1].text,
+                    inputs={},
+                    by=self.proposer.actor(),
+                    at=clock.now(),
+                )
+                self.plans.pop()
         self._approve()
         ready = StepRun.objects.filter(state=StepState.READY, run__state="running")
         self.publisher.hint(list(ready.values_list("id", "fence")))
@@ -173,8 +197,8 @@ class Drive:
     def _resolve(self) -> int:
         """Have the operator say what the witness file shows, and resume those runs."""
         seen = {line.split()[0] for line in self._lines()}
-        happened = StepRun.objects.filter(state=StepState.INDETERMINATE, key__in=seen)
-        found = list(happened)
+        unknown = StepRun.objects.filter(state=StepState.INDETERMINATE)
+        found = [step for step in unknown if mark_of(step) in seen]
         at = clock.now()
         by = self.operator.actor()
         for step in found:
@@ -195,7 +219,7 @@ class Drive:
         Steps that end badly are left out: their outcome is unknown by their own doing.
         """
         steps = StepRun.objects.filter(state=StepState.INDETERMINATE)
-        keys = {key for key in steps.values_list("key", flat=True) if not is_odd(key)}
+        keys = {mark_of(step) for step in steps if not is_odd(step.key)}
         called, ended = (
             {line.split()[0] for line in self._lines(kind)} for kind in KINDS
         )
@@ -204,7 +228,7 @@ class Drive:
             "all": len(keys),
             "never_received": len(keys - called),
             "why_never_received": [
-                _why(step) for step in steps if step.key in keys - called
+                _why(step) for step in steps if mark_of(step) in keys - called
             ],
             "received_without_effect": len(keys & called - effects),
             "with_effect_not_ended": len(keys & effects - ended),
@@ -216,7 +240,8 @@ class Drive:
 
     def _counts(self) -> dict[str, Any]:
         runs = Counter(Run.objects.values_list("state", flat=True))
-        steps = Counter(StepRun.objects.values_list("state", flat=True))
+        acting = [step for step in StepRun.objects.all() if not is_container(step)]
+        steps = Counter(step.state for step in acting)
         phases = Counter(Attempt.objects.values_list("phase", flat=True))
         return {
             "runs": dict(runs),
@@ -236,7 +261,7 @@ def _why(step: StepRun) -> str:
     last = step.attempts.get(fence=step.fence)
     lasted = (last.ended_at - last.started_at).total_seconds()
     code = (step.error or {}).get("code")
-    return f"{step.key} {code} {last.phase} after {lasted:.3f} s by {last.worker}"
+    return f"{mark_of(step)} {code} {last.phase} after {lasted:.3f} s by {last.worker}"
 
 
 def person(name: str, role: Role) -> User:

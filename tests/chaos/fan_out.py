@@ -35,12 +35,12 @@ def main(path: Path, seed: int) -> None:
 def _report(stage: Stage, rng: random.Random) -> dict[str, Any]:
     # Models can be imported only now that Django is set up.
     drive = import_module("tests.chaos.drive")
-    faults = import_module("tests.chaos.faults")
+    crews = import_module("tests.chaos.crew")
     builders = import_module("tests.builders")
     drive.ensure_roles(by=drive.system("test"), at=drive.clock.now())
     proposer = drive.person("proposer", drive.Role.PROPOSER)
     operator = drive.person("operator", drive.Role.OPERATOR)
-    crew = faults.Crew(stage, WORKERS, CONCURRENCY)
+    crew = crews.Crew(stage, WORKERS, CONCURRENCY)
     try:
         crew.start()
         run = builders.proposed(_plan(builders), proposer)

@@ -1,89 +1,22 @@
-"""What goes wrong: processes killed or frozen, connections cut, the broker emptied."""
+"""What goes wrong: processes killed or frozen, connections cut, servers restarted."""
 
 import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID, uuid4
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import redis
 from django.db import connection
 
-from execfabric.celery import app
 from execfabric.local import processes
-from orchestration.runs import dispatch
-from tests.chaos.proxy import Proxy
-from tests.chaos.stage import Stage
-from tests.servers import Spawned, spawn
+from tests.chaos.crew import Crew
+from tests.chaos.stopwatch import Stopwatch
 
-TIMES = 10
-"""How often each hint is delivered."""
-
-
-@dataclass
-class Crew:
-    """The workers and the keeper: whoever dies is replaced at once."""
-
-    stage: Stage
-    size: int
-    concurrency: int
-    workers: list[Spawned] = field(default_factory=list)
-    keeper: Spawned | None = None
-    proxy: Proxy = field(init=False)
-    """Between all parts and Postgres."""
-    _made: int = 0
-    _env: dict[str, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        url = urlsplit(self.stage.endpoints.database_url)
-        self.proxy = Proxy(url.hostname or "", url.port or 0)
-        self.proxy.start()
-        who, _, _ = url.netloc.rpartition("@")
-        through = url._replace(netloc=f"{who}@127.0.0.1:{self.proxy.port}")
-        self._env = {**self.stage.env, "DATABASE_URL": urlunsplit(through)}
-
-    def start(self) -> None:
-        """Start the workers and the keeper, and wait until they are ready."""
-        self.workers = [self._worker() for _ in range(self.size)]
-        self.keeper = spawn("keeper", self._env)
-        for part in (*self.workers, self.keeper):
-            part.wait_ready()
-
-    def ready(self) -> list[Spawned]:
-        """Return the workers that can take steps."""
-        return [
-            w for w in self.workers if w.alive and w.running.service.ready(w.running)
-        ]
-
-    def kill_worker(self, worker: Spawned) -> None:
-        """SIGKILL to the worker, its pool and its runners; another takes its place."""
-        worker.kill9()
-        self.workers[self.workers.index(worker)] = self._worker()
-
-    def kill_keeper(self) -> None:
-        """SIGKILL to the keeper; another takes its place."""
-        if self.keeper is not None:
-            self.keeper.kill9()
-        self.keeper = spawn("keeper", self._env)
-
-    def stop(self) -> None:
-        """End everybody."""
-        for part in (*self.workers, *([self.keeper] if self.keeper else [])):
-            part.kill9()
-
-    def _worker(self) -> Spawned:
-        self._made += 1
-        return spawn(
-            "worker",
-            self._env,
-            name=f"w{self._made}",
-            concurrency=self.concurrency,
-        )
+FULL_S = (1.0, 3.0)
+"""How long the disk stays full."""
 
 
 @dataclass
@@ -91,11 +24,16 @@ class Faults:
     """When what happens next, from one seed."""
 
     crew: Crew
-    rng: random.Random
+    seed: int
     lease_s: float
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
     done: Counter[str] = field(default_factory=Counter)
+    rng: random.Random = field(init=False)
+    _times: dict[str, random.Random] = field(init=False)
+    """One for each kind, so that a seed has faults at the same times again."""
     _due: dict[str, float] = field(default_factory=dict)
     _stopped: list[tuple[float, psutil.Process]] = field(default_factory=list)
+    _full_until: float = 0.0
 
     EVERY = {
         "kill": (0.5, 1.5),
@@ -108,15 +46,27 @@ class Faults:
         "freeze": (4.0, 8.0),
         "request": (0.5, 2.0),
         "answer": (0.5, 2.0),
+        "silence": (8.0, 16.0),
+        "web": (20.0, 40.0),
+        "broker": (20.0, 40.0),
+        "postgres": (30.0, 60.0),
+        "disk": (20.0, 40.0),
     }
 
     def __post_init__(self) -> None:
+        self.rng = random.Random(f"{self.seed} targets")
+        self._times = {
+            kind: random.Random(f"{self.seed} {kind}") for kind in self.EVERY
+        }
         for kind in self.EVERY:
             self._plan(kind)
 
     def strike(self) -> None:
         """Do what is due."""
         self._wake()
+        if time.monotonic() > self._full_until:
+            self._empty_disk()
+        self.stopwatch.look()
         for kind, due in self._due.items():
             if time.monotonic() >= due and getattr(self, f"_{kind}")():
                 self.done[kind] += 1
@@ -125,27 +75,66 @@ class Faults:
     def over(self) -> None:
         """Have everybody who was stopped go on; nothing goes wrong any more."""
         self.crew.proxy.disarm()
-        for kind in ("request", "answer"):
+        for kind in ("request", "answer", "silence"):
             self.done[kind] = self.crew.proxy.done[kind]
         self._wake(everybody=True)
+        self._empty_disk()
 
     def _plan(self, kind: str) -> None:
-        self._due[kind] = time.monotonic() + self.rng.uniform(*self.EVERY[kind])
+        self._due[kind] = time.monotonic() + self._times[kind].uniform(
+            *self.EVERY[kind]
+        )
 
     def _kill(self) -> bool:
         ready = self.crew.ready()
         # Half of them stay, or on a slow machine nothing but starts would ever happen.
         enough = len(ready) > self.crew.size / 2
         if enough:
-            self.crew.kill_worker(self.rng.choice(ready))
+            worker = self.rng.choice(ready)
+            pids = self.crew.pids(worker)
+            self.crew.kill_worker(worker)
+            self.stopwatch.killed(pids)
         return enough
 
     def _keeper(self) -> bool:
-        self.crew.kill_keeper()
+        self.crew.kill_other(self.rng.randrange(self.crew.keepers))
         return True
+
+    def _web(self) -> bool:
+        if self.crew.has_web:
+            self.crew.kill_other(-1)
+        return self.crew.has_web
+
+    def _broker(self) -> bool:
+        """SIGKILL to Valkey, which stores nothing."""
+        self.crew.stage.servers.restart_broker()
+        self.stopwatch.wiped()
+        return True
+
+    def _postgres(self) -> bool:
+        """Restart Postgres at once: it recovers from its log, as after a crash."""
+        self.crew.stage.servers.restart_postgres()
+        connection.close()
+        return True
+
+    def _disk(self) -> bool:
+        """Fill the disk with the artifacts for a while."""
+        disk = self.crew.stage.disk
+        if disk is None:
+            return False
+        self._full_until = time.monotonic() + self.rng.uniform(*FULL_S)
+        with contextlib.suppress(OSError), (disk / "filler").open("wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+        return True
+
+    def _empty_disk(self) -> None:
+        if self.crew.stage.disk is not None:
+            (self.crew.stage.disk / "filler").unlink(missing_ok=True)
 
     def _flush(self) -> bool:
         redis.Redis.from_url(self.crew.stage.endpoints.redis_url).flushall()
+        self.stopwatch.wiped()
         return True
 
     def _cut(self) -> bool:
@@ -172,6 +161,11 @@ class Faults:
     def _answer(self) -> bool:
         """Cut a connection when a commit is done, before the client knows."""
         self.crew.proxy.lose("answer")
+        return True
+
+    def _silence(self) -> bool:
+        """Leave a connection half open at a commit, for longer than a lease."""
+        self.crew.proxy.lose("silence")
         return True
 
     def _child(self) -> bool:
@@ -233,47 +227,6 @@ class Faults:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one[1].resume()
             self._stopped.remove(one)
-
-
-@dataclass
-class Publisher:
-    """Delivers each step's hint ten times, and hints that nobody meant."""
-
-    rng: random.Random
-    broker: "redis.Redis[bytes]"
-    sent: int = 0
-    forged: int = 0
-    _known: set[tuple[UUID, int]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._real = dispatch.send
-
-    @contextlib.contextmanager
-    def multiplying(self) -> Iterator[None]:
-        """For the body, each hint that follows a decision here is published often."""
-        dispatch.send = self._often
-        try:
-            yield
-        finally:
-            dispatch.send = self._real
-
-    def hint(self, ready: Sequence[tuple[UUID, int]]) -> None:
-        """Publish what is ready and not yet multiplied, and one forgery each."""
-        for item in set(ready) - self._known:
-            self._known.add(item)
-            self._often([item[0]])
-            old = self.rng.choice(sorted(self._known, key=str))[0]
-            self._forge([uuid4(), old])
-
-    def _often(self, ids: Sequence[UUID]) -> None:
-        self._real(list(ids) * TIMES)
-        self.sent += len(ids) * TIMES
-
-    def _forge(self, ids: Sequence[UUID]) -> None:
-        self._real(ids)
-        self.broker.lpush(dispatch.STEPS, "no id at all", b"\xff", "")
-        app.send_task(dispatch.WORK, kwargs={"order": "rm"})
-        self.forged += len(ids) + 4
 
 
 def _is_runner(process: psutil.Process) -> bool:

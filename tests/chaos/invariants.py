@@ -20,7 +20,7 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.trace.services import streams
-from tests.chaos.plans import EFFECTS, ONCE, is_odd
+from tests.chaos.plans import EFFECTS, ONCE, is_container, is_odd, mark_of
 
 LOST = {"step.worker_lost", "step.runner_died"}
 """Why an outcome may be unknown of a handler that would have ended well."""
@@ -42,17 +42,19 @@ def every_run_is_final_or_waits_for_people(lines: Lines) -> Iterator[str]:
 
 
 def no_step_is_lost(lines: Lines) -> Iterator[str]:
-    """Check that all steps of a successful run are done, with their effects."""
-    seen = {line.split()[0] for line in lines}
+    """Check that all steps of a successful run are done."""
     for step in _steps():
         if step.run.state == RunState.SUCCEEDED and step.state != StepState.SUCCEEDED:
-            yield f"{step.key} is {step.state} in a run that succeeded"
-        if (
-            step.state == StepState.SUCCEEDED
-            and _action(step) in EFFECTS
-            and step.key not in seen
-        ):
-            yield f"{step.key} succeeded without its effect"
+            yield f"{mark_of(step)} is {step.state} in a run that succeeded"
+
+
+def no_success_without_effect(lines: Lines) -> Iterator[str]:
+    """Check that a step that succeeded has had its effect."""
+    seen = {line.split()[0] for line in lines}
+    for step in _acting():
+        is_done = step.state == StepState.SUCCEEDED and _action(step) in EFFECTS
+        if is_done and mark_of(step) not in seen:
+            yield f"{mark_of(step)} succeeded without its effect"
 
 
 def no_effect_happens_twice(lines: Lines) -> Iterator[str]:
@@ -62,26 +64,24 @@ def no_effect_happens_twice(lines: Lines) -> Iterator[str]:
     for line in lines:
         mark, key = line.split()
         keys[mark].add(key)
-    for step in _steps():
-        if _action(step) in ONCE and counts[step.key] > 1:
-            yield f"{step.key} had its effect {counts[step.key]} times"
-        if len(keys[step.key]) > 1:
-            yield f"{step.key} used {len(keys[step.key])} idempotency keys"
+    for step in _acting():
+        mark = mark_of(step)
+        if _action(step) in ONCE and counts[mark] > 1:
+            yield f"{mark} had its effect {counts[mark]} times"
+        if len(keys[mark]) > 1:
+            yield f"{mark} used {len(keys[mark])} idempotency keys"
 
 
 def no_effect_without_intent_and_approval(lines: Lines) -> Iterator[str]:
     """Whatever the world shows was approved, and announced in the record before."""
-    intended = set(
-        Attempt.objects.filter(intent_at__isnull=False).values_list(
-            "step_run__key", flat=True
-        )
-    )
+    attempts = Attempt.objects.filter(intent_at__isnull=False)
+    intended = {mark_of(a.step_run) for a in attempts.select_related("step_run")}
     approved = set(
         Gate.objects.filter(status="approved").values_list("context_id", "step")
     )
-    by_key = {step.key: step for step in _steps()}
+    by_mark = {mark_of(step): step for step in _acting()}
     for mark in {line.split()[0] for line in lines}:
-        step = by_key[mark]
+        step = by_mark[mark]
         if mark not in intended:
             yield f"{mark} had an effect without intent"
         if (step.run_id, "") not in approved:
@@ -93,14 +93,17 @@ def no_effect_without_intent_and_approval(lines: Lines) -> Iterator[str]:
 def no_effect_is_recorded_as_nothing_ran(lines: Lines) -> Iterator[str]:
     """Where the world shows the effect of a step that runs once, no error denies it."""
     seen = {line.split()[0] for line in lines}
-    for step in _steps().filter(key__in=seen, error__isnull=False):
-        if _action(step) in ONCE and step.error.get("ran") is False:
+    for step in _acting():
+        is_denied = step.error is not None and step.error.get("ran") is False
+        if mark_of(step) in seen and is_denied and _action(step) in ONCE:
             yield f"{step.key} had its effect and says {step.error}"
 
 
 def no_known_result_is_lost(lines: Lines) -> Iterator[str]:
     """Check that a handler that ended well succeeded, unless its worker was killed."""
-    for step in _steps().filter(error__isnull=False):
+    for step in _acting():
+        if step.error is None:
+            continue
         if is_odd(step.key) or step.state == StepState.SKIPPED:
             continue
         code = step.error.get("code")
@@ -145,37 +148,37 @@ def every_stream_verifies(lines: Lines) -> Iterator[str]:
 def every_transition_has_one_event(lines: Lines) -> Iterator[str]:
     """Replaying the events from the start leads to exactly the states in the tables."""
     for run in Run.objects.prefetch_related("steps"):
-        told = {"": str(RunState.AWAITING_APPROVAL)}
-        told |= {step.key: str(StepState.PENDING) for step in run.steps.all()}
+        told = {_RUN: str(RunState.AWAITING_APPROVAL)}
+        told |= {_place(step): str(StepState.PENDING) for step in run.steps.all()}
         for event in record.events_after(run.stream, 0, limit=100_000):
             payload = record.envelope(event)["payload"]
             if not event.kind.startswith(("run.", "step.")) or "from" not in payload:
                 continue
-            if payload["from"] != told[event.step]:
-                yield f"{event}: from {payload['from']}, but it was {told[event.step]}"
-            told[event.step] = payload["to"]
-        now = {"": run.state} | {step.key: step.state for step in run.steps.all()}
+            place = event.step, payload.get("item")
+            if payload["from"] != told[place]:
+                yield f"{event}: from {payload['from']}, but it was {told[place]}"
+            told[place] = payload["to"]
+        now = {_RUN: run.state} | {_place(s): s.state for s in run.steps.all()}
         if told != now:
             yield f"run {run.id}: the record says {told}, the tables {now}"
 
 
 def every_claim_is_one_attempt_with_one_end(lines: Lines) -> Iterator[str]:
     """Fences rise one by one, one attempt per fence, at most one of them done."""
-    claims = Counter(
-        Event.objects.filter(kind="step.started").values_list("stream_id", "step")
+    claims, resolved = (
+        Counter(map(_subject, Event.objects.filter(kind=kind)))
+        for kind in ("step.started", "step.resolved")
     )
-    resolved = set(
-        Event.objects.filter(kind="step.resolved").values_list("stream_id", "step")
-    )
-    for step in _steps():
+    for step in _acting():
+        subject = step.run.stream, *_place(step)
         attempts = list(step.attempts.order_by("fence"))
         fences = [attempt.fence for attempt in attempts]
         if fences != list(range(1, len(fences) + 1)) or step.fence != len(fences):
             yield f"{step.key} has the fences {fences}, its own is {step.fence}"
-        if claims[step.run.stream, step.key] != len(fences):
-            yield f"{step.key} was claimed {claims[step.run.stream, step.key]} times"
+        if claims[subject] != len(fences):
+            yield f"{mark_of(step)} was claimed {claims[subject]} times"
         done = sum(attempt.phase == Phase.DONE for attempt in attempts)
-        people_said_so = (step.run.stream, step.key) in resolved
+        people_said_so = bool(resolved[subject])
         if done + people_said_so != (step.state == StepState.SUCCEEDED):
             yield f"{step.key} is {step.state} with {done} attempts done"
         if any(a.ended_at is None for a in attempts) and step.state != "running":
@@ -185,6 +188,7 @@ def every_claim_is_one_attempt_with_one_end(lines: Lines) -> Iterator[str]:
 CHECKS: tuple[Callable[[Lines], Iterator[str]], ...] = (
     every_run_is_final_or_waits_for_people,
     no_step_is_lost,
+    no_success_without_effect,
     no_effect_happens_twice,
     no_effect_without_intent_and_approval,
     no_effect_is_recorded_as_nothing_ran,
@@ -202,8 +206,27 @@ def violations(lines: Lines) -> dict[str, list[str]]:
     return {check.__name__: list(check(lines)) for check in CHECKS}
 
 
+_RUN = ("", None)
+"""The place of a run among its steps."""
+
+
+def _place(step: StepRun) -> tuple[str, int | None]:
+    return step.key, step.item
+
+
+def _subject(event: Event) -> tuple[str, str, int | None]:
+    """Return the step run that an event is about: stream, step and item."""
+    payload = record.envelope(event)["payload"]
+    return str(event.stream_id), event.step, payload.get("item")
+
+
 def _steps() -> Any:
     return StepRun.objects.select_related("run", "run__revision")
+
+
+def _acting() -> list[StepRun]:
+    """Return the step runs that may have an effect: all but those that have items."""
+    return [step for step in _steps() if not is_container(step)]
 
 
 def _has_odd(run: Run) -> bool:

@@ -24,12 +24,16 @@ def write(reports: Sequence[dict[str, Any]]) -> None:
     put_between_markers(PAGE, "chaos", table(reports))
 
 
+def _times(measured: dict[str, Any]) -> str:
+    return f"{measured['steps']}, {measured['p99_s']}"
+
+
 ROWS = (
     ("runs", lambda r: r["runs"]),
     ("steps", lambda r: sum(r["at_the_end"]["steps"].values())),
-    ("runs with a gated step", lambda r: r["gated_runs"]),
+    ("runs with gated steps", lambda r: r["gated_runs"]),
     ("kill -9 of a whole worker", lambda r: r["faults"].get("kill", 0)),
-    ("kill -9 of the keeper", lambda r: r["faults"].get("keeper", 0)),
+    ("kill -9 of a keeper", lambda r: r["faults"].get("keeper", 0)),
     ("workers stopped past their lease", lambda r: r["faults"].get("stop", 0)),
     ("FLUSHALL", lambda r: r["faults"].get("flush", 0)),
     ("all connections to Postgres cut", lambda r: r["faults"].get("cut", 0)),
@@ -38,6 +42,11 @@ ROWS = (
     ("one process stopped past its lease", lambda r: r["faults"].get("freeze", 0)),
     ("connections cut before a commit", lambda r: r["faults"].get("request", 0)),
     ("connections cut after a commit", lambda r: r["faults"].get("answer", 0)),
+    ("connections left half open", lambda r: r["faults"].get("silence", 0)),
+    ("kill -9 of the web server", lambda r: r["faults"].get("web", 0)),
+    ("kill -9 of the broker", lambda r: r["faults"].get("broker", 0)),
+    ("immediate restarts of Postgres", lambda r: r["faults"].get("postgres", 0)),
+    ("disk of the artifacts full", lambda r: r["faults"].get("disk", 0)),
     ("hints sent by the test", lambda r: r["hints"]),
     ("forged hints", lambda r: r["forged_hints"]),
     ("changes written without a lock", lambda r: r["changes_of_runs"]["fast"]),
@@ -48,6 +57,14 @@ ROWS = (
     ("changes written under the lock", lambda r: r["changes_of_runs"]["locked"]),
     ("seconds of faults", lambda r: r["seconds_of_faults"]),
     ("seconds to settle after the faults", lambda r: r["seconds_to_settle"]),
+    (
+        "kill -9 until a repeatable step starts again: steps, p99 in s",
+        lambda r: _times(r["reclaimed_after_kill"]),
+    ),
+    (
+        "broker emptied until a ready step starts: steps, p99 in s",
+        lambda r: _times(r["started_after_wipe"]),
+    ),
     ("attempts lost", lambda r: r["at_the_end"]["attempts"].get("lost", 0)),
     (
         "steps with unknown outcome",

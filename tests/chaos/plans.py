@@ -11,14 +11,22 @@ SLOWEST_S = 0.3
 """How long an effect may take: long enough to be killed before and after it."""
 ODD_S = 0.03
 """The same for a step that ends badly, which may be tried several times."""
-WITH_GATE, PARALLEL, ODD = 1 / 4, 1 / 3, 1 / 4
-"""How many of the plans have such a step."""
+PARALLEL, ODD, FAN_OUT = 1 / 3, 1 / 4, 1 / 3
+"""How many of the plans are parallel, have a step that ends badly, or a fan-out."""
+GATED = 1 / 4
+"""How many of the steps need an approval of their own."""
+STEPS, ITEMS = (6, 12), (3, 6)
+"""The fewest and the most steps of a plan, and items of a fan-out."""
+KINDS = {"once": 4, "again": 2, "file": 1, "value": 1}
+"""Kinds of steps and their weights: half of them may have their effect only once."""
 
 ONCE = ("once", "once-gated")
 AGAIN = "again"
 EFFECTS = {*ONCE, AGAIN}
 ODD_MARK = "-odd"
 """In the keys of steps that end badly."""
+FAN_OUT_MARK = "-each"
+"""In the keys of steps with items."""
 ONLY_PLAIN = ("file", "busy")
 """Ends that need an action which may be repeated, or a file that others read."""
 
@@ -36,13 +44,24 @@ def is_odd(key: str) -> bool:
     return ODD_MARK in key
 
 
+def mark_of(step: Any) -> str:
+    """Return the mark that the effect of a step run leaves in the witness file."""
+    return step.key if step.item is None else f"{step.key}.{step.item}"
+
+
+def is_container(step: Any) -> bool:
+    """Return True for a step run that only has items, and no effect of its own."""
+    return FAN_OUT_MARK in step.key and step.item is None
+
+
 def random_plan(rng: random.Random, number: int) -> Made:
-    """Make a plan of three to six steps: effects, files, gates, joins, odd ends."""
-    length = rng.randint(3, 6)
+    """Make a plan: effects, files, gates, joins, items, odd ends."""
+    length = rng.randint(*STEPS)
     parallel = rng.choice([True, {"max": 2}]) if rng.random() < PARALLEL else False
-    gated = rng.random() < WITH_GATE
     odd_at = rng.randrange(length) if rng.random() < ODD else -1
+    items_at = rng.randrange(length) if rng.random() < FAN_OUT else -1
     steps: list[dict[str, Any]] = []
+    gated = False
     for position in range(length):
         before = [made["id"] for made in steps]
         after = _parents(rng, before, parallel=bool(parallel))
@@ -50,15 +69,26 @@ def random_plan(rng: random.Random, number: int) -> Made:
         if position == odd_at:
             steps.append(_odd_step(rng, f"{key}{ODD_MARK}", after))
             continue
+        if position == items_at:
+            steps.append(_fan_out(rng, f"{key}{FAN_OUT_MARK}", after))
+            continue
         writers = [s["id"] for s in steps if s["params"].get("end") == "file"]
         steps.append(_step(rng, key, after, writers))
         if len(after) > 1 and "file" not in steps[-1]["params"]:
             steps[-1]["triggerRule"] = rng.choice(["all_success", "all_done"])
-    if gated:
-        _gate(rng.choice(steps))
+        if rng.random() < GATED:
+            gated = True
+            _gate(steps[-1])
     fields = {"onFailure": "continue"} if odd_at >= 0 else {}
     text = builders.plan(*steps, id=f"chaos-{number}", parallel=parallel, **fields)
     return Made(text, gated)
+
+
+def _fan_out(rng: random.Random, key: str, after: list[str]) -> dict[str, Any]:
+    """Make a step with items, each with an effect and a mark of its own."""
+    marks = [f"{key}.{item}" for item in range(rng.randint(*ITEMS))]
+    params = _noise(rng, "$item", SLOWEST_S) | {"effect": True}
+    return _of(rng.choice(["once", AGAIN]), key, after, params) | {"forEach": marks}
 
 
 def _gate(chosen: dict[str, Any]) -> None:
@@ -79,7 +109,7 @@ def _parents(rng: random.Random, before: list[str], *, parallel: bool) -> list[s
 def _step(
     rng: random.Random, key: str, after: list[str], writers: list[str]
 ) -> dict[str, Any]:
-    kind = rng.choices(["once", AGAIN, "file", "value"], [4, 2, 2, 1])[0]
+    kind = rng.choices([*KINDS], [*KINDS.values()])[0]
     params = _noise(rng, key, SLOWEST_S)
     if kind == "file" and writers:
         file = rng.choice(writers)

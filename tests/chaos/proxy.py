@@ -1,5 +1,7 @@
 """A way to Postgres that loses commits: the request of one, or only its answer.
 
+It can also leave a connection half open: neither end hears of the other any more.
+
 The parts of the chaos test connect through it. Cutting connections at random moments
 rarely meets the moment between a commit and its answer; this meets it each time.
 """
@@ -20,6 +22,8 @@ PREPARED = re.compile(
 """A statement that is prepared goes by this name from then on."""
 BOUND = re.compile(rb"B.{4}\x00(_pg3_\d+)\x00", re.DOTALL)
 READY = re.compile(rb"Z\x00\x00\x00\x05([ITE])")
+SILENCE_S = 6.0
+"""How long a connection is half open before it is cut."""
 REFUSED = re.compile(rb"XF00[12]|D\x00\x00\x00\x0a\x00\x01\xff\xff\xff\xff")
 """A row in another state, or a null for a stream that has moved on."""
 
@@ -74,7 +78,7 @@ class Proxy:
         self._ready.wait()
 
     def lose(self, what: str) -> None:
-        """Lose the next commit: its "request", or its "answer"."""
+        """Lose the next commit: its "request", its "answer", or either by "silence"."""
         self._armed[what] = 1
 
     def changes(self) -> dict[str, int]:
@@ -120,7 +124,15 @@ class Proxy:
         try:
             while data := await source.read(CHUNK):
                 look = session.asks if what == "request" else session.answers
-                if look(data) and self._armed[what]:
+                is_commit = look(data)
+                if is_commit and self._armed["silence"]:
+                    self._armed["silence"] = 0
+                    self.done["silence"] += 1
+                    await asyncio.sleep(SILENCE_S)
+                    back.transport.abort()
+                    target.transport.abort()
+                    return
+                if is_commit and self._armed[what]:
                     self._armed[what] = 0
                     self.done[what] += 1
                     back.transport.abort()

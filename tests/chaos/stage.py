@@ -6,6 +6,7 @@ Django is set up for it, so only afterwards may models and services be imported.
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,16 +29,23 @@ class Stage:
     witness: Path
     env: Mapping[str, str]
     """The environment of this program, and of the parts it starts."""
+    servers: TestServers
+    disk: Path | None = None
+    """The mount of the small disk that has the artifacts, if one could be mounted."""
 
 
 @contextmanager
-def on_stage(*, durable: bool, env: Mapping[str, str]) -> Iterator[Stage]:
+def on_stage(
+    *, durable: bool, env: Mapping[str, str], disk_mb: int = 0
+) -> Iterator[Stage]:
     """Servers and a prepared database for the body; nothing is left afterwards.
 
-    The program and its parts use the application's role, as in production.
+    The program and its parts use the application's role, as in production. With
+    `disk_mb` artifacts are on a disk of that size, where one can be mounted.
     """
     home = Path(tempfile.mkdtemp(prefix="execfabric-stage-"))
     running: TestServers | None = None
+    disk = _mounted(home / "disk", disk_mb) if disk_mb else None
     try:
         running = TestServers(home / "data", durable=durable)
         witness = home / "witness"
@@ -56,6 +64,8 @@ def on_stage(*, durable: bool, env: Mapping[str, str]) -> Iterator[Stage]:
             "TMPDIR": str(home),
             **env,
         }
+        if disk:
+            told["EXECFABRIC_ARTIFACT_DIR"] = str(disk)
         endpoints = running.fresh_database(DATABASE, told)
         told["DATABASE_URL"] = endpoints.database_url
         told["REDIS_URL"] = endpoints.redis_url
@@ -63,8 +73,20 @@ def on_stage(*, durable: bool, env: Mapping[str, str]) -> Iterator[Stage]:
             os.environ.pop(name, None)
         os.environ |= told
         django.setup()
-        yield Stage(endpoints, witness, told)
+        yield Stage(endpoints, witness, told, running, disk)
     finally:
         if running is not None:
             running.stop()
+        if disk:
+            subprocess.run(["umount", "-l", str(disk)], check=False)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _mounted(folder: Path, megabytes: int) -> Path | None:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "chaos", folder]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        return None
+    return folder if done.returncode == 0 else None
