@@ -46,7 +46,10 @@ def rollback(
         now.output.result(shown, _show)
         return
     if not yes:
-        _show(Output(as_json=False), shown)
+        if now.output.as_json:
+            detail = "With --json nothing is asked. Confirm with --yes."
+            raise UsageProblem("cli.yes_missing", detail)
+        _show(now.output, shown)
         typer.confirm(f"Roll back run {run_id}?", abort=True, err=True)
     body = {"reason": reason, "digest": shown["digest"], "to": to}
     run = now.client.post(f"{path}:rollback", body)
