@@ -48,6 +48,27 @@ def release(ctx: typer.Context, key: Key) -> None:
     _act(ctx, key, "release")
 
 
+@app.command()
+def failures(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    after: Annotated[int | None, typer.Option(help="Start after this record.")] = None,
+) -> None:
+    """List failed attempts, newest first."""
+    now = session(ctx)
+    items = now.client.get("failures", limit=limit, after=after)["items"]
+    columns = ("id", "failure", "run", "step", "ms", "step now", "error")
+    rows = (
+        (
+            *(item[key] for key in ("id", "name", "run_id", "step", "elapsed_ms")),
+            item["step_state"],
+            item["error"]["message"],
+        )
+        for item in items
+    )
+    now.output.result(items, lambda output, _: output.table(columns, rows))
+
+
 def _act(ctx: typer.Context, key: str, verb: str) -> None:
     now = session(ctx)
     item = now.client.post(f"attention/{segment(key)}:{verb}")

@@ -37,6 +37,7 @@ PLACES = (
 SECTIONS = {
     "gate": "inbox",
     "gate_step": "inbox",
+    "failures": "attention",
     "run": "runs",
     "step": "runs",
     "step_resolve": "runs",

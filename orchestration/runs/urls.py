@@ -98,6 +98,7 @@ urlpatterns = [
     path("stops/<uuid:pk>/lift", stops.stop_lift, name="stop_lift"),
     # /attention
     path("attention", attention.attention_queue, name="attention"),
+    path("attention/failures", attention.failures, name="failures"),
     path("attention/count", attention.attention_count, name="attention_count"),
     re_path(
         r"^attention/(?P<claim>take|release)\Z",

@@ -4,13 +4,16 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from ninja import Path, Query, Router, Schema
+from django.urls import reverse
+from ninja import Field, Path, Query, Router, Schema
 
 from execfabric.identity.http import ApiRequest, PeopleOnly, absolute
 from execfabric.lib import clock
 from orchestration.runs.control import attention as queue
 from orchestration.runs.domain.attention import KEY, AttentionItem, AttentionKind
-from orchestration.runs.pages import attention
+from orchestration.runs.domain.failure_names import FailureName
+from orchestration.runs.pages import attention, failure_records
+from orchestration.runs.pages.failure_records import FailureRecord
 
 router = Router(tags=["attention"])
 Key = Annotated[str, Path(pattern=f"^{KEY}$")]
@@ -66,6 +69,57 @@ class AttentionQuery(Schema):
     """Filters for the queue."""
 
     kind: AttentionKind | None = None
+
+
+class FailureOut(Schema):
+    """A failed attempt."""
+
+    id: int = Field(alias="attempt.id")
+    name: FailureName
+    error: dict[str, Any]
+    run_id: UUID = Field(alias="run.id")
+    step_run_id: UUID = Field(alias="step.id")
+    step: str = Field(alias="step.label")
+    step_state: str = Field(alias="step.state")
+    """The state of the step now."""
+    attempt: int = Field(alias="attempt.fence")
+    worker: str = Field(alias="attempt.worker")
+    digest: str = Field(alias="attempt.spec_id")
+    """The digest of the exact parameters that it was called with."""
+    trace_id: str = Field(alias="run.trace_id")
+    session_id: str = Field(alias="attempt.session_id")
+    started_at: datetime = Field(alias="attempt.started_at")
+    ended_at: datetime | None = Field(alias="attempt.ended_at")
+    elapsed_ms: int | None
+    url: str
+
+    @staticmethod
+    def resolve_url(record: FailureRecord, context: dict[str, Any]) -> str:
+        path = reverse("step", args=[record.run.pk, record.step.address])
+        return absolute(context["request"], path)
+
+
+class FailureList(Schema):
+    """Failed attempts, newest first, and the cursor of the next page."""
+
+    items: list[FailureOut]
+    next: int | None
+
+
+class FailureQuery(Schema):
+    """The cursor of the next page, and the size of a page."""
+
+    after: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+@router.get("/failures", response=FailureList)
+def list_failures(request: ApiRequest, query: Query[FailureQuery]) -> dict[str, Any]:
+    """List failed attempts, newest first, in the runs that the token may see."""
+    items, following = failure_records.page(
+        request.auth, after=query.after, limit=query.limit
+    )
+    return {"items": items, "next": following}
 
 
 @router.get("/attention", response=AttentionList)

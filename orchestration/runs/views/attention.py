@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
-from execfabric.lib import clock
+from execfabric.lib import clock, numbers
 from execfabric.lib.refusal import Refusal
 from execfabric.web.http import (
     HttpRequest,
@@ -17,9 +17,11 @@ from execfabric.web.http import (
     wants_fragment,
 )
 from orchestration.runs.control import attention as queue
-from orchestration.runs.pages import attention
+from orchestration.runs.pages import attention, failure_records
 from orchestration.runs.pages.attention import SHOWN
 
+RECORDS = 50
+"""Failure records on a page."""
 ON_HOME = 8
 """Items on the home page."""
 
@@ -63,3 +65,14 @@ def attention_act(request: HttpRequest, claim: str) -> HttpResponse:
     verb = "You take care of" if item.owner else "Released"
     messages.success(request, f"{verb}: {item.text}")
     return redirect("attention")
+
+
+@require_safe
+def failures(request: HttpRequest) -> HttpResponse:
+    """List the failed attempts, the newest first."""
+    after = numbers.whole(request.GET.get("after", ""))
+    records, following = failure_records.page(
+        request.user.actor(), after=after, limit=RECORDS
+    )
+    context = {"records": records, "following": following}
+    return page(request, "runs/failures.html", context)
