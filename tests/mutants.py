@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,19 +95,23 @@ def main() -> int:
     return int(not all(one.caught_by for one in tried))
 
 
-def table(tried: Sequence[Tried]) -> str:
-    """Return the results as a Markdown table."""
-    caught = sum(bool(one.caught_by) for one in tried)
+def table(results: Mapping[str, str]) -> str:
+    """Return the last results, by mutant, as a Markdown table."""
+    mutants = listed()
+    caught = sum(bool(results.get(mutant.name)) for mutant in mutants)
+    tried = sum(mutant.name in results for mutant in mutants)
     rows = [
-        f"{caught} of {len(tried)} mutants were caught.",
+        f"Of {len(mutants)} mutants {tried} were tried, and {caught} of these were caught.",
         "",
         "| Guard that is removed | File | Noticed by |",
         "| --- | --- | --- |",
     ]
-    for one in tried:
-        test = one.caught_by.rpartition("::")[2]
+    for mutant in mutants:
+        test = results.get(mutant.name, "").rpartition("::")[2]
         noticed = f"`{test}`" if test else "**no test**"
-        rows.append(f"| {one.mutant.guard} | `{one.mutant.file}` | {noticed} |")
+        if mutant.name not in results:
+            noticed = "not tried yet"
+        rows.append(f"| {mutant.guard} | `{mutant.file}` | {noticed} |")
     return "\n".join(rows)
 
 
@@ -116,15 +120,16 @@ def _store(one: Tried) -> None:
     if one.problem:
         return
     RESULTS.parent.mkdir(exist_ok=True)
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    known[one.mutant.name] = one.caught_by
-    RESULTS.write_text(json.dumps(known, indent=2))
+    known = _stored() | {one.mutant.name: one.caught_by}
+    RESULTS.write_text(json.dumps(known, indent=2), encoding="utf-8")
 
 
-def _stored() -> list[Tried]:
-    """Return the last result of each listed mutant that has one."""
-    known = json.loads(RESULTS.read_text())
-    return [Tried(m, known[m.name]) for m in listed() if m.name in known]
+def _stored() -> dict[str, str]:
+    """Return the last result of each mutant: the test that failed, or ""."""
+    if not RESULTS.exists():
+        return {}
+    known: dict[str, str] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return known
 
 
 def _arguments() -> argparse.Namespace:
