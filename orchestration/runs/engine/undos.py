@@ -135,6 +135,9 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
         contract = _contract(change, step)
         if step.effect_class == EffectClass.PURE:
             read_only.append(title)
+        elif step.reused_from_id is not None:
+            reason = "It has the result of an earlier run. Roll back that run instead."
+            not_undone.append(NotUndone(step, title, reason))
         elif undo_of(change.plan_step(step), contract) is None:
             reason = "No undo is declared for it."
             not_undone.append(NotUndone(step, title, reason))
@@ -277,8 +280,7 @@ def _require_dead(change: RunChange) -> None:
     [[now]] = database.rows("SELECT clock_timestamp()", [])
     for attempt in rows:
         timeout_s = float(canonical.loads(bytes(attempt.spec.body)).get("timeout_s", 0))
-        begun = attempt.intent_at or attempt.started_at
-        until = outcome.killed_by(begun, timeout_s=timeout_s)
+        until = outcome.killed_by(attempt.recorded_at, timeout_s=timeout_s)
         if now < until:
             name = change.loaded.title(change.step(attempt.step_run_id))
             later = until + timedelta(seconds=1)
