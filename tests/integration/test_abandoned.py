@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from execfabric.lib import clock
-from orchestration.runs.control import control, recovery
-from orchestration.runs.engine import attempts
-from orchestration.runs.errors import OldAttemptMayLive, OutputInvalid
+from orchestration.runs.control import control, recovery, step_actions
+from orchestration.runs.control.step_actions import Request
+from orchestration.runs.engine import attempts, failures
+from orchestration.runs.engine.locking import locked_change
+from orchestration.runs.errors import OldAttemptMayLive, OutputInvalid, StepActRefused
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.skills.execution.runner import ROOT
@@ -27,6 +29,7 @@ from tests.builders import (
     states,
     step,
 )
+from tests.integration.fallback_builders import BAD, with_fallback
 from tests.integration.runner_builders import alive, living_below
 from tests.integration.test_failures import lapse
 from tests.record import is_whole, payloads
@@ -173,6 +176,41 @@ def test_an_abandoned_step_does_not_fall_back(proposer, operator, worker, witnes
 
     assert run.state == "failed"
     assert not run.steps.filter(parent__isnull=False).exists()
+
+
+def test_an_abandoned_fallback_is_never_tried_again(
+    proposer, operator, worker, witness
+):
+    other = {"skill": "lab", "action": "witness", "params": {"mark": "x"}}
+    text = plan(with_fallback(fallback=other), step("z"))
+    run = approved(text, proposer, operator)
+    completed(claimed(run, "q"), BAD)
+    found(unknown_of(run, "q.fallback"), operator, happened=None)
+    aged()
+    owner = run.steps.get(key="q")
+    assert owner.error["code"] == "step.outcome_abandoned"
+
+    for act in (step_actions.retry, step_actions.fall_back):
+        with pytest.raises(StepActRefused):
+            act(Request(owner.pk, "Again.", by=operator.actor(), at=clock.now()))
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run = driven(run, worker)
+
+    assert run.state == "partially_succeeded"
+    assert states(run) == {"q": "failed", "q.fallback": "failed", "z": "succeeded"}
+    assert Attempt.objects.filter(step_run__key="q.fallback").count() == 1
+    assert is_whole(run)
+
+
+def test_no_caller_can_try_an_abandoned_step_again(proposer, operator, witness):
+    run = approved(plan(ONCE), proposer, operator)
+    found(unknown_of(run), operator, happened=None)
+
+    with (
+        pytest.raises(RuntimeError, match="abandoned"),
+        locked_change(run.pk, by=operator.actor(), at=clock.now()) as change,
+    ):
+        failures.try_again(change.step(run.steps.get().pk), change)
 
 
 def test_a_run_with_an_abandoned_step_can_be_cancelled(proposer, operator, witness):

@@ -9,6 +9,7 @@ from typing import Any
 from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain import fallbacks
 from orchestration.runs.domain.progress import FALLBACK_FAILED
+from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import StepEvent, StepState
 from orchestration.runs.engine import artifacts, ends, scopes
 from orchestration.runs.engine.transitions import RunChange
@@ -63,7 +64,11 @@ def try_again(
 
     A container with members keeps what it was expanded with. `why` is recorded with it,
     if a user asked for it.
+
+    :raises RuntimeError: when the step was abandoned: a second try could repeat its effect
     """
+    if (step.error or {}).get("code") == ABANDONED:
+        raise RuntimeError(f"step {step.key} was abandoned")
     generation = step.generation + 1
     columns: dict[str, Any] = {"generation": generation, "error": None}
     if not change.loaded.progress.members(step.id):
@@ -131,4 +136,7 @@ def _fail(step: StepRun, cause: dict[str, Any], change: RunChange) -> None:
     effects = [own.get("ran"), cause.get("ran")]
     ran = None if None in effects else False
     ran = True if True in effects else ran
-    ends.fail(change, step, FALLBACK_FAILED, message.strip(), ran=ran)
+    # Another try of the step would try its fallback again.
+    is_abandoned = cause.get("code") == ABANDONED
+    code = ABANDONED if is_abandoned else FALLBACK_FAILED
+    ends.fail(change, step, code, message.strip(), ran=ran)
