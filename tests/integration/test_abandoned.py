@@ -12,6 +12,7 @@ from execfabric.lib import clock
 from orchestration.runs.control import control, recovery, step_actions
 from orchestration.runs.control.step_actions import Request
 from orchestration.runs.engine import attempts, failures
+from orchestration.runs.engine.attempts import Lease
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.errors import OldAttemptMayLive, OutputInvalid, StepActRefused
 from orchestration.runs.keeper import sweep
@@ -31,6 +32,7 @@ from tests.builders import (
 )
 from tests.integration.fallback_builders import BAD, with_fallback
 from tests.integration.runner_builders import alive, living_below
+from tests.integration.subplan_builders import inner, save, uses
 from tests.integration.test_failures import lapse
 from tests.record import is_whole, payloads
 from tests.servers import eventually
@@ -42,12 +44,23 @@ pytestmark = [
 ONCE = step("once", "witness", params={"mark": "x"})
 
 
+def claim_of(member: StepRun) -> Lease | None:
+    at = clock.now()
+    return attempts.claim(step_run_id=member.pk, worker="w", session="a" * 16, at=at)
+
+
+def lost(member: StepRun) -> StepRun:
+    """Lose the worker of a step after its intent."""
+    claim_of(member)
+    lapse(member)
+    sweep.sweep(at=clock.now())
+    member.refresh_from_db()
+    return member
+
+
 def unknown_of(run: Run, key: str = "once") -> StepRun:
     """Lose the worker of a step after its intent; return the step."""
-    claimed(run, key)
-    lapse(run.steps.get(key=key))
-    sweep.sweep(at=clock.now())
-    return run.steps.get(key=key)
+    return lost(run.steps.get(key=key))
 
 
 def found(unknown: StepRun, by, *, happened: bool | None) -> StepRun:
@@ -104,7 +117,7 @@ def test_an_earlier_attempt_with_a_longer_deadline_must_be_dead_too(
 def test_while_the_old_process_may_live_no_way_leads_to_a_second_try(
     proposer, operator, worker, witness
 ):
-    """The old worker then has its effect: once, whatever the users tried."""
+    """No second try writes a line, and the late result of the first is only evidence."""
     run = approved(plan(ONCE), proposer, operator)
     old = claimed(run, "once")
     lapse(run.steps.get())
@@ -211,6 +224,63 @@ def test_no_caller_can_try_an_abandoned_step_again(proposer, operator, witness):
         locked_change(run.pk, by=operator.actor(), at=clock.now()) as change,
     ):
         failures.try_again(change.step(run.steps.get().pk), change)
+
+
+LIST = plan(
+    step(
+        "each",
+        "witness",
+        params={"mark": "$item"},
+        forEach=["a", "b"],
+        onItemError="continue",
+    ),
+    step("z"),
+)
+SUB_PLAN = plan(uses(), step("z"))
+
+
+@pytest.mark.parametrize("kind", ["list", "sub-plan"])
+def test_a_run_goes_on_without_an_abandoned_member(
+    kind, proposer, operator, worker, witness
+):
+    save(inner(ONCE, outputs={}), proposer)
+    text, container = (LIST, "each") if kind == "list" else (SUB_PLAN, "sub")
+    run = approved(text, proposer, operator)
+    member = run.steps.get(parent__isnull=False, state="ready")
+    found(lost(member), operator, happened=None)
+    aged()
+
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run = driven(run, worker)
+
+    assert run.state == "partially_succeeded"
+    assert (states(run)[container], states(run)["z"]) == ("failed", "succeeded")
+    assert run.steps.get(key=container, parent=None).generation == 1
+    assert member.attempts.count() == 1
+    assert is_whole(run)
+
+
+def test_only_what_was_not_abandoned_is_tried_again(proposer, operator, witness):
+    """After a user has skipped the abandoned item, the list ends without it."""
+    run = approved(LIST, proposer, operator)
+    first, second = run.steps.filter(parent__isnull=False).order_by("item")
+    found(lost(first), operator, happened=None)
+    aged()
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    completed(claim_of(second), BAD)
+    run.refresh_from_db()
+    assert (run.state, run.reason) == ("paused", "Step each failed.")
+
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, first.generation) == ("failed", 1)
+    assert (second.state, second.generation) == ("ready", 2)
+    step_actions.skip(Request(first.pk, "No.", by=operator.actor(), at=clock.now()))
+    completed(claim_of(second), DONE)
+
+    assert run.steps.get(key="each", parent=None).state == "succeeded"
+    assert is_whole(run)
 
 
 def test_a_run_with_an_abandoned_step_can_be_cancelled(proposer, operator, witness):

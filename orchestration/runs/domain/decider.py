@@ -7,7 +7,6 @@ from orchestration.runs.domain import failure_policy
 from orchestration.runs.domain.failure_policy import Reaction
 from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.progress import UNANSWERED, Key, Progress, StepStatus
-from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import (
     AT_WORK,
     ENDING_RUN,
@@ -237,7 +236,7 @@ def _begin(step: StepStatus, progress: Progress) -> list[StepAction]:
     failed = [
         each
         for each in members
-        if each.state is StepState.FAILED and each.error != ABANDONED
+        if each.state is StepState.FAILED and not progress.is_abandoned(each)
     ]
     skipped = [each for each in members if is_skipped_by_failure(each)]
     return [

@@ -80,6 +80,10 @@ def _no_start(
     """Return why a retry or a fallback cannot start, or ""."""
     if step.error == ABANDONED:
         return "Its outcome was abandoned: it may have taken effect. Skip it instead."
+    if progress.is_abandoned(step):
+        return (
+            "All that failed in it was abandoned. Skip it, or what was abandoned in it."
+        )
     if act is StepAct.FALLBACK and (reason := _no_fallback(step)):
         return reason
     if _reopened(step, progress) is None:

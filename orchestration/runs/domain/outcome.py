@@ -214,7 +214,7 @@ def resume(
     if rollback_after and failures >= rollback_after:
         paused_by = []
     # It may have happened, and may still happen.
-    paused_by = [step for step in paused_by if step.error != ABANDONED]
+    paused_by = [step for step in paused_by if not progress.is_abandoned(step)]
     return [Move(RunEvent.RESUMED), *try_again(paused_by, progress)]
 
 

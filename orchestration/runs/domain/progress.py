@@ -173,9 +173,16 @@ class Progress:
         That of a member counts only if its container fails; an abandoned one pauses once.
         """
         failed = self._in_state[StepState.FAILED]
-        ignored = ABANDONED if self.on_failure == "pause" else None
         views = (self._nodes[at].view for at in failed if len(at) == 1)
-        return next((view for view in views if view.error != ignored), None)
+        all_count = self.on_failure != "pause"
+        return next((v for v in views if all_count or not self.is_abandoned(v)), None)
+
+    def is_abandoned(self, step: StepStatus) -> bool:
+        """Return True for a failed step that was abandoned, or all that failed in it."""
+        if step.state is not StepState.FAILED or step.error == ABANDONED:
+            return step.state is StepState.FAILED
+        failed = [m for m in self.members(step.key) if m.state is StepState.FAILED]
+        return bool(failed) and all(map(self.is_abandoned, failed))
 
     def steps(self, *states: StepState) -> list[StepStatus]:
         orders = sorted(order for state in states for order in self._in_state[state])
@@ -187,8 +194,7 @@ class Progress:
 
     def container(self, step: StepStatus) -> StepStatus | None:
         """Return the container that a step is a member of."""
-        container = self._by_key[step.key].container
-        return container.view if container else None
+        return node.view if (node := self._by_key[step.key].container) else None
 
     def members(self, key: Key) -> list[StepStatus]:
         """Return the members of a container; empty for any other step."""
@@ -226,8 +232,7 @@ class Progress:
         return self._views(Due.END_FALLBACK)
 
     def fallback_of(self, key: Key) -> StepStatus | None:
-        fallback = self._by_key[key].fallback
-        return fallback.view if fallback else None
+        return node.view if (node := self._by_key[key].fallback) else None
 
     def _views(self, due: Due) -> list[StepStatus]:
         return [self._nodes[order].view for order in self._due[due]]
