@@ -1,7 +1,8 @@
 """Do things at the same time, and ask the database what it refuses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from execfabric.lib.refusal import Refusal
+from orchestration.runs.models import Attempt
 
 
 def at_once(*acts: Callable[[], Any]) -> list[Any]:
@@ -29,6 +31,21 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(len(acts)) as pool:
         return list(pool.map(one, acts))
+
+
+def record_attempts(ago: timedelta, attempts: Iterable[Attempt] | None = None) -> None:
+    """Move the times at which attempts were recorded, which the database refuses."""
+    pks = [one.pk for one in (Attempt.objects.all() if attempts is None else attempts)]
+    with transaction.atomic(), connection.cursor() as cursor:
+        # A table with checks that are still due cannot be altered.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE runs_attempt DISABLE TRIGGER fixed_time")
+        cursor.execute(
+            "UPDATE runs_attempt SET recorded_at = clock_timestamp() - %s"
+            " WHERE id = ANY(%s)",
+            [ago, pks],
+        )
+        cursor.execute("ALTER TABLE runs_attempt ENABLE TRIGGER fixed_time")
 
 
 def refuses(statement: str) -> None:

@@ -40,7 +40,7 @@ ATTEMPT = Table(
     key=("step_run_id", "fence"),
     exempt={
         "id": "Arbitrary: attempts are identified by step run and fence.",
-        "recorded_at": "The database's own time of the insert; only delays a finding.",
+        "recorded_at": "The database's own time of the insert; it refuses to change it.",
         "heartbeat_at": "Not used.",
     },
 )

@@ -30,6 +30,7 @@ from tests.builders import (
     states,
     step,
 )
+from tests.database import record_attempts, refuses
 from tests.integration.fallback_builders import BAD, with_fallback
 from tests.integration.runner_builders import alive, living_below
 from tests.integration.subplan_builders import inner, save, uses
@@ -75,7 +76,7 @@ def found(unknown: StepRun, by, *, happened: bool | None) -> StepRun:
 
 def aged(by: timedelta = timedelta(hours=1)) -> None:
     """Let the deadline of every attempt have passed."""
-    Attempt.objects.update(recorded_at=clock.now() - by)
+    record_attempts(by)
 
 
 def test_the_clock_of_the_worker_does_not_prove_its_attempt_dead(
@@ -95,6 +96,18 @@ def test_the_clock_of_the_worker_does_not_prove_its_attempt_dead(
     assert found(unknown, operator, happened=False).state == "failed"
 
 
+def test_the_database_refuses_to_change_when_an_attempt_was_recorded(
+    proposer, operator, witness
+):
+    """It would prove at once that the old attempt is dead."""
+    run = approved(plan(ONCE), proposer, operator)
+    unknown = unknown_of(run)
+    refuses("UPDATE runs_attempt SET recorded_at = recorded_at - interval '1 day'")
+
+    with pytest.raises(OldAttemptMayLive):
+        found(unknown, operator, happened=False)
+
+
 def test_an_earlier_attempt_with_a_longer_deadline_must_be_dead_too(
     proposer, operator, witness
 ):
@@ -106,10 +119,8 @@ def test_an_earlier_attempt_with_a_longer_deadline_must_be_dead_too(
     unknown = unknown_of(run)
 
     first, second = Attempt.objects.order_by("fence")
-    Attempt.objects.filter(pk=first.pk).update(recorded_at=clock.now())
-    Attempt.objects.filter(pk=second.pk).update(
-        recorded_at=clock.now() - timedelta(hours=1)
-    )
+    record_attempts(timedelta(), [first])
+    record_attempts(timedelta(hours=1), [second])
     with pytest.raises(OldAttemptMayLive):
         found(unknown, operator, happened=False)
 

@@ -13,11 +13,12 @@ from orchestration.runs import dispatch
 from orchestration.runs.control import stops
 from orchestration.runs.engine import attempts
 from orchestration.runs.keeper import sweep
-from orchestration.runs.models import SweepFailure
+from orchestration.runs.models import Attempt, SweepFailure
 from orchestration.runs.pages import watch
 from orchestration.runs.worker import work
 from tests.builders import approved, chain, claimed, completed, driven, plan, step
 from tests.console_builders import signed_in, words
+from tests.database import record_attempts
 from tests.integration.test_failures import lapse
 from tests.record import is_whole, kinds
 
@@ -74,10 +75,7 @@ def test_a_single_slow_claim_is_not_taken_for_a_wrong_clock(proposer, operator):
     run = approved(chain(2), proposer, operator)
     second = completed(claimed(run, "s0", "test-worker"))
     assert second is not None
-    executed(
-        "UPDATE runs_attempt SET recorded_at = recorded_at + interval '1 min'"
-        " WHERE id = (SELECT max(id) FROM runs_attempt)"
-    )
+    record_attempts(timedelta(minutes=-1), [Attempt.objects.latest("pk")])
 
     assert codes() == []
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from execfabric.lib import clock
-from orchestration.runs.models import Attempt, Run
+from orchestration.runs.models import Run
 from tests.builders import approved, driven, plan, proposed, step
 from tests.console_builders import codes, rows, signed_in, words
+from tests.database import record_attempts
 from tests.web.run_builders import TWO_STEPS, element, lost_after_intent, page_of
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -171,7 +171,7 @@ def test_an_output_that_was_typed_does_not_stand_in_the_way_of_a_no(
 ) -> None:
     run = approved(EFFECT, proposer, operator)
     lost_after_intent(run, "first")
-    Attempt.objects.update(recorded_at=clock.now() - timedelta(hours=1))
+    record_attempts(timedelta(hours=1))
 
     signed_in(operator).post(
         f"/runs/{run.pk}/steps/first/resolve",
