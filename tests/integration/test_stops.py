@@ -7,17 +7,19 @@ from execfabric.identity.errors import AgentsCannotDecide, RightMissing
 from execfabric.lib import clock
 from orchestration.runs import dispatch
 from orchestration.runs.control import stops
-from orchestration.runs.engine import loading
+from orchestration.runs.engine import attempts, loading
+from orchestration.runs.engine.quarantine import Quarantine
 from orchestration.runs.errors import (
     StopLifted,
     StopReasonRequired,
     StopSkillUnknown,
     StopUnknown,
 )
-from orchestration.runs.keeper import sweep
+from orchestration.runs.keeper import stopped, sweep
 from orchestration.runs.models import Attempt, Stop
 from orchestration.trace.services import streams
 from tests.builders import (
+    DONE,
     approved,
     chain,
     claimed,
@@ -188,6 +190,45 @@ def test_running_work_of_other_skills_is_not_cancelled(proposer, operator):
     stop(operator)
 
     sweep.sweep(at=clock.now())
+    run.refresh_from_db()
+    assert run.state == "running"
+
+
+def test_a_run_is_cancelled_although_its_step_ends_before_the_keeper_looks(
+    proposer, operator, worker
+):
+    run = approved(chain(2), proposer, operator)
+    lease = claimed(run, "s0")
+    row = stop(operator, "lab", cancel=True)
+    assert completed(lease) is None
+
+    assert sweep.sweep(at=clock.now()).stopped == 1
+    lift(row, operator)
+    run = driven(run, worker)
+    assert (run.state, states(run)) == (
+        "cancelled",
+        {"s0": "succeeded", "s1": "cancelled"},
+    )
+    assert is_whole(run)
+
+
+def test_a_run_whose_step_ended_before_the_stop_is_not_cancelled(proposer, operator):
+    run = approved(chain(2), proposer, operator)
+    attempts.complete(claimed(run, "s0"), DONE, worker="w", session="", at=clock.now())
+    stop(operator, cancel=True)
+
+    assert sweep.sweep(at=clock.now()).stopped == 0
+
+
+def test_a_stop_that_was_lifted_since_cancels_nothing(proposer, operator, monkeypatch):
+    run = approved(chain(2), proposer, operator)
+    claimed(run, "s0")
+    row = stop(operator, cancel=True)
+    [found] = stopped.to_cancel(Quarantine(by=sweep.BY, at=clock.now()))
+    monkeypatch.setattr(stopped, "to_cancel", lambda _: [found])
+    lift(row, operator)
+
+    assert sweep.sweep(at=clock.now()).stopped == 0
     run.refresh_from_db()
     assert run.state == "running"
 

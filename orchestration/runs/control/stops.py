@@ -20,7 +20,7 @@ from orchestration.runs.errors import (
     StopSkillUnknown,
     StopUnknown,
 )
-from orchestration.runs.models import StepRun, Stop
+from orchestration.runs.models import Attempt, StepRun, Stop
 from orchestration.skills.models import Skill
 
 LONGEST_REASON = 2000
@@ -88,7 +88,7 @@ def lift(*, stop_id: UUID, reason: str, by: Actor, at: datetime) -> Stop:
     return row
 
 
-def covers(stop: Stop, step: StepRun) -> bool:
+def covers(stop: Stop, step: StepRun | Attempt) -> bool:
     """Return True if a stop keeps a step with resolved parameters from starting."""
     if not stop.skill or step.spec is None:
         return not stop.skill

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Max
+from django.db.models import Max, Q, QuerySet
 
 from orchestration.runs.control.control import request_cancel
 from orchestration.runs.control.stops import covers
-from orchestration.runs.domain.states import RUN, RunEvent, RunState, StepState
+from orchestration.runs.domain.states import RUN, RunEvent, RunState
 from orchestration.runs.engine.quarantine import Quarantine
 from orchestration.runs.engine.transitions import RunChange
-from orchestration.runs.models import StepRun, Stop
+from orchestration.runs.models import Attempt, Stop
 
 _ACTIVE = Stop.objects.filter(lifted_at__isnull=True)
-_RUNNING = StepRun.objects.filter(state=StepState.RUNNING)
+_OPEN = [state for state in RunState if RUN.allows(state, RunEvent.CANCEL_REQUESTED)]
 
 
 def all_are_stopped() -> bool:
@@ -29,21 +29,30 @@ def last_lift(after: datetime, until: datetime) -> datetime | None:
 
 
 def to_cancel(quarantine: Quarantine) -> Iterator[tuple[UUID, Stop]]:
-    """Yield the runs with a running step that a stop with cancellation covers."""
+    """Yield the runs whose steps a stop with cancellation has found running."""
     for stop in _ACTIVE.filter(cancels=True):
-        running = _RUNNING.exclude(run__state=RunState.CANCELLING)
-        running = running.exclude(run_id__in=quarantine.held).select_related("spec")
-        runs = {step.run_id: stop for step in running if covers(stop, step)}
+        found = _found_by(stop).exclude(step_run__run_id__in=quarantine.held)
+        runs = {one.step_run.run_id: stop for one in found if covers(stop, one)}
         yield from runs.items()
 
 
+def _found_by(stop: Stop) -> QuerySet[Attempt]:
+    """Return the attempts of open runs that were running when an active stop was set.
+
+    None of those that it covers began later. Steps may have ended since, before the
+    keeper could look at them.
+    """
+    ran = Q(ended_at__isnull=True) | Q(ended_at__gt=stop.set_at)
+    attempts = Attempt.objects.filter(ran, step_run__run__state__in=_OPEN)
+    return attempts.select_related("spec", "step_run")
+
+
 def cancelled(change: RunChange, stop: Stop) -> bool:
-    """Cancel a run, unless it has changed since it was found."""
-    state = RunState(change.run.state)
-    running = _RUNNING.filter(run=change.run).select_related("spec")
-    if not RUN.allows(state, RunEvent.CANCEL_REQUESTED):
+    """Cancel a run, unless it has changed since it was found, or the stop was lifted."""
+    found = _found_by(stop).filter(step_run__run=change.run)
+    if change.run.state not in _OPEN or not any(covers(stop, one) for one in found):
         return False
-    if not any(covers(stop, step) for step in running):
+    if not _ACTIVE.filter(pk=stop.pk).exists():
         return False
     request_cancel(change, f"Stopped by {stop.set_by_name}: {stop.reason}")
     return True
