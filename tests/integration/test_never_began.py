@@ -9,13 +9,15 @@ import pytest
 from audit import selectors as record
 from audit.models import Event
 from execfabric.lib import clock
+from orchestration.runs.control import control, stops
 from orchestration.runs.engine import artifacts, attempts
 from orchestration.runs.keeper import sweep
 from orchestration.runs.models import StepRun
-from orchestration.runs.worker import give_back, work
+from orchestration.runs.worker import give_back, monitor, work
 from orchestration.runs.worker.monitor import AttemptMonitor, LeaseLost
 from orchestration.skills.execution import Runner
 from tests.builders import approved, driven, plan, states, step
+from tests.record import is_whole
 from tests.servers import eventually
 
 pytestmark = [
@@ -193,6 +195,47 @@ def test_a_claim_that_arrives_after_the_look_is_looked_for_again(
 
     assert give_back.of_dead_workers(at=clock.now()) == 1
     assert [*settings.WORKER_DIR.iterdir()]
+
+
+@pytest.mark.parametrize("how", ["cancel", "stop", "stop that cancels"])
+def test_a_step_that_has_not_begun_does_not_begin_after_a_cancel_or_stop(
+    how, run, worker, witness, operator, monkeypatch
+):
+    """Although its intent is committed, and its effect cannot be repeated."""
+
+    def meanwhile(*_):
+        by, at = operator.actor(), clock.now()
+        if how == "cancel":
+            control.cancel(run_id=run.pk, by=by, at=at)
+        else:
+            cancel = how != "stop"
+            stops.stop(skill="lab", reason="Down.", cancel=cancel, by=by, at=at)
+            sweep.sweep(at=clock.now())
+        return {}
+
+    monkeypatch.setattr(monitor, "PROMPT_S", 0)
+    monkeypatch.setattr(artifacts, "local_paths", meanwhile)
+    work.work(step_run_id=run.steps.get().id, context=worker)
+
+    assert witness.read() == []
+    run.refresh_from_db()
+    ended = ("running", "ready") if how == "stop" else ("cancelled", "cancelled")
+    assert (run.state, states(run)["effect"]) == ended
+    assert is_whole(run)
+
+
+def test_a_stop_of_another_skill_lets_a_claimed_step_begin(
+    run, worker, witness, operator, monkeypatch
+):
+    def meanwhile(*_):
+        by, at = operator.actor(), clock.now()
+        stops.stop(skill="http", reason="Down.", cancel=True, by=by, at=at)
+        return {}
+
+    monkeypatch.setattr(monitor, "PROMPT_S", 0)
+    monkeypatch.setattr(artifacts, "local_paths", meanwhile)
+
+    assert states(driven(run, worker)) == {"effect": "succeeded"}
 
 
 def test_a_worker_frozen_before_the_hand_over_starts_nothing_late(

@@ -36,6 +36,12 @@ WHERE step.id = %s AND step.fence = %s AND step.state = 'running'
 RETURNING run.state
 """
 
+_IS_CALLED_OFF = """
+SELECT run.state = 'cancelling' OR EXISTS (
+  SELECT FROM runs_stop WHERE lifted_at IS NULL AND skill IN ('', %s))
+FROM runs_steprun AS step JOIN runs_run AS run ON run.id = step.run_id WHERE step.id = %s
+"""
+
 Record = dict[str, Any]
 """Columns of a row by name."""
 RunVersions = tuple[int, int | None]
@@ -134,6 +140,12 @@ def renew_lease(step_run_id: UUID, fence: int) -> str | None:
     """Renew the lease of an attempt; return the run's state, or None if it was lost."""
     row = database.row(_RENEW, [settings.LEASE_SECONDS, step_run_id, fence])
     return row[0] if row else None
+
+
+def is_called_off(step_run_id: UUID, skill: str) -> bool:
+    """Return True if a claimed step should not begin: its run ends, or it is stopped."""
+    row = database.row(_IS_CALLED_OFF, [skill, step_run_id])
+    return row is not None and row[0]
 
 
 def note_hints(step_run_ids: Iterable[UUID], *, at: datetime) -> None:

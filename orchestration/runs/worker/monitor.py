@@ -15,6 +15,8 @@ from orchestration.runs.worker.step_log import StepLog
 
 SAFE_SHARE = 0.8
 """The fraction of a lease for which a worker relies on it."""
+PROMPT_S = 0.25
+"""Seconds after its claim in which a step begins without another look."""
 log = logging.getLogger(__name__)
 
 
@@ -23,7 +25,7 @@ class LeaseLost(Exception):
 
 
 class Cancelled(Exception):
-    """The run is being cancelled, and interrupting this attempt is safe."""
+    """The run is cancelled or the step stopped, and ending this attempt is safe."""
 
 
 class AttemptMonitor:
@@ -37,7 +39,7 @@ class AttemptMonitor:
             run_id=lease.run_id, step_run_id=lease.step_run_id, fence=lease.fence
         )
         self.deadline = since + float(lease.spec["timeout_s"])
-        self.next_beat = self._safe_until = since
+        self.next_beat = self._safe_until = self._claimed_at = since
         self._renewed(since)
 
     @property
@@ -58,6 +60,25 @@ class AttemptMonitor:
             self._renew(now)
         # Second: without the lease this attempt must not write to the log.
         self.log.write_due()
+
+    def check_begin(self) -> None:
+        """Check once more that a step may begin, unless it was claimed just now.
+
+        To fetch its files may take long. Nothing has happened yet, so this holds for every
+        class of effects.
+
+        :raises Cancelled: when its run is being cancelled, or a stop covers it
+        """
+        if clock.since_boot() < self._claimed_at + PROMPT_S:
+            return
+        skill = self.lease.spec["skill"]["slug"]
+        try:
+            called_off = store.is_called_off(self.lease.step_run_id, skill)
+        except outage.TRANSIENT:
+            connection.close()
+            return
+        if called_off:
+            raise Cancelled
 
     def keep_lease(self) -> None:
         """Renew the lease if it is time, while a known result is being stored.

@@ -158,6 +158,7 @@ def _begin(
         paths = artifacts.local_paths(lease.spec["files"], monitor.heartbeat)
         monitor.heartbeat()
         _check_deadline(monitor)
+        monitor.check_begin()
         call = _call(monitor, context, workdir)
         context.runner.begin(call, secrets=secrets.read, paths=paths)
     except (LeaseLost, Cancelled):
