@@ -131,14 +131,24 @@ def _control(
     now.output.result(run, _show)
 
 
+def _show_stops(output: Output, stops: list[dict[str, Any]]) -> None:
+    for stop in stops:
+        what = f"skill {stop['skill']}" if stop["skill"] else "all steps"
+        output.line("held by stop", stop["id"], f"({what})", stop["reason"])
+
+
 def _until_settled(now: Session, path: str) -> tuple[dict[str, Any], Exit]:
     cursor, responded_at = 0, time.monotonic()
+    stops: list[dict[str, Any]] = []
     while True:
         try:
             run = now.client.get(path)
             fresh = _events_after(now.client, path, cursor)
             if not now.output.as_json:
                 _show_events(now.output, fresh)
+                if run["stops"] != stops:
+                    _show_stops(now.output, run["stops"])
+            stops = run["stops"]
             cursor = fresh[-1]["seq"] if fresh else cursor
             responded_at = time.monotonic()
             if (code := _settled(run)) is not None:
@@ -194,6 +204,7 @@ def _show(output: Output, run: dict[str, Any]) -> None:
     if parent := run["parent_trace_id"]:
         pairs.append(("parent trace", parent))
     output.fields([*pairs, ("trace", run["trace_id"]), ("url", run["url"])])
+    _show_stops(output, run["stops"])
     _show_dry_run(output, run["dry_run"])
     columns = ("step", "state", "attempts", "started", "finished", "error")
     keys = ("attempts", "started_at", "finished_at")

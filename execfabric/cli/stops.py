@@ -8,8 +8,8 @@ from execfabric.cli.output import Output
 from execfabric.cli.session import segment, session
 
 app = typer.Typer(help="Stop the dispatch of all steps, or of those of one skill.")
-COLUMNS = ("id", "skill", "since", "by", "lifted", "reason")
-SHOWN = ("id", "skill", "reason", "cancel", "set_by_name", "set_at")
+COLUMNS = ("id", "skill", "since", "by", "lifted", "still running", "reason")
+SHOWN = ("id", "skill", "reason", "cancel", "set_by_name", "set_at", "running")
 
 
 @app.callback(invoke_without_command=True)
@@ -71,9 +71,13 @@ def _show(output: Output, row: dict[str, Any]) -> None:
 
 
 def _show_list(output: Output, rows: list[dict[str, Any]]) -> None:
-    keys = ("set_at", "set_by_name", "lifted_at", "reason")
+    keys = ("set_at", "set_by_name", "lifted_at", "running", "reason")
     cells = [
-        [row["id"], row["skill"] or "all", *(row[key] or "" for key in keys)]
+        [
+            row["id"],
+            row["skill"] or "all",
+            *("" if row[key] is None else row[key] for key in keys),
+        ]
         for row in rows
     ]
     output.table(COLUMNS, cells)

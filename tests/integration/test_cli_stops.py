@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli_builders import Shell, shell_at
+from tests.integration.cli_builders import Shell, approve, gate_of, propose, shell_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,6 +27,15 @@ def test_steps_are_stopped_and_the_stop_is_lifted(shell: Shell) -> None:
     assert (lifted["is_active"], lifted["lift_reason"]) == (False, "Up.")
     assert shown.returncode == 0
     assert shell.json("operator", "stop", "list", "--active") == []
+
+
+def test_a_run_that_a_stop_holds_names_it(shell: Shell) -> None:
+    run = propose(shell)
+    approve(shell, gate_of(shell, run))
+    made = shell.json("operator", "stop", "--reason", "Down.")
+    shown = shell.call("operator", "run", "get", run)
+
+    assert f"held by stop {made['id']} (all steps) Down." in shown.stdout
 
 
 def test_a_stop_needs_a_reason_and_the_right(shell: Shell) -> None:

@@ -9,7 +9,7 @@ from execfabric.lib.rights import Role
 from orchestration.runs.control import stops
 from orchestration.runs.models import Stop
 from tests.api_builders import Caller, caller, token_of
-from tests.builders import approved, chain
+from tests.builders import approved, chain, claimed, completed, proposed
 from tests.console_builders import codes, rows, signed_in, words
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registry")]
@@ -81,7 +81,49 @@ def test_a_run_says_what_holds_it(proposer, operator, stop):
     run = approved(chain(1), proposer, operator)
     page = signed_in(operator).get(f"/runs/{run.pk}")
 
-    assert "All steps are stopped, so no further step starts." in words(page)
+    assert "All steps are stopped, so none starts." in words(page)
+
+
+def test_a_run_names_the_stop_of_a_skill_and_of_no_other(proposer, operator):
+    run = approved(chain(1), proposer, operator)
+    made = [
+        stops.stop(
+            skill=skill,
+            reason="Down.",
+            cancel=False,
+            by=operator.actor(),
+            at=clock.now(),
+        )
+        for skill in ("lab", "http")
+    ]
+    page = signed_in(operator).get(f"/runs/{run.pk}")
+    shown = Caller(token_of(operator)).get(f"runs/{run.pk}").json()["stops"]
+
+    assert "The skill lab is stopped, so its steps do not start." in words(page)
+    assert "The skill http is stopped, so" not in words(page)
+    assert shown == [{"id": str(made[0].pk), "skill": "lab", "reason": "Down."}]
+
+
+def test_a_run_without_a_ready_step_is_not_held(proposer, operator, stop):
+    run = proposed(chain(1), proposer)
+
+    assert Caller(token_of(operator)).get(f"runs/{run.pk}").json()["stops"] == []
+
+
+def test_who_stops_sees_what_still_runs(proposer, operator):
+    run = approved(chain(2), proposer, operator)
+    lease = claimed(run, "s0")
+    browser, by = signed_in(operator), Caller(token_of(operator))
+    page = browser.post("/stops/set", {"skill": "lab", "reason": "Down."}, follow=True)
+    other = by.post("stops", {"skill": "http", "reason": "Down."}).json()
+    first = by.get("stops", active=True).json()["items"][1]
+
+    assert "1 of them still runs." in words(page)
+    assert "1 step still runs" in words(page)
+    assert (first["running"], other["running"]) == (1, 0)
+    completed(lease)
+    assert by.get("stops", active=True).json()["items"][1]["running"] == 0
+    assert "None of these steps runs any more" in words(browser.get("/stops"))
 
 
 def test_the_api_stops_lists_and_lifts(operator):

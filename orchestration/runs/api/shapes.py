@@ -18,10 +18,11 @@ from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
 from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import outputs, selectors
+from orchestration.runs.control.stops import holding
 from orchestration.runs.domain.run_status import RunStatus, WaitingFor, WaitKind
 from orchestration.runs.domain.states import FINAL_RUN, RunState
 from orchestration.runs.engine import places
-from orchestration.runs.models import DryRun, Run, StepRun
+from orchestration.runs.models import DryRun, Run, StepRun, Stop
 from orchestration.runs.pages import rollback_report, statuses
 from orchestration.runs.pages.rollback_report import RollbackReport
 
@@ -258,6 +259,15 @@ class ReportOut(Schema):
     steps: list[StepReportOut]
 
 
+class HeldBy(Schema):
+    """A stop that holds a run."""
+
+    id: UUID
+    skill: str
+    """Empty for all steps."""
+    reason: str
+
+
 class RunOut(RunRow):
     """A run with its steps and open gates."""
 
@@ -270,6 +280,8 @@ class RunOut(RunRow):
     """When it got its place for the key."""
     queue: list[QueueEntry]
     """What waits for a place now, and for whom."""
+    stops: list[HeldBy]
+    """The active stops that keep a ready step of it from starting."""
     dry_run: DryRunRow | None
     """Null for a run of an older release."""
     gates: list[GateRow]
@@ -290,6 +302,10 @@ class RunOut(RunRow):
     @staticmethod
     def resolve_dry_run(run: Run) -> DryRun | None:
         return getattr(run, "dry_run", None)
+
+    @staticmethod
+    def resolve_stops(run: Run) -> list[Stop]:
+        return holding(run)
 
     @staticmethod
     def resolve_queue(run: Run) -> list[dict[str, Any]]:

@@ -40,6 +40,8 @@ class StopOut(Schema):
     reason: str
     cancel: bool = Field(alias="cancels")
     is_active: bool
+    running: int
+    """How many steps that it covers still run; 0 once it is lifted."""
     set_by: str
     set_by_name: str
     set_at: datetime
@@ -47,6 +49,10 @@ class StopOut(Schema):
     lifted_by_name: str
     lifted_at: datetime | None
     lift_reason: str
+
+    @staticmethod
+    def resolve_running(stop: Stop) -> int:
+        return stops.still_running(stop)
 
 
 class StopQuery(PageQuery):

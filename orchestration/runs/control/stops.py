@@ -9,21 +9,30 @@ from django.db import transaction
 from audit import services as audit
 from audit.services import Fact, RowFact
 from execfabric.identity.authority import require
+from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.rights import Right
 from execfabric.lib.text import is_storable, is_visible
 from orchestration.runs import history
+from orchestration.runs.domain.states import RunState
 from orchestration.runs.errors import (
     StopLifted,
     StopReasonRequired,
     StopSkillUnknown,
     StopUnknown,
 )
-from orchestration.runs.models import Attempt, StepRun, Stop
+from orchestration.runs.models import Attempt, Run, StepRun, Stop
 from orchestration.skills.models import Skill
 
 LONGEST_REASON = 2000
+_STEPS = """
+FROM runs_steprun AS step JOIN runs_execspec AS spec ON spec.digest = step.spec_id"""
+_SLUG = "convert_from(spec.body, 'UTF8')::jsonb -> 'skill' ->> 'slug'"
+_READY = f"""
+SELECT DISTINCT {_SLUG} {_STEPS} WHERE step.run_id = %s AND step.state = 'ready'"""
+_RUNNING = f"""
+SELECT count(*) {_STEPS} WHERE step.state = 'running' AND %s IN ('', {_SLUG})"""
 
 
 def stop(*, skill: str, reason: str, cancel: bool, by: Actor, at: datetime) -> Stop:
@@ -94,6 +103,23 @@ def covers(stop: Stop, step: StepRun | Attempt) -> bool:
         return not stop.skill
     slug: str = canonical.loads(bytes(step.spec.body))["skill"]["slug"]
     return slug == stop.skill
+
+
+def holding(run: Run) -> list[Stop]:
+    """Return the active stops that keep a ready step of a run from starting."""
+    if run.state != RunState.RUNNING:
+        return []
+    active = [*Stop.objects.filter(lifted_at__isnull=True).order_by("pk")]
+    skills = {slug for [slug] in database.rows(_READY, [run.pk])} if active else set()
+    return [stop for stop in active if skills and stop.skill in {"", *skills}]
+
+
+def still_running(stop: Stop) -> int:
+    """Return how many steps still run that an active stop covers."""
+    if not stop.is_active:
+        return 0
+    [[count]] = database.rows(_RUNNING, [stop.skill])
+    return int(count)
 
 
 def _check_reason(reason: str) -> None:

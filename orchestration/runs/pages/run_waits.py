@@ -17,7 +17,7 @@ from execfabric.lib.actor import Actor
 from orchestration.plans.domain.waits import event_text
 from orchestration.runs import selectors
 from orchestration.runs.control.control import may_control
-from orchestration.runs.control.stops import covers
+from orchestration.runs.control.stops import holding
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     RUN,
@@ -208,22 +208,21 @@ def _late(run: Run, late_steps: int) -> list[Wait]:
 
 def _held_by_stops(run: Run, states: Counter[str]) -> list[Wait]:
     """Return the active stops that keep a ready step of the run from starting."""
-    if run.state != RunState.RUNNING or not states[StepState.READY]:
+    if not states[StepState.READY]:
         return []
-    active = Stop.objects.filter(lifted_at__isnull=True).order_by("pk")
-    ready = run.steps.filter(state=StepState.READY).select_related("spec")
-    steps = ready.defer(*selectors.CONTENT)[:WAITS] if active else ()
     who = "An operator or admin can lift the stop."
     return [
         Wait("bad", "no", _stopped(stop), who, reverse("stops"), "Stops", "stop")
-        for stop in active
-        if any(covers(stop, step) for step in steps)
+        for stop in holding(run)
     ]
 
 
 def _stopped(stop: Stop) -> str:
-    what = f"The skill {stop.skill} is" if stop.skill else "All steps are"
-    return f"{what} stopped, so no further step starts. {stop.reason}"
+    if not stop.skill:
+        return f"All steps are stopped, so none starts. {stop.reason}"
+    return (
+        f"The skill {stop.skill} is stopped, so its steps do not start. {stop.reason}"
+    )
 
 
 def _wait_for_keeper(failure: SweepFailure) -> Wait:

@@ -28,7 +28,7 @@ def stops(request: HttpRequest) -> HttpResponse:
     past = Stop.objects.filter(lifted_at__isnull=False).order_by("-lifted_at")
     rights = rights_of(request.user.actor())
     context = {
-        "active": active,
+        "active": [(stop, service.still_running(stop)) for stop in active],
         "past": past[:PAST],
         "skills": Skill.objects.order_by("slug").values_list("slug", flat=True),
         "may_stop": Right.CONTROL in rights,
@@ -43,7 +43,7 @@ def stop_set(request: HttpRequest) -> HttpResponse:
     """Stop all steps, or those of one skill."""
     sent = request.POST
     try:
-        service.stop(
+        row = service.stop(
             skill=sent.get("skill", ""),
             reason=sent.get("reason", "").strip(),
             cancel=sent.get("cancel") == "yes",
@@ -52,7 +52,11 @@ def stop_set(request: HttpRequest) -> HttpResponse:
         )
     except Refusal as refusal:
         return _refused(request, refusal)
-    messages.success(request, "Stopped. No step that the stop covers starts any more.")
+    running = service.still_running(row)
+    still = f" {running} of them still run{'s' * (running == 1)}." if running else ""
+    messages.success(
+        request, f"Stopped. Steps that the stop covers do not start any more.{still}"
+    )
     return redirect("stops")
 
 
