@@ -25,6 +25,11 @@ def stop(
 ) -> None:
     """Stop all steps, or those of one skill: running steps finish, no other starts."""
     if ctx.invoked_subcommand is not None:
+        if skill or reason or cancel:
+            message = (
+                f"options of a stop are not valid before '{ctx.invoked_subcommand}'"
+            )
+            raise typer.BadParameter(message)
         return
     if not reason:
         raise typer.BadParameter("a reason is required", param_hint="--reason")

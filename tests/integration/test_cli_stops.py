@@ -29,6 +29,18 @@ def test_steps_are_stopped_and_the_stop_is_lifted(shell: Shell) -> None:
     assert shell.json("operator", "stop", "list", "--active") == []
 
 
+@pytest.mark.parametrize(
+    "option", [("--skill", "http"), ("--reason", "x"), ("--cancel",)]
+)
+def test_options_of_a_stop_are_refused_before_another_command(
+    option: tuple[str, ...], shell: Shell
+) -> None:
+    refused = shell.call("operator", "stop", *option, "list")
+
+    assert refused.returncode == 2
+    assert "not valid before 'list'" in " ".join(refused.stderr.split())
+
+
 def test_a_run_that_a_stop_holds_names_it(shell: Shell) -> None:
     run = propose(shell)
     approve(shell, gate_of(shell, run))
