@@ -122,6 +122,21 @@ def test_a_stop_that_is_set_after_the_run_was_read_stops_its_claim(
     assert states(run)["s0"] == "ready"
 
 
+@pytest.mark.parametrize("skill", ["", "lab"], ids=["all", "skill"])
+def test_a_stop_that_was_read_holds_a_step_without_the_trigger(
+    skill, proposer, operator
+):
+    run = approved(chain(2), proposer, operator)
+    stop(operator, skill)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE runs_attempt DISABLE TRIGGER dispatched")
+    try:
+        assert claimed(run, "s0") is None
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE runs_attempt ENABLE TRIGGER dispatched")
+
+
 @both_paths
 def test_a_result_is_stored_if_a_stop_is_set_while_it_is_written(
     proposer, operator, monkeypatch
