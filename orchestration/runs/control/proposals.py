@@ -29,7 +29,7 @@ from orchestration.plans.models import PlanRevision
 from orchestration.plans.services import check, saving
 from orchestration.plans.services.check import CheckedPlan
 from orchestration.runs import history, selectors
-from orchestration.runs.control import dry_runs, uploads
+from orchestration.runs.control import dry_runs, rerun_checks, uploads
 from orchestration.runs.domain import failure_policy
 from orchestration.runs.domain.files import as_ids
 from orchestration.runs.domain.states import FINAL_RUN, RunState
@@ -181,6 +181,10 @@ def rerun(
     :raises RunUnknown: when the run does not exist, or `by` may not see it
     :raises RunNotEnded: when it has not ended
     :raises StepUnknown: when the plan does not have the step
+    :raises RerunStepUnresolved: when the outcome of one of its steps is unknown
+    :raises OldAttemptMayLive: when the lost worker of a step may still be running
+    :raises RerunOutcomeUnknown: when it would repeat an effect that may have happened,
+        of a step that is neither `from_step` nor after it
     """
     original = selectors.get(by, run_id)
     if original.state not in FINAL_RUN:
@@ -220,6 +224,8 @@ def _propose(
         raise StepUnknown(
             f"The plan does not have a step {made.rerun_from!r}.", step=made.rerun_from
         )
+    if made.rerun_of is not None:
+        rerun_checks.require_repeatable(made.rerun_of, made.rerun_from)
     author = plans.author_of(document.id, checked.digest)
     included = {row.pk: row for row in plans.included(checked.pins).values()}
     require_satisfiable(

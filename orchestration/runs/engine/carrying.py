@@ -2,13 +2,12 @@
 
 What is approved must be the same, except for the run itself; then it need not be asked
 again. An agent has to ask again, and so has another proposer: who proposes is part of
-what was approved.
+what was approved. Nor does an approval cover the repetition of an effect that may have
+happened.
 """
 
 from typing import Any
 from uuid import UUID
-
-from django.db.models import QuerySet
 
 from approvals import selectors as approvals
 from approvals.models import INPUT, Gate
@@ -16,9 +15,10 @@ from approvals.proof import Held
 from approvals.services import carrying
 from execfabric.lib import canonical
 from execfabric.lib.actor import ActorKind
+from orchestration.runs.engine import unknown
 from orchestration.runs.engine.reuse import counterpart
 from orchestration.runs.engine.transitions import RunChange
-from orchestration.runs.models import Run, StepRun
+from orchestration.runs.models import StepRun
 
 OF_RUN = ("run", "parent", "generation", "rerun")
 """The keys of approved content that name the run, not what happens in it."""
@@ -27,8 +27,12 @@ OF_RUN = ("run", "parent", "generation", "rerun")
 def open_plan_gate(change: RunChange, gate: Gate) -> None:
     """Open the gate of the plan of a run; one that was voided is asked again."""
     run, source = change.run, None
-    if run.rerun_of_id is not None and run.gate_id is None:
-        source = _gate_of(Run.objects.filter(pk=run.rerun_of_id))
+    if (
+        run.rerun_of is not None
+        and run.gate_id is None
+        and not unknown.paths_of(run.rerun_of)
+    ):
+        source = run.rerun_of.gate_id
     _open(change, gate, source)
 
 
@@ -36,13 +40,11 @@ def open_step_gate(change: RunChange, gate: Gate, step: StepRun) -> None:
     """Open the gate of a step; a step that a user retries asks again."""
     source = None
     if change.run.rerun_of_id is not None and step.generation == 1:
-        before = counterpart(change, step)
-        source = _gate_of(StepRun.objects.filter(pk=before)) if before else None
+        pk = counterpart(change, step)
+        before = StepRun.objects.get(pk=pk) if pk else None
+        if before is not None and not unknown.may_have_happened(before):
+            source = before.gate_id
     _open(change, gate, source)
-
-
-def _gate_of(rows: "QuerySet[Any]") -> UUID | None:
-    return rows.values_list("gate_id", flat=True).first()
 
 
 def _open(change: RunChange, gate: Gate, source: UUID | None) -> None:

@@ -23,6 +23,12 @@ from orchestration.runs.errors.failures import OutputInvalid as OutputInvalid
 from orchestration.runs.errors.failures import OwnCompletion as OwnCompletion
 from orchestration.runs.errors.failures import OwnOutcome as OwnOutcome
 from orchestration.runs.errors.failures import PreviewChanged as PreviewChanged
+from orchestration.runs.errors.failures import (
+    RerunOutcomeUnknown as RerunOutcomeUnknown,
+)
+from orchestration.runs.errors.failures import (
+    RerunStepUnresolved as RerunStepUnresolved,
+)
 from orchestration.runs.errors.failures import RollbackBlocked as RollbackBlocked
 from orchestration.runs.errors.failures import (
     RollbackReasonRequired as RollbackReasonRequired,

@@ -129,6 +129,18 @@ class OldAttemptMayLive(Conflict):
     code = "step.old_attempt_may_live"
 
 
+class RerunStepUnresolved(Conflict):
+    """Cannot run it again: the outcome of a step is unknown. Resolve it first."""
+
+    code = "rerun.step_unresolved"
+
+
+class RerunOutcomeUnknown(Conflict):
+    """Cannot run it again: a step that is not chosen may have had its effect."""
+
+    code = "rerun.outcome_unknown"
+
+
 class AttentionUnknown(Missing):
     """This item no longer needs anyone, or you do not have access to it."""
 

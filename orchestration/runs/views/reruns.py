@@ -22,6 +22,7 @@ from orchestration.runs import selectors
 from orchestration.runs.control import proposals
 from orchestration.runs.domain.files import as_ids
 from orchestration.runs.domain.states import StepState
+from orchestration.runs.engine import unknown
 from orchestration.runs.engine.incoming import too_large
 from orchestration.runs.models import Run
 from orchestration.runs.pages import comparison
@@ -100,6 +101,7 @@ def _page(
         "fields": with_files(fields, request, file_errors or {}),
         "upload_too_large": too_large(settings.MAX_UPLOAD_BYTES),
         "problems": [item for item in problems if item.input not in in_fields],
+        "unknown": unknown.paths_of(run),
         "refusal": refusal,
     }
     return page(request, "runs/rerun.html", context, status=status)

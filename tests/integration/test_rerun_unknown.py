@@ -1,0 +1,153 @@
+"""Reruns of runs with unknown outcomes: no effect is repeated unless it is chosen."""
+
+from uuid import uuid4
+
+import pytest
+
+from execfabric.lib import clock
+from orchestration.runs.control import control
+from orchestration.runs.errors import (
+    OldAttemptMayLive,
+    RerunOutcomeUnknown,
+    RerunStepUnresolved,
+)
+from orchestration.runs.models import Run
+from tests.builders import approved, driven, plan, step
+from tests.console_builders import rows, signed_in, words
+from tests.integration.rerun_builders import rerun, rerun_of
+from tests.integration.subplan_builders import inner, save, uses
+from tests.integration.test_abandoned import aged, found, unknown_of
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("registry", "witness"),
+]
+PAY = step("pay", "witness", params={"mark": "pay"})
+
+
+def text() -> str:
+    """Return a plan with a payment, and a step beside it that fails."""
+    bad = step("bad", "misbehave", params={"how": "fail"})
+    return plan(PAY, bad, step("last", after="pay"), onFailure="continue")
+
+
+def abandoned(proposer, operator, worker) -> Run:
+    """Return an ended run whose payment was given up, seconds after it began."""
+    run = approved(text(), proposer, operator)
+    found(unknown_of(run, "pay"), operator, happened=None)
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run = driven(run, worker)
+    assert run.finished_at, (run.state, run.reason)
+    return run
+
+
+def test_an_unknown_outcome_is_resolved_before_a_rerun(proposer, operator) -> None:
+    run = approved(text(), proposer, operator)
+    unknown_of(run, "pay")
+    control.cancel(run_id=run.pk, by=proposer.actor(), at=clock.now())
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    aged()
+
+    for first in ("", "pay", "bad", "last"):
+        with pytest.raises(RerunStepUnresolved) as refused:
+            rerun_of(run, proposer, first)
+    assert refused.value.details == {"run": str(run.pk), "steps": ["pay"]}
+    assert "pay" in refused.value.message
+    assert Run.objects.count() == 1
+
+
+def test_a_rerun_waits_until_the_lost_worker_is_dead(
+    proposer, operator, worker
+) -> None:
+    run = abandoned(proposer, operator, worker)
+
+    with pytest.raises(OldAttemptMayLive):
+        rerun_of(run, proposer, "pay")
+    aged()
+    assert rerun_of(run, proposer, "pay").rerun_of_id == run.pk
+
+
+def test_an_abandoned_effect_is_repeated_only_if_it_is_chosen(
+    proposer, operator, worker, witness
+) -> None:
+    run = abandoned(proposer, operator, worker)
+    aged()
+
+    for first in ("bad", "last"):
+        with pytest.raises(RerunOutcomeUnknown) as refused:
+            rerun_of(run, proposer, first)
+        assert refused.value.details == {"steps": ["pay"]}
+    assert Run.objects.count() == 1
+    page = signed_in(proposer).get(f"/runs/{run.pk}/rerun")
+    assert rows(page, "rerun-unknown") == 1
+    assert "These steps may have had their effect: pay" in words(page)
+
+    # Its approval is not carried: one person alone must not repeat it.
+    assert rerun(run, proposer, "pay").state == "awaiting_approval"
+    assert rerun(run, proposer).state == "awaiting_approval"
+    assert witness.read() == []
+
+
+def test_a_rerun_that_did_not_reach_the_step_settles_nothing(
+    proposer, operator, worker
+) -> None:
+    run = abandoned(proposer, operator, worker)
+    aged()
+    between = rerun(run, proposer, "pay")
+    control.cancel(run_id=between.pk, by=proposer.actor(), at=clock.now())
+    between.refresh_from_db()
+
+    with pytest.raises(RerunOutcomeUnknown):
+        rerun_of(between, proposer, "bad")
+
+
+def test_a_repeated_request_is_answered_before_these_checks(
+    proposer, operator, worker
+) -> None:
+    run = abandoned(proposer, operator, worker)
+    aged()
+    key = str(uuid4())
+    first = rerun_of(run, proposer, "pay", idempotency_key=key)
+    run.steps.get(key="pay").attempts.update(recorded_at=clock.now())
+
+    assert rerun_of(run, proposer, "pay", idempotency_key=key).pk == first.pk
+
+
+@pytest.mark.parametrize(("how", "refused"), [("fail", True), ("early", False)])
+def test_a_step_that_failed_after_it_began_is_not_repeated_either(
+    proposer, operator, worker, how, refused
+) -> None:
+    failing = step("pay", "once", params={"how": how})
+    run = approved(
+        plan(failing, step("beside"), onFailure="continue"), proposer, operator
+    )
+    run = driven(run, worker)
+    assert run.finished_at, (run.state, run.reason)
+
+    if refused:
+        with pytest.raises(RerunOutcomeUnknown):
+            rerun_of(run, proposer, "beside")
+    else:
+        rerun_of(run, proposer, "beside")
+
+
+def test_the_success_of_one_item_settles_no_other_one(
+    proposer, operator, worker
+) -> None:
+    make = step("make", "once", params={"how": "$inputs.word"})
+    save(inner(make, outputs={}), proposer)
+    each = uses(word="$item", forEach="$inputs.words", onItemError="continue")
+    words_of = {"properties": {"words": {"type": "array"}}}
+    run = approved(
+        plan(each, step("beside"), inputs=words_of, onFailure="continue"),
+        proposer,
+        operator,
+        words=["fail", "ok"],
+    )
+    run = driven(run, worker)
+    assert run.finished_at, (run.state, run.reason)
+
+    with pytest.raises(RerunOutcomeUnknown) as refused:
+        rerun_of(run, proposer, "beside")
+    assert refused.value.details == {"steps": ["sub/make"]}
