@@ -10,12 +10,23 @@ from django.db import connection, transaction
 from audit import selectors as audit
 from audit.models import Event
 from execfabric.identity.errors import RightMissing
+from execfabric.lib import canonical
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import KeyReused, RunNotEnded, RunUnknown, StepUnknown
 from orchestration.runs.models import ArtifactUse, ArtifactVersion, Run
 from orchestration.trace.services import streams
-from tests.builders import approved, chain, driven, outputs, plan, step
+from tests.builders import (
+    approved,
+    chain,
+    decided,
+    driven,
+    open_gate,
+    outputs,
+    plan,
+    step,
+)
+from tests.console_builders import signed_in, words
 from tests.database import at_once
 from tests.integration.rerun_builders import (
     effects,
@@ -358,3 +369,22 @@ def test_a_run_that_has_ended_goes_on_from_a_chosen_step(
     from_third = run_again(again, proposer, operator, worker, "third")
     assert from_third.state == "succeeded"
     assert marks(witness) == ["first", "third", "fifth", "third", "fifth"]
+
+
+def test_what_is_run_again_belongs_to_what_is_approved(
+    proposer, operator, worker, witness
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+    again = rerun(run, proposer, "third", changes={"word": "new"})
+    gate = open_gate(again)
+    approved_content = canonical.loads(bytes(gate.subject))
+    assert approved_content["rerun"] == {"of": str(run.pk), "from": "third"}
+    page = words(signed_in(operator).get(f"/gates/{gate.pk}"))
+    assert f"Rerun of run {run.pk} from step third." in page
+    Run.objects.filter(pk=again.pk).update(rerun_from="")
+
+    decided(gate, operator)
+    driven(again, worker)
+
+    assert again.state == "awaiting_approval"
+    assert marks(witness) == ["first", "third"]

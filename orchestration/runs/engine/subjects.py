@@ -133,6 +133,7 @@ def covers(subject: bytes, change: RunChange) -> bool:
         and approved.get("rollback_after", 0) == change.run.rollback_after
         and change.loaded.includes_pinned
         and approved.get("concurrency", {}) == _concurrency(change)
+        and approved.get("rerun", {}) == _rerun(change.run).get("rerun", {})
     )
 
 
