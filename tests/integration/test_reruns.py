@@ -12,9 +12,11 @@ from audit.models import Event
 from execfabric.identity.errors import RightMissing
 from execfabric.lib import canonical
 from orchestration.plans.errors import PlanInvalid
+from orchestration.runs.domain.results import result_digest
 from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import KeyReused, RunNotEnded, RunUnknown, StepUnknown
-from orchestration.runs.models import ArtifactUse, ArtifactVersion, Run
+from orchestration.runs.models import ArtifactUse, ArtifactVersion, Run, StepRun
+from orchestration.runs.pages import comparison
 from orchestration.trace.services import streams
 from tests.builders import (
     approved,
@@ -24,6 +26,7 @@ from tests.builders import (
     open_gate,
     outputs,
     plan,
+    states,
     step,
 )
 from tests.console_builders import signed_in, words
@@ -118,15 +121,27 @@ def test_a_changed_input_runs_what_depends_on_it(
 
 def test_a_failed_step_is_never_reused(proposer, operator, worker, witness) -> None:
     text = effects(
-        step("last", "misbehave", after="third", params={"how": "fail"}),
-        onFailure="abort",
+        step("bad", "misbehave", after="third", params={"how": "fail"}),
+        step("beside", after="third"),
+        onFailure="continue",
     )
     run = finished(text, proposer, operator, worker, word="old")
-    assert run.state == "failed"
+    bad = run.steps.get(key="bad")
+    # Only its state tells it from a step whose result is intact.
+    digest = result_digest({}, {})
+    StepRun.objects.filter(pk=bad.pk).update(output={}, output_digest=digest)
+    assert (bad.state, bool(bad.reuse_digest)) == ("failed", True)
 
-    again = run_again(run, proposer, operator, worker, "last")
+    again = run_again(run, proposer, operator, worker, "beside")
 
-    assert (again.state, reused(again)["last"]) == ("failed", False)
+    assert reused(again) == {
+        "first": True,
+        "second": True,
+        "third": True,
+        "bad": False,
+        "beside": False,
+    }
+    assert states(again)["bad"] == "failed"
     assert marks(witness) == ["first", "third"]
 
 
@@ -380,7 +395,7 @@ def test_what_is_run_again_belongs_to_what_is_approved(
     approved_content = canonical.loads(bytes(gate.subject))
     assert approved_content["rerun"] == {"of": str(run.pk), "from": "third"}
     page = words(signed_in(operator).get(f"/gates/{gate.pk}"))
-    assert f"Rerun of run {run.pk} from step third." in page
+    assert f"Rerun of run {run.pk} from step third" in page
     Run.objects.filter(pk=again.pk).update(rerun_from="")
 
     decided(gate, operator)
@@ -388,3 +403,23 @@ def test_what_is_run_again_belongs_to_what_is_approved(
 
     assert again.state == "awaiting_approval"
     assert marks(witness) == ["first", "third"]
+
+
+@pytest.mark.parametrize("how", ["fail", "early"])
+def test_the_comparison_shows_another_error(proposer, operator, worker, how) -> None:
+    text = plan(step("only", "misbehave", params={"how": "fail"}), onFailure="abort")
+    run = finished(text, proposer, operator, worker)
+    again = run_again(run, proposer, operator, worker)
+    StepRun.objects.filter(run=again).update(
+        error={"code": "lab.other", "message": how, "ran": True}
+    )
+    StepRun.objects.filter(run=run).update(
+        error={"code": "lab.other", "message": "fail", "ran": True}
+    )
+
+    compared = comparison.compare(proposer.actor(), run.pk, again.pk)
+
+    changes = [change for each in compared.differing for change in each.changes]
+    assert [(each.field, each.before, each.after) for each in changes] == (
+        [("error", "fail", how)] if how != "fail" else []
+    )

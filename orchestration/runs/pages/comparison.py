@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
+from django.db.models.fields.json import KeyTextTransform
 
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
@@ -98,8 +99,11 @@ def compare(by: Actor, run_id: Any, other_id: Any) -> RunComparison:
 
 def _steps(run: Run) -> dict[_Place, StepRun]:
     """Return the step runs of a run by their places, with their titles."""
-    rows: QuerySet[StepRun] = run.steps.order_by("position").defer(
-        *selectors.CONTENT, "item_value", "condition"
+    rows: QuerySet[StepRun] = (
+        run.steps.order_by("position")
+        .defer(*selectors.CONTENT, "item_value", "condition")
+        .annotate(why=KeyTextTransform("message", "error"))
+        .annotate(left_out=KeyTextTransform("reason", "condition"))
     )
     places: dict[Any, _Place] = {None: ()}
     titles: dict[Any, str] = {None: ""}
@@ -118,13 +122,15 @@ def _steps(run: Run) -> dict[_Place, StepRun]:
 
 
 def _is_same(before: StepRun | None, after: StepRun | None) -> bool:
-    """Return True if two steps did the same with the same result, by their digests."""
-    if before is None or after is None:
-        return False
-    return all(
-        getattr(before, name) == getattr(after, name)
-        for name in ("state", "reuse_digest", "output_digest")
-    )
+    """Return True if two steps did the same with the same result, by their digests.
+
+    A step without an output has the reason for that.
+    """
+    return before is not None and after is not None and _end(before) == _end(after)
+
+
+def _end(row: StepRun) -> dict[str, Any]:
+    return _digests_of(row) | {"reason": row.__dict__["left_out"]}
 
 
 def _values(rows: Iterable[StepRun]) -> dict[Any, dict[str, Any]]:
@@ -142,6 +148,8 @@ def _values_of(row: StepRun) -> dict[str, Any]:
         values |= {"output": row.output, "files": row.files}
     elif row.error:
         values["error"] = row.error.get("message")
+    elif row.condition:
+        values["reason"] = row.condition.get("reason")
     return {name: value for name, value in values.items() if value not in (None, {})}
 
 
@@ -150,6 +158,7 @@ def _digests_of(row: StepRun) -> dict[str, Any]:
         "state": str(row.state),
         "digest of the parameters": row.reuse_digest,
         "digest of the output": row.output_digest,
+        "error": row.__dict__["why"],
     }
 
 
