@@ -1,5 +1,6 @@
 """Reruns: which steps run again, and which take the result of the run before."""
 
+import errno
 from uuid import uuid4
 
 import pytest
@@ -203,9 +204,9 @@ def test_a_changed_result_is_not_reused(
     assert outputs(again)["first"] == {"mark": "first"}
 
 
-@pytest.mark.parametrize("damage", ["delete", "truncate"])
+@pytest.mark.parametrize("damage", ["delete", "truncate", "overwrite", "unreadable"])
 def test_a_step_whose_file_is_damaged_runs_again(
-    proposer, operator, worker, damage
+    proposer, operator, worker, monkeypatch, damage
 ) -> None:
     # All tests share a store, so the file has a content of its own.
     params = {"text": f"{damage} {uuid4()}"}
@@ -213,13 +214,44 @@ def test_a_step_whose_file_is_damaged_runs_again(
     run = finished(text, proposer, operator, worker)
     file = run.steps.get(key="first").files["note"]["$file"]
     path = artifacts.storage_path(file["sha256"])
-    default_storage.delete(path)
-    if damage == "truncate":
-        default_storage.save(path, ContentFile(b"a"))
+    if damage == "unreadable":
+        with_unreadable(monkeypatch, path)
+    else:
+        default_storage.delete(path)
+    if damage in {"truncate", "overwrite"}:
+        size = 1 if damage == "truncate" else file["size"]
+        default_storage.save(path, ContentFile(b"a" * size))
 
     again = run_again(run, proposer, operator, worker, "last")
 
     assert reused(again) == {"first": False, "last": False}
+
+
+def with_unreadable(monkeypatch, path: str) -> None:
+    """Let the size of a stored file be unreadable."""
+    size = default_storage.size
+
+    def broken(asked: str) -> int:
+        if asked == path:
+            raise OSError(errno.EIO, "Input/output error")
+        return size(asked)
+
+    monkeypatch.setattr(default_storage, "size", broken)
+
+
+def test_an_effect_is_not_repeated_because_its_file_cannot_be_read(
+    proposer, operator, worker, witness, monkeypatch
+) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+    file = run.steps.get(key="first").files["note"]["$file"]
+    with monkeypatch.context() as patched:
+        with_unreadable(patched, artifacts.storage_path(file["sha256"]))
+
+        again = run_again(run, proposer, operator, worker, "third")
+
+    first = again.steps.get(key="first")
+    assert (first.state, first.error["code"]) == ("failed", "artifact.unreadable")
+    assert marks(witness) == ["first", "third"]
 
 
 def test_another_skill_version_is_run(proposer, operator, worker, witness) -> None:

@@ -30,6 +30,8 @@ from orchestration.runs.models import Artifact, ArtifactUse, StepRun
 from orchestration.skills.execution import NotPlain, opened_file
 
 CHUNK = 1 << 20
+VERIFIED_BYTES = 1 << 20
+"""Maximum size of a file whose content is verified while its run is locked."""
 MAX_NAME = 255
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
@@ -156,13 +158,21 @@ def use_files(step: StepRun, files: Mapping[str, Any]) -> None:
     )
 
 
-def is_stored(file: Mapping[str, Any]) -> bool:
-    """Return True if the store has a file of the size that a reference says."""
+def is_intact(file: Mapping[str, Any]) -> bool:
+    """Return True if the store has a file of the recorded size, and if small, digest.
+
+    :raises OSError: when the store cannot be read
+    """
+    sha256, path = str(file["sha256"]), storage_path(str(file["sha256"]))
     try:
-        size = default_storage.size(storage_path(str(file["sha256"])))
-    except OSError:
+        if default_storage.size(path) != file["size"]:
+            return False
+        if file["size"] > VERIFIED_BYTES:
+            return True
+        with default_storage.open(path) as source:
+            return _digest(source) == sha256
+    except FileNotFoundError:
         return False
-    return bool(size == file["size"])
 
 
 def _check_name(name: str) -> None:

@@ -10,12 +10,14 @@ from uuid import UUID
 from execfabric.infra import database
 from execfabric.lib.canonical import NotCanonical
 from orchestration.runs.domain.files import returned_files
+from orchestration.runs.domain.outcome import may_rerun
 from orchestration.runs.domain.reruns import runs_again
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import FINAL_RUN, StepEvent
 from orchestration.runs.engine import artifacts, specs
 from orchestration.runs.engine.specs import Spec
 from orchestration.runs.engine.transitions import RunChange
+from orchestration.runs.errors import ArtifactUnreadable
 from orchestration.runs.models import Artifact, StepRun
 
 _ENDED = sorted(map(str, FINAL_RUN))
@@ -42,8 +44,9 @@ FOR SHARE OF step, origin
 def take_result(change: RunChange, step: StepRun, columns: dict[str, Any]) -> bool:
     """Complete a released step with an earlier result; return False if it has to run.
 
-    `columns` are those that its release sets. The errors are those of `specs.build`.
+    `columns` are those that its release sets. The errors are those of `specs.build`, and:
 
+    :raises ArtifactUnreadable: when the files of a result with an effect cannot be read
     :raises LockRequired: when there may be a result, and the run is not locked
     """
     if not _may_reuse(change, step):
@@ -51,7 +54,7 @@ def take_result(change: RunChange, step: StepRun, columns: dict[str, Any]) -> bo
     spec = specs.build(change, step)
     specs.require_space(change, spec.body)
     source = _source(change, step, spec)
-    if source is None or not _is_intact(source):
+    if source is None or not _is_intact(step, source):
         return False
     _take(change, step, source, spec, columns)
     return True
@@ -111,8 +114,12 @@ def _source(change: RunChange, step: StepRun, spec: Spec) -> StepRun | None:
     return StepRun.objects.get(pk=row[0]) if row else None
 
 
-def _is_intact(source: StepRun) -> bool:
-    """Return True if a stored result is what was recorded, and its files exist."""
+def _is_intact(step: StepRun, source: StepRun) -> bool:
+    """Return True if a stored result is what was recorded, and its files exist.
+
+    :raises ArtifactUnreadable: when this cannot be seen, and the step must not be
+        repeated for that
+    """
     try:
         if result_digest(source.output, source.files) != source.output_digest:
             return False
@@ -120,7 +127,12 @@ def _is_intact(source: StepRun) -> bool:
         return False
     files = {file["sha256"]: file for _, file in returned_files(source.files)}
     known = Artifact.objects.filter(pk__in=files).count()
-    return known == len(files) and all(map(artifacts.is_stored, files.values()))
+    try:
+        return known == len(files) and all(map(artifacts.is_intact, files.values()))
+    except OSError as error:
+        if may_rerun(step.effect_class):
+            return False
+        raise ArtifactUnreadable from error
 
 
 def _take(

@@ -117,6 +117,12 @@ class ArtifactCorrupt(Conflict):
     code = "artifact.corrupt"
 
 
+class ArtifactUnreadable(Conflict):
+    """Cannot reuse the earlier result: its files cannot be read. Retry the step to run it."""
+
+    code = "artifact.unreadable"
+
+
 class ChainUnknown(Missing):
     """Unknown artifact or version, or you do not have access to it."""
 
