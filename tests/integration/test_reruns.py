@@ -11,8 +11,9 @@ from django.db import connection, transaction
 from audit import selectors as audit
 from audit.models import Event
 from execfabric.identity.errors import RightMissing
-from execfabric.lib import canonical
+from execfabric.lib import canonical, clock
 from orchestration.plans.errors import PlanInvalid
+from orchestration.runs.control import uploads
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import KeyReused, RunNotEnded, RunUnknown, StepUnknown
@@ -455,3 +456,34 @@ def test_the_comparison_shows_another_error(proposer, operator, worker, how) -> 
     assert [(each.field, each.before, each.after) for each in changes] == (
         [("error", "fail", how)] if how != "fail" else []
     )
+
+
+def test_a_file_keeps_its_name_if_another_input_has_the_same_content(
+    proposer, operator, worker, witness
+) -> None:
+    files = {"properties": {key: {"type": "string", "format": "file"} for key in "ab"}}
+    text = plan(
+        step("first", "witness", params={"mark": "x", "note": "$inputs.a"}),
+        step("last", after="first"),
+        inputs=files,
+    )
+    ids = {
+        key: str(
+            uploads.store(
+                chunks=[b"the same"],
+                name=f"{key}.csv",
+                by=proposer.actor(),
+                at=clock.now(),
+            ).pk
+        )
+        for key in "ab"
+    }
+    run = finished(text, proposer, operator, worker, **ids)
+
+    again = run_again(run, proposer, operator, worker, "last")
+    swapped = rerun(run, proposer, "last", changes={"a": ids["b"]})
+
+    assert again.inputs == run.inputs
+    assert marks(witness) == ["x"]
+    assert reused(again)["first"] is True
+    assert swapped.inputs["a"]["$file"]["name"] == "b.csv"

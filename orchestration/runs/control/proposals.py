@@ -1,7 +1,7 @@
 """Propose a run: validate it, pin skill versions, queue a dry run, open its gate."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -31,7 +31,7 @@ from orchestration.plans.services.check import CheckedPlan
 from orchestration.runs import history, selectors
 from orchestration.runs.control import dry_runs, rerun_checks, uploads
 from orchestration.runs.domain import failure_policy
-from orchestration.runs.domain.files import as_ids
+from orchestration.runs.domain.files import as_ids, with_names
 from orchestration.runs.domain.states import FINAL_RUN, RunState
 from orchestration.runs.engine import subjects
 from orchestration.runs.engine.advance import open_plan_gate
@@ -226,6 +226,8 @@ def _propose(
         )
     if made.rerun_of is not None:
         rerun_checks.require_repeatable(made.rerun_of, made.rerun_from)
+        named = with_names(checked.inputs, inputs, made.rerun_of.inputs)
+        checked = replace(checked, inputs=named)
     author = plans.author_of(document.id, checked.digest)
     included = {row.pk: row for row in plans.included(checked.pins).values()}
     require_satisfiable(

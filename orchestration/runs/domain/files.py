@@ -43,6 +43,21 @@ def as_ids(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**inputs, **files}
 
 
+def with_names(
+    inputs: Mapping[str, Any], given: Mapping[str, Any], earlier: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return inputs in which each file of `earlier` that is still given has its name.
+
+    A digest does not name a file: two inputs may have the same content.
+    """
+    kept = {
+        name: {FILE: file}
+        for name, file in references_in(earlier)
+        if name in inputs and given.get(name) == file["sha256"]
+    }
+    return {**inputs, **kept}
+
+
 def name_flaw(name: str) -> str:
     """Return why a file in a folder cannot have this name, or ""."""
     if not name or name in {".", ".."} or "/" in name or "\\" in name:
