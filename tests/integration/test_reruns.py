@@ -14,6 +14,7 @@ from execfabric.identity.errors import RightMissing
 from execfabric.lib import canonical, clock
 from orchestration.plans.errors import PlanInvalid
 from orchestration.runs.control import uploads
+from orchestration.runs.control.artifacts import archive
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.engine import artifacts
 from orchestration.runs.errors import KeyReused, RunNotEnded, RunUnknown, StepUnknown
@@ -487,3 +488,25 @@ def test_a_file_keeps_its_name_if_another_input_has_the_same_content(
     assert marks(witness) == ["x"]
     assert reused(again)["first"] is True
     assert swapped.inputs["a"]["$file"]["name"] == "b.csv"
+
+
+def test_a_result_with_an_archived_version_is_not_reused(
+    proposer, operator, worker
+) -> None:
+    text = plan(
+        step("first", "write", params={"text": "wrong"}), step("last", after="first")
+    )
+    run = finished(text, proposer, operator, worker)
+    version = ArtifactVersion.objects.get(step_run=run.steps.get(key="first"))
+    archive(
+        artifact_id=version.artifact_id,
+        reason="Wrong data.",
+        by=operator.actor(),
+        at=clock.now(),
+    )
+
+    again = run_again(run, proposer, operator, worker, "last")
+
+    assert reused(again)["first"] is False
+    newest = ArtifactVersion.objects.get(step_run=again.steps.get(key="first"))
+    assert (newest.artifact_id, newest.state) == (version.artifact_id, "current")

@@ -36,6 +36,10 @@ WHERE step.run_id = %s AND step.parent_id IS NOT DISTINCT FROM %s AND step.key =
   AND origin.id <> ALL(%s::uuid[]) AND NOT EXISTS (
     SELECT FROM runs_steprun AS taken
     WHERE taken.run_id = %s AND taken.reused_from_id = origin.id)
+  AND NOT EXISTS (
+    SELECT FROM runs_artifactversion AS version
+    WHERE version.step_run_id = origin.id AND version.state = 'archived'
+      AND version.forked_from_id IS NULL)
 ORDER BY step.item IS DISTINCT FROM %s, step.position LIMIT 1
 FOR SHARE OF step, origin
 """
