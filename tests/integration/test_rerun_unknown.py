@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from execfabric.lib import clock
-from orchestration.runs.control import control
+from orchestration.runs.control import control, recovery
 from orchestration.runs.errors import (
     OldAttemptMayLive,
     RerunOutcomeUnknown,
@@ -14,9 +14,10 @@ from orchestration.runs.errors import (
 from orchestration.runs.models import Run
 from tests.builders import approved, driven, plan, step
 from tests.console_builders import rows, signed_in, words
-from tests.integration.rerun_builders import rerun, rerun_of
+from tests.integration.rerun_builders import rerun, rerun_of, reused, run_again
 from tests.integration.subplan_builders import inner, save, uses
 from tests.integration.test_abandoned import aged, found, unknown_of
+from tests.web.run_builders import step_of
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -151,3 +152,33 @@ def test_the_success_of_one_item_settles_no_other_one(
     with pytest.raises(RerunOutcomeUnknown) as refused:
         rerun_of(run, proposer, "beside")
     assert refused.value.details == {"steps": ["sub/make"]}
+
+
+def test_a_reused_result_says_that_a_person_gave_it(
+    proposer, operator, worker, witness
+) -> None:
+    run = approved(plan(PAY, step("last", after="pay")), proposer, operator)
+    recovery.resolve(
+        step_run_id=unknown_of(run, "pay").pk,
+        happened=True,
+        evidence="Seen at the bank.",
+        output={"mark": "by hand"},
+        by=operator.actor(),
+        at=clock.now(),
+    )
+    control.resume(run_id=run.pk, by=operator.actor(), at=clock.now())
+    run = driven(run, worker)
+    assert run.state == "succeeded", run.reason
+    aged()
+
+    again = run_again(run, proposer, operator, worker, "last")
+    further = run_again(again, proposer, operator, worker, "last")
+
+    assert witness.read() == []
+    client = signed_in(proposer)
+    for made in (again, further):
+        assert reused(made) == {"pay": True, "last": False}
+        assert rows(step_of(made, "pay", client), "reused-by-hand") == 1
+    other = approved(plan(step("first"), step("last")), proposer, operator)
+    plain = run_again(driven(other, worker), proposer, operator, worker, "last")
+    assert rows(step_of(plain, "first", client), "reused-by-hand") == 0

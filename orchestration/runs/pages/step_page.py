@@ -14,7 +14,7 @@ from orchestration.plans.domain import fallbacks, iteration, waits
 from orchestration.plans.domain.routing import rules_of
 from orchestration.plans.domain.undo import is_undo, undo_key_of, undo_of
 from orchestration.runs import selectors
-from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
+from orchestration.runs.domain.states import FINAL_RUN, Phase, RunState, StepState
 from orchestration.runs.models import ArtifactUse, Attempt, EventWait, StepRun
 from orchestration.runs.pages import failures, items
 from orchestration.runs.pages.items import ItemPage
@@ -51,6 +51,8 @@ class StepDetails(StepLine):
     """What decides whether the step runs; empty if only its dependencies do."""
     reused_from: StepRun | None
     """The step of an earlier run whose result it has."""
+    is_by_hand: bool
+    """True if a person gave that result, not the action."""
     fallback: StepRun | None
     """The step run of its fallback, once that has started."""
     undo_row: StepRun | None
@@ -150,6 +152,7 @@ def step_view(by: Actor, run_id: UUID, address: str, *, first: int = 0) -> StepD
         item=items.value_of(row) if row.item is not None else "",
         fallback=_below(row, fallbacks.key_of(row.key)),
         reused_from=row.reused_from if row.reused_from_id else None,
+        is_by_hand=_is_by_hand(row.reused_from),
         undo_row=_below(row, undo_key_of(row.key)),
         undoes=row.parent if is_undo(row.key) else None,
         cause=_cause(row),
@@ -158,6 +161,13 @@ def step_view(by: Actor, run_id: UUID, address: str, *, first: int = 0) -> StepD
         awaited=row.event_waits.order_by("-generation").first(),
         files=row.artifact_uses.select_related("artifact").order_by("name", "pk"),
     )
+
+
+def _is_by_hand(source: StepRun | None) -> bool:
+    """Return True if no attempt of a step that succeeded has given its result."""
+    if source is None:
+        return False
+    return not source.attempts.filter(phase=Phase.DONE).exists()
 
 
 def _wait(place: StepPlace, row: StepRun) -> str:
