@@ -1,10 +1,12 @@
 """Reruns on pages and in the API: the form, the links, the comparison."""
 
+import re
+
 import pytest
 
 from orchestration.runs.models import Run
 from tests.api_builders import Caller, token_of
-from tests.builders import approved, chain, step
+from tests.builders import approved, chain, plan, step
 from tests.console_builders import rows, signed_in, words
 from tests.integration.rerun_builders import effects, finished, run_again
 from tests.web.run_builders import step_of
@@ -46,16 +48,52 @@ def test_the_form_suggests_the_failed_step_and_has_the_inputs(
 
 
 def test_a_wrong_input_is_shown_at_its_field(proposer, operator, worker) -> None:
-    run = finished(effects(), proposer, operator, worker, word="old")
+    number = {"properties": {"count": {"type": "integer", "maximum": 9}}}
+    text = plan(step("first"), inputs=number)
+    run = finished(text, proposer, operator, worker, count=1)
     client = signed_in(proposer)
 
     answer = client.post(
         f"/runs/{run.pk}/rerun",
-        {"first": "", "inputs": '{"word": 5}'},
+        {"first": "first", "kind.count": "integer", "input.count": "10"},
     )
 
     assert answer.status_code == 422
+    assert rows(answer, "input-error") == 1
+    assert rows(answer, "rerun-problems") == 0
+    html = answer.content.decode()
+    assert 'value="10"' in html
+    assert '<option value="first" selected>' in html
     assert Run.objects.count() == 1
+
+
+def test_two_clicks_make_one_rerun(proposer, operator, worker) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+    client = signed_in(proposer)
+    page = client.get(f"/runs/{run.pk}/rerun").content.decode()
+    [key] = re.findall('name="key" value="([^"]+)"', page)
+    fields = {"first": "third", "key": key, "kind.word": "string", "input.word": "old"}
+
+    first, second = (client.post(f"/runs/{run.pk}/rerun", fields) for _ in range(2))
+
+    assert first.url == second.url
+    assert Run.objects.count() == 2
+    # The form from the history of the browser, with another input, has a used key.
+    other = client.post(f"/runs/{run.pk}/rerun", fields | {"input.word": "new"})
+    assert other.status_code == 409
+    [new] = re.findall('name="key" value="([^"]+)"', other.content.decode())
+    assert new != key
+    again = fields | {"input.word": "new", "key": new}
+    assert client.post(f"/runs/{run.pk}/rerun", again).status_code == 302
+    assert Run.objects.count() == 3
+
+
+def test_the_form_says_what_is_asked_again(proposer, operator, worker) -> None:
+    run = finished(effects(), proposer, operator, worker, word="old")
+
+    page = signed_in(proposer).get(f"/runs/{run.pk}/rerun")
+
+    assert "Approval steps, forms and waits are asked again" in words(page)
 
 
 def test_a_run_that_has_not_ended_is_not_offered(
@@ -65,6 +103,7 @@ def test_a_run_that_has_not_ended_is_not_offered(
     client = signed_in(proposer)
 
     assert rows(client.get(f"/runs/{run.pk}"), "rerun") == 0
+    assert client.get(f"/runs/{run.pk}/rerun").status_code == 409
     refused = client.post(f"/runs/{run.pk}/rerun", {"first": ""})
 
     assert refused.status_code == 409

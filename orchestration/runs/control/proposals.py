@@ -187,8 +187,7 @@ def rerun(
         of a step that is neither `from_step` nor after it
     """
     original = selectors.get(by, run_id)
-    if original.state not in FINAL_RUN:
-        raise RunNotEnded(run=str(run_id), state=original.state)
+    require_ended(original)
     wanted = {"run": str(run_id), "from": from_step}
     request = _request(
         idempotency_key,
@@ -202,6 +201,15 @@ def rerun(
     )
     text = original.revision.source
     return _propose(text, values | dict(changes or {}), request, made, by=by, at=at)
+
+
+def require_ended(run: Run) -> None:
+    """Check that a run can be run again.
+
+    :raises RunNotEnded: when it has not ended
+    """
+    if run.state not in FINAL_RUN:
+        raise RunNotEnded(run=str(run.pk), state=run.state)
 
 
 def _propose(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -24,6 +24,7 @@ from orchestration.runs.domain.files import as_ids
 from orchestration.runs.domain.states import StepState
 from orchestration.runs.engine import unknown
 from orchestration.runs.engine.incoming import too_large
+from orchestration.runs.errors import KeyReused, KeyTooLong
 from orchestration.runs.models import Run
 from orchestration.runs.pages import comparison
 from orchestration.runs.views.new_run import form_of, with_files
@@ -32,6 +33,8 @@ UNFINISHED = {StepState.FAILED, StepState.REJECTED, StepState.CANCELLED}
 """States of the step that the form suggests to start from."""
 FIRST = "first"
 """The name of the field with the first step."""
+KEY = "key"
+"""The name of the hidden field that makes two clicks one request."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -41,6 +44,7 @@ def run_rerun(request: HttpRequest, pk: UUID) -> HttpResponse:
     require(by, Right.PROPOSE)
     run = selectors.get(by, pk)
     if request.method != "POST":
+        proposals.require_ended(run)
         form = PlanForm(initial={"values": as_ids(run.inputs)})
         return _page(request, run, form, first=_suggested(run))
     first = request.POST.get(FIRST, "")
@@ -49,7 +53,12 @@ def run_rerun(request: HttpRequest, pk: UUID) -> HttpResponse:
         return _page(request, run, form, first=first, file_errors=errors, status=422)
     try:
         made = proposals.rerun(
-            run_id=pk, by=by, at=at, from_step=first, inputs=form.input_values()
+            run_id=pk,
+            by=by,
+            at=at,
+            from_step=first,
+            inputs=form.input_values(),
+            idempotency_key=request.POST.get(KEY, ""),
         )
     except Missing:
         raise
@@ -71,6 +80,12 @@ def _suggested(run: Run) -> str:
     """Return the first step of the plan that did not succeed, or ""."""
     rows = run.steps.filter(parent=None, state__in=UNFINISHED).order_by("position")
     return rows.values_list("key", flat=True).first() or ""
+
+
+def _key(request: HttpRequest, refusal: Refusal | None) -> str:
+    """Return the key of the next request; one that was used for another is replaced."""
+    sent = "" if isinstance(refusal, KeyReused | KeyTooLong) else request.POST.get(KEY)
+    return sent or str(uuid4())
 
 
 def _page(
@@ -101,6 +116,7 @@ def _page(
         "fields": with_files(fields, request, file_errors or {}),
         "upload_too_large": too_large(settings.MAX_UPLOAD_BYTES),
         "problems": [item for item in problems if item.input not in in_fields],
+        "key": _key(request, refusal),
         "unknown": unknown.paths_of(run),
         "refusal": refusal,
     }
