@@ -12,9 +12,15 @@ from orchestration.runs.errors import (
     RerunStepUnresolved,
 )
 from orchestration.runs.models import Run
-from tests.builders import approved, driven, plan, step
+from tests.builders import approved, decided, driven, open_gate, plan, states, step
 from tests.console_builders import rows, signed_in, words
-from tests.integration.rerun_builders import rerun, rerun_of, reused, run_again
+from tests.integration.rerun_builders import (
+    rerun,
+    rerun_of,
+    reused,
+    run_again,
+    with_approval,
+)
 from tests.integration.subplan_builders import inner, save, uses
 from tests.integration.test_abandoned import aged, found, unknown_of
 from tests.web.run_builders import step_of
@@ -182,3 +188,18 @@ def test_a_reused_result_says_that_a_person_gave_it(
     other = approved(plan(step("first"), step("last")), proposer, operator)
     plain = run_again(driven(other, worker), proposer, operator, worker, "last")
     assert rows(step_of(plain, "first", client), "reused-by-hand") == 0
+
+
+def test_the_approval_of_an_abandoned_step_is_asked_again(
+    proposer, operator, worker, witness
+) -> None:
+    run = approved(plan(PAY | {"approval": {"reason": "Money."}}), proposer, operator)
+    decided(open_gate(run, "pay"), operator)
+    found(unknown_of(run, "pay"), operator, happened=None)
+    control.cancel(run_id=run.pk, by=proposer.actor(), at=clock.now())
+    aged()
+
+    again = driven(with_approval(rerun(run, proposer), operator), worker)
+
+    assert states(again) == {"pay": "gated"}
+    assert witness.read() == []
