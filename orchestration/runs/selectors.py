@@ -28,6 +28,7 @@ from orchestration.runs.models import (
     Artifact,
     ArtifactUse,
     ArtifactVersion,
+    Attempt,
     DryRun,
     InputFile,
     NamedArtifact,
@@ -188,6 +189,13 @@ def has_unknown_attempt(step: StepRun) -> bool:
     """Return True if an attempt of this generation may still have its effect."""
     unknown = Q(phase=Phase.LOST) | Q(phase=Phase.FAILED, result__ran=None)
     return step.attempts.filter(unknown, generation=step.generation).exists()
+
+
+def that_may_have_run(run: Run) -> frozenset[UUID]:
+    """Return the steps of which any attempt may have had an effect."""
+    began = Q(phase=Phase.LOST) | Q(phase=Phase.FAILED) & ~Q(result__ran=False)
+    attempts = Attempt.objects.filter(began, step_run__run=run)
+    return frozenset(attempts.values_list("step_run_id", flat=True))
 
 
 def artifact_visible_to(by: Actor, sha256: str) -> Artifact:

@@ -1,5 +1,7 @@
 """Rollback by hand: what has run is undone, the last step first."""
 
+from datetime import timedelta
+
 import pytest
 
 from approvals.errors import OwnProposal
@@ -18,7 +20,6 @@ from orchestration.runs.errors import (
 )
 from orchestration.runs.models import Attempt
 from tests.builders import (
-    NOON,
     approved,
     claimed,
     completed,
@@ -30,6 +31,7 @@ from tests.builders import (
     states,
     step,
 )
+from tests.database import record_attempts
 from tests.integration.rollback_builders import (
     FAILS,
     done,
@@ -60,7 +62,8 @@ def preview(run, by, to=""):
 
 def long_ago(run):
     """Move the attempts of a run so far back that their processes are dead."""
-    Attempt.objects.filter(step_run__run=run).update(intent_at=NOON)
+    attempts = Attempt.objects.filter(step_run__run=run)
+    record_attempts(timedelta(days=1), attempts)
 
 
 def test_a_succeeded_run_is_undone_from_its_last_step_to_its_first(

@@ -87,6 +87,19 @@ def failed_steps(runs: "QuerySet[Run]", _at: datetime) -> Iterator[AttentionItem
         )
 
 
+def stopped_rollbacks(runs: "QuerySet[Run]", _at: datetime) -> Iterator[AttentionItem]:
+    """Find runs whose rollback has stopped."""
+    stopped = runs.filter(state=RunState.ROLLBACK_FAILED).defer(*selectors.LARGE)
+    for run in stopped.order_by("finished_at")[:LIMIT]:
+        yield AttentionItem(
+            kind=AttentionKind.ROLLBACK,
+            id=str(run.pk),
+            text=run.reason,
+            since=run.finished_at,
+            **_about(run),
+        )
+
+
 def late(runs: "QuerySet[Run]", _at: datetime) -> Iterator[AttentionItem]:
     """Find runs and steps that have not ended in time."""
     breached = {"breached_at__isnull": False, "finished_at": None}
@@ -186,6 +199,7 @@ def without_worker(runs: "QuerySet[Run]", at: datetime) -> Iterator[AttentionIte
 SOURCES: list[Source] = [
     unknown_outcomes,
     failed_steps,
+    stopped_rollbacks,
     unsatisfiable_gates,
     sweep_failures,
     late,

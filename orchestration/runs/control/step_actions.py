@@ -15,12 +15,13 @@ from execfabric.identity.authority import require
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.rights import Right
 from execfabric.lib.text import is_visible
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import selectors
 from orchestration.runs.control import recovery
 from orchestration.runs.control.control import hint_ready, require_control
 from orchestration.runs.domain import guided, outcome
 from orchestration.runs.domain.decider import TryAgain
-from orchestration.runs.domain.guided import VERBS, StepAct
+from orchestration.runs.domain.guided import VERBS, RunFacts, StepAct
 from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.progress import StepStatus
 from orchestration.runs.domain.states import Phase, RunEvent, RunState, StepEvent
@@ -192,9 +193,7 @@ def _acting(act: StepAct, request: Request) -> Iterator[tuple[RunChange, StepRun
 def _require_legal(
     act: StepAct, change: RunChange, step: StepRun, generation: int | None
 ) -> None:
-    progress, run = change.loaded.progress, RunState(change.run.state)
-    status = change.loaded.status(step)
-    if reason := guided.why_not(act, status, progress, run=run, kind=step.kind):
+    if reason := _refusal(act, change, step):
         raise StepActRefused(
             f"Cannot {VERBS[act]}: {reason[0].lower()}{reason[1:]}",
             act=str(act),
@@ -202,6 +201,20 @@ def _require_legal(
         )
     if generation is not None and generation != step.generation:
         raise StepTriedSince(generation=step.generation)
+
+
+def _refusal(act: StepAct, change: RunChange, step: StepRun) -> str:
+    if is_undo(step.key):
+        return guided.UNDO
+    status, facts = change.loaded.status(step), facts_of(change.run)
+    return guided.why_not(
+        act, status, change.loaded.progress, run=facts, kind=step.kind
+    )
+
+
+def facts_of(run: Run) -> RunFacts:
+    """Return what decides whether a failure in a run is still open."""
+    return RunFacts(RunState(run.state), run.failures, run.rollback_after)
 
 
 def _follow(

@@ -14,6 +14,7 @@ _KEY = re.compile(KEY)
 class AttentionKind(StrEnum):
     OUTCOME = "outcome"  # nobody knows whether a step had its effect
     FAILED = "failed"  # a failed step has paused its run
+    ROLLBACK = "rollback"  # a rollback has stopped
     POISON = "poison"  # a step has lost its worker too often
     INPUT_EXPIRED = "input_expired"  # no one answered a form in time
     GATE = "gate"  # no one can give an approval that is missing
@@ -37,6 +38,7 @@ class AttentionWords:
 WORDS = {
     AttentionKind.OUTCOME: AttentionWords("Outcome unknown", "Resolve outcome", "indeterminate"),
     AttentionKind.FAILED: AttentionWords("Failed step", "Open the failed step", "failed"),
+    AttentionKind.ROLLBACK: AttentionWords("Rollback stopped", "Continue the rollback", "rollback_failed"),
     AttentionKind.POISON: AttentionWords("Worker lost repeatedly", "Check the step", "lost"),
     AttentionKind.INPUT_EXPIRED: AttentionWords("Form not answered", "Resume to ask again", "expired"),
     AttentionKind.GATE: AttentionWords("No one can approve", "See who is missing", "gated"),

@@ -6,15 +6,17 @@ not; `following` returns what an act changes besides the step itself.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestration.runs.domain import outcome
+from orchestration.runs.domain import failure_policy, outcome
 from orchestration.runs.domain.decider import (
     Action,
     Revive,
     TryAgain,
     is_skipped_by_failure,
 )
+from orchestration.runs.domain.failure_policy import Reaction
 from orchestration.runs.domain.progress import FALLBACK_FAILED, Progress, StepStatus
 from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
@@ -29,6 +31,8 @@ class StepAct(StrEnum):
     FALLBACK = "fallback"
 
 
+UNDO = "It is an undo. Continue the rollback of the run instead."
+"""Why no act on an undo is legal."""
 VERBS = {
     StepAct.RETRY: "retry the step",
     StepAct.SKIP: "skip the step",
@@ -48,8 +52,18 @@ _BY_HAND = {
 }
 
 
+@dataclass(frozen=True)
+class RunFacts:
+    """What decides whether a failure in a run is still open."""
+
+    state: RunState
+    failures: int = 0
+    rollback_after: int = 0
+    """The number of failures after which the run is rolled back; 0 for never."""
+
+
 def actions_for(
-    step: StepStatus, progress: Progress, *, run: RunState, kind: str
+    step: StepStatus, progress: Progress, *, run: RunFacts, kind: str
 ) -> dict[StepAct, str]:
     """Return each act with the reason why it is not legal now, or "" if it is.
 
@@ -59,10 +73,10 @@ def actions_for(
 
 
 def why_not(
-    act: StepAct, step: StepStatus, progress: Progress, *, run: RunState, kind: str
+    act: StepAct, step: StepStatus, progress: Progress, *, run: RunFacts, kind: str
 ) -> str:
     """Return why an act on a step is not legal now, or ""."""
-    if reason := _not_now(step, progress, run):
+    if reason := _not_now(step, run.state) or _decided(progress, run):
         return reason
     above = [*containers_of(step, progress)]
     if reason := _not_inside(above):
@@ -94,7 +108,7 @@ def _no_start(
     return ""
 
 
-def _not_now(step: StepStatus, progress: Progress, run: RunState) -> str:
+def _not_now(step: StepStatus, run: RunState) -> str:
     """Return why nothing can be done about a step in this state of the run, or ""."""
     if run in FINAL_RUN:
         return f"The run has ended ({_words(run)})."
@@ -104,7 +118,21 @@ def _not_now(step: StepStatus, progress: Progress, run: RunState) -> str:
         return f"The step has not failed: it is {_words(step.state)}."
     if run not in _OPEN_RUN:
         return f"The run is {_words(run)}."
-    if run is RunState.RUNNING and progress.on_failure == "abort":
+    return ""
+
+
+def _decided(progress: Progress, run: RunFacts) -> str:
+    """Return why the plan leaves no choice after the failures of the run, or ""."""
+    reaction = failure_policy.reaction_to(
+        (step.on_error for step in progress.roots(StepState.FAILED)),
+        on_failure=progress.on_failure,
+        failures=run.failures,
+        rollback_after=run.rollback_after,
+    )
+    if reaction is Reaction.ROLLBACK:
+        how = "" if run.state is RunState.RUNNING else " Resume the run to begin."
+        return f"The plan rolls the run back after this failure.{how}"
+    if reaction is Reaction.ABORT and run.state is RunState.RUNNING:
         return "The plan aborts on failures, and the run is about to end."
     return ""
 

@@ -168,14 +168,13 @@ class Progress:
         return self._nodes[orders[0]].view if orders else None
 
     def first_failed(self) -> StepStatus | None:
-        """Return the first failed step that is not a member of a container.
+        """Return the first failed step outside containers that no user has left behind."""
+        failed = self.roots(StepState.FAILED)
+        return next((step for step in failed if not self._is_left_behind(step)), None)
 
-        That of a member counts only if its container fails; an abandoned one pauses once.
-        """
-        failed = self._in_state[StepState.FAILED]
-        views = (self._nodes[at].view for at in failed if len(at) == 1)
-        all_count = self.on_failure != "pause"
-        return next((v for v in views if all_count or not self.is_abandoned(v)), None)
+    def _is_left_behind(self, step: StepStatus) -> bool:
+        is_pause = (step.on_error or self.on_failure) == "pause"
+        return is_pause and self.is_abandoned(step)
 
     def is_abandoned(self, step: StepStatus) -> bool:
         """Return True for a failed step that was abandoned, or all that failed in it."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from orchestration.runs.domain import decider
 from orchestration.runs.domain.decider import Action, Cancel, Move, Release, Skip
 from orchestration.runs.domain.progress import Progress, StepStatus
+from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import (
     AT_WORK,
     HELD,
@@ -18,6 +19,8 @@ from orchestration.runs.domain.states import (
 
 NOT_POSSIBLE = "rollback.not_possible"
 """The error code of an undo that could not be prepared; it does not stop the others."""
+NOT_TRIED = frozenset({NOT_POSSIBLE, ABANDONED})
+"""The error codes of failed undos that do not stop the others."""
 OF_OWNER = {
     StepState.SUCCEEDED: StepEvent.COMPENSATED,
     StepState.FAILED: StepEvent.COMPENSATION_FAILED,
@@ -56,7 +59,7 @@ def next_actions(progress: Progress, undos: Progress) -> Sequence[Action]:
 
 def _stopped_by(undos: Progress) -> StepStatus | None:
     ended = undos.steps(StepState.INDETERMINATE, StepState.FAILED, StepState.REJECTED)
-    return next((step for step in ended if step.error != NOT_POSSIBLE), None)
+    return next((step for step in ended if step.error not in NOT_TRIED), None)
 
 
 def _stop(undos: Progress, by: StepStatus) -> Sequence[Action]:

@@ -21,6 +21,7 @@ from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import alerts, dispatch, history, live
 from orchestration.runs.domain import failure_policy, rollback, sla
 from orchestration.runs.domain.progress import NO_FALLBACK
+from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     FINAL_STEP,
@@ -216,7 +217,8 @@ class RunChange(RowWrites):
         is_own = step.parent_id is None and not (
             falls_back and step.kind not in CONTAINERS
         )
-        if state is not StepState.FAILED or not is_own:
+        # A user who abandons a step decides what follows.
+        if state is not StepState.FAILED or not is_own or code == ABANDONED:
             return []
         if not failure_policy.counts(planned.on_error or ""):
             return []

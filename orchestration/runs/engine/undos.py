@@ -13,7 +13,9 @@ from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain.undo import as_step, is_undo, undo_key_of, undo_of
+from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
+from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.rollback import NOT_POSSIBLE, order_of
 from orchestration.runs.domain.states import (
     WITH_OUTPUT,
@@ -138,6 +140,9 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
         elif step.reused_from_id is not None:
             reason = "It has the result of an earlier run. Roll back that run instead."
             not_undone.append(NotUndone(step, title, reason))
+        elif _is_abandoned(rows.get(step.id)):
+            reason = "The outcome of its undo was abandoned: it may have taken effect."
+            not_undone.append(NotUndone(step, title, reason))
         elif undo_of(change.plan_step(step), contract) is None:
             reason = "No undo is declared for it."
             not_undone.append(NotUndone(step, title, reason))
@@ -147,6 +152,10 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
         raise NothingToUndo
     not_undone += _left_over(change)
     return Rollback(to, tuple(undos), tuple(not_undone), tuple(read_only))
+
+
+def _is_abandoned(undo: StepRun | None) -> bool:
+    return undo is not None and (undo.error or {}).get("code") == ABANDONED
 
 
 def _undo_rows(change: RunChange) -> dict[Any, StepRun]:
@@ -236,12 +245,23 @@ def _new_row(
 
 
 def _left_over(change: RunChange) -> Iterator[NotUndone]:
-    """Return the steps that did not succeed, but may have changed something."""
-    for step in change.steps.values():
-        if step.kind != "skill" or step.effect_class == EffectClass.PURE:
-            continue
-        ran = (step.error or {}).get("ran") is not False and step.fence > 0
-        if step.state in UNFINISHED and ran and not is_undo(step.key):
+    """Return the steps that did not succeed, but may have changed something.
+
+    Their attempts say so: the error of a step is only that of its last one.
+    """
+    left = [
+        step
+        for step in change.steps.values()
+        if step.kind == "skill"
+        and step.effect_class != EffectClass.PURE
+        and step.fence > 0
+        and not is_undo(step.key)
+        and (step.used_fallback or step.state not in WITH_OUTPUT)
+        and (step.error or {}).get("code") != "step.did_not_happen"
+    ]
+    changed = selectors.that_may_have_run(change.run) if left else frozenset()
+    for step in left:
+        if step.id in changed:
             reason = "It did not succeed, but may have changed something."
             yield NotUndone(step, change.loaded.title(step), reason)
 
@@ -330,12 +350,18 @@ def _again(change: RunChange, undo: StepUndo) -> None:
 
 
 def begin_automatic(change: RunChange, reason: str) -> None:
-    """Begin the rollback that the plan asks for, or end the run if it cannot begin."""
+    """Begin the rollback that the plan asks for.
+
+    If there is nothing to undo, the run ends. If something blocks the rollback, the run
+    pauses; resuming it tries again.
+    """
     change.require_lock()
     try:
         begin(change, plan_rollback(change), reason)
-    except Refusal as refusal:
+    except NothingToUndo as refusal:
         change.move_run(RunEvent.FAILED, f"{reason} {refusal.message}")
+    except Refusal as refusal:
+        change.move_run(RunEvent.PAUSE_REQUESTED, f"{reason} {refusal.message}")
 
 
 def require_planned(step: StepRun, spec: Spec) -> None:

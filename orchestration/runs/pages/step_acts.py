@@ -5,6 +5,7 @@ from uuid import UUID
 
 from execfabric.lib.actor import Actor
 from execfabric.lib.refusal import Refusal
+from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import selectors
 from orchestration.runs.control import step_actions
 from orchestration.runs.control.control import may_control
@@ -77,15 +78,18 @@ class Offers:
 def is_shown(row: StepRun) -> bool:
     """Return True for a failed step of a run that has not ended."""
     has_ended = RunState(row.run.state) in FINAL_RUN
-    return row.state == StepState.FAILED and not has_ended
+    is_failed = row.state == StepState.FAILED and not is_undo(row.key)
+    return is_failed and not has_ended
 
 
 def offers_of(row: StepRun, by: Actor, *, foresee: bool = False) -> Offers:
     """Return what `by` can do about a step; `foresee` adds what a skip leads to."""
+    if is_undo(row.key):
+        return Offers(row, [Offer(act, guided.UNDO) for act in StepAct])
     loaded = observing.observed(row.run)
-    run = RunState(row.run.state)
+    facts = step_actions.facts_of(row.run)
     found = guided.actions_for(
-        loaded.status(loaded.steps[row.pk]), loaded.progress, run=run, kind=row.kind
+        loaded.status(loaded.steps[row.pk]), loaded.progress, run=facts, kind=row.kind
     )
     mine = may_control(row.run, by)
     acts = [
