@@ -233,7 +233,7 @@ def people(proposer: User, operator: User) -> dict[str, User]:
 @pytest.mark.parametrize(
     ("fields", "role", "most"),
     [
-        pytest.param({}, "proposer", AIM + 1, id="its proposer"),
+        pytest.param({}, "proposer", AIM + 2, id="its proposer"),
         # Its frame shows an operator what waits in the inbox.
         pytest.param({}, "operator", AIM + 2, id="an operator"),
         pytest.param({"approval": {}}, "operator", AIM + 4, id="thirty open gates"),
