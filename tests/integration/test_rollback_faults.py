@@ -26,6 +26,7 @@ from orchestration.runs.keeper import sweep
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.worker import outage, work
 from tests.builders import NOON, a_worker, approved, claimed, completed
+from tests.database import record_attempts
 from tests.integration.rollback_builders import marks, rolled_back, undoable
 from tests.integration.test_fault_injection import (
     IN_STATEMENTS,
@@ -75,7 +76,8 @@ def settle(run: Run, by: Any, admin: Any, witness: Any, worker: Any) -> list[str
     """Let keeper, worker and people bring a rollback to its end; return its marks."""
     for _ in range(ROUNDS):
         StepRun.objects.filter(run=run, state="running").update(lease_until=NOON)
-        Attempt.objects.filter(step_run__run=run).update(intent_at=NOON)
+        attempts = Attempt.objects.filter(step_run__run=run)
+        record_attempts(timedelta(days=1), attempts)
         sweep.sweep(at=clock.now() + timedelta(minutes=1))
         work_off(run, worker)
         run.refresh_from_db()
