@@ -20,7 +20,7 @@ from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain.document import PlanDocument
 from orchestration.plans.domain.gates import demand_of
 from orchestration.plans.domain.subplans import order_of
-from orchestration.runs.control import answers, control, gates
+from orchestration.runs.control import answers, control
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished, Result, result_digest
 from orchestration.runs.domain.states import (
@@ -34,6 +34,7 @@ from orchestration.runs.domain.states import (
 from orchestration.runs.engine import (
     advance,
     attempts,
+    ends,
     events,
     fan_out,
     places,
@@ -267,7 +268,7 @@ class MemoryRun:
 
     def decide(self, step: StepRun, status: GateStatus) -> None:
         with self.change() as change:
-            gates._move_step(change, step, status)
+            ends.gate(change, step, status)
 
     def answer(self, step: StepRun, n: int) -> None:
         with self.change(advances=False) as change:
@@ -347,8 +348,8 @@ def without_database(current: Callable[[], MemoryRun]) -> Iterator[None]:
     """Replace what the engine reads and writes by the memory of the `current` run."""
     closed: Any = SimpleNamespace(facts=())
 
-    def opened(*_: Any, **__: Any) -> Any:
-        return SimpleNamespace(facts=(), gate=SimpleNamespace(id=uuid4()))
+    def gate(*_: Any) -> Any:
+        return SimpleNamespace(id=uuid4(), status=GateStatus.REQUESTED)
 
     original = advance.decider.next_actions
 
@@ -359,8 +360,8 @@ def without_database(current: Callable[[], MemoryRun]) -> Iterator[None]:
     replaced = [
         (advance.decider, "next_actions", next_actions),
         (specs, "build", _build),
-        (subjects, "of_step", lambda *_: None),
-        (advance.approvals, "open_gate", opened),
+        (subjects, "of_step", gate),
+        (advance.carrying, "open_step_gate", lambda *_: None),
         (advance.approvals, "withdraw", lambda **_: closed),
         (attempts.checks, "approved_spec", _build_again),
         (attempts.selectors, "has_unknown_attempt", lambda s: s.id in current().lost),
