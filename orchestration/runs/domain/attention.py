@@ -12,7 +12,7 @@ _KEY = re.compile(KEY)
 
 
 class AttentionKind(StrEnum):
-    OUTCOME = "outcome"  # nobody knows whether a step had its effect
+    OUTCOME = "outcome"  # it is unknown whether a step had its effect
     FAILED = "failed"  # a failed step has paused its run
     ROLLBACK = "rollback"  # a rollback has stopped
     POISON = "poison"  # a step has lost its worker too often

@@ -202,7 +202,7 @@ def _target(change: RunChange, to: str) -> StepRun:
 
 
 def _contract(change: RunChange, step: StepRun) -> SkillContract:
-    """Return the contract of a completed step, whatever its effect class is.
+    """Return the contract of a completed step of any effect class.
 
     :raises ContractUnreadable: when a newer release wrote it
     """
