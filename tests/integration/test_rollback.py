@@ -131,7 +131,8 @@ def test_items_steps_of_sub_plans_and_used_fallbacks_are_undone_in_order(
     shown = preview(run, operator)
 
     assert [each.title for each in shown.undos] == ["last", "each [1]", "each [0]"]
-    assert [each.title for each in shown.not_undone] == ["tried.fallback"]
+    # The step itself failed after it began, and may have changed something.
+    assert [each.title for each in shown.not_undone] == ["tried.fallback", "tried"]
     rolled_back(run, operator)
     driven(run, worker)
     assert marks(witness)[-3:] == ["undo-last", "undo-each-b", "undo-each-a"]
