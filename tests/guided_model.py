@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from orchestration.runs.domain import decider, guided, outcome
-from orchestration.runs.domain.guided import RunFacts, StepAct
+from orchestration.runs.domain.guided import OpenFailures, StepAct
 from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
 from orchestration.runs.domain.states import (
@@ -189,7 +189,9 @@ def _asked(shape: Shape, world: World, progress: Progress) -> Iterator[World]:
         yield from carried_out(shape, world, outcome.resume(progress))
     for step in progress.steps(*S):
         kind = "skill" if step.group is None else "for_each"
-        acts = guided.actions_for(step, progress, run=RunFacts(world.run), kind=kind)
+        acts = guided.actions_for(
+            step, progress, run=OpenFailures(world.run), kind=kind
+        )
         for act in (act for act, why_not in acts.items() if not why_not):
             yield from acted(shape, world, step, act)
 

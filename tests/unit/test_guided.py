@@ -4,7 +4,7 @@ import pytest
 
 from orchestration.runs.domain import consequences, decider, guided
 from orchestration.runs.domain.decider import Revive, TryAgain
-from orchestration.runs.domain.guided import RunFacts, StepAct
+from orchestration.runs.domain.guided import OpenFailures, StepAct
 from orchestration.runs.domain.members import SKIPPED_BY_USER, Group
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
 from orchestration.runs.domain.states import RunState, StepState
@@ -21,7 +21,7 @@ def one(key, state=S.PENDING, *after, **fields):
 def possible(key, *steps, run=R.PAUSED, kind="skill", on_failure="pause"):
     progress = Progress(steps, on_failure=on_failure)
     step = next(each for each in steps if each.key == key)
-    acts = guided.actions_for(step, progress, run=RunFacts(run), kind=kind)
+    acts = guided.actions_for(step, progress, run=OpenFailures(run), kind=kind)
     return {act for act, why_not in acts.items() if not why_not}
 
 

@@ -21,7 +21,7 @@ from orchestration.runs.control import recovery
 from orchestration.runs.control.control import hint_ready, require_control
 from orchestration.runs.domain import guided, outcome
 from orchestration.runs.domain.decider import TryAgain
-from orchestration.runs.domain.guided import VERBS, RunFacts, StepAct
+from orchestration.runs.domain.guided import VERBS, OpenFailures, StepAct
 from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.progress import StepStatus
 from orchestration.runs.domain.states import Phase, RunEvent, RunState, StepEvent
@@ -212,9 +212,9 @@ def _refusal(act: StepAct, change: RunChange, step: StepRun) -> str:
     )
 
 
-def facts_of(run: Run) -> RunFacts:
-    """Return what decides whether a failure in a run is still open."""
-    return RunFacts(RunState(run.state), run.failures, run.rollback_after)
+def facts_of(run: Run) -> OpenFailures:
+    """Return what decides whether a user may still act on the failures of a run."""
+    return OpenFailures(RunState(run.state), run.failures, run.rollback_after)
 
 
 def _follow(

@@ -53,8 +53,8 @@ _BY_HAND = {
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """What decides whether a failure in a run is still open."""
+class OpenFailures:
+    """What decides whether a user may still act on the failures of a run."""
 
     state: RunState
     failures: int = 0
@@ -63,7 +63,7 @@ class RunFacts:
 
 
 def actions_for(
-    step: StepStatus, progress: Progress, *, run: RunFacts, kind: str
+    step: StepStatus, progress: Progress, *, run: OpenFailures, kind: str
 ) -> dict[StepAct, str]:
     """Return each act with the reason why it is not legal now, or "" if it is.
 
@@ -73,7 +73,7 @@ def actions_for(
 
 
 def why_not(
-    act: StepAct, step: StepStatus, progress: Progress, *, run: RunFacts, kind: str
+    act: StepAct, step: StepStatus, progress: Progress, *, run: OpenFailures, kind: str
 ) -> str:
     """Return why an act on a step is not legal now, or ""."""
     if reason := _not_now(step, run.state) or _decided(progress, run):
@@ -121,7 +121,7 @@ def _not_now(step: StepStatus, run: RunState) -> str:
     return ""
 
 
-def _decided(progress: Progress, run: RunFacts) -> str:
+def _decided(progress: Progress, run: OpenFailures) -> str:
     """Return why the plan leaves no choice after the failures of the run, or ""."""
     reaction = failure_policy.reaction_to(
         (step.on_error for step in progress.roots(StepState.FAILED)),
