@@ -14,7 +14,11 @@ from execfabric.lib.rights import Role
 from tests.api_builders import Caller, a_run, agent, caller, open_gate, person, registry
 from tests.web_server import serving
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # Thousands of requests, one after the other, for each role.
+    pytest.mark.timeout(3600),
+]
 
 EXAMPLES = int(os.environ.get("EXECFABRIC_SCHEMATHESIS_EXAMPLES", "2"))
 EVERYONE = "anonymous,proposer,operator,admin,auditor,agent"

@@ -36,6 +36,8 @@ from tests.integration.test_fault_injection import (
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
+    # A rollback of five steps for each of its statements.
+    pytest.mark.timeout(3600),
     pytest.mark.usefixtures("registry"),
 ]
 STEPS = 5
