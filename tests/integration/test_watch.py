@@ -167,7 +167,6 @@ def test_a_run_that_cannot_be_continued_is_reported_and_left_alone(
     assert "Cannot continue the run" in words(page)
 
 
-@pytest.mark.promise("S3.46")
 def test_each_kind_of_trouble_is_detected(
     proposer, operator, worker, witness, monkeypatch
 ):

@@ -45,7 +45,6 @@ def name_in_python(event: Event) -> FailureName | None:
     return name_of(event.kind, canonical.loads(bytes(event.body))["payload"])
 
 
-@pytest.mark.promise("S3.52")
 def test_the_filter_finds_exactly_the_events_with_the_name(failures) -> None:
     events = list(Event.objects.all())
     named = {
