@@ -31,8 +31,8 @@ DATABASE = "execfabric"
 WAREHOUSE = "warehouse"
 WAREHOUSE_SECRET = "warehouse-dsn"  # noqa: S105  the name of a file
 UNPRIVILEGED = "nobody"
-NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-"""For tests only: a power cut would lose data."""
+NOT_DURABLE = ("fsync=off", "full_page_writes=off")
+"""For tests only: a power cut would lose data, a crash of the server does not."""
 
 
 def start(
