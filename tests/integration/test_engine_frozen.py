@@ -81,9 +81,9 @@ def test_the_lock_of_a_frozen_worker_ends(
 
 @pytest.fixture
 def web():
-    """Start a web server whose transactions may take six seconds."""
+    """Start a web server whose transactions may take eighteen seconds."""
     started = spawn(
-        "web", {"DATABASE_URL": database_url(), "EXECFABRIC_LEASE_SECONDS": "1"}
+        "web", {"DATABASE_URL": database_url(), "EXECFABRIC_LEASE_SECONDS": "3"}
     )
     try:
         yield started.wait_ready()
@@ -107,12 +107,12 @@ def test_the_lock_of_a_frozen_web_server_ends(web, proposer, operator):
             "SELECT 1 FROM audit_stream WHERE key = %s FOR UPDATE", [run.stream]
         )
         pause.start()
-        assert eventually(somebody_waits)
+        assert eventually(lambda: waits_for(other.info.backend_pid), within=30)
         os.kill(web.pid, signal.SIGSTOP)
     # The server answers a process that does not read: the transaction goes on.
     try:
         assert is_locked(run)
-        assert eventually(lambda: not is_locked(run), within=30)
+        assert eventually(lambda: not is_locked(run), within=90)
     finally:
         os.kill(web.pid, signal.SIGCONT)
         pause.join()
@@ -134,10 +134,13 @@ def sent(request):
         return answer.status
 
 
-def somebody_waits():
-    """Return True while a statement waits for a lock."""
+def waits_for(pid):
+    """Return True while a statement waits for a lock of this server process."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))",
+            [pid],
+        )
         return cursor.fetchone() != (0,)
 
 
