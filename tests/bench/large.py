@@ -20,6 +20,7 @@ from tests.bench import graphs, parts, plans
 from tests.bench.people import People, patiently
 from tests.chaos.stage import Stage
 from tests.console_builders import signed_in
+from tests.servers import eventually
 
 POLL_S = 0.2
 LOADS = 5
@@ -81,6 +82,10 @@ class Browser:
         ) as socket:
             reader = threading.Thread(target=_read, args=(socket, sizes))
             reader.start()
+            # The first frame says that the page is live.
+            if not eventually(lambda: sizes, within=60):
+                message = "No frame came from the socket of the page."
+                raise RuntimeError(message)
             yield sizes
             time.sleep(2)  # for the last frame
         reader.join()
