@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import redis
 from django.contrib.auth.models import Group
@@ -18,12 +19,13 @@ from execfabric.identity.people import ensure_roles
 from execfabric.infra.disk import DiskFull
 from execfabric.lib import clock
 from execfabric.lib.actor import system
-from execfabric.lib.refusal import Conflict
+from execfabric.lib.refusal import Conflict, Refusal
 from execfabric.lib.rights import Role
-from orchestration.runs.control import control, proposals, recovery
+from orchestration.runs.control import control, proposals, recovery, rollback
 from orchestration.runs.domain.states import (
     FINAL_DRY_RUN,
     FINAL_RUN,
+    PROCEEDING,
     RunState,
     StepState,
 )
@@ -39,7 +41,11 @@ from tests.chaos.stopwatch import AFTER_KILL, AFTER_WIPE
 
 KINDS = ("calls", "ends")
 """The files beside the witness: who was called, and who came to the end."""
+ROLLED = (RunState.SUCCEEDED, RunState.ROLLBACK_FAILED)
+"""States in which a run that is to be rolled back is not yet."""
 TICK_S = 0.1
+AGAIN_S = 1.0
+"""Seconds between two tries to roll back, or to resume, the same run."""
 FEWEST_KILLS = 8
 AT_A_TIME = 2
 """Plans proposed in one tick, so that faults come often enough."""
@@ -69,8 +75,7 @@ class Wanted:
 class Drive:
     """One chaos test on one stage.
 
-    `_approve` and `_resolve` are what people do; a rollback belongs next to them, and its
-    checks into `invariants.CHECKS`.
+    `_approve`, `_roll_back` and `_resolve` are what people do.
     """
 
     stage: Stage
@@ -82,6 +87,8 @@ class Drive:
     publisher: Publisher = field(init=False)
     plans: list[Made] = field(init=False)
     """What is still to be proposed."""
+    undoable: dict[UUID, float] = field(default_factory=dict)
+    """The runs that are to be rolled back, and when the operator tries next."""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.wanted.seed)
@@ -137,6 +144,7 @@ class Drive:
             "at_the_end_of_faults": before,
             "unknown_outcomes": unknown,
             "resolved_as_happened": resolved,
+            "rollbacks": Event.objects.filter(kind="run.rollback_started").count(),
             "at_the_end": self._counts(),
             "effects": len(lines),
             "repeated_effects_of_idempotent_steps": len(lines)
@@ -155,15 +163,17 @@ class Drive:
         for _ in range(min(free, AT_A_TIME, len(self.plans))):
             # On a full disk it is refused, and proposed again later.
             with suppress(DiskFull):
-                proposals.propose(
+                run = proposals.propose(
                     text=self.plans[-1].text,
                     inputs={},
                     by=self.proposer.actor(),
                     at=clock.now(),
                 )
-                self.plans.pop()
+                if self.plans.pop().has_undo:
+                    self.undoable[run.id] = 0.0
         self._approve()
-        ready = StepRun.objects.filter(state=StepState.READY, run__state="running")
+        self._roll_back()
+        ready = StepRun.objects.filter(state=StepState.READY, run__state__in=PROCEEDING)
         self.publisher.hint(list(ready.values_list("id", "fence")))
         time.sleep(TICK_S)
         return not self.plans and not self._open().exists()
@@ -180,11 +190,41 @@ class Drive:
             with suppress(Conflict):
                 decided(gate, self.operator)
 
+    def _roll_back(self) -> None:
+        """Roll back what has succeeded, and go on where a rollback was stopped.
+
+        It is refused while a lost attempt may still run, and tried again later.
+        """
+        now = time.monotonic()
+        due = [run_id for run_id, next_s in self.undoable.items() if next_s <= now]
+        for run in self._open().filter(id__in=due):
+            by, at = self.operator.actor(), clock.now()
+            with suppress(Refusal):
+                if run.state == RunState.PAUSED:
+                    control.resume(run_id=run.id, by=by, at=at)
+                elif run.state in ROLLED:
+                    self._confirm(run)
+            self.undoable[run.id] = now + AGAIN_S
+
+    def _confirm(self, run: Run) -> None:
+        by, at = self.operator.actor(), clock.now()
+        shown = rollback.preview(run_id=run.id, by=by, at=at)
+        rollback.roll_back(
+            run_id=run.id,
+            by=by,
+            at=at,
+            reason="The chaos test wants it so.",
+            digest=shown.digest,
+        )
+
     def _open(self) -> Any:
         """Return the runs that are not finished and not waiting for an outcome."""
         asking = StepRun.objects.filter(state=StepState.INDETERMINATE)
-        waits = Q(state=RunState.PAUSED, steps__in=asking)
-        return Run.objects.exclude(Q(state__in=FINAL_RUN)).exclude(waits)
+        is_undoable = Q(id__in=self.undoable, state__in=ROLLED)
+        is_over = Q(state__in=FINAL_RUN) & ~is_undoable
+        stopped = Q(state__in=[RunState.PAUSED, RunState.ROLLBACK_FAILED])
+        waits = stopped & Q(id__in=asking.values("run_id"))
+        return Run.objects.exclude(is_over).exclude(waits)
 
     def _settle(self) -> float:
         """Wait without faults until nothing is open; return how long it took."""
@@ -205,12 +245,15 @@ class Drive:
             recovery.resolve(
                 step_run_id=step.id,
                 happened=True,
+                output={"mark": mark_of(step)},
                 evidence="The witness file has its line.",
                 by=by,
                 at=at,
             )
-        for run_id in {step.run_id for step in found}:
-            control.resume(run_id=run_id, by=by, at=at)
+        for step in found:
+            run = Run.objects.get(id=step.run_id)
+            if run.state == RunState.PAUSED:
+                control.resume(run_id=run.id, by=by, at=at)
         return len(found)
 
     def _unknown(self) -> dict[str, Any]:

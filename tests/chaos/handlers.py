@@ -258,7 +258,8 @@ def _action(name: str, **fields: Any) -> ActionContract:
         "output_schema": {"type": "object"},
         "risk": Risk.LOW,
         "files": ("note",),
-        "timeout_s": 30.0,
+        # A rollback waits until a lost attempt is dead.
+        "timeout_s": 20.0,
         # Whoever may be repeated is repeated until the last worker was not killed.
         "retry": RetryRule(attempts=8, initial_s=0.05, max_s=0.1),
     } | fields

@@ -12,6 +12,7 @@ from django.db.models import Count, Max
 from approvals.models import Gate
 from audit import selectors as record
 from audit.models import Event, Stream
+from orchestration.plans.domain.undo import SUFFIX, is_undo
 from orchestration.runs.domain.states import (
     FINAL_RUN,
     Phase,
@@ -20,41 +21,55 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.trace.services import streams
-from tests.chaos.plans import EFFECTS, ONCE, is_container, is_odd, mark_of
+from tests.chaos.plans import UNDO, is_container, is_odd, mark_of
 
 LOST = {"step.worker_lost", "step.runner_died"}
 """Why an outcome may be unknown of a handler that would have ended well."""
 GIVEN_UP = {"step.attempts_exhausted", "step.runner_died"}
 """How a step may fail whose handler would have ended well: killed too often."""
+DID = (StepState.SUCCEEDED, StepState.COMPENSATED, StepState.COMPENSATION_FAILED)
+"""The states of a step that succeeded, undone or not."""
 Lines = Sequence[str]
 
 
 def every_run_is_final_or_waits_for_people(lines: Lines) -> Iterator[str]:
     """Check that a waiting run waits only for an unknown outcome."""
     for run in Run.objects.exclude(state__in=FINAL_RUN):
-        unknown = run.steps.filter(state=StepState.INDETERMINATE)
-        if run.state != RunState.PAUSED or not unknown.exists():
+        if run.state != RunState.PAUSED or not _waits_for_people(run):
             yield f"run {run.id} is {run.state} ({run.reason})"
     for run in Run.objects.filter(state__in=FINAL_RUN).exclude(state="succeeded"):
         ends = {"failed", "partially_succeeded"} if _has_odd(run) else set()
+        if run.steps.filter(key__endswith=SUFFIX).exists():
+            ends = {"rolled_back"}
+            if _waits_for_people(run):
+                ends.add("rollback_failed")
         if run.state not in ends:
             yield f"run {run.id} ended {run.state} ({run.reason})"
 
 
 def no_step_is_lost(lines: Lines) -> Iterator[str]:
-    """Check that all steps of a successful run are done."""
+    """Check that all steps of a successful run are done, and undone if rolled back."""
     for step in _steps():
         if step.run.state == RunState.SUCCEEDED and step.state != StepState.SUCCEEDED:
             yield f"{mark_of(step)} is {step.state} in a run that succeeded"
+        if step.run.state != RunState.ROLLED_BACK:
+            continue
+        can_be_undone = not is_container(step) and step.effect_class != "pure"
+        is_left = step.state == StepState.SUCCEEDED and not is_undo(step.key)
+        if is_left and can_be_undone:
+            yield f"{mark_of(step)} is not undone in a run that was rolled back"
 
 
 def no_success_without_effect(lines: Lines) -> Iterator[str]:
     """Check that a step that succeeded has had its effect."""
     seen = {line.split()[0] for line in lines}
     for step in _acting():
-        is_done = step.state == StepState.SUCCEEDED and _action(step) in EFFECTS
+        is_done = step.state in DID and step.effect_class != "pure"
         if is_done and mark_of(step) not in seen:
             yield f"{mark_of(step)} succeeded without its effect"
+        is_undone = step.state == StepState.COMPENSATED
+        if is_undone and not is_container(step) and UNDO + mark_of(step) not in seen:
+            yield f"{mark_of(step)} is undone without an effect of its undo"
 
 
 def no_effect_happens_twice(lines: Lines) -> Iterator[str]:
@@ -66,7 +81,7 @@ def no_effect_happens_twice(lines: Lines) -> Iterator[str]:
         keys[mark].add(key)
     for step in _acting():
         mark = mark_of(step)
-        if _action(step) in ONCE and counts[mark] > 1:
+        if _is_once(step) and counts[mark] > 1:
             yield f"{mark} had its effect {counts[mark]} times"
         if len(keys[mark]) > 1:
             yield f"{mark} used {len(keys[mark])} idempotency keys"
@@ -95,7 +110,7 @@ def no_effect_is_recorded_as_nothing_ran(lines: Lines) -> Iterator[str]:
     seen = {line.split()[0] for line in lines}
     for step in _acting():
         is_denied = step.error is not None and step.error.get("ran") is False
-        if mark_of(step) in seen and is_denied and _action(step) in ONCE:
+        if mark_of(step) in seen and is_denied and _is_once(step):
             yield f"{step.key} had its effect and says {step.error}"
 
 
@@ -179,10 +194,29 @@ def every_claim_is_one_attempt_with_one_end(lines: Lines) -> Iterator[str]:
             yield f"{mark_of(step)} was claimed {claims[subject]} times"
         done = sum(attempt.phase == Phase.DONE for attempt in attempts)
         people_said_so = bool(resolved[subject])
-        if done + people_said_so != (step.state == StepState.SUCCEEDED):
+        if done + people_said_so != (step.state in DID):
             yield f"{step.key} is {step.state} with {done} attempts done"
         if any(a.ended_at is None for a in attempts) and step.state != "running":
             yield f"{step.key} is {step.state} and has a live attempt"
+
+
+def undos_run_in_reverse_order(lines: Lines) -> Iterator[str]:
+    """Check that what completed last was undone first, and only what had completed."""
+    marks = dict.fromkeys(line.split()[0] for line in lines)
+    first_at = {mark: at for at, mark in enumerate(marks)}
+    by_run = defaultdict(list)
+    for step in _acting():
+        at = first_at.get(UNDO + mark_of(step))
+        if at is None:
+            continue
+        if step.state not in DID or step.completed_seq is None:
+            yield f"{mark_of(step)} is {step.state}, and was undone"
+        else:
+            by_run[step.run_id].append((at, step.completed_seq, mark_of(step)))
+    for undone in by_run.values():
+        order = [seq for _, seq, _ in sorted(undone)]
+        if order != sorted(order, reverse=True):
+            yield f"undone out of order: {sorted(undone)}"
 
 
 CHECKS: tuple[Callable[[Lines], Iterator[str]], ...] = (
@@ -198,6 +232,7 @@ CHECKS: tuple[Callable[[Lines], Iterator[str]], ...] = (
     every_stream_verifies,
     every_transition_has_one_event,
     every_claim_is_one_attempt_with_one_end,
+    undos_run_in_reverse_order,
 )
 
 
@@ -233,6 +268,10 @@ def _has_odd(run: Run) -> bool:
     return any(is_odd(step.key) for step in run.steps.all())
 
 
-def _action(step: StepRun) -> str:
-    pin = step.run.pins.get(step.key)
-    return str(pin["action"]) if pin else ""
+def _is_once(step: StepRun) -> bool:
+    """Return True if its effect may happen only once."""
+    return step.effect_class == "non_idempotent"
+
+
+def _waits_for_people(run: Run) -> bool:
+    return run.steps.filter(state=StepState.INDETERMINATE).exists()

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from orchestration.plans.domain.undo import SUFFIX, is_undo
 from tests import builders
 from tests.chaos.handlers import BAD, GOOD
 
@@ -13,6 +14,8 @@ ODD_S = 0.03
 """The same for a step that ends badly, which may be tried several times."""
 PARALLEL, ODD, FAN_OUT = 1 / 3, 1 / 4, 1 / 3
 """How many of the plans are parallel, have a step that ends badly, or a fan-out."""
+UNDONE = 1 / 4
+"""How many of the plans have undos: a step that ends badly starts them, or a person."""
 GATED = 1 / 4
 """How many of the steps need an approval of their own."""
 STEPS, ITEMS = (6, 12), (3, 6)
@@ -20,9 +23,9 @@ STEPS, ITEMS = (6, 12), (3, 6)
 KINDS = {"once": 4, "again": 2, "file": 1, "value": 1}
 """Kinds of steps and their weights: half of them may have their effect only once."""
 
-ONCE = ("once", "once-gated")
 AGAIN = "again"
-EFFECTS = {*ONCE, AGAIN}
+UNDO = "undo-"
+"""Before the mark of the step that is undone."""
 ODD_MARK = "-odd"
 """In the keys of steps that end badly."""
 FAN_OUT_MARK = "-each"
@@ -37,25 +40,29 @@ class Made:
 
     text: str
     gated: bool
+    has_undo: bool
 
 
 def is_odd(key: str) -> bool:
     """Return True for a step that ends badly, whatever happens around it."""
-    return ODD_MARK in key
+    return ODD_MARK in key and not is_undo(key)
 
 
 def mark_of(step: Any) -> str:
     """Return the mark that the effect of a step run leaves in the witness file."""
-    return step.key if step.item is None else f"{step.key}.{step.item}"
+    key = step.key.removesuffix(SUFFIX)
+    mark = key if step.item is None else f"{key}.{step.item}"
+    return f"{UNDO}{mark}" if is_undo(step.key) else mark
 
 
 def is_container(step: Any) -> bool:
     """Return True for a step run that only has items, and no effect of its own."""
-    return FAN_OUT_MARK in step.key and step.item is None
+    is_each = FAN_OUT_MARK in step.key and step.item is None
+    return is_each and not is_undo(step.key)
 
 
 def random_plan(rng: random.Random, number: int) -> Made:
-    """Make a plan: effects, files, gates, joins, items, odd ends."""
+    """Make a plan: effects, files, gates, joins, items, odd ends, undos."""
     length = rng.randint(*STEPS)
     parallel = rng.choice([True, {"max": 2}]) if rng.random() < PARALLEL else False
     odd_at = rng.randrange(length) if rng.random() < ODD else -1
@@ -79,9 +86,22 @@ def random_plan(rng: random.Random, number: int) -> Made:
         if rng.random() < GATED:
             gated = True
             _gate(steps[-1])
-    fields = {"onFailure": "continue"} if odd_at >= 0 else {}
+    has_undo = rng.random() < UNDONE
+    if has_undo:
+        _give_undos(rng, steps)
+    reaction = "rollback" if has_undo else "continue"
+    fields = {"onFailure": reaction} if odd_at >= 0 else {}
     text = builders.plan(*steps, id=f"chaos-{number}", parallel=parallel, **fields)
-    return Made(text, gated)
+    return Made(text, gated, has_undo)
+
+
+def _give_undos(rng: random.Random, steps: list[dict[str, Any]]) -> None:
+    """Give each step with an effect an undo, which leaves a mark as well."""
+    for step in steps:
+        if step["params"].get("effect"):
+            params = _noise(rng, f"{UNDO}$self.params.mark", ODD_S) | {"effect": True}
+            action = rng.choice(["once", AGAIN])
+            step["rollback"] = {"action": action, "params": params}
 
 
 def _fan_out(rng: random.Random, key: str, after: list[str]) -> dict[str, Any]:
