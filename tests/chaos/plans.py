@@ -14,7 +14,7 @@ ODD_S = 0.03
 """The same for a step that ends badly, which may be tried several times."""
 PARALLEL, ODD, FAN_OUT = 1 / 3, 1 / 4, 1 / 3
 """How many of the plans are parallel, have a step that ends badly, or a fan-out."""
-UNDONE = 1 / 4
+UNDONE = 1 / 3
 """How many of the plans have undos: a step that ends badly starts them, or a person."""
 GATED = 1 / 4
 """How many of the steps need an approval of their own."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from approvals.errors import OwnProposal
+from audit import selectors as audit
 from audit.models import Event
 from execfabric.lib import clock
 from execfabric.lib.machine import IllegalTransition
@@ -110,6 +111,10 @@ def test_a_run_is_undone_back_to_a_step_and_then_whole(
     assert run.state == "rolled_back"
     assert marks(witness)[3:] == ["undo-s2", "undo-s1"]
     assert states(run)["s0"] == "succeeded"
+    begun = Event.objects.get(stream_id=run.stream, kind="run.rollback_started")
+    told = audit.envelope(begun)["payload"]
+    assert (told["from"], told["to"]) == ("succeeded", "rolling_back")
+    assert told["back_to"] == "s0"
 
     rolled_back(run, operator)
     run = driven(run, worker)

@@ -190,7 +190,7 @@ class RunChange(RowWrites):
         )
         changed = (self._set(step, fields), *rows, *self._failure(step, target))
         self.loaded.moved(step)
-        body = {"from": str(source), "to": str(target), **(payload or {})}
+        body = {**(payload or {}), "from": str(source), "to": str(target)}
         kind = f"step.{event}"
         fact = self.record_of(step, kind, body, session=session, rows=changed)
         if target is StepState.SUCCEEDED:
@@ -276,7 +276,7 @@ class RunChange(RowWrites):
             at=self.at,
         )
         changed = self._set(self.run, fields)
-        fact = {"from": str(source), "to": str(target), **(payload or {})}
+        fact = {**(payload or {}), "from": str(source), "to": str(target)}
         if reason:
             fact["reason"] = reason
         self.record(f"run.{event}", fact, rows=[changed, *rows])

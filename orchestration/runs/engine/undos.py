@@ -108,7 +108,7 @@ class Rollback:
 
     def as_fact(self) -> dict[str, Any]:
         return {
-            "to": self.to,
+            "back_to": self.to,
             "undo": [each.as_fact() for each in self.undos],
             "not_undone": [each.as_fact() for each in self.not_undone],
         }
