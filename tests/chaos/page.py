@@ -32,6 +32,7 @@ ROWS = (
     ("runs", lambda r: r["runs"]),
     ("steps", lambda r: sum(r["at_the_end"]["steps"].values())),
     ("runs with gated steps", lambda r: r["gated_runs"]),
+    ("rollbacks", lambda r: r["rollbacks"]),
     ("kill -9 of a whole worker", lambda r: r["faults"].get("kill", 0)),
     ("kill -9 of a keeper", lambda r: r["faults"].get("keeper", 0)),
     ("workers stopped past their lease", lambda r: r["faults"].get("stop", 0)),
