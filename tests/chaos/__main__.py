@@ -59,6 +59,7 @@ def _once(told: argparse.Namespace, seed: int) -> dict[str, Any]:
             web=told.web,
             shifts=told.shifts,
             at_once=told.at_once,
+            trials=told.trials,
             faults_s=told.faults,
             settle_s=told.settle,
         )
@@ -78,6 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--faults", type=float, default=1e9, help="seconds at most")
+    parser.add_argument("--trials", type=int, default=10, help="of one fault alone")
     parser.add_argument("--settle", type=float, default=180, help="seconds at most")
     parser.add_argument("--json", type=Path, help="write the report there")
     parser.add_argument("--write", action="store_true", help="into docs/reliability.md")

@@ -31,7 +31,7 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.models import Attempt, DryRun, Run, StepRun
 from tests.builders import OPEN, decided
-from tests.chaos import invariants
+from tests.chaos import calm, invariants
 from tests.chaos.crew import Crew
 from tests.chaos.faults import Faults
 from tests.chaos.plans import Made, is_container, is_odd, mark_of, random_plan
@@ -65,6 +65,8 @@ class Wanted:
     """True if half of the workers have a wrong clock."""
     at_once: int
     """How many runs are under way at the same time."""
+    trials: int
+    """How often each of two faults is tried alone in the end."""
     faults_s: float
     """How long things go wrong; on a slow machine until enough has gone wrong."""
     settle_s: float
@@ -125,10 +127,12 @@ class Drive:
             unknown = self._unknown()
             resolved = self._resolve()
             self._settle()
+            at_the_end, lines = self._counts(), self._lines()
+            broken = invariants.violations(lines)
+            alone = calm.figures(self, crew, wanted.trials) if wanted.trials else {}
         finally:
             faults.over()
             crew.stop()
-        lines = self._lines()
         return {
             "seed": wanted.seed,
             "runs": wanted.runs,
@@ -145,11 +149,12 @@ class Drive:
             "unknown_outcomes": unknown,
             "resolved_as_happened": resolved,
             "rollbacks": Event.objects.filter(kind="run.rollback_started").count(),
-            "at_the_end": self._counts(),
+            "at_the_end": at_the_end,
+            "alone": alone,
             "effects": len(lines),
             "repeated_effects_of_idempotent_steps": len(lines)
             - len({line.split()[0] for line in lines}),
-            "violations": invariants.violations(lines),
+            "violations": broken,
         }
 
     def _enough(self, faults: Faults, started: float) -> bool:

@@ -66,6 +66,14 @@ ROWS = (
         "broker emptied until a ready step starts: steps, p99 in s",
         lambda r: _times(r["started_after_wipe"]),
     ),
+    (
+        "the same kill alone: steps, p99 in s",
+        lambda r: _times(r["alone"]["reclaimed_after_kill"]),
+    ),
+    (
+        "broker emptied alone, time added until a step starts: steps, p99 in s",
+        lambda r: _times(r["alone"]["added_by_wipe"]),
+    ),
     ("attempts lost", lambda r: r["at_the_end"]["attempts"].get("lost", 0)),
     (
         "steps with unknown outcome",

@@ -66,15 +66,20 @@ class Stopwatch:
 
     def report(self, kind: str) -> dict[str, Any]:
         """Return how many steps were measured, and their longest times."""
-        seconds = sorted(self._seconds[kind])
-        if not seconds:
-            return {"steps": 0, "p99_s": None, "most_s": None}
-        p99 = seconds[min(int(P * len(seconds)), len(seconds) - 1)]
-        return {
-            "steps": len(seconds),
-            "p99_s": round(p99, 1),
-            "most_s": round(seconds[-1], 1),
-        }
+        return longest(self._seconds[kind])
+
+
+def longest(seconds: Iterable[float]) -> dict[str, Any]:
+    """Return how many times there are, and the longest of them."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return {"steps": 0, "p99_s": None, "most_s": None}
+    p99 = ordered[min(int(P * len(ordered)), len(ordered) - 1)]
+    return {
+        "steps": len(ordered),
+        "p99_s": round(p99, 1),
+        "most_s": round(ordered[-1], 1),
+    }
 
 
 def _still_waits(step: StepRun) -> bool:

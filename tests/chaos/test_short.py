@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("chaos") / "report.json"
     command = [sys.executable, "-m", "tests.chaos", "--runs", str(RUNS)]
     command += ["--seeds", "20", "--faults", "50", "--json", str(path)]
-    command += ["--keepers", "1", "--no-web"]
+    command += ["--keepers", "1", "--no-web", "--trials", "1"]
     env = {name: value for name, value in os.environ.items() if name != NESTED}
     done = subprocess.run(
         command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False
@@ -34,6 +34,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         pytest.fail(f"the chaos test did not end by itself:\n{done.stderr[-4000:]}")
     (found,) = json.loads(path.read_text())
     return dict(found)
+
+
+def test_a_fault_alone_is_measured(report):
+    for measured in report["alone"].values():
+        assert measured["steps"] > 0
 
 
 def test_enough_went_wrong_for_the_rest_to_mean_something(report):
