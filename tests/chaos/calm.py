@@ -43,7 +43,7 @@ def _reclaims(drive: "Drive", crew: Crew, trials: int) -> dict[str, Any]:
     """Kill a worker that has repeatable steps; measure until each is started again."""
     watch = Stopwatch()
     for trial in range(trials):
-        _until(lambda: len(crew.ready()) == crew.size)
+        _until(partial(_is_complete, crew))
         slots = crew.size * crew.concurrency
         run = _started(drive, slots, LONG_S)
         _until(partial(_is_busy, run, slots))
@@ -63,7 +63,7 @@ def _added_by_wipe(drive: "Drive", crew: Crew, trials: int) -> dict[str, Any]:
     steps = crew.size * crew.concurrency * WAITING
     added: list[float] = []
     for _ in range(trials):
-        _until(lambda: len(crew.ready()) == crew.size)
+        _until(partial(_is_complete, crew))
         plain = _starts(drive, steps, lambda: None)
         wiped = _starts(drive, steps, broker.flushall)
         added += [late - early for early, late in zip(plain, wiped, strict=True)]
@@ -106,8 +106,14 @@ def _started(drive: "Drive", steps: int, seconds: float) -> Run:
     return run
 
 
+def _is_complete(crew: Crew) -> bool:
+    return len(crew.ready()) == crew.size
+
+
 def _is_busy(run: Run, slots: int) -> bool:
-    return run.steps.filter(state=StepState.RUNNING).count() == slots
+    """Return True if all slots are taken; on a slow machine some steps end before."""
+    running = run.steps.filter(state=StepState.RUNNING).count()
+    return running == slots or _has_ended(run)
 
 
 def _has_ended(run: Run) -> bool:
@@ -129,5 +135,5 @@ def _until(true: Callable[[], object]) -> None:
     until = time.monotonic() + AT_MOST_S
     while not true():
         if time.monotonic() > until:
-            raise TimeoutError
+            raise TimeoutError(str(true))
         time.sleep(POLL_S)
