@@ -15,8 +15,11 @@ from execfabric.lib import numbers
 from execfabric.lib.actor import Actor, ActorKind
 from execfabric.lib.rights import Right
 from orchestration.plans import selectors as plans
+from orchestration.plans.domain import undo
 from orchestration.runs.domain.files import facts_of, references_in
-from orchestration.runs.domain.states import HEADS, Phase, RunState
+from orchestration.runs.domain.members import SKIPPED_BY_USER
+from orchestration.runs.domain.results import ABANDONED
+from orchestration.runs.domain.states import HEADS, Phase, RunState, StepState
 from orchestration.runs.errors import (
     ArtifactUnknown,
     ChainUnknown,
@@ -196,6 +199,13 @@ def that_may_have_run(run: Run) -> frozenset[UUID]:
     began = Q(phase=Phase.LOST) | Q(phase=Phase.FAILED) & ~Q(result__ran=False)
     attempts = Attempt.objects.filter(began, step_run__run=run)
     return frozenset(attempts.values_list("step_run_id", flat=True))
+
+
+def undos_left() -> QuerySet[StepRun]:
+    """Return undos that have not succeeded, and that no user has decided on."""
+    decided = Q(error__code__in=[SKIPPED_BY_USER, ABANDONED], error__isnull=False)
+    undos = StepRun.objects.filter(key__endswith=undo.SUFFIX)
+    return undos.exclude(state=StepState.SUCCEEDED).exclude(decided)
 
 
 def artifact_visible_to(by: Actor, sha256: str) -> Artifact:

@@ -7,9 +7,15 @@ import pytest
 
 from execfabric.identity.models import User
 from orchestration.runs.models import Run
-from tests.builders import approved, driven
+from tests.builders import approved, driven, plan
 from tests.integration.cli_builders import Shell, shell_at
-from tests.integration.rollback_builders import failing, undoable
+from tests.integration.rollback_builders import (
+    FAILS,
+    done,
+    failing,
+    rolled_back,
+    undoable,
+)
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -55,6 +61,25 @@ def test_the_last_failed_run_of_a_plan_is_rolled_back_to_a_step(
     driven(run, worker)
     assert run.steps.get(key="s0").state == "succeeded"
     assert run.steps.get(key="s1").state == "compensated"
+
+
+def test_a_failed_undo_is_skipped(shell: Shell, worker) -> None:
+    proposer, operator = (
+        User.objects.get(username=name) for name in ("proposer", "operator")
+    )
+    made = driven(
+        approved(plan(done("s0", rollback=FAILS)), proposer, operator), worker
+    )
+    rolled_back(made, operator)
+    driven(made, worker)
+    undo = str(made.steps.get(key="s0.undo").pk)
+
+    shown = shell.call("operator", "step", "actions", undo).stdout
+    after = shell.json("operator", "step", "skip", undo, "--reason", "It is gone.")
+
+    assert "An undo has no fallback." in shown
+    assert after["state"] == "rollback_failed"
+    assert after["reason"] == "0 steps were undone. Skipped by a user: s0.undo."
 
 
 @pytest.mark.parametrize("words", [(), ("ID", "--last", "lab-plan")])

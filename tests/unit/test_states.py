@@ -56,6 +56,8 @@ WAYS_BACK = {
     (StepState.FAILED, StepEvent.SKIPPED_BY_USER),
     (StepState.FAILED, StepEvent.COMPLETED_BY_HAND),
     (StepState.REJECTED, StepEvent.RETRIED),
+    (StepState.REJECTED, StepEvent.SKIPPED_BY_USER),
+    (StepState.REJECTED, StepEvent.COMPLETED_BY_HAND),
     (StepState.CANCELLED, StepEvent.RETRIED),
     (StepState.SUCCEEDED, StepEvent.COMPENSATED),
     (StepState.SUCCEEDED, StepEvent.COMPENSATION_FAILED),
@@ -100,6 +102,7 @@ ENTERED_FROM = [
             "expanded",
             "falling_back",
             "failed",  # completed by hand
+            "rejected",  # an undo, completed by hand
         },
     ),
     (STEP_RUN, StepState.WAITING, {"pending"}),
@@ -108,7 +111,16 @@ ENTERED_FROM = [
     (
         STEP_RUN,
         StepState.SKIPPED,
-        {"pending", "queued", "gated", "waiting", "ready", "backoff", "failed"},
+        {
+            "pending",
+            "queued",
+            "gated",
+            "waiting",
+            "ready",
+            "backoff",
+            "failed",
+            "rejected",  # an undo, by a user
+        },
     ),
     (STEP_RUN, StepState.SKIPPED_BY_CONDITION, {"pending"}),
     (STEP_RUN, StepState.FALLING_BACK, {"failed"}),

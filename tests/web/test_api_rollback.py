@@ -5,7 +5,13 @@ from http import HTTPStatus
 import pytest
 
 from tests.builders import approved, driven, plan
-from tests.integration.rollback_builders import done, failing, undoable
+from tests.integration.rollback_builders import (
+    FAILS,
+    done,
+    failing,
+    rolled_back,
+    undoable,
+)
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -50,6 +56,24 @@ def test_a_confirmation_needs_the_digest_and_a_reason(api, run):
     assert other.status_code == HTTPStatus.CONFLICT
     assert other.json()["code"] == "rollback.preview_changed"
     assert empty.json()["code"] == "rollback.reason_required"
+
+
+def test_a_failed_undo_is_skipped(api, proposer, operator, worker):
+    text = plan(done("s0"), done("s1", after="s0", rollback=FAILS))
+    run = driven(approved(text, proposer, operator), worker)
+    rolled_back(run, operator)
+    run = driven(run, worker)
+    steps = api.get(f"runs/{run.pk}").json()["rollback"]["steps"]
+    undo = next(each["undo_step_run_id"] for each in steps if each["step"] == "s1")
+
+    found = api.get(f"steps/{undo}/actions").json()
+    skipped = api.post(f"steps/{undo}:skip", {"reason": "Gone."}).json()
+
+    possible = [row["action"] for row in found["actions"] if row["possible"]]
+    assert possible[:2] == ["retry", "skip"]
+    assert found["skip"] is None
+    assert skipped["state"] == "rolling_back"
+    assert driven(run, worker).state == "rollback_failed"
 
 
 def test_a_run_is_rolled_back_to_a_step(api, run):

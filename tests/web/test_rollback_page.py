@@ -106,6 +106,33 @@ def test_a_stopped_rollback_says_what_to_do(client, operator, proposer, worker):
     assert "View the undo of this step" in own
 
 
+def test_a_failed_undo_is_completed_by_hand_on_its_page(
+    client, admin, operator, proposer, worker
+):
+    text = plan(done("s0"), done("s1", after="s0", rollback=FAILS))
+    run = driven(approved(text, proposer, operator), worker)
+    rolled_back(run, operator)
+    run = driven(run, worker)
+    undo = run.steps.get(key="s1.undo")
+    address = reverse("step", args=[run.pk, undo.address])
+    client.force_login(admin)
+
+    shown = client.get(address).content.decode()
+    form = client.get(f"{address}/complete").content.decode()
+    values = {"reason": "It is gone.", "evidence": "<b>Ticket 7</b>"}
+    answer = client.post(f"{address}/complete", values)
+
+    for act in ("retry", "skip", "complete"):
+        assert f'data-testid="act-{act}"' in shown
+    assert 'name="evidence"' in form
+    assert 'name="output"' not in form
+    assert answer.status_code == HTTPStatus.FOUND
+    assert driven(run, worker).state == "rolled_back"
+    report = client.get(f"/runs/{run.pk}").content.decode()
+    assert "admin undid it by hand: It is gone." in report
+    assert "&lt;b&gt;Ticket 7" in report
+
+
 def test_undo_rows_are_no_steps_of_the_plan(client, operator, proposer, worker):
     run = driven(approved(undoable(2), proposer, operator), worker)
     rolled_back(run, operator)

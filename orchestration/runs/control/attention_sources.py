@@ -88,8 +88,10 @@ def failed_steps(runs: "QuerySet[Run]", _at: datetime) -> Iterator[AttentionItem
 
 
 def stopped_rollbacks(runs: "QuerySet[Run]", _at: datetime) -> Iterator[AttentionItem]:
-    """Find runs whose rollback has stopped."""
-    stopped = runs.filter(state=RunState.ROLLBACK_FAILED).defer(*selectors.LARGE)
+    """Find runs whose rollback has stopped, unless users have decided on each undo."""
+    left = selectors.undos_left().filter(run=OuterRef("pk"))
+    stopped = runs.filter(Exists(left), state=RunState.ROLLBACK_FAILED)
+    stopped = stopped.defer(*selectors.LARGE)
     for run in stopped.order_by("finished_at")[:LIMIT]:
         yield AttentionItem(
             kind=AttentionKind.ROLLBACK,

@@ -24,8 +24,9 @@ from orchestration.runs.domain.decider import TryAgain
 from orchestration.runs.domain.guided import VERBS, OpenFailures, StepAct
 from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.progress import StepStatus
+from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import Phase, RunEvent, RunState, StepEvent
-from orchestration.runs.engine import failures
+from orchestration.runs.engine import continuing, failures
 from orchestration.runs.engine.advance import advance, carry_out
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.transitions import RunChange
@@ -39,6 +40,12 @@ from orchestration.runs.errors import (
 )
 from orchestration.runs.models import Run, StepRun
 
+UNDO_ACTS = {
+    StepAct.RETRY: "Retry of",
+    StepAct.SKIP: "Skipped",
+    StepAct.COMPLETE: "Completed by hand:",
+}
+"""Why a rollback continues after an act on an undo."""
 MAY_LIVE = "Cannot retry the step: the worker of its last attempt may still be running."
 
 
@@ -105,9 +112,7 @@ def complete(
         raise EvidenceRequired
     with _acting(StepAct.COMPLETE, request) as (change, step):
         require_may_complete(change.run, request.by)
-        columns, missing = recovery.checked_output(
-            change, step, output or {}, verb="complete"
-        )
+        columns, missing = _output(change, step, output)
         fact = {
             "reason": request.reason,
             "evidence": evidence,
@@ -118,6 +123,18 @@ def complete(
         columns |= {"error": None, "reuse_digest": ""}
         change.move_step(step, StepEvent.COMPLETED_BY_HAND, fact, **columns)
         return step
+
+
+def _output(
+    change: RunChange, step: StepRun, output: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the columns of the output, and the files that are missing.
+
+    No step uses the output of an undo, so it needs none.
+    """
+    if is_undo(step.key) and not output:
+        return {"output": {}, "output_digest": result_digest({}, {})}, []
+    return recovery.checked_output(change, step, output or {}, verb="complete")
 
 
 def fall_back(request: Request) -> StepRun:
@@ -185,6 +202,10 @@ def _acting(act: StepAct, request: Request) -> Iterator[tuple[RunChange, StepRun
     with locked_change(run_id, by=by, at=at) as change:
         step = change.step(request.step_run_id)
         _require_legal(act, change, step, request.generation)
+        if is_undo(step.key):
+            yield change, step
+            _continue_rollback(act, change, step, request)
+            return
         status = change.loaded.status(step)
         yield change, step
         _follow(act, change, status, request)
@@ -205,7 +226,8 @@ def _require_legal(
 
 def _refusal(act: StepAct, change: RunChange, step: StepRun) -> str:
     if is_undo(step.key):
-        return guided.UNDO
+        undo = change.loaded.status_of_undo(step)
+        return guided.why_not_undo(act, undo, RunState(change.run.state))
     status, facts = change.loaded.status(step), facts_of(change.run)
     return guided.why_not(
         act, status, change.loaded.progress, run=facts, kind=step.kind
@@ -215,6 +237,19 @@ def _refusal(act: StepAct, change: RunChange, step: StepRun) -> str:
 def facts_of(run: Run) -> OpenFailures:
     """Return what decides whether a user may still act on the failures of a run."""
     return OpenFailures(RunState(run.state), run.failures, run.rollback_after)
+
+
+def _continue_rollback(
+    act: StepAct, change: RunChange, undo: StepRun, request: Request
+) -> None:
+    """Continue the rollback that an undo has stopped.
+
+    :raises RollbackBlocked: when a step may still have an effect
+    """
+    reason = f"{UNDO_ACTS[act]} {change.loaded.title(undo)}: {request.reason}"
+    retried = undo if act is StepAct.RETRY else None
+    continuing.go_on(change, reason, retried=retried)
+    advance(change)
 
 
 def _follow(

@@ -19,6 +19,7 @@ from orchestration.runs.domain.decider import (
 from orchestration.runs.domain.failure_policy import Reaction
 from orchestration.runs.domain.progress import FALLBACK_FAILED, Progress, StepStatus
 from orchestration.runs.domain.results import ABANDONED
+from orchestration.runs.domain.rollback import NOT_POSSIBLE
 from orchestration.runs.domain.states import FINAL_RUN, RunState, StepState
 
 
@@ -31,14 +32,14 @@ class StepAct(StrEnum):
     FALLBACK = "fallback"
 
 
-UNDO = "It is an undo. Continue the rollback of the run instead."
-"""Why no act on an undo is legal."""
 VERBS = {
     StepAct.RETRY: "retry the step",
     StepAct.SKIP: "skip the step",
     StepAct.COMPLETE: "complete the step by hand",
     StepAct.FALLBACK: "run the fallback",
 }
+STOPPED_UNDO = frozenset({StepState.FAILED, StepState.REJECTED, StepState.CANCELLED})
+"""States of an undo that a user can act on."""
 _OPEN_RUN = frozenset({RunState.RUNNING, RunState.PAUSING, RunState.PAUSED})
 _FAILED_REASON = re.compile(r"Step \S+ failed\.")
 """The reason that the decider writes when a failure pauses a run."""
@@ -86,6 +87,29 @@ def why_not(
     if act is StepAct.SKIP:
         return ""
     return _no_start(act, step, progress, above)
+
+
+def why_not_undo(act: StepAct, undo: StepStatus, run: RunState) -> str:
+    """Return why an act on an undo is not legal now, or ""."""
+    if act is StepAct.FALLBACK:
+        return "An undo has no fallback."
+    if undo.state is StepState.INDETERMINATE:
+        return "Its outcome is unknown. Resolve the outcome first."
+    if undo.state not in STOPPED_UNDO:
+        return f"The undo has not failed: it is {_words(undo.state)}."
+    if run is not RunState.ROLLBACK_FAILED:
+        return f"The run is {_words(run)}."
+    return _no_undo_act(act, undo)
+
+
+def _no_undo_act(act: StepAct, undo: StepStatus) -> str:
+    if undo.state is StepState.CANCELLED and act is not StepAct.RETRY:
+        return "It never began. Retry it."
+    if undo.error == ABANDONED and act is not StepAct.COMPLETE:
+        return "Its outcome was abandoned: the step counts as not undone."
+    if undo.error == NOT_POSSIBLE and act is StepAct.RETRY:
+        return "It could not be prepared. Continue the rollback, and check its preview."
+    return ""
 
 
 def _no_start(

@@ -76,10 +76,21 @@ def _stop(undos: Progress, by: StepStatus) -> Sequence[Action]:
 def _end(undos: Progress) -> Move:
     done = undos.count(StepState.SUCCEEDED)
     text = f"{done} {'step was' if done == 1 else 'steps were'} undone."
-    if left := undos.steps(StepState.FAILED):
-        names = ", ".join(step.name for step in left)
-        return Move(RunEvent.ROLLBACK_FAILED, f"{text} Cannot run: {names}.")
-    return Move(RunEvent.ROLLED_BACK, text)
+    named = {
+        "Cannot run": undos.steps(StepState.FAILED),
+        "Skipped by a user": [
+            step
+            for step in undos.steps(StepState.SKIPPED)
+            if decider.is_skipped_by_user(step)
+        ],
+    }
+    left = [
+        f"{what}: {', '.join(step.name for step in steps)}."
+        for what, steps in named.items()
+        if steps
+    ]
+    event = RunEvent.ROLLBACK_FAILED if left else RunEvent.ROLLED_BACK
+    return Move(event, " ".join([text, *left]))
 
 
 class ReportedOutcome(StrEnum):
@@ -94,16 +105,22 @@ class ReportedOutcome(StrEnum):
 
 
 def outcome_of(
-    state: StepState, undo: StepState | None, *, ran: bool, left: str
+    state: StepState,
+    undo: StepState | None,
+    *,
+    ran: bool,
+    left: str,
+    by_hand: str = "",
 ) -> tuple[ReportedOutcome, str]:
     """Return what has become of a step, and why.
 
     `undo` is the state of its undo, if it has one. `ran` is True if the step may have
-    changed something although it did not succeed; `left` says why it was not to be undone.
+    changed something although it did not succeed; `left` says why it was not to be undone,
+    `by_hand` who has undone it instead of its undo.
     """
     match state:
         case StepState.COMPENSATED:
-            return ReportedOutcome.UNDONE, ""
+            return ReportedOutcome.UNDONE, by_hand
         case StepState.COMPENSATION_FAILED:
             return ReportedOutcome.NOT_UNDONE, "Its undo did not succeed."
         case StepState.INDETERMINATE:

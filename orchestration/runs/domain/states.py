@@ -286,6 +286,8 @@ STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
         (S.FALLING_BACK,  T.CANCELLED,       S.CANCELLED),
         (S.SKIPPED,       T.REVIVED,         S.PENDING),
         (S.REJECTED,      T.RETRIED,         S.PENDING),
+        (S.REJECTED,      T.SKIPPED_BY_USER, S.SKIPPED),
+        (S.REJECTED,      T.COMPLETED_BY_HAND, S.SUCCEEDED),
         (S.CANCELLED,     T.RETRIED,         S.PENDING),
         (S.SUCCEEDED,     T.COMPENSATED,     S.COMPENSATED),
         (S.SUCCEEDED,     T.COMPENSATION_FAILED, S.COMPENSATION_FAILED),

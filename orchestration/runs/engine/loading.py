@@ -86,7 +86,7 @@ class LoadedRun:
         """Collect the undo steps: the step that completed last is undone first."""
         undos = [step for step in self.steps.values() if is_undo(step.key)]
         undos.sort(key=lambda undo: rollback.order_of(self.owner(undo).completed_seq))
-        self.undos = Progress(map(self._status_of_undo, undos))
+        self.undos = Progress(map(self.status_of_undo, undos))
         """The undo steps in the order in which they run."""
 
     @property
@@ -227,7 +227,7 @@ class LoadedRun:
             step.id, StepState(step.state), _error_code(step), self._chosen(step)
         )
 
-    def _status_of_undo(self, step: StepRun) -> StepStatus:
+    def status_of_undo(self, step: StepRun) -> StepStatus:
         name, state = self.title(step), StepState(step.state)
         return StepStatus(step.id, name, state, error=_error_code(step))
 

@@ -79,12 +79,11 @@ def of_step(change: RunChange, step: StepRun, spec: Spec) -> Gate:
 
 
 def _rolled_back_by(change: RunChange) -> set[str]:
-    """Return who began the rollback: no one approves the undo that they asked for."""
+    """Return who began or continued the rollback: no one approves what they asked for."""
     kind = f"run.{RunEvent.ROLLBACK_STARTED}"
-    if any(fact.kind == kind for fact in change.facts):
-        return {change.by.key}
+    now = {change.by.key} if any(fact.kind == kind for fact in change.facts) else set()
     newest = audit.newest_of(change.run.stream, kind, "")
-    return {event.actor for event in newest}
+    return now | {event.actor for event in newest}
 
 
 def _risk(planned: StepDocument, spec: Spec) -> str:

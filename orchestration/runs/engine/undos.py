@@ -4,7 +4,7 @@ Each undo is a step run of its own. The exact action of all of them is known bef
 first one runs, and an undo that would run another action does not start.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain.undo import as_step, is_undo, undo_key_of, undo_of
 from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
+from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.results import ABANDONED
 from orchestration.runs.domain.rollback import NOT_POSSIBLE, order_of
 from orchestration.runs.domain.states import (
@@ -127,7 +128,7 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
     :raises NothingToUndo: when no step has an undo that has not run
     :raises ContractUnreadable: when the contract of a step with an effect is unreadable
     """
-    _require_settled(change)
+    require_settled(change)
     undos: list[StepUndo] = []
     not_undone: list[NotUndone] = []
     read_only: list[str] = []
@@ -140,22 +141,37 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
         elif step.reused_from_id is not None:
             reason = "It has the result of an earlier run. Roll back that run instead."
             not_undone.append(NotUndone(step, title, reason))
-        elif _is_abandoned(rows.get(step.id)):
+        elif _code(rows.get(step.id)) == ABANDONED:
             reason = "The outcome of its undo was abandoned: it may have taken effect."
+            not_undone.append(NotUndone(step, title, reason))
+        elif _code(rows.get(step.id)) == SKIPPED_BY_USER:
+            reason = "A user skipped its undo."
             not_undone.append(NotUndone(step, title, reason))
         elif undo_of(change.plan_step(step), contract) is None:
             reason = "No undo is declared for it."
             not_undone.append(NotUndone(step, title, reason))
         else:
             undos.append(_undo(change, step, contract, rows))
-    if not undos and change.run.state != RunState.ROLLBACK_FAILED:
+    if not undos and not _only_ends(change, rows):
         raise NothingToUndo
     not_undone += _left_over(change)
     return Rollback(to, tuple(undos), tuple(not_undone), tuple(read_only))
 
 
-def _is_abandoned(undo: StepRun | None) -> bool:
-    return undo is not None and (undo.error or {}).get("code") == ABANDONED
+def _code(undo: StepRun | None) -> str:
+    return str((undo.error or {}).get("code", "")) if undo is not None else ""
+
+
+def _only_ends(change: RunChange, rows: Mapping[Any, StepRun]) -> bool:
+    """Return True if all undos of a stopped rollback have succeeded since it stopped."""
+    is_stopped = change.run.state == RunState.ROLLBACK_FAILED
+    return is_stopped and {row.state for row in rows.values()} <= {StepState.SUCCEEDED}
+
+
+def _is_open(undo: StepRun) -> bool:
+    """Return True for an undo that has not succeeded, and that no user has decided on."""
+    is_decided = _code(undo) in {SKIPPED_BY_USER, ABANDONED}
+    return undo.state != StepState.SUCCEEDED and not is_decided
 
 
 def _undo_rows(change: RunChange) -> dict[Any, StepRun]:
@@ -169,10 +185,12 @@ def _completed_after(
 ) -> list[StepRun]:
     """Return the steps to undo, the one that completed last first.
 
-    A rollback that has stopped goes on with the steps that it began with.
+    A rollback that has stopped goes on with the steps that it began with, as long as one
+    of their undos is left.
     """
     after = _target(change, to).completed_seq if to else 0
-    goes_on = change.run.state == RunState.ROLLBACK_FAILED and not to
+    is_open = any(map(_is_open, rows.values())) or _only_ends(change, rows)
+    goes_on = change.run.state == RunState.ROLLBACK_FAILED and not to and is_open
     found = [
         step
         for step in change.steps.values()
@@ -266,7 +284,7 @@ def _left_over(change: RunChange) -> Iterator[NotUndone]:
             yield NotUndone(step, change.loaded.title(step), reason)
 
 
-def _require_settled(change: RunChange) -> None:
+def require_settled(change: RunChange) -> None:
     """Check that no step may have an effect that is not known yet.
 
     :raises RollbackBlocked: when one may
@@ -322,7 +340,7 @@ def begin(change: RunChange, rollback: Rollback, reason: str) -> None:
     fact = {**rollback.as_fact(), "preview": rollback.digest}
     change.begin_rollback([each.row for each in new], reason, fact)
     for each in known:
-        _again(change, each)
+        again(change, each.row, _content(each))
     for each in rollback.undos:
         if each.spec is None:
             ends.fail(change, each.row, NOT_POSSIBLE, each.reason)
@@ -332,9 +350,11 @@ def _content(undo: StepUndo) -> str:
     return undo.spec.reuse_digest if undo.spec else ""
 
 
-def _again(change: RunChange, undo: StepUndo) -> None:
-    """Make an undo pending again that failed, or that was skipped because of it."""
-    row = undo.row
+def again(change: RunChange, row: StepRun, content: str) -> None:
+    """Make an undo pending again that failed, or that was skipped because of it.
+
+    `content` is the digest of the action that it runs.
+    """
     columns: dict[str, Any] = {
         "generation": row.generation + 1,
         "tries": 0,
@@ -342,7 +362,7 @@ def _again(change: RunChange, undo: StepUndo) -> None:
         "spec_id": None,
         "gate_id": None,
         "not_before": None,
-        "reuse_digest": _content(undo),
+        "reuse_digest": content,
     }
     is_skipped = row.state == StepState.SKIPPED
     event = StepEvent.REVIVED if is_skipped else StepEvent.RETRIED

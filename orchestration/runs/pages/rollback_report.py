@@ -1,7 +1,7 @@
 """The report of a rollback: what has become of every step, with its files."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,7 +10,12 @@ from uuid import UUID
 from audit import selectors as audit
 from orchestration.plans.domain.undo import is_undo
 from orchestration.runs.domain.rollback import ReportedOutcome, outcome_of
-from orchestration.runs.domain.states import RunEvent, RunState, StepState
+from orchestration.runs.domain.states import (
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
 from orchestration.runs.models import CONTAINERS, ArtifactUse, Run, StepRun
 from orchestration.runs.pages.places import StepPlaces
 from orchestration.skills.domain.contract import EffectClass
@@ -67,13 +72,21 @@ def of_run(run: Run) -> RollbackReport | None:
         each["step_run"]: each["reason"]
         for each in chain(*(one.get("not_undone", ()) for one in requests))
     }
+    by_hand = _by_hand(run)
     places = StepPlaces(run)
     return RollbackReport(
         reason=str(request.get("reason", "")),
         by=str(request.get("by", "")),
         to=str(request.get("to", "")),
         steps=[
-            _step(row, places.of(row).title, undos.get(row.pk), left, uses[row.pk])
+            _step(
+                row,
+                places.of(row).title,
+                undos.get(row.pk),
+                left.get(str(row.pk), ""),
+                by_hand.get(str(row.pk), ""),
+                uses[row.pk],
+            )
             for row in _acting(rows)
         ],
     )
@@ -102,11 +115,26 @@ def _requests(run: Run) -> list[dict[str, Any]]:
     ]
 
 
+def _by_hand(run: Run) -> dict[str, str]:
+    """Return by whom and how steps were undone by hand, by the ids of these steps."""
+    kind = f"step.{StepEvent.COMPLETED_BY_HAND}"
+    found = {}
+    for event in audit.search(audit.Filter(stream=run.stream, kind=kind)):
+        if is_undo(event.step):
+            fact = audit.envelope(event)["payload"]
+            found[fact["parent"]] = (
+                f"{event.actor_name} undid it by hand: {fact['reason']}"
+                f" Evidence: {fact['evidence']}"
+            )
+    return found
+
+
 def _step(
     row: StepRun,
     title: str,
     undo: StepRun | None,
-    left: Mapping[str, str],
+    left: str,
+    by_hand: str,
     artifacts: list[ArtifactUse],
 ) -> StepReport:
     has_effect = row.effect_class != EffectClass.PURE and row.fence > 0
@@ -114,7 +142,8 @@ def _step(
         StepState(row.state),
         StepState(undo.state) if undo else None,
         ran=has_effect and (row.error or {}).get("ran") is not False,
-        left=left.get(str(row.pk), ""),
+        left=left,
+        by_hand=by_hand,
     )
     if undo is not None and undo.error and row.state == StepState.COMPENSATION_FAILED:
         reason = str(undo.error.get("message", reason))

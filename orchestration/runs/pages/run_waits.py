@@ -146,10 +146,11 @@ def eligible_of(run: Run) -> dict[Gate, list[StillEligible]]:
 
 
 def _stopped_rollback(run: Run) -> list[Wait]:
-    if run.state != RunState.ROLLBACK_FAILED:
+    is_stopped = run.state == RunState.ROLLBACK_FAILED
+    if not is_stopped or not selectors.undos_left().filter(run=run).exists():
         return []
     text = "The rollback needs an operator."
-    who = "Fix the cause, then continue it. What was undone is not undone again."
+    who = "Fix the cause, then continue it; or skip the failed undo, or do it by hand."
     url = reverse("run_rollback", args=[run.pk])
     return [Wait("bad", "retry", text, who, url, "Continue rollback", "rollback")]
 

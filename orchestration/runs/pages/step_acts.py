@@ -31,6 +31,12 @@ TEXTS = {
     StepAct.COMPLETE: "You did its work yourself, and enter its output.",
     StepAct.FALLBACK: "Runs the fallback that the plan declares for this step.",
 }
+UNDO_TEXTS = {
+    StepAct.RETRY: "Runs the undo again, as it was planned.",
+    StepAct.SKIP: "What the step did stays. The rollback then ends as failed.",
+    StepAct.COMPLETE: "You undid the step yourself. It counts as compensated.",
+    StepAct.FALLBACK: "",
+}
 DONE = {
     StepAct.RETRY: "Step set to run again.",
     StepAct.SKIP: "Step skipped.",
@@ -45,6 +51,8 @@ class Offer:
 
     act: StepAct
     why_not: str
+    is_undo: bool = False
+    """True for an act on an undo, after which its rollback continues."""
 
     @property
     def label(self) -> str:
@@ -52,7 +60,7 @@ class Offer:
 
     @property
     def text(self) -> str:
-        return TEXTS[self.act]
+        return (UNDO_TEXTS if self.is_undo else TEXTS)[self.act]
 
 
 @dataclass(frozen=True)
@@ -76,27 +84,30 @@ class Offers:
 
 
 def is_shown(row: StepRun) -> bool:
-    """Return True for a failed step of a run that has not ended."""
-    has_ended = RunState(row.run.state) in FINAL_RUN
-    is_failed = row.state == StepState.FAILED and not is_undo(row.key)
-    return is_failed and not has_ended
+    """Return True for a failed step of an open run, or an undo that stopped a rollback."""
+    state = RunState(row.run.state)
+    if is_undo(row.key):
+        return state is RunState.ROLLBACK_FAILED and row.state in guided.STOPPED_UNDO
+    return row.state == StepState.FAILED and state not in FINAL_RUN
 
 
 def offers_of(row: StepRun, by: Actor, *, foresee: bool = False) -> Offers:
     """Return what `by` can do about a step; `foresee` adds what a skip leads to."""
-    if is_undo(row.key):
-        return Offers(row, [Offer(act, guided.UNDO) for act in StepAct])
     loaded = observing.observed(row.run)
-    facts = step_actions.facts_of(row.run)
-    found = guided.actions_for(
-        loaded.status(loaded.steps[row.pk]), loaded.progress, run=facts, kind=row.kind
-    )
+    undo, state = is_undo(row.key), RunState(row.run.state)
+    if undo:
+        status = loaded.status_of_undo(loaded.steps[row.pk])
+        found = {act: guided.why_not_undo(act, status, state) for act in StepAct}
+    else:
+        facts = step_actions.facts_of(row.run)
+        status = loaded.status(loaded.steps[row.pk])
+        found = guided.actions_for(status, loaded.progress, run=facts, kind=row.kind)
     mine = may_control(row.run, by)
     acts = [
-        Offer(act, why_not or _hindrance(act, row, by, mine=mine))
+        Offer(act, why_not or _hindrance(act, row, by, mine=mine), is_undo=undo)
         for act, why_not in found.items()
     ]
-    can_skip = foresee and not found[StepAct.SKIP]
+    can_skip = foresee and not undo and not found[StepAct.SKIP]
     skip = observing.consequences_of_skip(row.run, row) if can_skip else None
     return Offers(row, acts, skip)
 
