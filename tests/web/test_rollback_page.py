@@ -133,6 +133,40 @@ def test_a_failed_undo_is_completed_by_hand_on_its_page(
     assert "&lt;b&gt;Ticket 7" in report
 
 
+def test_a_run_is_rolled_back_to_a_step_that_is_chosen_on_the_page(
+    client, operator, paused, worker, witness
+):
+    client.force_login(operator)
+
+    first = client.get(page_of(paused)).content.decode()
+    shown = client.get(page_of(paused), {"to": "s0"})
+    digest = shown.context["rollback"].digest
+    values = {"digest": digest, "reason": "Broken.", "to": "s0"}
+    other = client.post(page_of(paused), {**values, "to": ""})
+    answer = client.post(page_of(paused), values)
+
+    assert first.index('<option value="s1"') < first.index('<option value="s0"')
+    assert '<option value="bad"' not in first
+    text = shown.content.decode()
+    assert '<option value="s0" selected' in text
+    assert 'data-testid="undo-s1"' in text
+    assert 'data-testid="undo-s0"' not in text
+    assert "has changed since it was previewed" in other.content.decode()
+    assert answer.status_code == HTTPStatus.FOUND
+    assert driven(paused, worker).state == "rolled_back"
+    assert marks(witness)[2:] == ["undo-s1"]
+
+
+def test_a_step_with_nothing_after_it_is_refused_on_the_page(client, operator, paused):
+    client.force_login(operator)
+
+    text = client.get(page_of(paused), {"to": "s1"}).content.decode()
+
+    assert "no completed step has an undo that has not run yet" in text
+    assert 'data-testid="rollback-target"' in text
+    assert "do-rollback" not in text
+
+
 def test_undo_rows_are_no_steps_of_the_plan(client, operator, proposer, worker):
     run = driven(approved(undoable(2), proposer, operator), worker)
     rolled_back(run, operator)

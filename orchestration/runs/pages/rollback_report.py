@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from audit import selectors as audit
-from orchestration.plans.domain.undo import is_undo
+from orchestration.plans.domain.undo import SUFFIX, is_undo
+from orchestration.runs import selectors
 from orchestration.runs.domain.rollback import ReportedOutcome, outcome_of
 from orchestration.runs.domain.states import (
+    WITH_OUTPUT,
     RunEvent,
     RunState,
     StepEvent,
@@ -24,6 +26,10 @@ REPORTED = frozenset(
     {RunState.ROLLING_BACK, RunState.ROLLED_BACK, RunState.ROLLBACK_FAILED}
 )
 """The states of runs with a report."""
+
+
+TARGETS = 200
+"""The most steps that the page offers to roll back to."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,15 @@ def of_run(run: Run) -> RollbackReport | None:
             for row in _acting(rows)
         ],
     )
+
+
+def targets_of(run: Run) -> list[str]:
+    """Return the steps that a rollback can go back to, the one that completed last first."""
+    rows = run.steps.filter(state__in=WITH_OUTPUT, completed_seq__isnull=False)
+    rows = rows.exclude(state=StepState.COMPENSATED).exclude(key__endswith=SUFFIX)
+    rows = rows.defer(*selectors.CONTENT).order_by("-completed_seq")
+    places = StepPlaces(run)
+    return [places.of(row).title for row in rows[:TARGETS]]
 
 
 def _acting(rows: Iterable[StepRun]) -> list[StepRun]:

@@ -12,7 +12,7 @@ from execfabric.lib.refusal import Missing, Refusal
 from execfabric.web.http import HttpRequest, page
 from orchestration.runs import selectors
 from orchestration.runs.control import rollback
-from orchestration.runs.pages import run_waits
+from orchestration.runs.pages import rollback_report, run_waits
 
 REASON = 500
 
@@ -24,7 +24,12 @@ def run_rollback(request: HttpRequest, pk: UUID) -> HttpResponse:
     given = request.POST if request.method == "POST" else request.GET
     to = given.get("to", "").strip()
     run = selectors.get(by, pk, needs=())
-    context = {"run": run, "to": to, "may_begin": rollback.may_begin(run, by)}
+    context = {
+        "run": run,
+        "to": to,
+        "may_begin": rollback.may_begin(run, by),
+        "targets": rollback_report.targets_of(run),
+    }
     try:
         if request.method == "POST":
             reason = request.POST.get("reason", "").strip()[:REASON]
