@@ -53,7 +53,7 @@ JOIN runs_run AS run ON run.id = place.run_id
 LEFT JOIN runs_steprun AS step ON step.id = place.step_run_id
 WHERE place.number <= place.smallest AND NOT place.run_id = ANY (%s)
   AND (run.state = 'queued' AND place.step_run_id IS NULL
-    OR run.state = 'running' AND step.state = 'queued')
+    OR run.state = ANY ('{running,rolling_back}') AND step.state = 'queued')
 ORDER BY place.id LIMIT %s
 """
 

@@ -6,7 +6,15 @@ from uuid import UUID
 
 from execfabric.lib.clock import stamp
 from orchestration.plans.domain import concurrency
-from orchestration.runs.domain.states import RunEvent, RunState, StepEvent, StepState
+from orchestration.plans.domain.concurrency import ConcurrencyDocument
+from orchestration.plans.domain.undo import is_undo
+from orchestration.runs.domain.states import (
+    PROCEEDING,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
 from orchestration.runs.engine import places, scopes
 from orchestration.runs.engine.places import QueuePlace
 from orchestration.runs.engine.transitions import RunChange
@@ -43,13 +51,14 @@ def may_be_released(
     :raises ConcurrencyKeyInvalid: when its key cannot be used
     :raises ReferenceUnresolved: when a reference in its key has no value
     """
-    planned = change.plan_step(step)
-    if planned.concurrency is None or step.kind in CONTAINERS:
+    wanted = _wanted(change, step)
+    if wanted is None or step.kind in CONTAINERS:
         return True
     change.require_lock()
     if step.admitted_at is not None and places.find(change.run.id, step.id):
         return True
-    key, limit = _key(change, step, planned.concurrency), planned.concurrency.max
+    limit = wanted.max
+    key = _key_of_undone(change, step) or _key(change, step, wanted)
     place = places.enter(change.run.id, step.id, key=key, limit=limit, at=change.at)
     if place.is_held:
         change.admit(step, _fact(place), concurrency_key=key)
@@ -65,9 +74,29 @@ def may_be_released(
     return False
 
 
-def _key(
-    change: RunChange, step: StepRun, wanted: concurrency.ConcurrencyDocument
-) -> str:
+def _wanted(change: RunChange, step: StepRun) -> ConcurrencyDocument | None:
+    """Return the concurrency key that a step needs a place for.
+
+    An undo needs that of the step that it undoes, or that of its run if this has left its
+    own place.
+    """
+    if not is_undo(step.key):
+        return change.plan_step(step).concurrency
+    own = change.plan_step(change.loaded.owner(step)).concurrency
+    of_run = change.loaded.document.concurrency
+    if own is None and of_run and places.find(change.run.id, None) is None:
+        return of_run
+    return own
+
+
+def _key_of_undone(change: RunChange, step: StepRun) -> str:
+    """Return the key with the values with which the step of an undo ran, or ""."""
+    if not is_undo(step.key):
+        return ""
+    return change.loaded.owner(step).concurrency_key or change.run.concurrency_key
+
+
+def _key(change: RunChange, step: StepRun, wanted: ConcurrencyDocument) -> str:
     scope = scopes.of_value(change, step, wanted.key)
     key = concurrency.resolved(wanted, scope)
     if reason := concurrency.flaw(key):
@@ -84,7 +113,7 @@ def admit(change: RunChange, step_run_id: UUID | None) -> bool:
     run_state, queued = change.run.state, RunState.QUEUED
     is_waiting = run_state == queued
     if step is not None:
-        is_waiting = run_state == RunState.RUNNING and step.state == StepState.QUEUED
+        is_waiting = run_state in PROCEEDING and step.state == StepState.QUEUED
     place = places.find(change.run.id, step_run_id) if is_waiting else None
     if place is None or not place.is_held:
         return False

@@ -362,6 +362,7 @@ def again(change: RunChange, row: StepRun, content: str) -> None:
         "spec_id": None,
         "gate_id": None,
         "not_before": None,
+        "admitted_at": None,
         "reuse_digest": content,
     }
     is_skipped = row.state == StepState.SKIPPED
