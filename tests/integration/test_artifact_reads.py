@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from execfabric.lib import clock
 from orchestration.runs.control import artifacts
-from orchestration.runs.engine.versions import ChainChange, Returned, _origins, _tails
+from orchestration.runs.engine.version_sources import Returned, _origins
+from orchestration.runs.engine.versions import ChainChange, _tails
 from orchestration.runs.models import (
     Artifact,
     ArtifactSource,

@@ -152,6 +152,7 @@ class ArtifactState(StrEnum):
     CURRENT = "current"  # of the run that succeeded last; the head of the chain
     FORKED = "forked"  # the head of a chain that begins with another one's version
     SUPERSEDED = "superseded"  # a later version has replaced it
+    WITHDRAWN = "withdrawn"  # its step was undone
     ARCHIVED = "archived"  # a user took it out of use, with a reason
 
 
@@ -159,6 +160,9 @@ class ArtifactEvent(StrEnum):
     PROMOTED = "promoted"
     FORKED = "forked"
     SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+    RESTORED = "restored"
+    FORK_RESTORED = "fork_restored"
     ARCHIVED = "archived"
 
 
@@ -336,12 +340,18 @@ ARTIFACT: StateMachine[ArtifactState, ArtifactEvent] = StateMachine(
         # from          on             to
         (F.DRAFT,       G.PROMOTED,    F.CURRENT),
         (F.DRAFT,       G.FORKED,      F.FORKED),
+        (F.DRAFT,       G.WITHDRAWN,   F.WITHDRAWN),
         (F.DRAFT,       G.ARCHIVED,    F.ARCHIVED),
         (F.CURRENT,     G.SUPERSEDED,  F.SUPERSEDED),
+        (F.CURRENT,     G.WITHDRAWN,   F.WITHDRAWN),
         (F.CURRENT,     G.ARCHIVED,    F.ARCHIVED),
         (F.FORKED,      G.SUPERSEDED,  F.SUPERSEDED),
         (F.FORKED,      G.ARCHIVED,    F.ARCHIVED),
+        (F.SUPERSEDED,  G.WITHDRAWN,   F.WITHDRAWN),
+        (F.SUPERSEDED,  G.RESTORED,    F.CURRENT),
+        (F.SUPERSEDED,  G.FORK_RESTORED, F.FORKED),
         (F.SUPERSEDED,  G.ARCHIVED,    F.ARCHIVED),
+        (F.WITHDRAWN,   G.ARCHIVED,    F.ARCHIVED),
     ),
     final=frozenset({F.ARCHIVED}),
 )

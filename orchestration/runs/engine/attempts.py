@@ -31,7 +31,7 @@ from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.engine.locking import locked_change, optimistic_change
 from orchestration.runs.engine.transitions import RunChange
-from orchestration.runs.engine.versions import Returned
+from orchestration.runs.engine.version_sources import Returned
 from orchestration.runs.errors import DispatchStopped
 from orchestration.runs.models import Attempt, StepRun
 from orchestration.skills.domain.contract import ActionContract, RetryRule

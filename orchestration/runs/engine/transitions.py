@@ -34,7 +34,7 @@ from orchestration.runs.domain.states import (
 )
 from orchestration.runs.engine import store, versions
 from orchestration.runs.engine.rows import RowWrites
-from orchestration.runs.engine.versions import Returned
+from orchestration.runs.engine.version_sources import Returned
 from orchestration.runs.models import CONTAINERS, Run, StepRun
 
 HINTS_AT_ONCE = 16
@@ -58,6 +58,8 @@ class RunChange(RowWrites):
     returned: list[Returned] = field(default_factory=list)
     condition_s: float = 0.0
     condition_values: NamedValues = field(default_factory=NamedValues)
+    _undone: list[UUID] = field(default_factory=list)
+    """The steps that are compensated."""
     _released: dict[UUID, Fact] = field(default_factory=dict)
     _completed: dict[int, StepRun] = field(default_factory=dict)
     """The steps that succeed, by the identity of their fact."""
@@ -195,6 +197,8 @@ class RunChange(RowWrites):
         fact = self.record_of(step, kind, body, session=session, rows=changed)
         if target is StepState.SUCCEEDED:
             self._completed[id(fact)] = step
+        if target is StepState.COMPENSATED:
+            self._undone.append(step.id)
         if event is StepEvent.RELEASED:
             self._released[step.id] = fact
         elif event is StepEvent.STARTED and step.id in self._released:
@@ -307,7 +311,7 @@ class RunChange(RowWrites):
         if not self.facts:
             return True
         hinted = self._number()
-        chains = versions.pending(self.loaded, self.returned)
+        chains = versions.pending(self.loaded, self.returned, self._undone)
         with transaction.atomic() if chains else nullcontext():
             if not self._commit():
                 return False

@@ -5,7 +5,7 @@ success of a run, the act of a user. All artifacts of a plan share one stream, w
 orders the changes of their chains. It is taken after the stream of a run, never before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,7 @@ from orchestration.runs.domain.states import (
     RunState,
 )
 from orchestration.runs.engine.loading import LoadedRun
+from orchestration.runs.engine.version_sources import Returned, sources_of
 from orchestration.runs.models import (
     ArtifactSource,
     ArtifactVersion,
@@ -47,16 +48,6 @@ FROM unnest(%s::uuid[], %s::int[], %s::uuid[]) AS new (id, number, supersedes)
 WHERE version.id = new.id AND version.state = %s
 RETURNING version.id
 """
-
-
-@dataclass(frozen=True)
-class Returned:
-    """The files that an attempt of a step returned, and those that it had received."""
-
-    step: StepRun
-    title: str
-    files: Mapping[str, Any]
-    received: Sequence[Mapping[str, Any]]
 
 
 def stream_of(plan_id: UUID) -> str:
@@ -77,28 +68,35 @@ class PendingChains:
     run: Run
     returned: Sequence[Returned]
     succeeds: bool
+    undone: Sequence[UUID] = ()
+    """The steps that the change undoes."""
 
     def write(self, *, by: Actor, at: datetime) -> None:
         """Draft what steps have returned; make the drafts of a succeeded run current."""
-        if not (self.returned or _drafts_of(self.run).exists()):
+        has_drafts = self.succeeds and _drafts_of(self.run).exists()
+        undone = _in_use(self.undone)
+        if not (self.returned or has_drafts or undone.exists()):
             return
         change = ChainChange(self.run.revision.plan_id, by, at, self.run.trace_id)
         for returned in self.returned:
             change.draft(self.run, returned)
         if self.succeeds:
             change.promote(self.run)
+        change.withdraw(undone)
         change.close()
 
 
-def pending(loaded: LoadedRun, returned: Sequence[Returned]) -> PendingChains | None:
+def pending(
+    loaded: LoadedRun, returned: Sequence[Returned], undone: Sequence[UUID] = ()
+) -> PendingChains | None:
     """Return what a change of a run does to artifacts; None if that is nothing.
 
     A run that has succeeded cannot change again, so its drafts are promoted once.
     """
     succeeds = loaded.run.state == RunState.SUCCEEDED and _may_return_files(loaded)
-    if not (returned or succeeds):
+    if not (returned or succeeds or undone):
         return None
-    return PendingChains(loaded.run, returned, succeeds)
+    return PendingChains(loaded.run, returned, succeeds, undone)
 
 
 def _may_return_files(loaded: LoadedRun) -> bool:
@@ -147,7 +145,7 @@ class ChainChange:
         """
         files = dict(named_files(returned.title, returned.files))
         artifacts = self._artifacts(files)
-        sources = _sources(run, returned) if files else []
+        sources = sources_of(run, returned) if files else []
         versions: list[ArtifactVersion] = []
         for name, file in files.items():
             version = self._version(
@@ -173,11 +171,39 @@ class ChainChange:
             .order_by("artifact__name", "pk")
         )
         tails = _tails({draft.artifact_id for draft in drafts})
-        heads = [tail for tail in tails.values() if tail.state in HEADS]
-        self._supersede(heads)
+        # After a rollback the head is not the last one of its chain.
+        heads = ArtifactVersion.objects.filter(artifact__in=tails, state__in=HEADS)
+        heads = heads.select_related("artifact", "step_run").defer(*selectors.WIDE)
+        self._supersede(list(heads))
         for draft in drafts:
             self._promote(draft, tails.get(draft.artifact_id))
         self._write_promoted(drafts)
+
+    def withdraw(self, versions: QuerySet[ArtifactVersion]) -> None:
+        """Take the versions of an undone step out of use, and restore those before them."""
+        rows = versions.select_related("artifact", "step_run").defer(*selectors.WIDE)
+        for version in rows.order_by("artifact__name", "pk"):
+            was = ArtifactState(version.state)
+            changed = [self._move(version, ArtifactEvent.WITHDRAWN)]
+            before = _before(version) if was in HEADS else None
+            if before is not None:
+                is_fork = before.forked_from_id is not None
+                back = (
+                    ArtifactEvent.FORK_RESTORED if is_fork else ArtifactEvent.RESTORED
+                )
+                changed.append(self._move(before, back))
+            restored = before and {"version": str(before.pk), "number": before.number}
+            payload = {"from": str(was), "restored": restored}
+            self._record("withdrawn", version, payload, *changed)
+
+    def _move(self, version: ArtifactVersion, event: ArtifactEvent) -> RowFact:
+        was = ArtifactState(version.state)
+        fields = {"state": str(ARTIFACT.next(was, event))}
+        rows = ArtifactVersion.objects.filter(pk=version.pk, state=was)
+        if rows.update(**fields) != 1:
+            raise StaleTransition(expected=str(was))
+        vars(version).update(fields)
+        return history.ARTIFACT_VERSION.changed(version, fields)
 
     def archive(self, version: ArtifactVersion, reason: str) -> None:
         """Take a version out of use.
@@ -315,6 +341,22 @@ def _drafts_of(run: Run) -> QuerySet[ArtifactVersion]:
     return ArtifactVersion.objects.filter(mine, state=ArtifactState.DRAFT)
 
 
+def _in_use(steps: Sequence[UUID]) -> QuerySet[ArtifactVersion]:
+    """Return the versions that steps have returned, and that are not out of use."""
+    out = [ArtifactState.ARCHIVED, ArtifactState.WITHDRAWN]
+    # A fork is another user's artifact, and has the step of its origin.
+    rows = ArtifactVersion.objects.filter(step_run__in=steps, forked_from=None)
+    return rows.exclude(state__in=out)
+
+
+def _before(version: ArtifactVersion) -> ArtifactVersion | None:
+    """Return the newest version before one that is not out of use."""
+    chain = ArtifactVersion.objects.filter(artifact=version.artifact_id)
+    rows = chain.filter(number__lt=version.number, state=ArtifactState.SUPERSEDED)
+    rows = rows.select_related("artifact", "step_run").defer(*selectors.WIDE)
+    return rows.order_by("-number").first()
+
+
 def _tails(artifacts: Iterable[UUID]) -> dict[UUID, ArtifactVersion]:
     """Return the version with the highest number of each chain."""
     chain = ArtifactVersion.objects.filter(artifact=OuterRef("pk"))
@@ -325,43 +367,3 @@ def _tails(artifacts: Iterable[UUID]) -> dict[UUID, ArtifactVersion]:
     tails = ArtifactVersion.objects.filter(pk__in=chains.values_list(last))
     rows = tails.select_related("artifact", "step_run").defer(*selectors.WIDE)
     return {tail.artifact_id: tail for tail in rows}
-
-
-def _sources(run: Run, returned: Returned) -> list[ArtifactSource]:
-    """Return what the versions of an attempt were made from: the files it received."""
-    step = returned.step
-    return [
-        ArtifactSource(
-            step_run=step, fence=step.fence, file_id=sha256, name=name, source_id=origin
-        )
-        for sha256, (name, origin) in _origins(run, returned.received).items()
-    ]
-
-
-def _origins(
-    run: Run, received: Iterable[Mapping[str, Any]]
-) -> dict[str, tuple[str, UUID | None]]:
-    """Return the received files by digest: the name, and the version that each was.
-
-    The version is that of this run, else the newest one that the proposer may read.
-    """
-    files = {str(file["sha256"]): str(file["name"]) for file in received}
-    if not files:
-        return {}
-    found = _newest(files, step_run__run=run.pk)
-    if missing := files.keys() - found.keys():
-        readable = selectors.visible_to(run.proposed_by())
-        found |= _newest(missing, step_run__run__in=readable.order_by().values("pk"))
-    return {sha256: (name, found.get(sha256)) for sha256, name in files.items()}
-
-
-def _newest(files: Iterable[str], **of_runs: Any) -> dict[str, UUID]:
-    """Return the newest version of some runs that each file is.
-
-    A fork has the step of its origin, and would be found in its place.
-    """
-    rows = ArtifactVersion.objects.filter(
-        file__in=[*files], forked_from=None, **of_runs
-    )
-    newest = rows.order_by("file_id", "-pk").distinct("file_id")
-    return dict(newest.values_list("file_id", "pk"))

@@ -110,7 +110,11 @@ class ArtifactVersion(models.Model):
             ),
             models.CheckConstraint(
                 name="artifact_version_number_iff_not_draft",
-                condition=Q(is_one_of("state", [ArtifactState.ARCHIVED]))
+                condition=Q(
+                    is_one_of(
+                        "state", [ArtifactState.ARCHIVED, ArtifactState.WITHDRAWN]
+                    )
+                )
                 | Q(iff(is_set("number"), is_one_of("state", NUMBERED))),
             ),
             models.CheckConstraint(

@@ -100,6 +100,7 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("artifact.drafted", "draft", "Artifact drafted", "A step returned artifact {artifact} in run {run}"),
     ("artifact.promoted", "current", "Artifact current", "A version of artifact {artifact} became current"),
     ("artifact.superseded", "superseded", "Artifact superseded", "A version of artifact {artifact} was superseded"),
+    ("artifact.withdrawn", "withdrawn", "Artifact withdrawn", "A version of artifact {artifact} was withdrawn: its step was undone"),
     ("artifact.archived", "archived", "Artifact archived", "{actor} archived a version of artifact {artifact}"),
     ("artifact.forked", "forked", "Artifact forked", "{actor} forked a version as artifact {artifact}"),
 
