@@ -69,6 +69,23 @@ def failures(
     now.output.result(items, lambda output, _: output.table(columns, rows))
 
 
+@app.command(name="re-emit")
+def re_emit(
+    ctx: typer.Context,
+    failure_id: Annotated[
+        int, typer.Argument(metavar="ID", help="Id of a failure record.")
+    ],
+    reason: Annotated[
+        str, typer.Option("--reason", help="The reason of a retry; it is recorded.")
+    ] = "",
+) -> None:
+    """Retry the step of a failure; if its run has ended, propose it again."""
+    now = session(ctx)
+    run = now.client.post(f"failures/{failure_id}:re-emit", {"reason": reason})
+    parts = ("run", run["run_id"], "is", run["state"])
+    now.output.result(run, lambda output, _: output.line(*parts))
+
+
 def _act(ctx: typer.Context, key: str, verb: str) -> None:
     now = session(ctx)
     item = now.client.post(f"attention/{segment(key)}:{verb}")

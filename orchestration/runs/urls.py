@@ -99,6 +99,11 @@ urlpatterns = [
     # /attention
     path("attention", attention.attention_queue, name="attention"),
     path("attention/failures", attention.failures, name="failures"),
+    path(
+        "attention/failures/<int:number>/re-emit",
+        attention.failure_re_emit,
+        name="failure_re_emit",
+    ),
     path("attention/count", attention.attention_count, name="attention_count"),
     re_path(
         r"^attention/(?P<claim>take|release)\Z",

@@ -70,7 +70,7 @@ def ids_of(run: str, gate: str, step: str) -> dict[str, str]:
     others = dict.fromkeys(
         ("{schedule_id}", "{hook_id}", "{artifact_id}", "{stop_id}"), run
     )
-    named = {"{plan_id}": "hand-on", "{key}": f"failed.{step}.1"}
+    named = {"{plan_id}": "hand-on", "{key}": f"failed.{step}.1", "{failure_id}": "1"}
     return parts | others | named
 
 
@@ -88,6 +88,7 @@ def test_the_document_lists_the_routes_that_decide() -> None:
         "/api/v1/artifacts/{artifact_id}:archive",
         "/api/v1/attention/{key}:release",
         "/api/v1/attention/{key}:take",
+        "/api/v1/failures/{failure_id}:re-emit",
         "/api/v1/gates/{gate_id}/decisions",
         "/api/v1/gates/{gate_id}:answer",
         "/api/v1/hooks",

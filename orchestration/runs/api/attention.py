@@ -9,13 +9,18 @@ from ninja import Field, Path, Query, Router, Schema
 
 from execfabric.identity.http import ApiRequest, PeopleOnly, absolute
 from execfabric.lib import clock
+from orchestration.runs.api.acts import Text
+from orchestration.runs.api.shapes import Proposed
 from orchestration.runs.control import attention as queue
+from orchestration.runs.control import reemission
 from orchestration.runs.domain.attention import KEY, AttentionItem, AttentionKind
 from orchestration.runs.domain.failure_names import FailureName
+from orchestration.runs.models import Run
 from orchestration.runs.pages import attention, failure_records
 from orchestration.runs.pages.failure_records import FailureRecord
 
 router = Router(tags=["attention"])
+FailureId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Key = Annotated[str, Path(pattern=f"^{KEY}$")]
 
 
@@ -120,6 +125,20 @@ def list_failures(request: ApiRequest, query: Query[FailureQuery]) -> dict[str, 
         request.auth, after=query.after, limit=query.limit
     )
     return {"items": items, "next": following}
+
+
+class ReEmissionIn(Schema, extra="forbid"):
+    """Why the work of a failed attempt is re-emitted."""
+
+    reason: Text = ""
+    """Required for a retry of the step."""
+
+
+@router.post("/failures/{failure_id}:re-emit", response=Proposed, auth=PeopleOnly())
+def re_emit(request: ApiRequest, failure_id: FailureId, body: ReEmissionIn) -> Run:
+    """Retry the step of a failed attempt; of a run that has ended, propose it again."""
+    by, at = request.auth, clock.now()
+    return reemission.re_emit(failure_id=failure_id, reason=body.reason, by=by, at=at)
 
 
 @router.get("/attention", response=AttentionList)

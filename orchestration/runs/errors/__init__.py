@@ -16,6 +16,8 @@ from orchestration.runs.errors.failures import (
     EarlierAttemptUnknown as EarlierAttemptUnknown,
 )
 from orchestration.runs.errors.failures import EvidenceRequired as EvidenceRequired
+from orchestration.runs.errors.failures import FailureSettled as FailureSettled
+from orchestration.runs.errors.failures import FailureUnknown as FailureUnknown
 from orchestration.runs.errors.failures import NothingToUndo as NothingToUndo
 from orchestration.runs.errors.failures import NotIndeterminate as NotIndeterminate
 from orchestration.runs.errors.failures import OldAttemptMayLive as OldAttemptMayLive

@@ -151,3 +151,15 @@ class AttentionTaken(Conflict):
     """Cannot take it: another user takes care of it."""
 
     code = "attention.taken"
+
+
+class FailureUnknown(Missing):
+    """Unknown failure record, or you do not have access to it."""
+
+    code = "failure.unknown"
+
+
+class FailureSettled(Conflict):
+    """Cannot re-emit the work: the step has been tried again. Use its newest record."""
+
+    code = "failure.settled"

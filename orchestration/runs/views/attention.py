@@ -1,14 +1,15 @@
 """The queue of everything that needs a person."""
 
 from http import HTTPStatus
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from execfabric.lib import clock, numbers
-from execfabric.lib.refusal import Refusal
+from execfabric.lib.refusal import Missing, Refusal
 from execfabric.web.http import (
     HttpRequest,
     form_on,
@@ -17,7 +18,8 @@ from execfabric.web.http import (
     wants_fragment,
 )
 from orchestration.runs.control import attention as queue
-from orchestration.runs.pages import attention, failure_records
+from orchestration.runs.control import reemission
+from orchestration.runs.pages import attention, failure_records, run_waits
 from orchestration.runs.pages.attention import SHOWN
 
 RECORDS = 50
@@ -76,3 +78,28 @@ def failures(request: HttpRequest) -> HttpResponse:
     )
     context = {"records": records, "following": following}
     return page(request, "runs/failures.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def failure_re_emit(request: HttpRequest, number: int) -> HttpResponse:
+    """Show how the work of a failure record is re-emitted; a POST does it."""
+    by = request.user.actor()
+    attempt = reemission.failure(by, number)
+    reason = request.POST.get("reason", "")
+    record = failure_records.FailureRecord(attempt)
+    context: dict[str, Any] = {"record": record, "reason": reason, "first": None}
+    try:
+        if request.method == "POST":
+            run = reemission.re_emit(
+                failure_id=number, reason=reason, by=by, at=clock.now()
+            )
+            messages.success(request, f"Work re-emitted. {run_waits.said_of(run)}")
+            return redirect("run", pk=run.pk)
+        context["first"] = reemission.rerun_from(attempt)
+    except Missing:
+        raise
+    except Refusal as refusal:
+        context["refusal"] = refusal
+        if request.method == "POST":
+            context["first"] = request.POST.get("first", "")
+    return page(request, "runs/re_emit.html", context)
