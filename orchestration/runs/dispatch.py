@@ -26,6 +26,7 @@ STEPS = "execfabric.steps"
 """The broker's list of ready step runs."""
 WORK = "runs.work"
 DRY_RUN = "runs.dry_run"
+ALERT = "runs.alert"
 MAX_HINTS = 10_000
 """The length of the list. Older hints are dropped, and the keeper sends them again."""
 TIMEOUT_S = 2

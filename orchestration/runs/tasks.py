@@ -20,7 +20,7 @@ from structlog.contextvars import bound_contextvars
 from execfabric.infra import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.worker import dry_run_work, give_back, work
+from orchestration.runs.worker import alert_work, dry_run_work, give_back, work
 from orchestration.runs.worker.work import WorkerContext
 from orchestration.skills.execution import self_test
 from orchestration.skills.services import secrets
@@ -99,6 +99,13 @@ def dry_run(*, dry_run_id: str, **_: object) -> None:
     """Carry out a queued dry run; a stale, duplicate or forged id does nothing."""
     database.check()
     dry_run_work.work(dry_run_id=UUID(dry_run_id), worker=node())
+
+
+@shared_task(name=dispatch.ALERT, ignore_result=True)
+def send_alert(*, alert_id: str, **_: object) -> None:
+    """Try to send an alert; a stale, duplicate or forged id does nothing."""
+    database.check()
+    alert_work.work(alert_id=UUID(alert_id), at=clock.now())
 
 
 def node() -> str:

@@ -23,6 +23,13 @@ class AttentionKind(StrEnum):
     NO_WORKER = "no_worker"  # a ready step finds no worker
 
 
+class AlertChannel(StrEnum):
+    """How an alert about an item leaves the service."""
+
+    MAIL = "mail"
+    WEBHOOK = "webhook"
+
+
 @dataclass(frozen=True)
 class AttentionWords:
     """How a kind is shown."""

@@ -36,7 +36,7 @@ from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.quarantine import Duty, Quarantine
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import RunStuck
-from orchestration.runs.keeper import late, stopped
+from orchestration.runs.keeper import alerting, late, stopped
 from orchestration.runs.models import Attempt, Run, StepRun
 from orchestration.runs.pages import watch
 from orchestration.runs.worker import give_back
@@ -46,6 +46,7 @@ BATCH = 200
 OTHER_DUTIES: list[Callable[[datetime], int]] = []
 """Duties that other apps register at startup."""
 _FINDINGS = watch.FindingLog()
+_ALERTS = alerting.AlertDuty()
 _MOVING = (
     StepState.BACKOFF,
     StepState.GATED,
@@ -76,6 +77,7 @@ class Swept:
     admitted: int
     stuck: int
     watched: int
+    alerts: int
     other: int
 
 
@@ -104,6 +106,7 @@ def sweep(*, at: datetime, hint_all: bool = False) -> Swept:
         admitted=_isolated(_admitted, quarantine),
         stuck=_isolated(_stuck, quarantine),
         watched=_isolated(_watched, at),
+        alerts=_isolated(_ALERTS.sweep, at),
         other=sum(_isolated(duty, at) for duty in OTHER_DUTIES),
     )
     quarantine.forget()

@@ -28,6 +28,7 @@ from orchestration.runs.domain.states import (
     StepState,
 )
 from orchestration.runs.models import sources
+from orchestration.runs.models.alerts import Alert as Alert
 from orchestration.runs.models.attempts import Attempt as Attempt
 from orchestration.runs.models.attempts import ExecSpec as ExecSpec
 from orchestration.runs.models.attention import AttentionClaim as AttentionClaim

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Count, Max
+
 from execfabric.infra import database, disk
 from execfabric.lib import clock
 from orchestration.runs.control.stops import covers
-from orchestration.runs.models import StepRun, Stop
+from orchestration.runs.models import Alert, StepRun, Stop
 
 SKEW_S = 5.0
 """Seconds by which a clock may differ from that of the database."""
@@ -60,7 +62,7 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Return what is wrong with the service now."""
-    return [*_disk(), *_own_clock(), *_clocks_of_workers(), *_queue()]
+    return [*_disk(), *_own_clock(), *_clocks_of_workers(), *_queue(), *_alerts()]
 
 
 class FindingLog:
@@ -138,6 +140,21 @@ def _queue() -> list[Finding]:
         return [Finding("queue", text, "Start more workers.")]
     text = f"No worker starts steps. {text}"
     return [Finding("no_worker", text, "Start a worker, and check its log.")]
+
+
+def _alerts() -> list[Finding]:
+    """Find the channels by which alerts of the last day could not be sent."""
+    since = clock.now() - timedelta(days=1)
+    rows = Alert.objects.filter(created_at__gt=since, sent_at=None).exclude(error="")
+    counted = rows.values("channel").annotate(count=Count("pk"), why=Max("error"))
+    return [
+        Finding(
+            f"alerts:{row['channel']}",
+            f"{row['count']} alerts could not be sent by {row['channel']}: {row['why']}",
+            "Check the settings of alerts.",
+        )
+        for row in counted.order_by("channel")
+    ]
 
 
 def _untaken() -> Sequence[StepRun]:
