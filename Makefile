@@ -20,7 +20,7 @@ install = { command -v $(PYTHON) >/dev/null || \
   $(PYTHON) .ci/environment.py $(VENV) --requirements $(1) --project . $(2); }
 
 .PHONY: help up down status test screenshots lint types imports migrations check fmt promises \
-  sample bench chaos mutants random schemathesis lock clean environment development tools
+  sample bench chaos failures mutants random schemathesis lock clean environment development tools
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ random: development ## run random plans (PLANS=10000 without, RUNS=100 with a da
 	@EXECFABRIC_RANDOM_PLANS=$(or $(PLANS),10000) EXECFABRIC_RANDOM_RUNS=$(or $(RUNS),100) \
 	  $(BIN)/python -m pytest -q --timeout 0 tests/unit/test_random_plans.py \
 	  tests/integration/test_random_runs.py
+
+failures: development ## write docs/failures.md from its tests
+	@EXECFABRIC_WRITE_FAILURES=1 $(BIN)/python -m pytest -q tests/integration/test_failure_matrix.py
 
 promises: development ## list the promises that the last test run proved
 	@$(BIN)/python -m tests.promises

@@ -33,8 +33,8 @@ LANGUAGES = {
     "ini": "a unit of systemd: compared with the Procfile",
 }
 NOT_RUN = {
-    r"make (up|down|test|bench|chaos|mutants|random)\b": "only printed by `make -n`: they start, or "
-    "test, a whole installation; test_up_and_down.py runs `up` and `down`",
+    r"make (up|down|test|bench|chaos|failures|mutants|random)\b": "only printed by `make -n`:"
+    " they take long, or start an installation; test_up_and_down.py runs `up` and `down`",
     r"(sudo )?(systemctl|apt-get|useradd)\b": "needs a machine of its own and root",
     r"pip install\b": "downloads a release",
 }
