@@ -89,7 +89,8 @@ bench: development ## run the benchmark
 
 chaos: development ## run the long chaos test
 	@$(BIN)/python -m tests.chaos
-	@EXECFABRIC_TRIALS=1000 $(BIN)/python -m pytest -q tests/integration/test_stop_trials.py
+	@EXECFABRIC_TRIALS=1000 $(BIN)/python -m pytest -q tests/integration/test_stop_trials.py \
+	  tests/integration/test_retry_trials.py
 
 mutants: development ## remove guards one by one, and run their tests (ONLY="NAME ...")
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
