@@ -12,6 +12,13 @@ pytest_plugins = ["tests.fixtures"]
 BROWSER = "tests/browser/"
 SECOND_HALF = f"{BROWSER}test_l"
 UPLOADS = "tests/web/test_upload"
+LONG = (
+    "tests/integration/test_api_document.py",
+    "tests/integration/test_failure_matrix.py",
+    "tests/integration/test_rollback_faults.py",
+    "tests/integration/test_stop_trials.py",
+)
+"""Files whose tests any worker may run: one worker would take minutes for all of them."""
 
 OUTCOMES = promises.Outcomes()
 SELECTIONS = (
@@ -76,6 +83,8 @@ class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
             return f"{BROWSER} {nodeid < SECOND_HALF}"
         if nodeid.startswith(UPLOADS):
             return UPLOADS
+        if nodeid.startswith(LONG):
+            return nodeid
         return str(super()._split_scope(nodeid))
 
 
