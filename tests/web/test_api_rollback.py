@@ -25,6 +25,7 @@ def run(proposer, operator, worker):
     return driven(approved(text, proposer, operator), worker)
 
 
+@pytest.mark.promise("S1.29")
 def test_a_run_is_previewed_confirmed_and_reported(api, run, worker):
     shown = api.get(f"runs/{run.pk}/rollback").json()
 
