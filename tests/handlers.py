@@ -18,12 +18,16 @@ from orchestration.skills.domain.contract import (
     Risk,
     SkillContract,
 )
-from orchestration.skills.domain.handlers import dry_run_of, handler
+from orchestration.skills.domain.handlers import dry_run_of, handler, probe
 from orchestration.skills.domain.outcome import (
     Call,
+    CannotTell,
+    DidHappen,
+    DidNotHappen,
     DryRunResult,
     Failed,
     Outcome,
+    ProbeResult,
     Retry,
     Succeeded,
     Unknown,
@@ -77,6 +81,40 @@ def witness(call: Call) -> Outcome:
         files = {"note": call.workdir / "note.txt"}
         files["note"].write_text(call.params["file"])
     return Succeeded(output={"mark": call.params["mark"]}, files=files)
+
+
+@probe("lab.witness-probe@1")
+def ask_witness(call: Call) -> ProbeResult:
+    """Look for the line of this step in the file, or answer in the way that is named."""
+    how = call.params.get("probe", "")
+    call.log(f"looking, begun at {call.started_at}\n")
+    if how == "hang":
+        time.sleep(3600)
+    if how == "die":
+        os._exit(3)
+    if how == "raise":
+        message = "it broke"
+        raise RuntimeError(message)
+    if how == "touch":
+        Path(call.config["witness"]).write_text("touched")
+    while Path(call.params.get("probe_while", "/nonexistent")).exists():
+        time.sleep(0.05)
+    answers: dict[str, Any] = {
+        "bad output": DidHappen("It is there.", {"mark": 7}),
+        "rubbish": "yes",
+        "silent": DidHappen("", {"mark": "x"}),
+        "unsure": CannotTell("The target is not reachable."),
+        "hostile": CannotTell("a\0b\ud800" + "x" * 5000),
+        "secret": CannotTell(f"The token is {call.config['token']}."),
+    }
+    if how in answers:
+        return answers[how]  # type: ignore[no-any-return]
+    path = Path(call.config["witness"])
+    lines = path.read_text().splitlines() if path.exists() else []
+    line = f"{call.params['mark']} {call.idempotency_key}"
+    if line in lines:
+        return DidHappen(f"Line {lines.index(line)}.", {"mark": call.params["mark"]})
+    return DidNotHappen("The file has no such line.")
 
 
 @handler("lab.ask@1")
@@ -238,6 +276,36 @@ SKILL = SkillContract(
         _action("echo", dry_run=DryRunKind.SIMULATED, undo="echo"),
         _action("risky", handler="lab.echo@1", risk=Risk.HIGH, undo="echo"),
         _action("witness", effect_class=EffectClass.NON_IDEMPOTENT, files=("note",)),
+        _action(
+            "probed",
+            handler="lab.witness@1",
+            effect_class=EffectClass.PROBEABLE,
+            probe="lab.witness-probe@1",
+            undo="probed",
+            undo_params={"mark": "undone"},
+            output_schema={
+                "type": "object",
+                "required": ["mark"],
+                "properties": {"mark": {"type": "string"}},
+            },
+        ),
+        _action(
+            "probed-if",
+            handler="lab.witness@1",
+            effect_class=EffectClass.NON_IDEMPOTENT,
+            probe="lab.witness-probe@1",
+            probe_param="probe",
+            input_schema={
+                "type": "object",
+                "properties": {"probe": {"type": "string"}},
+            },
+        ),
+        _action(
+            "probed-again",
+            handler="lab.misbehave@1",
+            effect_class=EffectClass.IDEMPOTENT,
+            probe="lab.witness-probe@1",
+        ),
         _action(
             "witness-again",
             handler="lab.witness@1",

@@ -20,7 +20,13 @@ from structlog.contextvars import bound_contextvars
 from execfabric.infra import database
 from execfabric.lib import clock
 from orchestration.runs import dispatch
-from orchestration.runs.worker import alert_work, dry_run_work, give_back, work
+from orchestration.runs.worker import (
+    alert_work,
+    dry_run_work,
+    give_back,
+    probe_work,
+    work,
+)
 from orchestration.runs.worker.work import WorkerContext
 from orchestration.skills.execution import self_test
 from orchestration.skills.services import secrets
@@ -81,7 +87,8 @@ def follow(hint: str, context: WorkerContext) -> int:
         return 0
     database.check()
     with bound_contextvars(step_run_id=str(step_run_id)):
-        return work.work(step_run_id=step_run_id, context=context)
+        done = work.work(step_run_id=step_run_id, context=context)
+        return done or probe_work.work(step_run_id=step_run_id, context=context)
 
 
 _poller: HintPoller | None = None

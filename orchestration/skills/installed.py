@@ -74,6 +74,11 @@ _Loader.add_constructor("!file", partial(_file, FILE_SCHEMA))
 _Loader.add_constructor("!files", partial(_file, FILES_SCHEMA))
 
 
+def probe_allowance(handler: str) -> Allow:
+    """Return what a probe may touch: its target over the network, and nothing to write."""
+    return Allow(network=True, programs=allowance(handler).programs)
+
+
 def allowance(handler: str) -> Allow:
     """Return what a handler may touch in its dry run and its target check.
 
@@ -95,6 +100,8 @@ def load(slug: str) -> None:
     """Import the handlers of a skill; for an unknown one, all extra modules."""
     if slug in MODULES:
         importlib.import_module(MODULES[slug])
+        if (FOLDER / FOLDERS[slug] / "probes.py").exists():
+            importlib.import_module(f"{BUILTIN}.{FOLDERS[slug]}.probes")
     else:
         _extra_modules()
 

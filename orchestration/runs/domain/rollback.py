@@ -6,7 +6,7 @@ from enum import StrEnum
 from orchestration.runs.domain import decider
 from orchestration.runs.domain.decider import Action, Cancel, Move, Release, Skip
 from orchestration.runs.domain.progress import Progress, StepStatus
-from orchestration.runs.domain.results import ABANDONED
+from orchestration.runs.domain.results import ABANDONED, CHECKING
 from orchestration.runs.domain.states import (
     AT_WORK,
     HELD,
@@ -21,6 +21,8 @@ NOT_POSSIBLE = "rollback.not_possible"
 """The error code of an undo that could not be prepared; it does not stop the others."""
 NOT_TRIED = frozenset({NOT_POSSIBLE, ABANDONED})
 """The error codes of failed undos that do not stop the others."""
+NOT_STOPPING = NOT_TRIED | {CHECKING}
+"""The same, and that of an undo that the others wait for while a probe asks about it."""
 OF_OWNER = {
     StepState.SUCCEEDED: StepEvent.COMPENSATED,
     StepState.FAILED: StepEvent.COMPENSATION_FAILED,
@@ -59,7 +61,7 @@ def next_actions(progress: Progress, undos: Progress) -> Sequence[Action]:
 
 def _stopped_by(undos: Progress) -> StepStatus | None:
     ended = undos.steps(StepState.INDETERMINATE, StepState.FAILED, StepState.REJECTED)
-    return next((step for step in ended if step.error not in NOT_TRIED), None)
+    return next((step for step in ended if step.error not in NOT_STOPPING), None)
 
 
 def _stop(undos: Progress, by: StepStatus) -> Sequence[Action]:

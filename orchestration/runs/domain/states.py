@@ -93,6 +93,7 @@ class StepEvent(StrEnum):
     FAILED = "failed"
     LEASE_LOST = "lease_lost"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    DID_NOT_HAPPEN = "did_not_happen"
     RESOLVED = "resolved"
     SKIPPED_BY_USER = "skipped_by_user"
     COMPLETED_BY_HAND = "completed_by_hand"
@@ -279,6 +280,7 @@ STEP_RUN: StateMachine[StepState, StepEvent] = StateMachine(
         (S.INDETERMINATE, T.RESOLVED,        S.SUCCEEDED),
         (S.INDETERMINATE, T.FAILED,          S.FAILED),
         (S.INDETERMINATE, T.NOT_STARTED,     S.READY),
+        (S.INDETERMINATE, T.DID_NOT_HAPPEN,  S.READY),
         (S.INDETERMINATE, T.CANCELLED,       S.CANCELLED),
         (S.FAILED,        T.FELL_BACK,       S.FALLING_BACK),
         (S.FAILED,        T.RETRIED,         S.PENDING),

@@ -26,7 +26,7 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
-from orchestration.runs.engine import checks, specs, versions
+from orchestration.runs.engine import checks, probes, specs, versions
 from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.loading import RunCache
 from orchestration.runs.engine.locking import locked_change, optimistic_change
@@ -227,11 +227,11 @@ def _may_start(change: RunChange, step: StepRun) -> bool:
         and active is not None
         and is_undo(step.key) is is_rollback
         and active.may_claim(step.id)
-        and not _is_stopped(change, step)
+        and not is_stopped(change, step)
     )
 
 
-def _is_stopped(change: RunChange, step: StepRun) -> bool:
+def is_stopped(change: RunChange, step: StepRun) -> bool:
     """Return True if a stop covers the step; the database checks it again."""
     pin = change.pin_of(step) if change.loaded.stops else None
     return pin is not None and not {"", pin.get("skill")}.isdisjoint(
@@ -280,7 +280,6 @@ def _lease(
     action: ActionContract,
     session: str,
 ) -> Lease:
-    instance = {"run": str(change.run.id), "generation": step.generation}
     return Lease(
         run_id=change.run.id,
         step_run_id=step.id,
@@ -288,11 +287,15 @@ def _lease(
         fence=step.fence,
         spec=spec,
         action=action,
-        idempotency_key=canonical.digest_of(
-            "execfabric/idempotency/v1", instance | step.instance()
-        ),
+        idempotency_key=idempotency_key(change, step),
         session=session,
     )
+
+
+def idempotency_key(change: RunChange, step: StepRun) -> str:
+    """Return the key that all attempts of a step's generation share."""
+    instance = {"run": str(change.run.id), "generation": step.generation}
+    return canonical.digest_of("execfabric/idempotency/v1", instance | step.instance())
 
 
 def _finish(
@@ -315,6 +318,8 @@ def _finish(
     if end.wait is not None:
         payload["wait_s"] = end.wait.total_seconds()
         columns["not_before"] = change.at + end.wait
+    if end.event is StepEvent.OUTCOME_UNKNOWN:
+        columns |= probes.planned(change, step)
     attempt = change.end_attempt(step, end.attempt, error, log=log)
     change.move_step(
         step, end.event, payload, session=session, rows=[attempt], **columns

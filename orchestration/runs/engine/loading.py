@@ -31,6 +31,7 @@ from orchestration.plans.domain.undo import as_step, is_undo
 from orchestration.plans.models import PlanRevision
 from orchestration.runs.domain import rollback
 from orchestration.runs.domain.progress import Progress, StepStatus
+from orchestration.runs.domain.results import CHECKING
 from orchestration.runs.domain.states import RunState, StepState
 from orchestration.runs.engine import containers, queries
 from orchestration.runs.engine.around import READ_AROUND, READ_OUTSIDE
@@ -385,6 +386,8 @@ def _adds_steps(cached: LoadedRun, step: StepRun) -> bool:
 
 
 def _error_code(step: StepRun) -> str:
+    if step.probe_at is not None:
+        return CHECKING
     return str((step.error or {}).get("code", ""))
 
 

@@ -178,6 +178,8 @@ class RunChange(RowWrites):
         target = STEP_RUN.next(source, event)
         fields["state"] = str(target)
         ends = target in FINAL_STEP and source not in FINAL_STEP
+        if source is StepState.INDETERMINATE:
+            fields["probe_at"] = None
         if ends or target not in FINAL_STEP:
             fields["finished_at"] = self.at if ends else None
         # The service level of a list is that of all its items together.
@@ -250,6 +252,20 @@ class RunChange(RowWrites):
         """Record that a step, or the run itself, has its place at once."""
         changed = self._set(row, {**fields, "admitted_at": self.at})
         self._record_about(row, "admitted", payload, changed)
+
+    def note_probe(
+        self,
+        step: StepRun,
+        event: str,
+        payload: dict[str, Any],
+        *,
+        session: str,
+        **fields: Any,
+    ) -> None:
+        """Record what a probe does about a step whose outcome stays unknown."""
+        changed = self._set(step, fields)
+        self.loaded.moved(step)
+        self.record_of(step, f"step.{event}", payload, session=session, rows=[changed])
 
     def move_run(
         self,

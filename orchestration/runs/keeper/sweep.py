@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from approvals import selectors as approvals
@@ -30,7 +30,7 @@ from orchestration.runs.domain.states import (
     StepEvent,
     StepState,
 )
-from orchestration.runs.engine import events, places, queues, store, waits
+from orchestration.runs.engine import events, places, probes, queues, store, waits
 from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.quarantine import Duty, Quarantine
@@ -68,6 +68,7 @@ class Swept:
     events: int
     released: int
     hinted: int
+    probes: int
     expired: int
     stopped: int
     confirmed: int
@@ -97,6 +98,7 @@ def sweep(*, at: datetime, hint_all: bool = False) -> Swept:
         events=_isolated(_arrived_events, quarantine),
         released=_isolated(_waits_over, quarantine),
         hinted=_isolated(_lost_hints, quarantine, hint_all=hint_all),
+        probes=_isolated(_due_probes, quarantine, hint_all=hint_all),
         expired=_isolated(_expired_gates, quarantine),
         stopped=_isolated(_stopped, quarantine),
         confirmed=_isolated(_unconfirmed, quarantine),
@@ -165,6 +167,8 @@ def _rescued(change: RunChange, step_run_id: UUID) -> bool:
     columns = end.columns()
     if not end.counts:
         columns["tries"] = step.tries - 1
+    if end.event is StepEvent.OUTCOME_UNKNOWN:
+        columns |= probes.planned(change, step)
     may_have_begun = attempt.phase != Phase.CLAIMED
     fact = {"fence": step.fence, "worker": step.worker, "intent": may_have_begun}
     log_digest = selectors.log_digest(step.id, attempt.fence)
@@ -240,11 +244,25 @@ def _lost_hints(quarantine: Quarantine, *, hint_all: bool) -> int:
         before = stopped.last_lift(before, at) or before
         ready = ready.exclude(hinted_at__gt=before)
     due = ready.exclude(run_id__in=quarantine.held).filter(_HAS_SLOT)
-    oldest = due.order_by(F("hinted_at").asc(nulls_first=True))
+    return _hint_at(due, dispatch.MAX_HINTS if hint_all else BATCH, at)
+
+
+def _due_probes(quarantine: Quarantine, *, hint_all: bool) -> int:
+    """Hint at steps whose target should be asked if they happened."""
+    at = quarantine.at
+    due = StepRun.objects.filter(probe_at__lte=at).exclude(run_id__in=quarantine.held)
+    if not hint_all:
+        before = at - timedelta(seconds=settings.HINT_AGAIN_SECONDS)
+        due = due.exclude(hinted_at__gt=before)
+    return _hint_at(due, BATCH, at)
+
+
+def _hint_at(steps: "QuerySet[StepRun]", limit: int, at: datetime) -> int:
+    """Hint at some steps, the one first that was not hinted at for longest."""
+    oldest = steps.order_by(F("hinted_at").asc(nulls_first=True))
     with transaction.atomic():
         # Without the run's lock, so that no deadlock is possible.
         unlocked = oldest.select_for_update(skip_locked=True, of=("self",))
-        limit = dispatch.MAX_HINTS if hint_all else BATCH
         ids = list(unlocked.values_list("id", flat=True)[:limit])
         store.note_hints(ids, at=at)
     dispatch.send(ids)

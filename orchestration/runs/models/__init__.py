@@ -225,6 +225,10 @@ class StepRun(sources.StepSource):
         max_length=64, blank=True, default="", db_default=""
     )
     """The digest of the action without the run, to reuse outputs."""
+    probe_at = models.DateTimeField(null=True)
+    """While its outcome is unknown: when a worker may ask its target, or ask again."""
+    probe = models.JSONField(null=True)
+    """The tries, and the answer, of the probe of its last unknown outcome."""
 
     class Meta:
         constraints = [
@@ -245,6 +249,11 @@ class StepRun(sources.StepSource):
             models.CheckConstraint(
                 name="step_run_item_has_parent",
                 condition=Q(item__isnull=True) | Q(item__gte=0, parent__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="step_run_probed_only_if_unknown",
+                condition=Q(probe_at__isnull=True)
+                | Q(is_one_of("state", [StepState.INDETERMINATE])),
             ),
             models.CheckConstraint(
                 name="step_run_expanded_is_container",
@@ -306,6 +315,11 @@ class StepRun(sources.StepSource):
                 condition=Q(
                     state__in=[StepState.READY, StepState.BACKOFF, StepState.WAITING]
                 ),
+            ),
+            models.Index(
+                fields=["probe_at"],
+                name="step_run_probes",
+                condition=Q(probe_at__isnull=False),
             ),
             models.Index(
                 fields=["lease_until"],

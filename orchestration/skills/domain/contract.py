@@ -110,12 +110,21 @@ class ActionContract:
     """True if the action may run only in the sandbox."""
     files: tuple[str, ...] = ()
     """Names of the output files, for `$step.files.<name>` in plans."""
+    probe: str = ""
+    """The registered code that finds out if an attempt has had its effect, as
+    `skill.action-probe@N`; empty for none."""
+    probe_param: str = ""
+    """The param without which a call cannot be probed; empty if each can."""
     needs: tuple[str, ...] | None = None
     """Config keys, with their secrets, that the action gets; None for all."""
 
     dry_run_secrets: tuple[str, ...] = ()
     """The keys of the skill's config whose secrets its dry run and target check get:
     read-only credentials. They get no other secrets."""
+
+    def is_probed(self, params: Mapping[str, Any]) -> bool:
+        """Return True if a call with these params has a probe."""
+        return bool(self.probe) and (not self.probe_param or self.probe_param in params)
 
     @cached_property
     def input_validator(self) -> "Draft202012Validator":
@@ -171,8 +180,9 @@ def as_json(contract: SkillContract) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(json.dumps(asdict(contract)))
     for action in value["actions"]:
         # Left out if empty, so that older contracts keep their digests.
-        if not action["dry_run_secrets"]:
-            del action["dry_run_secrets"]
+        for name in ("dry_run_secrets", "probe", "probe_param"):
+            if not action[name]:
+                del action[name]
     return value
 
 

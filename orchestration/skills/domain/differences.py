@@ -133,6 +133,8 @@ def _rest(before: ActionContract, after: ActionContract) -> Iterator[Change]:
         ("dry run", "dry_run", Weight.NEUTRAL),
         ("secrets in the dry run", "dry_run_secrets", Weight.LOOSER),
         ("target check", "checks_target", Weight.NEUTRAL),
+        ("probe", "probe", Weight.LOOSER),
+        ("param for the probe", "probe_param", Weight.LOOSER),
         ("files", "files", Weight.BREAKING),
     ):
         yield what, getattr(before, name), getattr(after, name), weight

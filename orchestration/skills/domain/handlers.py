@@ -11,12 +11,16 @@ from orchestration.skills.domain import code
 from orchestration.skills.domain.outcome import (
     Call,
     CallFailed,
+    CannotTell,
     CheckHandler,
     DryRunHandler,
     DryRunResult,
     Handler,
     Outcome,
+    ProbeHandler,
+    ProbeResult,
     TargetProblem,
+    refused,
 )
 
 
@@ -27,6 +31,7 @@ class Registered:
     module: str
     dry_run: DryRunHandler | None = None
     check: Callable[[Call], Sequence[TargetProblem]] | None = None
+    probe: ProbeHandler | None = None
 
     @property
     def code_digest(self) -> str:
@@ -92,6 +97,32 @@ def check_of(key: str) -> Callable[[CheckHandler], CheckHandler]:
 
         _HANDLERS[key].check = check
         return check
+
+    return register
+
+
+def probe(key: str) -> Callable[[ProbeHandler], ProbeHandler]:
+    """Register a function as the probe `skill.action-probe@N`.
+
+    :raises ValueError: when the key is already registered
+    """
+
+    def register(function: ProbeHandler) -> ProbeHandler:
+        @wraps(function)
+        def ask(call: Call) -> ProbeResult:
+            try:
+                return function(call)
+            except CallFailed as error:
+                return CannotTell(str(error))
+
+        @handler(key)
+        @wraps(function)
+        def run(_: Call) -> Outcome:
+            message = f"{key} is a probe: it cannot run as an action."
+            raise refused("skill.no_handler", message)
+
+        _HANDLERS[key].probe = ask
+        return ask
 
     return register
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Call:
     """
     limits: Limits = field(default_factory=Limits)
     """The limits of the call. A handler passes them on to its programs."""
+    started_at: datetime | None = None
+    """For a probe, when the attempt began that it asks about; else None."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,31 @@ class TargetProblem:
     message: str
 
 
+@dataclass(frozen=True)
+class DidHappen:
+    """A probe found the effect. `output` satisfies the action's output schema."""
+
+    evidence: str
+    """A sentence that says how it is known."""
+    output: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DidNotHappen:
+    """A probe found that there was certainly no effect, so it is safe to repeat."""
+
+    evidence: str
+
+
+@dataclass(frozen=True)
+class CannotTell:
+    """A probe could not find out; a person has to."""
+
+    evidence: str
+
+
+ProbeResult = DidHappen | DidNotHappen | CannotTell
 Handler = Callable[[Call], Outcome]
 DryRunHandler = Callable[[Call], DryRunResult]
 CheckHandler = Callable[[Call], Sequence[TargetProblem] | None]
+ProbeHandler = Callable[[Call], ProbeResult]

@@ -5,13 +5,19 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from orchestration.skills.domain.guard import Allow
 from orchestration.skills.domain.limits import Limit, Limits
-from orchestration.skills.domain.outcome import DryRunResult, Outcome, TargetProblem
+from orchestration.skills.domain.outcome import (
+    DryRunResult,
+    Outcome,
+    ProbeResult,
+    TargetProblem,
+)
 
 
 class RunnerDied(Exception):
@@ -36,6 +42,7 @@ class CallKind(StrEnum):
     RUN = "run"
     DRY_RUN = "dry_run"
     CHECK = "check"
+    PROBE = "probe"
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class WireCall:
     allow: Allow = field(default_factory=Allow)
     limits: Limits = field(default_factory=Limits)
     note: Note | None = None
+    started_at: datetime | None = None
+    """For a probe, when the attempt began that it asks about."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class TouchedSomething:
-    """A dry run or a target check tried to change something and was stopped."""
+    """A dry run, target check or probe tried to change something and was stopped."""
 
     what: str
 
@@ -120,7 +129,15 @@ class LimitPassed:
         return str(self.limit)
 
 
-Answer = Outcome | DryRunResult | Checked | TouchedSomething | LimitPassed | NotStarted
+Answer = (
+    Outcome
+    | DryRunResult
+    | Checked
+    | ProbeResult
+    | TouchedSomething
+    | LimitPassed
+    | NotStarted
+)
 
 
 def references(value: Any, kind: str) -> Iterator[Any]:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +40,7 @@ from orchestration.skills.execution.reasons import plain, trace
 TO_WIRE: Mapping[str, Callable[[Any], Any]] = {
     CallKind.DRY_RUN: wire.dry_run_to_wire,
     CallKind.CHECK: wire.problems_to_wire,
+    CallKind.PROBE: wire.probed_to_wire,
 }
 
 
@@ -206,7 +208,7 @@ def _run(call: dict[str, Any], handler: Registered, ready: Call) -> dict[str, An
 def _look(
     call: dict[str, Any], handler: Registered, ready: Call, hook: AuditHook
 ) -> dict[str, Any]:
-    """Run a dry run or a target check under the guard."""
+    """Run a dry run, a target check or a probe under the guard."""
     allow = Allow(**call["allow"])
     kind = call["kind"]
     look = getattr(handler, kind)
@@ -237,6 +239,7 @@ def _failed(code: str, message: str) -> dict[str, Any]:
 
 
 def _call(call: dict[str, Any]) -> Call:
+    began = call["started_at"]
     return LazyCall(
         folder=Path(call["workdir"]),
         fields={
@@ -247,6 +250,7 @@ def _call(call: dict[str, Any]) -> Call:
             "limits": Limits(**call["limits"]),
             "log": _log,
             "masker": Masker(call["sensitive"]),
+            "started_at": began and datetime.fromisoformat(began),
         },
     )
 

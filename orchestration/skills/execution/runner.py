@@ -154,6 +154,7 @@ class Runner:
             "allow": vars(call.allow),
             "paths": {digest: str(known[digest]) for digest in wanted & known.keys()},
             "note": vars(call.note) if call.note else None,
+            "started_at": call.started_at and call.started_at.isoformat(),
         }
         self._call = call
         self._send({"call": frame}, Masker(used))
@@ -338,6 +339,8 @@ def _answer(frame: dict[str, Any]) -> Answer:
         return wire.dry_run_from_wire(frame["dry_run"])
     if "check" in frame:
         return Checked(wire.problems_from_wire(frame["check"]))
+    if "probe" in frame:
+        return wire.probed_from_wire(frame["probe"])
     if "touched" in frame:
         return TouchedSomething(frame["touched"])
     return wire.outcome_from_wire(frame["outcome"])

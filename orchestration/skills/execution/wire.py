@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.skills.domain.outcome import (
+    CannotTell,
+    DidHappen,
+    DidNotHappen,
     DryRunResult,
     Failed,
     Outcome,
+    ProbeResult,
     Retry,
     Succeeded,
     TargetProblem,
@@ -28,6 +32,10 @@ FAILURES: Mapping[str, type[Failed | Retry | Unknown]] = {
     "failed": Failed,
     "retry": Retry,
     "unknown": Unknown,
+}
+PROBED: Mapping[str, type[DidNotHappen | CannotTell]] = {
+    "did_not_happen": DidNotHappen,
+    "cannot_tell": CannotTell,
 }
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
@@ -126,3 +134,25 @@ def problems_to_wire(problems: Sequence[TargetProblem]) -> list[dict[str, str]]:
 
 def problems_from_wire(value: list[dict[str, str]]) -> tuple[TargetProblem, ...]:
     return tuple(TargetProblem(**item) for item in value)
+
+
+def probed_to_wire(result: ProbeResult) -> dict[str, Any]:
+    """Encode the answer of a probe.
+
+    :raises TypeError: when it is not one
+    """
+    if isinstance(result, DidHappen):
+        output = {"output": dict(result.output)}
+        return {"answer": "happened", "evidence": str(result.evidence), **output}
+    for answer, known in PROBED.items():
+        if isinstance(result, known):
+            return {"answer": answer, "evidence": str(result.evidence)}
+    message = f"the probe returned {type(result).__name__}"
+    raise TypeError(message)
+
+
+def probed_from_wire(value: dict[str, Any]) -> ProbeResult:
+    evidence = str(value["evidence"])
+    if value["answer"] == "happened":
+        return DidHappen(evidence, value["output"])
+    return PROBED[value["answer"]](evidence)

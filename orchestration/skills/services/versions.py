@@ -1,7 +1,7 @@
 """Write skill versions: drafts, publication, and the bound code."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,11 @@ from execfabric.lib.actor import Actor, system
 from orchestration.skills import history, installed
 from orchestration.skills.domain import contract as contracts
 from orchestration.skills.domain import rebase
-from orchestration.skills.domain.contract import SkillContract
+from orchestration.skills.domain.contract import (
+    ActionContract,
+    EffectClass,
+    SkillContract,
+)
 from orchestration.skills.domain.handlers import Registered
 from orchestration.skills.domain.states import (
     SKILL,
@@ -40,7 +44,12 @@ def content(contract: SkillContract) -> tuple[bytes, str]:
 
     :raises HandlerMissing: when a handler is not installed
     """
-    keys = [action.handler for action in contract.actions]
+    keys = [
+        key
+        for action in contract.actions
+        for key in (action.handler, action.probe)
+        if key
+    ]
     code = {key: _handler(key).code_digest for key in keys}
     body = canonical.dumps({"contract": contracts.as_json(contract), "code": code})
     return body, canonical.digest(DIGEST_DOMAIN, body).hex()
@@ -168,9 +177,18 @@ def check(contract: SkillContract) -> None:
         problems += [f"{action.name}: {text}" for text in action.limits.problems()]
         if action.undo and action.undo not in names:
             problems.append(f"{action.name}: unknown action {action.undo!r} in undo")
+        problems += [f"{action.name}: {text}" for text in _probe_problems(action)]
     if problems:
         message = f"The contract is invalid: {'; '.join(problems)}."
         raise ContractInvalid(message, problems=problems)
+
+
+def _probe_problems(action: ActionContract) -> Iterator[str]:
+    fields = action.input_schema.get("properties", {})
+    if action.probe_param and not (action.probe and action.probe_param in fields):
+        yield f"unknown param {action.probe_param!r} in probe_param, or no probe"
+    if action.effect_class is EffectClass.PROBEABLE and not action.probe:
+        yield "the effect class probeable needs a probe"
 
 
 def record(
