@@ -37,6 +37,7 @@ STATES: dict[str, Look] = {
     "backoff":             Look("retry",      "Retrying later",       W),
     "expanded":            Look("running",    "In progress",        B),
     "indeterminate":       Look("unknown",    "Outcome unknown",      O),
+    "checking":            Look("unknown",    "Checking whether it happened", O),
     "pausing":             Look("pause",      "Pausing",              W),
     "paused":              Look("pause",      "Paused",               W),
     "cancelling":          Look("stop",       "Cancelling",           W),
@@ -104,7 +105,7 @@ RISKS: dict[str, Look] = {
 EFFECTS: dict[str, str] = {
     "pure":           "Read-only: changes nothing",
     "idempotent":     "Safe to repeat: a second run changes nothing more",
-    "probeable":      "Not safe to repeat: the target can report the outcome",
+    "probeable":      "Not safe to repeat: the target is asked if the outcome is unknown",
     "non_idempotent": "Not safe to repeat: a second run has a second effect",
 }
 

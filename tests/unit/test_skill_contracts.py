@@ -47,6 +47,8 @@ def test_an_action_has_its_code_its_schemas_and_words_for_people(skill, item):
         item.dry_run is not DryRunKind.NONE
     ) or (item.dry_run is DryRunKind.NONE)
     assert (registered.check is not None) == item.checks_target
+    probe = installed.find(item.probe) if item.probe else None
+    assert (probe is not None and probe.probe is not None) == bool(item.probe)
     for schema in (item.input_schema, item.output_schema):
         Draft202012Validator.check_schema(schema)
         assert schema["additionalProperties"] is False

@@ -32,6 +32,7 @@ STEP_KEYS = {
     "files",
     "condition",
     "used_fallback",
+    "probe",
     "reused_from",
     "error",
     "concurrency_key",

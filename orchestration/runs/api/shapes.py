@@ -18,6 +18,7 @@ from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
 from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import outputs, selectors
+from orchestration.runs.api.probe_shapes import ProbeOut, probe_of
 from orchestration.runs.control.stops import holding
 from orchestration.runs.domain.run_status import RunStatus, WaitingFor, WaitKind
 from orchestration.runs.domain.states import FINAL_RUN, RunState
@@ -89,6 +90,8 @@ class StepOut(Schema):
     condition: Any
     """Why it runs or not: its condition with the result, the rule that it has chosen."""
     error: Any
+    probe: ProbeOut | None
+    """What a probe found out about its last unknown outcome; null without one."""
     concurrency_key: str
     """The key that it shares with other steps, with its values; empty without one."""
     admitted_at: datetime | None
@@ -111,6 +114,10 @@ class StepOut(Schema):
     @staticmethod
     def resolve_value(step: StepRun) -> Any:
         return (step.item_value or {}).get("value")
+
+    @staticmethod
+    def resolve_probe(step: StepRun) -> ProbeOut | None:
+        return probe_of(step)
 
     @staticmethod
     def resolve_items(step: StepRun) -> list[StepRun]:

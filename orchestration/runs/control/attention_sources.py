@@ -56,9 +56,9 @@ def _steps(runs: "QuerySet[Run]") -> "QuerySet[StepRun]":
 
 
 def unknown_outcomes(runs: "QuerySet[Run]", _at: datetime) -> Iterator[AttentionItem]:
-    """Find steps whose outcome is unknown."""
-    rows = _steps(runs).filter(state=StepState.INDETERMINATE).order_by("pk")
-    found = list(rows[:LIMIT])
+    """Find steps whose outcome is unknown, and no probe asks about it."""
+    rows = _steps(runs).filter(state=StepState.INDETERMINATE, probe_at=None)
+    found = list(rows.order_by("pk")[:LIMIT])
     moments = audit.moments({(stream_of(row.run_id), row.seq) for row in found})
     for row in found:
         yield AttentionItem(

@@ -27,6 +27,7 @@ class WaitKind(StrEnum):
     ANSWER = "answer"  # the answer to a form
     EVENT = "event"  # an event of another system
     TIME = "time"  # a time
+    PROBE = "probe"  # a probe that asks whether a step happened
     RETRY = "retry"  # the next attempt, at a time
     PLACE = "place"  # a place for its concurrency key
     WORKER = "worker"  # a free worker
@@ -50,6 +51,7 @@ WAIT_WORDS = {
     WaitKind.RESUME: "A user who resumes it",
     WaitKind.EVENT: "An event",
     WaitKind.TIME: "A time",
+    WaitKind.PROBE: "A check whether it happened",
     WaitKind.RETRY: "The next attempt",
     WaitKind.PLACE: "A place for its key",
     WaitKind.WORKER: "A worker",
@@ -96,6 +98,7 @@ _TEXTS = {
     WaitKind.ANSWER: "Waiting for an answer in {step}",
     WaitKind.EVENT: "Waiting for {name}",
     WaitKind.TIME: "Waiting until {until}",
+    WaitKind.PROBE: "Checking whether {step} happened",
     WaitKind.RETRY: "Waiting to retry {step} at {until}",
     WaitKind.PLACE: "Waiting for {place} the key “{name}”",
     WaitKind.WORKER: "Waiting for a worker to start {step}",

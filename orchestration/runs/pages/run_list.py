@@ -61,14 +61,15 @@ def waiting_for(kind: WaitKind) -> Q:
     if kind is WaitKind.FAILURE:
         return stopped & _has(state=StepState.FAILED)
     by_steps = Q(state=RunState.RUNNING) & _has(_STEPS[kind])
-    if kind in FOR_PEOPLE:
+    if kind in FOR_PEOPLE | {WaitKind.PROBE}:
         by_steps |= stopped & _has(_STEPS[kind])
     return by_steps | Q(state=_RUNS[kind]) if kind in _RUNS else by_steps
 
 
 _EXPLAINS_STOP = (StepState.FAILED, StepState.INDETERMINATE)
 _STEPS = {
-    WaitKind.OUTCOME: Q(state=StepState.INDETERMINATE),
+    WaitKind.OUTCOME: Q(state=StepState.INDETERMINATE, probe_at__isnull=True),
+    WaitKind.PROBE: Q(probe_at__isnull=False),
     WaitKind.APPROVAL: Q(state=StepState.GATED) & ~Q(kind=INPUT),
     WaitKind.ANSWER: Q(state=StepState.GATED, kind=INPUT),
     WaitKind.EVENT: Q(state=StepState.WAITING, event_waits__isnull=False),

@@ -70,6 +70,8 @@ class StepLine:
         """Return the state to show: a step whose approval expired was not rejected."""
         if self.row.state == StepState.GATED and self.row.kind == "input":
             return "asking"
+        if self.row.probe_at is not None:
+            return "checking"
         is_rejected = self.row.state == StepState.REJECTED
         if is_rejected and self.gate and self.gate.status == GateStatus.EXPIRED:
             return GateStatus.EXPIRED

@@ -237,6 +237,11 @@ def _wait_for_outcome(run: Run, step: StepRun, *, is_linked: bool) -> Wait:
     url = reverse("step_resolve", args=[run.pk, step.address]) if is_linked else ""
     text = f"Outcome unknown: step “{step.label}” may or may not have taken effect."
     who = "An operator or admin who did not propose the run must record the outcome."
+    if step.probe_at is not None:
+        text = f"Checking whether step “{step.label}” happened."
+        who = "A worker asks its target. An operator or admin who did not propose the run can record the outcome meanwhile."
+    elif evidence := (step.probe or {}).get("evidence"):
+        text += f" A check could not tell: {evidence}"
     return Wait("odd", "unknown", text, who, url, "Resolve outcome", step.label)
 
 

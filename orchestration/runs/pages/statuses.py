@@ -52,6 +52,7 @@ _COLUMNS = (
     "seq",
     "generation",
     "not_before",
+    "probe_at",
     "started_at",
     "finished_at",
 )
@@ -262,6 +263,8 @@ def _of_steps(
     waits = []
     for step in rows.steps:
         kind = _KINDS.get(StepState(step.state))
+        if step.probe_at is not None:
+            kind = WaitKind.PROBE
         if kind is None or (
             step.state not in _IN_ANY_STATE and state not in _PROCEEDING
         ):

@@ -14,6 +14,7 @@ from orchestration.plans.domain import fallbacks, iteration, waits
 from orchestration.plans.domain.routing import rules_of
 from orchestration.plans.domain.undo import is_undo, undo_key_of, undo_of
 from orchestration.runs import selectors
+from orchestration.runs.domain.probes import ProbeAnswer
 from orchestration.runs.domain.states import FINAL_RUN, Phase, RunState, StepState
 from orchestration.runs.models import ArtifactUse, Attempt, EventWait, StepRun
 from orchestration.runs.pages import failures, items
@@ -32,6 +33,14 @@ AFTER_FAILURE = {
     "rollback": "The run is rolled back after its running steps finish.",
 }
 """The effect of a failed step on its run, by `onFailure` of the plan."""
+
+CHECK = "Check the target system, then resolve the outcome."
+CHECKING = "A worker checks whether it happened. You can also resolve the outcome."
+ANSWERS = {
+    ProbeAnswer.HAPPENED: "It happened.",
+    ProbeAnswer.DID_NOT_HAPPEN: "It did not happen.",
+    ProbeAnswer.CANNOT_TELL: "It could not tell.",
+}
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,13 @@ class StepDetails(StepLine):
         return failures.targets_of(self.row)
 
     @property
+    def probed(self) -> dict[str, Any]:
+        """Return the answer of the last probe, in words; empty without one."""
+        probe = self.row.probe or {}
+        words = ANSWERS.get(probe.get("answer", ""))
+        return {**probe, "words": words} if words else {}
+
+    @property
     def advice(self) -> str:
         """Return what to do about the error while the run has not ended."""
         row, has_ended = self.row, RunState(self.row.run.state) in FINAL_RUN
@@ -106,7 +122,7 @@ class StepDetails(StepLine):
         if row.state == StepState.BACKOFF:
             return "It is retried automatically."
         if row.state == StepState.INDETERMINATE:
-            return "Check the target system, then resolve the outcome."
+            return CHECKING if row.probe_at else CHECK
         if row.state != StepState.FAILED or has_ended or not self.action:
             return ""
         if self.on_failure != "pause":
