@@ -66,6 +66,8 @@ def witness(call: Call) -> Outcome:
     for number in range(call.params.get("say", 0)):
         call.log(f"line {number}")
     time.sleep(float(call.params.get("before", 0)))
+    while Path(call.params.get("hold", "/nonexistent")).exists():
+        time.sleep(0.05)
     fd = os.open(call.config["witness"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(fd, line)
     os.close(fd)
@@ -299,6 +301,12 @@ SKILL = SkillContract(
                 "type": "object",
                 "properties": {"probe": {"type": "string"}},
             },
+        ),
+        _action(
+            "probed-once",
+            handler="lab.misbehave@1",
+            effect_class=EffectClass.PROBEABLE,
+            probe="lab.witness-probe@1",
         ),
         _action(
             "probed-again",

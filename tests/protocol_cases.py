@@ -14,6 +14,8 @@ SCENARIOS = {
     ),
     "stopped": Scenario(Left(freeze=1, forged_hint=1, edit=1, pause=1), gated=True),
     "lost": Scenario(Left(crash=1, freeze=1, runner_death=1, failure=1, retry=1)),
+    "checked": Scenario(Left(crash=1, freeze=1, retry=1, probe=2)),
+    "checked and undone": Scenario(Left(crash=1, rollback=1, probe=1), workers=1),
     "emptied": Scenario(Left(crash=1, wipe=2)),
     "repeatable": Scenario(Left(crash=1, freeze=1, rollback=1), idempotent=True),
     "undone": Scenario(
@@ -51,6 +53,8 @@ WITHOUT = {
     "late_call_is_refused": ("stopped", DENIED.format("failed")),
     "deadline_kills_handler": ("stopped", DENIED.format("failed")),
     "did_not_happen_needs_dead_attempt": ("stopped", DENIED.format("failed")),
+    "probe_waits_for_dead_attempt": ("checked", DENIED.format("cancelled")),
+    "answer_needs_same_attempt": ("checked", DENIED.format("cancelled")),
     "cancel_waits_for_running_step": ("lost", DENIED.format("cancelled")),
     "keeper_ends_expired_leases": ("emptied", STUCK),
     "keeper_repeats_hints": ("emptied", STUCK),

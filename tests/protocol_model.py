@@ -30,6 +30,8 @@ GUARDS = {
     "late_call_is_refused": "without a valid lease the handler is not called",
     "deadline_kills_handler": "the guardian kills a handler at its deadline",
     "did_not_happen_needs_dead_attempt": "it is refused while the attempt may be alive",
+    "probe_waits_for_dead_attempt": "a target is asked once the old attempt is dead",
+    "answer_needs_same_attempt": "an answer counts while that attempt is unknown",
     "cancel_waits_for_running_step": "a run is cancelled once no step is running",
     "keeper_ends_expired_leases": "a step of a lost worker is found",
     "keeper_repeats_hints": "a step whose hint is lost is found",
@@ -71,6 +73,8 @@ class Step(NamedTuple):
     yes: tuple[str, int] = ("", -1)
     """Who has approved, and the content that they saw."""
     effects: int = 0
+    answer: tuple[str, int] = ("", -1)
+    """What a probe has found, and the fence of the attempt that it asked about."""
 
 
 class Worker(NamedTuple):
@@ -103,6 +107,7 @@ class Left(NamedTuple):
     pause: int = 0
     retry: int = 0
     rollback: int = 0
+    probe: int = 0
 
 
 @dataclass(frozen=True)

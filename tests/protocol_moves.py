@@ -35,6 +35,7 @@ class Protocol:
             yield from self._of_keeper(state, index, step)
             yield from self._of_approver(state, index, step)
             yield from self._of_resolver(state, index, step)
+            yield from self._of_probe(state, index, step)
         yield from self._of_hints(state)
         yield from self._of_operator(state)
 
@@ -368,6 +369,29 @@ class Protocol:
             yield Move(
                 "operator", f"step {index} did not happen", self._changed(failed)
             )
+
+    def _of_probe(self, state: State, index: int, step: Step) -> Iterator[Move]:
+        """Ask the target of a step with an unknown outcome; the answer comes later."""
+        unknown, (found, fence) = step.state == "indeterminate", step.answer
+        is_dead = not step.may_live or "probe_waits_for_dead_attempt" not in self.guards
+        if unknown and not found and is_dead and state.left.probe:
+            answer = "happened" if step.effects else "absent", step.fence
+            asked = state.with_step(index, answer=answer).spent("probe")
+            yield Move("worker", f"asks if step {index} happened", asked)
+        if not found:
+            return
+        answered = state.with_step(index, answer=("", -1))
+        counts = "answer_needs_same_attempt" not in self.guards
+        if not (counts or (unknown and fence == step.fence)):
+            yield Move("worker", f"hears of step {index} too late", answered)
+        elif found == "absent":
+            ready = answered.with_step(index, state="ready")
+            yield Move("worker", f"hears: step {index} is absent", self._changed(ready))
+        else:
+            done = answered.with_step(index, state="succeeded")
+            if not self.scenario.is_undo(index) and index not in done.completed:
+                done = done._replace(completed=(*done.completed, index))
+            yield Move("worker", f"hears: step {index} happened", self._changed(done))
 
     def _of_operator(self, state: State) -> Iterator[Move]:
         if state.run == "running" and state.left.pause:

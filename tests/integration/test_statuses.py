@@ -23,6 +23,7 @@ RETRIED = step(
     "flaky", "flaky", params={"until": 3}, retry={"attempts": 4, "initial": "1h"}
 )
 UNKNOWN = plan(step("send", "once", params={"how": "unknown"}))
+CHECKED = plan(step("send", "probed-once", params={"how": "unknown"}))
 ASK = {"id": "ask", "kind": "input", "form": FORM, "ask": {"groups": ["operator"]}}
 
 
@@ -43,6 +44,7 @@ def waiting(proposer, operator, worker, witness) -> dict[WaitKind, Run]:
         WaitKind.FAILURE: driven(approved(FAILING, *people), worker),
         WaitKind.OUTCOME: driven(approved(UNKNOWN, *people), worker),
         WaitKind.RESUME: paused,
+        WaitKind.PROBE: driven(approved(CHECKED, *people), worker),
         WaitKind.EVENT: approved(plan(EVENT), *people),
         WaitKind.TIME: approved(
             plan({"id": "p", "kind": "wait", "for": "1h"}), *people

@@ -20,9 +20,9 @@ class ProbeOut(Schema):
 
 def probe_of(step: StepRun) -> ProbeOut | None:
     """Return what a probe found out about a step; None without one."""
-    if step.probe_at is None and step.probe is None:
+    if step.probe_at is None and step.probe_record is None:
         return None
-    stored = step.probe or {}
+    stored = step.probe_record or {}
     return ProbeOut(
         is_checking=step.probe_at is not None,
         tries=stored.get("tries", 0),

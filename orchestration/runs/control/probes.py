@@ -60,7 +60,7 @@ def claim(*, step_run_id: UUID, session: str, at: datetime) -> ProbeJob | None:
         return None
     with locked_change(row[0], by=BY, at=at) as change:
         step = change.step(step_run_id)
-        tries = (step.probe or {}).get("tries", 0)
+        tries = (step.probe_record or {}).get("tries", 0)
         if _is_of(step, session):
             return _job(change, step, session)
         if not _is_due(change, step):
@@ -78,7 +78,7 @@ def claim(*, step_run_id: UUID, session: str, at: datetime) -> ProbeJob | None:
             {"try": tries + 1, "probe": job.action.probe},
             session=session,
             probe_at=at + probes.LEASE,
-            probe={"tries": tries + 1, "session": session},
+            probe_record={"tries": tries + 1, "session": session},
         )
         return job
 
@@ -102,12 +102,15 @@ def answer(job: ProbeJob, probed: Probed, *, at: datetime) -> bool:
 
 def _is_of(step: StepRun, session: str) -> bool:
     """Return True while this session's probe of the step has no answer."""
-    return step.probe_at is not None and (step.probe or {}).get("session") == session
+    return (
+        step.probe_at is not None
+        and (step.probe_record or {}).get("session") == session
+    )
 
 
 def _has_answer(step: StepRun, session: str) -> bool:
     """Return True if an earlier commit of this session recorded its answer."""
-    probe = step.probe or {}
+    probe = step.probe_record or {}
     return probe.get("session") == session and "answer" in probe
 
 
@@ -164,7 +167,7 @@ def _conclude(change: RunChange, step: StepRun, probed: Probed, session: str) ->
         except Refusal as error:
             why = f"{probed.evidence} But its output cannot be used. {error.message}"
             probed = replace(probed, answer=ProbeAnswer.CANNOT_TELL, evidence=why)
-    tries = (step.probe or {}).get("tries", 0)
+    tries = (step.probe_record or {}).get("tries", 0)
     fact |= {"answer": str(probed.answer), "evidence": probed.evidence}
     stored = {"tries": tries, "session": session, "log": probed.log}
     stored |= {"answer": str(probed.answer), "evidence": probed.evidence}
@@ -179,13 +182,13 @@ def _conclude(change: RunChange, step: StepRun, probed: Probed, session: str) ->
     )
     if end is None:
         change.note_probe(
-            step, "probed", fact, session=session, probe_at=None, probe=stored
+            step, "probed", fact, session=session, probe_at=None, probe_record=stored
         )
     else:
         columns["error"] = end.error.as_fact() if end.error else None
         columns["tries"] = step.tries if end.counts else step.tries - 1
         change.move_step(
-            step, end.event, fact, session=session, probe=stored, **columns
+            step, end.event, fact, session=session, probe_record=stored, **columns
         )
         _resume(change, step)
     advance(change)

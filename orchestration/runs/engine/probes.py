@@ -14,7 +14,7 @@ def planned(change: RunChange, step: StepRun) -> dict[str, Any]:
 
     Not before the old attempt is certainly dead: an answer would be worth nothing.
     """
-    columns: dict[str, Any] = {"probe_at": None, "probe": None}
+    columns: dict[str, Any] = {"probe_at": None, "probe_record": None}
     action = specs.action_of(change, step)
     if action is None or not action.probe:
         return columns

@@ -7,7 +7,7 @@ from django.db import migrations, models
 # Frozen, like this file.
 before = import_module("orchestration.runs.migrations.0032_reruns")
 columns = before.columns
-STEP_COLUMNS = f"{before.STEP_COLUMNS}, probe_at, probe"
+STEP_COLUMNS = f"{before.STEP_COLUMNS}, probe_at, probe_record"
 COMMIT = before.COMMIT.replace(
     f"SET ({before.STEP_COLUMNS})", f"SET ({STEP_COLUMNS})"
 ).replace(
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField("steprun", "probe_at", models.DateTimeField(null=True)),
-        migrations.AddField("steprun", "probe", models.JSONField(null=True)),
+        migrations.AddField("steprun", "probe_record", models.JSONField(null=True)),
         migrations.AddIndex(
             model_name='steprun',
             index=models.Index(condition=models.Q(('probe_at__isnull', False)), fields=['probe_at'], name='step_run_probes'),

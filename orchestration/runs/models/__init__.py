@@ -227,7 +227,7 @@ class StepRun(sources.StepSource):
     """The digest of the action without the run, to reuse outputs."""
     probe_at = models.DateTimeField(null=True)
     """While its outcome is unknown: when a worker may ask its target, or ask again."""
-    probe = models.JSONField(null=True)
+    probe_record = models.JSONField(null=True)
     """The tries, and the answer, of the probe of its last unknown outcome."""
 
     class Meta:

@@ -240,7 +240,7 @@ def _wait_for_outcome(run: Run, step: StepRun, *, is_linked: bool) -> Wait:
     if step.probe_at is not None:
         text = f"Checking whether step “{step.label}” happened."
         who = "A worker asks its target. An operator or admin who did not propose the run can record the outcome meanwhile."
-    elif evidence := (step.probe or {}).get("evidence"):
+    elif evidence := (step.probe_record or {}).get("evidence"):
         text += f" A check could not tell: {evidence}"
     return Wait("odd", "unknown", text, who, url, "Resolve outcome", step.label)
 

@@ -109,7 +109,7 @@ class StepDetails(StepLine):
     @property
     def probed(self) -> dict[str, Any]:
         """Return the answer of the last probe, in words; empty without one."""
-        probe = self.row.probe or {}
+        probe = self.row.probe_record or {}
         words = ANSWERS.get(probe.get("answer", ""))
         return {**probe, "words": words} if words else {}
 
