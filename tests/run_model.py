@@ -11,6 +11,7 @@ from itertools import combinations, product
 from approvals.domain.states import GateStatus
 from orchestration.plans.domain.graph import Ancestry, Join
 from orchestration.runs.domain import decider, outcome
+from orchestration.runs.domain.probes import WORKER_LOST, ProbeAnswer, Probed, of_probe
 from orchestration.runs.domain.progress import UPSTREAM_FAILED, Progress, StepStatus
 from orchestration.runs.domain.states import (
     AT_WORK,
@@ -211,6 +212,8 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
                 continue
             is_proof = event is T.NOT_STARTED
             done = outcome.of_not_started(state.run) if is_proof else event
+            if event is T.DID_NOT_HAPPEN:
+                done = _absent(state.run)
             yield moved(state, index, done)
     if state.run is R.AWAITING_APPROVAL:
         known = progress(graph, state)
@@ -218,6 +221,16 @@ def answers(graph: Graph, state: State) -> Iterator[State]:
             yield _all_carried_out(graph, state, outcome.of_plan_gate(verdict, known))
     if state.patience:
         yield from _interfered(graph, state)
+
+
+@cache
+def _absent(run: RunState) -> StepEvent:
+    """Return what follows if a probe finds that a step of a lost worker did not happen."""
+    probed = Probed(ProbeAnswer.DID_NOT_HAPPEN, "It is not there.")
+    counts = {"tries": 1, "max_attempts": 1, "losses": 1}
+    found = of_probe(probed, run=run, error=WORKER_LOST, **counts)
+    assert found is not None
+    return found.event
 
 
 def _interfered(graph: Graph, state: State) -> Iterator[State]:

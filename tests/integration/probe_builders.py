@@ -50,9 +50,9 @@ def follow(run, worker, key="effect"):
     return tasks.follow(str(run.steps.get(key=key).pk), worker)
 
 
-def asked_of(run):
+def asked_of(run, *, at=NOON):
     """Return the steps of a run that need a person because their outcome is unknown."""
-    found = attention_sources.unknown_outcomes(Run.objects.filter(pk=run.pk), NOON)
+    found = attention_sources.unknown_outcomes(Run.objects.filter(pk=run.pk), at)
     return [item.step for item in found]
 
 

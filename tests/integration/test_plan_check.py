@@ -303,7 +303,7 @@ def test_a_missing_target_is_reported_before_approval(proposer, tmp_path) -> Non
     draft = skills.draft_from(
         slug="files",
         changes={"config": {"roots": [str(tmp_path)]}},
-        version="1.1.0",
+        version="9.0.0",
         by=system("test"),
         at=clock.now(),
     )

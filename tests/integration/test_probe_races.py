@@ -6,6 +6,7 @@ import pytest
 
 from execfabric.lib import clock
 from orchestration.runs.control import (
+    attention_sources,
     control,
     probes,
     recovery,
@@ -149,6 +150,18 @@ def test_a_lost_probe_is_asked_again_three_times_in_all(proposer, operator, witn
     assert asked_of(run) == ["effect"]
     assert kinds(run, "effect")[-2:] == ["step.probe_late", "step.probed"]
     assert is_whole(run)
+
+
+def test_a_probe_that_no_worker_takes_needs_a_person(proposer, operator, witness):
+    run = run_of(proposer, operator)
+    lose_worker(run)
+    assert asked_of(run) == []
+    due = run.steps.get(key="effect").probe_at
+
+    late = due + attention_sources.NO_WORKER_AFTER + timedelta(seconds=1)
+    assert asked_of(run, at=late) == ["effect"]
+    assert job_of(run, at=late)
+    assert asked_of(run, at=late) == []
 
 
 def test_a_stop_holds_probes_too(proposer, operator, worker, witness):

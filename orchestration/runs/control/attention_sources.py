@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import selectors as approvals
 from approvals.domain.states import OPEN
@@ -28,7 +28,7 @@ from orchestration.runs.models import Run, StepRun, SweepFailure, stream_of
 LIMIT = 200
 """Maximum items of one source."""
 NO_WORKER_AFTER = timedelta(minutes=1)
-"""Time after which a ready step without a worker needs a person."""
+"""Time after which a ready step, or a probe, without a worker needs a person."""
 _STOPPED = (RunState.PAUSING, RunState.PAUSED)
 Source = Callable[["QuerySet[Run]", datetime], Iterator[AttentionItem]]
 
@@ -55,9 +55,10 @@ def _steps(runs: "QuerySet[Run]") -> "QuerySet[StepRun]":
     return rows.defer("output", "files", "item_value", "condition", *large)
 
 
-def unknown_outcomes(runs: "QuerySet[Run]", _at: datetime) -> Iterator[AttentionItem]:
-    """Find steps whose outcome is unknown, and no probe asks about it."""
-    rows = _steps(runs).filter(state=StepState.INDETERMINATE, probe_at=None)
+def unknown_outcomes(runs: "QuerySet[Run]", at: datetime) -> Iterator[AttentionItem]:
+    """Find steps whose outcome is unknown, and no probe asks about it in time."""
+    unasked = Q(probe_at=None) | Q(probe_at__lt=at - NO_WORKER_AFTER)
+    rows = _steps(runs).filter(unasked, state=StepState.INDETERMINATE)
     found = list(rows.order_by("pk")[:LIMIT])
     moments = audit.moments({(stream_of(row.run_id), row.seq) for row in found})
     for row in found:
