@@ -64,6 +64,21 @@ _SHAPE = Draft202012Validator(
             "dry_run": {"type": ["object", "null"], "properties": {"steps": _REPORTS}},
             "files": {"type": "array", "items": _OBJECT},
             "proposer": _OBJECT,
+            "edit": {
+                "type": "object",
+                "properties": {
+                    "by": {
+                        "type": "object",
+                        "properties": {
+                            "kind": {"type": "string"},
+                            "id": {"type": "string"},
+                        },
+                        "required": ["kind", "id"],
+                    },
+                    "changes": {"type": "array", "items": _OBJECT},
+                },
+                "required": ["by", "changes"],
+            },
         },
         "if": {"required": ["steps"]},
         "else": {"properties": {"skill": _OBJECT}},

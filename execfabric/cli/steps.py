@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from execfabric.cli.output import Output
-from execfabric.cli.session import json_object, segment, session
+from execfabric.cli.session import json_object, read_inputs, segment, session
 
 app = typer.Typer(no_args_is_help=True, help="Act on failed steps.")
 
@@ -33,9 +33,24 @@ def actions(ctx: typer.Context, step_run_id: StepRunId) -> None:
 
 
 @app.command()
-def retry(ctx: typer.Context, step_run_id: StepRunId, reason: Reason) -> None:
-    """Retry a failed step."""
-    _act(ctx, step_run_id, "retry", {"reason": reason})
+def retry(
+    ctx: typer.Context,
+    step_run_id: StepRunId,
+    reason: Reason,
+    params: Annotated[
+        list[str],
+        typer.Option(
+            "--param",
+            metavar="K=V",
+            help="A parameter to change, as JSON or text; repeat it for others.",
+        ),
+    ] = [],  # noqa: B006  typer copies it
+) -> None:
+    """Retry a failed step, with other parameters if you give some."""
+    body: dict[str, Any] = {"reason": reason}
+    if params:
+        body["params"] = read_inputs(params, option="--param")
+    _act(ctx, step_run_id, "retry", body)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from execfabric.lib import canonical, numbers
 from execfabric.lib.actor import Actor
 from execfabric.lib.memo import DigestCache
 from execfabric.lib.rights import Right
+from orchestration.plans.domain.differences import FieldChange, field_changes
 from orchestration.plans.domain.document import (
     DIGEST_DOMAIN,
     PlanDocument,
@@ -26,6 +27,7 @@ from orchestration.plans.domain.document import (
 from orchestration.plans.domain.rights import INCLUDED_IN, PlanRight
 from orchestration.plans.errors import PlanUnknown, RevisionUnknown
 from orchestration.plans.models import (
+    EDITED,
     Plan,
     PlanGroupPermission,
     PlanRevision,
@@ -121,7 +123,7 @@ def may(by: Actor, right: PlanRight, plan: Plan) -> bool:
 
 def author_of(slug: str, digest: str) -> Actor | None:
     """Return who first saved this content of a plan; None if it is new."""
-    found = PlanRevision.objects.filter(plan__slug=slug, digest=digest)
+    found = _saved().filter(plan__slug=slug, digest=digest)
     stored = found.values_list("author", "author_name", "author_owner").first()
     return Actor.stored(*stored) if stored else None
 
@@ -151,7 +153,7 @@ def revision(plan: Plan, number: int | None = None) -> PlanRevision:
 
     :raises RevisionUnknown: when the plan does not have it
     """
-    revisions = plan.revisions.select_related("plan").order_by("-number")
+    revisions = saved_of(plan).select_related("plan").order_by("-number")
     if number is not None:
         # A larger number would not fit the column.
         revisions = revisions.filter(number=min(number, 2**31 - 1))
@@ -178,7 +180,16 @@ def named_revision(by: Actor, written: str) -> PlanRevision:
 
 def latest_revisions(plan: Plan, limit: int) -> list[PlanRevision]:
     """Return the last revisions of a plan, newest first, without their content."""
-    return list(plan.revisions.defer("body", "source").order_by("-number")[:limit])
+    return list(saved_of(plan).defer("body", "source").order_by("-number")[:limit])
+
+
+def saved_of(plan: Plan) -> QuerySet[PlanRevision]:
+    """Return the saved revisions of a plan, without those that were edited in a run."""
+    return plan.revisions.exclude(number=EDITED)
+
+
+def _saved() -> QuerySet[PlanRevision]:
+    return PlanRevision.objects.exclude(number=EDITED)
 
 
 def with_newest(plans: QuerySet[Plan]) -> QuerySet[Plan]:
@@ -248,6 +259,17 @@ def _owned(key: str) -> QuerySet[PlanRevision, Any]:
 def document(revision: PlanRevision) -> PlanDocument:
     """Return the document of a revision, read from the bytes stored now."""
     return _parsed(bytes(revision.body))
+
+
+def edited_values(revision: PlanRevision) -> list[FieldChange]:
+    """Return the parameters that an edit has changed; none for a saved revision."""
+    if revision.parent is None:
+        return []
+    before, after = (
+        document(row).by_id[revision.edited_step].params
+        for row in (revision.parent, revision)
+    )
+    return list(field_changes(before, after))
 
 
 def content_digest(revision: PlanRevision) -> str:

@@ -12,6 +12,8 @@ from orchestration.runs.domain.states import RunState, StepState
 R, S, A = RunState, StepState, StepAct
 ALL = frozenset(A)
 STARTS = {A.RETRY, A.FALLBACK}
+INSIDE = ALL - {A.EDIT}
+"""Edited is a step of the plan itself: its parameters are those of all items."""
 
 
 def one(key, state=S.PENDING, *after, **fields):
@@ -34,6 +36,8 @@ def test_the_state_of_the_run_decides(run, on_failure):
     expected = {R.PAUSED: ALL, R.PAUSING: ALL, R.RUNNING: ALL}.get(run, set())
     if run is R.RUNNING and on_failure == "abort":
         expected = set()
+    if run is not R.PAUSED:
+        expected = expected - {StepAct.EDIT}
 
     assert possible("a", FAILED, run=run, on_failure=on_failure) == expected
 
@@ -52,12 +56,12 @@ def test_only_a_failed_step_is_acted_on(state):
     ("kind", "expected"),
     [
         ("skill", ALL),
-        ("approval", ALL - {A.COMPLETE}),
-        ("input", ALL - {A.COMPLETE}),
-        ("wait", ALL - {A.COMPLETE}),
-        ("choose", ALL - {A.COMPLETE}),
-        ("for_each", ALL - {A.COMPLETE}),
-        ("plan", ALL - {A.COMPLETE}),
+        ("approval", ALL - {A.COMPLETE, A.EDIT}),
+        ("input", ALL - {A.COMPLETE, A.EDIT}),
+        ("wait", ALL - {A.COMPLETE, A.EDIT}),
+        ("choose", ALL - {A.COMPLETE, A.EDIT}),
+        ("for_each", ALL - {A.COMPLETE, A.EDIT}),
+        ("plan", ALL - {A.COMPLETE, A.EDIT}),
     ],
 )
 def test_only_a_step_with_an_action_is_completed_by_hand(kind, expected):
@@ -88,14 +92,18 @@ def inside(state, *others, **group):
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        pytest.param(inside(S.EXPANDED, S.RUNNING), ALL, id="others run"),
-        pytest.param(inside(S.EXPANDED, S.FAILED), ALL, id="others do not stop it"),
+        pytest.param(inside(S.EXPANDED, S.RUNNING), INSIDE, id="others run"),
+        pytest.param(inside(S.EXPANDED, S.FAILED), INSIDE, id="others do not stop it"),
         pytest.param(
-            inside(S.EXPANDED, S.FAILED, stop=True), ALL - STARTS, id="others stop it"
+            inside(S.EXPANDED, S.FAILED, stop=True),
+            INSIDE - STARTS,
+            id="others stop it",
         ),
-        pytest.param(inside(S.FAILED, S.SUCCEEDED), ALL, id="failed because of it"),
+        pytest.param(inside(S.FAILED, S.SUCCEEDED), INSIDE, id="failed because of it"),
         pytest.param(
-            inside(S.FAILED, S.FAILED), ALL - STARTS, id="failed because of others too"
+            inside(S.FAILED, S.FAILED),
+            INSIDE - STARTS,
+            id="failed because of others too",
         ),
         pytest.param(inside(S.SUCCEEDED, S.SUCCEEDED), set(), id="not needed"),
         pytest.param(inside(S.SKIPPED, S.SUCCEEDED), set(), id="skipped"),
@@ -110,6 +118,31 @@ def test_a_fallback_has_no_acts_of_its_own():
     owner = FAILED._replace(error="step.fallback_failed")
 
     assert possible("f", owner, one("f", S.FAILED, parent="a")) == set()
+
+
+@pytest.mark.parametrize(
+    ("steps", "run", "kind", "sentence"),
+    [
+        ([FAILED], R.RUNNING, "skill", "The run is running. Pause it first."),
+        ([FAILED], R.PAUSING, "skill", "The run is pausing. Wait until it is paused."),
+        ([FAILED], R.AWAITING_APPROVAL, "skill", "The run is awaiting approval."),
+        ([FAILED], R.PAUSED, "approval", "Only the parameters of a single action"),
+        (inside(S.EXPANDED), R.PAUSED, "skill", "It is an item of step list"),
+        (
+            inside(S.EXPANDED, is_plan=True),
+            R.PAUSED,
+            "skill",
+            "It is part of the saved plan of step list.",
+        ),
+    ],
+)
+def test_it_is_said_why_a_step_cannot_be_edited(steps, run, kind, sentence):
+    progress = Progress(steps, on_failure="pause")
+    step = next(each for each in steps if each.key == "a")
+
+    reason = guided.why_not(A.EDIT, step, progress, run=OpenFailures(run), kind=kind)
+
+    assert reason.startswith(sentence)
 
 
 SKIPPED = {"error": UPSTREAM_FAILED}

@@ -119,10 +119,24 @@ class CheckedPlan(Validation):
         raise refusal
 
 
+NO_NUMBERS: Mapping[str, int] = {}
+NO_VERSIONS: Mapping[str, str] = {}
+
+
 def checked_of(refusal: Refusal | None) -> CheckedPlan | None:
     """Return the check for which a plan was refused, if it was."""
     checked: CheckedPlan | None = getattr(refusal, "checked", None)
     return checked
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What the plan of a run is bound to, when it is checked for that run again."""
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """The versions of skills that the plan names without a version."""
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    """The revisions of saved plans that the plan names without one."""
 
 
 def check(
@@ -132,11 +146,13 @@ def check(
     by: Actor,
     files: FileFinder = no_files,
     at: datetime | None = None,
+    bound: Bound | None = None,
 ) -> CheckedPlan:
     """Read and validate a plan for this proposer; nothing is stored.
 
     `files` returns the reference of a file id that they may use, or None. Times in the
-    past are not reported if `at` is None.
+    past are not reported if `at` is None. `bound` is for the plan of a run: it has its
+    id already.
 
     :raises RightMissing: if `by` may not propose
     """
@@ -150,15 +166,17 @@ def check(
     validated = validate(
         document,
         parsed.positions,
-        catalog=SkillCatalog(by),
+        catalog=SkillCatalog(by, bound.versions if bound else {}),
         inputs=inputs,
         groups=_group_sizes(by),
         files=files,
-        plans=SavedPlans(by),
+        plans=SavedPlans(by, bound.revisions if bound else {}),
         limits=WaitLimits(at, settings.GATE_TTL_SECONDS),
     )
     digest = documents.digest(document)
-    taken = _id_taken(document.id, digest, parsed.positions, by=by)
+    taken = []
+    if bound is None:
+        taken = _id_taken(document.id, digest, parsed.positions, by=by)
     found: dict[str, Any] = {
         "problems": in_order([*problems, *taken, *validated.problems]),
         "inputs": validated.inputs or inputs or {},
@@ -203,7 +221,7 @@ def id_problem(plan: Plan, digest: str, *, by: Actor) -> str:
 
     Its owners add revisions. Anyone who has the text of a revision may propose it.
     """
-    known = set(plan.revisions.values_list("digest", flat=True))
+    known = set(selectors.saved_of(plan).values_list("digest", flat=True))
     if not known or digest in known or selectors.may(by, PlanRight.EDIT, plan):
         return ""
     return (
@@ -227,11 +245,13 @@ def _id_taken(
 class SavedPlans:
     """The saved plans for one proposer."""
 
-    def __init__(self, by: Actor) -> None:
-        self._by = by
+    def __init__(self, by: Actor, bound: Mapping[str, int] = NO_NUMBERS) -> None:
+        self._by, self._bound = by, bound
         self._found: dict[tuple[str, int | None], SavedPlan | None] = {}
 
     def find(self, slug: str, number: int | None) -> SavedPlan | None:
+        if number is None:
+            number = self._bound.get(slug)
         key = (slug, number)
         if key not in self._found:
             self._found[key] = self._look_up(slug, number)
@@ -266,12 +286,14 @@ class SavedPlans:
 class SkillCatalog:
     """The registry of skills for one proposer, with the versions read so far."""
 
-    def __init__(self, by: Actor) -> None:
+    def __init__(self, by: Actor, bound: Mapping[str, str] = NO_VERSIONS) -> None:
+        self._bound = bound
         self._may_see = skills.permitted_slugs(by, "view_skill")
         self._may_propose = skills.permitted_slugs(by, "propose_skill")
         self._entries: dict[tuple[str, str | None], CatalogEntry | None] = {}
 
     def find(self, slug: str, version: str | None) -> CatalogEntry | None:
+        version = version or self._bound.get(slug)
         key = (slug, version)
         if key not in self._entries:
             self._entries[key] = self._look_up(slug, version)

@@ -67,7 +67,7 @@ def stored(
     # Locked, so that of two users who save a new id at once one is the owner.
     plan = Plan.objects.select_for_update().get(pk=plan.pk)
     require_own(plan, digest, by=by)
-    revision = plan.revisions.filter(digest=digest).first()
+    revision = selectors.saved_of(plan).filter(digest=digest).first()
     if revision is not None:
         return revision, False
     newest = plan.revisions.aggregate(newest=Max("number"))["newest"] or 0

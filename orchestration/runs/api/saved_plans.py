@@ -182,7 +182,9 @@ def get_plan(
         "inputs": document.inputs_schema,
         "outputs": document.outputs,
         "used_by": [use.plan.slug for use in selectors.containing(request.auth, plan)],
-        "revisions": plan.revisions.defer("body", "source").order_by("-number"),
+        "revisions": selectors.saved_of(plan)
+        .defer("body", "source")
+        .order_by("-number"),
         "rights": selectors.grants(plan),
     }
 

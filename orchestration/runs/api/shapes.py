@@ -18,14 +18,16 @@ from orchestration.plans.domain.fallbacks import is_fallback
 from orchestration.plans.domain.subplans import joined
 from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import outputs, selectors
+from orchestration.runs.api.edit_shapes import EditOut
 from orchestration.runs.api.probe_shapes import ProbeOut, probe_of
 from orchestration.runs.control.stops import holding
 from orchestration.runs.domain.run_status import RunStatus, WaitingFor, WaitKind
 from orchestration.runs.domain.states import FINAL_RUN, RunState
 from orchestration.runs.engine import places
 from orchestration.runs.models import DryRun, Run, StepRun, Stop
-from orchestration.runs.pages import rollback_report, statuses
+from orchestration.runs.pages import rollback_report, run_edits, statuses
 from orchestration.runs.pages.rollback_report import RollbackReport
+from orchestration.runs.pages.run_edits import RunEdit
 
 
 class StepFailure(Schema):
@@ -163,7 +165,7 @@ class RunRow(Schema):
     waited_s: float
     """Seconds since it was proposed in which no step was running."""
     plan: str = Field(alias="revision.plan.slug")
-    revision: int = Field(alias="revision.number")
+    revision: int = Field(alias="revision.saved_number")
     digest: str = Field(alias="revision.digest")
     proposer: str
     proposer_name: str
@@ -295,8 +297,14 @@ class RunOut(RunRow):
     steps: list[StepOut]
     output: dict[str, Any] | None
     """The declared outputs of a run that succeeded; null if it has none."""
+    edits: list[EditOut]
+    """The edits with which the run goes on, or waits to; newest first."""
     rollback: ReportOut | None
     """What has become of each step of a run that is or was rolled back."""
+
+    @staticmethod
+    def resolve_edits(run: Run) -> list[RunEdit]:
+        return run_edits.of_run(run)
 
     @staticmethod
     def resolve_rollback(run: Run) -> RollbackReport | None:
@@ -308,7 +316,7 @@ class RunOut(RunRow):
 
     @staticmethod
     def resolve_dry_run(run: Run) -> DryRun | None:
-        return getattr(run, "dry_run", None)
+        return run.dry_run
 
     @staticmethod
     def resolve_stops(run: Run) -> list[Stop]:

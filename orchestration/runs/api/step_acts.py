@@ -11,7 +11,7 @@ from execfabric.lib import clock
 from orchestration.runs import selectors
 from orchestration.runs.api.acts import Text
 from orchestration.runs.api.shapes import RunOut
-from orchestration.runs.control import step_actions
+from orchestration.runs.control import edits, step_actions
 from orchestration.runs.control.step_actions import Request
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.pages import step_acts
@@ -65,6 +65,13 @@ class ActIn(Schema, extra="forbid"):
     """The generation that the user has seen; another one is refused."""
 
 
+class RetryIn(ActIn):
+    """How a user retries a failed step."""
+
+    params: dict[str, Any] | None = None
+    """Parameters to change, as the plan writes them; others stay. Null for none."""
+
+
 class CompletionIn(ActIn):
     """The output of a step that a user has completed by hand."""
 
@@ -80,9 +87,15 @@ def list_actions(request: ApiRequest, step_run_id: UUID) -> Offers:
 
 
 @router.post("/steps/{uuid:step_run_id}:retry", response=RunOut, auth=People)
-def retry(request: ApiRequest, step_run_id: UUID, body: ActIn) -> Run:
-    """Retry a failed step; the run continues if no other failure is left."""
-    return _done(request, step_run_id, body, step_actions.retry)
+def retry(request: ApiRequest, step_run_id: UUID, body: RetryIn) -> Run:
+    """Retry a failed step; the run continues if no other failure is left.
+
+    With other `params` the run waits until another user has approved them.
+    """
+    params = body.params
+    if params is None:
+        return _done(request, step_run_id, body, step_actions.retry)
+    return _done(request, step_run_id, body, lambda asked: edits.edit(asked, params))
 
 
 @router.post("/steps/{uuid:step_run_id}:skip", response=RunOut, auth=People)

@@ -13,6 +13,7 @@ from execfabric.lib.text import is_visible
 from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import RUN, RunEvent, RunState, StepState
+from orchestration.runs.engine import edits
 from orchestration.runs.engine.advance import advance, carry_out
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.transitions import RunChange
@@ -89,10 +90,12 @@ def cancel(*, run_id: UUID, by: Actor, at: datetime, reason: str = "") -> Run:
 def request_cancel(change: RunChange, reason: str) -> None:
     """Begin to cancel a run, and withdraw the open approval of its plan."""
     has_open_gate = change.run.state == RunState.AWAITING_APPROVAL
-    change.move_run(RunEvent.CANCEL_REQUESTED, reason)
-    if has_open_gate and change.run.gate_id is not None:
+    gate_id = change.run.gate_id
+    columns = edits.revert(change)
+    change.move_run(RunEvent.CANCEL_REQUESTED, reason, **columns)
+    if has_open_gate and gate_id is not None:
         change.facts += approvals.withdraw(
-            gate_id=change.run.gate_id, reason="The run was cancelled.", at=change.at
+            gate_id=gate_id, reason="The run was cancelled.", at=change.at
         ).facts
     advance(change)
 

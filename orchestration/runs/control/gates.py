@@ -15,7 +15,7 @@ from execfabric.lib.rights import Right
 from orchestration.runs.control import dry_runs
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.states import RunState, StepState
-from orchestration.runs.engine import ends, subjects
+from orchestration.runs.engine import edits, ends, subjects
 from orchestration.runs.engine.advance import advance, carry_out
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.transitions import RunChange
@@ -86,7 +86,10 @@ def _follow(change: RunChange, gate: Gate) -> None:
     if gate.subject_kind == subjects.RUN:
         run = change.run
         if run.gate_id == gate.id and run.state == RunState.AWAITING_APPROVAL:
-            carry_out(outcome.of_plan_gate(status, change.loaded.progress), change)
+            if run.gate_before is not None:
+                edits.settle(change, status)
+            else:
+                carry_out(outcome.of_plan_gate(status, change.loaded.progress), change)
     else:
         step = change.step(gate.subject_id)
         if step.gate_id == gate.id and step.state == StepState.GATED:

@@ -27,7 +27,7 @@ from orchestration.plans.domain.rollback import planned_undos
 from orchestration.plans.errors import PlanNotPermitted
 from orchestration.plans.models import PlanRevision
 from orchestration.plans.services import check, saving
-from orchestration.plans.services.check import CheckedPlan
+from orchestration.plans.services.check import Bound, CheckedPlan
 from orchestration.runs import history, selectors
 from orchestration.runs.control import dry_runs, rerun_checks, uploads
 from orchestration.runs.domain import failure_policy
@@ -226,7 +226,11 @@ def _propose(
         return first
     disk.require_space()
     files = uploads.finder(by, at)
-    checked = check.check(text=text, inputs=inputs, by=by, files=files, at=at)
+    known = made.rerun_of.revision if made.rerun_of else None
+    bound = Bound() if known else None
+    checked = check.check(
+        text=text, inputs=inputs, by=by, files=files, at=at, bound=bound
+    )
     document = checked.require_valid()
     if made.rerun_from and made.rerun_from not in checked.paths:
         raise StepUnknown(
@@ -237,6 +241,7 @@ def _propose(
         named = with_names(checked.inputs, inputs, made.rerun_of.inputs)
         checked = replace(checked, inputs=named)
     author = plans.author_of(document.id, checked.digest)
+    written = [row.written_by() for row in known.lineage] if known else []
     included = {row.pk: row for row in plans.included(checked.pins).values()}
     require_satisfiable(
         requirements=subjects.PLAN_REQUIREMENTS,
@@ -244,6 +249,7 @@ def _propose(
             proposer=by,
             editors=[
                 *([author] if author else []),
+                *written,
                 *(row.written_by() for row in included.values()),
             ],
         ),
@@ -295,7 +301,9 @@ def _create(
     at: datetime,
 ) -> Run:
     """Store the run with its steps, its plan gate and its queued dry run."""
-    revision, _ = saving.stored(document, checked.digest, text, by=by, at=at)
+    revision = made.rerun_of.revision if made.rerun_of else None
+    if revision is None or revision.digest != checked.digest:
+        revision, _ = saving.stored(document, checked.digest, text, by=by, at=at)
     run = Run.objects.create(
         revision=revision,
         inputs=dict(checked.inputs),

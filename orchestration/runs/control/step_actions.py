@@ -28,6 +28,7 @@ from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import Phase, RunEvent, RunState, StepEvent
 from orchestration.runs.engine import continuing, failures
 from orchestration.runs.engine.advance import advance, carry_out
+from orchestration.runs.engine.loading import LoadedRun
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import (
@@ -67,9 +68,9 @@ def retry(request: Request) -> StepRun:
     A list or sub-plan around it is retried too, if it failed only because of this step.
 
     :raises OldAttemptMayLive: when its last worker may still be running
-    :raises Refusal: see `_acting`
+    :raises Refusal: see `acting`
     """
-    with _acting(StepAct.RETRY, request) as (change, step):
+    with acting(StepAct.RETRY, request) as (change, step):
         require_safe(StepAct.RETRY, step, RunState(change.run.state))
         return step
 
@@ -79,9 +80,9 @@ def skip(request: Request) -> StepRun:
 
     The run can no longer end as succeeded.
 
-    :raises Refusal: see `_acting`
+    :raises Refusal: see `acting`
     """
-    with _acting(StepAct.SKIP, request) as (change, step):
+    with acting(StepAct.SKIP, request) as (change, step):
         message = f"{request.by.name} skipped the failed step: {request.reason}"
         cause = step.error or {}
         error = {
@@ -105,12 +106,12 @@ def complete(
     :raises OwnCompletion: when `by` proposed the run or wrote its plan
     :raises OutputInvalid: when the output does not match the schema of the action
     :raises ContractUnreadable: when a newer release wrote the skill version
-    :raises Refusal: see `_acting`
+    :raises Refusal: see `acting`
     """
     require(request.by, Right.INDETERMINATE)
     if not is_visible(evidence):
         raise EvidenceRequired
-    with _acting(StepAct.COMPLETE, request) as (change, step):
+    with acting(StepAct.COMPLETE, request) as (change, step):
         require_may_complete(change.run, request.by)
         columns, missing = _output(change, step, output)
         fact = {
@@ -141,9 +142,9 @@ def fall_back(request: Request) -> StepRun:
     """Run the fallback of a failed step for which it did not run by itself.
 
     :raises EarlierAttemptUnknown: when an attempt of the step may have taken effect
-    :raises Refusal: see `_acting`
+    :raises Refusal: see `acting`
     """
-    with _acting(StepAct.FALLBACK, request) as (change, step):
+    with acting(StepAct.FALLBACK, request) as (change, step):
         require_safe(StepAct.FALLBACK, step, RunState(change.run.state))
         failures.begin_fallback(step, change, {"reason": request.reason})
         return step
@@ -155,7 +156,7 @@ def require_safe(act: StepAct, step: StepRun, run: RunState) -> None:
     :raises OldAttemptMayLive: when the last worker may still be running
     :raises EarlierAttemptUnknown: when an attempt of the step may have taken effect
     """
-    if act is StepAct.RETRY:
+    if act in {StepAct.RETRY, StepAct.EDIT}:
         last = step.attempts.order_by("-fence").first()
         if last is not None and last.phase == Phase.LOST:
             recovery.require_dead(step, MAY_LIVE)
@@ -183,7 +184,7 @@ def require_may_complete(run: Run, by: Actor) -> None:
 
 
 @contextmanager
-def _acting(act: StepAct, request: Request) -> Iterator[tuple[RunChange, StepRun]]:
+def acting(act: StepAct, request: Request) -> Iterator[tuple[RunChange, StepRun]]:
     """Lock the run of a step, check that an act is legal, and let the run follow it.
 
     :raises StepUnknown: when it does not exist, or `by` may not see its run
@@ -192,46 +193,58 @@ def _acting(act: StepAct, request: Request) -> Iterator[tuple[RunChange, StepRun
     :raises StepTriedSince: when the step is of another generation than the user saw
     :raises StepActRefused: when the act is not legal now
     """
-    by, at = request.by, request.at
-    if by.kind is not ActorKind.USER:
-        require(by, Right.CONTROL)
-    run_id = selectors.run_of_step(by, request.step_run_id)
-    require_control(run_id, by)
-    if not is_visible(request.reason):
-        raise ActReasonRequired
-    with locked_change(run_id, by=by, at=at) as change:
+    run_id = require_may_act(request)
+    with locked_change(run_id, by=request.by, at=request.at) as change:
         step = change.step(request.step_run_id)
-        _require_legal(act, change, step, request.generation)
+        require_legal(act, change.loaded, step)
+        if request.generation not in {None, step.generation}:
+            raise StepTriedSince(generation=step.generation)
         if is_undo(step.key):
             yield change, step
             _continue_rollback(act, change, step, request)
             return
         status = change.loaded.status(step)
         yield change, step
-        _follow(act, change, status, request)
+        if act is not StepAct.EDIT:  # that waits for its approval
+            _follow(act, change, status, request)
 
 
-def _require_legal(
-    act: StepAct, change: RunChange, step: StepRun, generation: int | None
-) -> None:
-    if reason := _refusal(act, change, step):
+def require_may_act(request: Request) -> UUID:
+    """Check who asks for an act, and the reason; return the run of the step.
+
+    :raises StepUnknown: when it does not exist, or `by` may not see its run
+    :raises NotControllable: when `by` may not control the run
+    :raises ActReasonRequired: when the reason is empty
+    """
+    by = request.by
+    if by.kind is not ActorKind.USER:
+        require(by, Right.CONTROL)
+    run_id = selectors.run_of_step(by, request.step_run_id)
+    require_control(run_id, by)
+    if not is_visible(request.reason):
+        raise ActReasonRequired
+    return run_id
+
+
+def require_legal(act: StepAct, loaded: LoadedRun, step: StepRun) -> None:
+    """Check that an act on a step is legal now.
+
+    :raises StepActRefused: when it is not
+    """
+    if reason := _refusal(act, loaded, step):
         raise StepActRefused(
             f"Cannot {VERBS[act]}: {reason[0].lower()}{reason[1:]}",
             act=str(act),
             state=str(step.state),
         )
-    if generation is not None and generation != step.generation:
-        raise StepTriedSince(generation=step.generation)
 
 
-def _refusal(act: StepAct, change: RunChange, step: StepRun) -> str:
+def _refusal(act: StepAct, loaded: LoadedRun, step: StepRun) -> str:
     if is_undo(step.key):
-        undo = change.loaded.status_of_undo(step)
-        return guided.why_not_undo(act, undo, RunState(change.run.state))
-    status, facts = change.loaded.status(step), facts_of(change.run)
-    return guided.why_not(
-        act, status, change.loaded.progress, run=facts, kind=step.kind
-    )
+        undo = loaded.status_of_undo(step)
+        return guided.why_not_undo(act, undo, RunState(loaded.run.state))
+    status, facts = loaded.status(step), facts_of(loaded.run)
+    return guided.why_not(act, status, loaded.progress, run=facts, kind=step.kind)
 
 
 def facts_of(run: Run) -> OpenFailures:

@@ -27,6 +27,7 @@ class StepAct(StrEnum):
     """What a user may do about a failed step."""
 
     RETRY = "retry"
+    EDIT = "edit"
     SKIP = "skip"
     COMPLETE = "complete"
     FALLBACK = "fallback"
@@ -34,6 +35,7 @@ class StepAct(StrEnum):
 
 VERBS = {
     StepAct.RETRY: "retry the step",
+    StepAct.EDIT: "edit the step",
     StepAct.SKIP: "skip the step",
     StepAct.COMPLETE: "complete the step by hand",
     StepAct.FALLBACK: "run the fallback",
@@ -43,6 +45,7 @@ STOPPED_UNDO = frozenset({StepState.FAILED, StepState.REJECTED, StepState.CANCEL
 _OPEN_RUN = frozenset({RunState.RUNNING, RunState.PAUSING, RunState.PAUSED})
 _FAILED_REASON = re.compile(r"Step \S+ failed\.")
 """The reason that the decider writes when a failure pauses a run."""
+_EDIT_ELSEWHERE = "Edit the plan, and propose it as a new run."
 _BY_HAND = {
     "approval": "It asks for an approval. Retry it to ask again.",
     "input": "It asks for values. Retry it to ask again, and answer its form.",
@@ -86,6 +89,8 @@ def why_not(
         return _BY_HAND.get(kind, "")
     if act is StepAct.SKIP:
         return ""
+    if act is StepAct.EDIT and (reason := _no_edit(run.state, kind, above)):
+        return reason
     return _no_start(act, step, progress, above)
 
 
@@ -93,6 +98,8 @@ def why_not_undo(act: StepAct, undo: StepStatus, run: RunState) -> str:
     """Return why an act on an undo is not legal now, or ""."""
     if act is StepAct.FALLBACK:
         return "An undo has no fallback."
+    if act is StepAct.EDIT:
+        return "It is an undo, which runs exactly as it was planned."
     if undo.state is StepState.INDETERMINATE:
         return "Its outcome is unknown. Resolve the outcome first."
     if undo.state not in STOPPED_UNDO:
@@ -109,6 +116,24 @@ def _no_undo_act(act: StepAct, undo: StepStatus) -> str:
         return "Its outcome was abandoned: the step counts as not undone."
     if undo.error == NOT_POSSIBLE and act is StepAct.RETRY:
         return "It could not be prepared. Continue the rollback, and check its preview."
+    return ""
+
+
+def _no_edit(run: RunState, kind: str, above: Sequence[StepStatus]) -> str:
+    """Return why the parameters of a step cannot be edited, or ""."""
+    if above:
+        name, group = above[0].name, above[0].group
+        if group and group.is_plan:
+            return f"It is part of the saved plan of step {name}. {_EDIT_ELSEWHERE}"
+        return f"It is an item of step {name}, and all items have its parameters. {_EDIT_ELSEWHERE}"
+    if kind != "skill":
+        return (
+            f"Only the parameters of a single action can be edited. {_EDIT_ELSEWHERE}"
+        )
+    if run is RunState.RUNNING:
+        return "The run is running. Pause it first."
+    if run is not RunState.PAUSED:
+        return f"The run is {_words(run)}. Wait until it is paused."
     return ""
 
 

@@ -12,7 +12,9 @@ from execfabric.lib.machine import StateMachine
 class RunState(StrEnum):
     """The state of one execution of a plan revision."""
 
-    AWAITING_APPROVAL = "awaiting_approval"  # its plan gate is open; nothing has run
+    AWAITING_APPROVAL = (
+        "awaiting_approval"  # its plan gate is open, at the start or after an edit
+    )
     QUEUED = "queued"  # it is approved and waits for runs with its concurrency key
     RUNNING = "running"  # steps are released as their dependencies finish
     PAUSING = "pausing"  # pause requested; a step is still running
@@ -33,6 +35,8 @@ class RunState(StrEnum):
 class RunEvent(StrEnum):
     APPROVED = "approved"
     APPROVAL_VOIDED = "approval_voided"
+    EDITED = "edited"
+    EDIT_DROPPED = "edit_dropped"
     QUEUED = "queued"
     ADMITTED = "admitted"
     PAUSE_REQUESTED = "pause_requested"
@@ -181,6 +185,7 @@ RUN: StateMachine[RunState, RunEvent] = StateMachine(
         (R.AWAITING_APPROVAL, E.APPROVED,            R.RUNNING),
         (R.AWAITING_APPROVAL, E.REJECTED,            R.REJECTED),
         (R.AWAITING_APPROVAL, E.EXPIRED,             R.EXPIRED),
+        (R.AWAITING_APPROVAL, E.EDIT_DROPPED,        R.PAUSED),
         (R.AWAITING_APPROVAL, E.CANCEL_REQUESTED,    R.CANCELLING),
         (R.RUNNING,           E.APPROVAL_VOIDED,     R.AWAITING_APPROVAL),
         (R.RUNNING,           E.QUEUED,              R.QUEUED),
@@ -201,6 +206,7 @@ RUN: StateMachine[RunState, RunEvent] = StateMachine(
         (R.PAUSING,           E.CANCEL_REQUESTED,    R.CANCELLING),
         (R.PAUSING,           E.ABORT_REQUESTED,     R.ABORTING),
         (R.PAUSED,            E.RESUMED,             R.RUNNING),
+        (R.PAUSED,            E.EDITED,              R.AWAITING_APPROVAL),
         (R.PAUSED,            E.CANCEL_REQUESTED,    R.CANCELLING),
         (R.PAUSED,            E.ABORT_REQUESTED,     R.ABORTING),
         (R.PAUSED,            E.REJECTED,            R.REJECTED),

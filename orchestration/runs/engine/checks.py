@@ -59,14 +59,14 @@ def _step_spec(change: RunChange, step: StepRun) -> Spec | None:
         spec = change.built.get(step.id) or _rebuilt(change, step)
     except Refusal as error:
         new_digest = str(error.details.get("found", error.code))
-        _supersede(change, step.gate_id, new_digest, error.message)
+        supersede(change, step.gate_id, new_digest, error.message)
         fail(change, step, error)
         return None
     reason = _difference(change, step, spec)
     if not reason:
         return spec
     digests = {"expected": str(step.spec_id), "found": spec.digest, "reason": reason}
-    _supersede(change, step.gate_id, spec.digest, reason)
+    supersede(change, step.gate_id, spec.digest, reason)
     change.move_step(step, StepEvent.GATE_VOIDED, digests, tries=0, gate_id=None)
     return None
 
@@ -130,7 +130,7 @@ def _rebuilt(change: RunChange, step: StepRun) -> Spec:
     return specs.build(change, step)
 
 
-def _supersede(
+def supersede(
     change: RunChange, gate_id: UUID | None, new_digest: str, reason: str
 ) -> None:
     """Invalidate an approval, unless its gate has already ended."""
@@ -147,8 +147,8 @@ def _supersede(
 def _void_plan(change: RunChange, step: StepRun, reason: str) -> None:
     change.require_lock()
     new_digest = subjects.of_run(change).actual_digest().hex()
-    _supersede(change, change.run.gate_id, new_digest, reason)
-    _supersede(change, step.gate_id, new_digest, reason)
+    supersede(change, change.run.gate_id, new_digest, reason)
+    supersede(change, step.gate_id, new_digest, reason)
     fact = {"reason": reason}
     change.move_step(
         step, StepEvent.GATE_VOIDED, fact, tries=0, gate_id=None, condition=None

@@ -363,6 +363,8 @@ def refresh(cached: LoadedRun, *, lock: bool) -> bool:
         return False
     if RunState.ROLLING_BACK in {run.state} - {cached.run.state}:
         return False  # no event names the undo steps that were added
+    if run.revision_id != cached.run.revision_id:
+        return False  # edited since
     run.revision = cached.run.revision
     cached.run, cached.end = run, queries.end_from(end, stream)
     for step in written:

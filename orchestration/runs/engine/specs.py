@@ -10,11 +10,13 @@ from typing import Any
 
 from approvals.domain.policy import Demand
 from execfabric.lib import canonical
+from orchestration.plans import selectors as plans
 from orchestration.plans.domain import asking, references
 from orchestration.plans.domain.document import StepDocument
 from orchestration.plans.domain.gates import DEFAULT_APPROVERS, demand_of
 from orchestration.plans.domain.undo import is_undo, undo_of
 from orchestration.runs.engine import scopes
+from orchestration.runs.engine.loading import LoadedRun
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import (
     ContentChanged,
@@ -199,7 +201,7 @@ def _common(
         "plan": {
             "id": change.loaded.document.id,
             "name": change.loaded.document.name,
-            "digest": change.loaded.plan_digest,
+            "digest": _plan_digest(change.loaded, step),
         },
         "on_behalf_of": proposer.on_behalf_of,
         "proposer": proposer.as_fact(),
@@ -215,6 +217,23 @@ def _common(
     if scope.item:
         value["item_value"] = next(iter(scope.item.values()))
     return value
+
+
+def _plan_digest(loaded: LoadedRun, step: StepRun) -> str:
+    """Return the digest of the revision in which a step last changed.
+
+    So an edit of a step does not change the exact parameters of others.
+    """
+    revision = loaded.run.revision
+    if revision.parent_id is None:
+        return loaded.plan_digest
+    while step.parent_id is not None:
+        step = loaded.steps[step.parent_id]
+    return next(
+        plans.content_digest(row)
+        for row in revision.lineage
+        if row.edited_step == step.key or row.parent_id is None
+    )
 
 
 def of_subplan(change: RunChange, step: StepRun, inputs: Mapping[str, Any]) -> Spec:

@@ -1,6 +1,7 @@
 """Build plan gates and step gates, with the content that is approved."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -173,6 +174,7 @@ def _run_body(change: RunChange, steps: list[dict[str, Any]]) -> bytes:
             "on_behalf_of": proposer.on_behalf_of,
             **({"concurrency": wanted} if (wanted := _concurrency(change)) else {}),
             **_rerun(run),
+            **_edit(run.revision),
         }
     )
 
@@ -182,6 +184,21 @@ def _rerun(run: Run) -> dict[str, Any]:
     if run.rerun_of_id is None:
         return {}
     return {"rerun": {"of": str(run.rerun_of_id), "from": run.rerun_from}}
+
+
+def _edit(revision: PlanRevision) -> dict[str, Any]:
+    """Return what the last edit of a plan has changed; empty for a saved revision."""
+    if revision.parent is None:
+        return {}
+    return {
+        "edit": {
+            "of": plans.content_digest(revision.parent),
+            "step": revision.edited_step,
+            "changes": [asdict(each) for each in plans.edited_values(revision)],
+            "by": revision.written_by().as_fact(),
+            "reason": revision.edit_reason,
+        }
+    }
 
 
 def _included(change: RunChange) -> dict[str, Any]:
@@ -292,7 +309,7 @@ def excluded_from(run: Run) -> tuple[Exclusion, ...]:
 
 
 def _excluded(run: Run, included: Iterable[PlanRevision]) -> tuple[Exclusion, ...]:
-    written = [run.revision, *included]
+    written = [*run.revision.lineage, *included]
     return exclusions(
         proposer=run.proposed_by(), editors=[each.written_by() for each in written]
     )

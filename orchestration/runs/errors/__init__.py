@@ -15,6 +15,8 @@ from orchestration.runs.errors.failures import DispatchStopped as DispatchStoppe
 from orchestration.runs.errors.failures import (
     EarlierAttemptUnknown as EarlierAttemptUnknown,
 )
+from orchestration.runs.errors.failures import EditChangesNothing as EditChangesNothing
+from orchestration.runs.errors.failures import EditNotWritable as EditNotWritable
 from orchestration.runs.errors.failures import EvidenceRequired as EvidenceRequired
 from orchestration.runs.errors.failures import FailureSettled as FailureSettled
 from orchestration.runs.errors.failures import FailureUnknown as FailureUnknown
@@ -24,6 +26,7 @@ from orchestration.runs.errors.failures import OldAttemptMayLive as OldAttemptMa
 from orchestration.runs.errors.failures import OutputInvalid as OutputInvalid
 from orchestration.runs.errors.failures import OwnCompletion as OwnCompletion
 from orchestration.runs.errors.failures import OwnOutcome as OwnOutcome
+from orchestration.runs.errors.failures import PlanEditedSince as PlanEditedSince
 from orchestration.runs.errors.failures import PreviewChanged as PreviewChanged
 from orchestration.runs.errors.failures import (
     RerunOutcomeUnknown as RerunOutcomeUnknown,

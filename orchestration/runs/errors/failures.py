@@ -87,6 +87,24 @@ class StepTriedSince(Conflict):
     code = "step.tried_since"
 
 
+class EditChangesNothing(Invalid):
+    """Cannot edit the step: it has these parameters already. Retry it instead."""
+
+    code = "edit.changes_nothing"
+
+
+class EditNotWritable(Invalid):
+    """Cannot edit the step: the text of the plan cannot be changed to say that."""
+
+    code = "edit.not_writable"
+
+
+class PlanEditedSince(Conflict):
+    """The plan of the run has been edited since you opened this page. Review it again."""
+
+    code = "edit.plan_edited_since"
+
+
 class OwnCompletion(Denied):
     """You cannot complete a step of your own run by hand. Ask another operator or admin."""
 

@@ -81,6 +81,8 @@ class Run(sources.RunSource):
     """The number of steps that may run at once; 0 for no limit."""
     gate_id = models.UUIDField(null=True)
     """The current plan gate."""
+    gate_before = models.UUIDField(null=True)
+    """The plan gate before an edit that waits for its approval; null without one."""
     proposer = models.CharField(max_length=60)
     proposer_name = models.CharField(max_length=150)
     proposer_owner = models.CharField(max_length=60, blank=True)
@@ -128,6 +130,11 @@ class Run(sources.RunSource):
                 name="run_finished_at_iff_final",
                 condition=iff(is_set("finished_at"), is_one_of("state", FINAL_RUN)),
             ),
+            models.CheckConstraint(
+                name="run_edit_waits_for_approval",
+                condition=Q(gate_before=None)
+                | Q(is_one_of("state", [RunState.AWAITING_APPROVAL])),
+            ),
             *sources.run_checks(),
             *sla_checks("run"),
             *admission_checks("run", Q(is_one_of("state", [RunState.RUNNING]))),
@@ -150,6 +157,12 @@ class Run(sources.RunSource):
     @property
     def stream(self) -> str:
         return stream_of(self.id)
+
+    @property
+    def dry_run(self) -> "DryRun | None":
+        """The dry run of the current content; None for a run of an older release."""
+        rows = self.dry_runs.filter(digest=self.revision.digest)
+        return rows.order_by("created_at").last()
 
     def proposed_by(self) -> Actor:
         """Return the proposer as they were at the time."""

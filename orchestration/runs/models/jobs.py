@@ -16,9 +16,10 @@ class DryRun(models.Model):
     """The dry run of a plan, with or without a proposed run."""
 
     id = Uuid7Key()
-    run = models.OneToOneField(
-        "runs.Run", on_delete=models.PROTECT, null=True, related_name="dry_run"
+    run = models.ForeignKey(
+        "runs.Run", on_delete=models.PROTECT, null=True, related_name="dry_runs"
     )
+    """The proposed run; after an edit it has another one, of the edited plan."""
     actor = models.CharField(max_length=60)
     actor_owner = models.CharField(max_length=60, blank=True)
     source = models.TextField(blank=True)

@@ -24,6 +24,8 @@ WORDS: dict[str, Words] = {kind: Words(*words) for kind, *words in (
     ("run.dry_run_failed", "failed", "Dry run failed", "The dry run of {run} failed"),
     ("run.approved", "approved", "Plan approved", "Run {run} was approved and started"),
     ("run.approval_voided", "superseded", "Approval no longer valid", "The approval of {run} is no longer valid"),
+    ("run.edited", "requested", "Parameters edited", "{actor} edited the parameters of step {step} of run {run}"),
+    ("run.edit_dropped", "rejected", "Edit not approved", "The edit of run {run} was not approved"),
     ("run.queued", "queued", "Run queued", "Run {run} waits for other runs with its concurrency key"),
     ("run.admitted", "running", "Run admitted", "Run {run} got its place for its concurrency key"),
     ("run.pause_requested", "pausing", "Pause requested", "{actor} requested a pause of run {run}"),

@@ -31,6 +31,7 @@ from orchestration.runs.pages import (
     failures,
     items,
     rollback_report,
+    run_edits,
     run_result,
     statuses,
 )
@@ -38,6 +39,7 @@ from orchestration.runs.pages.event_words import note_of, words_of
 from orchestration.runs.pages.failures import FailedStep
 from orchestration.runs.pages.items import ItemCounts
 from orchestration.runs.pages.rollback_report import RollbackReport
+from orchestration.runs.pages.run_edits import RunEdit
 from orchestration.runs.pages.run_result import RunResult
 from orchestration.runs.pages.run_waits import Wait, controls_of, eligible_of, waits_of
 
@@ -101,6 +103,8 @@ class RunView:
     reruns: list[UUID]
     """The newest runs that run it again."""
     may_rerun: bool
+    edits: list[RunEdit]
+    """The edits of its plan, newest first."""
     rollback: RollbackReport | None = None
     may_roll_back: bool = False
     """True if the reader may preview and begin a rollback now."""
@@ -194,6 +198,7 @@ def view(
         has_ended=has_ended,
         reruns=list(selectors.reruns_of(by, run)[:RERUNS]) if has_ended else [],
         may_rerun=has_ended and Right.PROPOSE in rights_of(by),
+        edits=run_edits.of_run(run) if run.revision.parent_id else [],
         rollback=rollback_report.of_run(run),
         may_roll_back=rollback.may_begin(run, by),
         may_resolve=may_resolve,

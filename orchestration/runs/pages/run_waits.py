@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -65,6 +65,8 @@ _STEP_FAILED = re.compile(r"Step \S+ failed\.")
 
 def said_of(run: Run) -> str:
     state = RunState(run.state)
+    if run.gate_before is not None:
+        return "Nothing runs until another person has approved the edit."
     reason = f" {run.reason}" if run.reason and state != RunState.RUNNING else ""
     word = state.replace("_", " ")
     return NOW.get(state, f"The run has ended: {word}.") + reason
@@ -102,6 +104,7 @@ def waits_of(
     found = [
         *_held_by_stops(run, states),
         *_late(run, late_steps),
+        *_edit(run),
         *_stopped_rollback(run),
     ]
     if run.state == RunState.QUEUED or states[StepState.QUEUED]:
@@ -190,6 +193,15 @@ def _wait_for_place(waiting: QueuedItem) -> Wait:
     who = f"Place {place.position} in the queue, at most {place.limit} at a time."
     who += f" Waiting for {others}."
     return Wait("wait", "clock", text, who, key=f"queue-{waiting.step or 'run'}")
+
+
+def _edit(run: Run) -> Iterator[Wait]:
+    """Say that an edit of the run waits for its approval."""
+    if run.gate_before is not None:
+        step = run.revision.edited_step
+        text = f"Step “{step}” was edited. Nothing runs until the edit is approved."
+        who = "If it is not approved, the run is paused as before the edit."
+        yield Wait("wait", "clock", text, who, key="edited")
 
 
 def _late(run: Run, late_steps: int) -> list[Wait]:

@@ -21,12 +21,14 @@ from orchestration.runs.pages import run_waits
 NOT_YOURS = "Only operators, admins and the proposer can do this."
 LABELS = {
     StepAct.RETRY: "Retry step",
+    StepAct.EDIT: "Edit and retry",
     StepAct.SKIP: "Skip step",
     StepAct.COMPLETE: "Complete by hand",
     StepAct.FALLBACK: "Run fallback",
 }
 TEXTS = {
     StepAct.RETRY: "Runs the step again, with its inputs resolved again.",
+    StepAct.EDIT: "Retries it with other parameters, once another person has approved them.",
     StepAct.SKIP: "Continues without it. The run then ends as partly succeeded.",
     StepAct.COMPLETE: "You did its work yourself, and enter its output.",
     StepAct.FALLBACK: "Runs the fallback that the plan declares for this step.",
@@ -39,6 +41,7 @@ UNDO_TEXTS = {
 }
 DONE = {
     StepAct.RETRY: "Step set to run again.",
+    StepAct.EDIT: "Edit stored.",
     StepAct.SKIP: "Step skipped.",
     StepAct.COMPLETE: "Step completed by hand.",
     StepAct.FALLBACK: "Fallback started.",
@@ -60,7 +63,7 @@ class Offer:
 
     @property
     def text(self) -> str:
-        return (UNDO_TEXTS if self.is_undo else TEXTS)[self.act]
+        return (TEXTS | UNDO_TEXTS if self.is_undo else TEXTS)[self.act]
 
 
 @dataclass(frozen=True)

@@ -155,9 +155,9 @@ def _gate_page(
     by = request.user.actor()
     found = approvals.readable(by=by, gate_id=pk)
     light = Run.objects.defer(*UNREAD)
-    run = light.select_related("revision__plan", "dry_run").get(pk=found.context_id)
+    run = light.select_related("revision__plan").get(pk=found.context_id)
     # A run of an older release has none.
-    row = getattr(run, "dry_run", None) if found.subject_kind == RUN else None
+    row = run.dry_run if found.subject_kind == RUN else None
     first = first_listed(request)
     context = shown(found, by=by, at=clock.now(), first=first)
     is_previewing = row is not None and not row.is_ended
@@ -169,6 +169,7 @@ def _gate_page(
     owner = subject.get("on_behalf_of", "") if proposer.get("kind") == "agent" else ""
     context |= {
         "run": run,
+        "edit_waits": run.gate_before is not None and run.gate_id == found.pk,
         "form": form,
         "fields": _answer_fields(_form_of(found, subject, run), typed, refusal),
         "stamp": stamp,

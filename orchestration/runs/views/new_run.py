@@ -301,7 +301,7 @@ def _template(request: HttpRequest) -> str:
 
 
 def _named(revision: PlanRevision) -> str:
-    return f"{revision.plan.slug}@{revision.number}"
+    return f"{revision.plan.slug}@{revision.saved_number}"
 
 
 def _draft(request: HttpRequest) -> str:

@@ -71,7 +71,7 @@ def plan(request: HttpRequest, slug: str) -> HttpResponse:
         run = runs.get(request.user.actor(), pk)
         if run.revision.plan.slug != slug:
             raise Missing
-        number, inputs = run.revision.number, as_ids(run.inputs)
+        number, inputs = run.revision.saved_number, as_ids(run.inputs)
     return _page(request, slug, number, inputs=inputs)
 
 

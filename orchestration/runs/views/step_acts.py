@@ -1,7 +1,8 @@
-"""The form of an act on a failed step: retry, skip, complete by hand, fall back."""
+"""The form of an act on a failed step: retry, edit, skip, complete by hand, fall back."""
 
 import json
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -15,8 +16,9 @@ from django.views.decorators.http import require_http_methods
 from execfabric.lib import clock
 from execfabric.lib.refusal import Missing, Refusal
 from execfabric.web.http import HttpRequest, page
+from orchestration.plans.domain.edited_params import params_text, read_params
 from orchestration.runs import selectors
-from orchestration.runs.control import step_actions
+from orchestration.runs.control import edits, step_actions
 from orchestration.runs.control.step_actions import Request
 from orchestration.runs.domain.guided import StepAct
 from orchestration.runs.models import StepRun
@@ -26,6 +28,7 @@ from orchestration.skills.execution import blank_output
 
 ACTS: dict[StepAct, Callable[..., StepRun]] = {
     StepAct.RETRY: step_actions.retry,
+    StepAct.EDIT: partial(edits.edit, replaces=True),
     StepAct.SKIP: step_actions.skip,
     StepAct.FALLBACK: step_actions.fall_back,
     StepAct.COMPLETE: step_actions.complete,
@@ -56,6 +59,21 @@ class CompletionForm(ActForm):
         return output_of(self.cleaned_data["output"])
 
 
+class EditForm(ActForm):
+    """The parameters of a step as the user wants them."""
+
+    params = forms.CharField(required=False, max_length=LONGEST_OUTPUT, strip=False)
+
+    def clean_params(self) -> dict[str, Any]:
+        params, wrong = read_params(self.cleaned_data["params"])
+        if params is None:
+            raise forms.ValidationError(wrong)
+        return params
+
+
+FORMS = {StepAct.COMPLETE: CompletionForm, StepAct.EDIT: EditForm}
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def step_act(request: HttpRequest, pk: UUID, key: str, verb: str) -> HttpResponse:
     """Show and process the form of an act; a refusal keeps what was typed."""
@@ -64,12 +82,13 @@ def step_act(request: HttpRequest, pk: UUID, key: str, verb: str) -> HttpRespons
     offers = step_acts.offers_of(step.row, by, foresee=act is StepAct.SKIP)
     is_completion = act is StepAct.COMPLETE
     action = step.action if is_completion else None
-    form_type = CompletionForm if is_completion else ActForm
     initial = {
         "generation": step.row.generation,
         "output": json.dumps(blank_output(action), indent=2) if action else "",
     }
-    form = form_type(
+    if act is StepAct.EDIT and not offers.of(act).why_not:
+        initial["params"] = params_text(step.row.run.revision.source, step.row.key)
+    form = FORMS.get(act, ActForm)(
         request.POST if request.method == "POST" else None, initial=initial
     )
     context = {
@@ -80,6 +99,7 @@ def step_act(request: HttpRequest, pk: UUID, key: str, verb: str) -> HttpRespons
         "form": form,
         "action": action,
         "is_completion": is_completion,
+        "is_edit": act is StepAct.EDIT,
     }
     if not form.is_valid():
         status = HTTPStatus.UNPROCESSABLE_ENTITY if form.is_bound else HTTPStatus.OK

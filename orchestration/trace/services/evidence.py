@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from approvals.domain.states import GateStatus
 from audit.domain.chain import Verified
 from audit.domain.rows import Replay, RowDifference
 from execfabric.lib import canonical
@@ -30,6 +31,7 @@ from orchestration.runs.models import (
     StepRun,
 )
 
+HOLDING = (GateStatus.REQUESTED, GateStatus.PARTIAL, GateStatus.APPROVED)
 Differences = Iterator[RowDifference]
 Files = Mapping[str, Mapping[str, dict[str, Any]]]
 """The file references by their source and name: each step run, and the run itself."""
@@ -50,17 +52,22 @@ def check(replay: Replay, run: UUID, result: Verified) -> Files:
 
 
 def _plan_gate(replay: Replay, run: UUID) -> Differences:
-    """Compare the plan gate of the run with the last one opened for it."""
-    gates = [
-        key
+    """Compare the plan gate of the run with the last one opened for it.
+
+    After an edit that was not approved it is the one that was approved before.
+    """
+    gates = {
+        key: columns.get("status", GateStatus.REQUESTED)
         for key, columns in replay.rows["approvals_gate"].items()
         if columns.get("subject_kind") == "run"
-    ]
+    }
+    live = [key for key, status in gates.items() if status in HOLDING]
     rows = Run.objects.filter(pk=run).values_list("gate_id", flat=True)
     for gate in rows if gates else ():
-        if str(gate) != gates[-1]:
+        expected = (live or [*gates])[-1]
+        if str(gate) != expected:
             table = history.RUN.name
-            yield replay.difference(table, str(run), "gate_id", gates[-1], str(gate))
+            yield replay.difference(table, str(run), "gate_id", expected, str(gate))
 
 
 def _outputs(replay: Replay, run: UUID, result: Verified) -> Files:

@@ -67,7 +67,9 @@ SELECT key, bool_or(needed) FROM (
   UNION ALL (SELECT 'registry', true FROM skills_skill LIMIT 1)
   UNION ALL (
     SELECT 'plans', true FROM plans_planrevision AS revision WHERE NOT EXISTS
-    (SELECT FROM runs_run WHERE runs_run.revision_id = revision.id) LIMIT 1
+    (SELECT FROM runs_run WHERE runs_run.revision_id = revision.id)
+    AND revision.edited_in IS NULL AND NOT EXISTS
+    (SELECT FROM plans_planrevision AS edit WHERE edit.parent_id = revision.id) LIMIT 1
   )
   UNION ALL (SELECT 'events', true FROM runs_externalevent LIMIT 1)
   UNION ALL (SELECT 'stops', true FROM runs_stop LIMIT 1)
@@ -157,7 +159,8 @@ def _stored(replay: Replay) -> Iterator[tuple[Table, "QuerySet[Any]"]]:
     if run is not None:
         yield history.RUN, Run.objects.filter(pk=run)
         yield plans.PLAN, Plan.objects.filter(revisions__runs=run)
-        yield plans.REVISION, PlanRevision.objects.filter(runs=run)
+        own = Q(runs=run) | Q(edited_in=run) | Q(edits__edited_in=run)
+        yield plans.REVISION, PlanRevision.objects.filter(own).distinct()
         yield history.STEP, StepRun.objects.filter(run=run)
         yield history.ATTEMPT, Attempt.objects.filter(step_run__run=run)
         yield history.EVENT_WAIT, EventWait.objects.filter(step_run__run=run)
@@ -184,10 +187,11 @@ def _artifacts(plan: UUID) -> Iterator[tuple[Table, "QuerySet[Any]"]]:
 def _saved(replay: Replay) -> Iterator[tuple[Table, "QuerySet[Any]"]]:
     """Yield the saved plans and revisions; those of a proposal are in its run."""
     recorded = Q(pk__in=list(replay.rows[plans.REVISION.name]))
-    revisions = PlanRevision.objects.filter(recorded | Q(runs=None))
+    unused = Q(runs=None, edited_in=None, edits=None)
+    revisions = PlanRevision.objects.filter(recorded | unused)
     yield plans.REVISION, revisions.distinct()
     recorded = Q(pk__in=list(replay.rows[plans.PLAN.name]))
-    with_saved = Q(revisions__in=PlanRevision.objects.filter(runs=None))
+    with_saved = Q(revisions__in=PlanRevision.objects.filter(unused))
     yield plans.PLAN, Plan.objects.filter(recorded | with_saved).distinct()
 
 
