@@ -52,7 +52,7 @@ urlpatterns = [
         name="step_resolve",
     ),
     re_path(
-        rf"{RUN}/steps/(?P<key>[^/]+)/(?P<verb>retry|skip|complete|fallback)\Z",
+        rf"{RUN}/steps/(?P<key>[^/]+)/(?P<verb>retry|edit|skip|complete|fallback)\Z",
         step_acts.step_act,
         name="step_act",
     ),

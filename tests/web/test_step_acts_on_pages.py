@@ -166,6 +166,7 @@ def test_the_api_offers_foresees_and_does(run, operator, worker):
     possible = {row["action"]: row["possible"] for row in offered["actions"]}
     assert possible == {
         "retry": True,
+        "edit": True,
         "skip": True,
         "complete": True,
         "fallback": False,
@@ -199,3 +200,65 @@ def test_the_api_completes_by_hand_and_aborts(run, operator, worker):
         "failed",
         "Aborted by operator: Enough.",
     )
+
+
+def test_a_step_is_edited_on_its_page(run, operator, second_operator):
+    client = signed_in(operator)
+    shown = client.get(address(run, "edit")).content.decode()
+    assert "&quot;value&quot;: &quot;&lt;b&gt;bold&lt;/b&gt;&quot;" in shown
+    form = {"params": "value: plain # as typed", "reason": "It is no HTML."}
+
+    answer = client.post(address(run, "edit"), {**form, "generation": 1})
+
+    assert answer.status_code == 302
+    run.refresh_from_db()
+    assert run.state == "awaiting_approval"
+    page = words(page_of(run, signed_in(second_operator)))
+    assert "Step “bad” was edited. Nothing runs until the edit is approved." in page
+    assert "It is no HTML." in page
+    assert "Revision 1, edited" in page
+    gate = signed_in(second_operator).get(f"/gates/{run.gate_id}").content.decode()
+    assert "Changed parameters of step" in gate
+    assert "The step is retried with these parameters, and the run continues." in gate
+    assert 'data-field="value"' in gate
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("value: [1", "Line 1:"),
+        ("- a list", "Write the parameters as names with values"),
+        ("value: $nothing.output", "plan.invalid"),
+        ('{"value": "<b>bold</b>"}', "it has these parameters already"),
+    ],
+)
+def test_an_edit_that_is_refused_keeps_what_was_typed(
+    params, said, run, operator, second_operator
+):
+    form = {"params": params, "reason": "A long explanation."}
+
+    answer = signed_in(operator).post(address(run, "edit"), form).content.decode()
+
+    assert said in answer
+    assert "A long explanation." in answer
+    run.refresh_from_db()
+    assert run.state == "paused"
+
+
+def test_the_api_edits_a_step_and_shows_it(run, operator, second_operator):
+    caller = Caller(token_of(operator))
+    key = run.steps.get(key="bad").pk
+    body = {"reason": "It is no HTML.", "params": {"value": "plain"}}
+
+    answer = caller.post(f"steps/{key}:retry", body)
+    again = caller.post(f"steps/{key}:retry", body)
+
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["state"], found["revision"]) == ("awaiting_approval", 1)
+    [edit] = found["edits"]
+    assert edit["changes"] == [
+        {"param": "value", "before": "<b>bold</b>", "after": "plain"}
+    ]
+    assert (edit["step"], edit["by"], edit["is_pending"]) == ("bad", "operator", True)
+    assert (again.status_code, again.json()["code"]) == (409, "step.act_refused")

@@ -162,6 +162,7 @@ class Run(sources.RunSource):
     def dry_run(self) -> "DryRun | None":
         """The dry run of the current content; None for a run of an older release."""
         rows = self.dry_runs.filter(digest=self.revision.digest)
+        rows = rows.defer("body", "source", "inputs", "pins")
         return rows.order_by("created_at").last()
 
     def proposed_by(self) -> Actor:

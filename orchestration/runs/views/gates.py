@@ -30,9 +30,7 @@ from orchestration.runs.pages.places import StepPlaces
 from orchestration.runs.pages.run_origin import template_of
 from orchestration.runs.views import dry_runs
 
-UNREAD = frozenset({"pins", "revision__source"}) | {
-    f"dry_run__{name}" for name in ("body", "source", "inputs", "pins")
-}
+UNREAD = frozenset({"pins", "revision__source"})
 
 
 class DecisionForm(forms.Form):
