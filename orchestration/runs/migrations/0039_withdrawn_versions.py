@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
     """Workers of before can go on; they do not withdraw."""
 
     dependencies = [
-        ("runs", "0036_attempt_times"),
+        ("runs", "0038_probes"),
     ]
 
     operations = [

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
     """Replaces the function; a worker of before would not store probes."""
 
     dependencies = [
-        ("runs", "0036_attempt_times"),
+        ("runs", "0037_edits"),
     ]
 
     operations = [

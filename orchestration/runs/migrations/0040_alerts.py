@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0045_withdrawn_versions'),
+        ('runs', '0039_withdrawn_versions'),
     ]
 
     operations = [
