@@ -176,22 +176,9 @@ class RunChange(RowWrites):
         """
         source = StepState(step.state)
         target = STEP_RUN.next(source, event)
-        fields["state"] = str(target)
-        ends = target in FINAL_STEP and source not in FINAL_STEP
-        if source is StepState.INDETERMINATE:
-            fields["probe_at"] = None
-        if ends or target not in FINAL_STEP:
-            fields["finished_at"] = self.at if ends else None
-        # The service level of a list is that of all its items together.
         sla_s = self.plan_step(step).sla_s if step.item is None else None
-        starts = source is StepState.PENDING and target not in FINAL_STEP
-        fields |= sla.on_move(
-            step,
-            starts=starts,
-            ends=ends,
-            sla_s=sla_s,
-            at=self.at,
-        )
+        fields["state"] = str(target)
+        fields |= self._times(step, source, target, sla_s)
         changed = (self._set(step, fields), *rows, *self._failure(step, target))
         self.loaded.moved(step)
         body = {**(payload or {}), "from": str(source), "to": str(target)}
@@ -211,6 +198,24 @@ class RunChange(RowWrites):
             self._record_breach(step, sla_s)
         if is_undo(step.key):
             self._end_undo(step, target)
+
+    def _times(
+        self, step: StepRun, source: StepState, target: StepState, sla_s: float | None
+    ) -> dict[str, Any]:
+        """Return the columns with the times that a move begins or ends.
+
+        The service level of a list is that of all its items together.
+        """
+        ends = target in FINAL_STEP and source not in FINAL_STEP
+        starts = source is StepState.PENDING and target not in FINAL_STEP
+        fields: dict[str, Any] = {}
+        if source is StepState.INDETERMINATE:
+            fields["probe_at"] = None
+        if ends or target not in FINAL_STEP:
+            fields["finished_at"] = self.at if ends else None
+        return fields | sla.on_move(
+            step, starts=starts, ends=ends, sla_s=sla_s, at=self.at
+        )
 
     def _failure(self, step: StepRun, state: StepState) -> list[RowFact]:
         """Count a failure of a step of the plan that counts for its rollback.
