@@ -26,7 +26,7 @@ from approvals.models import Gate
 from audit.errors import NotInTransaction
 from audit.services import Fact, RowFact
 from execfabric.infra import database
-from execfabric.lib.clock import stamp
+from execfabric.lib.clock import elapsed_ms, stamp
 from execfabric.lib.machine import StaleTransition
 
 EXPIRED = "Expired: not enough approvals before the deadline."
@@ -136,7 +136,11 @@ def expire(*, gate_id: UUID, at: datetime) -> GateChange | None:
     if not gate.is_open or at < gate.expires_at:
         return None
     rows = move(gate, GateEvent.EXPIRED, at=at, reason=EXPIRED)
-    over = {"digest": gate.digest_hex, "expires_at": stamp(gate.expires_at)}
+    over = {
+        "digest": gate.digest_hex,
+        "expires_at": stamp(gate.expires_at),
+        "elapsed_ms": elapsed_ms(gate.requested_at, at),
+    }
     return GateChange(gate, facts_of(gate, ("gate.expired", over), rows=rows))
 
 

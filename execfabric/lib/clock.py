@@ -32,6 +32,11 @@ def stamp(at: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
+def elapsed_ms(since: datetime, until: datetime) -> int:
+    """Return the milliseconds between two times; 0 if a clock went back."""
+    return max(0, round((until - since).total_seconds() * 1000))
+
+
 def in_utc(at: datetime) -> datetime:
     """Return a time in UTC; one without a zone is in UTC.
 

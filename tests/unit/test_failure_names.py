@@ -16,6 +16,7 @@ def error(code: str) -> dict:
         ("step.failed", error("lab.refused"), "Failed"),
         ("step.failed", error("step.timed_out"), "TimedOut"),
         ("step.retry_later", error("step.timed_out"), "TimedOut"),
+        ("step.failed", error("wait.expired"), "TimedOut"),
         ("step.failed", error("step.condition_failed"), "RoutingFailed"),
         ("step.failed", {"error": "unreadable"}, "Failed"),
         ("step.outcome_unknown", error("step.timed_out"), "Escalated"),

@@ -1,5 +1,7 @@
 """The audit log finds failures by name, with the same rules as the names."""
 
+from datetime import timedelta
+
 import pytest
 
 from audit.models import Event
@@ -10,13 +12,33 @@ from orchestration.runs.control import control
 from orchestration.runs.domain.failure_names import FailureName, name_of
 from orchestration.runs.domain.results import Failure
 from orchestration.runs.engine.quarantine import REPORTED_FAILURES, Duty, Quarantine
+from orchestration.runs.keeper import sweep
 from orchestration.trace.selectors import LogFilter, search
 from tests.api_builders import Caller, person, token_of
-from tests.builders import approved, claimed, completed, driven, plan, step
+from tests.builders import (
+    approved,
+    claimed,
+    completed,
+    driven,
+    plan,
+    proposed,
+    step,
+)
 from tests.console_builders import signed_in, words
+from tests.integration.event_builders import awaits
 from tests.web.run_builders import FAILING, TWO_STEPS
 
 pytestmark = pytest.mark.usefixtures("registry")
+
+
+INPUT = plan(
+    {
+        "id": "ask",
+        "kind": "input",
+        "form": {"type": "object", "properties": {"amount": {"type": "integer"}}},
+        "ask": {"reason": "How much was it?", "groups": ["operator"]},
+    }
+)
 
 
 @pytest.fixture
@@ -43,6 +65,38 @@ def _broken(_run: object) -> bool:
 
 def name_in_python(event: Event) -> FailureName | None:
     return name_of(event.kind, canonical.loads(bytes(event.body))["payload"])
+
+
+@pytest.mark.promise("S3.52")
+def test_each_failure_is_an_event_and_a_timeout_says_how_long(
+    failures, proposer, operator
+) -> None:
+    proposed(TWO_STEPS, proposer)
+    for text in (INPUT, plan(awaits(event={"type": "invoice.paid", "key": "7"}))):
+        approved(text, proposer, operator)
+    sweep.sweep(at=clock.now() + timedelta(days=30))
+
+    events = [
+        (event, canonical.loads(bytes(event.body))["payload"])
+        for event in Event.objects.all()
+    ]
+    names = {name_of(event.kind, payload) for event, payload in events} - {None}
+
+    assert names == set(FailureName)
+    timed_out = {
+        (payload.get("error") or {}).get("code", event.kind): payload["elapsed_ms"]
+        for event, payload in events
+        if name_of(event.kind, payload) is FailureName.TIMED_OUT
+    }
+    week = 7 * 24 * 3600 * 1000
+    assert timed_out.pop("step.timed_out") < week
+    assert timed_out.keys() == {
+        "gate.expired",
+        "run.expired",
+        "input.expired",
+        "wait.expired",
+    }
+    assert all(ms >= week for ms in timed_out.values())
 
 
 def test_the_filter_finds_exactly_the_events_with_the_name(failures) -> None:

@@ -26,10 +26,11 @@ class FailureRule(NamedTuple):
 
 
 _ENDS = ("step.failed", "step.retry_later", "step.fell_back")
-_TIMEOUTS = ("step.timed_out", "command.timed_out", "input.expired")
+TIMEOUTS = ("step.timed_out", "command.timed_out", "input.expired", "wait.expired")
+"""The error codes of what took too long; its event has `elapsed_ms`."""
 RULES = (
     FailureRule(FailureName.ESCALATED, ("step.outcome_unknown",)),
-    FailureRule(FailureName.TIMED_OUT, _ENDS, _TIMEOUTS),
+    FailureRule(FailureName.TIMED_OUT, _ENDS, TIMEOUTS),
     FailureRule(
         FailureName.ROUTING_FAILED,
         _ENDS,

@@ -5,6 +5,7 @@ from typing import Any, assert_never
 
 from approvals.domain.states import GateStatus
 from approvals.services import gates as approvals
+from execfabric.lib.clock import elapsed_ms
 from execfabric.lib.refusal import Refusal
 from orchestration.runs.domain import decider, outcome, rollback
 from orchestration.runs.domain.progress import UPSTREAM_FAILED
@@ -284,7 +285,10 @@ def _move_run(action: decider.Move, change: RunChange) -> None:
         or change.run.state == RunState.ABORTING
     )
     requested = change.run.reason if is_confirmed else ""
-    change.move_run(action.event, action.reason or requested, **fields)
+    fact = {}
+    if action.event is RunEvent.EXPIRED:
+        fact["elapsed_ms"] = elapsed_ms(change.run.created_at, change.at)
+    change.move_run(action.event, action.reason or requested, fact, **fields)
 
 
 def _succeed(change: RunChange) -> None:

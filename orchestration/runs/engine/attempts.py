@@ -14,9 +14,11 @@ from uuid import UUID
 from execfabric.infra import database, disk
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor, system
+from execfabric.lib.clock import elapsed_ms
 from orchestration.plans.domain.undo import is_undo
 from orchestration.runs import selectors
 from orchestration.runs.domain import outcome
+from orchestration.runs.domain.failure_names import TIMEOUTS
 from orchestration.runs.domain.results import Finished, Result, recordable
 from orchestration.runs.domain.states import (
     AttemptEvent,
@@ -315,6 +317,8 @@ def _finish(
     else:
         payload = dict(columns)
         error = result.as_fact()
+        if result.code in TIMEOUTS:
+            payload["elapsed_ms"] = _elapsed_ms(step, change.at)
     if end.wait is not None:
         payload["wait_s"] = end.wait.total_seconds()
         columns["not_before"] = change.at + end.wait
@@ -324,6 +328,12 @@ def _finish(
     change.move_step(
         step, end.event, payload, session=session, rows=[attempt], **columns
     )
+
+
+def _elapsed_ms(step: StepRun, at: datetime) -> int:
+    """Return how long the current attempt of a step took."""
+    attempts = Attempt.objects.filter(step_run=step, fence=step.fence)
+    return elapsed_ms(attempts.values_list("started_at", flat=True).get(), at)
 
 
 def _returned(

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from approvals.domain.states import GateStatus
+from approvals.models import Gate
+from execfabric.lib.clock import elapsed_ms
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import StepEvent
@@ -43,10 +45,15 @@ def gate(change: RunChange, step: StepRun, status: GateStatus) -> None:
     if step.kind == "input" and status is GateStatus.EXPIRED:
         end = outcome.of_unanswered_input()
     columns = end.columns()
+    fact: dict[str, Any] = {"gate": str(step.gate_id)}
     if end.event is StepEvent.SUCCEEDED:
         output = {"approved": True}
         columns |= {"output": output, "output_digest": result_digest(output, {})}
-    change.move_step(step, end.event, {"gate": str(step.gate_id)}, **columns)
+    if end.event is StepEvent.FAILED and step.gate_id is not None:
+        asked_at = Gate.objects.values_list("requested_at", flat=True)
+        since = asked_at.get(pk=step.gate_id)
+        fact |= columns | {"elapsed_ms": elapsed_ms(since, change.at)}
+    change.move_step(step, end.event, fact, **columns)
 
 
 def fail(

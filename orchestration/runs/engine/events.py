@@ -23,7 +23,7 @@ from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.actor import Actor
 from execfabric.lib.canonical import NotCanonical
-from execfabric.lib.clock import stamp
+from execfabric.lib.clock import elapsed_ms, stamp
 from orchestration.plans.domain import references
 from orchestration.plans.domain.waits import MAX_EVENT_KEY, event_text
 from orchestration.runs import history
@@ -193,7 +193,8 @@ def expire(change: RunChange, step: StepRun) -> bool:
     """Fail a step whose event did not arrive in time."""
     wait = EventWait.objects.get(step_run=step, generation=step.generation)
     message = f"No {event_text(wait.type, wait.key)} arrived in time."
-    ends.fail(change, step, EXPIRED, message, not_before=None)
+    fact = {"elapsed_ms": elapsed_ms(wait.opened_at, change.at)}
+    ends.fail(change, step, EXPIRED, message, fact, not_before=None)
     return True
 
 
