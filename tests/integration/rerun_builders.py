@@ -9,6 +9,7 @@ from orchestration.runs.control import proposals
 from orchestration.runs.domain.states import RunState
 from orchestration.runs.models import Run, StepRun
 from orchestration.runs.worker.work import WorkerContext
+from orchestration.trace.services import streams
 from tests.builders import (
     approved,
     decided,
@@ -87,3 +88,14 @@ def reused(run: Run) -> Mapping[str, bool]:
     """Return for each step of a plan whether it has reused a result."""
     rows = StepRun.objects.filter(run=run, parent=None)
     return {row.key: row.reused_from_id is not None for row in rows}
+
+
+def marks(witness: Any) -> list[str]:
+    """Return what steps have written, in order."""
+    return [line.split()[0] for line in witness.read()]
+
+
+def verified(run: Run) -> None:
+    """Check that the record of a run explains every row."""
+    result = streams.verify_stream(run.stream)
+    assert (result.broken, result.differences) == (None, [])
