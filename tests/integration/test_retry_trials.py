@@ -32,7 +32,8 @@ pytestmark = [
     pytest.mark.usefixtures("registry"),
 ]
 TRIALS = int(os.environ.get("EXECFABRIC_TRIALS", "40"))
-ONCE = with_fallback("once", "witness", params={"mark": "once"})
+ONCE = with_fallback("once", "witness", params={"mark": "once"}, timeout="1h")
+"""The old process is before its deadline in every trial, also on a slow machine."""
 Act = Callable[[StepRun, User], object]
 
 
