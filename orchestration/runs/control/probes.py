@@ -137,7 +137,8 @@ def _job(change: RunChange, step: StepRun, session: str) -> ProbeJob | None:
     if action is None or pinned is None or specs.digest_of(body) != attempt.spec_id:
         return None
     is_usable = skills.usable(pinned.skill_state, pinned.version_state)
-    if not is_usable or not skills.handler_fits(pinned, action.probe):
+    is_approved = pinned.digest == pin["digest"]
+    if not (is_usable and is_approved and skills.handler_fits(pinned, action.probe)):
         return None
     return ProbeJob(
         run_id=change.run.id,
