@@ -108,6 +108,7 @@ NO_HISTORY = {
     "runs_dryrun": "What approvers saw of it is in the run and in its gate.",
     "runs_sweepfailure": "When the keeper tries a run again; changes nothing of it.",
     "runs_attentionclaim": "Who takes care of what now; the events have the past.",
+    "runs_alert": "Messages about what needs a person; the events have that.",
     "runs_outside": "Counts changes of other tables.",
     "runs_concurrencyplace": "Who waits or holds a key now; the events have the past.",
     "runs_verificationjob": "What a check found; verify again to know.",
