@@ -107,6 +107,7 @@ def _started(drive: "Drive", steps: int, seconds: float) -> Run:
 
 
 def _is_complete(crew: Crew) -> bool:
+    crew.renew()
     return len(crew.ready()) == crew.size
 
 

@@ -61,6 +61,14 @@ class Crew:
             w for w in self.workers if w.alive and w.running.service.ready(w.running)
         ]
 
+    def renew(self) -> None:
+        """Replace the parts that ended by themselves, as their supervisor does."""
+        for worker in [one for one in self.workers if not one.alive]:
+            self.kill_worker(worker)
+        for index, part in enumerate(self.others):
+            if not part.alive:
+                self.kill_other(index)
+
     def pids(self, worker: Spawned) -> list[int]:
         """Return the processes of a worker."""
         with contextlib.suppress(psutil.Error):

@@ -87,6 +87,7 @@ class Drive:
     proposer: User = field(init=False)
     operator: User = field(init=False)
     publisher: Publisher = field(init=False)
+    crew: Crew = field(init=False)
     plans: list[Made] = field(init=False)
     """What is still to be proposed."""
     undoable: dict[UUID, float] = field(default_factory=dict)
@@ -115,6 +116,7 @@ class Drive:
         )
         faults = Faults(crew, wanted.seed, self.lease_s)
         started = time.monotonic()
+        self.crew = crew
         try:
             crew.start()
             with self.publisher.multiplying():
@@ -164,6 +166,7 @@ class Drive:
 
     def _round(self) -> bool:
         """One look as proposer, operator and publisher; True when all is over."""
+        self.crew.renew()
         free = self.wanted.at_once - self._open().count()
         for _ in range(min(free, AT_A_TIME, len(self.plans))):
             # On a full disk it is refused, and proposed again later.
