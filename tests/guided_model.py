@@ -193,6 +193,8 @@ def _asked(shape: Shape, world: World, progress: Progress) -> Iterator[World]:
             step, progress, run=OpenFailures(world.run), kind=kind
         )
         for act in (act for act, why_not in acts.items() if not why_not):
+            if act is StepAct.EDIT:
+                continue  # the run stops for its approval, and then it is a retry
             yield from acted(shape, world, step, act)
 
 

@@ -5,13 +5,14 @@ from importlib import import_module
 from django.db import migrations, models
 
 # Frozen, like this file.
-before = import_module("orchestration.runs.migrations.0032_reruns")
-columns = before.columns
-STEP_COLUMNS = f"{before.STEP_COLUMNS}, probe_at, probe_record"
+before = import_module("orchestration.runs.migrations.0037_edits")
+steps = import_module("orchestration.runs.migrations.0032_reruns")
+columns = steps.columns
+STEP_COLUMNS = f"{steps.STEP_COLUMNS}, probe_at, probe_record"
 COMMIT = before.COMMIT.replace(
-    f"SET ({before.STEP_COLUMNS})", f"SET ({STEP_COLUMNS})"
+    f"SET ({steps.STEP_COLUMNS})", f"SET ({STEP_COLUMNS})"
 ).replace(
-    columns._of("new", before.STEP_COLUMNS), columns._of("new", STEP_COLUMNS)
+    columns._of("new", steps.STEP_COLUMNS), columns._of("new", STEP_COLUMNS)
 )
 
 
