@@ -93,5 +93,5 @@ def _follow(change: RunChange, gate: Gate) -> None:
     else:
         step = change.step(gate.subject_id)
         if step.gate_id == gate.id and step.state == StepState.GATED:
-            ends.gate(change, step, status)
+            ends.gate(change, step, status, asked_at=gate.requested_at)
     advance(change)

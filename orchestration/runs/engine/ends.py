@@ -1,10 +1,10 @@
 """End steps that no attempt ends: with an output, or with the reason of a failure."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from approvals.domain.states import GateStatus
-from approvals.models import Gate
 from execfabric.lib.clock import elapsed_ms
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import result_digest
@@ -39,8 +39,17 @@ def succeed(
     )
 
 
-def gate(change: RunChange, step: StepRun, status: GateStatus) -> None:
-    """Move a gated step whose gate has ended; an approval step is finished then."""
+def gate(
+    change: RunChange,
+    step: StepRun,
+    status: GateStatus,
+    *,
+    asked_at: datetime | None = None,
+) -> None:
+    """Move a gated step whose gate has ended; an approval step is finished then.
+
+    `asked_at` is when its gate was opened, if it has one.
+    """
     end = outcome.of_step_gate(status, is_approval_step=step.kind == "approval")
     if step.kind == "input" and status is GateStatus.EXPIRED:
         end = outcome.of_unanswered_input()
@@ -49,10 +58,8 @@ def gate(change: RunChange, step: StepRun, status: GateStatus) -> None:
     if end.event is StepEvent.SUCCEEDED:
         output = {"approved": True}
         columns |= {"output": output, "output_digest": result_digest(output, {})}
-    if end.event is StepEvent.FAILED and step.gate_id is not None:
-        asked_at = Gate.objects.values_list("requested_at", flat=True)
-        since = asked_at.get(pk=step.gate_id)
-        fact |= columns | {"elapsed_ms": elapsed_ms(since, change.at)}
+    if end.event is StepEvent.FAILED and asked_at is not None:
+        fact |= columns | {"elapsed_ms": elapsed_ms(asked_at, change.at)}
     change.move_step(step, end.event, fact, **columns)
 
 
