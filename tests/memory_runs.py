@@ -20,6 +20,7 @@ from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain.document import PlanDocument
 from orchestration.plans.domain.gates import demand_of
 from orchestration.plans.domain.subplans import order_of
+from orchestration.plans.models import PlanRevision
 from orchestration.runs.control import answers, control
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import Finished, Result, result_digest
@@ -118,6 +119,8 @@ class MemoryRun:
         self.lost: set[UUID] = set()
         self.event: Any = None
         run = Run(
+            revision=PlanRevision(),
+            created_at=AT,
             state=RunState.RUNNING,
             inputs=self.inputs,
             pins=dict(self._pins(self.document, "")),
