@@ -58,6 +58,9 @@ ACTION: Any = SimpleNamespace(name="yield", retry=None)
 PINNED: Any = SimpleNamespace(contract=None, action=lambda name: None)
 
 
+WAIT: Any = SimpleNamespace(type="came", key="k", opened_at=AT)
+
+
 class Unresolved(Refusal):
     """A reference has no value."""
 
@@ -373,7 +376,7 @@ def without_database(current: Callable[[], MemoryRun]) -> Iterator[None]:
         (places, "find", lambda *args: current().find(*args)),
         (places, "before", lambda place: []),
         (events, "begin", _await_event),
-        (events, "EventWait", _Rows(lambda: SimpleNamespace(type="came", key="k"))),
+        (events, "EventWait", _Rows(lambda: WAIT)),
         (events, "EventMatch", _Rows(lambda: SimpleNamespace(event=current().event))),
     ]
     with ExitStack() as stack:
