@@ -1,5 +1,6 @@
 """Continue a stopped rollback after a user has acted on the undo that stopped it."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from audit import selectors as audit
@@ -21,22 +22,42 @@ def go_on(change: RunChange, reason: str, *, retried: StepRun | None = None) -> 
     :raises RollbackBlocked: when a step may still have an effect
     """
     undos.require_settled(change)
-    before = _last_request(change)
-    planned = {each["step_run"]: each for each in before.get("undo", ())}
+    requests = _requests(change)
+    before = next(requests, {})
+    back_to, planned = before.get("back_to", ""), _planned(before)
+    if retried is not None and str(retried.parent_id) not in planned:
+        back_to, entry = _left_out(retried, requests)
+        planned[str(retried.parent_id)] = entry
     rows = [
         row
         for row in change.steps.values()
-        if str(row.parent_id) in planned and (row is retried or _was_not_reached(row))
+        if is_undo(row.key) and str(row.parent_id) in planned
     ]
+    again = [row for row in rows if row is retried or _was_not_reached(row)]
+    # What is not tried now stays a part of the rollback, for a later retry.
     fact = {
-        "to": before.get("to", ""),
-        "undo": [planned[str(row.parent_id)] for row in rows],
+        "back_to": back_to,
+        "undo": [planned[str(row.parent_id)] for row in rows if undos.is_open(row)],
         "not_undone": [],
-        "preview": before.get("preview", ""),
     }
     change.begin_rollback([], reason, fact)
-    for row in rows:
+    for row in again:
         undos.again(change, row, row.reuse_digest)
+
+
+def _planned(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a request has planned for each step that it undoes."""
+    return {each["step_run"]: each for each in request.get("undo", ())}
+
+
+def _left_out(
+    undo: StepRun, earlier: Iterator[dict[str, Any]]
+) -> tuple[str, dict[str, Any]]:
+    """Return what the newest earlier request has planned for an undo, and its target."""
+    for request in earlier:
+        if entry := _planned(request).get(str(undo.parent_id)):
+            return request.get("back_to", ""), entry
+    raise LookupError(undo.key)
 
 
 def _was_not_reached(row: StepRun) -> bool:
@@ -45,8 +66,7 @@ def _was_not_reached(row: StepRun) -> bool:
     return is_left and (row.error or {}).get("code") != SKIPPED_BY_USER
 
 
-def _last_request(change: RunChange) -> dict[str, Any]:
-    """Return the payload of the event that began the rollback, or continued it last."""
-    newest = next(audit.newest_of(change.run.stream, STARTED, ""), None)
-    payload: dict[str, Any] = audit.envelope(newest)["payload"] if newest else {}
-    return payload
+def _requests(change: RunChange) -> Iterator[dict[str, Any]]:
+    """Iterate over what began the rollback, or continued it, the newest first."""
+    for event in audit.newest_of(change.run.stream, STARTED, ""):
+        yield audit.envelope(event)["payload"]

@@ -168,7 +168,7 @@ def _only_ends(change: RunChange, rows: Mapping[Any, StepRun]) -> bool:
     return is_stopped and {row.state for row in rows.values()} <= {StepState.SUCCEEDED}
 
 
-def _is_open(undo: StepRun) -> bool:
+def is_open(undo: StepRun) -> bool:
     """Return True for an undo that has not succeeded, and that no user has decided on."""
     is_decided = _code(undo) in {SKIPPED_BY_USER, ABANDONED}
     return undo.state != StepState.SUCCEEDED and not is_decided
@@ -189,8 +189,8 @@ def _completed_after(
     of their undos is left.
     """
     after = _target(change, to).completed_seq if to else 0
-    is_open = any(map(_is_open, rows.values())) or _only_ends(change, rows)
-    goes_on = change.run.state == RunState.ROLLBACK_FAILED and not to and is_open
+    is_left = any(map(is_open, rows.values())) or _only_ends(change, rows)
+    goes_on = change.run.state == RunState.ROLLBACK_FAILED and not to and is_left
     found = [
         step
         for step in change.steps.values()
