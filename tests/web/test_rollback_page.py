@@ -5,6 +5,8 @@ from http import HTTPStatus
 import pytest
 from django.urls import reverse
 
+from execfabric.lib import clock
+from orchestration.runs.control import step_actions
 from tests.builders import approved, driven, plan, step
 from tests.integration.rollback_builders import (
     FAILS,
@@ -104,6 +106,28 @@ def test_a_stopped_rollback_says_what_to_do(client, operator, proposer, worker):
     assert "Undo of step" in page
     own = client.get(reverse("step", args=[run.pk, "s1"])).content.decode()
     assert "View the undo of this step" in own
+
+
+def test_a_stopped_rollback_has_one_link_to_its_page(
+    client, operator, proposer, worker
+):
+    text = plan(done("s0"), done("s1", after="s0", rollback=FAILS))
+    run = driven(approved(text, proposer, operator), worker)
+    rolled_back(run, operator, to="s0")
+    run = driven(run, worker)
+    client.force_login(operator)
+    assert client.get(f"/runs/{run.pk}").content.decode().count(page_of(run)) == 1
+
+    undo = run.steps.get(key="s1.undo")
+    step_actions.skip(
+        step_actions.Request(undo.pk, "It stays.", operator.actor(), clock.now())
+    )
+
+    run.refresh_from_db()
+    assert run.state == "rollback_failed"
+    text = client.get(f"/runs/{run.pk}").content.decode()
+    assert text.count(page_of(run)) == 1
+    assert 'data-testid="rollback-link"' in text
 
 
 def test_a_failed_undo_is_completed_by_hand_on_its_page(

@@ -41,7 +41,13 @@ from orchestration.runs.pages.items import ItemCounts
 from orchestration.runs.pages.rollback_report import RollbackReport
 from orchestration.runs.pages.run_edits import RunEdit
 from orchestration.runs.pages.run_result import RunResult
-from orchestration.runs.pages.run_waits import Wait, controls_of, eligible_of, waits_of
+from orchestration.runs.pages.run_waits import (
+    ROLLBACK,
+    Wait,
+    controls_of,
+    eligible_of,
+    waits_of,
+)
 
 EVENTS_SHOWN = 500
 """Maximum events in the list; a link leads to older events."""
@@ -108,6 +114,11 @@ class RunView:
     rollback: RollbackReport | None = None
     may_roll_back: bool = False
     """True if the reader may preview and begin a rollback now."""
+
+    @property
+    def has_rollback_wait(self) -> bool:
+        """Return True if what the run waits for already links to its rollback."""
+        return any(wait.key == ROLLBACK for wait in self.waits)
 
     @property
     def total(self) -> int:

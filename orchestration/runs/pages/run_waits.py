@@ -30,6 +30,8 @@ from orchestration.runs.engine.places import QueuedItem
 from orchestration.runs.engine.quarantine import DESCRIPTIONS, REPORTED_FAILURES, Duty
 from orchestration.runs.models import EventWait, Run, StepRun, Stop, SweepFailure
 
+ROLLBACK = "rollback"
+"""The key of the item that links to a stopped rollback."""
 WAITS = 50
 """Maximum items in the list of what the run waits for."""
 NOW = {
@@ -155,7 +157,7 @@ def _stopped_rollback(run: Run) -> list[Wait]:
     text = "The rollback needs an operator."
     who = "Fix the cause, then continue it; or skip the failed undo, or do it by hand."
     url = reverse("run_rollback", args=[run.pk])
-    return [Wait("bad", "retry", text, who, url, "Continue rollback", "rollback")]
+    return [Wait("bad", "retry", text, who, url, "Continue rollback", ROLLBACK)]
 
 
 def _awaited(steps: list[StepRun]) -> dict[UUID, EventWait]:
