@@ -15,7 +15,7 @@ from execfabric.lib.text import is_visible
 from orchestration.runs.domain import outcome
 from orchestration.runs.domain.results import result_digest
 from orchestration.runs.domain.states import Phase, StepState
-from orchestration.runs.engine import specs, subjects
+from orchestration.runs.engine import continuing, specs, subjects
 from orchestration.runs.engine.advance import advance
 from orchestration.runs.engine.locking import locked_change
 from orchestration.runs.engine.transitions import RunChange
@@ -81,6 +81,7 @@ def resolve(
         _resolve(
             change, step, happened=happened, evidence=evidence, output=output or {}
         )
+        continuing.end_if_done(change, step)
         advance(change)
         return step
 

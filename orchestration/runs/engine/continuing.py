@@ -6,7 +6,7 @@ from typing import Any
 from audit import selectors as audit
 from orchestration.plans.domain.undo import is_undo
 from orchestration.runs.domain.members import SKIPPED_BY_USER
-from orchestration.runs.domain.states import RunEvent, StepState
+from orchestration.runs.domain.states import RunEvent, RunState, StepState
 from orchestration.runs.engine import undos
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import StepRun
@@ -35,14 +35,27 @@ def go_on(change: RunChange, reason: str, *, retried: StepRun | None = None) -> 
     ]
     again = [row for row in rows if row is retried or _was_not_reached(row)]
     # What is not tried now stays a part of the rollback, for a later retry.
-    fact = {
-        "back_to": back_to,
-        "undo": [planned[str(row.parent_id)] for row in rows if undos.is_open(row)],
-        "not_undone": [],
-    }
-    change.begin_rollback([], reason, fact)
+    left = [planned[str(row.parent_id)] for row in rows if undos.is_open(row)]
+    change.begin_rollback([], reason, _fact(back_to, left))
     for row in again:
         undos.again(change, row, row.reuse_digest)
+
+
+def end_if_done(change: RunChange, undo: StepRun) -> None:
+    """End a stopped rollback after the outcome of its last undo was found."""
+    is_stopped = change.run.state == RunState.ROLLBACK_FAILED
+    if not is_stopped or not is_undo(undo.key) or undo.state != StepState.SUCCEEDED:
+        return
+    if not any(
+        is_undo(row.key) and undos.is_open(row) for row in change.steps.values()
+    ):
+        reason = f"It was found that {change.loaded.title(undo)} happened."
+        back_to = next(_requests(change), {}).get("back_to", "")
+        change.begin_rollback([], reason, _fact(back_to, []))
+
+
+def _fact(back_to: str, left: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"back_to": back_to, "undo": left, "not_undone": []}
 
 
 def _planned(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Each undo is a step run of its own. The exact action of all of them is known bef
 first one runs, and an undo that would run another action does not start.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -152,7 +152,7 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
             not_undone.append(NotUndone(step, title, reason))
         else:
             undos.append(_undo(change, step, contract, rows))
-    if not undos and not _only_ends(change, rows):
+    if not undos:
         raise NothingToUndo
     not_undone += _left_over(change)
     return Rollback(to, tuple(undos), tuple(not_undone), tuple(read_only))
@@ -160,12 +160,6 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
 
 def _code(undo: StepRun | None) -> str:
     return str((undo.error or {}).get("code", "")) if undo is not None else ""
-
-
-def _only_ends(change: RunChange, rows: Mapping[Any, StepRun]) -> bool:
-    """Return True if all undos of a stopped rollback have succeeded since it stopped."""
-    is_stopped = change.run.state == RunState.ROLLBACK_FAILED
-    return is_stopped and {row.state for row in rows.values()} <= {StepState.SUCCEEDED}
 
 
 def is_open(undo: StepRun) -> bool:
@@ -189,7 +183,7 @@ def _completed_after(
     of their undos is left.
     """
     after = _target(change, to).completed_seq if to else 0
-    is_left = any(map(is_open, rows.values())) or _only_ends(change, rows)
+    is_left = any(map(is_open, rows.values()))
     goes_on = change.run.state == RunState.ROLLBACK_FAILED and not to and is_left
     found = [
         step
