@@ -18,7 +18,7 @@ from orchestration.plans import selectors as plans
 from orchestration.plans.domain import undo
 from orchestration.runs.domain.files import facts_of, references_in
 from orchestration.runs.domain.members import SKIPPED_BY_USER
-from orchestration.runs.domain.results import ABANDONED
+from orchestration.runs.domain.results import ABANDONED, KEPT
 from orchestration.runs.domain.states import HEADS, Phase, RunState, StepState
 from orchestration.runs.errors import (
     ArtifactUnknown,
@@ -203,7 +203,8 @@ def that_may_have_run(run: Run) -> frozenset[UUID]:
 
 def undos_left() -> QuerySet[StepRun]:
     """Return undos that have not succeeded, and that no user has decided on."""
-    decided = Q(error__code__in=[SKIPPED_BY_USER, ABANDONED], error__isnull=False)
+    codes = [SKIPPED_BY_USER, ABANDONED, KEPT]
+    decided = Q(error__code__in=codes, error__isnull=False)
     undos = StepRun.objects.filter(key__endswith=undo.SUFFIX)
     return undos.exclude(state=StepState.SUCCEEDED).exclude(decided)
 

@@ -5,18 +5,29 @@ from datetime import timedelta
 import pytest
 
 from execfabric.lib import clock
+from orchestration.runs import selectors
 from orchestration.runs.control import recovery, step_actions
+from orchestration.runs.control.attention_sources import stopped_rollbacks
 from orchestration.runs.domain.results import Failure, Finished, Lost
 from orchestration.runs.models import Attempt
-from tests.builders import approved, claimed, completed, driven, states
+from orchestration.runs.pages import rollback_report
+from tests.builders import approved, claimed, completed, driven, plan, states
 from tests.database import record_attempts
-from tests.integration.rollback_builders import rolled_back, undoable
-from tests.integration.test_undo_actions import asked, complete, intact
+from tests.integration.rollback_builders import FAILS, done, rolled_back, undoable
+from tests.integration.test_undo_actions import asked, complete, intact, reported
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("registry"),
 ]
+
+
+KEPT = "It stays: the rollback went back to step s1."
+
+
+def needed(by):
+    runs = selectors.visible_to(by.actor())
+    return [*stopped_rollbacks(runs, clock.now())]
 
 
 def resolved(run, by, key, *, happened=None):
@@ -101,4 +112,47 @@ def test_an_undo_that_a_partial_rollback_leaves_out_is_retried(
     retried(run, operator, "s1.undo")
 
     assert states(run)["s1"] == "compensated"
+    assert intact(run)
+
+
+def test_a_partial_rollback_leaves_alone_what_failed_outside_its_part(
+    proposer, operator, admin, worker, witness
+):
+    run = unprepared(proposer, operator)
+    rolled_back(run, operator)
+    undo_fails(run, "s1.undo")
+
+    rolled_back(run, operator, to="s1")
+
+    run.refresh_from_db()
+    assert run.reason == "0 steps were undone. Cannot run: s2.undo."
+    complete(run, admin, "s2.undo")
+    assert reported(run)["s1"] == ("not_undone", KEPT)
+    assert run.state == "rolled_back"
+    assert rollback_report.of_run(run).back_to == "s1"
+    assert intact(run)
+
+
+def test_what_a_partial_rollback_leaves_out_needs_no_one(
+    proposer, operator, worker, witness
+):
+    text = plan(
+        done("s0"), done("s1", after="s0"), done("s2", after="s1", rollback=FAILS)
+    )
+    run = driven(approved(text, proposer, operator), worker)
+    rolled_back(run, operator)
+    run = driven(run, worker)
+    rolled_back(run, operator, to="s1")
+    run = driven(run, worker)
+    assert [item.text for item in needed(operator)] == [run.reason]
+
+    step_actions.skip(asked(run, "s2.undo", operator))
+
+    assert reported(run)["s1"] == ("not_undone", KEPT)
+    assert run.state == "rollback_failed"
+    assert needed(operator) == []
+    # A later rollback can still undo what was left out.
+    rolled_back(run, operator)
+    run = driven(run, worker)
+    assert states(run)["s0"] == states(run)["s1"] == "compensated"
     assert intact(run)

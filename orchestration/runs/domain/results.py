@@ -8,6 +8,8 @@ from execfabric.lib import canonical
 
 ABANDONED = "step.outcome_abandoned"
 """The error of a step that may have had its effect: it is not tried again."""
+KEPT = "rollback.kept"
+"""The error of an undo that a rollback to a step leaves out: its step stays as it is."""
 CHECKING = "step.checking"
 """For the decider, the error of a step while a probe asks if it happened."""
 

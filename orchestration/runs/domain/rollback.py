@@ -6,7 +6,7 @@ from enum import StrEnum
 from orchestration.runs.domain import decider
 from orchestration.runs.domain.decider import Action, Cancel, Move, Release, Skip
 from orchestration.runs.domain.progress import Progress, StepStatus
-from orchestration.runs.domain.results import ABANDONED, CHECKING
+from orchestration.runs.domain.results import ABANDONED, CHECKING, KEPT
 from orchestration.runs.domain.states import (
     AT_WORK,
     HELD,
@@ -21,8 +21,9 @@ NOT_POSSIBLE = "rollback.not_possible"
 """The error code of an undo that could not be prepared; it does not stop the others."""
 NOT_TRIED = frozenset({NOT_POSSIBLE, ABANDONED})
 """The error codes of failed undos that do not stop the others."""
-NOT_STOPPING = NOT_TRIED | {CHECKING}
-"""The same, and that of an undo that the others wait for while a probe asks about it."""
+NOT_STOPPING = NOT_TRIED | {CHECKING, KEPT}
+"""The same, that of an undo that the others wait for while a probe asks about it, and that
+of an undo that is not a part of the rollback."""
 OF_OWNER = {
     StepState.SUCCEEDED: StepEvent.COMPENSATED,
     StepState.FAILED: StepEvent.COMPENSATION_FAILED,
@@ -79,7 +80,9 @@ def _end(undos: Progress) -> Move:
     done = undos.count(StepState.SUCCEEDED)
     text = f"{done} {'step was' if done == 1 else 'steps were'} undone."
     named = {
-        "Cannot run": undos.steps(StepState.FAILED),
+        "Cannot run": [
+            step for step in undos.steps(StepState.FAILED) if step.error != KEPT
+        ],
         "Skipped by a user": [
             step
             for step in undos.steps(StepState.SKIPPED)

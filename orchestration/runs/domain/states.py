@@ -28,7 +28,7 @@ class RunState(StrEnum):
     REJECTED = "rejected"  # the plan or a step was rejected
     EXPIRED = "expired"  # a gate expired without a decision
     ROLLING_BACK = "rolling_back"  # completed steps are undone, the last one first
-    ROLLED_BACK = "rolled_back"  # every undo that there is has run
+    ROLLED_BACK = "rolled_back"  # every undo that was asked for has run
     ROLLBACK_FAILED = "rollback_failed"  # an undo failed, or its outcome is unknown
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from audit import selectors as audit
 from orchestration.plans.domain.undo import is_undo
 from orchestration.runs.domain.members import SKIPPED_BY_USER
+from orchestration.runs.domain.rollback import NOT_POSSIBLE
 from orchestration.runs.domain.states import RunEvent, RunState, StepState
-from orchestration.runs.engine import undos
+from orchestration.runs.engine import ends, settled, undos
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.models import StepRun
 
@@ -21,7 +22,7 @@ def go_on(change: RunChange, reason: str, *, retried: StepRun | None = None) -> 
 
     :raises RollbackBlocked: when a step may still have an effect
     """
-    undos.require_settled(change)
+    settled.require_settled(change)
     requests = _requests(change)
     before = next(requests, {})
     back_to, planned = before.get("back_to", ""), _planned(before)
@@ -39,6 +40,8 @@ def go_on(change: RunChange, reason: str, *, retried: StepRun | None = None) -> 
     change.begin_rollback([], reason, _fact(back_to, left))
     for row in again:
         undos.again(change, row, row.reuse_digest)
+        if reason := planned[str(row.parent_id)].get("reason"):
+            ends.fail(change, row, NOT_POSSIBLE, reason)
 
 
 def end_if_done(change: RunChange, undo: StepRun) -> None:

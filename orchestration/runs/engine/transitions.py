@@ -5,7 +5,7 @@ one statement. That compares and swaps the end of the run's stream, so of two ch
 the same state one is refused. `locking` makes the changes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,14 +138,22 @@ class RunChange(RowWrites):
         self._add(members)
 
     def begin_rollback(
-        self, undos: Sequence[StepRun], reason: str, payload: dict[str, Any]
+        self,
+        undos: Sequence[StepRun],
+        reason: str,
+        payload: dict[str, Any],
+        kept: Mapping[UUID, dict[str, Any]] | None = None,
     ) -> None:
         """Add undo steps to the run, in the event that begins its rollback.
+
+        `kept` are the new errors of the undo steps that this rollback leaves out, by id.
 
         :raises LockRequired: when the run is not locked
         """
         self.require_lock()
         rows = [history.STEP.born(undo) for undo in undos]
+        for key, error in (kept or {}).items():
+            rows.append(self._set(self.step(key), {"error": error}))
         self.move_run(RunEvent.ROLLBACK_STARTED, reason, payload, rows=rows)
         self._add(undos)
         self.loaded.index_undos()

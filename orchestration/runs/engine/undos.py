@@ -6,36 +6,32 @@ first one runs, and an undo that would run another action does not start.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
-from execfabric.infra import database
 from execfabric.lib import canonical
 from execfabric.lib.refusal import Refusal
 from orchestration.plans.domain.undo import as_step, is_undo, undo_key_of, undo_of
 from orchestration.runs import selectors
-from orchestration.runs.domain import outcome
 from orchestration.runs.domain.members import SKIPPED_BY_USER
-from orchestration.runs.domain.results import ABANDONED
+from orchestration.runs.domain.results import ABANDONED, KEPT
 from orchestration.runs.domain.rollback import NOT_POSSIBLE, order_of
 from orchestration.runs.domain.states import (
     WITH_OUTPUT,
-    Phase,
     RunEvent,
     RunState,
     StepEvent,
     StepState,
 )
-from orchestration.runs.engine import ends, specs
+from orchestration.runs.engine import ends, settled, specs
 from orchestration.runs.engine.specs import Spec
 from orchestration.runs.engine.transitions import RunChange
 from orchestration.runs.errors import (
     ContentChanged,
     NothingToUndo,
-    RollbackBlocked,
     RollbackTargetInvalid,
 )
-from orchestration.runs.models import Attempt, StepRun
+from orchestration.runs.models import StepRun
 from orchestration.skills.domain.contract import EffectClass, SkillContract
 from orchestration.skills.errors import ContractUnreadable
 
@@ -128,7 +124,7 @@ def plan_rollback(change: RunChange, *, to: str = "") -> Rollback:
     :raises NothingToUndo: when no step has an undo that has not run
     :raises ContractUnreadable: when the contract of a step with an effect is unreadable
     """
-    require_settled(change)
+    settled.require_settled(change)
     undos: list[StepUndo] = []
     not_undone: list[NotUndone] = []
     read_only: list[str] = []
@@ -164,7 +160,7 @@ def _code(undo: StepRun | None) -> str:
 
 def is_open(undo: StepRun) -> bool:
     """Return True for an undo that has not succeeded, and that no user has decided on."""
-    is_decided = _code(undo) in {SKIPPED_BY_USER, ABANDONED}
+    is_decided = _code(undo) in {SKIPPED_BY_USER, ABANDONED, KEPT}
     return undo.state != StepState.SUCCEEDED and not is_decided
 
 
@@ -278,52 +274,6 @@ def _left_over(change: RunChange) -> Iterator[NotUndone]:
             yield NotUndone(step, change.loaded.title(step), reason)
 
 
-def require_settled(change: RunChange) -> None:
-    """Check that no step may have an effect that is not known yet.
-
-    :raises RollbackBlocked: when one may
-    """
-    for progress in (change.loaded.progress, change.loaded.undos):
-        unknown = progress.first(StepState.INDETERMINATE)
-        if unknown is not None:
-            raise RollbackBlocked(
-                f"Cannot roll back: the outcome of step '{unknown.name}' is unknown."
-                " Resolve it first.",
-                step=unknown.name,
-            )
-        running = progress.first(StepState.RUNNING)
-        if running is not None:
-            raise RollbackBlocked(
-                f"Cannot roll back: step '{running.name}' is running. Pause or cancel"
-                " the run, then try again.",
-                step=running.name,
-            )
-    _require_dead(change)
-
-
-def _require_dead(change: RunChange) -> None:
-    """Check that every lost attempt of a step with an effect was killed by now."""
-    lost = Attempt.objects.filter(step_run__run=change.run, phase=Phase.LOST).exclude(
-        step_run__effect_class=EffectClass.PURE
-    )
-    rows = list(lost.select_related("spec"))
-    if not rows:
-        return
-    [[now]] = database.rows("SELECT clock_timestamp()", [])
-    for attempt in rows:
-        timeout_s = float(canonical.loads(bytes(attempt.spec.body)).get("timeout_s", 0))
-        until = outcome.killed_by(attempt.recorded_at, timeout_s=timeout_s)
-        if now < until:
-            name = change.loaded.title(change.step(attempt.step_run_id))
-            later = until + timedelta(seconds=1)
-            raise RollbackBlocked(
-                f"Cannot roll back: a lost attempt of step '{name}' may still be"
-                f" running. Try again after {later:%H:%M:%S} UTC.",
-                step=name,
-                until=until.isoformat(),
-            )
-
-
 def begin(change: RunChange, rollback: Rollback, reason: str) -> None:
     """Begin a rollback: add its undo steps, or retry those of a stopped one."""
     known = [each for each in rollback.undos if each.row.id in change.steps]
@@ -332,12 +282,29 @@ def begin(change: RunChange, rollback: Rollback, reason: str) -> None:
         each.row.position = place
         each.row.reuse_digest = _content(each)
     fact = {**rollback.as_fact(), "preview": rollback.digest}
-    change.begin_rollback([each.row for each in new], reason, fact)
+    kept = _kept(change, rollback) if rollback.to else {}
+    change.begin_rollback([each.row for each in new], reason, fact, kept)
     for each in known:
         again(change, each.row, _content(each))
     for each in rollback.undos:
         if each.spec is None:
             ends.fail(change, each.row, NOT_POSSIBLE, each.reason)
+
+
+def _kept(change: RunChange, rollback: Rollback) -> dict[UUID, dict[str, Any]]:
+    """Return the new errors of the undos of a longer rollback that this one leaves out."""
+    asked_for = {each.row.id for each in rollback.undos}
+    message = f"It stays: the rollback went back to step {rollback.to}."
+    return {
+        row.id: {
+            "code": KEPT,
+            "message": message,
+            "ran": (row.error or {}).get("ran"),
+            "cause": row.error or {},
+        }
+        for row in change.steps.values()
+        if is_undo(row.key) and row.id not in asked_for and is_open(row)
+    }
 
 
 def _content(undo: StepUndo) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 from audit import selectors as audit
 from orchestration.plans.domain.undo import SUFFIX, is_undo
 from orchestration.runs import selectors
+from orchestration.runs.domain.results import KEPT
 from orchestration.runs.domain.rollback import ReportedOutcome, outcome_of
 from orchestration.runs.domain.states import (
     WITH_OUTPUT,
@@ -51,7 +52,8 @@ class RollbackReport:
     """Why the run was rolled back, as it was last requested."""
     by: str
     """Who requested it."""
-    to: str
+    back_to: str
+    """The step that it went back to; empty for the start."""
     steps: list[StepReport]
 
     @property
@@ -83,7 +85,7 @@ def of_run(run: Run) -> RollbackReport | None:
     return RollbackReport(
         reason=str(request.get("reason", "")),
         by=str(request.get("by", "")),
-        to=str(request.get("to", "")),
+        back_to=str(request.get("back_to", "")),
         steps=[
             _step(
                 row,
@@ -160,6 +162,8 @@ def _step(
         left=left,
         by_hand=by_hand,
     )
-    if undo is not None and undo.error and row.state == StepState.COMPENSATION_FAILED:
-        reason = str(undo.error.get("message", reason))
+    error = (undo.error if undo else None) or {}
+    is_kept = error.get("code") == KEPT
+    if is_kept or row.state == StepState.COMPENSATION_FAILED:
+        reason = str(error.get("message", reason))
     return StepReport(row, title, outcome, reason, undo, artifacts)
