@@ -8,10 +8,21 @@ from execfabric.lib import clock
 from orchestration.runs import selectors
 from orchestration.runs.control import recovery, step_actions
 from orchestration.runs.control.attention_sources import stopped_rollbacks
+from orchestration.runs.domain.guided import StepAct
 from orchestration.runs.domain.results import Failure, Finished, Lost
+from orchestration.runs.errors import OwnCompletion
 from orchestration.runs.models import Attempt
-from orchestration.runs.pages import rollback_report
-from tests.builders import approved, claimed, completed, driven, plan, states
+from orchestration.runs.pages import rollback_report, step_acts
+from tests.builders import (
+    approved,
+    claimed,
+    completed,
+    decided,
+    driven,
+    open_gate,
+    plan,
+    states,
+)
 from tests.database import record_attempts
 from tests.integration.rollback_builders import FAILS, done, rolled_back, undoable
 from tests.integration.test_undo_actions import asked, complete, intact, reported
@@ -156,3 +167,22 @@ def test_what_a_partial_rollback_leaves_out_needs_no_one(
     run = driven(run, worker)
     assert states(run)["s0"] == states(run)["s1"] == "compensated"
     assert intact(run)
+
+
+def test_who_began_a_rollback_cannot_complete_its_rejected_undo_by_hand(
+    proposer, operator, second_operator, worker, witness
+):
+    gated = {"action": "witness-gated", "params": {"mark": "gated"}}
+    text = plan(done("s0", rollback=gated))
+    run = driven(approved(text, proposer, operator), worker)
+    rolled_back(run, operator)
+    decided(open_gate(run, "s0.undo"), second_operator, approve=False)
+    row = run.steps.get(key="s0.undo")
+
+    offers = step_acts.by_id(operator.actor(), row.pk)
+    assert "you began" in offers.of(StepAct.COMPLETE).why_not
+    with pytest.raises(OwnCompletion, match="you began"):
+        complete(run, operator, "s0.undo")
+
+    complete(run, second_operator, "s0.undo")
+    assert states(run)["s0"] == "compensated"

@@ -25,8 +25,14 @@ from orchestration.runs.domain.guided import VERBS, OpenFailures, StepAct
 from orchestration.runs.domain.members import SKIPPED_BY_USER
 from orchestration.runs.domain.progress import StepStatus
 from orchestration.runs.domain.results import result_digest
-from orchestration.runs.domain.states import Phase, RunEvent, RunState, StepEvent
-from orchestration.runs.engine import continuing, failures
+from orchestration.runs.domain.states import (
+    Phase,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+)
+from orchestration.runs.engine import continuing, failures, subjects
 from orchestration.runs.engine.advance import advance, carry_out
 from orchestration.runs.engine.loading import LoadedRun
 from orchestration.runs.engine.locking import locked_change
@@ -112,7 +118,7 @@ def complete(
     if not is_visible(evidence):
         raise EvidenceRequired
     with acting(StepAct.COMPLETE, request) as (change, step):
-        require_may_complete(change.run, request.by)
+        require_may_complete(change.run, step, request.by)
         columns, missing = _output(change, step, output)
         fact = {
             "reason": request.reason,
@@ -168,11 +174,12 @@ def require_safe(act: StepAct, step: StepRun, run: RunState) -> None:
             raise EarlierAttemptUnknown
 
 
-def require_may_complete(run: Run, by: Actor) -> None:
+def require_may_complete(run: Run, step: StepRun, by: Actor) -> None:
     """Check that `by` may complete a step by hand, which is like resolving an outcome.
 
     :raises RightMissing: when `by` may not resolve outcomes
-    :raises OwnCompletion: when `by` proposed the run or wrote its plan
+    :raises OwnCompletion: when `by` proposed the run, wrote its plan, or asked for an undo
+        that was rejected
     """
     require(by, Right.INDETERMINATE)
     if why := recovery.involved(run, by):
@@ -180,6 +187,12 @@ def require_may_complete(run: Run, by: Actor) -> None:
             f"You cannot complete a step of {recovery.OWN[why]} by hand."
             " Ask another operator or admin.",
             why=str(why),
+        )
+    is_rejected = is_undo(step.key) and step.state == StepState.REJECTED
+    if is_rejected and by.key in subjects.rolled_back_by(run):
+        raise OwnCompletion(
+            "You cannot complete a rejected undo of a rollback that you began or"
+            " continued. Ask another operator or admin."
         )
 
 

@@ -30,6 +30,7 @@ from orchestration.runs.models import SPEC_DOMAIN, Run, StepRun
 
 PLAN_DOMAIN = "execfabric/run/v1"
 RUN, STEP = "run", "step"
+ROLLBACK = f"run.{RunEvent.ROLLBACK_STARTED}"
 LABEL = 80
 """Characters of the value of an item in the label of its gate."""
 PLAN_REQUIREMENTS = (Requirement("operator", 1),)
@@ -74,17 +75,19 @@ def of_step(change: RunChange, step: StepRun, spec: Spec) -> Gate:
     if is_undo(step.key):
         gate.excluded += [
             Exclusion(key, Why.PROPOSER).as_fact()
-            for key in _rolled_back_by(change) - gate.excluded_keys()
+            for key in _rolling_back(change) - gate.excluded_keys()
         ]
     return gate
 
 
-def _rolled_back_by(change: RunChange) -> set[str]:
+def _rolling_back(change: RunChange) -> set[str]:
+    is_new = any(fact.kind == ROLLBACK for fact in change.facts)
+    return rolled_back_by(change.run) | ({change.by.key} if is_new else set())
+
+
+def rolled_back_by(run: Run) -> set[str]:
     """Return who began or continued the rollback: no one approves what they asked for."""
-    kind = f"run.{RunEvent.ROLLBACK_STARTED}"
-    now = {change.by.key} if any(fact.kind == kind for fact in change.facts) else set()
-    newest = audit.newest_of(change.run.stream, kind, "")
-    return now | {event.actor for event in newest}
+    return {event.actor for event in audit.newest_of(run.stream, ROLLBACK, "")}
 
 
 def _risk(planned: StepDocument, spec: Spec) -> str:

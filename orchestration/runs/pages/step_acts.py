@@ -121,7 +121,7 @@ def _hindrance(act: StepAct, row: StepRun, by: Actor, *, mine: bool) -> str:
     try:
         step_actions.require_safe(act, row, RunState(row.run.state))
         if act is StepAct.COMPLETE:
-            step_actions.require_may_complete(row.run, by)
+            step_actions.require_may_complete(row.run, row, by)
     except Refusal as refusal:
         return refusal.message
     return ""
