@@ -165,8 +165,11 @@ def _conclude(change: RunChange, step: StepRun, probed: Probed, session: str) ->
                 change, step, probed.output, verb="resolve"
             )
             fact = {"happened": True, "missing_files": missing}
+            problem = "But its files are missing." if missing else ""
         except Refusal as error:
-            why = f"{probed.evidence} But its output cannot be used. {error.message}"
+            problem = f"But its output cannot be used. {error.message}"
+        if problem:
+            columns, fact, why = {}, {}, f"{probed.evidence} {problem}"
             probed = replace(probed, answer=ProbeAnswer.CANNOT_TELL, evidence=why)
     tries = (step.probe_record or {}).get("tries", 0)
     fact |= {"answer": str(probed.answer), "evidence": probed.evidence}

@@ -31,9 +31,12 @@ def loaded(call: Call) -> ProbeResult:
         digest_of_key(call)[:32], table_of(call), call.params["file"].sha256, 0
     )
     try:
-        known = _recorded(dsn, wanted)
+        has_ledger, known = _recorded(dsn, wanted)
     except psycopg.Error as error:
         return CannotTell(f"The database gave no answer ({type(error).__name__}).")
+    if not has_ledger:
+        # The first load makes it, in a transaction that may still commit.
+        return CannotTell("The schema has no ledger of loads.")
     if known is None:
         return DidNotHappen(f"The ledger has no load {wanted.load_id}.")
     if known.undone or known.table_name != wanted.table_name:
@@ -43,8 +46,8 @@ def loaded(call: Call) -> ProbeResult:
     return DidHappen(evidence, {**output, "database": name})
 
 
-def _recorded(dsn: str, wanted: Load) -> Load | None:
-    """Return the load in the ledger, also one whose transaction is about to commit.
+def _recorded(dsn: str, wanted: Load) -> tuple[bool, Load | None]:
+    """Return if there is a ledger, and the load in it, also one about to be committed.
 
     It is inserted and rolled back, which waits for such a transaction.
 
@@ -53,8 +56,8 @@ def _recorded(dsn: str, wanted: Load) -> Load | None:
     with psycopg.connect(dsn, connect_timeout=SECONDS) as connection:
         target = LoadTarget(connection, wanted.table_name)
         if not target.columns(LEDGER):
-            return None
+            return False, None
         connection.execute(f"SET LOCAL lock_timeout = '{SECONDS}s'")
         known = target.record(wanted)
         connection.rollback()
-        return known
+        return True, known

@@ -17,7 +17,6 @@ from orchestration.skills.domain.outcome import (
     Call,
     CannotTell,
     DidHappen,
-    DidNotHappen,
     ProbeResult,
 )
 
@@ -29,8 +28,8 @@ def published(call: Call) -> ProbeResult:
     path = destination(call.params, file.name)
     entries, key = [*_entries(root, path)], digest_of_key(call)
     if key not in {entry.key for entry in entries}:
-        # The ledger is written first, so without an entry nothing was.
-        return DidNotHappen(f"The ledger has no entry of this step for {path}.")
+        # It may have been published, unpublished and published again since.
+        return CannotTell(f"The ledger has no entry of this step for {path}.")
     newest = entries[0]
     if newest.key != key:
         return CannotTell(f"{path} was published, and replaced since.")
@@ -39,9 +38,7 @@ def published(call: Call) -> ProbeResult:
         output = {"path": path, "sha256": now, "bytes": file.size}
         output["replaced_sha256"] = newest.replaced or None
         return DidHappen(f"{path} has the content and the entry of this step.", output)
-    if now == newest.replaced:
-        return DidNotHappen(f"{path} has its content from before this step.")
-    return CannotTell(f"{path} has other content than before or after this step.")
+    return CannotTell(f"{path} does not have the content of this step.")
 
 
 def _entries(root: Any, path: str) -> Iterator[Entry]:

@@ -11,7 +11,6 @@ from orchestration.skills.domain.outcome import (
     Call,
     CannotTell,
     DidHappen,
-    DidNotHappen,
     ProbeResult,
 )
 
@@ -23,7 +22,7 @@ def branch_created(call: Call) -> ProbeResult:
     ref = git_checks.ref_of(repository, "heads", name)
     commit = repository.ref(ref)
     if not commit:
-        return DidNotHappen(f"There is no branch {name!r}.")
+        return CannotTell(f"There is no branch {name!r}: it may be gone again.")
     if repository.made_by(ref) != reason_of(call):
         return CannotTell(f"The branch {name!r} exists without the mark of this step.")
     output = {"branch": name, "commit": commit, "repository": repository.name}
@@ -41,7 +40,7 @@ def commit_made(call: Call) -> ProbeResult:
         evidence = f"Commit {commit} of {branch!r} has the trailer of this step."
         return DidHappen(evidence, committed(repository, branch, commit))
     last = git_commits.LOOK_BACK
-    return DidNotHappen(
+    return CannotTell(
         f"None of the last {last} commits of {branch!r} has the trailer of this step."
     )
 
@@ -52,7 +51,7 @@ def tag_made(call: Call) -> ProbeResult:
     repository, name = git_checks.repository_of(call), call.params["name"]
     now = repository.ref(git_checks.ref_of(repository, "tags", name))
     if not now:
-        return DidNotHappen(f"There is no tag {name!r}.")
+        return CannotTell(f"There is no tag {name!r}: it may be gone again.")
     trailer = f"{git_commits.TRAILER}: {git_commits.key_of(call)}"
     if trailer not in repository.ask("cat-file", "tag", now).split("\n"):
         return CannotTell(f"The tag {name!r} exists without the trailer of this step.")

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestration.skills.builtin.common import digest_of_key
 from orchestration.skills.builtin.http.handlers import GOOD, SECONDS
 
 # Private there: with other names, the code of runs that are approved would have changed.
@@ -28,12 +27,13 @@ from orchestration.skills.execution.outbound import (
     Unreachable,
 )
 
-ABSENT = (404, 410)
-
 
 @probe("http.request-probe@1")
 def answered(call: Call) -> ProbeResult:
-    """Send the probe of the plan, and read its status and its JSON."""
+    """Send the probe of the plan, and read its status and its JSON.
+
+    Only a status that the plan names as `absent` says that there was no effect.
+    """
     asked, hosts = call.params["probe"], call.config.get("host_headers", {})
     try:
         reply = outbound.send(
@@ -49,15 +49,15 @@ def answered(call: Call) -> ProbeResult:
 def _judged(call: Call, reply: Reply) -> ProbeResult:
     asked = call.params["probe"]
     text = f"{reply.url} responded with status {reply.status}"
-    if reply.status in asked.get("absent", ABSENT):
+    is_good = reply.status in asked.get("expect", GOOD) and not reply.truncated
+    is_absent = reply.status in asked.get("absent", ())
+    if is_absent and not ("expect" in asked and is_good):
         return DidNotHappen(f"{text}.")
-    if reply.status not in asked.get("expect", GOOD) or reply.truncated:
+    if is_absent or not is_good or not {"expect", "json"} & asked.keys():
         return CannotTell(f"{text}, which proves nothing.")
     body = json_of(reply)
-    if "json" in asked and body is None:
-        return CannotTell(f"{text}, but without JSON.")
     if "json" in asked and not _contains(body, asked["json"]):
-        return DidNotHappen(f"{text}, and its JSON lacks what proves the effect.")
+        return CannotTell(f"{text}, and its JSON lacks what proves the effect.")
     if call.params.get("save", False):
         return CannotTell(f"{text}: it happened, but its response cannot be saved.")
     output = _output(call, reply)
@@ -70,7 +70,7 @@ def _message(call: Call) -> Message:
     return Message(
         method=asked.get("method", "GET"),
         url=asked["url"],
-        headers=headers | {"Idempotency-Key": digest_of_key(call)},
+        headers=headers,
         timeout_s=min(call.deadline_s, call.config.get("timeout_s", SECONDS)),
         largest=call.config.get("max_bytes", outbound.LARGEST_BODY),
     )

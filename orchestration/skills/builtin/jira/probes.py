@@ -19,6 +19,8 @@ def moved(call: Call) -> ProbeResult:
     """Read the status of the issue, and the property of its last transition by a plan."""
     issue, wanted = call.params["issue"], call.params["status"]
     current, note = state_of(call.config, issue)
+    if not note and current.lower() == wanted.lower():
+        return CannotTell(f"{issue} has the status {current}, but no mark of a plan.")
     if not note:
         return DidNotHappen(f"{issue} has the status {current}, and no mark of a plan.")
     if note.get("key") != digest_of_key(call)[:32]:
