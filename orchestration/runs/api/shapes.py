@@ -263,7 +263,7 @@ class ReportOut(Schema):
 
     reason: str
     by: str
-    to: str
+    to: str = Field(alias="back_to")
     counts: dict[str, int]
     steps: list[StepReportOut]
 
