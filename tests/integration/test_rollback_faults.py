@@ -87,6 +87,7 @@ def settle(run: Run, by: Any, admin: Any, witness: Any, worker: Any) -> list[str
             break
         for step in run.steps.filter(state="indeterminate"):
             _resolve(step, admin, marks(witness))
+        run.refresh_from_db()  # the last undo that happened ends the rollback
         if run.state in {"succeeded", "rollback_failed"}:
             undone(run, by, worker)
     return marks(witness)
